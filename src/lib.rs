@@ -1,0 +1,4 @@
+//! Carport: a self-hosted Smartcar gateway.
+
+pub mod model;
+pub mod world;

@@ -1,0 +1,1 @@
+//! The one table between signals and endpoints of API v2.0.

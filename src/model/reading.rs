@@ -1,0 +1,68 @@
+//! Signals: what Smartcar reports of a vehicle.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Json, Timestamp};
+
+/// One signal, as one answer or one delivery reported it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReport {
+    /// Smartcar's code, such as `tractionbattery-stateofcharge`: what identifies the signal.
+    pub code: String,
+    /// The group, such as `TractionBattery`.
+    pub group: Option<String>,
+    /// The name within the group; sometimes wrong, so only for display.
+    pub name: Option<String>,
+    /// The value, or why there is none.
+    pub outcome: Outcome,
+    /// When the car recorded the value.
+    pub oem_updated_at: Option<Timestamp>,
+    /// When Smartcar fetched it.
+    pub retrieved_at: Option<Timestamp>,
+}
+
+/// The two ways a report can go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The body as received.
+    Value(Json),
+    /// No value this time; says nothing about the last good one.
+    Failed(SignalFailure),
+}
+
+/// Why a signal has no value, in Smartcar's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalFailure {
+    /// `ERROR`, `UNAVAILABLE`, or another status than `SUCCESS`.
+    pub status: String,
+    /// Such as `COMPATIBILITY` or `PERMISSION`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Such as `VEHICLE_NOT_CAPABLE`.
+    pub code: Option<String>,
+}
+
+/// One row of vehicle data: a value of a signal at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The value as received.
+    pub body: Json,
+    /// The time that orders readings: the car's own, else when Smartcar fetched it, else when it came here.
+    pub at: Timestamp,
+    /// When the car recorded it, if Smartcar said so.
+    pub oem_updated_at: Option<Timestamp>,
+    /// When Smartcar fetched it, if it said so.
+    pub retrieved_at: Option<Timestamp>,
+    /// How it came here.
+    pub source: Source,
+}
+
+/// How a reading came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// In a webhook.
+    Webhook,
+    /// By a read from Smartcar.
+    Read,
+}

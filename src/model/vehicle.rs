@@ -1,0 +1,84 @@
+//! Vehicles and what is wrong with them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppUserId, ConnectionId, Timestamp, VehicleId};
+
+/// What Smartcar tells of a vehicle when it is linked. Everything but the id may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VehicleFacts {
+    /// Smartcar's id.
+    pub id: VehicleId,
+    /// Such as `VOLKSWAGEN`.
+    pub make: Option<String>,
+    /// Such as `ID.4`.
+    pub model: Option<String>,
+    /// The model year.
+    pub year: Option<i32>,
+    /// The VIN, if the owner granted it.
+    pub vin: Option<String>,
+    /// `live` or `simulated`.
+    pub mode: Option<String>,
+    /// Such as `BEV`.
+    pub powertrain: Option<String>,
+    /// Smartcar's own id of the connection of this vehicle (v3).
+    pub smartcar_connection_id: Option<String>,
+    /// What the owner really granted; `None` if Smartcar did not say.
+    pub permissions: Option<Vec<String>>,
+}
+
+impl VehicleFacts {
+    /// A vehicle of which only the id is known.
+    pub fn unknown(id: VehicleId) -> VehicleFacts {
+        VehicleFacts {
+            id,
+            make: None,
+            model: None,
+            year: None,
+            vin: None,
+            mode: None,
+            powertrain: None,
+            smartcar_connection_id: None,
+            permissions: None,
+        }
+    }
+}
+
+/// A vehicle as we keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vehicle {
+    /// What Smartcar tells of it.
+    pub facts: VehicleFacts,
+    /// The owner's own name for it.
+    pub nickname: Option<String>,
+    /// The owner.
+    pub user: AppUserId,
+    /// The connection that serves it; `None` after it was disconnected.
+    pub connection: Option<ConnectionId>,
+    /// When it was first linked.
+    pub linked_at: Timestamp,
+    /// When the newest delivery about it came in.
+    pub last_event_at: Option<Timestamp>,
+    /// What Smartcar reports as wrong at the moment.
+    pub errors: Vec<VehicleError>,
+}
+
+/// A problem of a vehicle that began and has not ended (`VEHICLE_ERROR`, state `ERROR`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VehicleError {
+    /// Such as `CONNECTED_SERVICES_ACCOUNT`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Such as `AUTHENTICATION_FAILED`; may be null.
+    pub code: Option<String>,
+    /// Smartcar's explanation for developers.
+    pub description: Option<String>,
+    /// Smartcar's sentence for the owner.
+    pub message: Option<String>,
+    /// `REAUTHENTICATE`, `ACTION_REQUIRED`, …
+    pub resolution: Option<String>,
+    /// The codes of the signals concerned; empty means the whole vehicle.
+    pub signals: Vec<String>,
+    /// When it began.
+    pub since: Timestamp,
+}
