@@ -1,4 +1,10 @@
 //! Carport: a self-hosted Smartcar gateway.
 
+pub mod connect;
+pub mod ingest;
+pub mod metrics;
 pub mod model;
+pub mod operate;
+pub mod vehicles;
+pub mod web;
 pub mod world;

@@ -11,6 +11,7 @@ pub mod event;
 pub mod json;
 pub mod lenient;
 pub mod mapping;
+pub mod reach;
 pub mod reading;
 mod secret;
 mod time;
