@@ -179,12 +179,13 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let router::Found { route, named } = found;
-    let policy = route.policy(&services.settings);
+    let policy = route.policy();
+    let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
     if let Some(bucket) = policy.bucket {
         services.take(bucket, client)?;
     }
     if route == Route::Webhook {
-        return webhook::receive(services, client, &head, body, policy.body_cap.unwrap_or_default()).await;
+        return webhook::receive(services, client, &head, body, cap.unwrap_or_default()).await;
     }
     // Open pages look a little different to who is signed in; other open routes need not know.
     let identity = match policy.auth {
@@ -198,7 +199,7 @@ where
     if by_cookie.is_some() && !session::is_same_origin(&head.headers, client, &services.settings) {
         return Err(Problem::cross_site());
     }
-    let body = match policy.body_cap {
+    let body = match cap {
         Some(cap) => input::body(&head.headers, body, cap, services.settings.limits.body_time).await?,
         None => Bytes::new(),
     };
@@ -214,7 +215,7 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
     match route {
         Route::Healthz => ops::healthz(),
         Route::Readyz => ops::readyz(call).await,
-        Route::OpenApi => ops::openapi(),
+        Route::OpenApi => Ok(ops::openapi()),
         Route::Asset => ops::asset(call),
         Route::Metrics => ops::metrics(call).await,
         Route::ConnectBegin => connect::begin(call).await,
@@ -271,7 +272,8 @@ fn astray(services: &Services, client: Client, head: &Parts, lost: Lost) -> Answ
     let bucket = services.take(Bucket::Api, client);
     let is_delivery = head.method == Method::POST && head.headers.contains_key(webhook::SC_SIGNATURE);
     match lost {
-        Lost::NotFound if is_delivery => {
+        // Perhaps a wrong path in Smartcar's dashboard, or none at all.
+        _ if is_delivery => {
             webhook::stray(services, client);
             Err(Problem::not_found())
         }

@@ -48,8 +48,8 @@ pub(super) fn ok(value: &impl Serialize) -> Answer {
 }
 
 /// Nothing more to say.
-pub(super) fn done() -> Answer {
-    Ok(empty(StatusCode::NO_CONTENT))
+pub(super) fn done() -> Response<Body> {
+    empty(StatusCode::NO_CONTENT)
 }
 
 /// A status alone.

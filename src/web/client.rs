@@ -123,7 +123,7 @@ pub(super) fn check_host(name: &str, settings: &Settings) -> Result<(), Problem>
         || settings.private_url.as_ref().is_some_and(of_url)
         || settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
         || name == "localhost"
-        || name.ends_with(".local")
+        || name.strip_suffix(".local").is_some()
         || name.parse::<IpAddr>().is_ok_and(is_private);
     if known {
         Ok(())

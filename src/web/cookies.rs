@@ -22,13 +22,12 @@ impl Kind {
     /// What the connection of this client allows; `None`: no session at all.
     pub(super) fn of(client: Client, headers: &HeaderMap) -> Option<Kind> {
         match client {
-            Client::Local => None,
             Client::Remote { https: true, .. } => Some(Kind::Secure),
             // Safari alone refuses Secure cookies on http://localhost.
             Client::Remote { loopback: true, .. } if is_safari(headers) => Some(Kind::Plain),
             Client::Remote { loopback: true, .. } => Some(Kind::Secure),
             Client::Remote { address, .. } if is_private(address) => Some(Kind::Plain),
-            Client::Remote { .. } => None,
+            Client::Local | Client::Remote { .. } => None,
         }
     }
 }

@@ -113,7 +113,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn place(&self, client: &Client) -> usize {
+    fn place(&self, client: Client) -> usize {
         let mut hash = Hmac::<Sha256>::new_from_slice(&self.table.key).expect("HMAC takes keys of any length");
         hash.update(&[self.purpose]);
         hash.update(&client.0);
@@ -129,7 +129,7 @@ impl StateStore for Slots {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.table.slots[self.place(client)].measure_and_replace(&NotKeyed::NonKey, decide)
+        self.table.slots[self.place(*client)].measure_and_replace(&NotKeyed::NonKey, decide)
     }
 }
 

@@ -153,6 +153,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// For `PATCH`: a field that is missing stays as it is, one that is null is taken away.
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::<String>::deserialize(deserializer).map(Some)
 }
@@ -165,6 +166,7 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[expect(clippy::option_option, reason = "as the real ones")]
     struct Patch {
         #[serde(default, deserialize_with = "present")]
         name: Option<Option<String>>,

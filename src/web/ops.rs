@@ -1,13 +1,13 @@
 //! For whoever runs Carport: health, metrics, and the description of the API.
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::Call;
 use super::answer::{self, Answer};
 use super::dashboard;
 use super::problem::Problem;
+use super::{Body, Call};
 
 /// The description of the API, OpenAPI 3.1.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -31,8 +31,8 @@ pub(super) async fn metrics(call: &Call<'_>) -> Answer {
 }
 
 /// `GET /openapi.json`.
-pub(super) fn openapi() -> Answer {
-    Ok(answer::bytes(StatusCode::OK, "application/json", OPENAPI))
+pub(super) fn openapi() -> Response<Body> {
+    answer::bytes(StatusCode::OK, "application/json", OPENAPI)
 }
 
 /// `GET /assets/{name}`. Pages name them with a hash of the content, so they never change.

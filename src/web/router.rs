@@ -92,9 +92,28 @@ pub(super) struct Policy {
     /// What each request takes from.
     pub(super) bucket: Option<Bucket>,
     /// The longest body; `None`: a body is not read at all.
-    pub(super) body_cap: Option<usize>,
+    pub(super) body_cap: Option<Cap>,
     /// Who may.
     pub(super) auth: Auth,
+}
+
+/// How long a body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cap {
+    /// The longest JSON or form that any route has use for.
+    Form,
+    /// `webhooks.max_body`.
+    Delivery,
+}
+
+impl Cap {
+    /// In bytes.
+    pub(super) fn bytes(self, settings: &Settings) -> usize {
+        match self {
+            Cap::Form => 16 * 1024,
+            Cap::Delivery => settings.webhook_max_body,
+        }
+    }
 }
 
 /// The rate limits, by name.
@@ -123,16 +142,16 @@ pub(super) enum Auth {
 
 impl Route {
     /// The whole policy of the edge.
-    pub(super) fn policy(self, settings: &Settings) -> Policy {
+    pub(super) fn policy(self) -> Policy {
         use Auth::{Open, Page};
         let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth };
         let api = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Auth::Scope(scope));
         let page = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Page(scope));
-        let form = Some(FORM_CAP);
+        let form = Some(Cap::Form);
         match self {
             Route::Healthz | Route::Readyz | Route::OpenApi | Route::Asset => policy(None, None, Open),
             // SECURITY: no bucket before the proof, or a stranger could use up Smartcar's share.
-            Route::Webhook => policy(None, Some(settings.webhook_max_body), Open),
+            Route::Webhook => policy(None, Some(Cap::Delivery), Open),
             Route::ConnectBegin | Route::ConnectDone | Route::Callback => policy(Some(Bucket::Callback), None, Open),
             Route::LoginPage => policy(Some(Bucket::Api), None, Open),
             Route::Login => policy(Some(Bucket::Login), form, Open),
@@ -180,13 +199,13 @@ impl Route {
         matches!(
             self,
             Route::ConnectBegin | Route::ConnectDone | Route::Callback | Route::LoginPage | Route::Login | Route::Logout
-        ) || matches!(self.policy(&Settings::default()).auth, Auth::Page(_))
+        ) || matches!(self.policy().auth, Auth::Page(_))
     }
 
     /// The route of a request, and what its path named.
     pub(super) fn parse(settings: &Settings, method: &Method, path: &str) -> Result<Found, Lost> {
         let path = match path.strip_suffix('/') {
-            Some(shorter) if !shorter.is_empty() => shorter,
+            Some(shorter) if !shorter.is_empty() && !shorter.ends_with('/') => shorter,
             _ => path,
         };
         let fitting = |route: Route, pattern: &'static str| fit(pattern_of(route, pattern, settings), path);
@@ -276,9 +295,6 @@ fn decode(part: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The longest JSON or form that any route but the webhook has use for.
-const FORM_CAP: usize = 16 * 1024;
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -291,23 +307,23 @@ mod tests {
         Route::parse(&Settings::default(), method, path)
     }
 
-    fn found(route: Route, named: &[&str]) -> Result<Found, Lost> {
-        Ok(Found { route, named: named.iter().map(|&text| text.to_owned()).collect() })
+    fn found(route: Route, named: &[&str]) -> Found {
+        Found { route, named: named.iter().map(|&text| text.to_owned()).collect() }
     }
 
     #[test]
     fn every_route_is_found_at_its_own_pattern() {
         for (method, pattern, route) in TABLE {
-            let path = pattern.replace('{', "").replace('}', "");
+            let path = pattern.replace(['{', '}'], "");
             let named: Vec<&str> = pattern.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
-            assert_eq!(parse(method, &path), found(*route, &named), "{pattern}");
-            assert_eq!(parse(method, &format!("{}/", path.trim_end_matches('/'))), found(*route, &named), "{pattern}/");
+            assert_eq!(parse(method, &path), Ok(found(*route, &named)), "{pattern}");
+            assert_eq!(parse(method, &format!("{}/", path.trim_end_matches('/'))), Ok(found(*route, &named)), "{pattern}/");
         }
     }
 
     #[test]
     fn head_goes_where_get_goes() {
-        assert_eq!(parse(&Method::HEAD, "/healthz"), found(Route::Healthz, &[]));
+        assert_eq!(parse(&Method::HEAD, "/healthz"), Ok(found(Route::Healthz, &[])));
         assert_eq!(parse(&Method::HEAD, "/api/v1/tokens/1"), Err(Lost::WrongMethod { allow: "DELETE".into(), webhook: false }));
     }
 
@@ -334,9 +350,9 @@ mod tests {
 
     #[test]
     fn ids_are_decoded_after_the_path_was_taken_apart() {
-        assert_eq!(parse(&Method::GET, "/api/v1/users/a%2Fb%20+c"), found(Route::User, &["a/b +c"]));
-        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/refused"), found(Route::Refused, &[]));
-        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/12"), found(Route::Delivery, &["12"]));
+        assert_eq!(parse(&Method::GET, "/api/v1/users/a%2Fb%20+c"), Ok(found(Route::User, &["a/b +c"])));
+        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/refused"), Ok(found(Route::Refused, &[])));
+        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/12"), Ok(found(Route::Delivery, &["12"])));
     }
 
     #[test]
@@ -350,8 +366,8 @@ mod tests {
 
     #[test]
     fn no_limiter_stands_before_a_delivery() {
-        let policy = Route::Webhook.policy(&Settings::default());
-        assert_eq!(policy, Policy { bucket: None, body_cap: Some(65_536), auth: Auth::Open });
+        let policy = Route::Webhook.policy();
+        assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open });
     }
 
     #[test]
@@ -378,7 +394,7 @@ mod tests {
     fn the_description_names_the_scope_of_each_route() {
         let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
         for (method, pattern, route) in TABLE.iter().filter(|(_, pattern, _)| pattern.starts_with("/api/v1/")) {
-            let Auth::Scope(scope) = route.policy(&Settings::default()).auth else { panic!("{pattern}") };
+            let Auth::Scope(scope) = route.policy().auth else { panic!("{pattern}") };
             let scope = format!("{scope:?}").to_lowercase();
             let described = &description["paths"][pattern][method.as_str().to_lowercase()]["x-scope"];
             assert_eq!(described, &scope, "{method} {pattern}");

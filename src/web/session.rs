@@ -167,7 +167,9 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
         Err(other) => return Err(other.into()),
     };
     let mut response = answer::see_other("/")?;
-    if let Some(line) = SESSION.set(kind, session.expose(), Some(SESSION_SECONDS)) {
+    // The session itself may end sooner; the store knows.
+    let seconds = call.services.settings.session_max.as_secs();
+    if let Some(line) = SESSION.set(kind, session.expose(), Some(seconds)) {
         response.headers_mut().append(SET_COOKIE, line);
     }
     Ok(response)
@@ -199,9 +201,6 @@ pub(super) fn show_the_way() -> http::Response<super::Body> {
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// How long browsers keep the cookie: `session.max`'s default. The session itself may end sooner.
-const SESSION_SECONDS: u64 = 180 * 86_400;
 
 #[cfg(test)]
 mod tests {

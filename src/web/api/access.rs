@@ -71,7 +71,7 @@ pub(in crate::web) async fn revoke_token(call: &Call<'_>) -> Answer {
     call.unbound()?;
     call.no_query()?;
     call.services.access.revoke_token(call.named(0)?).await?;
-    answer::done()
+    Ok(answer::done())
 }
 
 /// `GET sessions`
@@ -86,7 +86,7 @@ pub(in crate::web) async fn revoke_session(call: &Call<'_>) -> Answer {
     call.unbound()?;
     call.no_query()?;
     call.services.access.revoke_session(call.named(0)?).await?;
-    answer::done()
+    Ok(answer::done())
 }
 
 /// `POST login-links`

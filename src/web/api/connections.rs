@@ -90,7 +90,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     query.finish()?;
     let id = within_reach(call).await?;
     call.services.vehicles.disconnect_connection(id, history, force).await?;
-    answer::done()
+    Ok(answer::done())
 }
 
 /// The id of the path, if the caller may see that connection.

@@ -20,6 +20,7 @@ struct NewUser {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
 struct Changes {
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
@@ -70,7 +71,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     call.services.vehicles.user(call.reach()?, &id).await?;
     call.services.vehicles.remove_user(&id, history, force).await?;
-    answer::done()
+    Ok(answer::done())
 }
 
 fn id(call: &Call<'_>) -> Result<AppUserId, Problem> {

@@ -12,6 +12,7 @@ use crate::model::{AppUserId, VehicleId};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
 struct Changes {
     #[serde(default, deserialize_with = "present")]
     nickname: Option<Option<String>>,
@@ -49,7 +50,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let (history, force) = removal(&mut query)?;
     query.finish()?;
     call.services.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await?;
-    answer::done()
+    Ok(answer::done())
 }
 
 /// `GET vehicles/{id}/signals`
