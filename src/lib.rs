@@ -5,6 +5,8 @@ pub mod ingest;
 pub mod metrics;
 pub mod model;
 pub mod operate;
+pub mod signature;
+pub mod vault;
 pub mod vehicles;
 pub mod web;
 pub mod world;
