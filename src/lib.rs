@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod model;
 pub mod operate;
 pub mod signature;
+pub mod store;
 pub mod vault;
 pub mod vehicles;
 pub mod web;
