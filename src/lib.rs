@@ -10,4 +10,5 @@ pub mod store;
 pub mod vault;
 pub mod vehicles;
 pub mod web;
+pub mod smartcar;
 pub mod world;

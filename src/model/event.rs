@@ -1,1 +1,248 @@
-//! Webhook events.
+//! Webhook events: what Smartcar posts.
+//!
+//! Two readings of the same bytes. [`Event::parse`] is the light one, made before the delivery is
+//! acknowledged: it looks at names and ids and into no signal. [`project`] is the full one, a pure
+//! function from the bytes to what they say of vehicles, so that a kept delivery can be read again by
+//! later code. Both take every variation that is documented or was seen; what is missing or of an
+//! unexpected type stays out.
+
+use serde::Deserialize;
+
+use super::{EventId, SmartcarUserId, Timestamp, VehicleId, lenient};
+
+mod projection;
+
+pub use projection::{ErrorChange, Projection, VehicleProjection, project};
+
+/// The head of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Smartcar's id, the same on every retry.
+    pub id: Option<EventId>,
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// The vehicle it is about; the first one, if a legacy event is about several.
+    pub vehicle: Option<VehicleId>,
+    /// The Smartcar user it is about.
+    pub user: Option<SmartcarUserId>,
+    /// The webhook that sent it.
+    pub webhook_id: Option<String>,
+    /// The id of this delivery; another one on every retry.
+    pub delivery_id: Option<String>,
+    /// When Smartcar sent it, by its own clock.
+    pub delivered_at: Option<Timestamp>,
+    /// Whether it was sent for a test from the dashboard.
+    pub test: bool,
+    /// The challenge of a `VERIFY`, if it is a text.
+    pub challenge: Option<String>,
+    /// Whether it has the form of v2.0.
+    pub legacy: bool,
+}
+
+/// What kind of event it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The handshake; wants an answer to its challenge.
+    Verify,
+    /// Signals of a vehicle (v4).
+    VehicleState,
+    /// A problem of a vehicle began or ended (v4).
+    VehicleError,
+    /// Answers of endpoints, sent by schedule (v2.0: `schedule`, `scheduled`, `dynamic`).
+    Scheduled,
+    /// Charging began, stopped or ended (v2.0).
+    ChargeEvent,
+    /// Anything else, by its first 64 characters.
+    Unknown(String),
+}
+
+impl EventKind {
+    /// The name as Smartcar says it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            EventKind::Verify => "VERIFY",
+            EventKind::VehicleState => "VEHICLE_STATE",
+            EventKind::VehicleError => "VEHICLE_ERROR",
+            EventKind::Scheduled => "scheduled",
+            EventKind::ChargeEvent => "eventBased",
+            EventKind::Unknown(name) => name,
+        }
+    }
+
+    fn v4(name: &str) -> EventKind {
+        match name.to_ascii_uppercase().as_str() {
+            "VERIFY" => EventKind::Verify,
+            "VEHICLE_STATE" => EventKind::VehicleState,
+            "VEHICLE_ERROR" => EventKind::VehicleError,
+            _ => EventKind::unknown(name),
+        }
+    }
+
+    fn legacy(name: &str) -> EventKind {
+        match name.to_ascii_lowercase().as_str() {
+            "verify" => EventKind::Verify,
+            "schedule" | "scheduled" | "dynamic" => EventKind::Scheduled,
+            "eventbased" => EventKind::ChargeEvent,
+            _ => EventKind::unknown(name),
+        }
+    }
+
+    fn unknown(name: &str) -> EventKind {
+        EventKind::Unknown(name.chars().take(64).collect())
+    }
+}
+
+/// Why a body is no event. It is kept all the same if its signature was good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotUnderstood {
+    /// The first byte other than white space is not `{`.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// The text is no JSON, or a top-level key stands in it twice.
+    #[error("not well-formed JSON")]
+    Malformed,
+    /// Nested deeper than any event is.
+    #[error("nested too deep")]
+    TooDeep,
+    /// Neither `eventType` nor `eventName` is a text.
+    #[error("without eventType and eventName")]
+    NoType,
+}
+
+impl Event {
+    /// Reads the head of an event.
+    pub fn parse(body: &[u8]) -> Result<Event, NotUnderstood> {
+        let head: Head = envelope(body)?;
+        if let Some(name) = head.event_type {
+            let vehicle = head.data.vehicle.id.or(head.vehicle_id);
+            return Ok(Event {
+                id: head.event_id.map(EventId::new),
+                kind: EventKind::v4(&name),
+                vehicle: vehicle.map(VehicleId::new),
+                user: head.data.user.id.map(SmartcarUserId::new),
+                webhook_id: head.meta.webhook_id.or(head.webhook_id),
+                delivery_id: head.meta.delivery_id,
+                delivered_at: head.meta.delivered_at.or(head.meta.delivery_time),
+                test: is_test(head.meta.mode.or(head.mode)),
+                challenge: head.data.challenge,
+                legacy: false,
+            });
+        }
+        let name = head.event_name.ok_or(NotUnderstood::NoType)?;
+        let first = head.payload.vehicles.into_iter().find_map(|vehicle| vehicle.vehicle_id);
+        let vehicle = head.payload.vehicle_id.or(first).or(head.vehicle_id);
+        Ok(Event {
+            id: head.payload.event_id.or(head.event_id).map(EventId::new),
+            kind: EventKind::legacy(&name),
+            vehicle: vehicle.map(VehicleId::new),
+            user: head.payload.user_id.map(SmartcarUserId::new),
+            webhook_id: head.webhook_id.or(head.meta.webhook_id),
+            delivery_id: head.meta.delivery_id,
+            delivered_at: head.meta.delivered_at.or(head.meta.delivery_time),
+            test: is_test(head.mode.or(head.meta.mode)),
+            challenge: head.payload.challenge,
+            legacy: true,
+        })
+    }
+}
+
+fn is_test(mode: Option<String>) -> bool {
+    mode.is_some_and(|mode| mode.eq_ignore_ascii_case("test"))
+}
+
+/// Reads the outermost object of a delivery.
+fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> {
+    let text = std::str::from_utf8(body).map_err(|_| NotUnderstood::Malformed)?;
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(NotUnderstood::NotAnObject);
+    }
+    if lenient::depth(text) > DEEPEST {
+        return Err(NotUnderstood::TooDeep);
+    }
+    serde_json::from_str(text).map_err(|_| NotUnderstood::Malformed)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Head {
+    #[serde(deserialize_with = "lenient::text")]
+    event_type: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    event_name: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    event_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    vehicle_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    webhook_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    mode: Option<String>,
+    #[serde(deserialize_with = "lenient::object")]
+    data: Data,
+    #[serde(deserialize_with = "lenient::object")]
+    payload: Payload,
+    #[serde(deserialize_with = "lenient::object")]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Data {
+    #[serde(deserialize_with = "lenient::text")]
+    challenge: Option<String>,
+    #[serde(deserialize_with = "lenient::object")]
+    vehicle: Named,
+    #[serde(deserialize_with = "lenient::object")]
+    user: Named,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    #[serde(deserialize_with = "lenient::text")]
+    id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Payload {
+    #[serde(deserialize_with = "lenient::text")]
+    challenge: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    event_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    vehicle_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    user_id: Option<String>,
+    #[serde(deserialize_with = "lenient::list")]
+    vehicles: Vec<LegacyVehicle>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LegacyVehicle {
+    #[serde(deserialize_with = "lenient::text")]
+    vehicle_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta {
+    #[serde(deserialize_with = "lenient::text")]
+    webhook_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    delivery_id: Option<String>,
+    #[serde(deserialize_with = "lenient::time")]
+    delivered_at: Option<Timestamp>,
+    /// Seen once in place of `deliveredAt`.
+    #[serde(deserialize_with = "lenient::time")]
+    delivery_time: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient::text")]
+    mode: Option<String>,
+    #[serde(deserialize_with = "lenient::integer")]
+    sequence: Option<i64>,
+}
+
+/// Real events have about eight levels.
+const DEEPEST: usize = 64;

@@ -1,0 +1,1 @@
+//! A transport that plays answers from a script.
