@@ -9,6 +9,11 @@ use std::time::Duration;
 pub struct Metrics {}
 
 impl Metrics {
+    /// A token refresh ended.
+    pub fn refreshed(&self, generation: crate::model::token::Generation, ok: bool) {
+        let _ = (generation, ok);
+    }
+
     /// A batch of changes became durable.
     pub fn committed(&self, changes: usize, took: Duration) {
         let _ = (changes, took);
