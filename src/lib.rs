@@ -5,6 +5,7 @@ pub mod ingest;
 pub mod metrics;
 pub mod model;
 pub mod operate;
+pub mod projector;
 pub mod signature;
 pub mod smartcar;
 pub mod store;

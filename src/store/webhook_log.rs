@@ -132,6 +132,25 @@ impl Change for RecordDelivery {
     }
 }
 
+/// Notes that a VERIFY was answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteVerify {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it bore a valid signature.
+    pub signed: bool,
+}
+
+impl Change for NoteVerify {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_clear(META, VERIFY, &(self.at, self.signed))
+    }
+}
+
+const VERIFY: &str = "verify";
+
 /// Where the ring begins and ends.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Head {
@@ -261,6 +280,17 @@ pub struct Entry {
     pub body: Blob,
 }
 
+/// A stretch of the log.
+#[derive(Clone, Debug)]
+pub struct LogPart {
+    /// The entries that were asked for.
+    pub entries: Vec<Entry>,
+    /// How far the stretch reaches.
+    pub up_to: Seq,
+    /// Entries that do not open.
+    pub damaged: u64,
+}
+
 /// The log as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogExtent {
@@ -273,21 +303,27 @@ pub struct LogExtent {
 }
 
 impl Snapshot<'_> {
-    /// The entries after a place, oldest first, at most `limit` or about a mebibyte.
-    pub fn log_after(&self, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        self.walk(
-            WEBHOOK_LOGS,
-            (Bound::Excluded(after.0.to_be_bytes().to_vec()), Bound::Unbounded),
-            false,
-            &mut |key, value| {
-                let entry = self.entry(key, value)?;
-                bytes += entry.body.0.len();
-                found.push(entry);
-                Ok(if found.len() < limit && bytes < 1 << 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            },
-        )?;
-        Ok(found)
+    /// The entries after a place that `wanted` picks by their header, oldest first: at most `limit`, and
+    /// about a mebibyte. A damaged entry is passed over: it must not stop the follower.
+    pub fn log_after(&self, after: Seq, limit: usize, wanted: impl Fn(&Header) -> bool) -> Result<LogPart, StoreError> {
+        let mut part = LogPart { entries: Vec::new(), up_to: after, damaged: 0 };
+        let mut bytes = 0;
+        let begin = Bound::Excluded(after.0.to_be_bytes().to_vec());
+        self.walk(WEBHOOK_LOGS, (begin, Bound::Unbounded), false, &mut |key, value| {
+            part.up_to = key.try_into().map_or(part.up_to.next(), |key| Seq(u64::from_be_bytes(key)));
+            match split(value).filter(|(header, ..)| !wanted(header)) {
+                Some(_) => {}
+                None => match self.entry(key, value) {
+                    Ok(entry) => {
+                        bytes += entry.body.0.len();
+                        part.entries.push(entry);
+                    }
+                    Err(_) => part.damaged += 1,
+                },
+            }
+            Ok(if part.entries.len() < limit && bytes < 1 << 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(part)
     }
 
     /// The entries before a place that `wanted` picks by their header, newest first, at most `limit`.
@@ -322,6 +358,11 @@ impl Snapshot<'_> {
     pub fn log_extent(&self) -> Result<LogExtent, StoreError> {
         let head = self.log_head()?;
         Ok(LogExtent { newest: head.newest, entries: head.entries, bytes: head.bytes })
+    }
+
+    /// The last VERIFY that was noted: when, and whether it was signed.
+    pub fn last_verify(&self) -> Result<Option<(Timestamp, bool)>, StoreError> {
+        self.clear(META, VERIFY)
     }
 
     /// The row that stands for a vehicle in headers, whether it is linked or not.
