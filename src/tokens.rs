@@ -214,6 +214,19 @@ impl Tokens {
         self.refreshed(connection, tokens.version).await
     }
 
+    /// The owner has mended a connection: its tokens are tried again.
+    pub async fn revive(&self, connection: ConnectionId) -> Result<(), TokenError> {
+        let shared = &self.shared;
+        if let Some(tokens) = shared.store.read(move |snapshot| snapshot.tokens(connection)).await? {
+            let now = shared.world.now();
+            let due_at = Some(tokens.due_at.unwrap_or(now));
+            shared.store.commit(Reschedule { connection, version: tokens.version, used_at: now, due_at }).await?;
+        }
+        shared.forget_trouble(connection);
+        shared.wake.notify_one();
+        Ok(())
+    }
+
     /// Calls Smartcar with an access token; if Smartcar does not accept that one, renews it and calls once more.
     pub async fn call<T, F>(&self, connection: ConnectionId, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
     where

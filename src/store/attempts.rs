@@ -57,9 +57,10 @@ impl Change for EndTrip {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         let Some(mut invite) = tables.get::<Invite>(self.hash)? else { return Ok(()) };
+        let connected = matches!(self.ending, Ending::Connected { .. });
         // A late failure of another tab does not undo a connection.
-        if !invite.spent {
-            invite.spent = matches!(self.ending, Ending::Connected { .. });
+        if connected || !invite.spent {
+            invite.spent |= connected;
             invite.ending = self.ending.clone();
             tables.put(self.hash, &invite)?;
         }

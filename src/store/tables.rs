@@ -13,6 +13,7 @@
 //! | `vehicle_latest-1` | vehicle row, signal row | the newest of a signal |
 //! | `vehicle_data-1` | vehicle row, signal row, day | a block: the changes of a signal on a day |
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
+//! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
 //! | `event_ids-1` | seq | keyed hash of an event's id and when it came: the dedupe window |
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
@@ -43,6 +44,7 @@ pub(super) const INDEX: &str = "index-1";
 pub(super) const TOKENS_BY_DUE: &str = "tokens_by_due-1";
 pub(super) const VEHICLES_BY_USER: &str = "vehicles_by_user-1";
 pub(super) const VEHICLES_TO_REVISIT: &str = "vehicles_to_revisit-1";
+pub(super) const VEHICLES_TO_READ: &str = "vehicles_to_read-1";
 pub(super) const WEBHOOK_LOGS: &str = "webhook_logs-1";
 pub(super) const EVENT_IDS: &str = "event_ids-1";
 pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_REVISIT, under};
+use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::vehicle_data::erase_data;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
@@ -52,6 +52,21 @@ impl Change for NoteFacts {
     }
 }
 
+/// A first picture of a vehicle was read, or cannot be had.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PictureTaken {
+    /// The vehicle's row.
+    pub vehicle: u32,
+}
+
+impl Change for PictureTaken {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.remove_mark(VEHICLES_TO_READ, self.vehicle)
+    }
+}
+
 /// Takes a vehicle from its connection, and its data too if it is to be erased.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ForgetVehicle {
@@ -72,6 +87,7 @@ impl Change for ForgetVehicle {
                 tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
             }
             tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
+            tables.remove_mark(VEHICLES_TO_READ, row)?;
             tables.remove::<Vehicle>(row)?;
         } else {
             vehicle.connection = None;
@@ -124,6 +140,7 @@ pub(super) fn link_vehicle(
     vehicle.connection = Some(connection.id);
     let user = tables.row_or_new(Kind::User, connection.user.as_str())?;
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
+    tables.put_mark(VEHICLES_TO_READ, row)?;
     tables.put(row, &vehicle)
 }
 
@@ -138,6 +155,11 @@ pub(super) fn unlink_vehicles_of(tables: &mut Tables<'_>, connection: &Connectio
         }
     }
     Ok(())
+}
+
+fn marked_rows(rows: &impl Rows, table: &'static str, limit: usize) -> Result<Vec<u32>, StoreError> {
+    let keys = rows.keys(table, ALL, limit)?;
+    Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.try_into().ok()?))).collect())
 }
 
 fn rows_of_user(rows: &impl Rows, user: u32) -> Result<Vec<u32>, StoreError> {
@@ -189,7 +211,11 @@ impl Snapshot<'_> {
 
     /// Rows of vehicles that were linked after events about them had come in.
     pub fn vehicles_to_revisit(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
-        let keys = self.keys(VEHICLES_TO_REVISIT, super::tables::ALL, limit)?;
-        Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.try_into().ok()?))).collect())
+        marked_rows(self, VEHICLES_TO_REVISIT, limit)
+    }
+
+    /// Rows of vehicles of which a first picture is to be read.
+    pub fn vehicles_to_read(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        marked_rows(self, VEHICLES_TO_READ, limit)
     }
 }
