@@ -16,6 +16,7 @@ mod secret;
 mod time;
 pub mod token;
 pub mod vehicle;
+pub mod wire;
 
 pub use json::Json;
 pub use secret::Secret;
