@@ -46,6 +46,12 @@ pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> 
     values(deserializer).map(|values| values.into_iter().filter_map(object_of).collect())
 }
 
+/// The elements of a list that are maps and fit `T`; `None` unless it is a list.
+pub fn some_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let elements = raw(deserializer).map(elements_of)?;
+    Ok(elements.map(|elements| elements.into_iter().filter_map(object_of).collect()))
+}
+
 /// The elements of a list that are texts; `None` unless it is a list.
 pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let elements = raw(deserializer).map(elements_of)?;

@@ -187,45 +187,100 @@ mod tests {
 
     #[test]
     fn endpoints_become_signals() {
-        check("/odometer", json!({"distance": 18342.6}), false, expect![[r#"
+        check(
+            "/odometer",
+            json!({"distance": 18342.6}),
+            false,
+            expect![[r#"
             odometer-traveleddistance {"unit":"km","value":18342.6}
-        "#]]);
-        check("battery/", json!({"percentRemaining": 0.58, "range": 283.24}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "battery/",
+            json!({"percentRemaining": 0.58, "range": 283.24}),
+            false,
+            expect![[r#"
             tractionbattery-stateofcharge {"unit":"percent","value":58}
             tractionbattery-range {"unit":"km","value":283.24}
-        "#]]);
-        check("/battery/capacity", json!({"capacity": 77}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/battery/capacity",
+            json!({"capacity": 77}),
+            false,
+            expect![[r#"
             tractionbattery-nominalcapacity {"availableCapacities":[],"capacity":77,"unit":"kWh"}
-        "#]]);
+        "#]],
+        );
         let nominal = json!({"availableCapacities": [{"capacity": 70.9, "description": null}], "capacity": {"nominal": 80.9, "source": "USER_SELECTED"}, "url": null});
-        check("/battery/nominal_capacity", nominal, false, expect![[r#"
+        check(
+            "/battery/nominal_capacity",
+            nominal,
+            false,
+            expect![[r#"
             tractionbattery-nominalcapacity {"availableCapacities":[{"capacity":70.9,"description":null}],"capacity":80.9,"source":"USER_SELECTED","unit":"kWh"}
-        "#]]);
-        check("/charge", json!({"isPluggedIn": true, "state": "FULLY_CHARGED"}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/charge",
+            json!({"isPluggedIn": true, "state": "FULLY_CHARGED"}),
+            false,
+            expect![[r#"
             charge-ischarging {"value":false}
             charge-ischargingcableconnected {"value":true}
             charge-detailedchargingstatus {"value":"FULLY_CHARGED"}
-        "#]]);
-        check("/charge/limit", json!({"limit": 0.8}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/charge/limit",
+            json!({"limit": 0.8}),
+            false,
+            expect![[r#"
             charge-chargelimits {"activeLimit":80,"unit":"percent","values":[{"condition":null,"limit":80,"type":"GLOBAL"}]}
-        "#]]);
-        check("/fuel", json!({"amountRemaining": 53.2, "percentRemaining": 0.3, "range": null}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/fuel",
+            json!({"amountRemaining": 53.2, "percentRemaining": 0.3, "range": null}),
+            false,
+            expect![[r#"
             internalcombustionengine-fuellevel {"unit":"percent","value":30}
             internalcombustionengine-amountremaining {"unit":"liters","value":53.2}
-        "#]]);
-        check("/engine/oil", json!({"lifeRemaining": 0.35}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/engine/oil",
+            json!({"lifeRemaining": 0.35}),
+            false,
+            expect![[r#"
             internalcombustionengine-oillife {"unit":"percent","value":35}
-        "#]]);
-        check("/location", json!({"latitude": 37.4292, "longitude": -122.1381}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/location",
+            json!({"latitude": 37.4292, "longitude": -122.1381}),
+            false,
+            expect![[r#"
             location-preciselocation {"latitude":37.4292,"longitude":-122.1381}
-        "#]]);
+        "#]],
+        );
         let tires = json!({"frontLeft": 219.3, "frontRight": 219.3, "backLeft": null, "backRight": 219});
-        check("/tires/pressure", tires, false, expect![[r#"
+        check(
+            "/tires/pressure",
+            tires,
+            false,
+            expect![[r#"
             wheel-tires {"columnCount":2,"rowCount":2,"unit":"kPa","values":[{"column":0,"row":0,"tirePressure":219.3},{"column":1,"row":0,"tirePressure":219.3},{"column":1,"row":1,"tirePressure":219}]}
-        "#]]);
-        check("/vin", json!({"vin": "0SCTEST0000000001"}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/vin",
+            json!({"vin": "0SCTEST0000000001"}),
+            false,
+            expect![[r#"
             vehicleidentification-vin {"value":"0SCTEST0000000001"}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -241,31 +296,56 @@ mod tests {
             "storage": [{"type": "rear", "status": "UNLOCKED"}, {"type": "front", "status": "UNKNOWN"}],
             "chargingPort": [{"type": "chargingPort", "status": "OPEN"}],
         });
-        check("/security", body, false, expect![[r#"
+        check(
+            "/security",
+            body,
+            false,
+            expect![[r#"
             closure-doors {"columnCount":2,"rowCount":2,"values":[{"column":0,"isLocked":true,"isOpen":null,"row":0},{"column":1,"isLocked":null,"isOpen":true,"row":0}]}
             closure-windows {"columnCount":2,"rowCount":2,"values":[{"column":0,"isOpen":false,"row":0}]}
             closure-sunroof {"isOpen":false}
             closure-reartrunk {"isLocked":false,"isOpen":null}
             charge-ischargingportflapopen {"value":true}
-        "#]]);
-        check("/security", json!({"isLocked": true, "doors": [], "windows": [], "chargingPort": []}), false, expect![[r#"
+        "#]],
+        );
+        check(
+            "/security",
+            json!({"isLocked": true, "doors": [], "windows": [], "chargingPort": []}),
+            false,
+            expect![[r#"
             closure-islocked {"value":true}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn imperial_becomes_metric() {
-        check("/odometer", json!({"distance": 100}), true, expect![[r#"
+        check(
+            "/odometer",
+            json!({"distance": 100}),
+            true,
+            expect![[r#"
             odometer-traveleddistance {"unit":"km","value":160.9344}
-        "#]]);
-        check("/fuel", json!({"amountRemaining": 10, "percentRemaining": 0.3, "range": 1.5}), true, expect![[r#"
+        "#]],
+        );
+        check(
+            "/fuel",
+            json!({"amountRemaining": 10, "percentRemaining": 0.3, "range": 1.5}),
+            true,
+            expect![[r#"
             internalcombustionengine-fuellevel {"unit":"percent","value":30}
             internalcombustionengine-amountremaining {"unit":"liters","value":37.854118}
             internalcombustionengine-range {"unit":"km","value":2.414016}
-        "#]]);
-        check("/tires/pressure", json!({"frontLeft": 32}), true, expect![[r#"
+        "#]],
+        );
+        check(
+            "/tires/pressure",
+            json!({"frontLeft": 32}),
+            true,
+            expect![[r#"
             wheel-tires {"columnCount":2,"rowCount":2,"unit":"kPa","values":[{"column":0,"row":0,"tirePressure":220.632233}]}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

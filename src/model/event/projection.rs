@@ -274,7 +274,9 @@ mod tests {
 
     #[test]
     fn states_in_both_documented_forms() {
-        fixture!("v4-vehicle-state-signal-updated", expect![[r#"
+        fixture!(
+            "v4-vehicle-state-signal-updated",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers ["tractionbattery-stateofcharge"]
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               tractionbattery-stateofcharge 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":64,"unit":"percent"}
@@ -286,50 +288,72 @@ mod tests {
               tractionbattery-range 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":265,"additionalValues":[],"unit":"km"}
               location-isathome - - SignalFailure { status: "ERROR", kind: Some("COMPATIBILITY"), code: Some("VEHICLE_NOT_CAPABLE") }
               diagnostics-dtccount - - SignalFailure { status: "ERROR", kind: Some("PERMISSION"), code: None }
-        "#]]);
-        fixture!("v4-vehicle-state-first-delivery", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-state-first-delivery",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers ["FIRST_DELIVERY"]
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               tractionbattery-stateofcharge 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":65,"unit":"percent"}
               charge-ischarging 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":false}
               charge-voltage 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":0,"unit":"volts"}
-        "#]]);
-        fixture!("v4-vehicle-state-triggers-in-data", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-state-triggers-in-data",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence Some(1760000001873) triggers ["tractionbattery-stateofcharge"]
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None Some("live") Some("BEV")
               tractionbattery-stateofcharge 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"unit":"percent","value":78}
               charge-ischarging 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":true}
-        "#]]);
-        fixture!("v4-vehicle-state-first-delivery-in-data", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-state-first-delivery-in-data",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers ["FIRST_DELIVERY"]
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               tractionbattery-stateofcharge 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"unit":"percent","value":65}
-        "#]]);
-        fixture!("v4-vehicle-state-test-mode", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-state-test-mode",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers ["internalcombustionengine-fuellevel"]
             c8f5d3b2-0e49-4071-b6c2-2a3f4e5d6c7b of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("BMW") Some("118i") Some(2025) None None None
               internalcombustionengine-fuellevel 2025-10-09T08:53:20.000Z 2025-10-09T08:53:21.500Z {"value":77,"unit":"percent"}
-        "#]]);
+        "#]]
+        );
     }
 
     #[test]
     fn errors_in_all_seen_forms() {
-        fixture!("v4-vehicle-error-compatibility", expect![[r#"
+        fixture!(
+            "v4-vehicle-error-compatibility",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers []
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               COMPATIBILITY Some("VEHICLE_NOT_CAPABLE") Some("Your car cannot do this.") Some("CONTACT_SUPPORT") ["location-preciselocation", "tractionbattery-stateofcharge"] since 2025-10-09T08:53:22.000Z resolved false
-        "#]]);
-        fixture!("v4-vehicle-error-permission-two-errors", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-error-permission-two-errors",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers []
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               PERMISSION None None Some("REAUTHENTICATE") ["closure-islocked"] since 2025-10-09T08:53:22.000Z resolved false
               CONNECTED_SERVICES_ACCOUNT Some("AUTHENTICATION_FAILED") Some("Your car got disconnected.") Some("REAUTHENTICATE") [] since 2025-10-09T08:53:22.000Z resolved false
-        "#]]);
-        fixture!("v4-vehicle-error-resolved", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v4-vehicle-error-resolved",
+            expect![[r#"
             sent 2025-10-09T08:53:22.000Z sequence None triggers []
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               VEHICLE_STATE Some("UNREACHABLE") None None ["location-preciselocation"] since 2025-10-09T08:53:22.000Z resolved true
-        "#]]);
+        "#]]
+        );
         check(
             r#"{"eventType":"VEHICLE_ERROR","vehicleId":"v","data":{"errors":[
                 {"type":"VEHICLE_STATE","code":null,"state":"WORSE","resolution":"RETRY_LATER","signals":["Location.PreciseLocation"]},
@@ -345,7 +369,9 @@ mod tests {
 
     #[test]
     fn legacy_events() {
-        fixture!("v2-scheduled", expect![[r#"
+        fixture!(
+            "v2-scheduled",
+            expect![[r#"
             sent - sequence None triggers []
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of -: None None None None None None
               tractionbattery-stateofcharge 2025-10-09T08:51:00.000Z - {"unit":"percent","value":58}
@@ -354,16 +380,23 @@ mod tests {
               internalcombustionengine-fuellevel - - SignalFailure { status: "ERROR", kind: Some("COMPATIBILITY"), code: Some("VEHICLE_NOT_CAPABLE") }
               internalcombustionengine-amountremaining - - SignalFailure { status: "ERROR", kind: Some("COMPATIBILITY"), code: Some("VEHICLE_NOT_CAPABLE") }
               internalcombustionengine-range - - SignalFailure { status: "ERROR", kind: Some("COMPATIBILITY"), code: Some("VEHICLE_NOT_CAPABLE") }
-        "#]]);
-        fixture!("v2-event-based", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v2-event-based",
+            expect![[r#"
             sent - sequence None triggers ["charge-ischarging", "charge-detailedchargingstatus"]
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of -: None None None None None None
               charge-ischarging 2025-10-09T08:50:12.000Z - {"value":true}
               charge-detailedchargingstatus 2025-10-09T08:50:12.000Z - {"value":"CHARGING"}
-        "#]]);
-        fixture!("v2-verify", expect![[r#"
+        "#]]
+        );
+        fixture!(
+            "v2-verify",
+            expect![[r#"
             sent - sequence None triggers []
-        "#]]);
+        "#]]
+        );
         check(
             r#"{"eventName":"dynamic","payload":{"vehicleId":"v","data":[
                 {"path":"odometer/","code":"200","body":{"distance":10},"headers":{"SC-Unit-System":"imperial","SC-Fetched-At":1760000000}},

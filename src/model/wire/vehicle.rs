@@ -27,6 +27,11 @@ pub struct VehicleWire {
 }
 
 impl VehicleWire {
+    /// Whether it tells nothing but perhaps the id.
+    pub fn is_empty(&self) -> bool {
+        self.clone().facts(VehicleId::new("")) == VehicleFacts::unknown(VehicleId::new(""))
+    }
+
     /// What it tells of the vehicle `id`.
     pub fn facts(self, id: VehicleId) -> VehicleFacts {
         let inner = self.attributes.map(|inner| *inner).unwrap_or_default();
