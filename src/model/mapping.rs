@@ -170,6 +170,8 @@ const ENDPOINTS: &[Endpoint] = table! {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
     use serde_json::json;
@@ -180,7 +182,7 @@ mod tests {
         let mut text = String::new();
         for report in reports(path, &body, Provenance { imperial, ..Provenance::default() }) {
             let Outcome::Value(body) = report.outcome else { panic!("a value") };
-            text += &format!("{} {}\n", report.code, body.as_str());
+            writeln!(text, "{} {}", report.code, body.as_str()).unwrap();
         }
         expect.assert_eq(&text);
     }

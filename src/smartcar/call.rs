@@ -8,7 +8,8 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use serde::de::DeserializeOwned;
 
-use super::meaning::{Said, from_answer, from_token_answer, from_transport};
+use super::meaning::{from_answer, from_token_answer, from_transport};
+use super::said::Said;
 use super::{Failure, Smartcar, SmartcarError};
 use crate::model::{Secret, lenient};
 
@@ -21,8 +22,7 @@ pub(super) const READ: Duration = Duration::from_secs(310);
 /// How long any other call may take.
 pub(super) const OTHER: Duration = Duration::from_secs(30);
 
-/// One request to be.
-#[derive(Debug)]
+/// One request to be. Not `Debug`: it holds tokens.
 pub(super) struct Call {
     endpoint: &'static str,
     method: Method,
@@ -107,7 +107,7 @@ impl Call {
     }
 
     fn failure(&self, note: &str) -> Failure {
-        Failure { endpoint: self.endpoint, note: Some(note.to_owned()), ..Failure::default() }
+        Failure { endpoint: self.endpoint, note: Some(note.into()), ..Failure::default() }
     }
 }
 
@@ -128,7 +128,7 @@ impl Answer {
     /// The error for a body that lacks what it must have.
     pub(super) fn not_understood(&self) -> SmartcarError {
         let what = Said::of(self.endpoint, &self.response).failure;
-        let note = Some("the answer is not understood".to_owned());
+        let note = Some("the answer is not understood".into());
         SmartcarError::Later { after: None, what: Failure { may_have_acted: true, note, ..what } }
     }
 
@@ -166,7 +166,7 @@ pub(super) fn join(origin: &str, path: &str) -> String {
 /// that a client would resolve away (empty, `.`, `..`) would name another resource and is refused.
 pub(super) fn segment(endpoint: &'static str, id: &str) -> Result<String, SmartcarError> {
     if matches!(id, "" | "." | "..") {
-        let note = Some("this id cannot be asked for".to_owned());
+        let note = Some("this id cannot be asked for".into());
         return Err(SmartcarError::NotPossible { what: Failure { endpoint, note, ..Failure::default() } });
     }
     let mut text = String::with_capacity(id.len());

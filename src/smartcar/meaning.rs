@@ -4,113 +4,30 @@
 //! (`type`, `code`, `resolution`) decide first and the status only where they are silent. A token is
 //! never declared dead on a guess: that takes the very words of OAuth.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::Response;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::call::Audience;
 use super::grant::EXCHANGE;
+use super::said::Said;
 use super::{Failure, SmartcarError};
-use crate::model::lenient;
 use crate::world::TransportError;
-
-/// What a bad answer says, whichever of Smartcar's error forms it has.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) failure: Failure,
-    /// The HTTP status; that of the error in the body if the answer pretends to be good.
-    status: u16,
-    resolution: Option<String>,
-    url: Option<String>,
-    retry_after: Option<Duration>,
-    /// OAuth's explanation. Looked at, never handed on.
-    description: Option<String>,
-    /// Whether the body is an error in one of Smartcar's forms.
-    understood: bool,
-}
-
-impl Said {
-    pub(super) fn of(endpoint: &'static str, response: &Response<Bytes>) -> Said {
-        let Body { error, error_description, errors } = lenient::document(response.body()).unwrap_or_default();
-        let own: Fault = lenient::document(response.body()).unwrap_or_default();
-        // Resources have a `type` too; only an error has a `statusCode` beside it.
-        let good = response.status().is_success();
-        let understood = error.is_some() || !errors.is_empty() || own.kind.is_some() && (!good || own.status_code.is_some());
-        // The first error of v3's envelope has the fields of v2.0's object.
-        let own = errors.into_iter().next().unwrap_or(own);
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let status = response.status().as_u16();
-        let request_id = own.request_id.or(own.meta.debug.request_id);
-        let Resolution { kind: resolution, url } = own.resolution;
-        Said {
-            failure: Failure {
-                endpoint,
-                status: Some(status),
-                kind: own.kind.or(error).and_then(word),
-                code: own.code.and_then(word),
-                request_id: request_id.and_then(id).or_else(|| header("sc-request-id").map(str::to_owned).and_then(id)),
-                may_have_acted: false,
-                note: None,
-            },
-            status: match own.status.or(own.status_code).and_then(|status| u16::try_from(status).ok()) {
-                Some(inner) if good => inner,
-                _ => status,
-            },
-            resolution,
-            url: url.filter(|url| url.len() <= 2048 && (url.starts_with("https://") || url.starts_with("http://"))),
-            retry_after: header("retry-after").and_then(|after| retry_after(after, header("date"))),
-            description: error_description,
-            understood,
-        }
-    }
-
-    /// Whether the body is an error, whatever the status.
-    pub(super) fn is_error(&self) -> bool {
-        self.understood
-    }
-
-    fn later(self) -> SmartcarError {
-        let may_have_acted = self.status >= 500 || self.status < 300;
-        SmartcarError::Later { after: self.retry_after, what: Failure { may_have_acted, ..self.failure } }
-    }
-
-    fn configuration(self, note: &str) -> SmartcarError {
-        SmartcarError::Configuration { what: Failure { note: Some(note.to_owned()), ..self.failure } }
-    }
-
-    fn not_possible(self) -> SmartcarError {
-        SmartcarError::NotPossible { what: self.failure }
-    }
-
-    fn reconnect(self, audience: Audience) -> SmartcarError {
-        if audience == Audience::Owner {
-            SmartcarError::Reconnect { what: self.failure, url: self.url }
-        } else {
-            self.configuration("the application may not ask this: check its credentials and its plan in Smartcar's dashboard")
-        }
-    }
-}
 
 /// No answer came.
 pub(super) fn from_transport(endpoint: &'static str, error: &TransportError) -> SmartcarError {
     let may_have_acted = !matches!(error, TransportError::Unreachable(_));
-    let what = Failure { endpoint, note: Some(error.to_string()), may_have_acted, ..Failure::default() };
+    let what = Failure { endpoint, note: Some(error.to_string().into()), may_have_acted, ..Failure::default() };
     match error {
         TransportError::Unreachable(cause) if cause.contains("certificate") => {
             let note = format!("{error}: check the clock and smartcar.origins; something may stand between here and Smartcar");
-            SmartcarError::Configuration { what: Failure { note: Some(note), ..what } }
+            SmartcarError::Configuration { what: Failure { note: Some(note.into()), ..what } }
         }
         _ => SmartcarError::Later { after: None, what },
     }
 }
 
 /// A data call was refused.
+#[expect(clippy::match_same_arms, reason = "the order of the rows is what decides")]
 pub(super) fn from_answer(said: Said, audience: Audience) -> SmartcarError {
     let kind = said.failure.kind.clone().unwrap_or_default();
-    match (kind.as_str(), said.resolution.as_deref()) {
+    match (&*kind, said.resolution.as_deref()) {
         ("AUTHENTICATION", _) => SmartcarError::Unauthorized { what: said.failure },
         ("BILLING", Some("FINANCE")) => said.configuration("the account is suspended: see Smartcar's dashboard"),
         ("BILLING", _) => said.configuration("the plan does not cover this: see Smartcar's dashboard"),
@@ -131,11 +48,11 @@ fn from_status(said: Said, audience: Audience) -> SmartcarError {
     match said.status {
         401 => SmartcarError::Unauthorized { what: said.failure },
         403 if said.understood => said.reconnect(audience),
-        300..400 => said.configuration(REDIRECTED),
-        404 | 405 | 410 | 501 => said.not_possible(),
+        300..=399 => said.configuration(REDIRECTED),
         408 | 409 | 425 | 429 => said.later(),
+        404 | 405 | 410 | 501 => said.not_possible(),
         430 => said.configuration("the plan does not cover this: see Smartcar's dashboard"),
-        400..500 if said.understood => said.not_possible(),
+        400..=499 if said.understood => said.not_possible(),
         _ => said.later(),
     }
 }
@@ -146,15 +63,15 @@ pub(super) fn from_token_answer(said: Said, audience: Audience) -> SmartcarError
     let description = said.description.as_deref().unwrap_or_default().to_ascii_lowercase();
     let redirect =
         said.failure.endpoint == EXCHANGE && ["redirect_uri", "redirect uri"].iter().any(|word| description.contains(word));
-    match (said.status, kind.as_str()) {
-        (300..400, _) => said.configuration(REDIRECTED),
-        (400..500, "invalid_grant" | "invalid_request") if redirect => said.configuration(REDIRECT_URI),
-        (400..500, "invalid_grant" | "invalid_request") if audience == Audience::OwnerToken => {
+    match (said.status, &*kind) {
+        (300..=399, _) => said.configuration(REDIRECTED),
+        (408 | 429, _) => said.later(),
+        (400..=499, "invalid_grant" | "invalid_request") if redirect => said.configuration(REDIRECT_URI),
+        (400..=499, "invalid_grant" | "invalid_request") if audience == Audience::OwnerToken => {
             SmartcarError::Rejected { what: said.failure }
         }
-        (429, _) => said.later(),
         (
-            400..500,
+            400..=499,
             "invalid_client"
             | "unauthorized_client"
             | "unsupported_grant_type"
@@ -171,97 +88,200 @@ pub(super) fn from_token_answer(said: Said, audience: Audience) -> SmartcarError
     }
 }
 
-/// Seconds or an HTTP date, at most an hour. A date counts from the answer's own `Date`, which spares us
-/// from comparing two clocks.
-fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
-    let text = text.trim();
-    let seconds = if let Ok(seconds) = text.parse::<f64>() {
-        seconds
-    } else {
-        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
-        let until = parser.parse_timestamp(text).ok()?;
-        let from = parser.parse_timestamp(date?.trim()).ok()?;
-        until.duration_since(from).as_secs_f64()
-    };
-    (!seconds.is_nan()).then(|| Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)))
-}
+impl Said {
+    fn later(self) -> SmartcarError {
+        let may_have_acted = self.status >= 500 || self.status < 300;
+        SmartcarError::Later { after: self.retry_after, what: Failure { may_have_acted, ..self.failure } }
+    }
 
-/// One of Smartcar's words. Anything else might be a value and stays out of errors and logs; with digits
-/// it might be a VIN.
-fn word(text: String) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
-    ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
-}
+    fn configuration(self, note: &str) -> SmartcarError {
+        SmartcarError::Configuration { what: Failure { note: Some(note.into()), ..self.failure } }
+    }
 
-fn id(text: String) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
-}
+    fn not_possible(self) -> SmartcarError {
+        SmartcarError::NotPossible { what: self.failure }
+    }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Body {
-    /// OAuth's form, and that of v1.
-    #[serde(deserialize_with = "lenient::text")]
-    error: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    error_description: Option<String>,
-    /// v3's form.
-    #[serde(deserialize_with = "lenient::list")]
-    errors: Vec<Fault>,
-}
-
-/// v2.0's form, and one element of v3's.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Fault {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    code: Option<String>,
-    #[serde(deserialize_with = "lenient::integer")]
-    status: Option<i64>,
-    #[serde(deserialize_with = "lenient::integer")]
-    status_code: Option<i64>,
-    #[serde(deserialize_with = "lenient::text")]
-    request_id: Option<String>,
-    #[serde(deserialize_with = "resolution")]
-    resolution: Resolution,
-    #[serde(deserialize_with = "lenient::object")]
-    meta: Meta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resolution {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    url: Option<String>,
-}
-
-/// `{"type", "url"}`, or the bare word.
-fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Resolution, D::Error> {
-    let value = <&RawValue>::deserialize(deserializer)?;
-    let word = || Resolution { kind: lenient::text_of(value), url: None };
-    Ok(lenient::object_of(value).unwrap_or_else(word))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    #[serde(deserialize_with = "lenient::object")]
-    debug: Debugging,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Debugging {
-    #[serde(deserialize_with = "lenient::text")]
-    request_id: Option<String>,
+    fn reconnect(self, audience: Audience) -> SmartcarError {
+        if audience == Audience::Owner {
+            SmartcarError::Reconnect { what: self.failure, url: self.url }
+        } else {
+            self.configuration("the application may not ask this: check its credentials and its plan in Smartcar's dashboard")
+        }
+    }
 }
 
 const REDIRECTED: &str = "a redirect, which is not followed: check smartcar.origins";
 const REDIRECT_URI: &str = "register exactly this redirect URI (smartcar.redirect_uri) in Smartcar's dashboard";
 const V2_CREDENTIALS: &str = "check smartcar.v2.client_id and smartcar.v2.client_secret";
 const V3_CREDENTIALS: &str = "check smartcar.v3.client_id and smartcar.v3.client_secret";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{Secret, VehicleId};
+    use crate::smartcar::script::{Script, answer, run};
+
+    /// What an answer to a data call means to its caller.
+    fn ask(status: u16, headers: &[(&str, &str)], body: &str) -> SmartcarError {
+        let script = Script::new([answer(status, headers, body)]);
+        run(script.client().disconnect(&Secret::new("t"), &VehicleId::new("v"))).unwrap_err()
+    }
+
+    fn name(error: &SmartcarError) -> String {
+        format!("{error:?}").split_whitespace().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_errors() {
+        let table = [
+            ("AUTHENTICATION", "null", 401, "null", "Unauthorized"),
+            ("BILLING", "VEHICLE_LIMIT", 430, "CONTACT_SUPPORT", "Configuration"),
+            ("BILLING", "VEHICLE_REQUEST_LIMIT", 430, "CONTACT_SUPPORT", "Configuration"),
+            ("BILLING", "INVALID_PLAN", 430, "CONTACT_SUPPORT", "Configuration"),
+            ("BILLING", "ACCOUNT_SUSPENDED", 430, "FINANCE", "Configuration"),
+            ("COMPATIBILITY", "MAKE_NOT_COMPATIBLE", 501, "null", "NotPossible"),
+            ("COMPATIBILITY", "SMARTCAR_NOT_CAPABLE", 501, "CONTACT_SUPPORT", "NotPossible"),
+            ("COMPATIBILITY", "VEHICLE_NOT_CAPABLE", 501, "null", "NotPossible"),
+            ("COMPATIBILITY", "PLATFORM_NOT_CAPABLE", 501, "null", "NotPossible"),
+            ("CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED", 400, "REAUTHENTICATE", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "PERMISSION", 400, "REAUTHENTICATE", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "ACCOUNT_ISSUE", 400, "null", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "NO_VEHICLES", 400, "null", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "SUBSCRIPTION", 400, "null", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "VEHICLE_MISSING", 400, "null", "Reconnect"),
+            ("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED", 400, "ACTION_REQUIRED", "Reconnect"),
+            ("PERMISSION", "null", 403, "REAUTHENTICATE", "Reconnect"),
+            ("PERMISSION", "null", 403, "null", "Reconnect"),
+            ("RATE_LIMIT", "SMARTCAR_API", 429, "RETRY_LATER", "Later"),
+            ("RATE_LIMIT", "VEHICLE", 429, "RETRY_LATER", "Later"),
+            ("RESOURCE_NOT_FOUND", "PATH", 404, "null", "NotPossible"),
+            ("RESOURCE_NOT_FOUND", "VERSION", 404, "null", "NotPossible"),
+            ("SERVER", "INTERNAL", 500, "RETRY_LATER", "Later"),
+            ("SERVER", "INTERNAL", 500, "null", "Later"),
+            ("SERVER", "RECORD_NOT_FOUND", 500, "CONTACT_SUPPORT", "NotPossible"),
+            ("SERVER", "MULTIPLE_RECORDS_FOUND", 500, "CONTACT_SUPPORT", "NotPossible"),
+            ("UPSTREAM", "INVALID_DATA", 502, "RETRY_LATER", "Later"),
+            ("UPSTREAM", "RATE_LIMIT", 502, "RETRY_LATER", "Later"),
+            ("UPSTREAM", "UNKNOWN_ISSUE", 502, "null", "Later"),
+            ("VALIDATION", "null", 400, "null", "NotPossible"),
+            ("VALIDATION", "PARAMETER", 400, "null", "NotPossible"),
+            ("VEHICLE_STATE", "ASLEEP", 409, "null", "Later"),
+            ("VEHICLE_STATE", "UNKNOWN", 409, "RETRY_LATER", "Later"),
+            ("SOMETHING_NEW", "null", 418, "RETRY_LATER", "Later"),
+            ("SOMETHING_NEW", "null", 418, "REAUTHENTICATE", "Reconnect"),
+            ("SOMETHING_NEW", "null", 418, "USER_ACTION_REQUIRED", "Reconnect"),
+            ("SOMETHING_NEW", "null", 418, "FINANCE", "Configuration"),
+            ("SOMETHING_NEW", "null", 418, "null", "NotPossible"),
+        ];
+        for (kind, code, status, resolution, meaning) in table {
+            let quoted = |word: &str| if word == "null" { word.to_owned() } else { format!("{word:?}") };
+            let (code, word) = (quoted(code), quoted(resolution));
+            for resolution in [word.clone(), format!(r#"{{"type":{word},"url":null}}"#)] {
+                let v2 = format!(r#"{{"type":"{kind}","code":{code},"statusCode":{status},"resolution":{resolution}}}"#);
+                let v3 =
+                    format!(r#"{{"errors":[{{"type":"{kind}","code":{code},"status":"{status}","resolution":{resolution}}}]}}"#);
+                for body in [v2, v3] {
+                    assert_eq!(name(&ask(status, &[], &body)), meaning, "{body}");
+                    assert_eq!(name(&ask(200, &[], &body)), meaning, "as 200: {body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_words_are_missing_the_status_decides() {
+        let table = [
+            (302, "", "Configuration"),
+            (401, "", "Unauthorized"),
+            (403, "<html>", "Later"),
+            (404, "", "NotPossible"),
+            (400, "<html>", "Later"),
+            (429, "", "Later"),
+            (430, "", "Configuration"),
+            (500, "<html>", "Later"),
+            (501, "", "NotPossible"),
+            (504, "{}", "Later"),
+            (401, r#"{"errors":[{"code":"unauthorized","status":"401"}]}"#, "Unauthorized"),
+            (403, r#"{"errors":[{"code":"ACCESS_DENIED","status":"403"}]}"#, "Reconnect"),
+            (400, r#"{"errors":[{"code":"bad_request"}]}"#, "NotPossible"),
+            (500, r#"{"errors":[{"code":"internal_error"}]}"#, "Later"),
+            (404, include_str!("../../tests/fixtures/v3-error-vehicle-not-found.json"), "NotPossible"),
+            (429, include_str!("../../tests/fixtures/v3-error-rate-limit.json"), "Later"),
+        ];
+        for (status, body, meaning) in table {
+            assert_eq!(name(&ask(status, &[], body)), meaning, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_application_is_not_reconnected() {
+        let script = Script::new([answer(403, &[], r#"{"errors":[{"code":"ACCESS_DENIED"}]}"#)]);
+        let error = run(script.client().disconnect_v3(&Secret::new("t"), "c")).unwrap_err();
+        assert_eq!(name(&error), "Configuration");
+    }
+
+    #[test]
+    fn the_owner_is_sent_where_smartcar_says() {
+        let error = ask(400, &[], include_str!("../../tests/fixtures/v2-error-reauthenticate.json"));
+        let SmartcarError::Reconnect { what, url: Some(url) } = error else { panic!("reconnect") };
+        assert!(url.starts_with("https://connect.smartcar.com/oauth/reauthenticate?"));
+        assert_eq!(
+            what.to_string(),
+            "v2.disconnect: Smartcar answered 400 CONNECTED_SERVICES_ACCOUNT:AUTHENTICATION_FAILED (request ff660077-1188-4299-83aa-440099887766)"
+        );
+        let evil = ask(400, &[], r#"{"type":"PERMISSION","resolution":{"type":"REAUTHENTICATE","url":"javascript:alert(1)"}}"#);
+        assert!(matches!(evil, SmartcarError::Reconnect { url: None, .. }));
+    }
+
+    #[test]
+    fn waits_in_all_forms() {
+        let date = ("Date", "Thu, 09 Oct 2025 08:53:20 GMT");
+        for (said, seconds) in [
+            ("30", Some(30)),
+            (" 30 ", Some(30)),
+            ("0", Some(0)),
+            ("-7", Some(0)),
+            ("99999999", Some(3600)),
+            ("1e300", Some(3600)),
+            ("Thu, 09 Oct 2025 08:54:00 GMT", Some(40)),
+            ("Thu, 09 Oct 2025 08:00:00 GMT", Some(0)),
+            ("Fri, 09 Oct 2026 08:54:00 GMT", Some(3600)),
+            ("soon", None),
+            ("", None),
+            ("NaN", None),
+        ] {
+            let error =
+                ask(429, &[("Retry-After", said), date], include_str!("../../tests/fixtures/v2-error-rate-limit-vehicle.json"));
+            let SmartcarError::Later { after, .. } = error else { panic!("later") };
+            assert_eq!(after, seconds.map(Duration::from_secs), "{said}");
+        }
+        assert!(matches!(ask(429, &[date], ""), SmartcarError::Later { after: None, .. }));
+        let no_date = ask(503, &[("Retry-After", "Thu, 09 Oct 2025 08:54:00 GMT")], "");
+        assert!(matches!(no_date, SmartcarError::Later { after: None, .. }));
+    }
+
+    #[test]
+    fn failures_carry_words_and_no_values() {
+        let body =
+            r#"{"type":"0SCTESTVIN0000001","code":"Bearer abc","requestId":"a b","detail":"canary","description":"canary"}"#;
+        let error = ask(400, &[("SC-Request-Id", "req-1")], body);
+        assert_eq!(error.to_string(), "v2.disconnect: Smartcar answered 400 (request req-1)");
+        assert!(!format!("{error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn the_observer_sees_every_exchange() {
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let script = Script::new([answer(503, &[], ""), Err(TransportError::TooLarge)]);
+        let log = seen.clone();
+        let client =
+            script.client().observed(std::sync::Arc::new(move |endpoint, status| log.lock().unwrap().push((endpoint, status))));
+        for _ in 0..2 {
+            let _ = run(client.user(&Secret::new("t")));
+        }
+        assert_eq!(*seen.lock().unwrap(), [("v2.user", 503), ("v2.user", 0)]);
+    }
+}

@@ -165,3 +165,138 @@ const PAGE: usize = 50;
 
 /// No owner has so many cars; what is beyond is given up.
 const MOST_PAGES: usize = 20;
+
+#[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "as expect-test writes them")]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::model::reading::{Outcome, SignalFailure};
+    use crate::smartcar::script::{Script, answer, good, run};
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/fixtures/v2-", $name, ".json"))
+        };
+    }
+
+    fn token() -> Secret {
+        Secret::new("access-token")
+    }
+
+    #[test]
+    fn user_and_vehicles() {
+        let script = Script::new([good(fixture!("user"))]);
+        assert_eq!(run(script.client().user(&token())), Ok(SmartcarUserId::new("6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b")));
+        expect![[r#"
+            GET https://api.smartcar.com/v2.0/user within 30 s
+            accept: application/json
+            authorization: Bearer access-token
+            sc-unit-system: metric
+
+        "#]]
+        .assert_eq(&script.asked());
+
+        let script = Script::new([good(fixture!("vehicles"))]);
+        assert_eq!(run(script.client().vehicles(&token())).unwrap().len(), 2);
+        assert_eq!(script.lines(), "GET https://api.smartcar.com/v2.0/vehicles?limit=50&offset=0\n");
+    }
+
+    #[test]
+    fn pages_end() {
+        let page = |ids: &str| good(&format!(r#"{{"vehicles":[{ids}],"paging":{{"count":4,"offset":0}}}}"#));
+        let script = Script::new([page(r#""a","b""#), page(r#""b","c",7"#), page(r#""d""#)]);
+        assert_eq!(run(script.client().vehicles(&token())).unwrap().len(), 4);
+        let script = Script::new([page(r#""a""#), page(r#""a""#)]);
+        assert_eq!(run(script.client().vehicles(&token())).unwrap().len(), 1);
+        let endless = (0..100).map(|id| good(&format!(r#"{{"vehicles":["{id}"],"paging":{{"count":1000000000000}}}}"#)));
+        assert_eq!(run(Script::new(endless).client().vehicles(&token())).unwrap().len(), MOST_PAGES);
+    }
+
+    #[test]
+    fn facts_come_in_parts() {
+        let vehicle = VehicleId::new("v?/#");
+        let all = r#"{"permissions":["read_vehicle_info","read_vin"],"paging":{"count":2}}"#;
+        let script = Script::new([good(all), good(fixture!("vehicle-attributes")), good(r#"{"vin":"0SCVIN"}"#)]);
+        let facts = run(script.client().vehicle(&token(), &vehicle)).unwrap();
+        assert_eq!(
+            (facts.id, facts.make.as_deref(), facts.vin.as_deref()),
+            (vehicle.clone(), Some("VOLKSWAGEN"), Some("0SCVIN"))
+        );
+        expect![[r#"
+            GET https://api.smartcar.com/v2.0/vehicles/v%3F%2F%23/permissions?limit=50&offset=0
+            GET https://api.smartcar.com/v2.0/vehicles/v%3F%2F%23
+            GET https://api.smartcar.com/v2.0/vehicles/v%3F%2F%23/vin
+        "#]]
+        .assert_eq(&script.lines());
+
+        let script = Script::new([good(r#"{"permissions":[],"paging":{"count":0}}"#)]);
+        let facts = run(script.client().vehicle(&token(), &vehicle)).unwrap();
+        assert_eq!((facts.make, facts.vin, facts.permissions), (None, None, Some(Vec::new())));
+
+        let script = Script::new([answer(500, &[], ""), good(fixture!("vehicle-attributes")), answer(409, &[], "")]);
+        let facts = run(script.client().vehicle(&token(), &vehicle)).unwrap();
+        assert_eq!((facts.make.as_deref(), facts.vin, facts.permissions), (Some("VOLKSWAGEN"), None, None));
+
+        let script = Script::new([answer(500, &[], ""), answer(404, &[], ""), answer(404, &[], "")]);
+        assert!(matches!(run(script.client().vehicle(&token(), &vehicle)), Err(SmartcarError::Later { .. })));
+        let script = Script::new([good(all), answer(401, &[], fixture!("error-authentication"))]);
+        assert!(matches!(run(script.client().vehicle(&token(), &vehicle)), Err(SmartcarError::Unauthorized { .. })));
+    }
+
+    #[test]
+    fn one_batch_reads_what_is_granted() {
+        let granted = ["read_odometer", "read_battery", "read_fuel", "control_charge"].map(str::to_owned);
+        let script = Script::new([answer(200, &[("SC-Fetched-At", "2025-10-09T08:53:21Z")], fixture!("batch-mixed"))]);
+        let reports = run(script.client().read(&token(), &VehicleId::new("v"), Some(&granted))).unwrap();
+        expect![[r#"
+            POST https://api.smartcar.com/v2.0/vehicles/v/batch within 310 s
+            accept: application/json
+            authorization: Bearer access-token
+            sc-unit-system: metric
+            content-type: application/json
+            {"requests":[{"path":"/odometer"},{"path":"/battery"},{"path":"/battery/capacity"},{"path":"/fuel"}]}
+        "#]]
+        .assert_eq(&script.asked());
+        let codes: Vec<_> = reports.iter().map(|report| report.code.as_str()).collect();
+        assert_eq!(codes.len(), 6);
+        assert_eq!(codes[..3], ["odometer-traveleddistance", "tractionbattery-stateofcharge", "tractionbattery-range"]);
+        let time = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!((reports[0].oem_updated_at, reports[0].retrieved_at), (time(1_759_999_860_000), time(1_760_000_000_000)));
+        assert_eq!(reports[1].retrieved_at, time(1_760_000_001_000));
+        let failure = SignalFailure {
+            status: "ERROR".to_owned(),
+            kind: Some("COMPATIBILITY".to_owned()),
+            code: Some("VEHICLE_NOT_CAPABLE".to_owned()),
+        };
+        assert_eq!(reports[3].outcome, Outcome::Failed(failure));
+
+        let script = Script::new([]);
+        assert_eq!(run(script.client().read(&token(), &VehicleId::new("v"), Some(&[]))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn without_known_permissions_everything_is_read_once() {
+        let paths = wanted(None);
+        assert!(paths.contains(&"/battery/capacity") && !paths.contains(&"/battery/nominal_capacity"));
+        assert_eq!(paths.len(), mapping::endpoints().len() - 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_is_no_answer() {
+        for body in ["", "<html>", r#"{"vehicles":"#, "[]", r#"{"vehicles":{}}"#, r#"{"status":"success"}"#, "\u{7f}"] {
+            let error = run(Script::new([good(body)]).client().vehicles(&token())).unwrap_err();
+            assert!(matches!(error, SmartcarError::Later { after: None, .. }), "{body}");
+            assert_eq!(error.to_string(), "v2.vehicles: Smartcar answered 200: the answer is not understood");
+        }
+    }
+
+    #[test]
+    fn disconnecting() {
+        let script = Script::new([good(r#"{"status":"success"}"#)]);
+        run(script.client().disconnect(&token(), &VehicleId::new("v"))).unwrap();
+        assert_eq!(script.lines(), "DELETE https://api.smartcar.com/v2.0/vehicles/v/application\n");
+    }
+}

@@ -6,10 +6,15 @@ use serde_json::value::RawValue;
 use super::{EventKind, Meta, NotUnderstood, envelope};
 use crate::model::reading::{Outcome, SignalReport};
 use crate::model::vehicle::{VehicleError, VehicleFacts};
-use crate::model::wire::{SignalWire, VehicleWire, code_of, keyed};
+use crate::model::wire::{SignalWire, VehicleWire, keyed};
 use crate::model::{SmartcarUserId, Timestamp, VehicleId, lenient};
 
+mod error;
 mod legacy;
+mod trigger;
+
+use error::ErrorWire;
+use trigger::{distinct, triggered_by};
 
 /// What an event says of vehicles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,101 +137,8 @@ fn facts(vehicle: VehicleWire, id: VehicleId, reports: &[SignalReport]) -> Vehic
     facts
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Trigger<'a> {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(borrow)]
-    signal: Option<&'a RawValue>,
-    #[serde(deserialize_with = "lenient::text")]
-    code: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    group: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    name: Option<String>,
-}
-
-/// The code of the signal, or the word, that set an event off.
-fn triggered_by(trigger: &RawValue) -> Option<String> {
-    if let Some(text) = lenient::text_of(trigger) {
-        return Some(dotted(text));
-    }
-    let Trigger { kind, signal, code, group, name } = lenient::object_of(trigger)?;
-    let inner = signal.and_then(|signal| {
-        lenient::text_of(signal).map(dotted).or_else(|| {
-            let Trigger { code, group, name, .. } = lenient::object_of(signal)?;
-            code.or_else(|| code_of(group.as_deref(), name.as_deref()))
-        })
-    });
-    inner.or(code).or_else(|| code_of(group.as_deref(), name.as_deref())).or(kind)
-}
-
-/// `Group.Name` as a code; any other text is one already.
-fn dotted(text: String) -> String {
-    let (group, name) = text.split_once('.').unzip();
-    code_of(group, name).unwrap_or(text)
-}
-
-fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut list = Vec::new();
-    for text in texts {
-        if !list.contains(&text) {
-            list.push(text);
-        }
-    }
-    list
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ErrorWire {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    code: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    state: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    description: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    suggested_user_message: Option<String>,
-    #[serde(deserialize_with = "resolution")]
-    resolution: Option<String>,
-    #[serde(deserialize_with = "codes")]
-    signals: Vec<String>,
-}
-
-impl ErrorWire {
-    /// Only `RESOLVED` ends a problem: a state we do not know is not good news.
-    fn change(self, since: Timestamp) -> Option<ErrorChange> {
-        Some(ErrorChange {
-            resolved: self.state.is_some_and(|state| state.eq_ignore_ascii_case("RESOLVED")),
-            error: VehicleError {
-                kind: self.kind?,
-                code: self.code,
-                description: self.description,
-                message: self.suggested_user_message,
-                resolution: self.resolution,
-                signals: self.signals,
-                since,
-            },
-        })
-    }
-}
-
-/// `{"type"}`, or the bare word.
-fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let value = <&RawValue>::deserialize(deserializer)?;
-    Ok(lenient::text_of(value).or_else(|| lenient::object_of::<Trigger<'_>>(value)?.kind))
-}
-
-/// The signals of an error have the same forms as triggers.
-fn codes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(distinct(lenient::values(deserializer)?.into_iter().filter_map(triggered_by)))
-}
-
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "as expect-test writes them")]
 mod tests {
     use expect_test::{Expect, expect};
     use proptest::prelude::*;

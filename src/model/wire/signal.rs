@@ -118,6 +118,7 @@ struct Error {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "Smartcar's names")]
 struct Meta {
     #[serde(deserialize_with = "lenient::time")]
     oem_updated_at: Option<Timestamp>,

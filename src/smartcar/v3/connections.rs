@@ -91,7 +91,7 @@ impl SmartcarConnection {
 }
 
 fn page_query(filter: &ConnectionFilter, mode: &str, number: usize) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
     if let Some(user) = &filter.user {
         query.append_pair("filter[userId]", user.as_str());
     }
@@ -101,7 +101,7 @@ fn page_query(filter: &ConnectionFilter, mode: &str, number: usize) -> String {
     query.append_pair("filter[vehicle.mode]", mode);
     query.append_pair("page[number]", &number.to_string());
     query.append_pair("page[size]", "100");
-    query.finish()
+    format!("?{}", query.finish())
 }
 
 /// A connection, with what stands in `attributes` perhaps beside it: the flat form.
@@ -157,7 +157,8 @@ struct Relationship {
 
 impl ConnectionWire {
     /// Reads in the order relationships, attributes, flat. What Smartcar was asked for and does not
-    /// repeat is as it was asked.
+    /// repeat is as it was asked; what contradicts the question is no answer to it.
+    // SECURITY: a `user_id` from a browser counts once this confirms it.
     fn connection(self, filter: &ConnectionFilter, mode: &str) -> Option<SmartcarConnection> {
         let inner = self.attributes.map(|inner| *inner).unwrap_or_default();
         let related = self.relationships;
@@ -167,7 +168,10 @@ impl ConnectionWire {
         let user = related.user.data.id.or(inner.user.id).or(inner.user_id).or(self.user.id).or(self.user_id);
         let external_id = inner.user.external_id.or(inner.external_id).or(self.user.external_id).or(self.external_id);
         let id = self.id.or(self.connection_id).or(inner.id);
-        if id.is_none() && vehicle.is_none() {
+        let user = user.map(SmartcarUserId::new).or_else(|| filter.user.clone());
+        let asked_vehicle = filter.vehicle.is_none() || filter.vehicle == vehicle;
+        let asked_user = filter.user.is_none() || filter.user == user;
+        if !asked_vehicle || !asked_user || (id.is_none() && vehicle.is_none()) {
             return None;
         }
         let permissions = inner.permissions.or(self.permissions);
@@ -176,7 +180,7 @@ impl ConnectionWire {
         let facts = wire.facts(facts_id);
         Some(SmartcarConnection {
             vehicle,
-            user: user.map(SmartcarUserId::new).or_else(|| filter.user.clone()),
+            user,
             external_id,
             facts: VehicleFacts {
                 mode: facts.mode.or_else(|| Some(mode.to_ascii_lowercase())),
@@ -187,5 +191,96 @@ impl ConnectionWire {
             permissions,
             id: id.unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "as expect-test writes them")]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::smartcar::script::{Script, answer, good, run};
+
+    const LIVE: &str = include_str!("../../../tests/fixtures/v3-connections.json");
+    const NONE: &str = r#"{"data":[],"meta":{"totalCount":0}}"#;
+
+    fn ask(script: &Script, filter: ConnectionFilter) -> Result<Vec<SmartcarConnection>, SmartcarError> {
+        run(script.client().connections(&Secret::new("app-token"), filter))
+    }
+
+    fn live() -> ConnectionFilter {
+        ConnectionFilter { mode: Some("live".to_owned()), ..ConnectionFilter::default() }
+    }
+
+    #[test]
+    fn the_documented_form() {
+        let script = Script::new([good(LIVE), good(NONE)]);
+        let filter =
+            ConnectionFilter { user: Some(SmartcarUserId::new("6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b")), ..Default::default() };
+        let all = ask(&script, filter).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].id, "e0b7f5d4-2a6b-4293-98e4-4c5b6a7f8e9d");
+        assert_eq!(all[0].vehicle, Some(VehicleId::new("b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a")));
+        assert_eq!(all[0].external_id.as_deref(), Some("household-17"));
+        assert_eq!(all[0].permissions.as_ref().map(Vec::len), Some(6));
+        let facts = &all[0].facts;
+        assert_eq!(
+            (facts.make.as_deref(), facts.mode.as_deref(), facts.powertrain.as_deref()),
+            (Some("VOLKSWAGEN"), Some("live"), Some("BEV"))
+        );
+        assert_eq!(facts.smartcar_connection_id.as_ref(), Some(&all[0].id));
+        expect![[r#"
+            GET https://vehicle.api.smartcar.com/v3/connections?filter%5BuserId%5D=6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b&filter%5Bvehicle.mode%5D=live&page%5Bnumber%5D=1&page%5Bsize%5D=100
+            GET https://vehicle.api.smartcar.com/v3/connections?filter%5BuserId%5D=6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b&filter%5Bvehicle.mode%5D=simulated&page%5Bnumber%5D=1&page%5Bsize%5D=100
+        "#]].assert_eq(&script.lines());
+    }
+
+    #[test]
+    fn the_other_forms() {
+        let script = Script::new([good(
+            r#"{"connections":[{"vehicleId":"flat","userId":"u","mode":"live"},
+                {"id":"c2","attributes":{"vehicleId":"within","permissions":["read_vin",3]}},
+                {"id":"c3","attributes":{"vehicle":{"id":"nested","make":"BMW"}}}, {"id":"c4"}, {}, 3]}"#,
+        )]);
+        let all = ask(&script, live()).unwrap();
+        let ids: Vec<_> = all.iter().map(|found| (found.id.as_str(), found.facts.id.as_str(), found.vehicle.is_some())).collect();
+        assert_eq!(ids, [("", "flat", true), ("c2", "within", true), ("c3", "nested", true), ("c4", "", false)]);
+        assert_eq!(all[1].permissions, Some(vec!["read_vin".to_owned()]));
+        assert_eq!(all[2].facts.mode.as_deref(), Some("live"));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_confirms_nothing() {
+        let filter = ConnectionFilter { user: Some(SmartcarUserId::new("stranger")), ..live() };
+        assert_eq!(ask(&Script::new([good(LIVE)]), filter), Ok(Vec::new()));
+        let filter = ConnectionFilter { vehicle: Some(VehicleId::new("stranger")), ..live() };
+        assert_eq!(ask(&Script::new([good(LIVE)]), filter), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn pages_by_link_and_by_count() {
+        let page = |id: &str, rest: &str| good(&format!(r#"{{"data":[{{"id":"{id}"}}],{rest}}}"#));
+        let script = Script::new([
+            page("a", r#""links":{"next":"/v3/connections?page[number]=2&page[size]=1"}"#),
+            page("b", r#""meta":{"totalCount":"3"}"#),
+            page("c", r#""meta":{"totalCount":3}"#),
+        ]);
+        assert_eq!(ask(&script, live()).unwrap().len(), 3);
+        expect![[r#"
+            GET https://vehicle.api.smartcar.com/v3/connections?filter%5Bvehicle.mode%5D=live&page%5Bnumber%5D=1&page%5Bsize%5D=100
+            GET https://vehicle.api.smartcar.com/v3/connections?page[number]=2&page[size]=1
+            GET https://vehicle.api.smartcar.com/v3/connections?filter%5Bvehicle.mode%5D=live&page%5Bnumber%5D=3&page%5Bsize%5D=100
+        "#]].assert_eq(&script.lines());
+        let script = Script::new([page("a", r#""meta":{"totalCount":9}"#), page("a", r#""meta":{"totalCount":9}"#)]);
+        assert_eq!(ask(&script, live()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn simulated_vehicles_may_be_unknown() {
+        let refused = r#"{"errors":[{"status":"400","type":"VALIDATION","code":"INVALID_INPUT_FORMAT"}]}"#;
+        assert_eq!(ask(&Script::new([good(LIVE), answer(400, &[], refused)]), ConnectionFilter::default()).unwrap().len(), 1);
+        let asleep = ask(&Script::new([good(LIVE), answer(503, &[], "")]), ConnectionFilter::default());
+        assert!(matches!(asleep, Err(SmartcarError::Later { .. })));
     }
 }
