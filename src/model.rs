@@ -22,6 +22,7 @@ mod time;
 pub mod token;
 pub mod user;
 pub mod vehicle;
+pub mod wire;
 
 pub use blob::Blob;
 pub use json::Json;

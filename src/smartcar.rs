@@ -16,6 +16,7 @@ mod call;
 mod error;
 mod grant;
 mod meaning;
+mod said;
 #[cfg(test)]
 mod script;
 mod v2;

@@ -157,7 +157,7 @@ fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> 
     if !text.trim_ascii_start().starts_with('{') {
         return Err(NotUnderstood::NotAnObject);
     }
-    if lenient::depth(text) > DEEPEST {
+    if lenient::depth(text) > lenient::DEEPEST {
         return Err(NotUnderstood::TooDeep);
     }
     serde_json::from_str(text).map_err(|_| NotUnderstood::Malformed)
@@ -244,5 +244,128 @@ struct Meta {
     sequence: Option<i64>,
 }
 
-/// Real events have about eight levels.
-const DEEPEST: usize = 64;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::lenient::tests::any_json;
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            Event::parse(include_bytes!(concat!("../../tests/fixtures/webhook-", $name, ".json"))).unwrap()
+        };
+    }
+
+    fn parse(body: &str) -> Result<Event, NotUnderstood> {
+        Event::parse(body.as_bytes())
+    }
+
+    #[test]
+    fn states_and_errors_have_the_same_head() {
+        let event = fixture!("v4-vehicle-state-signal-updated");
+        assert_eq!(
+            event,
+            Event {
+                id: Some(EventId::new("0a8c1b2d-2222-4f3e-9a4b-5c6d7e8f9a02")),
+                kind: EventKind::VehicleState,
+                vehicle: Some(VehicleId::new("b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a")),
+                user: Some(SmartcarUserId::new("6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b")),
+                webhook_id: Some("d9a6e4c3-1f5a-4182-87d3-3b4a5f6e7d8c".to_owned()),
+                delivery_id: Some("f1c9b7e6-4d8e-44b5-8a06-6e7d8c9b0a1f".to_owned()),
+                delivered_at: Some(Timestamp::from_millis(1_760_000_002_000)),
+                test: false,
+                challenge: None,
+                legacy: false,
+            }
+        );
+        for same in [
+            fixture!("v4-vehicle-state-first-delivery"),
+            fixture!("v4-vehicle-state-triggers-in-data"),
+            fixture!("v4-vehicle-state-first-delivery-in-data"),
+        ] {
+            assert_eq!(Event { id: event.id.clone(), ..same }, event);
+        }
+        for error in [
+            fixture!("v4-vehicle-error-compatibility"),
+            fixture!("v4-vehicle-error-permission-two-errors"),
+            fixture!("v4-vehicle-error-resolved"),
+        ] {
+            assert_eq!(error, Event { id: error.id.clone(), kind: EventKind::VehicleError, ..event.clone() });
+        }
+        assert!(fixture!("v4-vehicle-state-test-mode").test);
+    }
+
+    #[test]
+    fn challenges() {
+        let event = fixture!("v4-verify");
+        assert_eq!(event.kind, EventKind::Verify);
+        assert_eq!(event.challenge.as_deref(), Some("3f9a7c1e5b2d4860a1c3e5f7092b4d6e"));
+        assert_eq!(event.delivered_at, Some(Timestamp::from_millis(1_760_000_002_000)));
+        let event = fixture!("v4-verify-minimal");
+        assert_eq!((event.kind, event.challenge.as_deref(), event.id), (EventKind::Verify, Some("any-abcd"), None));
+        let event = fixture!("v2-verify");
+        assert_eq!((event.kind, event.challenge.as_deref(), event.legacy), (EventKind::Verify, Some("b64d2f70c1a94e38"), true));
+        for odd in ["7", "null", "{}", r#"["a"]"#] {
+            let event = parse(&format!(r#"{{"eventType":"VERIFY","data":{{"challenge":{odd}}}}}"#)).unwrap();
+            assert_eq!(event.challenge, None);
+        }
+    }
+
+    #[test]
+    fn legacy_heads() {
+        let event = fixture!("v2-scheduled");
+        assert_eq!((event.kind, event.legacy, event.test, event.id), (EventKind::Scheduled, true, false, None));
+        assert_eq!(event.vehicle, Some(VehicleId::new("b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a")));
+        assert_eq!(event.webhook_id.as_deref(), Some("d9a6e4c3-1f5a-4182-87d3-3b4a5f6e7d8c"));
+        let event = fixture!("v2-event-based");
+        assert_eq!((event.kind, event.id), (EventKind::ChargeEvent, Some(EventId::new("bb22cc33-dd44-4e55-8f66-007788990011"))));
+        assert_eq!(event.vehicle, Some(VehicleId::new("b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a")));
+        assert_eq!(parse(r#"{"eventName":"scheduled"}"#).unwrap().kind, EventKind::Scheduled);
+        assert!(parse(r#"{"eventName":"dynamic","mode":"test"}"#).unwrap().test);
+    }
+
+    #[test]
+    fn odd_fields_are_missing_fields() {
+        let odd = r#"{"eventType":"VEHICLE_CONNECTED","eventId":null,"vehicleId":"top","data":{"vehicle":[1],"user":"x"},
+            "meta":{"deliveredAt":"soon","deliveryTime":1760000000,"mode":7}}"#;
+        let event = parse(odd).unwrap();
+        assert_eq!(event.kind, EventKind::Unknown("VEHICLE_CONNECTED".to_owned()));
+        assert_eq!(event.kind.as_str(), "VEHICLE_CONNECTED");
+        assert_eq!((event.id, event.vehicle, event.user), (None, Some(VehicleId::new("top")), None));
+        assert_eq!((event.delivered_at, event.test), (Some(Timestamp::from_millis(1_760_000_000_000)), false));
+    }
+
+    #[test]
+    fn what_is_no_event() {
+        for (body, why) in [
+            ("", NotUnderstood::NotAnObject),
+            (" [1]", NotUnderstood::NotAnObject),
+            (r#""eventType""#, NotUnderstood::NotAnObject),
+            ("{", NotUnderstood::Malformed),
+            (r#"{"eventType":NaN}"#, NotUnderstood::Malformed),
+            (r#"{"eventType":"VERIFY"} x"#, NotUnderstood::Malformed),
+            (r#"{"eventType":"VERIFY","eventType":"VERIFY"}"#, NotUnderstood::Malformed),
+            ("{}", NotUnderstood::NoType),
+            (r#"{"eventType":7,"eventName":null}"#, NotUnderstood::NoType),
+        ] {
+            assert_eq!(parse(body), Err(why), "{body}");
+            assert_eq!(project(body.as_bytes()), Err(why), "{body}");
+        }
+        let deep = format!(r#"{{"eventType":"VERIFY","data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(parse(&deep), Err(NotUnderstood::TooDeep));
+        assert_eq!(Event::parse(b"{\"a\":\"\xff\"}"), Err(NotUnderstood::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_bytes(body in any::<Vec<u8>>()) {
+            let _ = Event::parse(&body);
+        }
+
+        #[test]
+        fn never_panics_on_json_and_agrees_with_the_full_reading(body in any_json()) {
+            prop_assert_eq!(Event::parse(body.as_bytes()).err(), project(body.as_bytes()).err());
+        }
+    }
+}

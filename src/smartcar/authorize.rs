@@ -106,5 +106,77 @@ impl Smartcar {
 }
 
 fn misconfigured(note: &str) -> SmartcarError {
-    SmartcarError::Configuration { what: Failure { endpoint: "connect", note: Some(note.to_owned()), ..Failure::default() } }
+    SmartcarError::Configuration { what: Failure { endpoint: "connect", note: Some(note.into()), ..Failure::default() } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smartcar::Settings;
+    use crate::smartcar::script::Script;
+
+    fn client(settings: Settings) -> Smartcar {
+        Smartcar::new(Script::new([]).transport(), settings)
+    }
+
+    fn settings() -> Settings {
+        let scope = Scope::List(vec!["required:read_vin".to_owned(), "read_odometer".to_owned()]);
+        Settings { application_id: Some("app".to_owned()), scope, ..Settings::default() }
+    }
+
+    #[test]
+    fn every_parameter_of_connect() {
+        let authorize = Authorize {
+            redirect_uri: Some("http://localhost:8000/a?b=c&d".to_owned()),
+            state: "s+t".to_owned(),
+            scope: None,
+            mode: Some("simulated".to_owned()),
+            make: Some("TESLA".to_owned()),
+            force: true,
+            single_select: None,
+            single_select_vin: Some("0SC".to_owned()),
+            external_id: Some("house 17".to_owned()),
+            flags: Some("country:DE color:00819D".to_owned()),
+            user: Some("u".to_owned()),
+        };
+        assert_eq!(
+            client(settings()).connect_url(&authorize).unwrap().as_str(),
+            "https://connect.smartcar.com/oauth/authorize?response_type=code&client_id=app\
+             &redirect_uri=http%3A%2F%2Flocalhost%3A8000%2Fa%3Fb%3Dc%26d&scope=required%3Aread_vin%20read_odometer&state=s%2Bt\
+             &mode=simulated&approval_prompt=force&make=TESLA&single_select=true&single_select_vin=0SC\
+             &flags=country%3ADE%20color%3A00819D&user=u&external_id=house%2017"
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_is_left_out() {
+        let bare = Authorize { state: "s".to_owned(), ..Authorize::default() };
+        let dashboard = Settings { scope: Scope::Dashboard, single_select: true, ..settings() };
+        assert_eq!(
+            client(dashboard).connect_url(&bare).unwrap().query(),
+            Some("response_type=code&client_id=app&state=s&approval_prompt=auto&single_select=true")
+        );
+        let own = Authorize { scope: Some(vec!["read_fuel".to_owned()]), single_select: Some(false), ..bare };
+        let url = client(Settings { single_select: true, ..settings() }).connect_url(&own).unwrap();
+        assert_eq!(url.query(), Some("response_type=code&client_id=app&scope=read_fuel&state=s&approval_prompt=auto"));
+    }
+
+    #[test]
+    fn signing_in_again() {
+        let url = client(settings()).reauthenticate_url(&VehicleId::new("v&1"), Some("http://localhost/cb"), "s", Some("u"));
+        assert_eq!(
+            url.unwrap().as_str(),
+            "https://connect.smartcar.com/oauth/reauthenticate?response_type=vehicle_id&client_id=app&vehicle_id=v%261\
+             &redirect_uri=http%3A%2F%2Flocalhost%2Fcb&state=s&external_id=u"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = client(Settings::default()).connect_url(&Authorize::default()).unwrap_err();
+        assert_eq!(error.to_string(), "connect: set smartcar.application_id");
+        let mut settings = settings();
+        settings.origins.connect = "nowhere".to_owned();
+        assert!(matches!(client(settings).connect_url(&Authorize::default()), Err(SmartcarError::Configuration { .. })));
+    }
 }

@@ -71,15 +71,15 @@ pub struct Failure {
     /// The HTTP status, if an answer came.
     pub status: Option<u16>,
     /// Smartcar's `type`, such as `VEHICLE_STATE`, or OAuth's `error`.
-    pub kind: Option<String>,
+    pub kind: Option<Box<str>>,
     /// Smartcar's `code`, such as `ASLEEP`.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// Smartcar's id of the request, which its support asks for.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// Whether the request may have been acted upon although no good answer came.
     pub may_have_acted: bool,
     /// The cause or the remedy, in our own words.
-    pub note: Option<String>,
+    pub note: Option<Box<str>>,
 }
 
 impl fmt::Display for Failure {
