@@ -21,6 +21,7 @@ use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
 use crate::world::World;
 
+mod dashboard;
 pub mod server;
 mod settings;
 mod time;
