@@ -16,3 +16,14 @@ pub struct User {
     /// When it was made.
     pub created_at: Timestamp,
 }
+
+impl User {
+    /// What [`User::is_good_id`] wants, in words.
+    pub const ID_RULE: &str = "a user id has 1 to 128 characters without white space, and is not `null`";
+
+    /// Whether a text may be an id: it goes to Smartcar as `external_id`, where the word `null` clears it.
+    pub fn is_good_id(id: &str) -> bool {
+        let clean = !id.chars().any(|c| c.is_control() || c.is_whitespace());
+        clean && (1..=128).contains(&id.len()) && id != "null"
+    }
+}

@@ -43,7 +43,9 @@ impl Vehicles {
     ) -> Result<UserView, VehiclesError> {
         let world = &self.shared.world;
         let id = id.unwrap_or_else(|| AppUserId::new(world.uuid().to_string()));
-        check_id(&id)?;
+        if !User::is_good_id(id.as_str()) {
+            return Err(VehiclesError::BadRequest(User::ID_RULE));
+        }
         check_text(name.as_ref())?;
         check_text(email.as_ref())?;
         let user = User { id, name, email, created_at: world.now() };
@@ -90,16 +92,6 @@ impl Vehicles {
         }
         Ok(self.shared.store.commit(RemoveUser { id: id.clone() }).await?)
     }
-}
-
-/// The id goes to Smartcar as `external_id`, where the word `null` clears it.
-fn check_id(id: &AppUserId) -> Result<(), VehiclesError> {
-    let id = id.as_str();
-    let clean = !id.chars().any(|c| c.is_control() || c.is_whitespace());
-    if id.is_empty() || id.len() > 128 || id == "null" || !clean {
-        return Err(VehiclesError::BadRequest("a user id has 1 to 128 characters without white space, and is not `null`"));
-    }
-    Ok(())
 }
 
 fn check_text(text: Option<&String>) -> Result<(), VehiclesError> {
