@@ -148,6 +148,15 @@ impl Simulator {
         });
     }
 
+    /// Puts a vehicle into trouble (`TYPE` or `TYPE.CODE`, as `CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED`)
+    /// until it is taken out of it again, by none or by its owner's signing in again. v2.0 reads fail with it,
+    /// and the next round of deliveries tells of it.
+    pub fn set_trouble(&self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
+        let set = self.with(|state, _| state.set_trouble(vehicle_id, name));
+        self.shared.wake.notify_one();
+        set
+    }
+
     /// One exchange, with the faults of the day.
     async fn exchange(&self, request: &Request<Bytes>) -> Result<Reply, TransportError> {
         let path = request.uri().path();

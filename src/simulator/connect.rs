@@ -91,12 +91,8 @@ pub(super) fn reauthenticate(exchange: &mut Exchange<'_>) -> Reply {
     }
     for account in exchange.state.accounts.iter_mut().filter(|account| account.user_id == user_id) {
         ask.name_owner(&mut account.external_id);
-        for id in &account.vehicles {
-            if let Some(car) = exchange.state.cars.get_mut(id) {
-                car.trouble = None;
-            }
-        }
     }
+    exchange.state.settle(&user_id);
     exchange.wake = true;
     let external_id = exchange.state.account_of(&user_id).and_then(|account| account.external_id.clone());
     finish(&ask, vec![("vehicle_id", vehicle_id)], external_id)

@@ -5,6 +5,7 @@
 //! - `POST /simulator/webhook` `{"url", "every"?, "verifySigned"?, "retryScale"?, "trouble"?}`: sets the webhook
 //! - `POST /simulator/deliver`: sends the state of every subscribed vehicle now
 //! - `POST /simulator/faults` `{"faults": ["NAME[=VALUE][@PROBABILITY][*TIMES]"]}`: replaces the faults
+//! - `POST /simulator/trouble` `{"vehicleId", "trouble": "TYPE.CODE" or null}`: what is wrong with a vehicle
 //! - `POST /simulator/revoke` `{"email"}`: ends every token of an account
 
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
     match (exchange.method, path) {
         (&Method::GET, ["style.css"]) => pages::style(),
         (&Method::GET, ["status"]) => exchange::json(StatusCode::OK, &status(exchange)),
-        (&Method::POST, ["webhook" | "deliver" | "faults" | "revoke"]) => match change(exchange, path[0]) {
+        (&Method::POST, ["webhook" | "deliver" | "faults" | "revoke" | "trouble"]) => match change(exchange, path[0]) {
             Ok(()) => exchange::json(StatusCode::ACCEPTED, &json!({ "status": "accepted" })),
             Err(why) => exchange::json(StatusCode::BAD_REQUEST, &json!({ "status": "refused", "reason": why })),
         },
@@ -43,6 +44,10 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<(), String> {
     match what {
         "webhook" => exchange.state.set_webhook(Some(webhook(&body)?)),
         "deliver" => exchange.state.round_asked = true,
+        "trouble" => {
+            let vehicle_id = body["vehicleId"].as_str().unwrap_or_default();
+            exchange.state.set_trouble(vehicle_id, body["trouble"].as_str())?;
+        }
         "faults" => {
             let list = body["faults"].as_array().ok_or("faults must be a list")?;
             let read = |item: &Value| item.as_str().unwrap_or_default().parse::<Fault>().map_err(|error| error.to_string());

@@ -91,34 +91,34 @@ fn trouble(
     found: &[Signal],
 ) -> Option<Event> {
     let id = &subscription.vehicle_id;
-    let (trouble, resolved) = match &subscription.trouble {
-        None => {
+    let present = state.cars.get(id)?.trouble.clone();
+    let (trouble, resolved) = match (subscription.trouble.take(), present) {
+        (None, None) => {
             if !state.chance.hit(webhook.settings.trouble) {
                 return None;
             }
-            let url = reauthentication_url(&state.base_url, &state.application_id, id);
             let trouble = match state.chance.whole(0, 8) {
-                0 => Trouble::signed_out(url),
+                0 => Trouble::signed_out(reauthentication_url(&state.base_url, &state.application_id, id)),
                 1..=3 => Trouble::asleep(),
                 _ => Trouble::unreachable(),
             };
-            subscription.trouble = Some(trouble.clone());
-            subscription.trouble_left = state.chance.whole(2, 7);
-            state.cars.get_mut(id)?.trouble = Some(trouble.clone());
+            subscription.trouble_left = Some(state.chance.whole(2, 7));
             (trouble, false)
         }
-        Some(trouble) => {
-            subscription.trouble_left = subscription.trouble_left.saturating_sub(1);
-            let car = state.cars.get_mut(id)?;
-            if car.trouble.is_some() && subscription.trouble_left > 0 {
+        (None, Some(trouble)) => (trouble, false),
+        (Some(told), present) => {
+            let left = subscription.trouble_left.map(|left| left.saturating_sub(1));
+            subscription.trouble_left = left;
+            if present.is_some() && left != Some(0) {
+                subscription.trouble = Some(told);
                 return None;
             }
-            car.trouble = None;
-            let trouble = trouble.clone();
-            subscription.trouble = None;
-            (trouble, true)
+            subscription.trouble_left = None;
+            (told, true)
         }
     };
+    subscription.trouble = Some(trouble.clone()).filter(|_| !resolved);
+    state.cars.get_mut(id)?.trouble.clone_from(&subscription.trouble);
     // A failed sign-in concerns the whole vehicle; the rest is told for what it keeps from being read.
     let touched = found.iter().filter(|signal| trouble.url.is_none() && signal.group == "Location");
     let touched = Value::Array(touched.map(Signal::label).collect());

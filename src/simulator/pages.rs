@@ -234,6 +234,7 @@ struct Brands {
 <details>
 <summary>E-mails that make Connect fail</summary>
 <p><code>smartcar@invalid-subscription.com</code>, <code>smartcar@vehicle-incompatible.com</code>, <code>no-vehicles@example.com</code>, <code>server-error@example.com</code>, <code>configuration-error@example.com</code></p>
+<p>With <code>VEHICLE_STATE.ASLEEP@smartcar.com</code> and the like it works, but reading the car does not.</p>
 </details>
 "#
 )]

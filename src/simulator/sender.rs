@@ -21,6 +21,8 @@ impl Simulator {
     /// Lives until `shutdown`: verifies the webhook, sends first deliveries and then a round of changes every
     /// [`WebhookSettings::every`], and writes a status line each minute. Cars need nobody to drive them.
     pub async fn run(&self, shutdown: CancellationToken) {
+        // A VERIFY that an earlier run left behind is on its way no more.
+        self.with(|state, _| state.webhook.iter_mut().for_each(|webhook| webhook.verifying = false));
         let mut tasks = JoinSet::new();
         let mut status = interval(Duration::from_secs(60));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);

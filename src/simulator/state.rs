@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::car::{Car, STEP_SECONDS};
 use super::chance::Chance;
+use super::connect::reauthentication_url;
 use super::counters::Counters;
 use super::faults::Faults;
 use super::model::Model;
@@ -61,6 +62,8 @@ pub(super) struct Account {
     pub(super) make: &'static str,
     pub(super) vehicles: Vec<String>,
     pub(super) external_id: Option<String>,
+    /// What is wrong with its cars from the moment they are connected.
+    trouble: Option<Trouble>,
 }
 
 /// One vehicle an owner connected.
@@ -84,8 +87,8 @@ pub(super) struct Subscription {
     pub(super) sent: Option<BTreeMap<String, Value>>,
     /// The trouble last told of, until its end is told.
     pub(super) trouble: Option<Trouble>,
-    /// Rounds until it goes away by itself.
-    pub(super) trouble_left: u32,
+    /// Rounds until it goes away by itself, if it does.
+    pub(super) trouble_left: Option<u32>,
 }
 
 /// The one webhook of the application.
@@ -101,7 +104,8 @@ pub(super) struct Webhook {
 impl State {
     pub(super) fn new(settings: &Settings, now: Timestamp) -> State {
         let mut state = State {
-            chance: Chance::of(settings.seed, "state"),
+            // With the time in it: after a restart no token and no event id comes again.
+            chance: Chance::of(settings.seed, &format!("state {}", now.as_millis())),
             accounts: Vec::new(),
             cars: BTreeMap::new(),
             connections: Vec::new(),
@@ -165,7 +169,9 @@ impl State {
         });
         let vehicles = vehicles.collect();
         let user_id = Chance::of(self.seed, &format!("user {email}")).uuid();
-        self.accounts.push(Account { email: email.to_owned(), user_id, generation, make, vehicles, external_id: None });
+        // As in Smartcar's test mode: VEHICLE_STATE.ASLEEP@smartcar.com
+        let trouble = email.strip_suffix("@smartcar.com").and_then(Trouble::named);
+        self.accounts.push(Account { email: email.to_owned(), user_id, generation, make, vehicles, external_id: None, trouble });
     }
 
     /// The account of this e-mail. One nobody knows gets a car of `make`: any sign-in works, as with
@@ -231,8 +237,16 @@ impl State {
             if let Some(subscription) = self.subscriptions.last_mut() {
                 subscription.trouble = told;
             }
-            if let Some(car) = self.cars.get_mut(vehicle_id) {
-                car.trouble = None;
+        }
+        self.settle(user_id);
+    }
+
+    /// The owner signed in again: what was wrong is over, unless the account is one that fails always.
+    pub(super) fn settle(&mut self, user_id: &str) {
+        let Some(account) = self.accounts.iter().find(|account| account.user_id == user_id) else { return };
+        for id in &account.vehicles {
+            if let Some(car) = self.cars.get_mut(id) {
+                car.trouble.clone_from(&account.trouble);
             }
         }
     }
@@ -248,7 +262,7 @@ impl State {
             vehicle_id: vehicle_id.to_owned(),
             sent: None,
             trouble: None,
-            trouble_left: 0,
+            trouble_left: None,
         });
         true
     }
@@ -270,6 +284,15 @@ impl State {
         for subscription in &mut self.subscriptions {
             subscription.sent = None;
         }
+    }
+
+    pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
+        let mut trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
+        if let Some(trouble) = trouble.as_mut().filter(|trouble| trouble.resolution == Some("REAUTHENTICATE")) {
+            trouble.url = Some(reauthentication_url(&self.base_url, &self.application_id, vehicle_id).into());
+        }
+        self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.trouble = trouble;
+        Ok(())
     }
 
     pub(super) fn account_of(&self, user_id: &str) -> Option<&Account> {

@@ -87,6 +87,19 @@ impl Trouble {
         }
     }
 
+    /// The trouble of this name, `TYPE` or `TYPE.CODE` in any case, as Smartcar documents it.
+    pub(super) fn named(name: &str) -> Option<Trouble> {
+        let (kind, code) = name.split_once('.').map_or((name, None), |(kind, code)| (kind, Some(code)));
+        let of_kind = |known: &&Known| known.0.eq_ignore_ascii_case(kind);
+        let (known, code) = KNOWN.iter().filter(of_kind).find_map(|known| match code {
+            Some(code) => Some((known, Some(*known.3.iter().find(|other| other.eq_ignore_ascii_case(code))?))),
+            None => Some((known, None)),
+        })?;
+        let (kind, status, resolution, _) = known;
+        let description = format!("The simulator was asked for {}.", name.to_ascii_uppercase());
+        Some(Trouble { resolution: *resolution, message: Some(COMMON_MESSAGE), ..Trouble::new(*status, kind, code, description) })
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -138,7 +151,7 @@ impl Trouble {
             "code": self.code,
             "state": "ERROR",
             "description": self.description,
-            "suggestedUserMessage": self.message.unwrap_or("Something is wrong with your car's connection."),
+            "suggestedUserMessage": self.message.unwrap_or(COMMON_MESSAGE),
             "docURL": self.documentation(),
             "resolution": self.resolution(),
             "signals": signals,
@@ -162,4 +175,48 @@ impl Trouble {
 
 fn vehicle_state(code: &'static str, description: &str) -> Trouble {
     Trouble::new(409, "VEHICLE_STATE", Some(code), description)
+}
+
+const COMMON_MESSAGE: &str = "Something is wrong with your car's connection.";
+
+type Known = (&'static str, u16, Option<&'static str>, &'static [&'static str]);
+
+/// Type, status, resolution, codes.
+const KNOWN: &[Known] = &[
+    ("AUTHENTICATION", 401, None, &[]),
+    ("BILLING", 430, Some("CONTACT_SUPPORT"), &["VEHICLE_LIMIT", "VEHICLE_REQUEST_LIMIT", "INVALID_PLAN"]),
+    ("COMPATIBILITY", 501, None, &["MAKE_NOT_COMPATIBLE", "SMARTCAR_NOT_CAPABLE", "VEHICLE_NOT_CAPABLE"]),
+    ("CONNECTED_SERVICES_ACCOUNT", 400, Some("REAUTHENTICATE"), &["AUTHENTICATION_FAILED", "PERMISSION"]),
+    (
+        "CONNECTED_SERVICES_ACCOUNT",
+        400,
+        None,
+        &["ACCOUNT_ISSUE", "NO_VEHICLES", "SUBSCRIPTION", "VEHICLE_MISSING", "VIRTUAL_KEY_REQUIRED"],
+    ),
+    ("PERMISSION", 403, Some("REAUTHENTICATE"), &[]),
+    ("RATE_LIMIT", 429, Some("RETRY_LATER"), &["SMARTCAR_API", "VEHICLE"]),
+    ("SERVER", 500, Some("RETRY_LATER"), &["INTERNAL"]),
+    ("UPSTREAM", 502, Some("RETRY_LATER"), &["INVALID_DATA", "KNOWN_ISSUE", "NO_RESPONSE", "RATE_LIMIT", "UNKNOWN_ISSUE"]),
+    (
+        "VEHICLE_STATE",
+        409,
+        None,
+        &["ASLEEP", "IN_MOTION", "REMOTE_ACCESS_DISABLED", "UNREACHABLE", "VEHICLE_OFFLINE_FOR_SERVICE"],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_documented_names() {
+        let known = |name: &str| Trouble::named(name).map(|trouble| (trouble.status, trouble.kind, trouble.code));
+        assert_eq!(known("vehicle_state.asleep"), Some((409, "VEHICLE_STATE", Some("ASLEEP"))));
+        assert_eq!(known("BILLING.VEHICLE_LIMIT"), Some((430, "BILLING", Some("VEHICLE_LIMIT"))));
+        assert_eq!(known("PERMISSION"), Some((403, "PERMISSION", None)));
+        assert_eq!(known("CONNECTED_SERVICES_ACCOUNT.NO_VEHICLES").map(|known| known.0), Some(400));
+        assert_eq!(known("ada"), None);
+        assert_eq!(known("VEHICLE_STATE.BORED"), None);
+    }
 }

@@ -1,11 +1,13 @@
 //! The API v3 (`/v3/..`): connections, users, vehicles, signals, webhooks, subscriptions, in JSON:API's way.
-//! One application token opens it all; `sc-user-id` says whose vehicle is meant.
+//! One application token opens it all; `sc-user-id` says whose vehicle is meant. The access token of a v2 pair
+//! opens the vehicles of its grant too, without that header: that is how the official SDKs read signals.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::exchange::{self, Exchange, Reply};
 use super::faults::FaultKind;
+use super::oauth::Grant;
 use super::signals::{self, Signal};
 use super::state::{Connection, State, Subscription, Webhook};
 use super::trouble::Trouble;
@@ -13,9 +15,10 @@ use crate::model::Timestamp;
 
 /// Answers everything below `/v3`.
 pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
-    let token = exchange.bearer().map(str::to_owned);
-    let answered = if token.is_some_and(|token| exchange.state.tokens.is_application(&token, exchange.now)) {
-        opened(exchange, path)
+    let token = exchange.bearer().unwrap_or_default();
+    let grant = exchange.state.tokens.open(token, exchange.now).filter(|_| path.first() == Some(&"vehicles")).cloned();
+    let answered = if grant.is_some() || exchange.state.tokens.is_application(token, exchange.now) {
+        opened(exchange, grant.as_ref(), path)
     } else {
         let text = "The bearer token is missing, malformed, unknown or expired.";
         Err(Trouble::new(401, "AUTHENTICATION", Some("UNAUTHORIZED"), text))
@@ -23,7 +26,8 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
     answered.unwrap_or_else(|trouble| exchange.v3_trouble(&trouble))
 }
 
-fn opened(exchange: &mut Exchange<'_>, path: &[&str]) -> Result<Reply, Trouble> {
+/// `grant` is what the token opens, unless it is the application's.
+fn opened(exchange: &mut Exchange<'_>, grant: Option<&Grant>, path: &[&str]) -> Result<Reply, Trouble> {
     let method = exchange.method.as_str();
     match (method, path) {
         ("GET", ["connections"]) => connections(exchange),
@@ -43,13 +47,13 @@ fn opened(exchange: &mut Exchange<'_>, path: &[&str]) -> Result<Reply, Trouble> 
             Ok(gone())
         }
         ("GET", ["vehicles", id]) => {
-            let connection = connected(exchange, None, id)?;
+            let connection = connected(exchange, grant.map(|grant| grant.user_id.as_str()), id)?;
             let item = vehicle_item(exchange.state, connection).ok_or_else(|| no_vehicle(id))?;
             Ok(ok(&json!({ "data": item })))
         }
-        ("GET", ["vehicles", id, "signals"]) => all_signals(exchange, id),
+        ("GET", ["vehicles", id, "signals"]) => all_signals(exchange, grant, id),
         ("GET", ["vehicles", id, "signals", code]) => {
-            let (found, connection) = readable(exchange, id)?;
+            let (found, connection) = readable(exchange, grant, id)?;
             let signal = found.iter().find(|signal| signal.code == *code);
             let signal = signal.ok_or_else(|| missing("SIGNAL_NOT_FOUND", "Signal", code))?;
             Ok(ok(&json!({ "data": signal_item(exchange, signal, connection) })))
@@ -126,8 +130,8 @@ fn connections(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
 }
 
 /// `GET /vehicles/{id}/signals`
-fn all_signals(exchange: &Exchange<'_>, id: &str) -> Result<Reply, Trouble> {
-    let (found, connection) = readable(exchange, id)?;
+fn all_signals(exchange: &Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<Reply, Trouble> {
+    let (found, connection) = readable(exchange, grant, id)?;
     let data: Vec<Value> = found.iter().map(|signal| signal_item(exchange, signal, connection)).collect();
     Ok(ok(&json!({
         "meta": { "pageNumber": 1, "pageSize": 100, "totalCount": data.len() },
@@ -137,13 +141,17 @@ fn all_signals(exchange: &Exchange<'_>, id: &str) -> Result<Reply, Trouble> {
     })))
 }
 
-/// The signals in the store for a vehicle of the user in `sc-user-id`.
-fn readable<'a>(exchange: &'a Exchange<'_>, id: &str) -> Result<(Vec<Signal>, &'a Connection), Trouble> {
-    let user_id = exchange
-        .header("sc-user-id")
-        .filter(|user_id| !user_id.is_empty())
+/// The signals in the store for a vehicle of the token's user, or of the one in `sc-user-id`.
+fn readable<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<(Vec<Signal>, &'a Connection), Trouble> {
+    let header = exchange.header("sc-user-id").filter(|user_id| !user_id.is_empty());
+    let user_id = grant
+        .map(|grant| grant.user_id.as_str())
+        .or(header)
         .ok_or_else(|| Trouble::new(400, "VALIDATION", Some("MISSING_PARAMETER"), "missing userId"))?;
     let connection = connected(exchange, Some(user_id), id)?;
+    if grant.is_some_and(|grant| !grant.vehicles.contains(id)) {
+        return Err(no_vehicle(id));
+    }
     let fed = exchange.state.webhook.as_ref().is_some_and(|webhook| webhook.verified)
         && exchange.state.subscriptions.iter().any(|subscription| subscription.vehicle_id == id);
     let empty = exchange.state.faults.has(FaultKind::EmptyStore) && !fed;

@@ -356,6 +356,11 @@ async fn v3_answers_have_the_documented_shapes() {
         same_shape(&fixture("v3-error-vehicle-not-found.json"), &answer.json(), &[]);
     }
     assert_eq!(rig.get("/v3/connections", "nonsense").await.status, 401);
+    let (access, _) = rig.ada().await;
+    let own = format!("/v3/vehicles/{}/signals", rig.vehicles(ADA)[0]);
+    assert_eq!(rig.get(&own, &access).await.status, 200, "the SDKs read with the owner's token");
+    assert_eq!(rig.get(&format!("/v3/vehicles/{vehicle}/signals"), &access).await.status, 404);
+    assert_eq!(rig.get("/v3/connections", &access).await.status, 401);
     let other_owner = rig.simulator.accounts()[0].user_id.clone();
     assert_eq!(rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &other_owner).await.status, 404);
 }
@@ -506,6 +511,31 @@ async fn faults_strike_as_told() {
     let throttled = rig.get("/v3/connections", token).await;
     assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("30")));
     same_shape(&fixture("v3-error-rate-limit.json"), &throttled.json(), &["meta"]);
+}
+
+/// Over a real socket: a lost answer is a connection that closes without one.
+#[tokio::test]
+async fn answers_over_http() {
+    let world = World::system().unwrap();
+    let simulator = Simulator::new(world.clone(), Settings::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = CancellationToken::new();
+    let ask = |path: &str| {
+        let request = Request::get(format!("{origin}{path}")).body(Bytes::new()).unwrap();
+        world.transport.send(request, Duration::from_secs(10))
+    };
+    let served = simulator.serve(listener, shutdown.clone());
+    let asked = async {
+        let front = ask("/").await.unwrap();
+        assert!(front.status() == 200 && front.body().starts_with(b"<!doctype html>"));
+        assert_eq!(ask("/v2.0/user").await.unwrap().status(), 401);
+        simulator.set_faults(Faults::new([Fault::once(FaultKind::LoseAnswer)]));
+        assert!(matches!(ask("/v2.0/user").await, Err(TransportError::Lost(_))));
+        assert_eq!(ask("/v2.0/user").await.unwrap().status(), 401);
+        shutdown.cancel();
+    };
+    tokio::join!(served, asked);
 }
 
 #[tokio::test(start_paused = true)]

@@ -144,6 +144,35 @@ async fn troubles_begin_and_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trouble_lasts_until_the_owner_signs_in_again() {
+    let rig = with_webhook(|_| {});
+    let (access, _) = rig.ada().await;
+    let vehicle = rig.vehicles(ADA).remove(0);
+    rig.simulator.set_trouble(&vehicle, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    let odometer = format!("/v2.0/vehicles/{vehicle}/odometer");
+    let failed = rig.get(&odometer, &access).await;
+    assert_eq!(failed.status, 400);
+    same_shape(&fixture("v2-error-reauthenticate.json"), &failed.json(), &["suggestedUserMessage"]);
+    run_for(&rig, Duration::from_secs(600)).await;
+    let states = |rig: &Rig| -> Vec<Value> {
+        let errors = rig.receiver.of_type("VEHICLE_ERROR");
+        errors.iter().map(|event| event["data"]["errors"][0]["state"].clone()).collect()
+    };
+    assert_eq!(states(&rig), ["ERROR"]);
+    let url = failed.json()["resolution"]["url"].as_str().unwrap().to_owned();
+    rig.simulator.consent(&format!("{url}&redirect_uri={BACK}"), ADA).await.unwrap();
+    assert_eq!(rig.get(&odometer, &access).await.status, 200);
+    run_for(&rig, Duration::from_secs(65)).await;
+    assert_eq!(states(&rig), ["ERROR", "RESOLVED"]);
+
+    let code = parameter(&rig.consent("VEHICLE_STATE.ASLEEP@smartcar.com", &[]).await, "code").unwrap();
+    let (access, _) = pair(&rig.exchange(&code).await);
+    let vehicle = rig.vehicles("vehicle_state.asleep@smartcar.com").remove(0);
+    let asleep = rig.get(&format!("/v2.0/vehicles/{vehicle}/odometer"), &access).await;
+    assert_eq!((asleep.status, asleep.json()["code"].as_str()), (409, Some("ASLEEP")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_vehicle_can_be_subscribed_by_hand() {
     let rig = with_webhook(|_| {});
     let (token, user_id, vehicle) = rig.grace().await;
