@@ -14,4 +14,6 @@ pub mod tokens;
 pub mod vault;
 pub mod vehicles;
 pub mod web;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod world;
