@@ -1,0 +1,129 @@
+//! The home page.
+
+use askama::Template;
+
+use super::alerts::{self, Alert, Link};
+use super::deliveries::{self, Row};
+use super::format::{self, When};
+use super::gauge::{self, Gauge};
+use super::signals::{self, Latest};
+use super::{CarsPage, Shell, finish, names};
+use crate::model::Timestamp;
+use crate::operate::status::Missing;
+use crate::vehicles::VehicleView;
+
+#[derive(Template)]
+#[template(path = "cars.html")]
+struct View<'a> {
+    shell: Shell<'a>,
+    cards: Vec<Card<'a>>,
+    rows: Vec<Row>,
+    missing: &'a [Missing],
+}
+
+/// A car, at a glance.
+struct Card<'a> {
+    vehicle: &'a VehicleView,
+    href: String,
+    name: String,
+    make: Option<String>,
+    owner: Option<&'a str>,
+    gauges: Vec<Gauge>,
+    facts: Vec<Fact>,
+    link: Link<'a>,
+    alerts: Vec<Alert>,
+    last_event: Option<When>,
+}
+
+/// One main value.
+pub(super) struct Fact {
+    /// What it is.
+    label: &'static str,
+    /// The value.
+    value: String,
+    /// More of it.
+    more: Option<String>,
+    /// How old it is.
+    when: Option<When>,
+    /// A tall one takes a whole row.
+    wide: bool,
+}
+
+impl CarsPage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let several = self.vehicles.windows(2).any(|pair| pair[0].user != pair[1].user);
+        let now = self.shell.now;
+        let cards = self.vehicles.iter().map(|vehicle| {
+            let connection = self.connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
+            let latest = Latest(&vehicle.signals);
+            let make = names::make(vehicle);
+            let name = names::name(vehicle);
+            Card {
+                vehicle,
+                href: format!("/vehicles/{}", names::in_path(vehicle.id.as_str())),
+                make: make.filter(|make| *make != name),
+                name,
+                owner: several.then_some(vehicle.user.as_str()),
+                gauges: gauge::of(latest, now),
+                facts: facts(latest, now),
+                link: Link::of(vehicle, connection),
+                alerts: alerts::of(vehicle, now),
+                last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
+            }
+        });
+        let newest = &self.deliveries[..self.deliveries.len().min(5)];
+        let rows = deliveries::rows(newest, self.vehicles, now);
+        finish(&View { shell: self.shell, cards: cards.collect(), rows, missing: self.missing })
+    }
+}
+
+fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
+    let fact = |code: &str, label, value, more| Fact {
+        label,
+        value,
+        more,
+        when: latest.at(code).map(|at| When::ago(now, at)),
+        wide: false,
+    };
+    let words = |code: &str, label| {
+        let body = latest.body(code)?;
+        match signals::shown(code, &body) {
+            signals::Shown::Words(words) => Some(fact(code, label, words, None)),
+            _ => None,
+        }
+    };
+    let charging = || {
+        let mut charging = words("charge-ischarging", "Charging")?;
+        let full = latest.text("charge-detailedchargingstatus").is_some_and(|status| status == "FULLY_CHARGED");
+        match latest.truth("charge-ischarging") {
+            Some(true) => {
+                let power = latest.number("charge-wattage").filter(|watts| *watts > 0.0);
+                let left = latest.number("charge-timetocomplete").filter(|minutes| *minutes >= 1.0);
+                let power = power.map(|watts| format::amount(watts / 1000.0, 1, "kW"));
+                let left = left.map(|minutes| format!("done in {}", signals::minutes(minutes)));
+                let more: Vec<String> = [power, left].into_iter().flatten().collect();
+                charging.more = (!more.is_empty()).then(|| more.join(", "));
+            }
+            Some(false) if full => "Fully charged".clone_into(&mut charging.value),
+            _ => {}
+        }
+        Some(charging)
+    };
+    let tires = || {
+        let body = latest.body("wheel-tires")?;
+        let tires: Vec<String> =
+            signals::tires(&body).into_iter().map(|(place, pressure)| format!("{place} {pressure}")).collect();
+        let mut all = fact("wheel-tires", "Tires", tires.join(" \u{b7} "), None);
+        all.wide = true;
+        (!tires.is_empty()).then_some(all)
+    };
+    let all = [
+        charging(),
+        words("charge-ischargingcableconnected", "Cable"),
+        words("closure-islocked", "Doors"),
+        words("odometer-traveleddistance", "Odometer"),
+        tires(),
+    ];
+    all.into_iter().flatten().collect()
+}
