@@ -179,34 +179,25 @@ impl fmt::Display for Escaped<'_> {
 
 /// `FULLY_CHARGED` and `TraveledDistance` as `Fully charged` and `Traveled distance`.
 pub(super) fn words(name: &str) -> String {
-    let mut out = String::new();
-    let shouting = !name.contains(|letter: char| letter.is_ascii_lowercase());
+    let shouting = !name.contains(|letter: char| letter.is_lowercase());
     let letters: Vec<char> = name.chars().collect();
+    let mut pieces: Vec<String> = vec![String::new()];
     for (place, &letter) in letters.iter().enumerate() {
-        let before = place.checked_sub(1).and_then(|before| letters.get(before)).copied();
-        let after = letters.get(place + 1).copied();
-        let begins = letter.is_uppercase()
-            && !shouting
-            && before.is_some_and(|before| {
-                before.is_lowercase() || before.is_numeric() || (before.is_uppercase() && after.is_some_and(char::is_lowercase))
-            });
-        if letter == '_' || letter == ' ' {
-            out.push(' ');
-            continue;
+        let before = place.checked_sub(1).and_then(|before| letters.get(before)).copied().unwrap_or('_');
+        let before_small = letters.get(place + 1).is_some_and(|after| after.is_lowercase());
+        let hump = !shouting && letter.is_uppercase() && (!before.is_uppercase() || before_small);
+        if hump || letter == '_' || letter == ' ' {
+            pieces.push(String::new());
         }
-        if begins && !out.ends_with(' ') {
-            out.push(' ');
-        }
-        let abbreviation = !shouting && after.is_some_and(char::is_uppercase);
-        if out.is_empty() || abbreviation {
-            out.extend(letter.to_uppercase());
-        } else if shouting || begins || !before.is_some_and(char::is_uppercase) {
-            out.extend(letter.to_lowercase());
-        } else {
-            out.push(letter);
+        if let Some(piece) = pieces.last_mut().filter(|_| letter != '_' && letter != ' ') {
+            piece.push(letter);
         }
     }
-    out
+    let abbreviation = |piece: &str| !shouting && piece.chars().count() > 1 && piece.chars().all(char::is_uppercase);
+    let calm = |piece: &String| if abbreviation(piece) { piece.clone() } else { piece.to_lowercase() };
+    let text = pieces.iter().filter(|piece| !piece.is_empty()).map(calm).collect::<Vec<_>>().join(" ");
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A link's target, unless it could be something else than a page (`javascript:`).
