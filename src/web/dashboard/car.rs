@@ -68,6 +68,9 @@ impl CarPage<'_> {
         for signal in vehicle.signals.values().filter(|signal| signal.code != LOCATION && signal.code != VIN) {
             groups.entry(signals::group(signal.group.as_deref())).or_default().push(line(signal, now));
         }
+        for lines in groups.values_mut() {
+            lines.sort_by_key(|line| signals::rank(&line.code));
+        }
         finish(&View {
             shell: self.shell,
             vehicle,

@@ -30,6 +30,7 @@ struct Card<'a> {
     owner: Option<&'a str>,
     gauges: Vec<Gauge>,
     facts: Vec<Fact>,
+    tires: Option<(Vec<(String, String)>, Option<When>)>,
     link: Link<'a>,
     alerts: Vec<Alert>,
     last_event: Option<When>,
@@ -45,8 +46,6 @@ pub(super) struct Fact {
     more: Option<String>,
     /// How old it is.
     when: Option<When>,
-    /// A tall one takes a whole row.
-    wide: bool,
 }
 
 impl CarsPage<'_> {
@@ -67,6 +66,7 @@ impl CarsPage<'_> {
                 owner: several.then_some(vehicle.user.as_str()),
                 gauges: gauge::of(latest, now),
                 facts: facts(latest, now),
+                tires: tires(latest, now),
                 link: Link::of(vehicle, connection),
                 alerts: alerts::of(vehicle, now),
                 last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
@@ -79,13 +79,7 @@ impl CarsPage<'_> {
 }
 
 fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
-    let fact = |code: &str, label, value, more| Fact {
-        label,
-        value,
-        more,
-        when: latest.at(code).map(|at| When::ago(now, at)),
-        wide: false,
-    };
+    let fact = |code: &str, label, value, more| Fact { label, value, more, when: latest.at(code).map(|at| When::ago(now, at)) };
     let words = |code: &str, label| {
         let body = latest.body(code)?;
         match signals::shown(code, &body) {
@@ -94,7 +88,7 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
         }
     };
     let charging = || {
-        let mut charging = words("charge-ischarging", "Charging")?;
+        let mut charging = words("charge-ischarging", "Charger")?;
         let full = latest.text("charge-detailedchargingstatus").is_some_and(|status| status == "FULLY_CHARGED");
         match latest.truth("charge-ischarging") {
             Some(true) => {
@@ -102,28 +96,28 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
                 let left = latest.number("charge-timetocomplete").filter(|minutes| *minutes >= 1.0);
                 let power = power.map(|watts| format::amount(watts / 1000.0, 1, "kW"));
                 let left = left.map(|minutes| format!("done in {}", signals::minutes(minutes)));
-                let more: Vec<String> = [power, left].into_iter().flatten().collect();
-                charging.more = (!more.is_empty()).then(|| more.join(", "));
+                if let Some(power) = power {
+                    charging.value = power;
+                }
+                charging.more = left;
             }
             Some(false) if full => "Fully charged".clone_into(&mut charging.value),
             _ => {}
         }
         Some(charging)
     };
-    let tires = || {
-        let body = latest.body("wheel-tires")?;
-        let tires: Vec<String> =
-            signals::tires(&body).into_iter().map(|(place, pressure)| format!("{place} {pressure}")).collect();
-        let mut all = fact("wheel-tires", "Tires", tires.join(" \u{b7} "), None);
-        all.wide = true;
-        (!tires.is_empty()).then_some(all)
-    };
     let all = [
         charging(),
         words("charge-ischargingcableconnected", "Cable"),
         words("closure-islocked", "Doors"),
         words("odometer-traveleddistance", "Odometer"),
-        tires(),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// Where each tire is, and its pressure.
+fn tires(latest: Latest<'_>, now: Timestamp) -> Option<(Vec<(String, String)>, Option<When>)> {
+    let tires = signals::tires(&latest.body("wheel-tires")?);
+    let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
+    (!tires.is_empty()).then_some((tires, when))
 }

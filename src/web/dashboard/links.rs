@@ -7,6 +7,7 @@ use qrcode::render::svg;
 use super::format::{Rich, When, page_link, words};
 use super::{ConnectionsPage, DonePage, InvitePage, Shell, finish, names};
 use crate::connect::{Ending, Invite};
+use crate::model::token::Generation;
 use crate::operate::status::RefreshStatus;
 use crate::vehicles::connections::ConnectionView;
 

@@ -114,6 +114,11 @@ pub(super) fn group(name: Option<&str>) -> (usize, String) {
     }
 }
 
+/// Where a signal stands in its group: what people look for comes first.
+pub(super) fn rank(code: &str) -> usize {
+    FIRST.iter().position(|first| *first == code).unwrap_or(FIRST.len())
+}
+
 /// Why a signal has no new value, in plain words.
 pub(super) fn failure(failure: &SignalFailure) -> String {
     let code = failure.code.as_deref();
@@ -291,6 +296,19 @@ fn place(value: &Value, body: &Value) -> String {
     format!("{row} {column}")
 }
 
+const FIRST: &[&str] = &[
+    "tractionbattery-stateofcharge",
+    "tractionbattery-range",
+    "internalcombustionengine-fuellevel",
+    "internalcombustionengine-range",
+    "charge-ischarging",
+    "charge-detailedchargingstatus",
+    "charge-ischargingcableconnected",
+    "charge-wattage",
+    "charge-timetocomplete",
+    "closure-islocked",
+];
+
 const GROUPS: &[(&str, &str)] = &[
     ("TractionBattery", "Battery"),
     ("Charge", "Charging"),
@@ -319,7 +337,7 @@ const LABELS: &[(&str, &str)] = &[
     ("charge-amperage", "Current"),
     ("charge-chargelimits", "Charge limit"),
     ("charge-detailedchargingstatus", "Status"),
-    ("charge-ischarging", "Charging"),
+    ("charge-ischarging", "Charger"),
     ("charge-ischargingcableconnected", "Cable"),
     ("charge-ischargingcablelatched", "Cable latched"),
     ("charge-ischargingportflapopen", "Port flap open"),
@@ -357,7 +375,7 @@ mod tests {
             Shown::Lines(lines) => lines.join("; "),
             Shown::Json(_) => "JSON".to_owned(),
         };
-        assert_eq!(text.replace('\u{202f}', " "), expected, "{code}");
+        assert_eq!(text.replace(['\u{202f}', '\u{a0}'], " "), expected, "{code}");
     }
 
     #[test]

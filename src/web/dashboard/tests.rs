@@ -110,6 +110,7 @@ fn hostile() -> Garage {
 fn pages(garage: &Garage) -> Vec<(String, String)> {
     let Garage { vehicles, connections, deliveries, status, todo, text, .. } = garage;
     let url = if *text == EVIL { EVIL } else { "https://car.example.org/api/webhooks/smartcar" };
+    let back = if *text == EVIL { EVIL } else { "https://car.example.org/api/smartcar/callback" };
     let mut pages = vec![
         ("cars", CarsPage { shell: shell(Tab::Cars), vehicles, connections, deliveries, missing: &status.missing }.render()),
         (
@@ -161,8 +162,8 @@ fn pages(garage: &Garage) -> Vec<(String, String)> {
             "connections",
             ConnectionsPage { shell: shell(Tab::Connections), connections, vehicles, status: &status.refresh }.render(),
         ),
-        ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: url, webhook_url: url }.render()),
-        ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: url, webhook_url: url }.render()),
+        ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: back, webhook_url: url }.render()),
+        ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: back, webhook_url: url }.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
         ("login-old", LoginPage { shell: outside(), link: None }.render()),
         ("sign-in", SignInPage { shell: outside() }.render()),
