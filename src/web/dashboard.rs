@@ -40,8 +40,6 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use assets::asset;
-
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
 use crate::model::{Seq, Timestamp};
@@ -223,18 +221,6 @@ pub(crate) struct WebhookAddressPage<'a> {
 }
 
 impl Shell<'_> {
-    fn style(&self) -> String {
-        assets::style()
-    }
-
-    fn script(&self) -> String {
-        assets::script()
-    }
-
-    fn icon(&self) -> String {
-        assets::icon()
-    }
-
     fn is(&self, tab: &str) -> bool {
         tab == match self.active {
             Tab::Cars => "cars",
@@ -249,4 +235,10 @@ impl Shell<'_> {
 /// Draws a page. Writing to a `String` does not fail, so neither does this.
 fn finish(page: &impl askama::Template) -> String {
     page.render().unwrap_or_else(|_| "This page could not be drawn.".to_owned())
+}
+
+/// `GET /assets/{name}`: the content type and the bytes. The pages name them with a hash of the content
+/// (`?v=`), so they may be cached for a year.
+pub(crate) fn asset(name: &str) -> Option<(&'static str, &'static [u8])> {
+    assets::find(name)
 }

@@ -8,9 +8,8 @@ const STYLE_VERSION: u64 = hash(STYLE);
 const SCRIPT_VERSION: u64 = hash(SCRIPT);
 const ICON_VERSION: u64 = hash(ICON);
 
-/// `GET /assets/{name}`: the content type and the bytes. The pages name them with a hash of the content
-/// (`?v=`), so they may be cached for a year.
-pub(crate) fn asset(name: &str) -> Option<(&'static str, &'static [u8])> {
+/// The content type and the bytes.
+pub(super) fn find(name: &str) -> Option<(&'static str, &'static [u8])> {
     match name {
         "style.css" => Some(("text/css; charset=utf-8", STYLE)),
         "app.js" => Some(("text/javascript; charset=utf-8", SCRIPT)),

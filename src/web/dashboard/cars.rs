@@ -30,14 +30,22 @@ struct Card<'a> {
     owner: Option<&'a str>,
     gauges: Vec<Gauge>,
     facts: Vec<Fact>,
-    tires: Option<(Vec<(String, String)>, Option<When>)>,
+    tires: Option<Tires>,
     link: Link<'a>,
     alerts: Vec<Alert>,
     last_event: Option<When>,
 }
 
+/// The pressures of all tires.
+struct Tires {
+    /// Where, and how much.
+    places: Vec<(String, String)>,
+    /// How old.
+    when: Option<When>,
+}
+
 /// One main value.
-pub(super) struct Fact {
+struct Fact {
     /// What it is.
     label: &'static str,
     /// The value.
@@ -116,8 +124,8 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
 }
 
 /// Where each tire is, and its pressure.
-fn tires(latest: Latest<'_>, now: Timestamp) -> Option<(Vec<(String, String)>, Option<When>)> {
-    let tires = signals::tires(&latest.body("wheel-tires")?);
+fn tires(latest: Latest<'_>, now: Timestamp) -> Option<Tires> {
+    let places = signals::tires(&latest.body("wheel-tires")?);
     let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
-    (!tires.is_empty()).then_some((tires, when))
+    (!places.is_empty()).then_some(Tires { places, when })
 }

@@ -71,7 +71,7 @@ pub(super) fn duration(duration: Duration) -> String {
     match () {
         () if minutes == 0 => "less than a minute".to_owned(),
         () if hours == 0 => format!("{minutes}{THIN}min"),
-        () if hours < 10 && minutes % 60 > 0 => format!("{hours}{THIN}h\u{a0}{}{THIN}min", minutes % 60),
+        () if hours < 10 && !minutes.is_multiple_of(60) => format!("{hours}{THIN}h\u{a0}{}{THIN}min", minutes % 60),
         () if hours < 48 => format!("{hours}{THIN}h"),
         () if days < 60 => format!("{days} days"),
         () if days < 730 => format!("{} months", days / 30),

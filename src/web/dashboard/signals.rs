@@ -176,7 +176,7 @@ fn bar(value: f64, unit: Option<&str>) -> Option<f64> {
         Some("bar" | "bars") => value,
         _ => value / 100.0,
     };
-    (bar < 6.9 && bar >= 0.0).then_some(bar)
+    (0.0..6.9).contains(&bar).then_some(bar)
 }
 
 fn scalar(code: &str, value: &Value, unit: Option<&str>) -> String {
@@ -211,7 +211,7 @@ fn measure(code: &str, value: f64, unit: Option<&str>) -> String {
         code,
         "internalcombustionengine-fuellevel" | "tractionbattery-stateofcharge" | "lowvoltagebattery-stateofcharge"
     );
-    let decimals = if value.fract().abs() < 0.05 { 0 } else { 1 };
+    let decimals = usize::from(value.fract().abs() >= 0.05);
     match unit {
         _ if level => format::amount(percent(value, unit), 0, "%"),
         Some("percent" | "%") => format::amount(value, 0, "%"),
