@@ -1,5 +1,6 @@
 //! Carport: a self-hosted Smartcar gateway.
 
+pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod ingest;
