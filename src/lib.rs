@@ -1,6 +1,7 @@
 //! Carport: a self-hosted Smartcar gateway.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod ingest;
