@@ -513,6 +513,30 @@ async fn faults_strike_as_told() {
     same_shape(&fixture("v3-error-rate-limit.json"), &throttled.json(), &["meta"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn commands_of_both_generations_reach_the_car() {
+    let rig = Rig::new(Settings::default());
+    let scope = "read_security control_security read_charge";
+    let code = parameter(&rig.consent(ADA, &[("scope", scope)]).await, "code").unwrap();
+    let (access, _) = pair(&rig.exchange(&code).await);
+    let (owner, vehicle) = (format!("Bearer {access}"), rig.vehicles(ADA).remove(0));
+    let tell = async |path: &str, body: &str| {
+        rig.send("POST", &format!("/v2.0/vehicles/{vehicle}/{path}"), &[("authorization", &owner)], body).await
+    };
+    assert_eq!(tell("security", r#"{"action":"UNLOCK"}"#).await.json()["status"], "success");
+    let security = rig.get(&format!("/v2.0/vehicles/{vehicle}/security"), &access).await.json();
+    assert_eq!(security["isLocked"], false);
+    assert_eq!(tell("charge", r#"{"action":"STOP"}"#).await.status, 403);
+    assert_eq!(tell("security", r#"{"action":"DANCE"}"#).await.status, 400);
+
+    let (token, user_id) = (rig.application_token().await, rig.simulator.accounts()[0].user_id.clone());
+    let path = format!("/v3/vehicles/{vehicle}/commands/security/lock");
+    let (token, user_id) = (format!("Bearer {token}"), user_id);
+    let locked = rig.send("POST", &path, &[("authorization", &token), ("sc-user-id", &user_id)], "").await;
+    assert_eq!(locked.json()["data"]["attributes"]["status"], "SUCCESS");
+    assert_eq!(rig.send("POST", &path, &[("authorization", &token)], "").await.status, 400);
+}
+
 /// Over a real socket: a lost answer is a connection that closes without one.
 #[tokio::test]
 async fn answers_over_http() {
