@@ -23,6 +23,7 @@ use crate::world::{Transport, TransportError, World};
 
 mod car;
 mod chance;
+mod commands;
 mod connect;
 mod control;
 mod counters;

@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 pub(super) const STEP_SECONDS: u64 = 60;
 
 /// One simulated car. Percent values are 0 to 100.
+#[expect(clippy::struct_excessive_bools, reason = "each is a plain fact about a car")]
 #[derive(Clone, Debug)]
 pub(super) struct Car {
     pub(super) vehicle_id: String,
@@ -35,6 +36,8 @@ pub(super) struct Car {
     pub(super) updated: Updated,
     /// What is wrong between Smartcar and the car.
     pub(super) trouble: Option<Trouble>,
+    /// Charging was stopped by a command.
+    held: bool,
     home: (f64, f64),
     phase: Phase,
     chance: Chance,
@@ -86,6 +89,7 @@ impl Car {
             tires: [pressure; 4].map(|pressure| pressure + chance.between(-4.0, 4.0)),
             updated: Updated { energy: now, travel: now, closure: now, built: now },
             trouble: None,
+            held: false,
             home,
             phase: Phase::Parked { left: chance.whole(3, 90) },
             chance,
@@ -122,6 +126,15 @@ impl Car {
         self.power > 0.0
     }
 
+    /// Stops charging until told otherwise or unplugged; or lets it go on, which begins within a minute.
+    pub(super) fn hold_charge(&mut self, held: bool, now: i64) {
+        self.held = held;
+        if held {
+            self.power = 0.0;
+        }
+        self.updated.energy = now;
+    }
+
     pub(super) fn driving(&self) -> bool {
         !matches!(self.phase, Phase::Parked { .. })
     }
@@ -148,7 +161,8 @@ impl Car {
         }
         let (north, east) = self.way_home();
         let distance = north.hypot(east);
-        (self.plugged, self.power, self.locked, self.window_open) = (false, 0.0, false, false);
+        (self.plugged, self.held, self.power) = (false, false, 0.0);
+        (self.locked, self.window_open) = (false, false);
         (self.updated.energy, self.updated.closure) = (now, now);
         if distance > 0.5 {
             // About 45 km/h as the crow flies.
@@ -182,7 +196,7 @@ impl Car {
     fn charge_up(&mut self, now: i64) {
         let was_charging = self.charging();
         self.power = 0.0;
-        if self.plugged && self.charge < self.limit {
+        if self.plugged && !self.held && self.charge < self.limit {
             let (north, east) = self.way_home();
             let fast = self.model.powertrain == Powertrain::Electric && north.hypot(east) > 0.5;
             let most = if fast { 90.0 } else { self.model.charger };

@@ -180,7 +180,7 @@ impl Simulator {
                 sent = counters.sent,
                 acknowledged = counters.acknowledged,
                 dropped = counters.dropped,
-                "simulator"
+                "simulated Smartcar"
             );
         });
     }

@@ -106,7 +106,7 @@ impl Builder<'_> {
         let limit = number(car.limit, 0);
         let values = json!([{ "type": "GLOBAL", "limit": limit, "condition": null }]);
         let body = json!({ "values": values, "activeLimit": limit, "unit": "percent" });
-        self.add(group, "ChargeLimits", "read_charge", car.updated.built, body);
+        self.add(group, "ChargeLimits", "read_charge", when, body);
         self.add(group, "Wattage", "read_charge", when, measured(car.power * 1000.0, 0, "watts"));
         self.add(group, "TimeToComplete", "read_charge", when, json!({ "value": number(car.minutes_to_limit(), 0) }));
     }
@@ -157,7 +157,7 @@ pub(super) fn endpoint(car: &Car, path: &[&str]) -> Option<(&'static str, Result
             let body = json!({ "isPluggedIn": car.plugged, "state": charging_state(car) });
             ("read_charge", "charge-ischarging", when.energy, body)
         }
-        ["charge", "limit"] => ("read_charge", "charge-chargelimits", when.built, json!({ "limit": share(car.limit) })),
+        ["charge", "limit"] => ("read_charge", "charge-chargelimits", when.energy, json!({ "limit": share(car.limit) })),
         ["engine", "oil"] => {
             ("read_engine_oil", "internalcombustionengine-oillife", when.travel, json!({ "lifeRemaining": share(car.oil) }))
         }

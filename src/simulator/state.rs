@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::car::{Car, STEP_SECONDS};
 use super::chance::Chance;
+use super::commands::Command;
 use super::connect::reauthentication_url;
 use super::counters::Counters;
 use super::faults::Faults;
@@ -284,6 +285,10 @@ impl State {
         for subscription in &mut self.subscriptions {
             subscription.sent = None;
         }
+    }
+
+    pub(super) fn command(&mut self, vehicle_id: &str, command: Command, now: Timestamp) -> Result<(), Trouble> {
+        command.obey(self.cars.get_mut(vehicle_id).ok_or_else(Trouble::permission)?, now.as_millis())
     }
 
     pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {

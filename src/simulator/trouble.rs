@@ -201,7 +201,17 @@ const KNOWN: &[Known] = &[
         "VEHICLE_STATE",
         409,
         None,
-        &["ASLEEP", "IN_MOTION", "REMOTE_ACCESS_DISABLED", "UNREACHABLE", "VEHICLE_OFFLINE_FOR_SERVICE"],
+        &[
+            "ASLEEP",
+            "CHARGING_PLUG_CONNECTED",
+            "CHARGING_PLUG_NOT_CONNECTED",
+            "FULLY_CHARGED",
+            "IN_MOTION",
+            "NOT_CHARGING",
+            "REMOTE_ACCESS_DISABLED",
+            "UNREACHABLE",
+            "VEHICLE_OFFLINE_FOR_SERVICE",
+        ],
     ),
 ];
 

@@ -5,6 +5,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::commands::Command;
 use super::exchange::{self, Exchange, Reply};
 use super::oauth::Grant;
 use super::signals;
@@ -46,6 +47,16 @@ fn granted(exchange: &mut Exchange<'_>, path: &[&str]) -> Result<Reply, Trouble>
                 exchange::header(&mut reply, name, &value);
             }
             Ok(reply)
+        }
+        ["vehicles", vehicle_id, path @ ..] if exchange.method == Method::POST => {
+            let body: Value = serde_json::from_slice(exchange.body).unwrap_or_default();
+            let command = Command::v2(path, &body).ok_or_else(Trouble::path)??;
+            if !opened(exchange, &grant, vehicle_id)?.permissions.iter().any(|granted| granted == command.permission()) {
+                return Err(Trouble::permission());
+            }
+            exchange.state.command(vehicle_id, command, exchange.now)?;
+            let body = json!({ "status": "success", "message": "Successfully sent request to vehicle" });
+            Ok(exchange::json(StatusCode::OK, &body))
         }
         _ => Err(Trouble::path()),
     }

@@ -5,6 +5,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::commands::Command;
 use super::exchange::{self, Exchange, Reply};
 use super::faults::FaultKind;
 use super::oauth::Grant;
@@ -58,6 +59,7 @@ fn opened(exchange: &mut Exchange<'_>, grant: Option<&Grant>, path: &[&str]) -> 
             let signal = signal.ok_or_else(|| missing("SIGNAL_NOT_FOUND", "Signal", code))?;
             Ok(ok(&json!({ "data": signal_item(exchange, signal, connection) })))
         }
+        ("POST", ["vehicles", id, "commands", path @ ..]) => command(exchange, grant, id, path),
         ("GET", ["webhooks"]) => {
             let list: Vec<Value> = exchange.state.webhook.iter().map(webhook_item).collect();
             Ok(ok(&whole_list("webhooks", list)))
@@ -84,7 +86,7 @@ fn opened(exchange: &mut Exchange<'_>, grant: Option<&Grant>, path: &[&str]) -> 
             let ended = exchange.state.subscriptions.len() < before;
             if ended { Ok(gone()) } else { Err(missing("SUBSCRIPTION_NOT_FOUND", "Subscription", id)) }
         }
-        _ => Err(Trouble::new(404, "RESOURCE_NOT_FOUND", Some("INVALID_PATH"), "There is nothing at this path.")),
+        _ => Err(no_path()),
     }
 }
 
@@ -112,7 +114,7 @@ fn connections(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
     let (total, last) = (fitting.len(), fitting.len().div_ceil(size).max(1));
     let filters: String = ["userId", "vehicleId", "vehicle.mode", "user.externalId"]
         .into_iter()
-        .filter_map(|name| filter(name).map(|value| format!("&filter[{name}]={value}")))
+        .filter_map(|name| filter(name).map(|value| format!("&filter[{name}]={}", encoded(value))))
         .collect();
     let link = |number: usize| format!("/v3/connections?page[number]={number}&page[size]={size}{filters}");
     let data: Vec<Value> = fitting.into_iter().skip(size.saturating_mul(number - 1)).take(size).collect();
@@ -141,17 +143,32 @@ fn all_signals(exchange: &Exchange<'_>, grant: Option<&Grant>, id: &str) -> Resu
     })))
 }
 
-/// The signals in the store for a vehicle of the token's user, or of the one in `sc-user-id`.
-fn readable<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<(Vec<Signal>, &'a Connection), Trouble> {
+/// `POST /vehicles/{id}/commands/..`
+fn command(exchange: &mut Exchange<'_>, grant: Option<&Grant>, id: &str, path: &[&str]) -> Result<Reply, Trouble> {
+    let body: Value = serde_json::from_slice(exchange.body).unwrap_or_default();
+    let command = Command::v3(path, &body).ok_or_else(no_path)??;
+    if !meant(exchange, grant, id)?.permissions.iter().any(|granted| granted == command.permission()) {
+        return Err(Trouble::permission());
+    }
+    exchange.state.command(id, command, exchange.now)?;
+    let attributes = json!({ "status": "SUCCESS" });
+    Ok(ok(&json!({ "data": { "id": exchange.request_id, "type": "command", "attributes": attributes } })))
+}
+
+/// The connection of a vehicle of the token's user, or of the one in `sc-user-id`.
+fn meant<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<&'a Connection, Trouble> {
     let header = exchange.header("sc-user-id").filter(|user_id| !user_id.is_empty());
     let user_id = grant
         .map(|grant| grant.user_id.as_str())
         .or(header)
         .ok_or_else(|| Trouble::new(400, "VALIDATION", Some("MISSING_PARAMETER"), "missing userId"))?;
     let connection = connected(exchange, Some(user_id), id)?;
-    if grant.is_some_and(|grant| !grant.vehicles.contains(id)) {
-        return Err(no_vehicle(id));
-    }
+    if grant.is_none_or(|grant| grant.vehicles.contains(id)) { Ok(connection) } else { Err(no_vehicle(id)) }
+}
+
+/// The signals in the store for a vehicle, with its connection.
+fn readable<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<(Vec<Signal>, &'a Connection), Trouble> {
+    let connection = meant(exchange, grant, id)?;
     let fed = exchange.state.webhook.as_ref().is_some_and(|webhook| webhook.verified)
         && exchange.state.subscriptions.iter().any(|subscription| subscription.vehicle_id == id);
     let empty = exchange.state.faults.has(FaultKind::EmptyStore) && !fed;
@@ -251,8 +268,16 @@ fn missing(code: &'static str, what: &str, id: &str) -> Trouble {
     Trouble::new(404, "RESOURCE_NOT_FOUND", Some(code), format!("{what} with ID {id} not found"))
 }
 
+fn no_path() -> Trouble {
+    Trouble::new(404, "RESOURCE_NOT_FOUND", Some("INVALID_PATH"), "There is nothing at this path.")
+}
+
 fn no_vehicle(id: &str) -> Trouble {
     missing("VEHICLE_NOT_FOUND", "Vehicle", id)
+}
+
+fn encoded(value: &str) -> String {
+    url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 
 fn ok(body: &Value) -> Reply {
