@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `carport` program: see `carport help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    carport::cli::main()
+}

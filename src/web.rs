@@ -50,7 +50,7 @@ mod webhook;
 
 use self::call::Call;
 
-pub use settings::{Limits, Network, NetworkError, Quota, Settings};
+pub use settings::{Limits, Network, Quota, Settings};
 
 /// The body of an answer. Boxed, so that an answer may also be a stream.
 pub type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;

@@ -24,6 +24,22 @@
 
 #![allow(dead_code, reason = "the handlers are written beside this")]
 
+mod alerts;
+mod assets;
+mod car;
+mod cars;
+mod deliveries;
+mod format;
+mod gauge;
+mod links;
+mod names;
+mod plain;
+#[cfg(test)]
+mod samples;
+mod signals;
+#[cfg(test)]
+mod tests;
+
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
 use crate::model::{Seq, Timestamp};
@@ -204,23 +220,25 @@ pub(crate) struct WebhookAddressPage<'a> {
     pub(crate) shell: Shell<'a>,
 }
 
-macro_rules! not_drawn_yet {
-    ($($page:ident)*) => {
-        $(impl $page<'_> {
-            /// The page as HTML.
-            pub(crate) fn render(&self) -> String {
-                format!("{self:?}")
-            }
-        })*
-    };
+impl Shell<'_> {
+    fn is(&self, tab: &str) -> bool {
+        tab == match self.active {
+            Tab::Cars => "cars",
+            Tab::Webhooks => "webhooks",
+            Tab::Connections => "connections",
+            Tab::Setup => "setup",
+            Tab::Elsewhere => "",
+        }
+    }
 }
 
-not_drawn_yet!(CarsPage CarPage InvitePage DonePage WebhooksPage DeliveryPage ConnectionsPage SetupPage);
-not_drawn_yet!(LoginPage SignInPage ErrorPage WebhookAddressPage);
+/// Draws a page. Writing to a `String` does not fail, so neither does this.
+fn finish(page: &impl askama::Template) -> String {
+    page.render().unwrap_or_else(|_| "This page could not be drawn.".to_owned())
+}
 
 /// `GET /assets/{name}`: the content type and the bytes. The pages name them with a hash of the content
 /// (`?v=`), so they may be cached for a year.
 pub(crate) fn asset(name: &str) -> Option<(&'static str, &'static [u8])> {
-    let _ = name;
-    None
+    assets::find(name)
 }

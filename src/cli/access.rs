@@ -1,0 +1,123 @@
+//! Letting people in: invites for owners, sign-in links, API tokens.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::args::{Common, Connect, Json, Token};
+use super::client::Client;
+use super::print::{age, confirm, field, say, say_json, table};
+use super::{Exit, Failure, Place, qr};
+use crate::config::Scope;
+use crate::world::{Clock, SystemClock};
+
+/// `carport connect`
+pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, place: &Place) -> Result<(), Failure> {
+    let scope = if flags.add_scope.is_empty() {
+        Some(flags.scope).filter(|scope| !scope.is_empty())
+    } else {
+        match place.config(common)?.smartcar.scope {
+            Scope::Permissions(configured) => {
+                let (mut scope, added) = (configured, flags.add_scope);
+                scope.extend(added.into_iter().filter(|permission| !permission.is_empty()));
+                scope.dedup();
+                Some(scope)
+            }
+            Scope::Dashboard => {
+                let sentence = "smartcar.scope leaves the choice to Smartcar's dashboard: name all permissions with --scope";
+                return Err(Failure::new(Exit::Usage, sentence));
+            }
+        }
+    };
+    let mut body = json!({ "user": flags.user, "expires_in": flags.expires.as_secs() });
+    let optional = [
+        // The usual owner of a house with one needs no ceremony.
+        ("create", json!(flags.create || flags.user == "owner"), flags.create || flags.user == "owner"),
+        ("vehicle_id", json!(flags.vehicle), flags.vehicle.is_some()),
+        ("mode", json!(flags.mode), flags.mode.is_some()),
+        ("scope", json!(scope), scope.is_some()),
+        ("make", json!(flags.make), flags.make.is_some()),
+        ("force", json!(flags.force), flags.force),
+    ];
+    for (name, value, _) in optional.into_iter().filter(|(.., given)| *given) {
+        body[name] = value;
+    }
+    let invite = client.post(&["connect"], body).await?;
+    if flags.json {
+        return say_json(&invite);
+    }
+    let link = field(&invite, "url");
+    if place.terminal {
+        if let Some(code) = qr::code(&link) {
+            say(&code)?;
+        }
+        say(&link)?;
+        return say(&format!(
+            "For {}; good until it is used, or it expires {}.",
+            flags.user,
+            age(&invite, "expires_at", SystemClock.now())
+        ));
+    }
+    say(&link)
+}
+
+/// `carport login`
+pub(super) async fn login(client: &Client, flags: Json) -> Result<(), Failure> {
+    let link = client.post(&["login-links"], json!({})).await?;
+    if flags.json { say_json(&link) } else { say(&field(&link, "url")) }
+}
+
+/// `carport token`
+pub(super) async fn token(client: &Client, command: Token, place: &Place) -> Result<(), Failure> {
+    match command {
+        Token::Create { name, scope, user, vehicle, expires, json } => {
+            let scope = scope.to_possible_value().map(|value| value.get_name().to_owned());
+            let mut body = json!({ "name": name, "scope": scope });
+            let expires = expires.map(|expires| expires.as_secs());
+            for (name, value) in [("user", json!(user)), ("vehicle", json!(vehicle)), ("expires_in", json!(expires))] {
+                if !value.is_null() {
+                    body[name] = value;
+                }
+            }
+            let made = client.post(&["tokens"], body).await?;
+            if json {
+                return say_json(&made);
+            }
+            if place.terminal {
+                eprintln!("This is shown once:");
+            }
+            say(&field(&made, "token"))
+        }
+        Token::List(flags) => {
+            let tokens = client.list(&["tokens"], &[]).await?;
+            let now = SystemClock.now();
+            let bound = |token: &Value| match (field(token, "user"), field(token, "vehicle")) {
+                (user, vehicle) if vehicle.is_empty() => user,
+                (_, vehicle) => vehicle,
+            };
+            let expires = |token: &Value| match age(token, "expires_at", now) {
+                when if when.is_empty() => "never".to_owned(),
+                when => when,
+            };
+            if flags.json {
+                return say_json(&tokens);
+            }
+            say(&table(
+                &tokens,
+                &[
+                    ("ID", &|v| field(v, "id")),
+                    ("NAME", &|v| field(v, "name")),
+                    ("SCOPE", &|v| field(v, "scope")),
+                    ("FOR", &bound),
+                    ("MADE", &|v| age(v, "created_at", now)),
+                    ("EXPIRES", &expires),
+                ],
+                "No tokens yet. Make one: carport token create --name NAME --scope read",
+            ))
+        }
+        Token::Revoke(token) => {
+            confirm(place, token.yes, &format!("End token {} for good?", token.id))?;
+            client.delete(&["tokens", &token.id], &[]).await?;
+            say("Revoked.")
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config;
+
+/// The command line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "carport", version, about = "A self-hosted Smartcar gateway", max_term_width = 100)]
+#[command(after_help = "Try it without an account: carport demo")]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// The configuration file [default: ./config.toml, then /etc/carport/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where store, key and socket lie
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How the log is written [default: text on a terminal, else json]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Say more in the log (-v, -vv, -vvv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Set by the command: nobody waits for its log.
+    #[arg(skip)]
+    pub quiet_log: bool,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    Serve(Serve),
+    /// Try everything: gateway and simulated Smartcar with three cars, no account needed
+    #[cfg(feature = "simulator")]
+    Demo(Serve),
+    /// Run a simulated Smartcar alone
+    #[cfg(feature = "simulator")]
+    Simulate(Simulate),
+    /// Ask for Smartcar's credentials and write the configuration
+    Init(Init),
+    /// Make a link by which an owner connects a car
+    Connect(Connect),
+    /// Make a one-time sign-in link for the dashboard
+    Login(Json),
+    /// API tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Owners of cars
+    #[command(subcommand)]
+    Users(Users),
+    /// Cars
+    #[command(subcommand)]
+    Vehicles(Vehicles),
+    /// Connections to Smartcar accounts
+    #[command(subcommand)]
+    Connections(Connections),
+    /// The webhook log
+    #[command(subcommand)]
+    Webhooks(Webhooks),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask the running gateway whether it is well; for Docker and systemd
+    Healthcheck,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Flags of `serve` and `demo`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Serve {
+    /// Where to listen: IP:PORT, [::]:PORT or unix:PATH; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// Listen for the home network too, not only for this machine
+    #[arg(long)]
+    pub lan: bool,
+}
+
+/// Flags of `simulate`.
+#[derive(Clone, Debug, Args)]
+pub struct Simulate {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9000")]
+    pub listen: std::net::SocketAddr,
+    /// Where chance begins: the same seed, the same run
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many cars
+    #[arg(long, default_value_t = 3)]
+    pub cars: usize,
+    /// How much faster than the clock time goes
+    #[arg(long, default_value_t = 1.0)]
+    pub speed: f64,
+    /// A fault to play, by its name; may be repeated
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<String>,
+    /// Where webhooks go
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<url::Url>,
+    /// Print the environment that points official SDKs at the simulator, and end
+    #[arg(long)]
+    pub print_env: bool,
+}
+
+/// Flags of `init`. What is not given is asked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Init {
+    /// Ask nothing; take the flags
+    #[arg(long)]
+    pub non_interactive: bool,
+    /// Write /etc/carport, with data in /var/lib/carport
+    #[arg(long)]
+    pub system: bool,
+    /// Replace what is there
+    #[arg(long)]
+    pub force: bool,
+    /// Do not try the credentials at Smartcar
+    #[arg(long)]
+    pub offline: bool,
+    /// Where Smartcar and browsers reach Carport, such as https://cars.example.org
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Application ID
+    #[arg(long, value_name = "ID")]
+    pub application_id: Option<String>,
+    /// Client ID, begins with client_
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// A file with the client secret (- for standard input)
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+    /// A file with the Application Management Token (- for standard input)
+    #[arg(long, value_name = "FILE")]
+    pub application_management_token_file: Option<PathBuf>,
+    /// live or simulated
+    #[arg(long)]
+    pub mode: Option<String>,
+}
+
+/// Flags of `connect`.
+#[derive(Clone, Debug, Args)]
+pub struct Connect {
+    /// Whose car it is
+    #[arg(long, value_name = "ID", default_value = "owner")]
+    pub user: String,
+    /// Make the user if there is none
+    #[arg(long)]
+    pub create: bool,
+    /// How long the link may be used
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub expires: Duration,
+    /// Re-authenticate this vehicle
+    #[arg(long, value_name = "ID")]
+    pub vehicle: Option<String>,
+    /// live or simulated
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// Ask for these permissions instead of the configured; separated by commas
+    #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',')]
+    pub scope: Vec<String>,
+    /// Ask for these permissions as well; separated by commas
+    #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',', conflicts_with = "scope")]
+    pub add_scope: Vec<String>,
+    /// Skip the choice of brand, such as TESLA
+    #[arg(long)]
+    pub make: Option<String>,
+    /// Show the permission screen again
+    #[arg(long)]
+    pub force: bool,
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Only `--json`.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Json {
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An id and `--json`.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// The id
+    pub id: String,
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An id and `--yes`.
+#[derive(Clone, Debug, Args)]
+pub struct Remove {
+    /// The id
+    pub id: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// An id, `--yes`, and how to deal with Smartcar.
+#[derive(Clone, Debug, Args)]
+pub struct Disconnect {
+    /// The id and whether to ask
+    #[command(flatten)]
+    pub remove: Remove,
+    /// Also when Smartcar refuses to disconnect
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TokenScope {
+    /// Only metrics and status
+    Metrics,
+    /// Reading
+    Read,
+    /// Only connecting cars, for one user
+    Connect,
+    /// Reading and commanding
+    Control,
+    /// Everything
+    Admin,
+}
+
+/// `token`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Token {
+    /// Make a token; its secret is shown once
+    Create {
+        /// What to call it
+        #[arg(long)]
+        name: String,
+        /// What it may do
+        #[arg(long)]
+        scope: TokenScope,
+        /// Only for what belongs to this user
+        #[arg(long, value_name = "ID", conflicts_with = "vehicle")]
+        user: Option<String>,
+        /// Only for this vehicle
+        #[arg(long, value_name = "ID")]
+        vehicle: Option<String>,
+        /// For how long, such as 90d [default: until it is revoked]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        expires: Option<Duration>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the tokens
+    List(Json),
+    /// End a token
+    Revoke(Remove),
+}
+
+/// `users`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Users {
+    /// List the users
+    List(Json),
+    /// Make a user
+    Add {
+        /// Your own id of the user [default: one is made]
+        id: Option<String>,
+        /// The name
+        #[arg(long)]
+        name: Option<String>,
+        /// The e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a user another name
+    Rename {
+        /// The id
+        id: String,
+        /// The new name
+        name: String,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Disconnect all cars of a user and remove it
+    Remove {
+        /// Which, and how to deal with Smartcar
+        #[command(flatten)]
+        disconnect: Disconnect,
+        /// Erase the history of its cars too
+        #[arg(long)]
+        erase: bool,
+    },
+}
+
+/// `vehicles`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Vehicles {
+    /// List the cars
+    List {
+        /// Only of this user
+        #[arg(long, value_name = "ID")]
+        user: Option<String>,
+        /// Only live or simulated ones
+        #[arg(long)]
+        mode: Option<String>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a car with its latest signals
+    Show(Show),
+    /// Disconnect a car at Smartcar; its history stays
+    Disconnect(Disconnect),
+    /// Disconnect a car at Smartcar and erase its history
+    Erase(Disconnect),
+}
+
+/// `connections`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Connections {
+    /// List the connections
+    List(Json),
+    /// Show a connection
+    Show(Show),
+    /// Renew the tokens of a connection now
+    Refresh(Show),
+    /// End a connection at Smartcar; the history of its cars stays
+    Disconnect(Disconnect),
+}
+
+/// `webhooks`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Webhooks {
+    /// List the newest webhooks
+    List {
+        /// Which
+        #[command(flatten)]
+        filter: WebhookFilter,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Only before this number
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one webhook with its payload
+    Show {
+        /// Its number
+        seq: u64,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print webhooks as they come in
+    Tail {
+        /// Which
+        #[command(flatten)]
+        filter: WebhookFilter,
+        /// One line of JSON each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn a webhook into vehicle data again
+    Replay {
+        /// Its number
+        seq: u64,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which webhooks.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WebhookFilter {
+    /// Only about this vehicle
+    #[arg(long, value_name = "ID")]
+    pub vehicle: Option<String>,
+    /// Only of this type, such as VEHICLE_STATE
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Only with this result, such as accepted
+    #[arg(long)]
+    pub result: Option<String>,
+}
+
+/// `config`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show every key, its value, and where it comes from
+    Show(Json),
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).filter(|duration| !duration.is_zero()).ok_or("write 90s, 10m, 24h or 5d")
+}

@@ -1,0 +1,233 @@
+//! The way to `/api/v1`: through the socket of a running server, else in-process on an application
+//! without listeners. There is no second implementation of anything.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use url::{Position, Url};
+
+use super::{Exit, Failure, Place, args, wiring};
+use crate::config::Config;
+
+/// An application that answers requests without a listener, as its owner: every request is an admin's.
+pub trait Handler: Send + Sync {
+    /// Answers one request.
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>>;
+}
+
+/// A client of the API.
+#[derive(Clone)]
+pub enum Client {
+    /// Of a running server.
+    Socket(PathBuf),
+    /// Of an application in this process.
+    InProcess(Arc<dyn Handler>),
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Client::Socket(path) => f.debug_tuple("Socket").field(path).finish(),
+            Client::InProcess(_) => f.write_str("InProcess"),
+        }
+    }
+}
+
+/// How long an answer may take: longer than Smartcar's slowest, a read that wakes a car.
+const PATIENCE: Duration = Duration::from_secs(330);
+
+/// Connects by the common flags. Only commands that `may_create` make a data directory.
+pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bool) -> Result<Client, Failure> {
+    let config = place.config(common)?;
+    match reach(&config.socket).await {
+        Reached::Server => return Ok(Client::Socket(config.socket)),
+        Reached::Forbidden => {
+            let sentence =
+                format!("{} belongs to another user: run this as the user that runs the server", config.socket.display());
+            return Err(Failure::new(Exit::Failed, sentence));
+        }
+        Reached::Nobody => {}
+    }
+    if !may_create && !config.data_dir.is_dir() {
+        return Err(nothing_here(place, common, &config).await);
+    }
+    Ok(Client::InProcess(wiring::application(config).await?))
+}
+
+enum Reached {
+    Server,
+    Nobody,
+    Forbidden,
+}
+
+async fn reach(socket: &Path) -> Reached {
+    match UnixStream::connect(socket).await {
+        Ok(_) => Reached::Server,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Reached::Forbidden,
+        // Not there, or left behind by a server that was killed.
+        Err(_) => Reached::Nobody,
+    }
+}
+
+async fn nothing_here(place: &Place, common: &args::Common, config: &Config) -> Failure {
+    let mut sentence = format!("there is no Carport here yet: {} does not exist", config.data_dir.display());
+    let looked: Vec<String> = place.sources(common).file.places().iter().map(|path| path.display().to_string()).collect();
+    sentence.push_str(&format!("\n  configuration looked for at: {}", looked.join(", ")));
+    let elsewhere = [PathBuf::from("/var/lib/carport"), place.directory.join("carport-data")];
+    for directory in elsewhere.iter().filter(|directory| **directory != config.data_dir) {
+        if !matches!(reach(&directory.join("carport.sock")).await, Reached::Nobody) {
+            sentence.push_str(&format!("\n  a server runs at another place: --data-dir {}", directory.display()));
+        }
+    }
+    sentence.push_str("\n  say --data-dir or --config, or start one with carport serve");
+    Failure::new(Exit::Configuration, sentence)
+}
+
+impl Client {
+    /// Gets something.
+    pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.call(Method::GET, path, query, None).await
+    }
+
+    /// Posts something; without a body if it is null.
+    pub async fn post(&self, path: &[&str], body: Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, &[], Some(body).filter(|body| !body.is_null())).await
+    }
+
+    /// Changes something.
+    pub async fn patch(&self, path: &[&str], body: Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, path, &[], Some(body)).await
+    }
+
+    /// Removes something.
+    pub async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.call(Method::DELETE, path, query, None).await
+    }
+
+    /// A whole list: all its parts.
+    pub async fn list(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut part = self.get(path, &query).await?;
+            if let Some(Value::Array(more)) = part.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            // The same cursor again would go on for ever.
+            match part.get("next").and_then(Value::as_str) {
+                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
+                _ => return Ok(serde_json::json!({ "items": items, "next": null })),
+            }
+        }
+    }
+
+    async fn call(&self, method: Method, path: &[&str], query: &[(&str, &str)], body: Option<Value>) -> Result<Value, Failure> {
+        let request = request(method, path, query, body)?;
+        let answer = match self {
+            Client::InProcess(handler) => handler.handle(request).await,
+            Client::Socket(socket) => {
+                let gone = || format!("the server at {} went away", socket.display());
+                let stream = UnixStream::connect(socket).await.with_context(gone)?;
+                let answer = tokio::time::timeout(PATIENCE, exchange(stream, request));
+                answer.await.map_err(|_| Failure::new(Exit::TryAgain, "the server does not answer"))?.with_context(gone)?
+            }
+        };
+        read(&answer)
+    }
+}
+
+fn request(method: Method, path: &[&str], query: &[(&str, &str)], body: Option<Value>) -> Result<Request<Bytes>, Failure> {
+    let mut url = Url::parse("http://localhost/api/v1").context("an address of our own")?;
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    let mut request = Request::builder().method(method).uri(&url[Position::BeforePath..]).header(header::HOST, "localhost");
+    request = request.header(header::ACCEPT, "application/json");
+    let body = match body {
+        Some(body) => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Bytes::from(body.to_string())
+        }
+        None => Bytes::new(),
+    };
+    Ok(request.body(body).context("a request of our own")?)
+}
+
+/// One exchange over a stream of its own.
+pub(super) async fn exchange<S>(stream: S, request: Request<Bytes>) -> hyper::Result<Response<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request.map(Full::new)).await?.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+}
+
+/// The answer's JSON, or its problem as one line.
+fn read(answer: &Response<Bytes>) -> Result<Value, Failure> {
+    let body: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    let status = answer.status();
+    if status.is_success() {
+        return match body {
+            Some(body) => Ok(body),
+            None if answer.body().is_empty() => Ok(Value::Null),
+            None => Err(Failure::new(Exit::Failed, "the server's answer is not JSON: is it another version?")),
+        };
+    }
+    let field = |name: &str| body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str);
+    let exit = match (status, field("code")) {
+        (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) | (_, Some("busy")) => Exit::TryAgain,
+        (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let sentence = match (field("detail"), field("title")) {
+        (Some(detail), _) if !detail.is_empty() => detail.to_owned(),
+        (_, Some(title)) => title.to_owned(),
+        _ => format!("the server answered {status}"),
+    };
+    let code = field("code").map(|code| format!(" ({code})")).unwrap_or_default();
+    Err(Failure::new(exit, format!("{sentence}{code}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(status: u16, body: &str) -> (Exit, String) {
+        let answer = Response::builder().status(status).body(Bytes::from(body.to_owned())).unwrap();
+        let failure = read(&answer).unwrap_err();
+        (failure.exit, failure.to_string())
+    }
+
+    #[test]
+    fn problems_are_one_line_and_an_exit_code() {
+        let problem = r#"{"title":"Not found","code":"not_found","detail":"there is none of that id"}"#;
+        assert_eq!(failure(404, problem), (Exit::Failed, "there is none of that id (not_found)".to_owned()));
+        assert_eq!(failure(503, r#"{"title":"Busy","code":"busy"}"#), (Exit::TryAgain, "Busy (busy)".to_owned()));
+        assert_eq!(failure(502, "<html>"), (Exit::Unreachable, "the server answered 502 Bad Gateway".to_owned()));
+    }
+
+    #[test]
+    fn ids_cannot_leave_their_place_in_the_path() {
+        let request = request(Method::GET, &["users", "a/../b?c"], &[("limit", "5")], None).unwrap();
+        assert_eq!(request.uri(), "/api/v1/users/a%2F..%2Fb%3Fc?limit=5");
+    }
+}

@@ -1,0 +1,91 @@
+//! Commands that need no application: they read the configuration, or knock at the door.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use http::{Request, Response, header};
+use serde_json::json;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::args::{Common, ConfigCommand};
+use super::client::exchange;
+use super::print::{align, say, say_json};
+use super::{Cli, Exit, Failure, Place};
+use crate::config::Listen;
+
+/// `carport config`
+pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> Result<(), Failure> {
+    let ConfigCommand::Show(flags) = command;
+    let config = place.config(common)?;
+    if flags.json {
+        return say_json(&json!({ "items": config.shown(), "warnings": config.warnings }));
+    }
+    let title = ["KEY", "VALUE", "ORIGIN"].map(str::to_owned).to_vec();
+    let rows = config.shown().iter().map(|shown| {
+        let value = if shown.value.is_empty() { "-".to_owned() } else { shorten(&shown.value) };
+        vec![shown.key.to_owned(), value, shown.origin.clone()]
+    });
+    say(&align(std::iter::once(title).chain(rows).collect()))?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(())
+}
+
+/// Keeps the table's columns together; `--json` has it all.
+fn shorten(value: &str) -> String {
+    const WIDEST: usize = 60;
+    if value.chars().count() <= WIDEST {
+        return value.to_owned();
+    }
+    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
+}
+
+/// `carport healthcheck`
+pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Failure> {
+    let config = place.config(common)?;
+    let Some(listen) = config.listen.first() else {
+        return Err(Failure::new(Exit::Configuration, "nothing is listened at"));
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), knock(listen)).await;
+    match answer {
+        Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        Ok(Ok(answer)) => Err(Failure::new(Exit::Failed, format!("{listen} answered {}", answer.status()))),
+        Ok(Err(error)) => Err(Failure::new(Exit::Failed, format!("{listen} does not answer: {error:#}"))),
+        Err(_) => Err(Failure::new(Exit::Failed, format!("{listen} does not answer within 5 s"))),
+    }
+}
+
+async fn knock(listen: &Listen) -> anyhow::Result<Response<Bytes>> {
+    let request = Request::get("/healthz").header(header::HOST, "localhost").body(Bytes::new())?;
+    match listen {
+        Listen::Unix(path) => Ok(exchange(UnixStream::connect(path).await?, request).await?),
+        Listen::Tcp(address) => {
+            let mut address = *address;
+            match address.ip() {
+                // Everywhere is here too.
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            let stream = match TcpStream::connect(address).await {
+                // A machine without IPv6 has no ::1.
+                Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) => {
+                    TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await?
+                }
+                other => other?,
+            };
+            Ok(exchange(stream, request).await?)
+        }
+    }
+}
+
+/// `carport completions`
+pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "carport", &mut script);
+    say(&String::from_utf8_lossy(&script))
+}

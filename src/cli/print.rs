@@ -1,0 +1,146 @@
+//! Output for people: aligned tables, ages, and questions.
+
+use std::io::{self, BufRead, ErrorKind, Write};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::{Exit, Failure, Place};
+use crate::model::Timestamp;
+
+/// Prints text on standard output. A reader that has gone (`| head`) ends the command quietly.
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Failed)),
+        Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output").into()),
+    }
+}
+
+/// Prints JSON, indented.
+pub(super) fn say_json(value: &Value) -> Result<(), Failure> {
+    say(&format!("{value:#}"))
+}
+
+/// A table: a title and a way to print each column of an item.
+pub(super) type Columns<'a> = &'a [(&'static str, &'a dyn Fn(&Value) -> String)];
+
+/// The items of a list as an aligned table; `none` if there are none.
+pub(super) fn table(list: &Value, columns: Columns<'_>, none: &str) -> String {
+    let items = list.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if items.is_empty() {
+        return none.to_owned();
+    }
+    let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+    let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| printable(&cell(item))).collect());
+    align(std::iter::once(titles).chain(rows).collect())
+}
+
+/// Names and values, one a line.
+pub(super) fn card(rows: &[(&str, String)]) -> String {
+    align(
+        rows.iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| vec![(*name).to_owned(), printable(value)])
+            .collect(),
+    )
+}
+
+/// Rows with their columns below each other.
+pub(super) fn align(rows: Vec<Vec<String>>) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(|cell: &String| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// SECURITY: what came from Smartcar or an owner must not move the cursor or paint the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A field as text; empty if it is missing or null.
+pub(super) fn field(value: &Value, name: &str) -> String {
+    text(value.get(name).unwrap_or(&Value::Null))
+}
+
+/// A value as people write it.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// A field that holds a time, as its age or what remains of it.
+pub(super) fn age(value: &Value, name: &str, now: Timestamp) -> String {
+    let Some(at) = value.get(name).and_then(Value::as_str).and_then(Timestamp::parse) else { return String::new() };
+    if at > now { format!("in {}", span(at.since(now).as_secs())) } else { ago(now.since(at).as_secs()) }
+}
+
+fn ago(seconds: u64) -> String {
+    if seconds < 5 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5400 => format!("{} min", (seconds + 30) / 60),
+        5400..129_600 => format!("{} h", (seconds + 1800) / 3600),
+        _ => format!("{} d", (seconds + 43_200) / 86_400),
+    }
+}
+
+/// Asks before something that cannot be undone. In a pipe only `--yes` goes on.
+pub(super) fn confirm(place: &Place, yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !place.can_ask {
+        return Err(Failure::new(Exit::Usage, format!("{question} Nobody is here to answer: say --yes")));
+    }
+    match ask(&format!("{question} [y/N] "))?.to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Exit::Failed, "nothing was done")),
+    }
+}
+
+/// Asks on standard error and reads a line.
+pub(super) fn ask(question: &str) -> Result<String, Failure> {
+    eprint!("{question}");
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    if read == 0 {
+        return Err(Failure::new(Exit::Failed, "no answer: nothing was done"));
+    }
+    Ok(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let list = json!({"items": [
+            {"id": "a", "name": "Zo\u{e9}", "seen": "2026-01-01T00:00:00.000Z"},
+            {"id": "long-id", "name": null, "seen": "2026-01-01T02:57:00.000Z"},
+            {"id": "b", "name": "\u{1b}[2Jevil", "seen": "2026-01-03T00:00:00.000Z"},
+        ], "next": null});
+        let now = Timestamp::parse("2026-01-01T03:00:00Z").unwrap();
+        let columns: Columns<'_> =
+            &[("ID", &|v| field(v, "id")), ("NAME", &|v| field(v, "name")), ("SEEN", &|v| age(v, "seen", now))];
+        expect![[""]].assert_eq(&table(&list, columns, "none"));
+        assert_eq!(table(&json!({"items": []}), columns, "No cars yet."), "No cars yet.");
+    }
+}

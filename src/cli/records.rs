@@ -1,0 +1,232 @@
+//! Users, vehicles and connections.
+
+use serde_json::{Value, json};
+
+use super::args::{Connections, Disconnect, Users, Vehicles};
+use super::client::Client;
+use super::print::{age, align, card, confirm, field, say, say_json, table, text};
+use super::{Failure, Place};
+use crate::model::Timestamp;
+use crate::world::{Clock, SystemClock};
+
+/// `carport users`
+pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    match command {
+        Users::List(flags) => {
+            let users = client.list(&["users"], &[]).await?;
+            if flags.json {
+                return say_json(&users);
+            }
+            say(&table(
+                &users,
+                &[
+                    ("ID", &|v| field(v, "id")),
+                    ("NAME", &|v| field(v, "name")),
+                    ("E-MAIL", &|v| field(v, "email")),
+                    ("MADE", &|v| age(v, "created_at", now)),
+                ],
+                "No users yet. Make one with its first car: carport connect --user ID --create",
+            ))
+        }
+        Users::Add { id, name, email, json } => {
+            let mut body = json!({});
+            for (key, value) in [("id", id), ("name", name), ("email", email)] {
+                if let Some(value) = value {
+                    body[key] = value.into();
+                }
+            }
+            let user = client.post(&["users"], body).await?;
+            if json { say_json(&user) } else { say(&field(&user, "id")) }
+        }
+        Users::Rename { id, name, json } => {
+            let user = client.patch(&["users", &id], json!({ "name": name })).await?;
+            if json { say_json(&user) } else { say("Renamed.") }
+        }
+        Users::Remove { disconnect, erase } => {
+            let what = if erase { "and erase their history" } else { "(their history stays)" };
+            let question = format!("Disconnect all cars of {} {what}, and remove the user?", disconnect.remove.id);
+            end(client, "users", disconnect, erase, &question, "Removed.", place).await
+        }
+    }
+}
+
+/// `carport vehicles`
+pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    match command {
+        Vehicles::List { user, mode, json } => {
+            let filter = [("user", user.as_deref()), ("mode", mode.as_deref())];
+            let query: Vec<_> = filter.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let vehicles = client.list(&["vehicles"], &query).await?;
+            if json {
+                return say_json(&vehicles);
+            }
+            say(&table(
+                &vehicles,
+                &[
+                    ("ID", &|v| field(v, "id")),
+                    ("CAR", &car),
+                    ("USER", &|v| field(v, "user")),
+                    ("MODE", &|v| field(v, "mode")),
+                    ("LAST EVENT", &|v| age(v, "last_event_at", now)),
+                    ("DATA", &|v| light(v, "data_flow", "color")),
+                    ("AUTHORITY", &|v| light(v, "authority", "color")),
+                ],
+                "No cars yet. Connect one: carport connect",
+            ))
+        }
+        Vehicles::Show(show) => {
+            let vehicle = client.get(&["vehicles", &show.id], &[]).await?;
+            if show.json { say_json(&vehicle) } else { say(&vehicle_card(&vehicle, now)) }
+        }
+        Vehicles::Disconnect(disconnect) => {
+            let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.remove.id);
+            end(client, "vehicles", disconnect, false, &question, "Disconnected.", place).await
+        }
+        Vehicles::Erase(disconnect) => {
+            let question = format!("Disconnect vehicle {} at Smartcar and erase its history?", disconnect.remove.id);
+            end(client, "vehicles", disconnect, true, &question, "Erased.", place).await
+        }
+    }
+}
+
+/// `carport connections`
+pub(super) async fn connections(client: &Client, command: Connections, place: &Place) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    match command {
+        Connections::List(flags) => {
+            let connections = client.list(&["connections"], &[]).await?;
+            if flags.json {
+                return say_json(&connections);
+            }
+            say(&table(
+                &connections,
+                &[
+                    ("ID", &|v| field(v, "id")),
+                    ("USER", &|v| field(v, "user")),
+                    ("API", &|v| field(v, "generation")),
+                    ("STATUS", &|v| field(v, "status")),
+                    ("CARS", &|v| v["vehicles"].as_array().map_or(0, Vec::len).to_string()),
+                    ("LAST REFRESH", &|v| age(v, "last_refresh", now)),
+                    ("NEXT", &|v| age(v, "next_refresh", now)),
+                ],
+                "No connections yet. Make one: carport connect",
+            ))
+        }
+        Connections::Show(show) => {
+            let connection = client.get(&["connections", &show.id], &[]).await?;
+            if show.json { say_json(&connection) } else { say(&connection_card(&connection, now)) }
+        }
+        Connections::Refresh(show) => {
+            let connection = client.post(&["connections", &show.id, "refresh"], Value::Null).await?;
+            if show.json { say_json(&connection) } else { say("Refreshed.") }
+        }
+        Connections::Disconnect(disconnect) => {
+            let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.remove.id);
+            end(client, "connections", disconnect, false, &question, "Disconnected.", place).await
+        }
+    }
+}
+
+/// Ends something after asking.
+async fn end(
+    client: &Client,
+    what: &str,
+    flags: Disconnect,
+    erase: bool,
+    question: &str,
+    done: &str,
+    place: &Place,
+) -> Result<(), Failure> {
+    confirm(place, flags.remove.yes, question)?;
+    let mut query = vec![("history", if erase { "erase" } else { "keep" })];
+    if flags.force {
+        query.push(("force", "true"));
+    }
+    client.delete(&[what, &flags.remove.id], &query).await?;
+    say(done)
+}
+
+/// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.
+fn car(vehicle: &Value) -> String {
+    let nickname = field(vehicle, "nickname");
+    if !nickname.is_empty() {
+        return nickname;
+    }
+    let parts = ["year", "make", "model"].map(|part| field(vehicle, part));
+    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn light(vehicle: &Value, light: &str, part: &str) -> String {
+    text(&vehicle["lights"][light][part])
+}
+
+fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
+    let lit = |name: &str| format!("{}: {}", light(vehicle, name, "color"), light(vehicle, name, "text"));
+    let error = |error: &Value| {
+        let sentence = [field(error, "message"), field(error, "description")].into_iter().find(|text| !text.is_empty());
+        format!("{} {} {}", field(error, "type"), field(error, "code"), sentence.unwrap_or_default())
+    };
+    let errors = vehicle["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut shown = card(&[
+        ("Id", field(vehicle, "id")),
+        ("Car", car(vehicle)),
+        ("VIN", field(vehicle, "vin")),
+        ("User", field(vehicle, "user")),
+        ("Connection", field(vehicle, "connection")),
+        ("Mode", field(vehicle, "mode")),
+        ("Last event", age(vehicle, "last_event_at", now)),
+        ("Data", lit("data_flow")),
+        ("Authority", lit("authority")),
+        ("Errors", errors.iter().map(error).collect::<Vec<_>>().join("; ")),
+    ]);
+    let signals = vehicle["signals"].as_object().into_iter().flatten();
+    let row = |(code, signal): (&String, &Value)| {
+        let updated = match age(signal, "oem_updated_at", now) {
+            unknown if unknown.is_empty() => age(signal, "retrieved_at", now),
+            updated => updated,
+        };
+        let status = Some(field(signal, "status")).filter(|status| status != "SUCCESS").unwrap_or_default();
+        vec![code.clone(), value(&signal["body"]), updated, status]
+    };
+    let rows: Vec<Vec<String>> = signals.map(row).collect();
+    if !rows.is_empty() {
+        shown.push_str("\n\n");
+        shown.push_str(&align(rows));
+    }
+    shown
+}
+
+/// A signal's body in a few words: `54 percent`, else its JSON.
+fn value(body: &Value) -> String {
+    match body.as_object() {
+        None => text(body),
+        Some(fields) => match (fields.get("value"), fields.get("unit")) {
+            (Some(value), unit) if !value.is_object() && !value.is_array() => {
+                format!("{} {}", text(value), text(unit.unwrap_or(&Value::Null))).trim_end().to_owned()
+            }
+            _ => body.to_string(),
+        },
+    }
+}
+
+fn connection_card(connection: &Value, now: Timestamp) -> String {
+    card(&[
+        ("Id", field(connection, "id")),
+        ("User", field(connection, "user")),
+        ("Smartcar user", field(connection, "smartcar_user_id")),
+        ("API", field(connection, "generation")),
+        ("Status", field(connection, "status")),
+        ("Reason", field(connection, "reason")),
+        ("Reconnect", field(connection, "reconnect_url")),
+        ("Scope", field(connection, "scope")),
+        ("Missing scope", field(connection, "missing_scope")),
+        ("Access token ends", age(connection, "access_expires_at", now)),
+        ("Refresh token ends", age(connection, "refresh_expires_at", now)),
+        ("Last refresh", age(connection, "last_refresh", now)),
+        ("Next refresh", age(connection, "next_refresh", now)),
+        ("Last error", field(connection, "last_error")),
+        ("Cars", field(connection, "vehicles")),
+    ])
+}

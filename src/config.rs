@@ -1,0 +1,274 @@
+//! What the operator wrote, made into one checked [`Config`].
+//!
+//! It is read twice: first what was written (flags, environment, file, defaults, each with its origin),
+//! then what it means. All mistakes come out at once, each with the key, its origin, and the one thing to
+//! do. The defaults are the lines of `config.example.toml`, so the example cannot lie. Nothing else in
+//! Carport reads the environment.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::model::Secret;
+use crate::web::{Network, Quota};
+
+mod checks;
+mod keys;
+mod meaning;
+mod mistakes;
+mod secrets;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+mod written;
+
+pub use keys::EXAMPLE;
+pub use mistakes::{Mistake, Mistakes};
+pub use sources::{ConfigFile, Environment, Overrides, Sources};
+pub use values::{duration, quota, size};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What Smartcar and browsers use: an origin.
+    pub public_url: Url,
+    /// Where people open the dashboard: an origin, `public_url` unless configured.
+    pub private_url: Url,
+    /// Further `Host` names that are accepted.
+    pub hosts: Vec<String>,
+    /// Store, key and socket; absolute.
+    pub data_dir: PathBuf,
+    /// The socket of administrative commands; see [`socket_path`].
+    pub socket: PathBuf,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
+    /// `--lan`: the listeners take every address, but peers outside private networks are to be turned away.
+    pub lan: bool,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Smartcar.
+    pub smartcar: Smartcar,
+    /// Webhooks.
+    pub webhooks: Webhooks,
+    /// When tokens are renewed.
+    pub refresh: Refresh,
+    /// Sessions of the dashboard.
+    pub session: Session,
+    /// Limits.
+    pub limits: Limits,
+    /// The master key.
+    pub key: Key,
+    /// What looks mixed up, though it can be run.
+    pub warnings: Vec<String>,
+    shown: Vec<Shown>,
+}
+
+/// A place to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `127.0.0.1:8000`; `[::]:8000` means both families.
+    Tcp(SocketAddr),
+    /// `unix:PATH`, absolute.
+    Unix(PathBuf),
+}
+
+/// `smartcar.*`.
+#[derive(Clone, Debug)]
+pub struct Smartcar {
+    /// Connect's `client_id`: configured, or the v2 client id.
+    pub application_id: Option<String>,
+    /// Client credentials (v3).
+    pub v3: Option<Credentials>,
+    /// Authorization code (v2).
+    pub v2: Option<Credentials>,
+    /// Keys of the webhook HMAC; the first answers challenges.
+    pub management_tokens: Vec<Secret>,
+    /// Which cars an invite is for, unless it says otherwise.
+    pub mode: Mode,
+    /// The browser callback; its path is the route.
+    pub redirect_uri: Url,
+    /// Further registered URIs for apps, compared whole.
+    pub redirect_uris: Vec<String>,
+    /// What owners are asked for.
+    pub scope: Scope,
+    /// Connect Match: one vehicle, one pair of tokens.
+    pub single_select: bool,
+    /// Smartcar's hosts.
+    pub origins: Origins,
+}
+
+/// A client id and its secret.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The id.
+    pub client_id: String,
+    /// The secret.
+    pub client_secret: Secret,
+}
+
+/// Which cars Connect shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Real cars.
+    Live,
+    /// Cars simulated by Smartcar.
+    Simulated,
+}
+
+impl Mode {
+    /// Smartcar's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Live => "live",
+            Mode::Simulated => "simulated",
+        }
+    }
+}
+
+/// What owners are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// These permissions.
+    Permissions(Vec<String>),
+    /// What is chosen in Smartcar's dashboard.
+    Dashboard,
+}
+
+/// Smartcar's hosts: origins.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// Connect, where owners go.
+    pub connect: Url,
+    /// Tokens of v2.
+    pub auth: Url,
+    /// Tokens of v3.
+    pub iam: Url,
+    /// API v2.0.
+    pub api: Url,
+    /// API v3.
+    pub vehicle: Url,
+    /// Management API v2.0.
+    pub management: Url,
+    /// Management API v3.
+    pub management_v3: Url,
+}
+
+/// `webhooks.*`.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    /// The route.
+    pub path: String,
+    /// The longest body, in bytes.
+    pub max_body: u64,
+    /// The ring keeps at most so many events.
+    pub keep_events: u64,
+    /// The ring keeps at most so many bytes.
+    pub keep_bytes: u64,
+    /// How long an event's id is remembered.
+    pub dedupe_for: Duration,
+}
+
+/// `refresh.*`.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    /// How long before its expiry the access token of a connection in use is renewed.
+    pub access_margin: Duration,
+    /// How long before its expiry a refresh token is used at the latest.
+    pub refresh_margin: Duration,
+    /// After how long an idle connection is renewed.
+    pub idle_renewal: Duration,
+}
+
+/// `session.*`.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// A session ends after so long without use.
+    pub idle: Duration,
+    /// A session ends after so long in any case.
+    pub max: Duration,
+}
+
+/// `limits.*`. Quotas count per client address.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Unproven webhook posts.
+    pub webhook_failures: Quota,
+    /// Invites, callbacks.
+    pub callback: Quota,
+    /// Attempts to sign in, bad bearer tokens.
+    pub login: Quota,
+    /// Everything else.
+    pub api: Quota,
+    /// Connections at once.
+    pub connections: usize,
+    /// Time for a request's head.
+    pub header_time: Duration,
+    /// Time for a request's body.
+    pub body_time: Duration,
+}
+
+/// `key.*`.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Where the master key lies; made there once.
+    pub file: PathBuf,
+    /// The master key itself; then no file is used.
+    pub secret: Option<Secret>,
+}
+
+/// A key with its effective value, for people: secrets are `***`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shown {
+    /// The key, such as `smartcar.mode`.
+    pub key: &'static str,
+    /// Its value; empty if there is none.
+    pub value: String,
+    /// Where it comes from, such as `config.toml:12` or `CARPORT_LISTEN`.
+    pub origin: String,
+}
+
+impl Config {
+    /// Every key with its effective value and origin, in the order of the example.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    /// The accepted `Host` names that are configured: those of both URLs, and `hosts`.
+    pub fn host_names(&self) -> BTreeSet<String> {
+        let urls = [&self.public_url, &self.private_url];
+        urls.iter().filter_map(|url| url.host_str()).chain(self.hosts.iter().map(String::as_str)).map(str::to_owned).collect()
+    }
+}
+
+/// Reads and checks the configuration; on failure every mistake is named.
+pub fn load(sources: &Sources) -> Result<Config, Mistakes> {
+    meaning::load(sources)
+}
+
+/// The socket of administrative commands: `carport.sock` in the data directory. Unix allows 107 bytes: a
+/// path over 100 lies in the runtime directory instead, under a name made from the data directory's.
+pub fn socket_path(data_dir: &Path, runtime_dir: Option<&Path>) -> PathBuf {
+    let beside_the_store = data_dir.join("carport.sock");
+    match runtime_dir {
+        Some(runtime_dir) if beside_the_store.as_os_str().len() > 100 => {
+            let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+            runtime_dir.join(format!("carport-{}.sock", data_encoding::HEXLOWER.encode(&digest[..8])))
+        }
+        _ => beside_the_store,
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

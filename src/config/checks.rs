@@ -1,0 +1,123 @@
+//! What single values cannot tell: keys that contradict each other (mistakes), and identifiers that look
+//! mixed up (warnings: `client_` is Smartcar's habit, not its promise).
+
+use super::sources::Collected;
+use super::{Config, Listen};
+
+/// Routes that Carport has for itself. What ends in `/` has everything below it too.
+const TAKEN: &[&str] = &[
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/login",
+    "/logout",
+    "/connect/",
+    "/assets/",
+    "/api/v1/",
+    "/api/smartcar/exchange",
+    "/oauth/",
+    "/oauth2/",
+    "/v2.0/",
+    "/v3/",
+    "/.well-known/",
+];
+
+pub(super) fn check(config: &mut Config, collected: &mut Collected) {
+    routes(config, collected);
+    limits(config, collected);
+    let mut warnings = Vec::new();
+    identifiers(config, &mut warnings);
+    addresses(config, &mut warnings);
+    config.warnings.append(&mut warnings);
+}
+
+fn routes(config: &Config, collected: &mut Collected) {
+    let callback = config.smartcar.redirect_uri.path().trim_end_matches('/');
+    for (key, path) in [("smartcar.redirect_uri", callback), ("webhooks.path", &config.webhooks.path)] {
+        let below = |taken: &str| taken.len() > 1 && taken.ends_with('/') && path.starts_with(taken);
+        if let Some(taken) = TAKEN.iter().find(|taken| path == taken.trim_end_matches('/') || below(taken)) {
+            let origin = origin(collected, key);
+            let remedy = "Choose another path; /api/smartcar/callback and /api/webhooks/smartcar are the usual ones";
+            collected.mistake(key, origin, format!("takes the path {path:?}, but {taken} is Carport's own"), remedy);
+        }
+    }
+    if callback == config.webhooks.path {
+        let origin = origin(collected, "webhooks.path");
+        let remedy = "Give the webhook a path of its own, such as /api/webhooks/smartcar";
+        collected.mistake("webhooks.path", origin, "is the path of smartcar.redirect_uri too", remedy);
+    }
+}
+
+fn limits(config: &Config, collected: &mut Collected) {
+    // A VERIFY may have 4 KiB; a whole vehicle's signals fit 16 MiB many times over.
+    if !(4096..=16 << 20).contains(&config.webhooks.max_body) {
+        let origin = origin(collected, "webhooks.max_body");
+        collected.mistake("webhooks.max_body", origin, "is not between 4KiB and 16MiB", "Write 64KiB");
+    }
+    if config.webhooks.keep_bytes < config.webhooks.max_body {
+        let origin = origin(collected, "webhooks.keep_bytes");
+        collected.mistake("webhooks.keep_bytes", origin, "is less than one webhook may have", "Write 64MiB");
+    }
+    if config.session.idle > config.session.max {
+        let origin = origin(collected, "session.idle");
+        collected.mistake("session.idle", origin, "is longer than session.max", "Write a shorter time");
+    }
+}
+
+fn identifiers(config: &Config, warnings: &mut Vec<String>) {
+    let smartcar = &config.smartcar;
+    if smartcar.v2.as_ref().is_some_and(|v2| v2.client_id.starts_with("client_")) {
+        warnings.push("smartcar.v2.client_id begins with client_, as ids for smartcar.v3.client_id do".to_owned());
+    }
+    if let Some(id) = smartcar.v3.as_ref().map(|v3| &v3.client_id)
+        && !id.starts_with("client_")
+    {
+        let also = if smartcar.application_id.as_ref() == Some(id) { " and is the Application ID" } else { "" };
+        warnings
+            .push(format!("smartcar.v3.client_id does not begin with client_{also}: Smartcar may refuse it as invalid_client"));
+    }
+    if smartcar.application_id.as_ref().is_some_and(|id| id.starts_with("client_")) {
+        warnings.push("smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)".to_owned());
+    }
+    if smartcar.v3.is_some() && smartcar.application_id.is_none() {
+        warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
+    }
+    let secrets = [&smartcar.v2, &smartcar.v3].into_iter().flatten().map(|credentials| credentials.client_secret.expose());
+    let tokens: Vec<&str> = smartcar.management_tokens.iter().map(crate::model::Secret::expose).collect();
+    if secrets.into_iter().any(|secret| tokens.contains(&secret)) {
+        warnings
+            .push("smartcar.application_management_token is the same as a client secret: they are different things".to_owned());
+    }
+}
+
+fn addresses(config: &Config, warnings: &mut Vec<String>) {
+    let callback = &config.smartcar.redirect_uri;
+    if callback.origin() != config.public_url.origin() {
+        warnings.push(format!(
+            "smartcar.redirect_uri ({callback}) is not below public_url ({}): owners may not come back here",
+            config.public_url
+        ));
+    }
+    if callback.path().trim_end_matches('/').ends_with(&config.webhooks.path) || config.webhooks.path.contains("callback") {
+        warnings.push("webhooks.path looks like the browser callback: Smartcar has two fields for the two".to_owned());
+    }
+    let origins = &config.smartcar.origins;
+    for (name, url) in [("auth", &origins.auth), ("iam", &origins.iam), ("api", &origins.api), ("vehicle", &origins.vehicle)] {
+        let is_name = matches!(url.host(), Some(url::Host::Domain(name)) if name.contains('.') && !name.ends_with(".local"));
+        if url.scheme() == "http" && is_name {
+            warnings.push(format!("smartcar.origins.{name} is plain http: secrets would travel in the clear"));
+        }
+    }
+    let everybody = config.listen.iter().any(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()));
+    let plain_public = config.public_url.scheme() == "http"
+        && matches!(config.public_url.host(), Some(url::Host::Domain(name)) if name.contains('.') && !name.ends_with(".local"));
+    if everybody && plain_public {
+        warnings.push("public_url is plain http: Smartcar sends webhooks to https only".to_owned());
+    }
+}
+
+fn origin(collected: &Collected, key: &str) -> String {
+    collected.values.get(key).map_or_else(|| "default".to_owned(), |written| written.origin.to_string())
+}

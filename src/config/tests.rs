@@ -1,0 +1,295 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use expect_test::{Expect, expect};
+
+use super::keys::{KEYS, SAMPLES, Sample, uncommented};
+use super::written::flatten;
+use super::*;
+
+/// A directory of its own for one test; removed afterwards.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("carport-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let place = std::env::temp_dir().join(name);
+        fs::create_dir_all(&place).unwrap();
+        Place(place)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn sources(&self, file: &str, environment: &[(&str, &str)]) -> Sources {
+        Sources {
+            file: ConfigFile::At(self.write("etc/config.toml", file)),
+            environment: environment.iter().copied().collect(),
+            directory: self.0.join("here"),
+            ..Sources::default()
+        }
+    }
+
+    fn load(&self, file: &str, environment: &[(&str, &str)]) -> Config {
+        load(&self.sources(file, environment)).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    /// The mistakes, without the name of the directory.
+    fn mistakes(&self, file: &str, environment: &[(&str, &str)], expected: Expect) {
+        let mistakes = load(&self.sources(file, environment)).expect_err("there are mistakes");
+        expected.assert_eq(&mistakes.to_string().replace(self.0.to_str().unwrap(), "~"));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn origin<'a>(config: &'a Config, key: &str) -> &'a Shown {
+    config.shown().iter().find(|shown| shown.key == key).unwrap()
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = load(&Sources { directory: "/somewhere".into(), ..Sources::default() }).unwrap();
+    assert_eq!(config.public_url.as_str(), "http://localhost:8000/");
+    assert_eq!(config.data_dir, Path::new("/somewhere/carport-data"));
+    assert_eq!(config.key.file, Path::new("/somewhere/carport-data/master.key"));
+    assert_eq!(config.socket, Path::new("/somewhere/carport-data/carport.sock"));
+    assert_eq!(config.listen, [Listen::Tcp("127.0.0.1:8000".parse().unwrap())]);
+    assert_eq!(config.smartcar.redirect_uri.as_str(), "http://localhost:8000/api/smartcar/callback");
+    assert_eq!(config.smartcar.mode, Mode::Live);
+    assert!(config.smartcar.v3.is_none() && config.smartcar.management_tokens.is_empty());
+    assert_eq!(config.webhooks.max_body, 65536);
+    assert_eq!(config.refresh.refresh_margin, Duration::from_secs(5 * 86400));
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let mut expected: Vec<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+    expected.extend(KEYS.iter().filter(|key| key.secret).map(|key| format!("{}_file", key.name)));
+    expected.sort();
+    assert_eq!(SAMPLES.keys().cloned().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_example_loads_with_every_line_in_force() {
+    let (_, mistakes) = flatten(&uncommented(EXAMPLE));
+    assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|mistake| &mistake.wrong).collect::<Vec<_>>());
+    // A secret may not be given in two forms, so the second is left out here.
+    let text: String =
+        uncommented(EXAMPLE).lines().filter(|line| !line.contains("_file = ")).map(|line| format!("{line}\n")).collect();
+    let place = Place::new();
+    let written = place.load(&text, &[]);
+    let unwritten = place.load("", &[]);
+    for (key, (written, unwritten)) in KEYS.iter().zip(written.shown().iter().zip(unwritten.shown())) {
+        assert!(written.origin.contains("config.toml:"), "{} is in force", key.name);
+        if key.sample == Sample::Default {
+            assert_eq!(written.value, unwritten.value, "{}", key.name);
+        }
+    }
+    assert_eq!(origin(&written, "public_url").value, origin(&unwritten, "public_url").value);
+    assert_eq!(origin(&written, "smartcar.redirect_uri").value, origin(&unwritten, "smartcar.redirect_uri").value);
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    Place::new().mistakes(
+        "public_url = \"cars.example.org\"\nlisten = \"8000\"\nprivate_listen = \"[::]:80\"\n\n[smartcar]\nmode = \"test\"\n\
+         [smartcar.v3]\nclient_secret = \"canary\"\n[webhoks]\npath = \"/x\"\n[limits]\nlogin = 5\n",
+        &[("CARPORT_REFRESH_ACCESS_MARGN", "1m"), ("CARPORT_SESSION_IDLE", "300d"), ("CARPORT_WEBHOOKS_PATH", "/api/v1/hook")],
+        expect![[r#"
+            there are 10 mistakes in the configuration:
+              private_listen (~/etc/config.toml:3): is not a key. Remove it; config.example.toml has every key.
+              webhoks (~/etc/config.toml:9): is not a key. Did you mean webhooks?
+              CARPORT_REFRESH_ACCESS_MARGN: is not a variable that Carport reads. Did you mean CARPORT_REFRESH_ACCESS_MARGIN?
+              listen (~/etc/config.toml:2): "8000" is not an IP address and a port. Write 127.0.0.1:8000.
+              public_url (~/etc/config.toml:1): "cars.example.org" is not a URL. Write scheme and host only, such as https://cars.example.org.
+              smartcar.v3.client_secret (~/etc/config.toml:8): is of no use without smartcar.v3.client_id. Set smartcar.v3.client_id too.
+              smartcar.mode (~/etc/config.toml:6): "test" is a mode that Smartcar has given up. Write "simulated".
+              limits.login (~/etc/config.toml:12): "5" is not a rate. Write 60/m; per s, m or h.
+              webhooks.path (CARPORT_WEBHOOKS_PATH): takes the path "/api/v1/hook", but /api/v1/ is Carport's own. Choose another path; /api/smartcar/callback and /api/webhooks/smartcar are the usual ones.
+              session.idle (CARPORT_SESSION_IDLE): is longer than session.max. Write a shorter time."#]],
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_line_and_without_the_line_itself() {
+    Place::new().mistakes(
+        "public_url = \"http://localhost:8000\"\n[smartcar.v3]\nclient_secret = canary\nclient_id = \n",
+        &[],
+        expect![[r#"
+            there are 2 mistakes in the configuration:
+              the configuration file (~/etc/config.toml:3): is not TOML here: string values must be quoted, expected literal string. Correct the line.
+              the configuration file (~/etc/config.toml:4): is not TOML here: string values must be quoted, expected literal string. Correct the line."#]],
+    );
+}
+
+#[test]
+fn a_higher_source_wins() {
+    let place = Place::new();
+    let file = "[smartcar]\nmode = \"simulated\"\n[webhooks]\nkeep_events = 5\n[session]\nidle = \"1d\"\n";
+    let environment = [("CARPORT_WEBHOOKS_KEEP_EVENTS", "6"), ("CARPORT_SESSION_IDLE", "2d")];
+    let mut sources = place.sources(file, &environment);
+    sources.overrides = Overrides::default().set("session.idle", "3d", "--idle");
+    let config = load(&sources).unwrap();
+    assert_eq!(config.smartcar.mode, Mode::Simulated);
+    assert_eq!(config.webhooks.keep_events, 6);
+    assert_eq!(config.session.idle, Duration::from_secs(3 * 86400));
+    assert!(origin(&config, "smartcar.mode").origin.ends_with("config.toml:2"));
+    assert_eq!(origin(&config, "webhooks.keep_events").origin, "CARPORT_WEBHOOKS_KEEP_EVENTS");
+    assert_eq!(origin(&config, "session.idle").origin, "--idle");
+    assert_eq!(origin(&config, "session.max").origin, "default");
+}
+
+#[test]
+fn secrets_come_from_files_and_systemd() {
+    let place = Place::new();
+    let amt = place.write("amt", "first\nsecond\n");
+    place.write("etc/v3", "from the file\n");
+    place.write("credentials/key.secret", "master\n");
+    let credentials = place.0.join("credentials");
+    let config = place.load(
+        "[smartcar.v3]\nclient_id = \"client_1\"\nclient_secret_file = \"v3\"\n",
+        &[
+            ("CARPORT_SMARTCAR_APPLICATION_MANAGEMENT_TOKEN_FILE", amt.to_str().unwrap()),
+            ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap()),
+        ],
+    );
+    assert_eq!(config.smartcar.v3.unwrap().client_secret.expose(), "from the file");
+    let tokens: Vec<&str> = config.smartcar.management_tokens.iter().map(Secret::expose).collect();
+    assert_eq!(tokens, ["first", "second"]);
+    assert_eq!(config.key.secret.unwrap().expose(), "master");
+}
+
+#[test]
+fn a_secret_that_all_can_read_is_warned_of_and_an_empty_one_refused() {
+    let place = Place::new();
+    let open = place.write("open", "secret");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let config = place.load("", &[("CARPORT_KEY_SECRET_FILE", open.to_str().unwrap())]);
+    assert!(config.warnings[0].ends_with("holds a secret and can be read by everybody: chmod 600 it"), "{:?}", config.warnings);
+    place.write("empty", "\n");
+    place.mistakes(
+        "[key]\nsecret_file = \"../empty\"\n",
+        &[("CARPORT_SMARTCAR_V3_CLIENT_SECRET", ""), ("CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE", "/nowhere/at/all")],
+        expect![[r#"
+            there are 3 mistakes in the configuration:
+              key.secret (~/etc/config.toml:2): its file ~/etc/../empty is empty. Put the secret into ~/etc/../empty.
+              smartcar.v2.client_secret (CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE): its file /nowhere/at/all cannot be read: No such file or directory (os error 2). Put the secret into /nowhere/at/all.
+              smartcar.v3.client_secret (CARPORT_SMARTCAR_V3_CLIENT_SECRET): is empty. Give it a value, or remove the variable."#]],
+    );
+}
+
+#[test]
+fn the_sdks_names_are_understood() {
+    let place = Place::new();
+    let config = place.load(
+        "",
+        &[
+            ("SMARTCAR_CLIENT_ID", "client_1"),
+            ("SMARTCAR_CLIENT_SECRET", "s"),
+            ("SMARTCAR_AUTH_ORIGIN", "http://localhost:9000/oauth/token"),
+            ("SMARTCAR_API_V3_ORIGIN", "http://localhost:9000"),
+            ("SMARTCAR_REDIRECT_URI", "http://localhost:8000/exchange"),
+            ("SMARTCAR_APPLICATION_MANAGEMENT_TOKEN", "amt"),
+        ],
+    );
+    assert_eq!(config.smartcar.v3.as_ref().unwrap().client_id, "client_1");
+    assert!(config.smartcar.v2.is_none());
+    assert_eq!(config.smartcar.origins.auth.as_str(), "http://localhost:9000/");
+    assert_eq!(config.smartcar.origins.vehicle.as_str(), "http://localhost:9000/");
+    assert_eq!(config.smartcar.redirect_uri.path(), "/exchange");
+    assert_eq!(config.smartcar.management_tokens[0].expose(), "amt");
+
+    let config = place.load("", &[("SMARTCAR_CLIENT_ID", "8229df9f"), ("SMARTCAR_CLIENT_SECRET", "s")]);
+    assert_eq!(config.smartcar.v2.unwrap().client_id, "8229df9f");
+    assert_eq!(config.smartcar.application_id.unwrap(), "8229df9f");
+}
+
+#[test]
+fn paths_count_from_the_file_they_stand_in() {
+    let place = Place::new();
+    let config = place.load("data_dir = \"../var\"\nlisten = [\"unix:http.sock\", \"[::]:443\"]\n", &[("CARPORT_KEY_FILE", "k")]);
+    assert_eq!(config.data_dir, place.0.join("etc/../var"));
+    assert_eq!(config.listen[0], Listen::Unix(place.0.join("etc/http.sock")));
+    assert_eq!(config.public_url.as_str(), "http://localhost:443/");
+    assert_eq!(config.key.file, place.0.join("here/k"));
+}
+
+#[test]
+fn kubernetes_variables_are_ignored() {
+    let variables = [("CARPORT_PORT", "tcp://10.0.0.1:80"), ("CARPORT_PORT_80_TCP", "x"), ("CARPORT_SERVICE_HOST", "10.0.0.1")];
+    Place::new().load("", &variables);
+}
+
+#[test]
+fn the_lan_flag_opens_what_listens_on_loopback() {
+    let place = Place::new();
+    let config = load(&Sources { lan: true, ..place.sources("", &[]) }).unwrap();
+    assert_eq!(config.listen, [Listen::Tcp("[::]:8000".parse().unwrap())]);
+    assert_eq!(origin(&config, "listen").origin, "from --lan");
+}
+
+#[test]
+fn identifiers_that_look_mixed_up_are_warned_of() {
+    let file = "[smartcar.v2]\nclient_id = \"client_1\"\nclient_secret = \"a\"\n[smartcar.v3]\nclient_id = \"8229\"\nclient_secret = \"b\"\n";
+    let config = Place::new()
+        .load(file, &[("CARPORT_PUBLIC_URL", "https://cars.example.org"), ("SMARTCAR_REDIRECT_URI", "http://localhost:3000/x")]);
+    expect![[r#"
+        smartcar.v2.client_id begins with client_, as ids for smartcar.v3.client_id do
+        smartcar.v3.client_id does not begin with client_: Smartcar may refuse it as invalid_client
+        smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)
+        smartcar.redirect_uri (http://localhost:3000/x) is not below public_url (https://cars.example.org/): owners may not come back here"#]].assert_eq(&config.warnings.join("\n"));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let place = Place::new();
+    let file = "[smartcar]\napplication_management_token = [\"canary-1\", \"canary-2\"]\n[key]\nsecret = \"canary-3\"\n\
+                [smartcar.v3]\nclient_id = \"client_1\"\nclient_secret = \"canary-4\"\n";
+    let config = place.load(file, &[("SMARTCAR_CLIENT_ID", "x"), ("SMARTCAR_CLIENT_SECRET", "canary-5")]);
+    let shown = format!("{:?} {config:?}", config.shown());
+    assert!(!shown.contains("canary"), "{shown}");
+    assert_eq!(origin(&config, "smartcar.v2.client_secret").value, "***");
+    let mistakes = load(&place.sources(&file.replace("[key]", "[kee]"), &[("CARPORT_SMARTCAR_V2_CLIENT_SECRET", "canary-6")]));
+    assert!(!mistakes.unwrap_err().to_string().contains("canary"));
+}
+
+#[test]
+fn units_and_networks() {
+    assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
+    assert_eq!(duration("5 d"), Some(Duration::from_secs(432_000)));
+    assert_eq!(duration("10"), None);
+    assert_eq!(duration("99999999999999999999d"), None);
+    assert_eq!(duration("18446744073709551615d"), None);
+    assert_eq!(size("64KiB"), Some(65536));
+    assert_eq!(size("64KB"), None);
+    assert_eq!(quota("60/m"), Some(Quota::new(60, Duration::from_secs(60))));
+    assert_eq!(quota("0/m"), None);
+    let config = Place::new().load("trusted_proxies = [\"10.1.2.3/8\", \"::1\", \"0.0.0.0/0\"]\n", &[]);
+    let networks = config.trusted_proxies;
+    assert_eq!(networks[0].to_string(), "10.0.0.0/8");
+    assert!(networks[0].contains("::ffff:10.9.9.9".parse().unwrap()) && !networks[0].contains("11.0.0.1".parse().unwrap()));
+    assert!(networks[1].contains("::1".parse().unwrap()) && !networks[1].contains("::2".parse().unwrap()));
+    assert!(networks[2].contains("203.0.113.9".parse().unwrap()));
+}
+
+#[test]
+fn a_long_socket_path_lies_in_the_runtime_directory() {
+    let long = PathBuf::from(format!("/{}", "x".repeat(100)));
+    let runtime = Path::new("/run/user/1000");
+    assert_eq!(socket_path(Path::new("/data"), Some(runtime)), Path::new("/data/carport.sock"));
+    assert!(socket_path(&long, Some(runtime)).to_str().unwrap().starts_with("/run/user/1000/carport-"));
+    assert_eq!(socket_path(&long, None), long.join("carport.sock"));
+}

@@ -1,0 +1,328 @@
+//! What single values mean. A refusal never repeats a secret.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::written::Raw;
+use super::{Listen, Mode, Network, Quota, Scope};
+use crate::model::Secret;
+
+/// Why a value cannot be taken: what is wrong, and the one thing to do. Neither ends in a full stop.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) wrong: String,
+    pub(super) remedy: String,
+}
+
+pub(super) type Taken<T> = Result<T, Wrong>;
+
+pub(super) fn wrong<T>(wrong: impl Into<String>, remedy: impl Into<String>) -> Taken<T> {
+    Err(Wrong { wrong: wrong.into(), remedy: remedy.into() })
+}
+
+// === texts and lists ===
+
+pub(super) fn text(raw: &Raw) -> Taken<String> {
+    match raw {
+        Raw::Text(text) if text.trim().is_empty() => wrong("is empty", "Give it a value, or leave the key out"),
+        Raw::Text(text) => Ok(text.trim().to_owned()),
+        Raw::List(items) if items.len() == 1 => text(&items[0]),
+        other => wrong(format!("is {}, not a text", kind(other)), "Write one value in quotes"),
+    }
+}
+
+/// A list, or one value, or several in one text, separated by commas (as the environment has to).
+pub(super) fn list(raw: &Raw) -> Taken<Vec<String>> {
+    match raw {
+        Raw::List(items) => items.iter().map(text).collect(),
+        Raw::Text(text) if text.contains(',') => {
+            Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+        }
+        other => Ok(vec![text(other)?]),
+    }
+}
+
+pub(super) fn flag(raw: &Raw) -> Taken<bool> {
+    match raw {
+        Raw::Bool(value) => Ok(*value),
+        Raw::Text(text) if text == "true" => Ok(true),
+        Raw::Text(text) if text == "false" => Ok(false),
+        _ => wrong("is neither true nor false", "Write true or false"),
+    }
+}
+
+pub(super) fn secret(raw: &Raw) -> Taken<Secret> {
+    let single = "Give it one value; while a client secret is being replaced, the new one";
+    match raw {
+        Raw::Text(text) if text.trim().is_empty() => wrong("is empty", "Give it a value, or leave the key out"),
+        Raw::Text(text) => Ok(Secret::new(text.trim())),
+        Raw::List(items) if items.len() == 1 => secret(&items[0]),
+        Raw::List(_) => wrong("is a list", single),
+        other => wrong(format!("is {}, not a text", kind(other)), single),
+    }
+}
+
+pub(super) fn secrets(raw: &Raw) -> Taken<Vec<Secret>> {
+    match raw {
+        Raw::List(items) if items.is_empty() => wrong("is an empty list", "Give it a value, or leave the key out"),
+        Raw::List(items) => items.iter().map(secret).collect(),
+        Raw::Text(text) if text.contains(',') => text.split(',').map(|item| secret(&Raw::Text(item.to_owned()))).collect(),
+        other => Ok(vec![secret(other)?]),
+    }
+}
+
+fn kind(raw: &Raw) -> &'static str {
+    match raw {
+        Raw::Text(_) => "a text",
+        Raw::Integer(_) => "a number",
+        Raw::Bool(_) => "true or false",
+        Raw::List(_) => "a list",
+        Raw::Other(kind) => kind,
+    }
+}
+
+// === numbers with units ===
+
+/// A duration, such as `90s`, `10m`, `12h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return None,
+    };
+    // Beyond a century every sum with a time would need a check of its own.
+    number.checked_mul(seconds).filter(|seconds| *seconds <= 100 * 365 * 86400).map(Duration::from_secs)
+}
+
+/// A size in bytes, such as `500`, `64KiB`, `16MiB`, `1GiB`.
+pub fn size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// A quota, such as `60/m`.
+pub fn quota(text: &str) -> Option<Quota> {
+    let (count, unit) = text.split_once('/')?;
+    let count = count.trim().parse().ok().filter(|count| *count > 0)?;
+    let per = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some(Quota::new(count, Duration::from_secs(per)))
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+pub(super) fn time(raw: &Raw) -> Taken<Duration> {
+    let text = number_or_text(raw)?;
+    match duration(&text) {
+        Some(time) if time.is_zero() => wrong("is zero", "Write a duration such as 30s, 10m, 12h or 5d"),
+        Some(time) => Ok(time),
+        None => wrong(format!("{text:?} is not a duration"), "Write 30s, 10m, 12h or 5d"),
+    }
+}
+
+pub(super) fn bytes(raw: &Raw) -> Taken<u64> {
+    let text = number_or_text(raw)?;
+    size(&text).map_or_else(|| wrong(format!("{text:?} is not a size"), "Write 500, 64KiB, 16MiB or 1GiB"), Ok)
+}
+
+pub(super) fn rate(raw: &Raw) -> Taken<Quota> {
+    let text = number_or_text(raw)?;
+    quota(&text).map_or_else(|| wrong(format!("{text:?} is not a rate"), "Write 60/m; per s, m or h"), Ok)
+}
+
+pub(super) fn count(raw: &Raw) -> Taken<u64> {
+    let text = number_or_text(raw)?;
+    match text.parse() {
+        Ok(0) => wrong("is zero", "Write a number from 1 on"),
+        Ok(count) => Ok(count),
+        Err(_) => wrong(format!("{text:?} is not a whole number"), "Write a number from 1 on"),
+    }
+}
+
+fn number_or_text(raw: &Raw) -> Taken<String> {
+    match raw {
+        Raw::Integer(number) => Ok(number.to_string()),
+        other => text(other),
+    }
+}
+
+// === addresses ===
+
+/// An origin: scheme and host, perhaps a port.
+pub(super) fn origin(raw: &Raw) -> Taken<Url> {
+    let text = text(raw)?;
+    let remedy = "Write scheme and host only, such as https://cars.example.org";
+    let Ok(url) = Url::parse(&text) else {
+        return wrong(format!("{text:?} is not a URL"), remedy);
+    };
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return wrong(format!("{text:?} is not an http or https address"), remedy);
+    }
+    // SECURITY: not repeated, a password may be in it.
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("has a user name or password in it", remedy);
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return wrong(format!("{text:?} has more than scheme and host"), remedy);
+    }
+    Ok(url)
+}
+
+/// An origin of Smartcar's. The Python SDK's `SMARTCAR_AUTH_ORIGIN` is the whole address of the token
+/// endpoint; its path is dropped.
+pub(super) fn smartcar_origin(raw: &Raw) -> Taken<Url> {
+    let text = text(raw)?;
+    let trimmed = text.trim_end_matches('/').trim_end_matches("/oauth/token");
+    origin(&Raw::Text(trimmed.to_owned()))
+}
+
+/// The browser callback.
+pub(super) fn callback(raw: &Raw) -> Taken<Url> {
+    let text = text(raw)?;
+    let remedy = "Write the redirect URI as registered at Smartcar, such as https://cars.example.org/api/smartcar/callback";
+    match Url::parse(&text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            wrong(format!("{text:?} is not an http or https address"), "List URIs of apps in smartcar.redirect_uris instead")
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            wrong(format!("{text:?} has a query or a fragment"), remedy)
+        }
+        Ok(url) => Ok(url),
+        Err(_) => wrong(format!("{text:?} is not a URL"), remedy),
+    }
+}
+
+/// Redirect URIs of apps: any scheme, to the letter.
+pub(super) fn uris(raw: &Raw) -> Taken<Vec<String>> {
+    let items = list(raw)?;
+    match items.iter().find(|item| Url::parse(item).is_err()) {
+        Some(item) => wrong(format!("{item:?} is not a URI"), "Write each as registered at Smartcar"),
+        None => Ok(items),
+    }
+}
+
+pub(super) fn hosts(raw: &Raw) -> Taken<Vec<String>> {
+    let items = list(raw)?;
+    let is_name = |item: &String| url::Host::parse(item).is_ok_and(|host| host.to_string() == item.to_ascii_lowercase());
+    match items.iter().find(|item| !is_name(item)) {
+        Some(item) => {
+            wrong(format!("{item:?} is not a host name"), "Write names without scheme and port, such as cars.home.arpa")
+        }
+        None => Ok(items.iter().map(|item| item.to_ascii_lowercase()).collect()),
+    }
+}
+
+pub(super) fn listen(raw: &Raw, base: &Path) -> Taken<Vec<Listen>> {
+    let items = list(raw)?;
+    if items.is_empty() {
+        return wrong("is an empty list", "Write an address such as 127.0.0.1:8000");
+    }
+    items.iter().map(|item| listen_at(item, base)).collect()
+}
+
+fn listen_at(text: &str, base: &Path) -> Taken<Listen> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => wrong("\"unix:\" lacks its path", "Write unix:/run/carport/http.sock"),
+            path => Ok(Listen::Unix(absolute(base, path))),
+        };
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(Listen::Tcp(address));
+    }
+    let port = text.trim_start_matches("localhost").trim_start_matches('*').trim_start_matches(':');
+    let remedy = match port.parse::<u16>() {
+        Ok(port) if text.starts_with(':') || text.starts_with('*') => format!("Write [::]:{port}"),
+        Ok(port) => format!("Write 127.0.0.1:{port}"),
+        Err(_) => "Write IP:PORT such as 127.0.0.1:8000, [::]:8000 for every address, or unix:PATH".to_owned(),
+    };
+    wrong(format!("{text:?} is not an IP address and a port"), remedy)
+}
+
+pub(super) fn networks(raw: &Raw) -> Taken<Vec<Network>> {
+    list(raw)?.iter().map(|item| network(item)).collect()
+}
+
+fn network(text: &str) -> Taken<Network> {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let remedy = "Write an address such as 127.0.0.1, or a network such as 10.0.0.0/8";
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return wrong(format!("{text:?} is not an address or network"), remedy);
+    };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let network = prefix.map_or(Some(most), |prefix| prefix.parse().ok()).and_then(|prefix| Network::new(address, prefix));
+    network.map_or_else(|| wrong(format!("{text:?} has a prefix that is not 0 to {most}"), remedy), Ok)
+}
+
+// === words ===
+
+pub(super) fn mode(raw: &Raw) -> Taken<Mode> {
+    match text(raw)?.as_str() {
+        "live" => Ok(Mode::Live),
+        "simulated" => Ok(Mode::Simulated),
+        "test" => wrong("\"test\" is a mode that Smartcar has given up", "Write \"simulated\""),
+        other => wrong(format!("{other:?} is not a mode"), "Write \"live\" or \"simulated\""),
+    }
+}
+
+pub(super) fn scope(raw: &Raw) -> Taken<Scope> {
+    let items = match raw {
+        // As OAuth and the SDKs write it.
+        Raw::Text(text) if text.contains(' ') && !text.contains(',') => text.split_whitespace().map(str::to_owned).collect(),
+        other => list(other)?,
+    };
+    if items == ["dashboard"] {
+        return Ok(Scope::Dashboard);
+    }
+    let is_permission = |item: &String| {
+        let name = item.strip_prefix("required:").unwrap_or(item);
+        (name.starts_with("read_") || name.starts_with("control_"))
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    match items.iter().find(|item| !is_permission(item)) {
+        Some(item) => wrong(format!("{item:?} is not a permission"), "Write permissions such as read_battery, or \"dashboard\""),
+        None if items.is_empty() => wrong("is an empty list", "Write \"dashboard\" to leave the choice to Smartcar's dashboard"),
+        None => Ok(Scope::Permissions(items)),
+    }
+}
+
+/// The path of a route.
+pub(super) fn route(raw: &Raw) -> Taken<String> {
+    let text = text(raw)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    if !text.starts_with('/') || text.len() < 2 || !text.bytes().all(fits) || text.contains("//") {
+        return wrong(format!("{text:?} is not a path"), "Write a path such as /api/webhooks/smartcar");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn path(raw: &Raw, base: &Path) -> Taken<PathBuf> {
+    Ok(absolute(base, &text(raw)?))
+}
+
+/// `path` from `base`, without `.` in it.
+pub(super) fn absolute(base: &Path, path: &str) -> PathBuf {
+    base.join(path).components().collect()
+}
