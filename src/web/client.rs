@@ -163,9 +163,12 @@ mod tests {
         headers
     }
 
+    fn network(address: &str, prefix: u8) -> crate::web::Network {
+        crate::web::Network::new(address.parse().unwrap(), prefix).unwrap()
+    }
+
     fn address_of(peer: &str, forwarded: &[&'static str]) -> String {
-        let settings =
-            Settings { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], ..Settings::default() };
+        let settings = Settings { trusted_proxies: vec![network("10.0.0.0", 8), network("fd00::", 8)], ..Settings::default() };
         let pairs: Vec<_> = forwarded.iter().map(|line| ("x-forwarded-for", *line)).collect();
         let peer = Peer::Remote { address: peer.parse().unwrap(), tls: false };
         Client::of(peer, &headers(&pairs), &settings).address().unwrap().to_string()
@@ -192,15 +195,15 @@ mod tests {
 
     #[test]
     fn https_is_believed_from_trusted_proxies_only() {
-        let https = |trusted: &str, proto: &'static str| {
-            let settings = Settings { trusted_proxies: vec![trusted.parse().unwrap()], ..Settings::default() };
+        let https = |trusted: &str, prefix: u8, proto: &'static str| {
+            let settings = Settings { trusted_proxies: vec![network(trusted, prefix)], ..Settings::default() };
             let peer = Peer::Remote { address: "10.0.0.1".parse().unwrap(), tls: false };
             matches!(Client::of(peer, &headers(&[("x-forwarded-proto", proto)]), &settings), Client::Remote { https: true, .. })
         };
-        assert!(https("10.0.0.0/8", "https"));
-        assert!(https("10.0.0.0/8", "http, https"));
-        assert!(!https("10.0.0.0/8", "http"));
-        assert!(!https("192.0.2.0/24", "https"));
+        assert!(https("10.0.0.0", 8, "https"));
+        assert!(https("10.0.0.0", 8, "http, https"));
+        assert!(!https("10.0.0.0", 8, "http"));
+        assert!(!https("192.0.2.0", 24, "https"));
     }
 
     #[test]
