@@ -75,7 +75,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            webhook_failures: Quota::new(30, Duration::from_secs(60)),
+            webhook_failures: Quota::new(60, Duration::from_secs(60)),
             callback: Quota::new(30, Duration::from_secs(60)),
             login: Quota::new(10, Duration::from_secs(60)),
             api: Quota::new(600, Duration::from_secs(60)),
