@@ -25,6 +25,9 @@ use crate::config::Config;
 pub trait Handler: Send + Sync {
     /// Answers one request.
     fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>>;
+
+    /// Closes the store, so that the next one who opens it need not repair it.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// A client of the API.
@@ -96,6 +99,13 @@ async fn nothing_here(place: &Place, common: &args::Common, config: &Config) -> 
 }
 
 impl Client {
+    /// Ends what was opened to answer.
+    pub async fn close(&self) {
+        if let Client::InProcess(application) = self {
+            application.close().await;
+        }
+    }
+
     /// Gets something.
     pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         self.call(Method::GET, path, query, None).await
