@@ -9,9 +9,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Instant;
 
+use self::answer::Answer;
+use self::client::Client;
+use self::guard::Guard;
+use self::problem::Problem;
+use self::router::{Auth, Bucket, Lost, Route};
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -21,10 +28,27 @@ use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
 use crate::world::World;
 
+mod answer;
+mod api;
+mod call;
+mod client;
+mod connect;
+mod cookies;
 mod dashboard;
+mod exchange;
+mod guard;
+mod input;
+mod ops;
+mod pages;
+mod problem;
+mod router;
 pub mod server;
+mod session;
 mod settings;
 mod time;
+mod webhook;
+
+use self::call::Call;
 
 pub use settings::{Limits, Network, Quota, Settings};
 
@@ -66,6 +90,7 @@ pub struct Services {
     pub status: Status,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    guard: Arc<Guard>,
 }
 
 /// The rooms below, by name, so that building [`Services`] cannot mix them up.
@@ -89,7 +114,18 @@ impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
         let Rooms { ingest, connect, vehicles, access, deliveries, status } = rooms;
-        Services { settings: Arc::new(settings), world, ingest, connect, vehicles, access, deliveries, status, metrics }
+        let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
+        let settings = Arc::new(settings);
+        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, metrics, guard }
+    }
+
+    /// Takes one from a client's bucket.
+    fn take(&self, bucket: Bucket, client: Client) -> Result<(), Problem> {
+        let Some(address) = client.address() else { return Ok(()) };
+        self.guard.take(bucket, address).map_err(|wait| {
+            self.metrics.rate_limited(bucket.name());
+            Problem::slow_down(wait)
+        })
     }
 }
 
@@ -99,6 +135,156 @@ where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let _ = (services, peer, request);
-    todo!()
+    let began = Instant::now();
+    let request_id = services.world.uuid().to_string();
+    let (head, body) = request.into_parts();
+    let is_head = head.method == Method::HEAD;
+    let prefers_html = prefers_html(&head);
+    let found = Route::parse(&services.settings, &head.method, head.uri.path());
+    let route = found.as_ref().ok().map(|found| found.route);
+    let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
+
+    let answer = async {
+        let client = Client::of(peer, &head.headers, &services.settings);
+        if client != Client::Local {
+            client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
+        }
+        match found {
+            Ok(found) => serve(services, client, found, head, body).await,
+            Err(lost) => astray(services, client, &head, lost),
+        }
+    };
+    let mut response = match answer.await {
+        Ok(response) => response,
+        // A browser that is not signed in is shown how to, when it came for a page.
+        Err(problem) if problem.code() == "unauthorized" && prefers_html && is_for_people => session::show_the_way(),
+        Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
+    };
+    answer::dress(&mut response, &request_id);
+    if is_head {
+        response = answer::without_body(response);
+    }
+
+    let (name, status) = (route.map_or("unknown", Route::name), response.status().as_u16());
+    services.metrics.http_request(name, status);
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(route = name, status, duration_ms, request.id = %request_id, "request");
+    response
+}
+
+/// A request whose route is known: how often, who, how much, and then its handler.
+async fn serve<B>(services: &Services, client: Client, found: router::Found, head: Parts, body: B) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let router::Found { route, named } = found;
+    let policy = route.policy();
+    let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
+    if let Some(bucket) = policy.bucket {
+        services.take(bucket, client)?;
+    }
+    if route == Route::Webhook {
+        return webhook::receive(services, client, &head, body, cap.unwrap_or_default()).await;
+    }
+    // Open pages look a little different to who is signed in; other open routes need not know.
+    let identity = match policy.auth {
+        Auth::Open if route != Route::ConnectDone => None,
+        Auth::Open => session::identify(services, client, &head.headers).await.unwrap_or_default(),
+        Auth::Scope(_) | Auth::Page(_) => session::identify(services, client, &head.headers).await?,
+    };
+    session::authorize(policy.auth, identity.as_ref())?;
+    let changes = session::is_unsafe(&head.method);
+    let by_cookie = identity.as_ref().and_then(|identity| identity.cookie.as_deref()).filter(|_| changes);
+    if by_cookie.is_some() && !session::is_same_origin(&head.headers, client, &services.settings) {
+        return Err(Problem::cross_site());
+    }
+    let body = match cap {
+        Some(cap) => input::body(&head.headers, body, cap, services.settings.limits.body_time).await?,
+        None => Bytes::new(),
+    };
+    let cookie_kind = cookies::Kind::of(client, &head.headers);
+    let call = Call { services, client, cookie_kind, named, head: &head, body, identity: identity.as_ref() };
+    if let Some(cookie) = by_cookie {
+        call.check_form_token(cookie)?;
+    }
+    dispatch(route, &call).await
+}
+
+async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
+    match route {
+        Route::Healthz => ops::healthz(),
+        Route::Readyz => ops::readyz(call).await,
+        Route::OpenApi => Ok(ops::openapi()),
+        Route::Asset => ops::asset(call),
+        Route::Metrics => ops::metrics(call).await,
+        Route::ConnectBegin => connect::begin(call).await,
+        Route::ConnectDone => connect::done(call).await,
+        Route::Callback => connect::callback(call).await,
+        Route::Exchange => exchange::exchange(call).await,
+        Route::LoginPage => session::login_page(call).await,
+        Route::Login => session::login(call).await,
+        Route::Logout => session::logout(call).await,
+        Route::CarsPage => pages::cars(call).await,
+        Route::CarPage => pages::car(call).await,
+        Route::CarRename => pages::rename_car(call).await,
+        Route::WebhooksPage => pages::webhooks(call).await,
+        Route::DeliveryPage => pages::delivery(call).await,
+        Route::ConnectionsPage => pages::connections(call).await,
+        Route::SetupPage => pages::setup(call).await,
+        Route::ConnectPage => pages::connect(call).await,
+        Route::Status => api::status(call).await,
+        Route::Users => api::users::list(call).await,
+        Route::UserAdd => api::users::add(call).await,
+        Route::User => api::users::show(call).await,
+        Route::UserChange => api::users::change(call).await,
+        Route::UserRemove => api::users::remove(call).await,
+        Route::Invite => api::connections::invite(call).await,
+        Route::Connections => api::connections::list(call).await,
+        Route::Connection => api::connections::show(call).await,
+        Route::ConnectionRemove => api::connections::remove(call).await,
+        Route::ConnectionRefresh => api::connections::refresh(call).await,
+        Route::Vehicles => api::vehicles::list(call).await,
+        Route::Vehicle => api::vehicles::show(call).await,
+        Route::VehicleChange => api::vehicles::change(call).await,
+        Route::VehicleRemove => api::vehicles::remove(call).await,
+        Route::Signals => api::vehicles::signals(call).await,
+        Route::Signal => api::vehicles::signal(call).await,
+        Route::History => api::history::show(call).await,
+        Route::VehicleRefresh => api::vehicles::refresh(call).await,
+        Route::Deliveries => api::webhooks::list(call).await,
+        Route::Refused => api::webhooks::refused(call),
+        Route::Delivery => api::webhooks::show(call).await,
+        Route::Replay => api::webhooks::replay(call).await,
+        Route::Tokens => api::access::tokens(call).await,
+        Route::TokenCreate => api::access::create_token(call).await,
+        Route::TokenRevoke => api::access::revoke_token(call).await,
+        Route::Sessions => api::access::sessions(call).await,
+        Route::SessionRevoke => api::access::revoke_session(call).await,
+        Route::LoginLink => api::access::login_link(call).await,
+        // Answered before its body was read into a call.
+        Route::Webhook => Err(Problem::not_found()),
+    }
+}
+
+/// A request that found no route.
+fn astray(services: &Services, client: Client, head: &Parts, lost: Lost) -> Answer {
+    let bucket = services.take(Bucket::Api, client);
+    let is_delivery = head.method == Method::POST && head.headers.contains_key(webhook::SC_SIGNATURE);
+    match lost {
+        // Perhaps a wrong path in Smartcar's dashboard, or none at all.
+        _ if is_delivery => {
+            webhook::stray(services, client);
+            Err(Problem::not_found())
+        }
+        Lost::NotFound => bucket.and(Err(Problem::not_found())),
+        Lost::WrongMethod { allow, webhook: true } if prefers_html(head) => pages::webhook_address(services, &allow),
+        Lost::WrongMethod { allow, .. } => bucket.and(Err(Problem::method_not_allowed(allow))),
+    }
+}
+
+/// Whether a person looks at the answer.
+fn prefers_html(head: &Parts) -> bool {
+    let mut accepted = head.headers.get_all(http::header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    accepted.any(|line| line.split(',').any(|kind| kind.trim().to_ascii_lowercase().starts_with("text/html")))
 }

@@ -91,7 +91,7 @@ pub(super) fn web(config: &Config) -> web::Settings {
             header_time: limits.header_time,
             body_time: limits.body_time,
         },
-        ..web::Settings::default()
+        session_max: config.session.max,
     }
 }
 

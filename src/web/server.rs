@@ -195,15 +195,12 @@ where
         () = shutdown.cancelled() => None,
         () = tokio::time::sleep(LIFE) => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(GRACE, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        let Ok(ended) = tokio::time::timeout(GRACE, connection).await else { return };
+        ended
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");

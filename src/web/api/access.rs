@@ -1,0 +1,108 @@
+//! Tokens, sessions and sign-in links. All of it concerns everybody, so bound tokens may not.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::input::Span;
+use super::super::problem::Problem;
+use super::checked_text;
+use crate::model::{AppUserId, Timestamp, VehicleId};
+use crate::operate::access::{Scope, TokenRequest, TokenView};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    name: String,
+    scope: Scope,
+    user: Option<String>,
+    vehicle: Option<String>,
+    expires_in: Option<Span>,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    #[serde(flatten)]
+    view: &'a TokenView,
+    /// Shown this once.
+    token: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLink {
+    expires_in: Option<Span>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    url: String,
+    expires_at: Timestamp,
+}
+
+/// `GET tokens`
+pub(in crate::web) async fn tokens(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    answer::ok(&json!({ "items": call.services.access.tokens().await?, "next": null }))
+}
+
+/// `POST tokens`
+pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let new: NewToken = call.json()?;
+    let request = TokenRequest {
+        name: checked_text("name", Some(new.name))?.unwrap_or_default(),
+        scope: new.scope,
+        user: new.user.map(AppUserId::new),
+        vehicle: new.vehicle.map(VehicleId::new),
+        expires_in: new.expires_in.map(|span| span.0),
+    };
+    let (view, secret) = call.services.access.create_token(request).await?;
+    answer::json(StatusCode::CREATED, &Created { view: &view, token: secret.expose() })
+}
+
+/// `DELETE tokens/{id}`
+pub(in crate::web) async fn revoke_token(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    call.services.access.revoke_token(call.named(0)?).await?;
+    Ok(answer::done())
+}
+
+/// `GET sessions`
+pub(in crate::web) async fn sessions(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    answer::ok(&json!({ "items": call.services.access.sessions().await?, "next": null }))
+}
+
+/// `DELETE sessions/{id}`
+pub(in crate::web) async fn revoke_session(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    call.services.access.revoke_session(call.named(0)?).await?;
+    Ok(answer::done())
+}
+
+/// `POST login-links`
+pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let new: NewLink = call.json()?;
+    let expires_in = new.expires_in.map_or(LINK_TIME, |span| span.0);
+    if expires_in > LONGEST_LINK {
+        return Err(Problem::bad_request("`expires_in` must be one day at most."));
+    }
+    let secret = call.services.access.sign_in_link(expires_in).await?;
+    let settings = &call.services.settings;
+    let base = settings.private_url.as_ref().unwrap_or(&settings.public_url).as_str().trim_end_matches('/');
+    let url = format!("{base}/login?t={}", answer::path_part(secret.expose()));
+    answer::json(StatusCode::CREATED, &Link { url, expires_at: call.services.world.now().after(expires_in) })
+}
+
+const LINK_TIME: Duration = Duration::from_secs(15 * 60);
+const LONGEST_LINK: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,107 @@
+//! Connections, and invites that lead to them.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::exchange::bound;
+use super::super::input::Span;
+use super::super::pages::INVITE_TIME;
+use super::super::problem::Problem;
+use super::removal;
+use crate::connect::InviteRequest;
+use crate::model::{ConnectionId, VehicleId};
+use crate::operate::access::Scope;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewInvite {
+    user: Option<String>,
+    #[serde(default)]
+    create: bool,
+    redirect_uri: Option<String>,
+    mode: Option<String>,
+    scope: Option<Vec<String>>,
+    vehicle_id: Option<String>,
+    expires_in: Option<Span>,
+    make: Option<String>,
+    #[serde(default)]
+    force: bool,
+}
+
+/// `POST connect`
+pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
+    let new: NewInvite = call.json()?;
+    let user = bound(call.reach()?, new.user)?.ok_or_else(|| Problem::bad_request("`user` is needed."))?;
+    if new.create && !call.caller()?.scope.covers(Scope::Admin) {
+        return Err(Problem::forbidden("Making a user needs the scope `admin`."));
+    }
+    if let Some(mode) = &new.mode
+        && !["live", "simulated"].contains(&mode.as_str())
+    {
+        return Err(Problem::bad_request("`mode` must be live or simulated."));
+    }
+    let expires_in = new.expires_in.map_or(INVITE_TIME, |span| span.0);
+    if expires_in > LONGEST_INVITE {
+        return Err(Problem::bad_request("`expires_in` must be 30 days at most."));
+    }
+    let request = InviteRequest {
+        user,
+        create: new.create,
+        expires_in,
+        vehicle: new.vehicle_id.map(VehicleId::new),
+        mode: new.mode,
+        scope: new.scope,
+        make: new.make,
+        force: new.force,
+        redirect_uri: new.redirect_uri,
+    };
+    answer::json(StatusCode::CREATED, &call.services.connect.invite(request).await?)
+}
+
+/// `GET connections`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let page = query.page()?;
+    query.finish()?;
+    answer::ok(&call.services.vehicles.connections(call.reach()?, page).await?)
+}
+
+/// `GET connections/{id}`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.vehicles.connection(call.reach()?, id(call)?).await?)
+}
+
+/// `POST connections/{id}/refresh`
+pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let id = within_reach(call).await?;
+    answer::ok(&call.services.vehicles.refresh_connection(id).await?)
+}
+
+/// `DELETE connections/{id}`
+pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let (history, force) = removal(&mut query)?;
+    query.finish()?;
+    let id = within_reach(call).await?;
+    call.services.vehicles.disconnect_connection(id, history, force).await?;
+    Ok(answer::done())
+}
+
+/// The id of the path, if the caller may see that connection.
+async fn within_reach(call: &Call<'_>) -> Result<ConnectionId, Problem> {
+    let id = id(call)?;
+    call.services.vehicles.connection(call.reach()?, id).await?;
+    Ok(id)
+}
+
+fn id(call: &Call<'_>) -> Result<ConnectionId, Problem> {
+    ConnectionId::parse(call.named(0)?).ok_or_else(Problem::not_found)
+}
+
+const LONGEST_INVITE: Duration = Duration::from_secs(30 * 86_400);

@@ -1,0 +1,104 @@
+//! Users: the owners of cars.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::input::present;
+use super::super::problem::Problem;
+use super::{checked_text, removal};
+use crate::model::AppUserId;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    id: Option<String>,
+    name: Option<String>,
+    email: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
+struct Changes {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    email: Option<Option<String>>,
+}
+
+/// `GET users`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let page = query.page()?;
+    query.finish()?;
+    answer::ok(&call.services.vehicles.users(call.reach()?, page).await?)
+}
+
+/// `POST users`
+pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let new: NewUser = call.json()?;
+    let id = new.id.map(checked_id).transpose()?;
+    let (name, email) = (checked_text("name", new.name)?, checked_text("email", new.email)?);
+    let user = call.services.vehicles.add_user(id, name, email).await?;
+    answer::json(StatusCode::CREATED, &user)
+}
+
+/// `GET users/{id}`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.vehicles.user(call.reach()?, &id(call)?).await?)
+}
+
+/// `PATCH users/{id}`
+pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
+    let changes: Changes = call.json()?;
+    let checked = |name, change: Option<Option<String>>| change.map(|text| checked_text(name, text)).transpose();
+    let (name, email) = (checked("name", changes.name)?, checked("email", changes.email)?);
+    let id = id(call)?;
+    // What is out of reach does not exist.
+    call.services.vehicles.user(call.reach()?, &id).await?;
+    answer::ok(&call.services.vehicles.change_user(&id, name, email).await?)
+}
+
+/// `DELETE users/{id}`
+pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let (history, force) = removal(&mut query)?;
+    query.finish()?;
+    let id = id(call)?;
+    call.services.vehicles.user(call.reach()?, &id).await?;
+    call.services.vehicles.remove_user(&id, history, force).await?;
+    Ok(answer::done())
+}
+
+fn id(call: &Call<'_>) -> Result<AppUserId, Problem> {
+    call.named(0).map(AppUserId::new)
+}
+
+/// The caller's own string, within what every database and address can hold.
+fn checked_id(id: String) -> Result<AppUserId, Problem> {
+    let good = !id.is_empty() && id.len() <= 128 && !id.chars().any(|c| c.is_control() || c.is_whitespace());
+    if good {
+        Ok(AppUserId::new(id))
+    } else {
+        Err(Problem::bad_request("`id` must be 1 to 128 bytes without white space and control characters."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_callers_own() {
+        for good in ["owner", "auth0|5f", "a/b", "zo\u{eb}"] {
+            assert!(checked_id(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\n", &"x".repeat(129)] {
+            assert!(checked_id(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Vehicles and the latest of their signals.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::input::present;
+use super::super::problem::Problem;
+use super::{checked_text, removal};
+use crate::model::{AppUserId, VehicleId};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
+struct Changes {
+    #[serde(default, deserialize_with = "present")]
+    nickname: Option<Option<String>>,
+}
+
+/// `GET vehicles?user=&mode=`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let (user, mode) = (query.take("user").map(AppUserId::new), query.take("mode"));
+    let page = query.page()?;
+    query.finish()?;
+    answer::ok(&call.services.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?)
+}
+
+/// `GET vehicles/{id}`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.vehicles.show(call.reach()?, &id(call)?).await?)
+}
+
+/// `PATCH vehicles/{id}`
+pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
+    let changes: Changes = call.json()?;
+    let vehicles = &call.services.vehicles;
+    let vehicle = match changes.nickname {
+        Some(nickname) => vehicles.rename(call.reach()?, &id(call)?, checked_nickname(nickname)?).await?,
+        None => vehicles.show(call.reach()?, &id(call)?).await?,
+    };
+    answer::ok(&vehicle)
+}
+
+/// `DELETE vehicles/{id}`
+pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let (history, force) = removal(&mut query)?;
+    query.finish()?;
+    call.services.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await?;
+    Ok(answer::done())
+}
+
+/// `GET vehicles/{id}/signals`
+pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let vehicle = call.services.vehicles.show(call.reach()?, &id(call)?).await?;
+    let signals: Vec<_> = vehicle.signals.into_values().collect();
+    answer::ok(&json!({ "items": signals, "next": null }))
+}
+
+/// `GET vehicles/{id}/signals/{code}`
+pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?)
+}
+
+/// `POST vehicles/{id}/refresh`
+pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.vehicles.sync(call.reach()?, &id(call)?).await?)
+}
+
+/// A nickname is for people.
+pub(in crate::web) fn checked_nickname(nickname: Option<String>) -> Result<Option<String>, Problem> {
+    checked_text("nickname", nickname)
+}
+
+pub(super) fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
+    call.named(0).map(VehicleId::new)
+}

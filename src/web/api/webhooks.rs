@@ -1,0 +1,60 @@
+//! The webhook log.
+
+use serde_json::json;
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::problem::Problem;
+use crate::ingest::Refusal;
+use crate::model::reach::Reach;
+use crate::model::{Seq, VehicleId};
+use crate::operate::deliveries::DeliveryQuery;
+
+/// `GET webhooks?vehicle=&type=&result=&before=&limit=`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let before = query.take("before").map(|text| text.parse().map(Seq)).transpose();
+    let wanted = DeliveryQuery {
+        vehicle: query.take("vehicle").map(VehicleId::new),
+        kind: query.take("type"),
+        result: query.take("result"),
+        before: before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?,
+        limit: query.limit()?,
+    };
+    query.finish()?;
+    answer::ok(&call.services.deliveries.list(call.reach()?, wanted).await?)
+}
+
+/// `GET webhooks/refused`
+pub(in crate::web) fn refused(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&json!({ "items": refused_within(call)?, "next": null }))
+}
+
+/// The refused ones belong to nobody, so a bound caller sees none.
+pub(in crate::web) fn refused_within(call: &Call<'_>) -> Result<Vec<Refusal>, Problem> {
+    Ok(match call.reach()? {
+        Reach::All => call.services.deliveries.refused(),
+        Reach::User(_) | Reach::Vehicle(_) => Vec::new(),
+    })
+}
+
+/// `GET webhooks/{seq}`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    answer::ok(&call.services.deliveries.show(call.reach()?, seq(call)?).await?)
+}
+
+/// `POST webhooks/{seq}/replay`
+pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let seq = seq(call)?;
+    // What is out of reach does not exist.
+    call.services.deliveries.show(call.reach()?, seq).await?;
+    answer::ok(&call.services.deliveries.replay(seq).await?)
+}
+
+/// The place that the path names.
+pub(in crate::web) fn seq(call: &Call<'_>) -> Result<Seq, Problem> {
+    call.named(0)?.parse().map(Seq).map_err(|_| Problem::not_found())
+}

@@ -1,0 +1,116 @@
+//! A request on its way to its handler: what came, who sent it, and whom to call.
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::Services;
+use super::client::Client;
+use super::cookies::Kind;
+use super::dashboard::{Shell, Tab};
+use super::input::{self, Fields};
+use super::problem::Problem;
+use super::session::{self, Identity};
+use crate::model::reach::Reach;
+use crate::operate::access::Caller;
+
+/// A request on its way to its handler.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) services: &'a Services,
+    pub(super) client: Client,
+    /// The cookies that this connection allows.
+    pub(super) cookie_kind: Option<Kind>,
+    /// What the path named, decoded.
+    pub(super) named: Vec<String>,
+    pub(super) head: &'a Parts,
+    pub(super) body: Bytes,
+    pub(super) identity: Option<&'a Identity>,
+}
+
+impl<'a> Call<'a> {
+    /// What the path named in its `index`-th place.
+    pub(super) fn named(&self, index: usize) -> Result<&str, Problem> {
+        self.named.get(index).map(String::as_str).ok_or_else(Problem::not_found)
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&self) -> Result<&'a Caller, Problem> {
+        self.identity.map(|identity| &identity.caller).ok_or_else(Problem::unauthorized)
+    }
+
+    /// What the caller may see.
+    pub(super) fn reach(&self) -> Result<&'a Reach, Problem> {
+        Ok(&self.caller()?.reach)
+    }
+
+    /// For what concerns everybody: a token that is bound to a user or a vehicle may not.
+    pub(super) fn unbound(&self) -> Result<(), Problem> {
+        match self.reach()? {
+            Reach::All => Ok(()),
+            Reach::User(_) | Reach::Vehicle(_) => {
+                Err(Problem::forbidden("A token that is bound to a user or a vehicle may not do this."))
+            }
+        }
+    }
+
+    /// The query, to be taken apart and finished.
+    pub(super) fn query(&self) -> Result<Fields, Problem> {
+        Fields::parse(self.head.uri.query().unwrap_or_default().as_bytes())
+    }
+
+    /// There is no query.
+    pub(super) fn no_query(&self) -> Result<(), Problem> {
+        self.query()?.finish()
+    }
+
+    /// The body as a strict JSON object.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.no_query()?;
+        input::json(&self.head.headers, &self.body)
+    }
+
+    /// The body as a form, to be taken apart and finished.
+    pub(super) fn form(&self) -> Result<Fields, Problem> {
+        if input::is_form(&self.head.headers) {
+            Fields::parse(&self.body)
+        } else {
+            Err(Problem::bad_request("A form is expected here."))
+        }
+    }
+
+    /// SECURITY: whoever comes with a cookie must also know what our own page knows: the token in its
+    /// forms, or in a header for its script.
+    pub(super) fn check_form_token(&self, cookie: &str) -> Result<(), Problem> {
+        let header = self.head.headers.get(FORM_TOKEN).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let token = match header {
+            Some(token) => Some(token),
+            None if input::is_form(&self.head.headers) => Fields::parse(&self.body)?.take("csrf"),
+            None => None,
+        };
+        match token {
+            Some(token) if session::is_form_token(cookie, &token) => Ok(()),
+            _ => Err(Problem::cross_site()),
+        }
+    }
+
+    /// What is around a page; pages with forms add [`Call::form_token`].
+    pub(super) fn shell<'b>(&self, active: Tab) -> Shell<'b> {
+        Shell {
+            signed_in: self.identity.is_some(),
+            csrf: None,
+            insecure_warning: self.cookie_kind == Some(Kind::Plain)
+                && !matches!(self.client, Client::Remote { loopback: true, .. }),
+            now: self.services.world.now(),
+            active,
+        }
+    }
+
+    /// The token for the forms of this caller's pages.
+    pub(super) fn form_token(&self) -> Option<String> {
+        self.identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token)
+    }
+}
+
+const FORM_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");

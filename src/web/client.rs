@@ -1,0 +1,271 @@
+//! Who is at the other end, and over what: the client's address behind proxies, and the `Host` check.
+//!
+//! Forwarding headers count only from networks in `trusted_proxies`, and of `X-Forwarded-For` only what
+//! such proxies wrote: the right-most hop that is not itself trusted. Host and scheme are never taken
+//! from anybody else.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, HeaderMap, HeaderName};
+use http::{StatusCode, Uri};
+
+use super::problem::Problem;
+use super::{Peer, Settings};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// The user that runs Carport.
+    Local,
+    /// Somebody on the network.
+    Remote {
+        /// Behind trusted proxies: the address that they saw.
+        address: IpAddr,
+        /// Whether the browser speaks https, with us or with a trusted proxy.
+        https: bool,
+        /// The connection itself comes from this machine.
+        loopback: bool,
+    },
+}
+
+impl Client {
+    /// By the connection and, from trusted proxies, the headers.
+    pub(super) fn of(peer: Peer, headers: &HeaderMap, settings: &Settings) -> Client {
+        let (peer, tls) = match peer {
+            // SECURITY: a proxy of the same user in front of our own socket must not make everybody an
+            // administrator. Our command line sends none of these.
+            Peer::Local if FORWARDING.iter().any(|name| headers.contains_key(*name)) => {
+                return Client::Remote { address: std::net::Ipv4Addr::LOCALHOST.into(), https: false, loopback: true };
+            }
+            Peer::Local => return Client::Local,
+            Peer::Remote { address, tls } => (address.to_canonical(), tls),
+        };
+        let is_trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
+        if !is_trusted(peer) {
+            return Client::Remote { address: peer, https: tls, loopback: peer.is_loopback() };
+        }
+        let mut address = peer;
+        for hop in hops(headers) {
+            // What cannot be read was not written by a proxy of ours: the one before it is the client.
+            let Some(hop) = hop else { break };
+            address = hop;
+            if !is_trusted(hop) {
+                break;
+            }
+        }
+        let https = tls || last(headers, &X_FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        Client::Remote { address, https, loopback: address.is_loopback() }
+    }
+
+    /// The address that limits count by.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Client::Local => None,
+            Client::Remote { address, .. } => Some(address),
+        }
+    }
+}
+
+/// The hops of all `X-Forwarded-For` lines, nearest first; `None` for one that is no address.
+fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    lines.into_iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| hop_address(hop.trim()))
+}
+
+/// An address, in brackets or not, with a port or not.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let address = match hop.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None if hop.contains('.') && !hop.contains("::") => hop.split(':').next()?,
+        None => hop,
+    };
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// The last value of the last line: the nearest proxy's word.
+fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next().map(str::trim)
+}
+
+/// The one host of a request, without its port, in lower case.
+pub(super) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<String, Problem> {
+    let wrong = || Problem::misdirected(StatusCode::BAD_REQUEST, "The request needs exactly one valid Host header.");
+    let mut lines = headers.get_all(HOST).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Err(wrong()) };
+    let line = line.to_str().map_err(|_| wrong())?;
+    if uri.authority().is_some_and(|authority| authority.as_str() != line) {
+        return Err(wrong());
+    }
+    let (name, port) = match line.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            (address, if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or_else(wrong)?) })
+        }
+        None => match line.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (line, None),
+        },
+    };
+    let name_is_good = line.starts_with('[') || name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let port_is_good = port.is_none_or(|port| port.is_empty() || (port.parse::<u16>().is_ok() && !port.starts_with('+')));
+    if name.is_empty() || !name_is_good || !port_is_good {
+        return Err(wrong());
+    }
+    Ok(name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// Whether we answer to this name. A page elsewhere whose name was turned to our address (DNS
+/// rebinding) comes with its own name and is refused.
+pub(super) fn check_host(name: &str, settings: &Settings) -> Result<(), Problem> {
+    let of_url = |url: &url::Url| url.host_str().is_some_and(|own| own.trim_matches(['[', ']']).eq_ignore_ascii_case(name));
+    let known = of_url(&settings.public_url)
+        || settings.private_url.as_ref().is_some_and(of_url)
+        || settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+        || name == "localhost"
+        || name.strip_suffix(".local").is_some()
+        || name.parse::<IpAddr>().is_ok_and(is_private);
+    if known {
+        Ok(())
+    } else {
+        let sentence = "Carport does not answer to this host name. Set public_url, or add the name to hosts.";
+        Err(Problem::misdirected(StatusCode::MISDIRECTED_REQUEST, sentence))
+    }
+}
+
+/// Loopback, private and link-local addresses: those of a machine, a home, a container.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            // 100.64.0.0/10 is what Tailscale and its like hand out.
+            address.is_loopback() || address.is_private() || address.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What proxies add.
+const FORWARDING: [&str; 6] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn network(address: &str, prefix: u8) -> crate::web::Network {
+        crate::web::Network::new(address.parse().unwrap(), prefix).unwrap()
+    }
+
+    fn address_of(peer: &str, forwarded: &[&'static str]) -> String {
+        let settings = Settings { trusted_proxies: vec![network("10.0.0.0", 8), network("fd00::", 8)], ..Settings::default() };
+        let pairs: Vec<_> = forwarded.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        let peer = Peer::Remote { address: peer.parse().unwrap(), tls: false };
+        Client::of(peer, &headers(&pairs), &settings).address().unwrap().to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(address_of("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
+        assert_eq!(address_of("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(address_of("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(address_of("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_right_most_hop_that_is_not_trusted_counts() {
+        assert_eq!(address_of("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.9.9.9"]), "198.51.100.1");
+        assert_eq!(address_of("10.0.0.1", &["1.1.1.1", "198.51.100.1", "10.9.9.9"]), "198.51.100.1");
+        assert_eq!(address_of("10.0.0.1", &["10.1.1.1, 10.2.2.2"]), "10.1.1.1");
+        assert_eq!(address_of("10.0.0.1", &["1.1.1.1, unknown, 10.2.2.2"]), "10.2.2.2");
+        assert_eq!(address_of("10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(address_of("fd00::1", &["[2001:db8::7]:4711"]), "2001:db8::7");
+        assert_eq!(address_of("fd00::1", &["2001:db8::7"]), "2001:db8::7");
+    }
+
+    #[test]
+    fn https_is_believed_from_trusted_proxies_only() {
+        let https = |trusted: &str, prefix: u8, proto: &'static str| {
+            let settings = Settings { trusted_proxies: vec![network(trusted, prefix)], ..Settings::default() };
+            let peer = Peer::Remote { address: "10.0.0.1".parse().unwrap(), tls: false };
+            matches!(Client::of(peer, &headers(&[("x-forwarded-proto", proto)]), &settings), Client::Remote { https: true, .. })
+        };
+        assert!(https("10.0.0.0", 8, "https"));
+        assert!(https("10.0.0.0", 8, "http, https"));
+        assert!(!https("10.0.0.0", 8, "http"));
+        assert!(!https("192.0.2.0", 24, "https"));
+    }
+
+    #[test]
+    fn a_proxy_before_our_own_socket_is_nobody() {
+        let settings = Settings::default();
+        assert_eq!(Client::of(Peer::Local, &HeaderMap::new(), &settings), Client::Local);
+        for name in FORWARDING {
+            let client = Client::of(Peer::Local, &headers(&[(name, "x")]), &settings);
+            assert!(matches!(client, Client::Remote { .. }), "{name}");
+        }
+    }
+
+    fn check(line: &'static str) -> u16 {
+        let settings = Settings {
+            public_url: "https://cars.example".parse().unwrap(),
+            private_url: Some("http://carport.lan:8000".parse().unwrap()),
+            hosts: vec!["Nas".to_owned()],
+            ..Settings::default()
+        };
+        match host(&headers(&[("host", line)]), &Uri::from_static("/")).and_then(|name| check_host(&name, &settings)) {
+            Ok(()) => 200,
+            Err(problem) => problem.status().as_u16(),
+        }
+    }
+
+    #[test]
+    fn we_answer_to_our_own_names() {
+        for line in [
+            "cars.example",
+            "CARS.example:443",
+            "cars.example.",
+            "carport.lan:8000",
+            "nas",
+            "localhost:8000",
+            "pi.local",
+            "127.0.0.1:8000",
+            "192.168.1.5",
+            "10.1.2.3:80",
+            "172.16.0.1",
+            "100.100.1.1",
+            "[::1]:8000",
+            "[fd12::1]",
+            "[fe80::1]",
+        ] {
+            assert_eq!(check(line), 200, "{line}");
+        }
+        for line in ["evil.example", "cars.example.evil", "local", "8.8.8.8", "[2001:db8::1]", "xlocalhost", "172.32.0.1"] {
+            assert_eq!(check(line), 421, "{line}");
+        }
+        for line in
+            ["", ":80", "a b", "cars.example/", "u@cars.example", "cars.example:x", "cars.example:99999", "[::1", "[x]", "a,b"]
+        {
+            assert_eq!(check(line), 400, "{line}");
+        }
+    }
+
+    #[test]
+    fn there_is_exactly_one_host() {
+        let uri = Uri::from_static("/");
+        assert!(host(&HeaderMap::new(), &uri).is_err());
+        assert!(host(&headers(&[("host", "localhost"), ("host", "localhost")]), &uri).is_err());
+        let absolute = Uri::from_static("http://evil.example/");
+        assert!(host(&headers(&[("host", "localhost")]), &absolute).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! How often: a bucket for each client and purpose, in a table of fixed size.
+//!
+//! governor's own keyed store grows with every address it sees. Here 65,536 slots are shared by all
+//! clients and purposes under a hash with a secret key: memory is fixed, nothing needs sweeping, and
+//! nobody can choose to share a slot with somebody else.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::time::Instant;
+
+use super::router::Bucket;
+use super::settings::{self, Limits};
+use crate::world::Entropy;
+
+/// All buckets of all clients.
+pub(super) struct Guard {
+    webhook_failures: Limiter,
+    callback: Limiter,
+    login: Limiter,
+    api: Limiter,
+}
+
+type Limiter = RateLimiter<Client, Slots, TokioClock, NoOpMiddleware<Duration>>;
+
+impl Guard {
+    /// Full buckets.
+    pub(super) fn new(limits: &Limits, entropy: &dyn Entropy) -> Guard {
+        let mut key = [0; 32];
+        entropy.fill(&mut key);
+        let table = Arc::new(Table { key, slots: (0..SLOTS).map(|_| InMemoryState::default()).collect() });
+        let clock = TokioClock(Instant::now());
+        let limiter = |bucket: Bucket, quota: settings::Quota| {
+            RateLimiter::new(governor_quota(quota), Slots { table: Arc::clone(&table), purpose: bucket as u8 }, clock.clone())
+        };
+        Guard {
+            webhook_failures: limiter(Bucket::WebhookFailures, limits.webhook_failures),
+            callback: limiter(Bucket::Callback, limits.callback),
+            login: limiter(Bucket::Login, limits.login),
+            api: limiter(Bucket::Api, limits.api),
+        }
+    }
+
+    /// Takes one from a bucket of a client; an empty one says when it will have one again.
+    pub(super) fn take(&self, bucket: Bucket, address: IpAddr) -> Result<(), Duration> {
+        let limiter = match bucket {
+            Bucket::WebhookFailures => &self.webhook_failures,
+            Bucket::Callback => &self.callback,
+            Bucket::Login => &self.login,
+            Bucket::Api => &self.api,
+        };
+        limiter.check_key(&Client::of(address)).map_err(|until| until.wait_time_from(limiter.clock().now()))
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+impl Bucket {
+    /// Its name in metrics and in the configuration.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Bucket::WebhookFailures => "webhook_failures",
+            Bucket::Callback => "callback",
+            Bucket::Login => "login",
+            Bucket::Api => "api",
+        }
+    }
+}
+
+/// Who shares a bucket: an IPv4 address, or the 64 bits of an IPv6 network that one household has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Client([u8; 8]);
+
+impl Client {
+    fn of(address: IpAddr) -> Client {
+        match address.to_canonical() {
+            // No IPv6 network begins with 0xffff.
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                Client([0xff, 0xff, 0xff, 0xff, a, b, c, d])
+            }
+            IpAddr::V6(address) => {
+                let mut network = [0; 8];
+                network.copy_from_slice(&address.octets()[..8]);
+                Client(network)
+            }
+        }
+    }
+}
+
+struct Table {
+    key: [u8; 32],
+    slots: Vec<InMemoryState>,
+}
+
+struct Slots {
+    table: Arc<Table>,
+    purpose: u8,
+}
+
+impl Slots {
+    fn place(&self, client: Client) -> usize {
+        let mut hash = Hmac::<Sha256>::new_from_slice(&self.table.key).expect("HMAC takes keys of any length");
+        hash.update(&[self.purpose]);
+        hash.update(&client.0);
+        let hash = hash.finalize().into_bytes();
+        usize::from(u16::from_be_bytes([hash[0], hash[1]]))
+    }
+}
+
+impl StateStore for Slots {
+    type Key = Client;
+
+    fn measure_and_replace<T, F, E>(&self, client: &Client, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.table.slots[self.place(*client)].measure_and_replace(&NotKeyed::NonKey, decide)
+    }
+}
+
+/// governor's clock over tokio's, which tests can pause.
+#[derive(Clone, Debug)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+fn governor_quota(quota: settings::Quota) -> Quota {
+    let count = NonZeroU32::new(quota.count).unwrap_or(NonZeroU32::MIN);
+    let each = (quota.period / count.get()).max(Duration::from_nanos(1));
+    Quota::with_period(each).map_or_else(|| Quota::per_second(count), |rate| rate.allow_burst(count))
+}
+
+/// As many as a `u16` can count.
+const SLOTS: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Sevens;
+
+    impl Entropy for Sevens {
+        fn fill(&self, out: &mut [u8]) {
+            out.fill(7);
+        }
+    }
+
+    fn guard() -> Guard {
+        let limits = Limits { login: settings::Quota::new(3, Duration::from_secs(30)), ..Limits::default() };
+        Guard::new(&limits, &Sevens)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_empties_and_fills_again() {
+        let guard = guard();
+        for _ in 0..3 {
+            guard.take(Bucket::Login, address("192.0.2.1")).unwrap();
+        }
+        assert_eq!(guard.take(Bucket::Login, address("192.0.2.1")), Err(Duration::from_secs(10)));
+        // Others, and the same client for other purposes, are not concerned.
+        guard.take(Bucket::Login, address("192.0.2.2")).unwrap();
+        guard.take(Bucket::Api, address("192.0.2.1")).unwrap();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        guard.take(Bucket::Login, address("192.0.2.1")).unwrap();
+        assert!(guard.take(Bucket::Login, address("192.0.2.1")).is_err());
+    }
+
+    #[test]
+    fn one_household_is_one_client() {
+        let client = |text| Client::of(address(text));
+        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::9"));
+        assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+    }
+}

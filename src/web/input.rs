@@ -1,0 +1,226 @@
+//! Reading what a request brings: bodies within their limits, queries, forms and JSON. All of it is
+//! strict: what is not known is refused by name, so that a typing mistake is not a silent default.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+
+use super::problem::Problem;
+use crate::model::Timestamp;
+use crate::model::reach::PageRequest;
+
+/// The whole body: at most `cap` bytes, within `time`.
+pub(super) async fn body<B>(headers: &HeaderMap, body: B, cap: usize, time: Duration) -> Result<Bytes, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Before the first byte: who announces too much is not even told to go on.
+    if announced(headers).is_some_and(|length| length > u64::try_from(cap).unwrap_or(u64::MAX)) {
+        return Err(Problem::too_large(cap));
+    }
+    match tokio::time::timeout(time, Limited::new(body, cap).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(cap)),
+        Ok(Err(_)) => Err(Problem::broken_body()),
+        Err(_) => Err(Problem::too_slow()),
+    }
+}
+
+/// The length that the head announces.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A strict JSON object. No body at all is an empty object.
+pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    if content_type.is_some_and(|kind| !is_json(kind)) && !body.is_empty() {
+        let sentence = "Send JSON, with `Content-Type: application/json`.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", sentence));
+    }
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // serde also reads a struct from an array; an interface that takes both cannot grow.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::bad_request("The body must be a JSON object."));
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("The body does not fit: {error}.")))
+}
+
+fn is_json(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether a body says that it is a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Named values, of a query or a form. Each is taken by its name; what is left at the end is refused.
+#[derive(Debug)]
+pub(super) struct Fields {
+    pairs: Vec<(String, String)>,
+}
+
+impl Fields {
+    /// Reads `a=b&c=d`. A name that comes twice is refused: whoever reads it may pick the other.
+    pub(super) fn parse(raw: &[u8]) -> Result<Fields, Problem> {
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(raw).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        let mut seen = BTreeSet::new();
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name)) {
+            return Err(Problem::bad_request(format!("`{}` comes twice.", printable(name))));
+        }
+        Ok(Fields { pairs })
+    }
+
+    /// Takes a value; an empty one counts as missing.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let place = self.pairs.iter().position(|(own, _)| own == name)?;
+        Some(self.pairs.swap_remove(place).1).filter(|value| !value.is_empty())
+    }
+
+    /// Takes a time.
+    pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let wrong = || Problem::bad_request(format!("`{name}` must be a time of RFC 3339, such as 2026-01-31T12:00:00Z."));
+        self.take(name).map(|text| Timestamp::parse(&text).ok_or_else(wrong)).transpose()
+    }
+
+    /// Takes `true` or `false`.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.take(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad_request(format!("`{name}` must be true or false."))),
+        }
+    }
+
+    /// Takes `limit`: 1 to 500, else 50.
+    pub(super) fn limit(&mut self) -> Result<usize, Problem> {
+        let Some(text) = self.take("limit") else { return Ok(50) };
+        let wrong = || Problem::bad_request("`limit` must be a number from 1 to 500.");
+        text.parse().ok().filter(|limit| (1..=500).contains(limit)).ok_or_else(wrong)
+    }
+
+    /// Takes `limit` and `cursor`.
+    pub(super) fn page(&mut self) -> Result<PageRequest, Problem> {
+        Ok(PageRequest { limit: self.limit()?, cursor: self.take("cursor") })
+    }
+
+    /// Nothing may be left.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        match self.pairs.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::bad_request(format!("`{}` is not known here.", printable(name)))),
+        }
+    }
+}
+
+/// A name that came from outside, short and in plain characters.
+fn printable(name: &str) -> String {
+    name.chars().take(40).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
+}
+
+/// A span of time in JSON: seconds as a number, or `"24h"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Seconds(u64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer) {
+            Ok(Written::Seconds(seconds)) => seconds.to_string(),
+            Ok(Written::Text(text)) => text,
+            Err(_) => String::new(),
+        };
+        super::time::span(&text)
+            .map(Span)
+            .ok_or_else(|| D::Error::custom("a span of time is a number of seconds or a text such as \"24h\" or \"7d\""))
+    }
+}
+
+/// For `PATCH`: a field that is missing stays as it is, one that is null is taken away.
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(clippy::option_option, reason = "as the real ones")]
+    struct Patch {
+        #[serde(default, deserialize_with = "present")]
+        name: Option<Option<String>>,
+        expires_in: Option<Span>,
+    }
+
+    fn patch(body: &str) -> Result<Patch, String> {
+        json(&HeaderMap::new(), body.as_bytes()).map_err(|problem| format!("{problem:?}"))
+    }
+
+    #[test]
+    fn json_is_strict() {
+        assert_eq!(patch(""), Ok(Patch { name: None, expires_in: None }));
+        assert_eq!(patch(r#"{"name":null}"#).unwrap().name, Some(None));
+        assert_eq!(patch(r#"{"name":"x"}"#).unwrap().name, Some(Some("x".to_owned())));
+        assert_eq!(patch(r#"{"expires_in":60}"#).unwrap().expires_in, Some(Span(Duration::from_secs(60))));
+        assert_eq!(patch(r#"{"expires_in":"24h"}"#).unwrap().expires_in, Some(Span(Duration::from_secs(86_400))));
+        assert!(patch(r#"{"nmae":"x"}"#).unwrap_err().contains("nmae"));
+        for body in ["[]", "null", "{", r#"{"name":1}"#, r#"{"name":"x"} x"#, r#"{"expires_in":-1}"#, r#"{"expires_in":0}"#] {
+            assert!(patch(body).is_err(), "{body}");
+        }
+        let mut form = HeaderMap::new();
+        form.insert(CONTENT_TYPE, "text/plain".parse().unwrap());
+        assert_eq!(json::<Patch>(&form, b"{}").unwrap_err().code(), "not_json");
+    }
+
+    #[test]
+    fn fields_are_strict() {
+        let mut fields = Fields::parse(b"limit=7&since=2026-01-31T12%3A00%3A00Z&empty=").unwrap();
+        assert_eq!(fields.limit(), Ok(7));
+        assert_eq!(fields.time("since").unwrap().unwrap().to_string(), "2026-01-31T12:00:00.000Z");
+        assert_eq!(fields.take("empty"), None);
+        fields.finish().unwrap();
+        assert!(Fields::parse(b"a=1&a=2").is_err());
+        assert!(Fields::parse(b"x=1").unwrap().finish().is_err());
+        for query in ["limit=0", "limit=501", "limit=x", "limit=-1"] {
+            assert!(Fields::parse(query.as_bytes()).unwrap().limit().is_err(), "{query}");
+        }
+        assert_eq!(Fields::parse(b"").unwrap().limit(), Ok(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_keep_to_their_limits() {
+        let second = Duration::from_secs(1);
+        let none = HeaderMap::new();
+        let read = body(&none, Full::new(Bytes::from_static(b"1234")), 4, second).await;
+        assert_eq!(read.unwrap(), "1234");
+        let read = body(&none, Full::new(Bytes::from_static(b"12345")), 4, second).await;
+        assert_eq!(read.unwrap_err().code(), "too_large");
+        let mut announced = HeaderMap::new();
+        announced.insert(CONTENT_LENGTH, 5.into());
+        let never =
+            || StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<Bytes>, std::convert::Infallible>>());
+        assert_eq!(body(&announced, never(), 4, second).await.unwrap_err().code(), "too_large");
+        assert_eq!(body(&none, never(), 4, second).await.unwrap_err().code(), "too_slow");
+    }
+}

@@ -1,0 +1,201 @@
+//! The dashboard's handlers: gather what a page shows, and let `dashboard` draw it.
+
+use std::time::Duration;
+
+use http::header::ALLOW;
+use http::{HeaderValue, StatusCode};
+
+use super::answer::{self, Answer};
+use super::dashboard::{
+    CarPage, CarsPage, ConnectionsPage, DeliveryPage, InvitePage, SetupPage, Shell, Tab, WebhookAddressPage, WebhooksPage,
+};
+use super::problem::Problem;
+use super::{Call, Services, api, exchange};
+use crate::connect::InviteRequest;
+use crate::model::reach::{PageRequest, Reach};
+use crate::model::{AppUserId, Seq, VehicleId};
+use crate::operate::deliveries::DeliveryQuery;
+use crate::vehicles::connections::ConnectionView;
+use crate::vehicles::{VehicleView, VehiclesError};
+
+/// `GET /`
+pub(super) async fn cars(call: &Call<'_>) -> Answer {
+    let vehicles = vehicles(call).await?;
+    let connections = all_connections(call).await?;
+    let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
+    let deliveries = call.services.deliveries.list(call.reach()?, newest).await?;
+    let status = call.services.status.show().await;
+    let token = call.form_token();
+    let page = CarsPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) },
+        vehicles: &vehicles,
+        connections: &connections,
+        deliveries: &deliveries.items,
+        missing: &status.missing,
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `GET /vehicles/{id}`
+pub(super) async fn car(call: &Call<'_>) -> Answer {
+    let id = VehicleId::new(call.named(0)?);
+    let vehicle = call.services.vehicles.show(call.reach()?, &id).await?;
+    let connection = match vehicle.connection {
+        Some(id) => match call.services.vehicles.connection(call.reach()?, id).await {
+            Ok(connection) => Some(connection),
+            // A token of one vehicle may not see the whole connection.
+            Err(VehiclesError::NotFound) => None,
+            Err(other) => return Err(other.into()),
+        },
+        None => None,
+    };
+    let token = call.form_token();
+    let page = CarPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) },
+        vehicle: &vehicle,
+        connection: connection.as_ref(),
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /vehicles/{id}`
+pub(super) async fn rename_car(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    let nickname = form.take("nickname");
+    form.finish()?;
+    let id = VehicleId::new(call.named(0)?);
+    let nickname = api::vehicles::checked_nickname(nickname)?;
+    call.services.vehicles.rename(call.reach()?, &id, nickname).await?;
+    answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
+}
+
+/// `GET /webhooks?before=`
+pub(super) async fn webhooks(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let before = query.take("before").and_then(|text| text.parse().ok()).map(Seq);
+    query.finish()?;
+    let query = DeliveryQuery { before, limit: 50, ..DeliveryQuery::default() };
+    let deliveries = call.services.deliveries.list(call.reach()?, query).await?;
+    let vehicles = vehicles(call).await?;
+    let status = call.services.status.show().await;
+    let refused = api::webhooks::refused_within(call)?;
+    let token = call.form_token();
+    let webhook_url = call.services.settings.webhook_url();
+    let page = WebhooksPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Webhooks) },
+        deliveries: &deliveries.items,
+        older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
+        later_part: before.is_some(),
+        status: &status.webhooks,
+        refused: &refused,
+        vehicles: &vehicles,
+        webhook_url: &webhook_url,
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `GET /webhooks/{seq}`
+pub(super) async fn delivery(call: &Call<'_>) -> Answer {
+    let delivery = call.services.deliveries.show(call.reach()?, api::webhooks::seq(call)?).await?;
+    let vehicle = match &delivery.vehicle {
+        Some(id) => match call.services.vehicles.show(call.reach()?, id).await {
+            Ok(vehicle) => Some(vehicle),
+            Err(VehiclesError::NotFound) => None,
+            Err(other) => return Err(other.into()),
+        },
+        None => None,
+    };
+    let token = call.form_token();
+    let page = DeliveryPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Webhooks) },
+        delivery: &delivery,
+        vehicle: vehicle.as_ref(),
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `GET /connections`
+pub(super) async fn connections(call: &Call<'_>) -> Answer {
+    let connections = all_connections(call).await?;
+    let vehicles = vehicles(call).await?;
+    let status = call.services.status.show().await;
+    let token = call.form_token();
+    let page = ConnectionsPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Connections) },
+        connections: &connections,
+        vehicles: &vehicles,
+        status: &status.refresh,
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `GET /setup`
+pub(super) async fn setup(call: &Call<'_>) -> Answer {
+    let status = call.services.status.show().await;
+    let token = call.form_token();
+    let webhook_url = call.services.settings.webhook_url();
+    let page = SetupPage {
+        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Setup) },
+        status: &status,
+        redirect_uri: &call.services.settings.redirect_uri,
+        webhook_url: &webhook_url,
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /connect`: an invite, shown as a link. Not a redirect: with `form-action 'self'` browsers would
+/// not let a form end at Smartcar.
+pub(super) async fn connect(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    let vehicle = form.take("vehicle").map(VehicleId::new);
+    form.finish()?;
+    let user = match &vehicle {
+        Some(id) => call.services.vehicles.show(call.reach()?, id).await?.user,
+        None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
+    };
+    let request = InviteRequest {
+        user,
+        create: *call.reach()? == Reach::All,
+        expires_in: INVITE_TIME,
+        vehicle,
+        mode: None,
+        scope: None,
+        make: None,
+        force: false,
+        redirect_uri: None,
+    };
+    let invite = call.services.connect.invite(request).await?;
+    let token = call.form_token();
+    let page = InvitePage { shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) }, invite: &invite };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// A browser opened the webhook's address.
+pub(super) fn webhook_address(services: &Services, allow: &str) -> Answer {
+    let shell =
+        Shell { signed_in: false, csrf: None, insecure_warning: false, now: services.world.now(), active: Tab::Elsewhere };
+    let mut response = answer::html(StatusCode::METHOD_NOT_ALLOWED, WebhookAddressPage { shell }.render());
+    response.headers_mut().insert(ALLOW, HeaderValue::try_from(allow).map_err(|_| Problem::not_found())?);
+    Ok(response)
+}
+
+/// As many as a page can show.
+async fn vehicles(call: &Call<'_>) -> Result<Vec<VehicleView>, Problem> {
+    Ok(call.services.vehicles.list(call.reach()?, None, None, first_page()).await?.items)
+}
+
+async fn all_connections(call: &Call<'_>) -> Result<Vec<ConnectionView>, Problem> {
+    Ok(call.services.vehicles.connections(call.reach()?, first_page()).await?.items)
+}
+
+fn first_page() -> PageRequest {
+    PageRequest { cursor: None, limit: 500 }
+}
+
+/// The user whom a single household needs no name for.
+pub(super) const OWNER: &str = "owner";
+
+/// How long an invite may be used if nobody says otherwise.
+pub(super) const INVITE_TIME: Duration = Duration::from_secs(24 * 3600);

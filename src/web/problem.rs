@@ -1,0 +1,314 @@
+//! Every failure that a client can see, on one page: what each room's error means in HTTP.
+//!
+//! Programs get `application/problem+json`, people a page. Answers of 500 and above say fixed sentences;
+//! what really happened goes to the log, once.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::Body;
+use super::answer;
+use super::dashboard::{ErrorPage, Shell, Tab};
+use crate::connect::ConnectError;
+use crate::ingest::IngestError;
+use crate::model::Timestamp;
+use crate::operate::access::AccessError;
+use crate::operate::deliveries::DeliveriesError;
+use crate::vehicles::VehiclesError;
+
+/// An error as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    sentence: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    allow: Option<String>,
+    /// The rest of the request is not worth reading.
+    close: bool,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem without frills.
+    pub(super) fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { status, code, sentence: sentence.into(), retry_after: None, allow: None, close: false, cause: None }
+    }
+
+    pub(super) fn bad_request(sentence: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence)
+    }
+
+    pub(super) fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+    }
+
+    pub(super) fn method_not_allowed(allow: String) -> Problem {
+        let sentence = format!("This address takes other methods: {allow}.");
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
+        Problem { allow: Some(allow), ..problem }
+    }
+
+    pub(super) fn unauthorized() -> Problem {
+        let sentence = "Send `Authorization: Bearer carport_...`; `carport token create` makes a token.";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+    }
+
+    pub(super) fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", sentence)
+    }
+
+    pub(super) fn cross_site() -> Problem {
+        let sentence = "This request did not come from Carport's own page. Reload the page and try again.";
+        Problem::new(StatusCode::FORBIDDEN, "cross_site", sentence)
+    }
+
+    pub(super) fn https_required() -> Problem {
+        let sentence = "Signing in over plain http works only from this machine and from private networks. Use https; if a \
+                        proxy does that already, name it in trusted_proxies.";
+        Problem::new(StatusCode::FORBIDDEN, "https_required", sentence)
+    }
+
+    pub(super) fn slow_down(wait: Duration) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Wait a moment.");
+        Problem { retry_after: Some(wait), ..problem }
+    }
+
+    pub(super) fn too_large(cap: usize) -> Problem {
+        let sentence = format!("The body is longer than {cap} bytes.");
+        Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence) }
+    }
+
+    pub(super) fn too_slow() -> Problem {
+        let sentence = "The body did not come in time.";
+        Problem { close: true, ..Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", sentence) }
+    }
+
+    pub(super) fn broken_body() -> Problem {
+        Problem { close: true, ..Problem::bad_request("The body broke off.") }
+    }
+
+    pub(super) fn misdirected(status: StatusCode, sentence: &'static str) -> Problem {
+        Problem { close: true, ..Problem::new(status, "wrong_host", sentence) }
+    }
+
+    fn busy(cause: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Carport cannot take this now. Try again soon.");
+        Problem { retry_after: Some(Duration::from_secs(5)), cause: Some(cause.into()), ..problem }
+    }
+
+    fn upstream(cause: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, "upstream", "Smartcar did not do what it was asked for.");
+        Problem { cause: Some(cause.into()), ..problem }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The answer: a page for people, problem+json for programs.
+    pub(super) fn respond(self, html: bool, now: Timestamp, request_id: &str) -> Response<Body> {
+        if let Some(cause) = &self.cause {
+            tracing::warn!(request.id = request_id, code = self.code, cause, "could not serve a request");
+        }
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let mut response = if html {
+            let shell = Shell { signed_in: false, csrf: None, insecure_warning: false, now, active: Tab::Elsewhere };
+            let page = ErrorPage { shell, status: self.status.as_u16(), title, sentence: &self.sentence, request_id };
+            answer::html(self.status, page.render())
+        } else {
+            let problem = json!({
+                "type": "about:blank",
+                "title": title,
+                "status": self.status.as_u16(),
+                "code": self.code,
+                "detail": self.sentence,
+                "request_id": request_id,
+            });
+            let mut response = answer::text(self.status, "application/problem+json", problem.to_string());
+            // Browsers that are given JSON should show it as such, not guess.
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            response
+        };
+        let headers = response.headers_mut();
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        if self.code == "unauthorized" {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"carport\""));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Whole seconds, rounded up: who waits that long is not refused again for a fraction.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Problem {
+        let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
+        match error {
+            IngestError::NotConfigured => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
+            IngestError::BadSignature => problem(StatusCode::UNAUTHORIZED, "bad_signature"),
+            IngestError::ChallengeRefused => problem(StatusCode::BAD_REQUEST, "challenge_refused"),
+            IngestError::NotAnEvent => problem(StatusCode::BAD_REQUEST, "not_an_event"),
+            IngestError::Busy => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Problem {
+        let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
+        match &error {
+            ConnectError::UnknownInvite => problem(StatusCode::NOT_FOUND, "unknown_invite"),
+            ConnectError::SpentInvite => problem(StatusCode::GONE, "spent_invite"),
+            ConnectError::UnknownUser => problem(StatusCode::NOT_FOUND, "unknown_user"),
+            ConnectError::UnknownVehicle => problem(StatusCode::NOT_FOUND, "not_found"),
+            ConnectError::NoState => problem(StatusCode::BAD_REQUEST, "no_state"),
+            ConnectError::UnknownState => problem(StatusCode::BAD_REQUEST, "unknown_state"),
+            ConnectError::UnknownRedirectUri => problem(StatusCode::BAD_REQUEST, "unknown_redirect_uri"),
+            ConnectError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
+            ConnectError::Refused { .. } => problem(StatusCode::CONFLICT, "refused"),
+            ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
+            ConnectError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
+            ConnectError::Upstream(cause) => Problem::upstream(cause),
+            ConnectError::Store => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<VehiclesError> for Problem {
+    fn from(error: VehiclesError) -> Problem {
+        let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
+        match &error {
+            VehiclesError::NotFound => problem(StatusCode::NOT_FOUND, "not_found"),
+            VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
+            VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
+            VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
+            VehiclesError::Upstream(cause) => Problem::upstream(cause),
+            VehiclesError::Store => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Problem {
+        match &error {
+            AccessError::Unknown => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
+            AccessError::BadRequest(text) => Problem::bad_request(sentence(text)),
+            AccessError::Store => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<DeliveriesError> for Problem {
+    fn from(error: DeliveriesError) -> Problem {
+        match &error {
+            DeliveriesError::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
+            DeliveriesError::Store => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+/// An error's own words as a sentence.
+fn sentence(words: &str) -> String {
+    let mut characters = words.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    let mut sentence: String = first.into_iter().chain(characters).collect();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn shape(problem: Problem) -> (Response<()>, serde_json::Value) {
+        let (head, body) = problem.respond(false, Timestamp::default(), "id-1").into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_problem_says_what_the_contract_lists() {
+        let (response, body) = shape(Problem::from(IngestError::BadSignature)).await;
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            body,
+            json!({
+                "type": "about:blank",
+                "title": "Unauthorized",
+                "status": 401,
+                "code": "bad_signature",
+                "detail": "The signature is missing or wrong.",
+                "request_id": "id-1",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_webhooks_table() {
+        for (error, status, code) in [
+            (IngestError::NotConfigured, 503, "not_configured"),
+            (IngestError::BadSignature, 401, "bad_signature"),
+            (IngestError::ChallengeRefused, 400, "challenge_refused"),
+            (IngestError::NotAnEvent, 400, "not_an_event"),
+            (IngestError::Busy, 503, "busy"),
+        ] {
+            let (response, body) = shape(error.into()).await;
+            assert_eq!((response.status().as_u16(), body["code"].as_str()), (status, Some(code)));
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), code == "busy");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_must_wait_is_told_how_long_in_whole_seconds() {
+        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
+            let (response, _) = shape(Problem::slow_down(Duration::from_millis(millis))).await;
+            assert_eq!(response.headers()[RETRY_AFTER], expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn smartcars_words_stay_in_the_log() {
+        let (response, body) = shape(VehiclesError::Upstream("canary".to_owned()).into()).await;
+        assert_eq!(response.status(), 502);
+        assert!(!body.to_string().contains("canary"));
+        let (_, body) = shape(ConnectError::Upstream("canary".to_owned()).into()).await;
+        assert!(!body.to_string().contains("canary"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_read_ends_the_connection() {
+        for problem in [Problem::too_large(10), Problem::too_slow(), Problem::broken_body()] {
+            let (response, _) = shape(problem).await;
+            assert_eq!(response.headers()[CONNECTION], "close");
+        }
+        let (response, _) = shape(Problem::method_not_allowed("GET, HEAD".to_owned())).await;
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}

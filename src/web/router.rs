@@ -1,0 +1,414 @@
+//! Which route a request takes, and what holds on it: the list below is every address of the gateway,
+//! one a line, and [`Route::policy`] is the whole policy.
+//!
+//! Where two patterns fit, the first wins. A trailing slash is accepted. The paths of webhook and
+//! callback stand here as they are by default; what is configured takes their place.
+
+use http::Method;
+
+use super::Settings;
+use crate::operate::access::Scope;
+
+macro_rules! routes {
+    ($($method:ident $pattern:literal $route:ident,)*) => {
+        /// Every address of the gateway.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Route {
+            $($route,)*
+        }
+
+        impl Route {
+            /// The name in logs and metrics: never anything that a request brought along.
+            pub(super) fn name(self) -> &'static str {
+                match self {
+                    $(Route::$route => concat!(stringify!($method), " ", $pattern),)*
+                }
+            }
+        }
+
+        static TABLE: &[(Method, &str, Route)] = &[$((Method::$method, $pattern, Route::$route),)*];
+    };
+}
+
+routes! {
+    // Public.
+    GET    "/healthz"                               Healthz,
+    GET    "/readyz"                                Readyz,
+    GET    "/openapi.json"                          OpenApi,
+    GET    "/assets/{name}"                         Asset,
+    GET    "/connect/{invite}"                      ConnectBegin,
+    GET    "/connect/{invite}/done"                 ConnectDone,
+    GET    "/api/smartcar/callback"                 Callback,
+    POST   "/api/webhooks/smartcar"                 Webhook,
+    POST   "/api/smartcar/exchange"                 Exchange,
+    GET    "/login"                                 LoginPage,
+    POST   "/login"                                 Login,
+    // The dashboard.
+    GET    "/"                                      CarsPage,
+    GET    "/vehicles/{id}"                         CarPage,
+    POST   "/vehicles/{id}"                         CarRename,
+    GET    "/webhooks"                              WebhooksPage,
+    GET    "/webhooks/{seq}"                        DeliveryPage,
+    GET    "/connections"                           ConnectionsPage,
+    GET    "/setup"                                 SetupPage,
+    POST   "/connect"                               ConnectPage,
+    POST   "/logout"                                Logout,
+    // For programs.
+    GET    "/metrics"                               Metrics,
+    GET    "/api/v1/status"                         Status,
+    GET    "/api/v1/users"                          Users,
+    POST   "/api/v1/users"                          UserAdd,
+    GET    "/api/v1/users/{id}"                     User,
+    PATCH  "/api/v1/users/{id}"                     UserChange,
+    DELETE "/api/v1/users/{id}"                     UserRemove,
+    POST   "/api/v1/connect"                        Invite,
+    GET    "/api/v1/connections"                    Connections,
+    GET    "/api/v1/connections/{id}"               Connection,
+    DELETE "/api/v1/connections/{id}"               ConnectionRemove,
+    POST   "/api/v1/connections/{id}/refresh"       ConnectionRefresh,
+    GET    "/api/v1/vehicles"                       Vehicles,
+    GET    "/api/v1/vehicles/{id}"                  Vehicle,
+    PATCH  "/api/v1/vehicles/{id}"                  VehicleChange,
+    DELETE "/api/v1/vehicles/{id}"                  VehicleRemove,
+    GET    "/api/v1/vehicles/{id}/signals"          Signals,
+    GET    "/api/v1/vehicles/{id}/signals/{code}"   Signal,
+    GET    "/api/v1/vehicles/{id}/history"          History,
+    POST   "/api/v1/vehicles/{id}/refresh"          VehicleRefresh,
+    GET    "/api/v1/webhooks"                       Deliveries,
+    GET    "/api/v1/webhooks/refused"               Refused,
+    GET    "/api/v1/webhooks/{seq}"                 Delivery,
+    POST   "/api/v1/webhooks/{seq}/replay"          Replay,
+    GET    "/api/v1/tokens"                         Tokens,
+    POST   "/api/v1/tokens"                         TokenCreate,
+    DELETE "/api/v1/tokens/{id}"                    TokenRevoke,
+    GET    "/api/v1/sessions"                       Sessions,
+    DELETE "/api/v1/sessions/{id}"                  SessionRevoke,
+    POST   "/api/v1/login-links"                    LoginLink,
+}
+
+/// What holds on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// What each request takes from.
+    pub(super) bucket: Option<Bucket>,
+    /// The longest body; `None`: a body is not read at all.
+    pub(super) body_cap: Option<Cap>,
+    /// Who may.
+    pub(super) auth: Auth,
+}
+
+/// How long a body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cap {
+    /// The longest JSON or form that any route has use for.
+    Form,
+    /// `webhooks.max_body`.
+    Delivery,
+}
+
+impl Cap {
+    /// In bytes.
+    pub(super) fn bytes(self, settings: &Settings) -> usize {
+        match self {
+            Cap::Form => 16 * 1024,
+            Cap::Delivery => settings.webhook_max_body,
+        }
+    }
+}
+
+/// The rate limits, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bucket {
+    /// Deliveries that failed their proof.
+    WebhookFailures,
+    /// Connect links and callbacks.
+    Callback,
+    /// Sign-ins and unknown tokens.
+    Login,
+    /// Everything else.
+    Api,
+}
+
+/// Who may take a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// Everybody.
+    Open,
+    /// A program or a browser with this scope.
+    Scope(Scope),
+    /// The same, but a browser that is not signed in is shown the way.
+    Page(Scope),
+}
+
+impl Route {
+    /// The whole policy of the edge.
+    pub(super) fn policy(self) -> Policy {
+        use Auth::{Open, Page};
+        let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth };
+        let api = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Auth::Scope(scope));
+        let page = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Page(scope));
+        let form = Some(Cap::Form);
+        match self {
+            Route::Healthz | Route::Readyz | Route::OpenApi | Route::Asset => policy(None, None, Open),
+            // SECURITY: no bucket before the proof, or a stranger could use up Smartcar's share.
+            Route::Webhook => policy(None, Some(Cap::Delivery), Open),
+            Route::ConnectBegin | Route::ConnectDone | Route::Callback => policy(Some(Bucket::Callback), None, Open),
+            Route::LoginPage => policy(Some(Bucket::Api), None, Open),
+            Route::Login => policy(Some(Bucket::Login), form, Open),
+            Route::Exchange | Route::Invite => api(form, Scope::Connect),
+            Route::CarsPage
+            | Route::CarPage
+            | Route::WebhooksPage
+            | Route::DeliveryPage
+            | Route::ConnectionsPage
+            | Route::SetupPage => page(None, Scope::Read),
+            Route::Logout => page(form, Scope::Read),
+            Route::CarRename | Route::ConnectPage => page(form, Scope::Admin),
+            Route::Metrics | Route::Status => api(None, Scope::Metrics),
+            Route::Users
+            | Route::User
+            | Route::Connections
+            | Route::Connection
+            | Route::Vehicles
+            | Route::Vehicle
+            | Route::Signals
+            | Route::Signal
+            | Route::History
+            | Route::Deliveries
+            | Route::Refused
+            | Route::Delivery => api(None, Scope::Read),
+            Route::VehicleRefresh => api(form, Scope::Control),
+            Route::UserAdd
+            | Route::UserChange
+            | Route::UserRemove
+            | Route::ConnectionRemove
+            | Route::ConnectionRefresh
+            | Route::VehicleChange
+            | Route::VehicleRemove
+            | Route::Replay
+            | Route::TokenCreate
+            | Route::TokenRevoke
+            | Route::SessionRevoke
+            | Route::LoginLink => api(form, Scope::Admin),
+            Route::Tokens | Route::Sessions => api(None, Scope::Admin),
+        }
+    }
+
+    /// Whether a person in a browser comes here, who is better served by a page than by JSON.
+    pub(super) fn is_for_people(self) -> bool {
+        matches!(
+            self,
+            Route::ConnectBegin | Route::ConnectDone | Route::Callback | Route::LoginPage | Route::Login | Route::Logout
+        ) || matches!(self.policy().auth, Auth::Page(_))
+    }
+
+    /// The route of a request, and what its path named.
+    pub(super) fn parse(settings: &Settings, method: &Method, path: &str) -> Result<Found, Lost> {
+        let path = match path.strip_suffix('/') {
+            Some(shorter) if !shorter.is_empty() && !shorter.ends_with('/') => shorter,
+            _ => path,
+        };
+        let fitting = |route: Route, pattern: &'static str| fit(pattern_of(route, pattern, settings), path);
+        let Some((_, first, named)) =
+            TABLE.iter().find_map(|(_, pattern, route)| fitting(*route, pattern).map(|named| (*route, *pattern, named)))
+        else {
+            return Err(Lost::NotFound);
+        };
+        let asked = if method == Method::HEAD { &Method::GET } else { method };
+        let same_place = || TABLE.iter().filter(|(_, pattern, _)| *pattern == first);
+        if let Some((_, _, route)) = same_place().find(|(method, _, _)| method == asked) {
+            return Ok(Found { route: *route, named });
+        }
+        let mut allow: Vec<&str> = same_place().map(|(method, _, _)| method.as_str()).collect();
+        if allow.contains(&"GET") {
+            allow.push("HEAD");
+        }
+        let webhook = same_place().any(|(_, _, route)| *route == Route::Webhook);
+        Err(Lost::WrongMethod { allow: allow.join(", "), webhook })
+    }
+}
+
+/// A route, and what the path named in the places in braces, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The route.
+    pub(super) route: Route,
+    /// In the order of the pattern.
+    pub(super) named: Vec<String>,
+}
+
+/// There is no such route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Nothing is there.
+    NotFound,
+    /// Something is there, for other methods.
+    WrongMethod {
+        /// For the header `Allow`.
+        allow: String,
+        /// It is the webhook's address.
+        webhook: bool,
+    },
+}
+
+fn pattern_of<'a>(route: Route, pattern: &'a str, settings: &'a Settings) -> &'a str {
+    match route {
+        Route::Webhook => settings.webhook_path.trim_end_matches('/'),
+        Route::Callback => settings.callback_path.trim_end_matches('/'),
+        _ => pattern,
+    }
+}
+
+/// What `path` names, if it fits `pattern`.
+fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let mut named = Vec::new();
+    let mut parts = path.split('/');
+    for expected in pattern.split('/') {
+        let part = parts.next()?;
+        if expected.starts_with('{') {
+            named.push(decode(part).filter(|text| !text.is_empty())?);
+        } else if expected != part {
+            return None;
+        }
+    }
+    parts.next().is_none().then_some(named)
+}
+
+/// Undoes percent encoding. A plus is a plus in a path.
+fn decode(part: &str) -> Option<String> {
+    if !part.contains('%') {
+        return Some(part.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first == b'%' {
+            let [high, low, tail @ ..] = tail else { return None };
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(method: &Method, path: &str) -> Result<Found, Lost> {
+        Route::parse(&Settings::default(), method, path)
+    }
+
+    fn found(route: Route, named: &[&str]) -> Found {
+        Found { route, named: named.iter().map(|&text| text.to_owned()).collect() }
+    }
+
+    #[test]
+    fn every_route_is_found_at_its_own_pattern() {
+        for (method, pattern, route) in TABLE {
+            let path = pattern.replace(['{', '}'], "");
+            let named: Vec<&str> = pattern.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+            assert_eq!(parse(method, &path), Ok(found(*route, &named)), "{pattern}");
+            assert_eq!(parse(method, &format!("{}/", path.trim_end_matches('/'))), Ok(found(*route, &named)), "{pattern}/");
+        }
+    }
+
+    #[test]
+    fn head_goes_where_get_goes() {
+        assert_eq!(parse(&Method::HEAD, "/healthz"), Ok(found(Route::Healthz, &[])));
+        assert_eq!(parse(&Method::HEAD, "/api/v1/tokens/1"), Err(Lost::WrongMethod { allow: "DELETE".into(), webhook: false }));
+    }
+
+    #[test]
+    fn other_methods_are_told_which_would_do() {
+        let wrong = |method: &Method, path: &str| match parse(method, path) {
+            Err(Lost::WrongMethod { allow, webhook }) => (allow, webhook),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wrong(&Method::OPTIONS, "/api/v1/users/7"), ("GET, PATCH, DELETE, HEAD".to_owned(), false));
+        assert_eq!(wrong(&Method::GET, "/api/webhooks/smartcar"), ("POST".to_owned(), true));
+        assert_eq!(wrong(&Method::POST, "/api/v1/webhooks/refused"), ("GET, HEAD".to_owned(), false));
+        assert_eq!(wrong(&Method::TRACE, "/"), ("GET, HEAD".to_owned(), false));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        for path in
+            ["", "x", "//", "/login//", "/api", "/api/v1", "/api/v1/users//", "/vehicles/%zz", "/vehicles/%ff", "/Login", "*"]
+        {
+            assert_eq!(parse(&Method::GET, path), Err(Lost::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn ids_are_decoded_after_the_path_was_taken_apart() {
+        assert_eq!(parse(&Method::GET, "/api/v1/users/a%2Fb%20+c"), Ok(found(Route::User, &["a/b +c"])));
+        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/refused"), Ok(found(Route::Refused, &[])));
+        assert_eq!(parse(&Method::GET, "/api/v1/webhooks/12"), Ok(found(Route::Delivery, &["12"])));
+    }
+
+    #[test]
+    fn configured_paths_take_the_place_of_the_default() {
+        let settings = Settings { webhook_path: "/in".to_owned(), callback_path: "/back/".to_owned(), ..Settings::default() };
+        let route = |method: &Method, path: &str| Route::parse(&settings, method, path).map(|found| found.route);
+        assert_eq!(route(&Method::POST, "/in"), Ok(Route::Webhook));
+        assert_eq!(route(&Method::GET, "/back"), Ok(Route::Callback));
+        assert_eq!(route(&Method::POST, "/api/webhooks/smartcar"), Err(Lost::NotFound));
+    }
+
+    #[test]
+    fn no_limiter_stands_before_a_delivery() {
+        let policy = Route::Webhook.policy();
+        assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open });
+    }
+
+    #[test]
+    fn the_description_and_the_routes_say_the_same() {
+        let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
+        let described: BTreeSet<String> = description["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .filter(|name| !name.starts_with("PARAMETERS "))
+            .collect();
+        let routes: BTreeSet<String> = TABLE
+            .iter()
+            .filter(|(_, _, route)| !route.is_for_people() && *route != Route::Asset)
+            .map(|(_, _, route)| route.name().to_owned())
+            .collect();
+        assert_eq!(described, routes);
+    }
+
+    #[test]
+    fn the_description_names_the_scope_of_each_route() {
+        let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
+        for (method, pattern, route) in TABLE.iter().filter(|(_, pattern, _)| pattern.starts_with("/api/v1/")) {
+            let Auth::Scope(scope) = route.policy().auth else { panic!("{pattern}") };
+            let scope = format!("{scope:?}").to_lowercase();
+            let described = &description["paths"][pattern][method.as_str().to_lowercase()]["x-scope"];
+            assert_eq!(described, &scope, "{method} {pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_answered(path in "(/[a-z%{}0-9A-F.]{0,8}){0,6}/?|.*") {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                if let Ok(found) = parse(&method, &path) {
+                    prop_assert!(found.named.iter().all(|text| !text.is_empty()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Who is calling, and signing in and out.
+//!
+//! Programs bring a bearer token, browsers a session cookie. What a cookie vouches for is only taken
+//! from our own pages: by `Sec-Fetch-Site` or `Origin`, and by a token in the form that only somebody
+//! who knows the cookie can make.
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
+use http::{HeaderValue, Method, StatusCode};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::answer::{self, Answer};
+use super::client::Client;
+use super::cookies::{Kind, SESSION};
+use super::dashboard::{LoginPage, SignInPage, Tab};
+use super::problem::Problem;
+use super::router::{Auth, Bucket};
+use super::{Call, Services, Settings};
+use crate::model::reach::Reach;
+use crate::operate::access::{AccessError, Caller, Scope};
+
+/// Who is calling, and by what word.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// What the caller may do and see.
+    pub(super) caller: Caller,
+    /// The session cookie, if that is what it was.
+    pub(super) cookie: Option<String>,
+}
+
+/// Finds out who calls; `None` is a stranger.
+pub(super) async fn identify(services: &Services, client: Client, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+    if client == Client::Local {
+        let caller = Caller { scope: Scope::Admin, reach: Reach::All, session: None };
+        return Ok(Some(Identity { caller, cookie: None }));
+    }
+    if headers.contains_key(AUTHORIZATION) {
+        let known = match bearer(headers) {
+            Some(token) => services.access.bearer(token).await,
+            None => Err(AccessError::Unknown),
+        };
+        return match known {
+            Ok(caller) => Ok(Some(Identity { caller, cookie: None })),
+            Err(AccessError::Unknown) => {
+                services.take(Bucket::Login, client)?;
+                Err(Problem::unauthorized())
+            }
+            Err(other) => Err(other.into()),
+        };
+    }
+    let Some(cookie) = Kind::of(client, headers).and_then(|kind| SESSION.read(kind, headers)) else { return Ok(None) };
+    match services.access.session(cookie).await {
+        Ok(caller) => Ok(Some(Identity { caller, cookie: Some(cookie.to_owned()) })),
+        Err(AccessError::Unknown) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Whether this caller may take a route.
+pub(super) fn authorize(auth: Auth, identity: Option<&Identity>) -> Result<(), Problem> {
+    let scope = match auth {
+        Auth::Open => return Ok(()),
+        Auth::Scope(scope) | Auth::Page(scope) => scope,
+    };
+    match identity {
+        None => Err(Problem::unauthorized()),
+        Some(identity) if identity.caller.scope.covers(scope) => Ok(()),
+        Some(identity) => Err(Problem::forbidden(format!(
+            "This needs the scope `{}`; yours is `{}`.",
+            word(scope),
+            word(identity.caller.scope)
+        ))),
+    }
+}
+
+fn word(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Metrics => "metrics",
+        Scope::Connect => "connect",
+        Scope::Read => "read",
+        Scope::Control => "control",
+        Scope::Admin => "admin",
+    }
+}
+
+/// The bearer token: one header, and of our own kind.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && token.starts_with("carport_") && token.len() <= 256).then_some(token)
+}
+
+// === Requests from other sites ===
+
+/// Whether this request changes something.
+pub(super) fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// Whether the browser says that our own page sent this.
+pub(super) fn is_same_origin(headers: &HeaderMap, client: Client, settings: &Settings) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return site == "same-origin" || site == "none";
+    }
+    let Some(origin) = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let https = matches!(client, Client::Remote { https: true, .. });
+    let own = format!("{}://{host}", if https { "https" } else { "http" });
+    // A proxy that we were not told to trust ends TLS: then the configured origin is what browsers see.
+    let configured = |url: &url::Url| {
+        let origin_of_url = url.origin().ascii_serialization();
+        origin_of_url.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+            && origin.eq_ignore_ascii_case(&origin_of_url)
+    };
+    origin.eq_ignore_ascii_case(&own) || configured(&settings.public_url) || settings.private_url.as_ref().is_some_and(configured)
+}
+
+/// The token in forms: whoever can make it knows the cookie already.
+pub(super) fn form_token(cookie: &str) -> String {
+    let mut hash = Hmac::<Sha256>::new_from_slice(cookie.as_bytes()).expect("HMAC takes keys of any length");
+    hash.update(b"carport form 1");
+    data_encoding::BASE32_NOPAD.encode(&hash.finalize().into_bytes()[..20]).to_ascii_lowercase()
+}
+
+/// Whether `token` is the form token of `cookie`.
+pub(super) fn is_form_token(cookie: &str, token: &str) -> bool {
+    form_token(cookie).as_bytes().ct_eq(token.as_bytes()).into()
+}
+
+// === Signing in and out ===
+
+/// `GET /login?t=`: one button. Spends nothing, so previews of the link do no harm.
+pub(super) async fn login_page(call: &Call<'_>) -> Answer {
+    let Some(link) = call.query()?.take("t") else {
+        return Ok(answer::html(StatusCode::OK, SignInPage { shell: call.shell(Tab::Elsewhere) }.render()));
+    };
+    if call.cookie_kind.is_none() {
+        return Err(Problem::https_required());
+    }
+    let good = call.services.access.sign_in_link_is_good(&link).await?;
+    let link = good.then_some(link.as_str());
+    let status = if good { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    Ok(answer::html(status, LoginPage { shell: call.shell(Tab::Elsewhere), link }.render()))
+}
+
+/// `POST /login`: spends the link, opens a session.
+pub(super) async fn login(call: &Call<'_>) -> Answer {
+    // Otherwise another site could sign a browser in to a session that it knows.
+    if !is_same_origin(&call.head.headers, call.client, &call.services.settings) {
+        return Err(Problem::cross_site());
+    }
+    let kind = call.cookie_kind.ok_or_else(Problem::https_required)?;
+    let mut form = call.form()?;
+    let link = form.take("t").unwrap_or_default();
+    form.finish()?;
+    let browser = call.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let browser = browser.map(|text| text.chars().take(200).collect());
+    let session = match call.services.access.sign_in(&link, browser).await {
+        Ok(session) => session,
+        Err(AccessError::Unknown) => {
+            let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
+            return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let mut response = answer::see_other("/")?;
+    // The session itself may end sooner; the store knows.
+    let seconds = call.services.settings.session_max.as_secs();
+    if let Some(line) = SESSION.set(kind, session.expose(), Some(seconds)) {
+        response.headers_mut().append(SET_COOKIE, line);
+    }
+    Ok(response)
+}
+
+/// `POST /logout`: ends the session.
+pub(super) async fn logout(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()?;
+    if let Some(session) = call.caller()?.session.as_deref() {
+        match call.services.access.revoke_session(session).await {
+            Ok(()) | Err(AccessError::Unknown) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let mut response = answer::see_other("/login")?;
+    if let Some(line) = call.cookie_kind.and_then(|kind| SESSION.clear(kind)) {
+        response.headers_mut().append(SET_COOKIE, line);
+    }
+    Ok(response)
+}
+
+/// A browser that is not signed in asked for a private page.
+pub(super) fn show_the_way() -> http::Response<super::Body> {
+    let mut response = answer::empty(StatusCode::SEE_OTHER);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/login"));
+    response
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn same_origin(https: bool, pairs: &[(&'static str, &'static str)]) -> bool {
+        let settings = Settings { public_url: "https://cars.example".parse().unwrap(), ..Settings::default() };
+        let client = Client::Remote { address: "192.168.1.2".parse().unwrap(), https, loopback: false };
+        is_same_origin(&headers(pairs), client, &settings)
+    }
+
+    #[test]
+    fn the_browsers_own_word_goes_first() {
+        assert!(same_origin(true, &[("sec-fetch-site", "same-origin")]));
+        assert!(same_origin(true, &[("sec-fetch-site", "none")]));
+        for site in ["same-site", "cross-site", ""] {
+            let pairs = [("sec-fetch-site", site), ("host", "cars.example"), ("origin", "https://cars.example")];
+            assert!(!same_origin(true, &pairs), "{site}");
+        }
+    }
+
+    #[test]
+    fn else_the_origin_must_be_our_own() {
+        let origin = |https, host, origin| same_origin(https, &[("host", host), ("origin", origin)]);
+        assert!(origin(false, "192.168.1.5:8000", "http://192.168.1.5:8000"));
+        assert!(origin(true, "carport.lan", "https://carport.lan"));
+        assert!(origin(false, "cars.example", "https://cars.example"), "TLS ends at a proxy that is not named");
+        assert!(!origin(true, "carport.lan", "http://carport.lan"));
+        assert!(!origin(false, "192.168.1.5:8000", "http://192.168.1.5:9000"));
+        assert!(!origin(false, "192.168.1.5:8000", "https://cars.example"));
+        assert!(!origin(false, "192.168.1.5:8000", "http://evil.example"));
+        assert!(!origin(false, "192.168.1.5:8000", "null"));
+        assert!(!same_origin(false, &[("host", "192.168.1.5:8000")]));
+    }
+
+    #[test]
+    fn a_form_token_belongs_to_one_cookie() {
+        assert!(is_form_token("one", &form_token("one")));
+        assert!(!is_form_token("two", &form_token("one")));
+        assert!(!is_form_token("one", ""));
+    }
+
+    #[test]
+    fn a_bearer_token_is_of_our_kind() {
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer carport_x")])), Some("carport_x"));
+        assert_eq!(bearer(&headers(&[("authorization", "bearer  carport_x ")])), Some("carport_x"));
+        for line in ["Bearer x", "Basic carport_x", "carport_x", "Bearer", ""] {
+            assert_eq!(bearer(&headers(&[("authorization", line)])), None, "{line}");
+        }
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer carport_x"), ("authorization", "Bearer carport_y")])), None);
+    }
+
+    #[test]
+    fn scopes_open_doors() {
+        let identity = |scope| Identity { caller: Caller { scope, reach: Reach::All, session: None }, cookie: None };
+        assert!(authorize(Auth::Open, None).is_ok());
+        assert_eq!(authorize(Auth::Page(Scope::Read), None).unwrap_err().code(), "unauthorized");
+        assert_eq!(authorize(Auth::Scope(Scope::Admin), Some(&identity(Scope::Read))).unwrap_err().code(), "forbidden");
+        assert!(authorize(Auth::Scope(Scope::Metrics), Some(&identity(Scope::Read))).is_ok());
+        assert!(authorize(Auth::Scope(Scope::Read), Some(&identity(Scope::Metrics))).is_err());
+        assert!(authorize(Auth::Scope(Scope::Read), Some(&identity(Scope::Connect))).is_err());
+    }
+}

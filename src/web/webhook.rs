@@ -1,0 +1,113 @@
+//! `POST /api/webhooks/smartcar`: the body goes to `ingest` as it came; here its outcome gets a status.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderName;
+use http::request::Parts;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Services;
+use super::answer::{self, Answer};
+use super::client::Client;
+use super::input;
+use super::problem::Problem;
+use super::router::Bucket;
+use crate::ingest::{Accepted, IngestError};
+
+/// The header that proves a delivery.
+pub(super) const SC_SIGNATURE: HeaderName = HeaderName::from_static("sc-signature");
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Receipt {
+    Recorded { status: &'static str, seq: u64 },
+    Challenge { challenge: String },
+}
+
+/// Takes a delivery. Does not read the clock of the world: Smartcar waits for this answer.
+pub(super) async fn receive<B>(services: &Services, client: Client, head: &Parts, body: B, cap: usize) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let began = Instant::now();
+    let answer = take(services, client, head, body, cap).await;
+    services.metrics.delivery(match &answer {
+        Ok((_, result)) => result,
+        Err(problem) => problem.code(),
+    });
+    let (receipt, result) = answer?;
+    if result != CHALLENGE {
+        services.metrics.acknowledged(began.elapsed());
+    }
+    answer::json(StatusCode::OK, &receipt)
+}
+
+async fn take<B>(
+    services: &Services,
+    client: Client,
+    head: &Parts,
+    body: B,
+    cap: usize,
+) -> Result<(Receipt, &'static str), Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = match input::body(&head.headers, body, cap, services.settings.limits.body_time).await {
+        Ok(body) => body,
+        Err(problem) => return Err(unread(services, client, head, problem)),
+    };
+    let signatures: Vec<&[u8]> = head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes).collect();
+    match services.ingest.accept(body, &signatures).await {
+        Ok(Accepted::New(seq)) => Ok((Receipt::Recorded { status: "accepted", seq: seq.0 }, "accepted")),
+        Ok(Accepted::Duplicate(seq)) => Ok((Receipt::Recorded { status: "duplicate", seq: seq.0 }, "duplicate")),
+        Ok(Accepted::Challenge(challenge)) => Ok((Receipt::Challenge { challenge }, CHALLENGE)),
+        Err(error) => {
+            // Only what failed its proof takes from the bucket: a valid delivery is never refused for the
+            // many forged ones that came from the same address.
+            if matches!(error, IngestError::BadSignature | IngestError::ChallengeRefused) {
+                services.take(Bucket::WebhookFailures, client)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// A body that was too long or too slow. Noted for the operator, but not more often than the bucket has.
+fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -> Problem {
+    let bytes = input::announced(&head.headers).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let reason = match problem.code() {
+        "too_large" => "the body is longer than webhooks.max_body",
+        "too_slow" => "the body did not come in time",
+        _ => "the body broke off",
+    };
+    if services.take(Bucket::WebhookFailures, client).is_ok() {
+        services.ingest.refuse(problem.code(), reason, bytes);
+    }
+    problem
+}
+
+/// A signed post came to an address that is not the webhook's: a wrong path in Smartcar's dashboard.
+pub(super) fn stray(services: &Services, client: Client) {
+    services.metrics.delivery("unknown_path");
+    if services.take(Bucket::WebhookFailures, client).is_ok() {
+        services.ingest.refuse("unknown_path", "a signed post came to an address that is not the webhook's", 0);
+    }
+}
+
+const CHALLENGE: &str = "challenge";
+
+/// Receipts are the contract's, to the letter.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts() {
+        let text = |receipt: &Receipt| serde_json::to_string(receipt).unwrap();
+        assert_eq!(text(&Receipt::Recorded { status: "accepted", seq: 7 }), r#"{"status":"accepted","seq":7}"#);
+        assert_eq!(text(&Receipt::Challenge { challenge: "ab".to_owned() }), r#"{"challenge":"ab"}"#);
+    }
+}
