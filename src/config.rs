@@ -7,8 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::model::Secret;
+use crate::web::{Network, Quota};
 
 mod checks;
 mod keys;
@@ -76,24 +76,6 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `unix:PATH`, absolute.
     Unix(PathBuf),
-}
-
-/// A network, such as `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Its address; bits beyond the prefix are zero.
-    pub address: IpAddr,
-    /// How many bits count.
-    pub prefix: u8,
-}
-
-/// How often: at most `count` at once, refilled evenly over `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// How many.
-    pub count: NonZeroU32,
-    /// In which time.
-    pub per: Duration,
 }
 
 /// `smartcar.*`.
@@ -279,29 +261,6 @@ pub fn socket_path(data_dir: &Path, runtime_dir: Option<&Path>) -> PathBuf {
             runtime_dir.join(format!("carport-{}.sock", data_encoding::HEXLOWER.encode(&digest[..8])))
         }
         _ => beside_the_store,
-    }
-}
-
-impl Network {
-    /// Whether the network holds an address. An IPv4 address in IPv6 clothes counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 

@@ -8,9 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::model::journey::{Attempt, Invite as KeptInvite, Terms};
+use crate::model::user::User;
 use crate::model::{AppUserId, ConnectionId, Secret, Timestamp, VehicleId};
+use crate::projector::Projector;
+use crate::smartcar::{Authorize, Smartcar, SmartcarError};
+use crate::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use crate::store::users::{PutUser, When};
+use crate::store::{Store, StoreError};
+use crate::tokens::{CallError, TokenError, Tokens};
+use crate::world::World;
+
+mod linking;
+mod words;
 
 /// What an invite is for.
 #[derive(Clone, Debug)]
@@ -107,35 +122,7 @@ pub struct Linked {
     pub virtual_key_url: Option<String>,
 }
 
-/// A vehicle, as named on the closing page.
-#[derive(Clone, Debug, Serialize, serde::Deserialize)]
-pub struct LinkedVehicle {
-    /// Smartcar's id.
-    pub id: VehicleId,
-    /// Such as `2023 VOLKSWAGEN ID.4`.
-    pub name: String,
-}
-
-/// How the journey of a browser ended: for the closing page, `/connect/{invite}/done`.
-#[derive(Clone, Debug, Serialize, serde::Deserialize)]
-pub enum Ending {
-    /// Connected.
-    Connected {
-        /// The vehicles.
-        vehicles: Vec<LinkedVehicle>,
-        /// Tesla: where the owner adds the virtual key.
-        virtual_key_url: Option<String>,
-    },
-    /// Not connected; the invite can be used again.
-    Failed {
-        /// The contract's or Smartcar's code, such as `access_denied`.
-        code: String,
-        /// In plain words, for the owner.
-        sentence: String,
-    },
-    /// The link has not been used yet.
-    NotYet,
-}
+pub use crate::model::journey::{Ending, LinkedVehicle};
 
 /// An app hands over what its front end received.
 #[derive(Debug)]
@@ -202,41 +189,301 @@ pub enum ConnectError {
     Store,
 }
 
+impl From<StoreError> for ConnectError {
+    fn from(_: StoreError) -> ConnectError {
+        ConnectError::Store
+    }
+}
+
+impl From<SmartcarError> for ConnectError {
+    fn from(error: SmartcarError) -> ConnectError {
+        match error {
+            SmartcarError::Configuration { what } => ConnectError::NotConfigured(what.to_string()),
+            other => ConnectError::Upstream(other.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for ConnectError {
+    fn from(error: CallError) -> ConnectError {
+        match error {
+            CallError::Smartcar(error) => error.into(),
+            CallError::Token(TokenError::Configuration(what)) => ConnectError::NotConfigured(what),
+            CallError::Token(TokenError::Store(_)) => ConnectError::Store,
+            CallError::Token(other) => ConnectError::Upstream(other.to_string()),
+        }
+    }
+}
+
+/// How owners are taken through Connect.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where browsers find us, without a slash at the end.
+    pub public_url: String,
+    /// Where Smartcar sends browsers back to.
+    pub redirect_uri: String,
+    /// Further registered redirect URIs, of apps.
+    pub redirect_uris: Vec<String>,
+    /// `live` or `simulated`, unless an invite says otherwise.
+    pub mode: Option<String>,
+}
+
 /// The owner's journey. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    shared: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    tokens: Tokens,
+    smartcar: Smartcar,
+    projector: Projector,
+    world: World,
+    linked: Arc<Notify>,
 }
 
 impl Connect {
+    /// The journey over `store`. `linked` wakes whoever reads first pictures of vehicles.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        tokens: Tokens,
+        smartcar: Smartcar,
+        projector: Projector,
+        world: World,
+        linked: Arc<Notify>,
+    ) -> Connect {
+        Connect { shared: Arc::new(Shared { settings, store, tokens, smartcar, projector, world, linked }) }
+    }
+
     /// Makes an invite.
     pub async fn invite(&self, request: InviteRequest) -> Result<Invite, ConnectError> {
-        let _ = (&self.shared, request);
-        todo!()
+        let shared = &self.shared;
+        let InviteRequest { user, create, expires_in, vehicle, mode, scope, make, force, redirect_uri } = request;
+        shared.user(&user, create).await?;
+        if let Some(vehicle) = vehicle.clone() {
+            let owner =
+                shared.store.read(move |snapshot| Ok(snapshot.vehicle(&vehicle)?.map(|(_, vehicle)| vehicle.user))).await?;
+            if owner.as_ref() != Some(&user) {
+                return Err(ConnectError::UnknownVehicle);
+            }
+        }
+        let (link, at) = (shared.world.random_key(), shared.world.now());
+        let terms = Terms { vehicle, mode, scope, make, force };
+        let expires_at = at.after(expires_in);
+        // Credentials that are missing show now, not to the owner later.
+        shared.authorize_url(&terms, &user, &shared.settings.redirect_uri, "check")?;
+        let invite = KeptInvite { user: user.clone(), terms: terms.clone(), expires_at, spent: false, ending: Ending::NotYet };
+        let app = match redirect_uri {
+            Some(redirect_uri) => {
+                shared.check_redirect_uri(&redirect_uri)?;
+                Some(shared.open_attempt(None, user, terms, redirect_uri, None).await?)
+            }
+            None => None,
+        };
+        shared.store.commit(PutInvite { hash: hash(&link), invite, at }).await?;
+        let (authorize_url, state) = app.map_or((None, None), |(url, state)| (Some(url.to_string()), Some(state)));
+        Ok(Invite { url: format!("{}/connect/{link}", shared.settings.public_url), expires_at, authorize_url, state })
     }
 
     /// Opens an invite in a browser: a new attempt, bound to it.
-    pub async fn begin(&self, invite: &str) -> Result<Begun, ConnectError> {
-        let _ = invite;
-        todo!()
+    pub async fn begin(&self, link: &str) -> Result<Begun, ConnectError> {
+        let shared = &self.shared;
+        let invite = shared.kept_invite(link).await?;
+        if invite.spent {
+            return Err(ConnectError::SpentInvite);
+        }
+        if invite.expires_at <= shared.world.now() {
+            return Err(ConnectError::UnknownInvite);
+        }
+        let browser = shared.world.random_key();
+        let redirect_uri = shared.settings.redirect_uri.clone();
+        let (authorize_url, _) =
+            shared.open_attempt(Some(link.to_owned()), invite.user, invite.terms, redirect_uri, Some(hash(&browser))).await?;
+        Ok(Begun { authorize_url, browser: Secret::new(browser) })
     }
 
     /// The browser came back. `Ok` is the invite whose closing page tells the rest, whatever happened at
     /// Smartcar; `Err` means that there is no attempt of this browser.
     pub async fn finish(&self, callback: Callback, browser: Option<&str>) -> Result<String, ConnectError> {
-        let _ = (callback, browser);
-        todo!()
+        let shared = &self.shared;
+        let state = callback.state.ok_or(ConnectError::NoState)?;
+        let taken = TakeAttempt { hash: hash(state.expose()), browser: browser.map(hash), at: shared.world.now() };
+        let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
+        let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
+        let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
+            Ok(linked) => Ending::Connected { vehicles: linked.vehicles, virtual_key_url: linked.virtual_key_url },
+            Err(error) => {
+                tracing::warn!(%error, "a trip through Connect did not lead to a connection");
+                Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
+            }
+        };
+        shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
+        Ok(link)
     }
 
     /// What the closing page of an invite says.
-    pub async fn ending(&self, invite: &str) -> Result<Ending, ConnectError> {
-        let _ = invite;
-        todo!()
+    pub async fn ending(&self, link: &str) -> Result<Ending, ConnectError> {
+        let shared = &self.shared;
+        let invite = shared.kept_invite(link).await?;
+        if invite.expires_at.after(CLOSING) <= shared.world.now() {
+            return Err(ConnectError::UnknownInvite);
+        }
+        Ok(invite.ending)
     }
 
     /// Completes a connection for an app.
     pub async fn exchange(&self, exchange: Exchange) -> Result<Linked, ConnectError> {
-        let _ = exchange;
-        todo!()
+        let shared = &self.shared;
+        if let Some(redirect_uri) = &exchange.redirect_uri {
+            shared.check_redirect_uri(redirect_uri)?;
+        }
+        let attempt = match exchange.state {
+            Some(state) => {
+                let taken = TakeAttempt { hash: hash(state.expose()), browser: None, at: shared.world.now() };
+                let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
+                let same_uri = exchange.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
+                // SECURITY: a state of another user would link that user's attempt to this caller's car.
+                if exchange.user.as_ref().is_some_and(|user| *user != attempt.user) || !same_uri {
+                    return Err(ConnectError::UnknownState);
+                }
+                attempt
+            }
+            None if exchange.vouched => {
+                let user = exchange.user.ok_or(ConnectError::BadRequest("`user` is needed when there is no `state`"))?;
+                shared.user(&user, false).await?;
+                Attempt {
+                    invite: None,
+                    user,
+                    terms: Terms::default(),
+                    redirect_uri: exchange.redirect_uri.unwrap_or_else(|| shared.settings.redirect_uri.clone()),
+                    single_select: shared.smartcar.settings().single_select,
+                    browser: None,
+                    expires_at: shared.world.now(),
+                }
+            }
+            None => return Err(ConnectError::NoState),
+        };
+        linking::complete(shared.clone(), attempt, exchange.outcome).await
     }
+
+    /// Completes connections whose tokens were kept but whose vehicles were not linked, because of a crash
+    /// or because Smartcar did not answer; until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = linking::heal(&self.shared) => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(HEAL_EVERY) => {}
+            }
+        }
+    }
+}
+
+impl ConnectError {
+    /// The contract's or Smartcar's word for it.
+    pub fn code(&self) -> &str {
+        match self {
+            ConnectError::UnknownInvite => "unknown_invite",
+            ConnectError::SpentInvite => "spent_invite",
+            ConnectError::UnknownUser => "unknown_user",
+            ConnectError::UnknownVehicle => "unknown_vehicle",
+            ConnectError::NoState => "no_state",
+            ConnectError::UnknownState => "unknown_state",
+            ConnectError::UnknownRedirectUri => "unknown_redirect_uri",
+            ConnectError::BadRequest(_) => "bad_request",
+            ConnectError::Refused { code, .. } => code,
+            ConnectError::Unconfirmed => "unconfirmed",
+            ConnectError::NotConfigured(_) => "not_configured",
+            ConnectError::Upstream(_) => "upstream",
+            ConnectError::Store => "busy",
+        }
+    }
+}
+
+impl Shared {
+    async fn kept_invite(&self, link: &str) -> Result<KeptInvite, ConnectError> {
+        let hash = hash(link);
+        self.store.read(move |snapshot| snapshot.invite(hash)).await?.ok_or(ConnectError::UnknownInvite)
+    }
+
+    /// Makes sure that there is a user of that id.
+    async fn user(&self, id: &AppUserId, create: bool) -> Result<(), ConnectError> {
+        let wanted = id.clone();
+        if self.store.read(move |snapshot| snapshot.user(&wanted)).await?.is_some() {
+            return Ok(());
+        }
+        if !create {
+            return Err(ConnectError::UnknownUser);
+        }
+        if !User::is_good_id(id.as_str()) {
+            return Err(ConnectError::BadRequest(User::ID_RULE));
+        }
+        let user = User { id: id.clone(), name: None, email: None, created_at: self.world.now() };
+        self.store.commit(PutUser { user, when: When::New }).await?;
+        Ok(())
+    }
+
+    async fn open_attempt(
+        &self,
+        invite: Option<String>,
+        user: AppUserId,
+        terms: Terms,
+        redirect_uri: String,
+        browser: Option<[u8; 32]>,
+    ) -> Result<(Url, String), ConnectError> {
+        let (state, at) = (self.world.random_key(), self.world.now());
+        let url = self.authorize_url(&terms, &user, &redirect_uri, &state)?;
+        let single_select = self.smartcar.settings().single_select;
+        let attempt = Attempt { invite, user, terms, redirect_uri, single_select, browser, expires_at: at.after(ATTEMPT) };
+        self.store.commit(OpenAttempt { hash: hash(&state), attempt, at }).await?;
+        Ok((url, state))
+    }
+
+    fn authorize_url(&self, terms: &Terms, user: &AppUserId, redirect_uri: &str, state: &str) -> Result<Url, ConnectError> {
+        if let Some(vehicle) = &terms.vehicle {
+            return Ok(self.smartcar.reauthenticate_url(vehicle, Some(redirect_uri), state, Some(user.as_str()))?);
+        }
+        let authorize = Authorize {
+            redirect_uri: Some(redirect_uri.to_owned()),
+            state: state.to_owned(),
+            scope: terms.scope.clone(),
+            mode: terms.mode.clone().or_else(|| self.settings.mode.clone()),
+            make: terms.make.clone(),
+            force: terms.force,
+            external_id: Some(user.as_str().to_owned()),
+            ..Authorize::default()
+        };
+        Ok(self.smartcar.connect_url(&authorize)?)
+    }
+
+    fn check_redirect_uri(&self, uri: &str) -> Result<(), ConnectError> {
+        let Settings { redirect_uri, redirect_uris, .. } = &self.settings;
+        // Compared whole: a registered prefix is no permission.
+        if uri == redirect_uri || redirect_uris.iter().any(|known| known == uri) {
+            Ok(())
+        } else {
+            Err(ConnectError::UnknownRedirectUri)
+        }
+    }
+}
+
+/// How long the callback of an attempt is accepted.
+const ATTEMPT: Duration = Duration::from_secs(600);
+
+/// How long the closing page outlives its invite.
+const CLOSING: Duration = Duration::from_secs(3600);
+
+/// How often connections are looked for that were left half done.
+const HEAL_EVERY: Duration = Duration::from_secs(300);
+
+/// The secrets are 256 random bits, so that a plain hash is all they need.
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }

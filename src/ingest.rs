@@ -1,11 +1,21 @@
 //! Taking a delivery in: prove it, parse it lightly, record it. A 200 means that it is on disk.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
-use crate::model::{Seq, Timestamp};
+use crate::metrics::Metrics;
+use crate::model::event::{Event, EventKind};
+use crate::model::{Blob, Secret, Seq, Timestamp};
+use crate::signature;
+use crate::store::Store;
+use crate::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Recorded, Ring};
+use crate::world::World;
 
 /// What became of an accepted delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,22 +30,18 @@ pub enum Accepted {
 
 /// Why a delivery was not accepted. Nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
 #[non_exhaustive]
 pub enum IngestError {
     /// There is no management token to prove anything with.
-    #[error("no application management token is configured")]
     NotConfigured,
     /// The signature is missing, malformed, repeated or wrong.
-    #[error("the signature is missing or wrong")]
     BadSignature,
     /// The challenge could be used to forge a signature.
-    #[error("the challenge is not 1 to 256 token characters, or the body is over 4 KiB")]
     ChallengeRefused,
     /// Properly signed, but no JSON object: the answer to a challenge could sign such bytes.
-    #[error("the body is not a JSON object")]
     NotAnEvent,
     /// The store cannot take it now.
-    #[error("the store cannot take it now")]
     Busy,
 }
 
@@ -61,28 +67,214 @@ pub struct LastVerify {
     pub signed: bool,
 }
 
+/// What deliveries are proven with, and how many are kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The application management tokens: all prove, the first answers challenges.
+    pub management_tokens: Vec<Secret>,
+    /// How much the ring holds.
+    pub ring: Ring,
+}
+
 /// The way in for deliveries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ingest {
-    shared: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    world: World,
+    metrics: Arc<Metrics>,
+    refused: Mutex<VecDeque<Refusal>>,
+    last_verify: Mutex<Option<LastVerify>>,
 }
 
 impl Ingest {
+    /// The way into `store`.
+    pub async fn new(settings: Settings, store: Store, world: World, metrics: Arc<Metrics>) -> Ingest {
+        let noted = store.read(|snapshot| snapshot.last_verify()).await.ok().flatten();
+        let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
+        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused: Mutex::default(), last_verify }) }
+    }
+
     /// Proves, parses and records one delivery. `signatures` are all `SC-Signature` header values.
     /// Returns after the log entry is durable.
     pub async fn accept(&self, body: Bytes, signatures: &[&[u8]]) -> Result<Accepted, IngestError> {
-        let _ = (&self.shared, body, signatures);
-        todo!()
+        let started = Instant::now();
+        let bytes = body.len();
+        let result = self.shared.accept(body, signatures).await;
+        let (metrics, outcome) = (&self.shared.metrics, result.as_ref().map(|(_, outcome)| *outcome));
+        metrics.delivery(outcome.unwrap_or_else(|error| error.code()));
+        match result {
+            Ok((accepted, _)) => {
+                metrics.acknowledged(started.elapsed());
+                Ok(accepted)
+            }
+            Err(error) => {
+                self.shared.note_refusal(error.code(), error.sentence(), bytes);
+                Err(error)
+            }
+        }
     }
 
     /// The last 100 refusals, newest first.
     pub fn refused(&self) -> Vec<Refusal> {
-        todo!()
+        locked(&self.shared.refused).iter().rev().cloned().collect()
     }
 
-    /// Notes a refusal that was decided before the body was whole (`too_large`, `too_slow`).
+    /// Notes a refusal that was decided before the body was whole (`too_large`, `too_slow`) or at another
+    /// address (`wrong_path`).
     pub fn refuse(&self, code: &'static str, reason: &'static str, bytes: usize) {
-        let _ = (code, reason, bytes);
-        todo!()
+        self.shared.metrics.delivery(code);
+        self.shared.note_refusal(code, reason, bytes);
     }
+
+    /// Whether a body bears a valid signature.
+    pub fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
+        self.shared.proves(body, signatures)
+    }
+
+    /// Whether there is a management token.
+    pub fn is_configured(&self) -> bool {
+        !self.shared.settings.management_tokens.is_empty()
+    }
+
+    /// The last VERIFY that was answered.
+    pub fn last_verify(&self) -> Option<LastVerify> {
+        locked(&self.shared.last_verify).clone()
+    }
+}
+
+impl IngestError {
+    /// The contract's code.
+    pub fn code(self) -> &'static str {
+        match self {
+            IngestError::NotConfigured => "not_configured",
+            IngestError::BadSignature => "bad_signature",
+            IngestError::ChallengeRefused => "challenge_refused",
+            IngestError::NotAnEvent => "not_an_event",
+            IngestError::Busy => "busy",
+        }
+    }
+
+    /// What is wrong, for the operator.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            IngestError::NotConfigured => "no application management token is configured",
+            IngestError::BadSignature => "the signature is missing or wrong",
+            IngestError::ChallengeRefused => "the challenge is not 1 to 256 token characters, or the body is over 4 KiB",
+            IngestError::NotAnEvent => "the body is not a JSON object",
+            IngestError::Busy => "the store cannot take it now",
+        }
+    }
+}
+
+/// A delivery that was taken, and the word for it in the metrics.
+type Taken = (Accepted, &'static str);
+
+impl Shared {
+    async fn accept(&self, body: Bytes, signatures: &[&[u8]]) -> Result<Taken, IngestError> {
+        if self.settings.management_tokens.is_empty() {
+            return Err(IngestError::NotConfigured);
+        }
+        if signatures.is_empty() {
+            return self.unsigned(&body).await;
+        }
+        if !self.proves(&body, signatures) {
+            return Err(IngestError::BadSignature);
+        }
+        // SECURITY: the answer to a challenge can sign such bytes (`123`, `null`), but no object.
+        if body.iter().find(|byte| !b" \t\r\n".contains(byte)) != Some(&b'{') {
+            return Err(IngestError::NotAnEvent);
+        }
+        let event = Event::parse(&body);
+        let challenge = match &event {
+            Ok(event) if event.kind == EventKind::Verify => Some(self.answer(event, body.len())?),
+            _ => None,
+        };
+        let recorded = self.record(event.as_ref().ok(), body).await?;
+        if let Some(answer) = challenge {
+            self.note_verify(true).await;
+            return Ok((Accepted::Challenge(answer), "verify"));
+        }
+        Ok(match recorded {
+            (seq, None) => (Accepted::Duplicate(seq), "duplicate"),
+            (seq, Some(result)) => (Accepted::New(seq), result.as_str()),
+        })
+    }
+
+    /// One good signature; several are none.
+    fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
+        matches!(signatures, [signature] if signature::verify(&self.settings.management_tokens, body, signature))
+    }
+
+    /// Smartcar may send its VERIFY unsigned; nothing else is taken without proof, and nothing is kept.
+    async fn unsigned(&self, body: &[u8]) -> Result<Taken, IngestError> {
+        let event = if body.len() <= VERIFY_CAP { Event::parse(body).ok() } else { None };
+        let event = event.filter(|event| event.kind == EventKind::Verify).ok_or(IngestError::BadSignature)?;
+        let answer = self.answer(&event, body.len())?;
+        self.note_verify(false).await;
+        Ok((Accepted::Challenge(answer), "verify"))
+    }
+
+    fn answer(&self, event: &Event, bytes: usize) -> Result<String, IngestError> {
+        let challenge = event.challenge.as_deref().filter(|challenge| bytes <= VERIFY_CAP && signature::is_harmless(challenge));
+        let token = self.settings.management_tokens.first().ok_or(IngestError::NotConfigured)?;
+        Ok(signature::answer(token, challenge.ok_or(IngestError::ChallengeRefused)?))
+    }
+
+    async fn record(&self, event: Option<&Event>, body: Bytes) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
+        let result = match event {
+            None => DeliveryResult::NotUnderstood,
+            Some(event) if event.test => DeliveryResult::Test,
+            Some(Event { kind: EventKind::Unknown(_), .. }) => DeliveryResult::UnknownType,
+            Some(_) => DeliveryResult::Accepted,
+        };
+        let by_body = || format!("body:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(&body)));
+        let change = RecordDelivery {
+            event: event.and_then(|event| event.id.as_ref()).map_or_else(by_body, |id| id.as_str().to_owned()),
+            kind: event.map_or("", |event| event.kind.as_str()).to_owned(),
+            result,
+            vehicle: event.and_then(|event| event.vehicle.clone()),
+            body: Blob(body.into()),
+            received_at: self.world.now(),
+            ring: self.settings.ring,
+        };
+        match self.store.commit(change).await {
+            Ok(Recorded::New(seq, result)) => Ok((seq, Some(result))),
+            Ok(Recorded::Duplicate(seq)) => Ok((seq, None)),
+            Ok(Recorded::Full) | Err(_) => Err(IngestError::Busy),
+        }
+    }
+
+    /// Anybody can send an unsigned VERIFY, so it costs at most one commit an hour.
+    async fn note_verify(&self, signed: bool) {
+        let at = self.world.now();
+        let before = locked(&self.last_verify).replace(LastVerify { at, signed });
+        if before.is_none_or(|before| at.since(before.at) > Duration::from_secs(3600)) {
+            // Only for the set-up page after a restart: the answer does not depend on it.
+            let _ = self.store.commit(NoteVerify { at, signed }).await;
+        }
+    }
+
+    fn note_refusal(&self, code: &'static str, reason: &'static str, bytes: usize) {
+        let mut refused = locked(&self.refused);
+        if refused.len() == REFUSALS {
+            refused.pop_front();
+        }
+        refused.push_back(Refusal { at: self.world.now(), code, reason, bytes });
+    }
+}
+
+/// How many refusals are remembered.
+const REFUSALS: usize = 100;
+
+/// The longest VERIFY, in bytes.
+const VERIFY_CAP: usize = 4096;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub mod access;
+mod blob;
+pub mod connection;
 pub mod event;
+pub mod journey;
 pub mod json;
 pub mod lenient;
 pub mod mapping;
@@ -16,8 +20,11 @@ pub mod reading;
 mod secret;
 mod time;
 pub mod token;
+pub mod user;
 pub mod vehicle;
+pub mod wire;
 
+pub use blob::Blob;
 pub use json::Json;
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -2,16 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::reading::{SignalFailure, Source};
-use crate::model::vehicle::VehicleError;
+use crate::model::token::Generation;
+use crate::model::vehicle::{Vehicle, VehicleError};
 use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
+use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
+use crate::store::connections::EndConnection;
+use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
+use crate::store::vehicles::{ForgetVehicle, RenameVehicle};
+use crate::store::{Store, StoreError};
+use crate::tokens::{CallError, TokenError, Tokens};
+use crate::world::World;
 
 pub mod connections;
+mod picture;
 pub mod users;
+mod view;
 
 /// A vehicle, as shown.
 #[derive(Clone, Debug, Serialize)]
@@ -149,13 +162,60 @@ pub enum VehiclesError {
     Store,
 }
 
+impl From<StoreError> for VehiclesError {
+    fn from(_: StoreError) -> VehiclesError {
+        VehiclesError::Store
+    }
+}
+
+impl From<CallError> for VehiclesError {
+    fn from(error: CallError) -> VehiclesError {
+        match error {
+            CallError::Token(TokenError::NeedsReconnect(what)) => VehiclesError::Reconnect(what),
+            CallError::Token(TokenError::Gone) => VehiclesError::BadRequest("its connection has ended: connect it again"),
+            CallError::Token(TokenError::Store(_)) => VehiclesError::Store,
+            CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
+            other => VehiclesError::Upstream(other.to_string()),
+        }
+    }
+}
+
+/// What this room needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where people open the dashboard, without a slash at the end.
+    pub dashboard_url: String,
+}
+
 /// Users, vehicles and vehicle data. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Vehicles {
-    shared: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    tokens: Tokens,
+    smartcar: Smartcar,
+    world: World,
+    linked: Arc<Notify>,
 }
 
 impl Vehicles {
+    /// The vehicles in `store`. `linked` wakes the loop that reads first pictures.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        tokens: Tokens,
+        smartcar: Smartcar,
+        world: World,
+        linked: Arc<Notify>,
+    ) -> Vehicles {
+        Vehicles { shared: Arc::new(Shared { settings, store, tokens, smartcar, world, linked }) }
+    }
+
     /// Vehicles within reach, oldest first.
     pub async fn list(
         &self,
@@ -164,43 +224,181 @@ impl Vehicles {
         mode: Option<&str>,
         page: PageRequest,
     ) -> Result<Page<VehicleView>, VehiclesError> {
-        let _ = (&self.shared, reach, user, mode, page);
-        todo!()
+        let (reach, user, mode, now) = (reach.clone(), user.cloned(), mode.map(str::to_owned), self.shared.world.now());
+        let mut after = row_cursor(page.cursor.as_deref())?;
+        let found = self.shared.store.read(move |snapshot| {
+            let mut items = Vec::new();
+            loop {
+                let vehicles = snapshot.vehicles(after, SCAN)?;
+                let end = vehicles.len() < SCAN;
+                for (row, vehicle) in vehicles {
+                    let wanted = is_within(&reach, &vehicle)
+                        && user.as_ref().is_none_or(|user| vehicle.user == *user)
+                        && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
+                    if wanted && items.len() == page.limit {
+                        return Ok(Page { items, next: Some(after.to_string()) });
+                    }
+                    if wanted {
+                        items.push(view::vehicle(snapshot, row, vehicle, now)?);
+                    }
+                    after = row;
+                }
+                if end {
+                    return Ok(Page { items, next: None });
+                }
+            }
+        });
+        Ok(found.await?)
     }
 
     /// One vehicle.
     pub async fn show(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
-        let _ = (reach, id);
-        todo!()
+        let (id, reach, now) = (id.clone(), reach.clone(), self.shared.world.now());
+        let found = self.shared.store.read(move |snapshot| match snapshot.vehicle(&id)? {
+            Some((row, vehicle)) if is_within(&reach, &vehicle) => view::vehicle(snapshot, row, vehicle, now).map(Some),
+            _ => Ok(None),
+        });
+        found.await?.ok_or(VehiclesError::NotFound)
     }
 
     /// The latest of one signal.
     pub async fn signal(&self, reach: &Reach, id: &VehicleId, code: &str) -> Result<SignalView, VehiclesError> {
-        let _ = (reach, id, code);
-        todo!()
+        let (row, _) = self.within(reach, id).await?;
+        let code = code.to_owned();
+        let latest = self.shared.store.read(move |snapshot| snapshot.latest_of(row, &code)).await?;
+        latest.map(view::signal).ok_or(VehiclesError::NotFound)
     }
 
-    /// Changes of signals, oldest first.
+    /// Changes of signals: by signal, then oldest first.
     pub async fn history(&self, reach: &Reach, id: &VehicleId, query: HistoryQuery) -> Result<Page<HistoryView>, VehiclesError> {
-        let _ = (reach, id, query);
-        todo!()
+        let (vehicle, _) = self.within(reach, id).await?;
+        let bad = VehiclesError::BadRequest("the cursor is not one of this list");
+        let after = query.page.cursor.map(|cursor| history_cursor(&cursor).ok_or(bad)).transpose()?;
+        let range = HistoryRange {
+            vehicle,
+            signal: query.signal,
+            since: query.since.unwrap_or_default(),
+            until: query.until.unwrap_or_else(|| self.shared.world.now().after(Duration::from_secs(1))),
+            after,
+            limit: query.page.limit,
+        };
+        let limit = range.limit;
+        let found = self.shared.store.read(move |snapshot| snapshot.history(&range)).await?;
+        let next = found
+            .last()
+            .filter(|_| found.len() == limit)
+            .map(|(cursor, ..)| format!("{}.{}", cursor.signal, cursor.at.as_millis()));
+        Ok(Page { items: found.into_iter().map(|(_, code, reading)| view::history(code, reading)).collect(), next })
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.
     pub async fn rename(&self, reach: &Reach, id: &VehicleId, nickname: Option<String>) -> Result<VehicleView, VehiclesError> {
-        let _ = (reach, id, nickname);
-        todo!()
+        self.within(reach, id).await?;
+        let nickname = nickname.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        if nickname.as_ref().is_some_and(|name| name.chars().count() > 100) {
+            return Err(VehiclesError::BadRequest("a nickname has at most 100 characters"));
+        }
+        self.shared.store.commit(RenameVehicle { id: id.clone(), nickname }).await?;
+        self.show(reach, id).await
     }
 
     /// Disconnects a vehicle at Smartcar, then here. With `force` also when Smartcar refuses.
     pub async fn disconnect(&self, reach: &Reach, id: &VehicleId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let _ = (reach, id, history, force);
-        todo!()
+        let (_, vehicle) = self.within(reach, id).await?;
+        if let Some(connection) = vehicle.connection {
+            let gone = self.shared.disconnect_upstream(&vehicle, connection).await;
+            if !force {
+                gone?;
+            }
+        }
+        self.shared.store.commit(ForgetVehicle { id: id.clone(), erase: history == History::Erase }).await?;
+        if let Some(connection) = vehicle.connection {
+            self.shared.end_if_empty(connection).await?;
+        }
+        Ok(())
     }
 
     /// Reads a first (or fresh) picture of a vehicle from Smartcar and returns it.
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
-        let _ = (reach, id);
-        todo!()
+        let (row, vehicle) = self.within(reach, id).await?;
+        picture::read(&self.shared, row, &vehicle).await?;
+        self.show(reach, id).await
     }
+
+    /// Reads first pictures of newly linked vehicles until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        picture::run(&self.shared, shutdown).await;
+    }
+
+    async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle), VehiclesError> {
+        let id = id.clone();
+        let found = self.shared.store.read(move |snapshot| snapshot.vehicle(&id)).await?;
+        found.filter(|(_, vehicle)| is_within(reach, vehicle)).ok_or(VehiclesError::NotFound)
+    }
+}
+
+impl Shared {
+    /// A vehicle that Smartcar does not know any more is as good as disconnected.
+    async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
+        let id = &vehicle.facts.id;
+        let row = self.store.read(move |snapshot| snapshot.connection(connection)).await?;
+        let result = match row.map(|row| row.generation) {
+            None => return Ok(()),
+            Some(Generation::V2) => {
+                self.tokens.call(connection, |smartcar, access| async move { smartcar.disconnect(&access, id).await }).await
+            }
+            Some(Generation::V3) => self.disconnect_v3(vehicle).await,
+        };
+        match result {
+            Err(CallError::Smartcar(SmartcarError::NotPossible { what })) if what.status == Some(404) => Ok(()),
+            Err(CallError::Token(TokenError::Gone)) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
+    async fn disconnect_v3(&self, vehicle: &Vehicle) -> Result<(), CallError> {
+        let filter = ConnectionFilter { vehicle: Some(vehicle.facts.id.clone()), ..ConnectionFilter::default() };
+        let application = ConnectionId::APPLICATION;
+        let filter = &filter;
+        let listed = self
+            .tokens
+            .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
+            .await?;
+        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(&vehicle.facts.id)) {
+            self.tokens
+                .call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, &connection.id).await })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn end_if_empty(&self, id: ConnectionId) -> Result<(), StoreError> {
+        let left = self
+            .store
+            .read(move |snapshot| snapshot.connection(id)?.map_or(Ok(Vec::new()), |row| snapshot.vehicles_of(&row)))
+            .await?;
+        if left.is_empty() { self.store.commit(EndConnection { id, erase: false }).await } else { Ok(()) }
+    }
+}
+
+/// How many rows are looked at in one go.
+const SCAN: usize = 256;
+
+fn is_within(reach: &Reach, vehicle: &Vehicle) -> bool {
+    match reach {
+        Reach::All => true,
+        Reach::User(user) => vehicle.user == *user,
+        Reach::Vehicle(id) => vehicle.facts.id == *id,
+    }
+}
+
+/// Lists that are ordered by row hand out the last row as cursor.
+fn row_cursor(cursor: Option<&str>) -> Result<u32, VehiclesError> {
+    cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(|_| VehiclesError::BadRequest("the cursor is not one of this list")))
+}
+
+fn history_cursor(cursor: &str) -> Option<HistoryCursor> {
+    let (signal, at) = cursor.split_once('.')?;
+    Some(HistoryCursor { signal: signal.parse().ok()?, at: Timestamp::from_millis(at.parse().ok()?) })
 }

@@ -275,7 +275,7 @@ fn units_and_networks() {
     assert_eq!(duration("18446744073709551615d"), None);
     assert_eq!(size("64KiB"), Some(65536));
     assert_eq!(size("64KB"), None);
-    assert_eq!(quota("60/m"), Some(Quota { count: 60.try_into().unwrap(), per: Duration::from_secs(60) }));
+    assert_eq!(quota("60/m"), Some(Quota::new(60, Duration::from_secs(60))));
     assert_eq!(quota("0/m"), None);
     let config = Place::new().load("trusted_proxies = [\"10.1.2.3/8\", \"::1\", \"0.0.0.0/0\"]\n", &[]);
     let networks = config.trusted_proxies;

@@ -1,7 +1,6 @@
 //! What single values mean. A refusal never repeats a secret.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,14 +116,14 @@ pub fn size(text: &str) -> Option<u64> {
 /// A quota, such as `60/m`.
 pub fn quota(text: &str) -> Option<Quota> {
     let (count, unit) = text.split_once('/')?;
-    let count = NonZeroU32::new(count.trim().parse().ok()?)?;
+    let count = count.trim().parse().ok().filter(|count| *count > 0)?;
     let per = match unit.trim() {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
         _ => return None,
     };
-    Some(Quota { count, per: Duration::from_secs(per) })
+    Some(Quota::new(count, Duration::from_secs(per)))
 }
 
 fn split_unit(text: &str) -> Option<(u64, &str)> {
@@ -273,18 +272,8 @@ fn network(text: &str) -> Taken<Network> {
         return wrong(format!("{text:?} is not an address or network"), remedy);
     };
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix.map(str::parse::<u8>) {
-        None => most,
-        Some(Ok(prefix)) if prefix <= most => prefix,
-        Some(_) => return wrong(format!("{text:?} has a prefix that is not 0 to {most}"), remedy),
-    };
-    let address = match address {
-        IpAddr::V4(address) => IpAddr::V4((address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()),
-        IpAddr::V6(address) => {
-            IpAddr::V6((address.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
-        }
-    };
-    Ok(Network { address, prefix })
+    let network = prefix.map_or(Some(most), |prefix| prefix.parse().ok()).and_then(|prefix| Network::new(address, prefix));
+    network.map_or_else(|| wrong(format!("{text:?} has a prefix that is not 0 to {most}"), remedy), Ok)
 }
 
 // === words ===

@@ -20,6 +20,14 @@ impl Json {
         Json(value.to_string())
     }
 
+    /// What was received: as it is if it is JSON, else as a JSON text with unreadable bytes replaced.
+    pub fn received(bytes: &[u8]) -> Json {
+        match serde_json::from_slice::<&RawValue>(bytes) {
+            Ok(raw) => Json(raw.get().to_owned()),
+            Err(_) => Json::of(&serde_json::Value::String(String::from_utf8_lossy(bytes).into_owned())),
+        }
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,42 +1,17 @@
 //! Who may: API tokens, sign-in links and sessions. All are kept as hashes only.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::model::access::{ApiToken, Session};
 use crate::model::reach::Reach;
-use crate::model::{AppUserId, Secret, Timestamp, VehicleId};
+use crate::model::{AppUserId, Secret, VehicleId};
+use crate::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use crate::store::{Store, StoreError};
+use crate::world::World;
 
-/// What a token may do. `Metrics` and `Connect` stand beside the ladder `Read` < `Control` < `Admin`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Only `/metrics` and `status`.
-    Metrics,
-    /// Only `POST connect` and exchange, for its own user, with a state.
-    Connect,
-    /// Reading.
-    Read,
-    /// Reading and commanding.
-    Control,
-    /// Everything.
-    Admin,
-}
-
-impl Scope {
-    /// Whether a caller with this scope may do what needs `needed`.
-    pub fn covers(self, needed: Scope) -> bool {
-        use Scope::{Admin, Connect, Control, Metrics, Read};
-        match needed {
-            Metrics => matches!(self, Metrics | Read | Control | Admin),
-            Connect => matches!(self, Connect | Control | Admin),
-            Read => matches!(self, Read | Control | Admin),
-            Control => matches!(self, Control | Admin),
-            Admin => self == Admin,
-        }
-    }
-}
+pub use crate::model::access::Scope;
 
 /// Who is calling.
 #[derive(Clone, Debug)]
@@ -65,36 +40,10 @@ pub struct TokenRequest {
 }
 
 /// A token, as shown; never the secret.
-#[derive(Clone, Debug, Serialize)]
-pub struct TokenView {
-    /// Its id, for revoking.
-    pub id: String,
-    /// What people call it.
-    pub name: String,
-    /// What it may do.
-    pub scope: Scope,
-    /// The user it is bound to.
-    pub user: Option<AppUserId>,
-    /// The vehicle it is bound to.
-    pub vehicle: Option<VehicleId>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
-}
+pub type TokenView = ApiToken;
 
 /// A session, as shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionView {
-    /// Its id, for revoking.
-    pub id: String,
-    /// When it was signed in.
-    pub created_at: Timestamp,
-    /// When it was last used, to the hour.
-    pub last_seen_at: Timestamp,
-    /// The browser, by its own word.
-    pub browser: Option<String>,
-}
+pub type SessionView = Session;
 
 /// Why access cannot be given or changed.
 #[derive(Debug, thiserror::Error)]
@@ -111,73 +60,167 @@ pub enum AccessError {
     Store,
 }
 
+impl From<StoreError> for AccessError {
+    fn from(_: StoreError) -> AccessError {
+        AccessError::Store
+    }
+}
+
+/// How long sessions last.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Without being used.
+    pub idle: Duration,
+    /// In any case.
+    pub max: Duration,
+}
+
 /// Tokens, sign-in links and sessions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Access {
-    shared: Arc<()>,
+    settings: Settings,
+    store: Store,
+    world: World,
 }
 
+/// What API tokens begin with, so that scanners for leaked secrets know them.
+const PREFIX: &str = "carport_";
+
 impl Access {
-    /// Who holds this bearer token (`carport_…`)?
+    /// Who may do what, by `store`.
+    pub fn new(settings: Settings, store: Store, world: World) -> Access {
+        Access { settings, store, world }
+    }
+
+    /// Who holds this bearer token (`carport_...`)?
     pub async fn bearer(&self, token: &str) -> Result<Caller, AccessError> {
-        let _ = (&self.shared, token);
-        todo!()
+        let hash = hash(token.strip_prefix(PREFIX).ok_or(AccessError::Unknown)?);
+        let token = self.store.read(move |snapshot| snapshot.api_token(hash)).await?.ok_or(AccessError::Unknown)?;
+        if token.expires_at.is_some_and(|expires_at| expires_at <= self.world.now()) {
+            return Err(AccessError::Unknown);
+        }
+        let reach = match (token.vehicle, token.user) {
+            (Some(vehicle), _) => Reach::Vehicle(vehicle),
+            (None, Some(user)) => Reach::User(user),
+            (None, None) => Reach::All,
+        };
+        Ok(Caller { scope: token.scope, reach, session: None })
     }
 
     /// Whose session is this cookie?
     pub async fn session(&self, cookie: &str) -> Result<Caller, AccessError> {
-        let _ = cookie;
-        todo!()
+        let (hash, now) = (hash(cookie), self.world.now());
+        let session = self.store.read(move |snapshot| snapshot.session(hash)).await?.ok_or(AccessError::Unknown)?;
+        if !self.is_alive(&session) {
+            return Err(AccessError::Unknown);
+        }
+        if now.since(session.last_seen_at) > Duration::from_secs(3600) {
+            // Only for the list of sessions and their idle end: the caller is who it is all the same.
+            let _ = self.store.commit(TouchSession { hash, at: now }).await;
+        }
+        Ok(Caller { scope: Scope::Admin, reach: Reach::All, session: Some(session.id) })
     }
 
     /// Makes a token; the secret is shown once.
     pub async fn create_token(&self, request: TokenRequest) -> Result<(TokenView, Secret), AccessError> {
-        let _ = request;
-        todo!()
+        let TokenRequest { name, scope, user, vehicle, expires_in } = request;
+        let fault = match (scope, &user, &vehicle) {
+            _ if name.trim().is_empty() || name.len() > 100 => Some("a token needs a name of 1 to 100 characters"),
+            (_, Some(_), Some(_)) => Some("a token is bound to a user or to a vehicle, not to both"),
+            (Scope::Connect, None, _) => Some("a connect token must be bound to a user"),
+            (Scope::Admin | Scope::Metrics, user, vehicle) if user.is_some() || vehicle.is_some() => {
+                Some("this scope cannot be bound")
+            }
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            return Err(AccessError::BadRequest(fault));
+        }
+        let (bound_user, bound_vehicle) = (user.clone(), vehicle.clone());
+        let (user_is_there, vehicle_is_there) = self
+            .store
+            .read(move |snapshot| {
+                let user = bound_user.map_or(Ok(true), |id| snapshot.user(&id).map(|user| user.is_some()))?;
+                let vehicle = bound_vehicle.map_or(Ok(true), |id| snapshot.vehicle(&id).map(|vehicle| vehicle.is_some()))?;
+                Ok((user, vehicle))
+            })
+            .await?;
+        if !user_is_there {
+            return Err(AccessError::BadRequest("there is no user of that id: add it first (carport users add)"));
+        }
+        if !vehicle_is_there {
+            return Err(AccessError::BadRequest("there is no vehicle of that id"));
+        }
+        let (secret, now) = (self.world.random_key(), self.world.now());
+        let id = self.world.uuid().to_string();
+        let expires_at = expires_in.map(|life| now.after(life));
+        let token = ApiToken { id, name, scope, user, vehicle, created_at: now, expires_at };
+        self.store.commit(PutApiToken { hash: hash(&secret), token: token.clone() }).await?;
+        Ok((token, Secret::new(format!("{PREFIX}{secret}"))))
     }
 
     /// All tokens, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenView>, AccessError> {
-        todo!()
+        let mut tokens = self.store.read(|snapshot| snapshot.api_tokens()).await?;
+        tokens.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(tokens)
     }
 
     /// Ends a token at once.
     pub async fn revoke_token(&self, id: &str) -> Result<(), AccessError> {
-        let _ = id;
-        todo!()
+        let found = self.store.commit(RevokeApiToken { id: id.to_owned() }).await?;
+        if found { Ok(()) } else { Err(AccessError::Unknown) }
     }
 
     /// Makes a one-time sign-in link's secret, good for `expires_in`.
     pub async fn sign_in_link(&self, expires_in: Duration) -> Result<Secret, AccessError> {
-        let _ = expires_in;
-        todo!()
+        let (secret, at) = (self.world.random_key(), self.world.now());
+        self.store.commit(PutSignInLink { hash: hash(&secret), expires_at: at.after(expires_in), at }).await?;
+        Ok(Secret::new(secret))
     }
 
     /// Whether a sign-in link could still be spent. Spends nothing.
     pub async fn sign_in_link_is_good(&self, link: &str) -> Result<bool, AccessError> {
-        let _ = link;
-        todo!()
+        let hash = hash(link);
+        let expires_at = self.store.read(move |snapshot| snapshot.sign_in_link(hash)).await?;
+        Ok(expires_at.is_some_and(|expires_at| expires_at > self.world.now()))
     }
 
     /// Spends a sign-in link: a session whose cookie value is returned.
     pub async fn sign_in(&self, link: &str, browser: Option<String>) -> Result<Secret, AccessError> {
-        let _ = (link, browser);
-        todo!()
+        let (cookie, now) = (self.world.random_key(), self.world.now());
+        let session = Session { id: self.world.uuid().to_string(), created_at: now, last_seen_at: now, browser };
+        let idle_before = now.before(self.settings.idle);
+        let spent = self.store.commit(SignIn { link: hash(link), hash: hash(&cookie), session, idle_before }).await?;
+        if spent { Ok(Secret::new(cookie)) } else { Err(AccessError::Unknown) }
     }
 
     /// All sessions, newest first.
     pub async fn sessions(&self) -> Result<Vec<SessionView>, AccessError> {
-        todo!()
+        let mut sessions = self.store.read(|snapshot| snapshot.sessions()).await?;
+        sessions.retain(|session| self.is_alive(session));
+        sessions.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(sessions)
     }
 
     /// Signs a session out.
     pub async fn revoke_session(&self, id: &str) -> Result<(), AccessError> {
-        let _ = id;
-        todo!()
+        let found = self.store.commit(RevokeSession { id: id.to_owned() }).await?;
+        if found { Ok(()) } else { Err(AccessError::Unknown) }
     }
 
     /// Whether anybody could get in: there is a token or a session.
     pub async fn anybody(&self) -> Result<bool, AccessError> {
-        todo!()
+        Ok(!self.tokens().await?.is_empty() || !self.sessions().await?.is_empty())
     }
+
+    fn is_alive(&self, session: &Session) -> bool {
+        let now = self.world.now();
+        now.since(session.last_seen_at) < self.settings.idle && now.since(session.created_at) < self.settings.max
+    }
+}
+
+/// The secrets are 256 random bits, so that a plain hash is all they need.
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }

@@ -1,12 +1,14 @@
 //! The webhook log, for people.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
-use crate::ingest::Refusal;
+use crate::ingest::{Ingest, Refusal};
+use crate::model::event::Event;
 use crate::model::reach::{Page, Reach};
 use crate::model::{Json, Seq, Timestamp, VehicleId};
+use crate::projector::Projector;
+use crate::store::webhook_log::{Entry, Header};
+use crate::store::{Snapshot, Store, StoreError};
 
 /// An entry of the log, as shown.
 #[derive(Clone, Debug, Serialize)]
@@ -60,38 +62,94 @@ pub struct DeliveryQuery {
     pub limit: usize,
 }
 
+impl From<StoreError> for DeliveriesError {
+    fn from(_: StoreError) -> DeliveriesError {
+        DeliveriesError::Store
+    }
+}
+
 /// The webhook log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Deliveries {
-    shared: Arc<()>,
+    store: Store,
+    ingest: Ingest,
+    projector: Projector,
 }
 
 impl Deliveries {
+    /// The log in `store`.
+    pub fn new(store: Store, ingest: Ingest, projector: Projector) -> Deliveries {
+        Deliveries { store, ingest, projector }
+    }
+
     /// Entries within reach, newest first; `next` is the `before` of the next part.
     pub async fn list(&self, reach: &Reach, query: DeliveryQuery) -> Result<Page<DeliveryView>, DeliveriesError> {
-        let _ = (&self.shared, reach, query);
-        todo!()
+        let reach = reach.clone();
+        let page = self.store.read(move |snapshot| {
+            let rows = rows_within(snapshot, &reach)?;
+            let vehicle = query.vehicle.as_ref().map(|id| snapshot.vehicle_row(id)).transpose()?;
+            let wanted = |header: &Header| {
+                rows.as_ref().is_none_or(|rows| header.vehicle.is_some_and(|row| rows.contains(&row)))
+                    && vehicle.is_none_or(|row| row.is_some() && header.vehicle == row)
+                    && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
+                    && query.result.as_ref().is_none_or(|result| header.result.as_str() == result)
+            };
+            let entries = snapshot.log_before(query.before, query.limit, wanted)?;
+            let next = entries.last().filter(|_| entries.len() == query.limit).map(|entry| entry.seq.to_string());
+            Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
+        });
+        Ok(page.await?)
     }
 
     /// One entry, with its payload.
     pub async fn show(&self, reach: &Reach, seq: Seq) -> Result<DeliveryView, DeliveriesError> {
-        let _ = (reach, seq);
-        todo!()
+        let reach = reach.clone();
+        let view = self.store.read(move |snapshot| {
+            let rows = rows_within(snapshot, &reach)?;
+            let entry = snapshot.log_entry(seq)?;
+            let entry = entry.filter(|entry| rows.is_none_or(|rows| entry.header.vehicle.is_some_and(|row| rows.contains(&row))));
+            Ok(entry.map(|entry| view(&entry, true)))
+        });
+        view.await?.ok_or(DeliveriesError::NotFound)
     }
 
     /// Turns an entry into vehicle data again.
     pub async fn replay(&self, seq: Seq) -> Result<DeliveryView, DeliveriesError> {
-        let _ = seq;
-        todo!()
+        if self.projector.replay(seq).await? { self.show(&Reach::All, seq).await } else { Err(DeliveriesError::NotFound) }
     }
 
     /// The last 100 refused deliveries, newest first.
     pub fn refused(&self) -> Vec<Refusal> {
-        todo!()
+        self.ingest.refused()
     }
+}
 
-    /// Wakes when the log has grown; the value is the newest place.
-    pub fn grew(&self) -> tokio::sync::watch::Receiver<Seq> {
-        todo!()
+/// The rows of the vehicles within reach; `None` for all.
+fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Option<Vec<u32>>, StoreError> {
+    let vehicles = match reach {
+        Reach::All => return Ok(None),
+        Reach::Vehicle(id) => vec![id.clone()],
+        Reach::User(user) => snapshot.vehicles_of_user(user)?.into_iter().map(|vehicle| vehicle.facts.id).collect(),
+    };
+    let mut rows = Vec::new();
+    for id in vehicles {
+        rows.extend(snapshot.vehicle_row(&id)?);
+    }
+    Ok(Some(rows))
+}
+
+fn view(entry: &Entry, with_payload: bool) -> DeliveryView {
+    let event = Event::parse(&entry.body.0).ok();
+    let of = |pick: fn(&Event) -> Option<String>| event.as_ref().and_then(pick);
+    DeliveryView {
+        seq: entry.seq,
+        received_at: entry.header.received_at,
+        kind: entry.header.kind.clone(),
+        result: entry.header.result.as_str(),
+        vehicle: event.as_ref().and_then(|event| event.vehicle.clone()),
+        event_id: of(|event| event.id.as_ref().map(|id| id.as_str().to_owned())),
+        delivery_id: of(|event| event.delivery_id.clone()),
+        bytes: entry.body.0.len(),
+        payload: with_payload.then(|| Json::received(&entry.body.0)),
     }
 }

@@ -4,8 +4,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::ingest::LastVerify;
-use crate::model::{Seq, Timestamp};
+use crate::ingest::{Ingest, LastVerify};
+use crate::metrics::{ConnectionGauge, Gauges, Metrics};
+use crate::model::token::Generation;
+use crate::model::{ConnectionId, Seq, Timestamp};
+use crate::smartcar::Smartcar;
+use crate::store::tokens::SealedTokens;
+use crate::store::webhook_log::LogExtent;
+use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
+use crate::world::World;
 
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]
@@ -85,26 +93,207 @@ pub struct Readiness {
     pub reasons: Vec<String>,
 }
 
+/// What is configured, as far as it decides what is missing.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where Smartcar and browsers find us.
+    pub public_url: String,
+    /// Where Smartcar posts.
+    pub webhook_url: String,
+}
+
 /// How everything fares. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Status {
-    shared: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    ingest: Ingest,
+    tokens: Tokens,
+    smartcar: Smartcar,
+    world: World,
+    metrics: Arc<Metrics>,
+    started_at: Timestamp,
 }
 
 impl Status {
+    /// A view of all rooms.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        ingest: Ingest,
+        tokens: Tokens,
+        smartcar: Smartcar,
+        world: World,
+        metrics: Arc<Metrics>,
+    ) -> Status {
+        let started_at = world.now();
+        Status { shared: Arc::new(Shared { settings, store, ingest, tokens, smartcar, world, metrics, started_at }) }
+    }
+
     /// The status.
     pub async fn show(&self) -> StatusView {
-        let _ = &self.shared;
-        todo!()
+        let shared = &self.shared;
+        let now = shared.world.now();
+        // A store in trouble shows as such; the rest of the status must still be told.
+        let facts = shared.facts().await.unwrap_or_default();
+        let store = StoreStatus { healthy: shared.store.is_healthy(), bytes: shared.store.bytes() };
+        let webhooks = WebhookStatus {
+            last_verify: shared.ingest.last_verify(),
+            newest: facts.log.newest,
+            entries: facts.log.entries,
+            bytes: facts.log.bytes,
+            projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
+            last_delivery_at: facts.last_delivery_at,
+        };
+        let stopped = [Generation::V2, Generation::V3].into_iter().find_map(|generation| shared.tokens.stopped(generation));
+        let refresh = RefreshStatus {
+            active: facts.active,
+            needs_reconnect: facts.needs_reconnect,
+            next_due_at: facts.next_due_at,
+            stopped: stopped.clone(),
+        };
+        let missing = shared.missing(&facts, stopped);
+        StatusView {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: shared.started_at,
+            uptime_seconds: now.since(shared.started_at).as_secs(),
+            store,
+            webhooks,
+            refresh,
+            missing,
+        }
     }
 
     /// Whether Carport is ready.
     pub async fn ready(&self) -> Readiness {
-        todo!()
+        let mut reasons = Vec::new();
+        if !self.shared.store.is_healthy() {
+            reasons.push("the store is closed because the disk refused; it is being opened again".to_owned());
+        } else if let Err(error) = self.shared.store.read(|snapshot| snapshot.log_extent()).await {
+            reasons.push(format!("the store cannot be read: {error}"));
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
     }
 
     /// All metrics as Prometheus text 0.0.4.
     pub async fn metrics(&self) -> String {
-        todo!()
+        let shared = &self.shared;
+        let facts = shared.facts().await.unwrap_or_default();
+        let now = shared.world.now();
+        let seconds = |at: Timestamp| (at.as_millis() - now.as_millis()) / 1000;
+        let mut connections = Vec::new();
+        for (connection, tokens) in &facts.tokens {
+            let connection =
+                if *connection == ConnectionId::APPLICATION { "application".to_owned() } else { connection.to_string() };
+            let gauge = |kind, at| ConnectionGauge { connection: connection.clone(), kind, seconds: seconds(at) };
+            connections.push(gauge("access", tokens.access_expires_at));
+            connections.extend(tokens.refresh_expires_at.map(|at| gauge("refresh", at)));
+        }
+        shared.metrics.write(&Gauges {
+            webhook_log_entries: facts.log.entries,
+            webhook_log_bytes: facts.log.bytes,
+            projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
+            store_bytes: shared.store.bytes(),
+            connections,
+        })
+    }
+}
+
+/// What one look at the store tells.
+#[derive(Default)]
+struct Facts {
+    log: LogExtent,
+    projector: Seq,
+    last_delivery_at: Option<Timestamp>,
+    active: u64,
+    needs_reconnect: u64,
+    next_due_at: Option<Timestamp>,
+    tokens: Vec<(ConnectionId, SealedTokens)>,
+}
+
+impl Shared {
+    async fn facts(&self) -> Result<Facts, StoreError> {
+        let facts = self.store.read(|snapshot| {
+            let log = snapshot.log_extent()?;
+            let connections = snapshot.connections(None, usize::MAX)?;
+            let count =
+                |status: &str| connections.iter().filter(|connection| connection.status.as_str() == status).count() as u64;
+            let mut tokens = Vec::new();
+            let ids = connections.iter().map(|connection| connection.id).chain([ConnectionId::APPLICATION]);
+            for id in ids {
+                tokens.extend(snapshot.tokens(id)?.map(|set| (id, set)));
+            }
+            Ok(Facts {
+                log,
+                projector: snapshot.projector_cursor()?,
+                last_delivery_at: snapshot.log_entry(log.newest)?.map(|entry| entry.header.received_at),
+                active: count("active"),
+                needs_reconnect: count("needs_reconnect"),
+                next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
+                tokens,
+            })
+        });
+        facts.await
+    }
+
+    fn missing(&self, facts: &Facts, stopped: Option<String>) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
+        let smartcar = self.smartcar.settings();
+        if smartcar.v2.is_none() && smartcar.v3.is_none() {
+            add(
+                "credentials",
+                "Carport has no credentials of a Smartcar application",
+                "run `carport init`, or set smartcar.v3.client_id and smartcar.v3.client_secret".to_owned(),
+            );
+        } else if smartcar.application_id().is_none() {
+            add(
+                "application_id",
+                "the Application ID is not set, so nobody can be sent to Smartcar Connect",
+                "copy the Application ID from Smartcar's dashboard into smartcar.application_id".to_owned(),
+            );
+        }
+        if let Some(fault) = stopped {
+            add(
+                "refused",
+                &format!("Smartcar refuses our credentials: {fault}"),
+                "compare client id and client secret with Smartcar's dashboard".to_owned(),
+            );
+        }
+        if !self.ingest.is_configured() {
+            add(
+                "management_token",
+                "the application management token is not set, so no webhook can be proven",
+                "copy it from Smartcar's dashboard into smartcar.application_management_token".to_owned(),
+            );
+        } else if self.ingest.last_verify().is_none() {
+            add(
+                "verify",
+                "Smartcar has not verified the webhook yet",
+                format!("in Smartcar's dashboard set the webhook's URL to {} and press Verify", self.settings.webhook_url),
+            );
+        }
+        if !self.settings.public_url.starts_with("https://") {
+            add(
+                "public_url",
+                "the public URL is not https, and Smartcar posts webhooks only to https with a trusted certificate",
+                "put a proxy with TLS in front and set public_url to its address".to_owned(),
+            );
+        }
+        if facts.active + facts.needs_reconnect == 0 {
+            add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
+        } else if facts.log.newest == Seq::default() {
+            add(
+                "delivery",
+                "no webhook has come in yet",
+                "in Smartcar's dashboard subscribe the car to the webhook and send a test delivery".to_owned(),
+            );
+        }
+        missing
     }
 }

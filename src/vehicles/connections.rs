@@ -2,10 +2,15 @@
 
 use serde::Serialize;
 
-use super::{History, Vehicles, VehiclesError};
+use super::{History, SCAN, Shared, Vehicles, VehiclesError};
+use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
+use crate::smartcar::Scope;
+use crate::store::connections::EndConnection;
+use crate::store::{Snapshot, StoreError};
+use crate::tokens::CallError;
 
 /// A connection, as shown. No token, ever.
 #[derive(Clone, Debug, Serialize)]
@@ -45,25 +50,113 @@ pub struct ConnectionView {
 impl Vehicles {
     /// Connections within reach, oldest first.
     pub async fn connections(&self, reach: &Reach, page: PageRequest) -> Result<Page<ConnectionView>, VehiclesError> {
-        let _ = (reach, page);
-        todo!()
+        let bad = VehiclesError::BadRequest("the cursor is not one of this list");
+        let mut after = page.cursor.map(|cursor| ConnectionId::parse(&cursor).ok_or(bad)).transpose()?;
+        let (shared, reach) = (self.shared.clone(), reach.clone());
+        let found = self.shared.store.read(move |snapshot| {
+            let mut items = Vec::new();
+            loop {
+                let connections = snapshot.connections(after, SCAN)?;
+                let end = connections.len() < SCAN;
+                for connection in connections {
+                    let wanted = is_within(snapshot, &reach, &connection)?;
+                    if wanted && items.len() == page.limit {
+                        return Ok(Page { items, next: after.map(|id| id.to_string()) });
+                    }
+                    after = Some(connection.id);
+                    if wanted {
+                        items.push(shared.view(snapshot, connection)?);
+                    }
+                }
+                if end {
+                    return Ok(Page { items, next: None });
+                }
+            }
+        });
+        Ok(found.await?)
     }
 
     /// One connection.
     pub async fn connection(&self, reach: &Reach, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
-        let _ = (reach, id);
-        todo!()
+        let (shared, reach) = (self.shared.clone(), reach.clone());
+        let found = self.shared.store.read(move |snapshot| match snapshot.connection(id)? {
+            Some(connection) if is_within(snapshot, &reach, &connection)? => shared.view(snapshot, connection).map(Some),
+            _ => Ok(None),
+        });
+        found.await?.ok_or(VehiclesError::NotFound)
     }
 
     /// Renews its tokens now.
     pub async fn refresh_connection(&self, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
-        let _ = id;
-        todo!()
+        let view = self.connection(&Reach::All, id).await?;
+        let holder = if view.generation == Generation::V3 { ConnectionId::APPLICATION } else { id };
+        self.shared.tokens.renew(holder, None).await.map_err(CallError::from)?;
+        self.connection(&Reach::All, id).await
     }
 
     /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses.
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let _ = (id, history, force);
-        todo!()
+        let view = self.connection(&Reach::All, id).await?;
+        for vehicle in &view.vehicles {
+            self.disconnect(&Reach::All, vehicle, history, force).await?;
+        }
+        Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase }).await?)
     }
+}
+
+impl Shared {
+    fn view(&self, snapshot: &Snapshot<'_>, connection: Connection) -> Result<ConnectionView, StoreError> {
+        let holder = if connection.generation == Generation::V3 { ConnectionId::APPLICATION } else { connection.id };
+        let tokens = if connection.status == ConnectionStatus::Disconnected { None } else { snapshot.tokens(holder)? };
+        let (reason, reconnect_url) = match &connection.status {
+            ConnectionStatus::NeedsReconnect { reason, .. } => {
+                (Some(reason.clone()), Some(format!("{}/connections", self.settings.dashboard_url)))
+            }
+            ConnectionStatus::Active | ConnectionStatus::Disconnected => (None, None),
+        };
+        let trouble = self.tokens.trouble(holder).or_else(|| self.tokens.stopped(connection.generation));
+        Ok(ConnectionView {
+            id: connection.id,
+            status: connection.status.as_str(),
+            reason,
+            reconnect_url,
+            missing_scope: self.missing_scope(&connection.scope),
+            access_expires_at: tokens.as_ref().map(|tokens| tokens.access_expires_at),
+            refresh_expires_at: tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at),
+            last_refresh: tokens.as_ref().map(|tokens| tokens.issued_at),
+            next_refresh: tokens.as_ref().and_then(|tokens| tokens.due_at),
+            last_error: trouble.or_else(|| connection.last_error.clone()),
+            vehicles: snapshot.vehicles_of(&connection)?,
+            user: connection.user,
+            smartcar_user_id: connection.smartcar_user,
+            generation: connection.generation,
+            scope: connection.scope,
+        })
+    }
+
+    /// What is configured but was not granted. Nothing is missing from a grant that Smartcar did not tell.
+    fn missing_scope(&self, granted: &[String]) -> Vec<String> {
+        match &self.smartcar.settings().scope {
+            Scope::List(wanted) if !granted.is_empty() => {
+                let wanted = wanted.iter().map(|permission| permission.strip_prefix("required:").unwrap_or(permission));
+                wanted.filter(|permission| !granted.iter().any(|known| known == permission)).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// All connections of a user.
+pub(super) fn of_user(snapshot: &Snapshot<'_>, user: &AppUserId) -> Result<Vec<Connection>, StoreError> {
+    let mut connections = snapshot.connections(None, usize::MAX)?;
+    connections.retain(|connection| connection.user == *user);
+    Ok(connections)
+}
+
+fn is_within(snapshot: &Snapshot<'_>, reach: &Reach, connection: &Connection) -> Result<bool, StoreError> {
+    Ok(match reach {
+        Reach::All => true,
+        Reach::User(user) => connection.user == *user,
+        Reach::Vehicle(id) => snapshot.vehicle(id)?.is_some_and(|(_, vehicle)| vehicle.connection == Some(connection.id)),
+    })
 }

@@ -1,35 +1,37 @@
 //! The users: the owners of cars, by the operator's own ids.
 
-use serde::Serialize;
-
-use super::{History, Vehicles, VehiclesError};
+use super::connections::of_user;
+use super::{History, Vehicles, VehiclesError, row_cursor};
+use crate::model::AppUserId;
 use crate::model::reach::{Page, PageRequest, Reach};
-use crate::model::{AppUserId, Timestamp};
+use crate::model::user::User;
+use crate::store::users::{PutUser, RemoveUser, UserPut, When};
 
 /// A user, as shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct UserView {
-    /// The operator's own id.
-    pub id: AppUserId,
-    /// A name for people.
-    pub name: Option<String>,
-    /// An address for people.
-    pub email: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
+pub type UserView = User;
 
 impl Vehicles {
     /// Users within reach, oldest first.
     pub async fn users(&self, reach: &Reach, page: PageRequest) -> Result<Page<UserView>, VehiclesError> {
-        let _ = (reach, page);
-        todo!()
+        let after = row_cursor(page.cursor.as_deref())?;
+        match reach {
+            Reach::All => {
+                let users = self.shared.store.read(move |snapshot| snapshot.users(after, page.limit)).await?;
+                let next = users.last().filter(|_| users.len() == page.limit).map(|(row, _)| row.to_string());
+                Ok(Page { items: users.into_iter().map(|(_, user)| user).collect(), next })
+            }
+            Reach::User(id) if after == 0 => Ok(Page { items: vec![self.user(reach, id).await?], next: None }),
+            Reach::User(_) | Reach::Vehicle(_) => Ok(Page { items: Vec::new(), next: None }),
+        }
     }
 
     /// One user.
     pub async fn user(&self, reach: &Reach, id: &AppUserId) -> Result<UserView, VehiclesError> {
-        let _ = (reach, id);
-        todo!()
+        if !matches!(reach, Reach::All) && *reach != Reach::User(id.clone()) {
+            return Err(VehiclesError::NotFound);
+        }
+        let id = id.clone();
+        self.shared.store.read(move |snapshot| snapshot.user(&id)).await?.ok_or(VehiclesError::NotFound)
     }
 
     /// Makes a user; without an id one is made.
@@ -39,8 +41,18 @@ impl Vehicles {
         name: Option<String>,
         email: Option<String>,
     ) -> Result<UserView, VehiclesError> {
-        let _ = (id, name, email);
-        todo!()
+        let world = &self.shared.world;
+        let id = id.unwrap_or_else(|| AppUserId::new(world.uuid().to_string()));
+        if !User::is_good_id(id.as_str()) {
+            return Err(VehiclesError::BadRequest(User::ID_RULE));
+        }
+        check_text(name.as_ref())?;
+        check_text(email.as_ref())?;
+        let user = User { id, name, email, created_at: world.now() };
+        match self.shared.store.commit(PutUser { user: user.clone(), when: When::New }).await? {
+            UserPut::Stored => Ok(user),
+            UserPut::Refused => Err(VehiclesError::Exists),
+        }
     }
 
     /// Changes name and address: outer `None` leaves as it is, inner `None` takes away.
@@ -50,13 +62,41 @@ impl Vehicles {
         name: Option<Option<String>>,
         email: Option<Option<String>>,
     ) -> Result<UserView, VehiclesError> {
-        let _ = (id, name, email);
-        todo!()
+        let mut user = self.user(&Reach::All, id).await?;
+        if let Some(name) = name {
+            check_text(name.as_ref())?;
+            user.name = name;
+        }
+        if let Some(email) = email {
+            check_text(email.as_ref())?;
+            user.email = email;
+        }
+        match self.shared.store.commit(PutUser { user: user.clone(), when: When::There }).await? {
+            UserPut::Stored => Ok(user),
+            UserPut::Refused => Err(VehiclesError::NotFound),
+        }
     }
 
-    /// Disconnects all cars of a user, then removes it.
+    /// Disconnects all cars of a user, then removes it. With [`History::Keep`] its cars must be erased or
+    /// have gone before: they would belong to nobody.
     pub async fn remove_user(&self, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let _ = (id, history, force);
-        todo!()
+        self.user(&Reach::All, id).await?;
+        let owner = id.clone();
+        let vehicles = self.shared.store.read(move |snapshot| snapshot.vehicles_of_user(&owner)).await?;
+        for vehicle in vehicles {
+            self.disconnect(&Reach::All, &vehicle.facts.id, history, force).await?;
+        }
+        let owner = id.clone();
+        for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
+            self.disconnect_connection(connection.id, history, force).await?;
+        }
+        Ok(self.shared.store.commit(RemoveUser { id: id.clone() }).await?)
     }
+}
+
+fn check_text(text: Option<&String>) -> Result<(), VehiclesError> {
+    if text.is_some_and(|text| text.chars().count() > 200 || text.chars().any(char::is_control)) {
+        return Err(VehiclesError::BadRequest("name and email have at most 200 characters in one line"));
+    }
+    Ok(())
 }

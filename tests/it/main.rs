@@ -1,1 +1,3 @@
 //! The stories: one file each, through the public face.
+
+mod simulator;

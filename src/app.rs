@@ -1,0 +1,207 @@
+//! The house put together: builds every room once, bottom-up, starts the tasks, stops them top-down.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::connect::Connect;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::operate::access::Access;
+use crate::operate::deliveries::Deliveries;
+use crate::operate::status::Status;
+use crate::projector::Projector;
+use crate::smartcar::Smartcar;
+use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
+use crate::vault::{MasterKey, Vault};
+use crate::vehicles::Vehicles;
+use crate::web::server::{self, Listen, Listener};
+use crate::web::{Rooms, Services};
+use crate::world::World;
+
+mod keys;
+mod settings;
+
+pub use keys::KeyError;
+
+/// Why the house cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The data directory cannot be used.
+    #[error("the data directory {} cannot be used: {error}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The master key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be opened.
+    #[error("{path}: {error}", path = path.display())]
+    Store {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: StoreError,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen on {listen}: {error}")]
+    Bind {
+        /// Where.
+        listen: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The gateway, built but not yet running.
+#[derive(Debug)]
+pub struct App {
+    services: Services,
+    store: Store,
+    tokens: Tokens,
+    projector: Projector,
+    listeners: Vec<Listener>,
+}
+
+impl App {
+    /// Opens the store and builds every room. Makes data directory and master key if they are missing.
+    pub async fn build(config: &Config, world: World) -> Result<App, AppError> {
+        make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
+        let path = config.data_dir.join(STORE);
+        let key = keys::master(&config.key, path.exists(), world.entropy.as_ref())?;
+        App::build_with(config, world, &key, path).await.map_err(|(path, error)| AppError::Store { path, error })
+    }
+
+    async fn build_with(config: &Config, world: World, key: &MasterKey, path: PathBuf) -> Result<App, (PathBuf, StoreError)> {
+        let metrics = Arc::new(Metrics::new());
+        let vault = Vault::new(key, world.entropy.as_ref());
+        let store = Store::open(&path, crate::store::Settings::default(), vault.clone(), &world, metrics.clone())
+            .map_err(|error| (path, error))?;
+        let observer = metrics.clone();
+        let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
+            .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
+        let linked = Arc::new(Notify::new());
+
+        let tokens =
+            Tokens::new(settings::tokens(config), store.clone(), vault, smartcar.clone(), world.clone(), metrics.clone());
+        let ingest = Ingest::new(settings::ingest(config), store.clone(), world.clone(), metrics.clone()).await;
+        let projector = Projector::new(store.clone());
+        let connect = Connect::new(
+            settings::connect(config),
+            store.clone(),
+            tokens.clone(),
+            smartcar.clone(),
+            projector.clone(),
+            world.clone(),
+            linked.clone(),
+        );
+        let vehicles =
+            Vehicles::new(settings::vehicles(config), store.clone(), tokens.clone(), smartcar.clone(), world.clone(), linked);
+        let access = Access::new(settings::access(config), store.clone(), world.clone());
+        let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
+        let status = Status::new(
+            settings::status(config),
+            store.clone(),
+            ingest.clone(),
+            tokens.clone(),
+            smartcar,
+            world.clone(),
+            metrics.clone(),
+        );
+        let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status };
+        let services = Services::new(settings::web(config), world, metrics, rooms);
+        Ok(App { services, store, tokens, projector, listeners: Vec::new() })
+    }
+
+    /// What the edge calls: for requests without a socket.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
+    pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
+        let everywhere = config.listen.iter().map(settings::listen).chain([Listen::Control(config.socket.clone())]);
+        for listen in everywhere {
+            let listener =
+                Listener::bind(&listen).await.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?;
+            self.listeners.push(listener);
+        }
+        Ok(())
+    }
+
+    /// The listeners that are bound.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Runs until `shutdown`, then stops top-down: listeners first, so that started requests end; then the
+    /// loops, so that a refresh under way reaches the disk; the store last.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let App { services, store, tokens, projector, listeners } = self;
+        let (edge_stops, loops_stop) = (shutdown.child_token(), CancellationToken::new());
+
+        let mut loops = JoinSet::new();
+        {
+            let (tokens, stop) = (tokens, loops_stop.clone());
+            loops.spawn(async move { tokens.run(stop).await });
+            let stop = loops_stop.clone();
+            loops.spawn(async move { projector.run(stop).await });
+            let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
+            loops.spawn(async move { vehicles.run(stop).await });
+            let (connect, stop) = (services.connect.clone(), loops_stop.clone());
+            loops.spawn(async move { connect.run(stop).await });
+            let (store, stop) = (store.clone(), loops_stop.clone());
+            loops.spawn(async move { keep_open(&store, stop).await });
+        }
+        let mut edge = JoinSet::new();
+        for listener in listeners {
+            edge.spawn(server::serve(listener, services.clone(), edge_stops.clone()));
+        }
+        while edge.join_next().await.is_some() {}
+        loops_stop.cancel();
+        while loops.join_next().await.is_some() {}
+        store.close().await;
+    }
+
+    /// Commits what is queued and closes the store, when nothing was run.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// The store's name in the data directory.
+const STORE: &str = "carport.redb";
+
+/// Opens the store again after the disk has refused.
+async fn keep_open(store: &Store, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        store.heal().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// Makes the data directory (mode 0700); warns about one that others can read.
+fn make_data_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(mode = format!("{mode:o}"), "others may look into the data directory: chmod 700 it");
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The configuration, handed out to the rooms: each gets its own settings and nothing else.
+
+use url::Url;
+
+use crate::config::{self, Config, Mode};
+use crate::store::webhook_log::Ring;
+use crate::web::server::Listen;
+use crate::{connect, ingest, operate, smartcar, tokens, vehicles, web};
+
+pub(super) fn smartcar(config: &Config) -> smartcar::Settings {
+    let config::Smartcar { application_id, v2, v3, management_tokens, scope, single_select, origins, .. } =
+        config.smartcar.clone();
+    let credentials =
+        |given: config::Credentials| smartcar::Credentials { client_id: given.client_id, client_secret: given.client_secret };
+    smartcar::Settings {
+        application_id,
+        v2: v2.map(credentials),
+        v3: v3.map(credentials),
+        management_token: management_tokens.into_iter().next(),
+        scope: match scope {
+            config::Scope::Dashboard => smartcar::Scope::Dashboard,
+            config::Scope::Permissions(permissions) => smartcar::Scope::List(permissions),
+        },
+        single_select,
+        origins: smartcar::Origins {
+            connect: origin(&origins.connect),
+            auth: origin(&origins.auth),
+            iam: origin(&origins.iam),
+            api: origin(&origins.api),
+            vehicle: origin(&origins.vehicle),
+            management: origin(&origins.management),
+            management_v3: origin(&origins.management_v3),
+        },
+    }
+}
+
+pub(super) fn tokens(config: &Config) -> tokens::Settings {
+    let config::Refresh { access_margin, refresh_margin, idle_renewal } = config.refresh;
+    tokens::Settings { access_margin, refresh_margin, idle_renewal, ..tokens::Settings::default() }
+}
+
+pub(super) fn ingest(config: &Config) -> ingest::Settings {
+    let config::Webhooks { keep_events, keep_bytes, dedupe_for, .. } = config.webhooks;
+    ingest::Settings {
+        management_tokens: config.smartcar.management_tokens.clone(),
+        ring: Ring { events: keep_events, bytes: keep_bytes, dedupe_for },
+    }
+}
+
+pub(super) fn connect(config: &Config) -> connect::Settings {
+    connect::Settings {
+        public_url: origin(&config.public_url),
+        redirect_uri: config.smartcar.redirect_uri.to_string(),
+        redirect_uris: config.smartcar.redirect_uris.clone(),
+        mode: (config.smartcar.mode != Mode::Live).then(|| config.smartcar.mode.as_str().to_owned()),
+    }
+}
+
+pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
+    vehicles::Settings { dashboard_url: origin(&config.private_url) }
+}
+
+pub(super) fn access(config: &Config) -> operate::access::Settings {
+    operate::access::Settings { idle: config.session.idle, max: config.session.max }
+}
+
+pub(super) fn status(config: &Config) -> operate::status::Settings {
+    operate::status::Settings {
+        public_url: origin(&config.public_url),
+        webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
+    }
+}
+
+pub(super) fn web(config: &Config) -> web::Settings {
+    let limits = &config.limits;
+    web::Settings {
+        public_url: config.public_url.clone(),
+        private_url: Some(config.private_url.clone()),
+        hosts: config.hosts.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        webhook_path: config.webhooks.path.clone(),
+        webhook_max_body: usize::try_from(config.webhooks.max_body).unwrap_or(usize::MAX),
+        redirect_uri: config.smartcar.redirect_uri.to_string(),
+        callback_path: config.smartcar.redirect_uri.path().to_owned(),
+        limits: web::Limits {
+            webhook_failures: limits.webhook_failures,
+            callback: limits.callback,
+            login: limits.login,
+            api: limits.api,
+            connections: limits.connections,
+            header_time: limits.header_time,
+            body_time: limits.body_time,
+        },
+        ..web::Settings::default()
+    }
+}
+
+pub(super) fn listen(listen: &config::Listen) -> Listen {
+    match listen {
+        config::Listen::Tcp(address) => Listen::Tcp(*address),
+        config::Listen::Unix(path) => Listen::Unix(path.clone()),
+    }
+}
+
+/// A place to listen at, in words.
+pub(super) fn place(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) | Listen::Control(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// An origin as text, without a slash at the end.
+fn origin(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}

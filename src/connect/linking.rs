@@ -1,0 +1,220 @@
+//! From what Smartcar's redirect said to linked vehicles.
+//!
+//! A code is exchanged and its tokens are on disk before anything else is tried; what remains is done in
+//! a task of its own and again after a crash. A `user_id` counts only after `/connections` confirms it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CallbackOutcome, ConnectError, Linked, LinkedVehicle, Shared, words};
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::journey::Attempt;
+use crate::model::token::Generation;
+use crate::model::vehicle::VehicleFacts;
+use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, Timestamp, VehicleId};
+use crate::smartcar::ConnectionFilter;
+use crate::store::connections::{LinkVehicles, Linking, MarkConnection};
+use crate::tokens::CallError;
+
+/// How long a browser waits for the vehicles of a connection that is safe already.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+pub(super) async fn complete(shared: Arc<Shared>, attempt: Attempt, outcome: CallbackOutcome) -> Result<Linked, ConnectError> {
+    let (code, user_id, vehicle_id, virtual_key_url) = match outcome {
+        CallbackOutcome::Refused { error, description, vehicle } => {
+            return Err(words::refused(error, description.as_deref(), vehicle.as_deref()));
+        }
+        CallbackOutcome::Agreed { code, user_id, vehicle_id, virtual_key_url } => (code, user_id, vehicle_id, virtual_key_url),
+    };
+    // In a task of its own: a browser that goes away must not leave the owner half connected.
+    let task = tokio::spawn(async move {
+        let smartcar = shared.smartcar.settings();
+        match (code, user_id, vehicle_id) {
+            (_, Some(user), _) if smartcar.v3.is_some() => by_user(&shared, &attempt, SmartcarUserId::new(user)).await,
+            (Some(code), ..) if smartcar.v2.is_some() => by_code(&shared, &attempt, &code).await,
+            (None, None, Some(vehicle)) => by_vehicle(&shared, &attempt, VehicleId::new(vehicle)).await,
+            (None, None, None) => Err(ConnectError::BadRequest("Smartcar's answer has neither code, user_id nor vehicle_id")),
+            (Some(_), ..) => {
+                Err(ConnectError::NotConfigured("Smartcar sent a code, but smartcar.v2.client_id is not set".to_owned()))
+            }
+            (None, Some(_), _) => {
+                Err(ConnectError::NotConfigured("Smartcar sent a user_id, but smartcar.v3.client_id is not set".to_owned()))
+            }
+        }
+    });
+    let linked = task.await.map_err(|_| ConnectError::Upstream("the connection was cut off".to_owned()))??;
+    Ok(Linked { virtual_key_url, ..linked })
+}
+
+/// v2: the code becomes a pair of tokens.
+async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Result<Linked, ConnectError> {
+    let granted = shared.smartcar.exchange(code, &attempt.redirect_uri).await?;
+    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.mode.clone());
+    let id = shared.tokens.adopt(&attempt.user, granted, mode, attempt.single_select).await.map_err(CallError::from)?;
+    // From here on nothing can be lost, so the owner need not wait for slow answers.
+    let task = tokio::spawn({
+        let shared = shared.clone();
+        async move { learn(&shared, id).await }
+    });
+    let nothing_yet = Linked { connection: id, user: attempt.user.clone(), vehicles: Vec::new(), virtual_key_url: None };
+    match tokio::time::timeout(PATIENCE, task).await {
+        Ok(Ok(Ok(linked))) => Ok(linked),
+        Ok(Ok(Err(ConnectError::Upstream(error)))) => {
+            tracing::warn!(connection.id = %id, error, "Smartcar does not tell the vehicles of a new connection; it is asked again");
+            Ok(nothing_yet)
+        }
+        Ok(Ok(Err(error))) => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(nothing_yet),
+    }
+}
+
+/// Asks Smartcar whose tokens these are and which vehicles they open, and links them.
+async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError> {
+    let kept = shared.store.read(move |snapshot| snapshot.connection(id)).await?;
+    let kept = kept.ok_or_else(|| ConnectError::Upstream("the connection has ended".to_owned()))?;
+    let tokens = &shared.tokens;
+    let user = tokens.call(id, |smartcar, access| async move { smartcar.user(&access).await }).await?;
+    let ids = tokens.call(id, |smartcar, access| async move { smartcar.vehicles(&access).await }).await?;
+    let mut vehicles = Vec::with_capacity(ids.len());
+    for vehicle in ids {
+        let wanted = &vehicle;
+        let told = tokens.call(id, |smartcar, access| async move { smartcar.vehicle(&access, wanted).await }).await;
+        let mut facts = told.unwrap_or_else(|error| {
+            tracing::info!(%error, "Smartcar does not tell of a vehicle; it is linked all the same");
+            VehicleFacts::unknown(vehicle.clone())
+        });
+        facts.mode = facts.mode.or_else(|| kept.mode.clone());
+        vehicles.push(facts);
+    }
+    let single = if kept.single_select { vehicles.first().map(|facts| facts.id.clone()) } else { None };
+    let connection = Connection { smartcar_user: Some(user), single, scope: scope(&vehicles), ..kept };
+    link(shared, connection, vehicles).await
+}
+
+/// v3: the application token serves this Smartcar user, if `/connections` confirms it.
+async fn by_user(shared: &Shared, attempt: &Attempt, user: SmartcarUserId) -> Result<Linked, ConnectError> {
+    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.mode.clone());
+    let filter = &ConnectionFilter { user: Some(user.clone()), mode, ..ConnectionFilter::default() };
+    let application = ConnectionId::APPLICATION;
+    let listed = shared
+        .tokens
+        .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
+        .await?;
+    // SECURITY: the user_id came in an address that anybody can write. The external id, which we sent along,
+    // says whose trip it was.
+    let foreign = |external: &Option<String>| external.as_ref().is_some_and(|external| external != attempt.user.as_str());
+    if listed.is_empty() || listed.iter().any(|connection| foreign(&connection.external_id)) {
+        return Err(ConnectError::Unconfirmed);
+    }
+    let vouched = listed.iter().any(|connection| connection.external_id.is_some());
+    let mut vehicles = Vec::with_capacity(listed.len());
+    for connection in listed {
+        let Some(id) = connection.vehicle else { continue };
+        if !vouched && belongs_to_another(shared, &id, &attempt.user).await? {
+            return Err(ConnectError::Unconfirmed);
+        }
+        vehicles.push(VehicleFacts {
+            id,
+            smartcar_connection_id: Some(connection.id).filter(|id| !id.is_empty()),
+            permissions: connection.permissions.or(connection.facts.permissions),
+            ..connection.facts
+        });
+    }
+    let now = shared.world.now();
+    let single = if attempt.single_select { vehicles.first().map(|facts| facts.id.clone()) } else { None };
+    let connection = Connection {
+        id: ConnectionId(shared.world.uuid()),
+        user: attempt.user.clone(),
+        smartcar_user: Some(user),
+        generation: Generation::V3,
+        single,
+        single_select: attempt.single_select,
+        mode: attempt.terms.mode.clone(),
+        status: ConnectionStatus::Active,
+        scope: scope(&vehicles),
+        connected_at: now,
+        last_error: None,
+    };
+    link(shared, connection, vehicles).await
+}
+
+/// Re-authentication: the vehicle that was sent there has come back.
+async fn by_vehicle(shared: &Shared, attempt: &Attempt, id: VehicleId) -> Result<Linked, ConnectError> {
+    if attempt.terms.vehicle.as_ref() != Some(&id) {
+        return Err(ConnectError::Unconfirmed);
+    }
+    let wanted = id.clone();
+    let vehicle = shared.store.read(move |snapshot| snapshot.vehicle(&wanted)).await?;
+    let (_, vehicle) = vehicle.filter(|(_, vehicle)| vehicle.user == attempt.user).ok_or(ConnectError::UnknownVehicle)?;
+    let connection = vehicle.connection.ok_or(ConnectError::UnknownVehicle)?;
+    let active = MarkConnection { id: connection, status: Some(ConnectionStatus::Active), error: None };
+    shared.store.commit(active).await?;
+    shared.tokens.revive(connection).await.map_err(CallError::from)?;
+    Ok(Linked { connection, user: attempt.user.clone(), vehicles: vec![named(&vehicle.facts)], virtual_key_url: None })
+}
+
+/// Links, to the connection that the owner had before if there is one: its ids and history stay.
+async fn link(shared: &Shared, mut connection: Connection, vehicles: Vec<VehicleFacts>) -> Result<Linked, ConnectError> {
+    let at: Timestamp = shared.world.now();
+    connection.connected_at = at;
+    connection.status = ConnectionStatus::Active;
+    connection.last_error = None;
+    loop {
+        let change = LinkVehicles { connection: connection.clone(), vehicles: vehicles.clone(), at };
+        match shared.store.commit(change).await? {
+            Linking::Linked => break,
+            Linking::Existing(before) => {
+                if connection.generation == Generation::V2 {
+                    shared.tokens.hand_over(connection.id, before).await.map_err(CallError::from)?;
+                }
+                connection.id = before;
+            }
+        }
+    }
+    tracing::info!(connection.id = %connection.id, generation = %connection.generation, vehicles = vehicles.len(), "connected");
+    shared.projector.vehicles_were_linked();
+    shared.linked.notify_one();
+    let vehicles = vehicles.iter().map(named).collect();
+    Ok(Linked { connection: connection.id, user: connection.user, vehicles, virtual_key_url: None })
+}
+
+/// Completes what was left half done.
+pub(super) async fn heal(shared: &Shared) {
+    let now = shared.world.now();
+    let unfinished = shared.store.read(move |snapshot| {
+        let mut connections = snapshot.connections(None, usize::MAX)?;
+        // A younger one is being completed by its own callback.
+        connections.retain(|connection| {
+            let old = now.since(connection.connected_at) > 2 * PATIENCE;
+            connection.smartcar_user.is_none() && connection.status == ConnectionStatus::Active && old
+        });
+        Ok(connections)
+    });
+    for connection in unfinished.await.unwrap_or_default() {
+        match learn(shared, connection.id).await {
+            Ok(_) => tracing::info!(connection.id = %connection.id, "a connection that was left half done is complete"),
+            Err(error) => tracing::warn!(connection.id = %connection.id, %error, "a connection cannot be completed yet"),
+        }
+    }
+}
+
+async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -> Result<bool, ConnectError> {
+    let id = id.clone();
+    let vehicle = shared.store.read(move |snapshot| snapshot.vehicle(&id)).await?;
+    Ok(vehicle.is_some_and(|(_, vehicle)| vehicle.user != *user))
+}
+
+/// Everything that was granted for any of the vehicles.
+fn scope(vehicles: &[VehicleFacts]) -> Vec<String> {
+    let mut scope: Vec<String> = vehicles.iter().flat_map(|facts| facts.permissions.iter().flatten().cloned()).collect();
+    scope.sort();
+    scope.dedup();
+    scope
+}
+
+fn named(facts: &VehicleFacts) -> LinkedVehicle {
+    let year = facts.year.map(|year| year.to_string());
+    let parts: Vec<&str> = [year.as_deref(), facts.make.as_deref(), facts.model.as_deref()].into_iter().flatten().collect();
+    let name = if parts.is_empty() { "a car".to_owned() } else { parts.join(" ") };
+    LinkedVehicle { id: facts.id.clone(), name }
+}

@@ -1,0 +1,145 @@
+//! Following the webhook log: turning events into vehicle data.
+//!
+//! Data and place move in one commit, so that each event counts exactly once, also across a crash. What an
+//! entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
+//! after its first events came in, and on request.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::Seq;
+use crate::model::event::{Projection, project};
+use crate::model::reading::Source;
+use crate::model::vehicle::VehicleError;
+use crate::store::vehicle_data::{ApplyReadings, Telling};
+use crate::store::webhook_log::{DeliveryResult, Entry};
+use crate::store::{Snapshot, Store, StoreError};
+
+/// The follower of the log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Projector {
+    store: Store,
+    wake: Arc<Notify>,
+}
+
+/// How many entries are turned into data in one commit.
+const SLICE: usize = 256;
+
+impl Projector {
+    /// A follower of the log in `store`.
+    pub fn new(store: Store) -> Projector {
+        Projector { store, wake: Arc::new(Notify::new()) }
+    }
+
+    /// Follows the log until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut grew = self.store.grew();
+        loop {
+            grew.mark_unchanged();
+            if let Err(error) = self.catch_up().await {
+                tracing::warn!(%error, "the projector waits for the store");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(std::time::Duration::from_secs(1)) => continue,
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.wake.notified() => {}
+                changed = grew.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Reads the log to its end, and again for vehicles that are new.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        while self.follow().await? {}
+        while let Some(vehicle) = self.store.read(|snapshot| Ok(snapshot.vehicles_to_revisit(1)?.pop())).await? {
+            self.revisit(vehicle).await?;
+        }
+        Ok(())
+    }
+
+    /// Vehicles were linked: looks through the log for what came in about them before.
+    pub fn vehicles_were_linked(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Turns one entry into data again; `false` if it is not in the log.
+    pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
+        let tellings =
+            self.store.read(move |snapshot| snapshot.log_entry(seq)?.map(|entry| tellings(snapshot, &entry)).transpose()).await?;
+        let Some(tellings) = tellings else { return Ok(false) };
+        self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
+        Ok(true)
+    }
+
+    /// One slice; `false` at the end of the log.
+    async fn follow(&self) -> Result<bool, StoreError> {
+        let (tellings, cursor, up_to) = self
+            .store
+            .read(|snapshot| {
+                let cursor = snapshot.projector_cursor()?;
+                let (tellings, up_to) = slice(snapshot, cursor, None)?;
+                Ok((tellings, cursor, up_to))
+            })
+            .await?;
+        if up_to == cursor {
+            return Ok(false);
+        }
+        self.store.commit(ApplyReadings { tellings, cursor: Some(up_to), revisited: None }).await?;
+        Ok(true)
+    }
+
+    async fn revisit(&self, vehicle: u32) -> Result<(), StoreError> {
+        let mut cursor = Seq::default();
+        loop {
+            let (tellings, up_to) = self.store.read(move |snapshot| slice(snapshot, cursor, Some(vehicle))).await?;
+            let revisited = (up_to == cursor).then_some(vehicle);
+            self.store.commit(ApplyReadings { tellings, cursor: None, revisited }).await?;
+            if revisited.is_some() {
+                return Ok(());
+            }
+            cursor = up_to;
+        }
+    }
+}
+
+/// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
+fn slice(snapshot: &Snapshot<'_>, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
+    let part = snapshot.log_after(after, SLICE, |header| vehicle.is_none() || header.vehicle == vehicle)?;
+    if part.damaged > 0 {
+        tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
+    }
+    let mut all = Vec::new();
+    for entry in &part.entries {
+        all.extend(tellings(snapshot, entry)?);
+    }
+    Ok((all, part.up_to))
+}
+
+/// What one entry tells of vehicles that we have a row for.
+fn tellings(snapshot: &Snapshot<'_>, entry: &Entry) -> Result<Vec<Telling>, StoreError> {
+    if entry.header.result == DeliveryResult::Test {
+        return Ok(Vec::new());
+    }
+    let Projection { vehicles, delivered_at, .. } = project(&entry.body.0).unwrap_or_default();
+    let mut tellings = Vec::with_capacity(vehicles.len());
+    for vehicle in vehicles {
+        let Some(row) = snapshot.vehicle_row(&vehicle.id)? else { continue };
+        let at = entry.header.received_at;
+        let (resolved, errors): (Vec<_>, Vec<_>) = vehicle.errors.into_iter().partition(|change| change.resolved);
+        let since = delivered_at.unwrap_or(at).min(at);
+        tellings.push(Telling {
+            vehicle: row,
+            reports: vehicle.reports,
+            source: Source::Webhook,
+            at,
+            errors: errors.into_iter().map(|change| VehicleError { since, ..change.error }).collect(),
+            resolved: resolved.into_iter().map(|change| (change.error.kind, change.error.code)).collect(),
+        });
+    }
+    Ok(tellings)
+}

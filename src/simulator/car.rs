@@ -1,0 +1,310 @@
+//! A car that drives, parks, charges and locks. Its life is a function of its seed, stepped one minute of
+//! car time at a time, so it does not matter who looks at it, or when.
+
+use super::chance::Chance;
+use super::model::{Model, Powertrain};
+use super::trouble::Trouble;
+
+/// Car time that passes in one step, in seconds.
+pub(super) const STEP_SECONDS: u64 = 60;
+
+/// One simulated car. Percent values are 0 to 100.
+#[expect(clippy::struct_excessive_bools, reason = "each is a plain fact about a car")]
+#[derive(Clone, Debug)]
+pub(super) struct Car {
+    pub(super) vehicle_id: String,
+    pub(super) vin: String,
+    pub(super) nickname: String,
+    pub(super) year: u32,
+    pub(super) model: &'static Model,
+    pub(super) odometer: f64,
+    pub(super) charge: f64,
+    pub(super) limit: f64,
+    pub(super) plugged: bool,
+    /// kW flowing into the battery now.
+    pub(super) power: f64,
+    pub(super) fuel: f64,
+    pub(super) oil: f64,
+    pub(super) latitude: f64,
+    pub(super) longitude: f64,
+    pub(super) heading: f64,
+    pub(super) speed: f64,
+    pub(super) locked: bool,
+    pub(super) window_open: bool,
+    /// kPa: front left, front right, back left, back right.
+    pub(super) tires: [f64; 4],
+    pub(super) updated: Updated,
+    /// What is wrong between Smartcar and the car.
+    pub(super) trouble: Option<Trouble>,
+    /// Charging was stopped by a command.
+    held: bool,
+    home: (f64, f64),
+    phase: Phase,
+    chance: Chance,
+}
+
+/// When the car last had something new to say, in wall milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Updated {
+    pub(super) energy: i64,
+    pub(super) travel: i64,
+    pub(super) closure: i64,
+    pub(super) built: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Parked { left: u32 },
+    Leaving { left: u32 },
+    Returning { left: u32 },
+}
+
+impl Car {
+    /// A car as it stands at `now` (wall milliseconds).
+    pub(super) fn new(model: &'static Model, mut chance: Chance, now: i64) -> Car {
+        let home = *chance.pick(HOMES);
+        let home = (home.0 + chance.between(-0.03, 0.03), home.1 + chance.between(-0.04, 0.04));
+        let (vehicle_id, vin) = (chance.uuid(), vin(&mut chance));
+        let year = model.since + chance.whole(0, 5);
+        let pressure = chance.between(228.0, 252.0);
+        Car {
+            vehicle_id,
+            vin,
+            nickname: format!("{} {}", chance.pick(NICKNAMES), model.name),
+            year,
+            model,
+            odometer: chance.between(2_000.0, 90_000.0),
+            charge: chance.between(35.0, 70.0),
+            limit: *chance.pick(&[80.0, 80.0, 90.0, 100.0]),
+            plugged: model.battery > 0.0,
+            power: 0.0,
+            fuel: if model.tank > 0.0 { chance.between(40.0, 95.0) } else { 0.0 },
+            oil: chance.between(20.0, 95.0),
+            latitude: home.0,
+            longitude: home.1,
+            heading: 0.0,
+            speed: 0.0,
+            locked: true,
+            window_open: false,
+            tires: [pressure; 4].map(|pressure| pressure + chance.between(-4.0, 4.0)),
+            updated: Updated { energy: now, travel: now, closure: now, built: now },
+            trouble: None,
+            held: false,
+            home,
+            phase: Phase::Parked { left: chance.whole(3, 90) },
+            chance,
+        }
+    }
+
+    /// Lives one step, which ends at `now` (wall milliseconds).
+    pub(super) fn step(&mut self, now: i64) {
+        match self.phase {
+            Phase::Parked { left: 0 } => self.leave(now),
+            Phase::Parked { left } => {
+                self.phase = Phase::Parked { left: left - 1 };
+                self.charge_up(now);
+            }
+            Phase::Leaving { left: 0 } | Phase::Returning { left: 0 } => self.park(now),
+            Phase::Leaving { left } => {
+                self.speed = (self.speed + self.chance.between(-15.0, 15.0)).clamp(15.0, 115.0);
+                self.heading = (self.heading + self.chance.between(-12.0, 12.0)).rem_euclid(360.0);
+                self.drive(self.speed / 60.0, now);
+                self.phase = Phase::Leaving { left: left - 1 };
+            }
+            Phase::Returning { left } => {
+                let (north, east) = self.way_home();
+                self.heading = east.atan2(north).to_degrees().rem_euclid(360.0);
+                let kilometers = north.hypot(east) / f64::from(left);
+                self.speed = kilometers * 60.0;
+                self.drive(kilometers, now);
+                self.phase = Phase::Returning { left: left - 1 };
+            }
+        }
+    }
+
+    pub(super) fn charging(&self) -> bool {
+        self.power > 0.0
+    }
+
+    /// Stops charging until told otherwise or unplugged; or lets it go on, which begins within a minute.
+    pub(super) fn hold_charge(&mut self, held: bool, now: i64) {
+        self.held = held;
+        if held {
+            self.power = 0.0;
+        }
+        self.updated.energy = now;
+    }
+
+    pub(super) fn driving(&self) -> bool {
+        !matches!(self.phase, Phase::Parked { .. })
+    }
+
+    /// Kilometers the battery is good for.
+    pub(super) fn electric_range(&self) -> f64 {
+        ratio(self.charge * self.model.battery, self.model.electric_use)
+    }
+
+    /// Kilometers the tank is good for.
+    pub(super) fn fuel_range(&self) -> f64 {
+        ratio(self.fuel * self.model.tank, self.model.fuel_use)
+    }
+
+    /// Minutes until the charge limit.
+    pub(super) fn minutes_to_limit(&self) -> f64 {
+        ratio((self.limit - self.charge).max(0.0) / 100.0 * self.model.battery * 60.0, self.power)
+    }
+
+    fn leave(&mut self, now: i64) {
+        if self.model.powertrain == Powertrain::Electric && self.charge < 25.0 && self.plugged {
+            self.phase = Phase::Parked { left: 45 };
+            return;
+        }
+        let (north, east) = self.way_home();
+        let distance = north.hypot(east);
+        (self.plugged, self.held, self.power) = (false, false, 0.0);
+        (self.locked, self.window_open) = (false, false);
+        (self.updated.energy, self.updated.closure) = (now, now);
+        if distance > 0.5 {
+            // About 45 km/h as the crow flies.
+            let left = (5..240).find(|&minutes| f64::from(minutes) * 0.75 >= distance).unwrap_or(240);
+            self.phase = Phase::Returning { left };
+        } else {
+            self.speed = 30.0;
+            self.heading = self.chance.between(0.0, 360.0);
+            self.phase = Phase::Leaving { left: self.chance.whole(10, 40) };
+        }
+    }
+
+    fn park(&mut self, now: i64) {
+        let (north, east) = self.way_home();
+        let at_home = north.hypot(east) < 0.5;
+        if at_home {
+            (self.latitude, self.longitude) = self.home;
+        }
+        self.speed = 0.0;
+        self.locked = true;
+        self.window_open = self.chance.hit(0.05);
+        self.plugged = self.model.battery > 0.0 && (at_home || self.charge < 35.0);
+        if self.model.tank > 0.0 && self.fuel < 15.0 {
+            self.fuel = self.chance.between(94.0, 100.0);
+        }
+        self.updated = Updated { energy: now, travel: now, closure: now, ..self.updated };
+        let left = if at_home { self.chance.whole(40, 300) } else { self.chance.whole(20, 150) };
+        self.phase = Phase::Parked { left };
+    }
+
+    fn charge_up(&mut self, now: i64) {
+        let was_charging = self.charging();
+        self.power = 0.0;
+        if self.plugged && !self.held && self.charge < self.limit {
+            let (north, east) = self.way_home();
+            let fast = self.model.powertrain == Powertrain::Electric && north.hypot(east) > 0.5;
+            let most = if fast { 90.0 } else { self.model.charger };
+            // The last fifth goes slower.
+            self.power = if self.charge > 80.0 { most * 0.6 } else { most };
+            self.charge = (self.charge + ratio(self.power * 100.0 / 60.0, self.model.battery)).min(self.limit);
+        }
+        if was_charging || self.charging() {
+            self.updated.energy = now;
+        }
+    }
+
+    fn drive(&mut self, kilometers: f64, now: i64) {
+        let (sine, cosine) = self.heading.to_radians().sin_cos();
+        self.latitude += kilometers * cosine / KILOMETERS_A_DEGREE;
+        self.longitude += ratio(kilometers * sine, KILOMETERS_A_DEGREE * self.latitude.to_radians().cos());
+        let on_the_road = kilometers * 1.15;
+        self.odometer += on_the_road;
+        self.oil = if self.oil < 4.0 { 100.0 } else { self.oil - on_the_road * 0.006 };
+        let electric = self.model.battery > 0.0 && (self.charge > 8.0 || self.model.tank == 0.0);
+        if electric {
+            self.charge = (self.charge - ratio(on_the_road * self.model.electric_use, self.model.battery)).max(1.0);
+        } else {
+            self.fuel = (self.fuel - ratio(on_the_road * self.model.fuel_use, self.model.tank)).max(1.0);
+        }
+        for tire in &mut self.tires {
+            *tire = (*tire + self.chance.between(-0.4, 0.4)).clamp(205.0, 275.0);
+        }
+        self.updated = Updated { energy: now, travel: now, ..self.updated };
+    }
+
+    /// Kilometers north and east to go.
+    fn way_home(&self) -> (f64, f64) {
+        let north = (self.home.0 - self.latitude) * KILOMETERS_A_DEGREE;
+        let east = (self.home.1 - self.longitude) * KILOMETERS_A_DEGREE * self.latitude.to_radians().cos();
+        (north, east)
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// 17 characters that begin with `0SC`, as Smartcar's own test cars do, with a right check digit.
+fn vin(chance: &mut Chance) -> String {
+    let mut vin: Vec<u8> = b"0SC".to_vec();
+    vin.extend((3..17).map(|place| if place < 11 { *chance.pick(VIN_LETTERS) } else { *chance.pick(b"0123456789") }));
+    let sum: usize = vin.iter().zip(VIN_WEIGHTS).map(|(&letter, weight)| vin_value(letter) * weight).sum();
+    vin[8] = b"0123456789X"[sum % 11];
+    vin.into_iter().map(char::from).collect()
+}
+
+fn vin_value(letter: u8) -> usize {
+    let values = b"0123456789.ABCDEFGH..JKLMN.P.R..STUVWXYZ";
+    values.iter().position(|&other| other == letter).unwrap_or(0) % 10
+}
+
+const VIN_LETTERS: &[u8] = b"ABCDEFGHJKLMNPRSTUVWXYZ0123456789";
+const VIN_WEIGHTS: [usize; 17] = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
+const KILOMETERS_A_DEGREE: f64 = 111.32;
+const HOMES: &[(f64, f64)] = &[
+    (52.37, 4.89),
+    (52.52, 13.40),
+    (48.86, 2.35),
+    (59.91, 10.75),
+    (45.46, 9.19),
+    (51.51, -0.13),
+    (47.37, 8.54),
+    (45.52, -122.68),
+];
+const NICKNAMES: &[&str] = &["Blue", "Family", "Grey", "Little", "New", "Old", "Red", "White"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn car(model: &str, seed: u64) -> Car {
+        Car::new(Model::named(model).unwrap(), Chance::of(seed, model), 0)
+    }
+
+    #[test]
+    fn a_vin_is_plausible() {
+        let vin = car("ID.4", 3).vin;
+        assert!(vin.len() == 17 && vin.starts_with("0SC"), "{vin}");
+        let letters: Vec<u8> = b"1M8GDM9AXKP042788".to_vec();
+        let sum: usize = letters.iter().zip(VIN_WEIGHTS).map(|(&letter, weight)| vin_value(letter) * weight).sum();
+        assert_eq!(b"0123456789X"[sum % 11], b'X', "the well-known example must check out");
+    }
+
+    #[test]
+    fn a_week_of_life_is_sane_and_the_same_again() {
+        for model in ["ID.4", "Leaf", "XC60", "Golf"] {
+            let (mut one, mut two) = (car(model, 11), car(model, 11));
+            let (start, mut drove, mut charged) = (one.odometer, false, false);
+            for minute in 1..7 * 24 * 60 {
+                let before = one.odometer;
+                one.step(minute * 60_000);
+                two.step(minute * 60_000);
+                assert!(one.odometer >= before);
+                assert!((0.0..=100.0).contains(&one.charge) && (0.0..=100.0).contains(&one.fuel), "{one:?}");
+                assert!((one.latitude - one.home.0).abs() < 2.0 && (one.longitude - one.home.1).abs() < 3.0);
+                assert!(!one.charging() || (one.plugged && !one.driving()));
+                drove |= one.driving();
+                charged |= one.charging();
+            }
+            assert!(drove && one.odometer > start + 50.0, "{model} hardly moved");
+            assert_eq!(charged, one.model.battery > 0.0, "{model}");
+            assert_eq!(format!("{one:?}"), format!("{two:?}"));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Commands to a car, of both generations. They really change it, and fail where Smartcar says a car's state
+//! forbids them.
+
+use serde_json::Value;
+
+use super::car::Car;
+use super::trouble::Trouble;
+
+/// What a car can be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Command {
+    StartCharge,
+    StopCharge,
+    /// Percent.
+    LimitCharge(f64),
+    OpenPort,
+    ClosePort,
+    Lock,
+    Unlock,
+    Navigate,
+}
+
+impl Command {
+    /// `POST /v2.0/vehicles/{id}/{path}`; none when that is no command.
+    pub(super) fn v2(path: &[&str], body: &Value) -> Option<Result<Command, Trouble>> {
+        let action = body["action"].as_str().unwrap_or_default();
+        Some(match (path, action) {
+            (["charge"], "START") => Ok(Command::StartCharge),
+            (["charge"], "STOP") => Ok(Command::StopCharge),
+            (["security"], "LOCK") => Ok(Command::Lock),
+            (["security"], "UNLOCK") => Ok(Command::Unlock),
+            (["charge" | "security"], _) => Err(Trouble::validation("action is not one of this endpoint's.")),
+            (["charge", "limit"], _) => {
+                // The Node SDK sends it as a text.
+                let limit = body["limit"].as_f64().or_else(|| body["limit"].as_str()?.parse().ok());
+                let limit = limit.filter(|limit| (0.5..=1.0).contains(limit));
+                limit
+                    .map(|limit| Command::LimitCharge(limit * 100.0))
+                    .ok_or_else(|| Trouble::validation("limit is from 0.5 to 1."))
+            }
+            (["navigation", "destination"], _) => destination(body),
+            _ => return None,
+        })
+    }
+
+    /// `POST /v3/vehicles/{id}/commands/{path}`; none when that is no command.
+    pub(super) fn v3(path: &[&str], body: &Value) -> Option<Result<Command, Trouble>> {
+        let attributes = &body["data"]["attributes"];
+        Some(match path {
+            ["charge", "start"] => Ok(Command::StartCharge),
+            ["charge", "stop"] => Ok(Command::StopCharge),
+            ["charge", "set-limit"] => {
+                let percent = attributes["percent"].as_u64().and_then(|percent| u32::try_from(percent).ok());
+                let percent = percent.filter(|percent| (50..=100).contains(percent)).map(f64::from);
+                percent.map(Command::LimitCharge).ok_or_else(|| Trouble::validation("percent is a whole number from 50 to 100."))
+            }
+            ["charge-port", "open"] => Ok(Command::OpenPort),
+            ["charge-port", "close"] => Ok(Command::ClosePort),
+            ["security", "lock"] => Ok(Command::Lock),
+            ["security", "unlock"] => Ok(Command::Unlock),
+            ["navigation", "set-destination"] => destination(attributes),
+            _ => return None,
+        })
+    }
+
+    /// The permission it needs.
+    pub(super) fn permission(self) -> &'static str {
+        match self {
+            Command::Lock | Command::Unlock => "control_security",
+            Command::Navigate => "control_navigation",
+            _ => "control_charge",
+        }
+    }
+
+    /// Does it, at `now` (wall milliseconds).
+    pub(super) fn obey(self, car: &mut Car, now: i64) -> Result<(), Trouble> {
+        if let Some(trouble) = &car.trouble {
+            return Err(trouble.clone());
+        }
+        let electric = car.model.battery > 0.0;
+        let state = |code| Trouble::named(code).map_or(Ok(()), Err);
+        match self {
+            Command::Lock | Command::Unlock if car.driving() => state("VEHICLE_STATE.IN_MOTION"),
+            Command::Lock | Command::Unlock => {
+                car.locked = self == Command::Lock;
+                car.updated.closure = now;
+                Ok(())
+            }
+            Command::Navigate => Ok(()),
+            _ if !electric => Err(Trouble::not_capable()),
+            Command::StartCharge | Command::StopCharge if !car.plugged => state("VEHICLE_STATE.CHARGING_PLUG_NOT_CONNECTED"),
+            Command::StartCharge if car.charge >= car.limit => state("VEHICLE_STATE.FULLY_CHARGED"),
+            Command::StopCharge if !car.charging() => state("VEHICLE_STATE.NOT_CHARGING"),
+            Command::StartCharge | Command::StopCharge => {
+                car.hold_charge(self == Command::StopCharge, now);
+                Ok(())
+            }
+            Command::LimitCharge(percent) => {
+                car.limit = percent;
+                car.updated.energy = now;
+                Ok(())
+            }
+            Command::OpenPort | Command::ClosePort if car.plugged => state("VEHICLE_STATE.CHARGING_PLUG_CONNECTED"),
+            Command::OpenPort | Command::ClosePort => Ok(()),
+        }
+    }
+}
+
+fn destination(body: &Value) -> Result<Command, Trouble> {
+    let within = |name: &str, most: f64| body[name].as_f64().is_some_and(|degrees| degrees.abs() <= most);
+    let place = within("latitude", 90.0) && within("longitude", 180.0);
+    if place { Ok(Command::Navigate) } else { Err(Trouble::validation("latitude and longitude are needed.")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::simulator::chance::Chance;
+    use crate::simulator::model::Model;
+
+    fn told(car: &mut Car, command: Command) -> Option<&'static str> {
+        command.obey(car, 1).err().and_then(|trouble| trouble.code)
+    }
+
+    #[test]
+    fn a_command_changes_the_car_or_says_why_not() {
+        let mut car = Car::new(Model::named("ID.4").unwrap(), Chance::of(5, "commands"), 0);
+        car.step(60_000);
+        assert!(car.charging() && car.locked);
+        assert_eq!(told(&mut car, Command::StopCharge), None);
+        car.step(120_000);
+        assert!(!car.charging());
+        assert_eq!(told(&mut car, Command::StopCharge), Some("NOT_CHARGING"));
+        assert_eq!(told(&mut car, Command::StartCharge), None);
+        car.step(180_000);
+        assert!(car.charging());
+        assert_eq!(told(&mut car, Command::OpenPort), Some("CHARGING_PLUG_CONNECTED"));
+        assert_eq!(told(&mut car, Command::Unlock), None);
+        assert!(!car.locked);
+        car.limit = 20.0;
+        assert_eq!(told(&mut car, Command::StartCharge), Some("FULLY_CHARGED"));
+        let mut golf = Car::new(Model::named("Golf").unwrap(), Chance::of(5, "commands"), 0);
+        assert_eq!(told(&mut golf, Command::LimitCharge(80.0)), Some("VEHICLE_NOT_CAPABLE"));
+    }
+
+    #[test]
+    fn reads_both_generations() {
+        assert_eq!(
+            Command::v2(&["charge", "limit"], &json!({ "limit": "0.7" })).unwrap().unwrap().permission(),
+            "control_charge"
+        );
+        assert!(Command::v2(&["charge"], &json!({})).unwrap().is_err());
+        assert!(Command::v2(&["odometer"], &json!({})).is_none());
+        let body = json!({ "data": { "attributes": { "percent": 80 } } });
+        assert!(matches!(Command::v3(&["charge", "set-limit"], &body), Some(Ok(Command::LimitCharge(80.0)))));
+        assert!(Command::v3(&["charge", "set-limit"], &json!({})).unwrap().is_err());
+        assert!(Command::v3(&["climate", "start"], &json!({})).is_none());
+    }
+}

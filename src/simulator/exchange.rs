@@ -1,0 +1,141 @@
+//! One request being answered, and the few ways to answer.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::Settings;
+use super::state::State;
+use super::trouble::Trouble;
+use crate::model::Timestamp;
+
+pub(super) type Reply = Response<Bytes>;
+
+/// A request with everything needed to answer it.
+pub(super) struct Exchange<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a mut State,
+    pub(super) now: Timestamp,
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) raw_query: &'a str,
+    pub(super) query: Fields,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    pub(super) request_id: String,
+    /// Something happened that the sender must hear of.
+    pub(super) wake: bool,
+}
+
+impl Exchange<'_> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+
+    /// The token of `Authorization: Bearer`.
+    pub(super) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(AUTHORIZATION.as_str())?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
+    /// User and password of `Authorization: Basic`.
+    pub(super) fn basic(&self) -> Option<(String, String)> {
+        let (scheme, value) = self.header(AUTHORIZATION.as_str())?.split_once(' ')?;
+        let text = data_encoding::BASE64.decode(value.trim().as_bytes()).ok()?;
+        let (user, password) = std::str::from_utf8(&text).ok()?.split_once(':')?;
+        scheme.eq_ignore_ascii_case("basic").then(|| (user.to_owned(), password.to_owned()))
+    }
+
+    pub(super) fn form(&self) -> Fields {
+        Fields::parse(self.body)
+    }
+
+    pub(super) fn v2_trouble(&self, trouble: &Trouble) -> Reply {
+        with_retry_after(json(trouble.status(), &trouble.v2(&self.request_id)), trouble)
+    }
+
+    pub(super) fn v3_trouble(&self, trouble: &Trouble) -> Reply {
+        with_retry_after(json(trouble.status(), &trouble.v3(&self.request_id)), trouble)
+    }
+}
+
+/// Fields of a query or a form, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub(super) fn parse(text: &[u8]) -> Fields {
+        Fields(form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// The first field of this name; an empty one counts as missing.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn number(&self, name: &str, default: usize) -> Result<usize, Trouble> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        text.parse().map_err(|_| Trouble::validation(format!("{name} is not a whole number")))
+    }
+
+    pub(super) fn insert(&mut self, name: &str, value: String) {
+        self.0.push((name.to_owned(), value));
+    }
+}
+
+pub(super) fn json(status: StatusCode, body: &Value) -> Reply {
+    typed(status, "application/json; charset=utf-8", body.to_string())
+}
+
+pub(super) fn html(status: StatusCode, body: String) -> Reply {
+    let mut reply = typed(status, "text/html; charset=utf-8", body);
+    let policy = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+pub(super) fn typed(status: StatusCode, kind: &'static str, body: impl Into<Cow<'static, str>>) -> Reply {
+    let body = match body.into() {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+pub(super) fn redirect(location: &str) -> Reply {
+    let mut reply = Response::new(Bytes::new());
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "The redirect URI cannot be a header.");
+    };
+    *reply.status_mut() = StatusCode::FOUND;
+    reply.headers_mut().insert(LOCATION, location);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// Adds a header whose value was made here.
+pub(super) fn header(reply: &mut Reply, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().insert(name, value);
+    }
+}
+
+fn with_retry_after(mut reply: Reply, trouble: &Trouble) -> Reply {
+    if let Some(seconds) = trouble.retry_after {
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    reply
+}

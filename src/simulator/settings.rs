@@ -1,0 +1,115 @@
+//! What a simulator is told at its start.
+
+use std::time::Duration;
+
+use super::Faults;
+
+/// What a simulator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The same seed gives the same accounts and cars.
+    pub seed: u64,
+    /// How many cars there are. The first two are Ada's, the third is Grace's.
+    pub cars: usize,
+    /// How many times faster than the wall clock cars live.
+    pub speed: f64,
+    /// The origin it is reached under, for links it hands out.
+    pub base_url: String,
+    /// The one application that is registered.
+    pub application: Application,
+    /// How long a code from Connect lives.
+    pub code_life: Duration,
+    /// How long a v2 access token lives.
+    pub access_life: Duration,
+    /// How long an unused refresh token lives.
+    pub refresh_life: Duration,
+    /// How long an application token (v3) lives.
+    pub application_token_life: Duration,
+    /// How long a refresh token works on after its first use.
+    pub rotation_window: Duration,
+    /// Where events go.
+    pub webhook: Option<WebhookSettings>,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
+}
+
+/// The application as its owner registered it in the dashboard.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// The id for Connect; also the v2 client id.
+    pub application_id: String,
+    /// The v2 client secret.
+    pub v2_client_secret: String,
+    /// The id of the API credentials for v3.
+    pub v3_client_id: String,
+    /// Their secret.
+    pub v3_client_secret: String,
+    /// Signs webhooks and opens the v2.0 management API.
+    pub management_token: String,
+    /// The registered redirect URIs. Empty: any will do that is not a script.
+    pub redirect_uris: Vec<String>,
+}
+
+/// A webhook as it is set up in the dashboard.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// The callback URI.
+    pub url: String,
+    /// Its name.
+    pub name: String,
+    /// How often changes are looked for.
+    pub every: Duration,
+    /// Whether VERIFY is signed.
+    pub verify_signed: bool,
+    /// Stretches the waits before retries.
+    pub retry_scale: f64,
+    /// How likely a car gets into trouble in one round: VEHICLE_ERROR, and later its end. Something like
+    /// 0.01 makes a lively demonstration; none by default, so that tests stay plain.
+    pub trouble: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            seed: 0,
+            cars: 3,
+            speed: 1.0,
+            base_url: "http://127.0.0.1:9000".to_owned(),
+            application: Application::default(),
+            code_life: Duration::from_secs(10 * 60),
+            access_life: Duration::from_secs(7200),
+            refresh_life: Duration::from_secs(60 * 24 * 3600),
+            application_token_life: Duration::from_secs(3600),
+            rotation_window: Duration::from_secs(60),
+            webhook: None,
+            faults: Faults::default(),
+        }
+    }
+}
+
+impl Default for Application {
+    fn default() -> Application {
+        Application {
+            application_id: "51a0ca12-0000-4000-8000-000000000001".to_owned(),
+            v2_client_secret: "51a0ca12-0000-4000-8000-000000000002".to_owned(),
+            v3_client_id: "client_simulated0000000000000003".to_owned(),
+            v3_client_secret: "51a0ca12-0000-4000-8000-000000000004".to_owned(),
+            management_token: "51a0ca12-0000-4000-8000-000000000005".to_owned(),
+            redirect_uris: Vec::new(),
+        }
+    }
+}
+
+impl WebhookSettings {
+    /// A webhook with the usual habits.
+    pub fn new(url: impl Into<String>) -> WebhookSettings {
+        WebhookSettings {
+            url: url.into(),
+            name: "Simulated webhook".to_owned(),
+            every: Duration::from_secs(60),
+            verify_signed: true,
+            retry_scale: 1.0,
+            trouble: 0.0,
+        }
+    }
+}

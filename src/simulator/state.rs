@@ -1,0 +1,331 @@
+//! What the simulated Smartcar remembers: accounts and their cars, connections, subscriptions, the webhook.
+//! Accounts, cars and their ids are functions of the seed; connections and tokens begin empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::car::{Car, STEP_SECONDS};
+use super::chance::Chance;
+use super::commands::Command;
+use super::connect::reauthentication_url;
+use super::counters::Counters;
+use super::faults::Faults;
+use super::model::Model;
+use super::oauth::Tokens;
+use super::trouble::Trouble;
+use crate::model::Timestamp;
+
+/// Everything behind the one lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) chance: Chance,
+    pub(super) accounts: Vec<Account>,
+    pub(super) cars: BTreeMap<String, Car>,
+    /// Oldest first.
+    pub(super) connections: Vec<Connection>,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) webhook: Option<Webhook>,
+    pub(super) tokens: Tokens,
+    pub(super) faults: Faults,
+    pub(super) counters: Counters,
+    /// Refreshes under way, by grant.
+    pub(super) refreshing: BTreeMap<u64, u32>,
+    /// A round of deliveries was asked for by hand.
+    pub(super) round_asked: bool,
+    /// The sequence number of the newest event.
+    pub(super) sequence: i64,
+    pub(super) base_url: String,
+    pub(super) application_id: String,
+    seed: u64,
+    speed: f64,
+    started: Timestamp,
+    steps: u64,
+}
+
+/// What an account's owner gets from Connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// A code only.
+    V2,
+    /// A user id beside the code.
+    V3,
+}
+
+/// One account at a car maker; Smartcar calls it a user.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    pub(super) email: String,
+    pub(super) user_id: String,
+    pub(super) generation: Generation,
+    pub(super) make: &'static str,
+    pub(super) vehicles: Vec<String>,
+    pub(super) external_id: Option<String>,
+    /// What is wrong with its cars from the moment they are connected.
+    trouble: Option<Trouble>,
+}
+
+/// One vehicle an owner connected.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) id: String,
+    pub(super) user_id: String,
+    pub(super) vehicle_id: String,
+    pub(super) permissions: Vec<String>,
+    pub(super) mode: &'static str,
+    pub(super) connected_at: Timestamp,
+}
+
+/// A vehicle whose state goes to the webhook.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    pub(super) user_id: String,
+    pub(super) vehicle_id: String,
+    /// Bodies as last sent, by code. None: the first delivery is still due.
+    pub(super) sent: Option<BTreeMap<String, Value>>,
+    /// The trouble last told of, until its end is told.
+    pub(super) trouble: Option<Trouble>,
+    /// Rounds until it goes away by itself, if it does.
+    pub(super) trouble_left: Option<u32>,
+}
+
+/// The one webhook of the application.
+#[derive(Clone, Debug)]
+pub(super) struct Webhook {
+    pub(super) id: String,
+    pub(super) settings: super::WebhookSettings,
+    pub(super) verified: bool,
+    /// A VERIFY is on its way.
+    pub(super) verifying: bool,
+}
+
+impl State {
+    pub(super) fn new(settings: &Settings, now: Timestamp) -> State {
+        let mut state = State {
+            // With the time in it: after a restart no token and no event id comes again.
+            chance: Chance::of(settings.seed, &format!("state {}", now.as_millis())),
+            accounts: Vec::new(),
+            cars: BTreeMap::new(),
+            connections: Vec::new(),
+            subscriptions: Vec::new(),
+            webhook: None,
+            tokens: Tokens::default(),
+            faults: settings.faults.clone(),
+            counters: Counters::default(),
+            refreshing: BTreeMap::new(),
+            round_asked: false,
+            sequence: 0,
+            base_url: settings.base_url.clone(),
+            application_id: settings.application.application_id.clone(),
+            seed: settings.seed,
+            speed: if settings.speed.is_finite() { settings.speed.clamp(0.001, 100_000.0) } else { 1.0 },
+            started: now,
+            steps: 0,
+        };
+        state.set_webhook(settings.webhook.clone());
+        state.populate(settings.cars);
+        state
+    }
+
+    /// Puts `cars` cars into accounts: Ada's two, Grace's one, then further owners with one or two.
+    fn populate(&mut self, cars: usize) {
+        let named = |names: &[&str]| names.iter().filter_map(|name| Model::named(name)).collect::<Vec<_>>();
+        let mut left = cars;
+        for (email, generation, mut models) in [
+            ("ada@example.com", Generation::V2, named(&["ID.4", "Golf"])),
+            ("grace@example.com", Generation::V3, named(&["XC60"])),
+        ] {
+            models.truncate(left);
+            left -= models.len();
+            self.add_account(email, generation, models);
+        }
+        let mut chance = Chance::of(self.seed, "owners");
+        let mut number = 0;
+        while left > 0 {
+            let count = usize::try_from(chance.whole(1, 3)).unwrap_or(1).min(left);
+            left -= count;
+            let first = Model::of_make(None, &mut chance);
+            let models = (0..count).map(|_| Model::of_make(Some(first.make), &mut chance)).collect();
+            let generation = if chance.hit(0.5) { Generation::V2 } else { Generation::V3 };
+            let email = match OWNERS.get(number) {
+                Some(name) => format!("{name}@example.com"),
+                None => format!("owner{}@example.com", number + 1),
+            };
+            self.add_account(&email, generation, models);
+            number += 1;
+        }
+    }
+
+    fn add_account(&mut self, email: &str, generation: Generation, models: Vec<&'static Model>) {
+        let make = models.first().map_or("VOLKSWAGEN", |model| model.make);
+        let now = self.step_time(self.steps);
+        let vehicles = models.into_iter().enumerate().map(|(place, model)| {
+            let car = Car::new(model, Chance::of(self.seed, &format!("car {place} of {email}")), now);
+            let id = car.vehicle_id.clone();
+            self.cars.insert(id.clone(), car);
+            id
+        });
+        let vehicles = vehicles.collect();
+        let user_id = Chance::of(self.seed, &format!("user {email}")).uuid();
+        // As in Smartcar's test mode: VEHICLE_STATE.ASLEEP@smartcar.com
+        let trouble = email.strip_suffix("@smartcar.com").and_then(Trouble::named);
+        self.accounts.push(Account { email: email.to_owned(), user_id, generation, make, vehicles, external_id: None, trouble });
+    }
+
+    /// The account of this e-mail. One nobody knows gets a car of `make`: any sign-in works, as with
+    /// Smartcar's test mode. An e-mail that begins with `v2` makes a v2 account. None: there are too many.
+    pub(super) fn sign_in(&mut self, email: &str, make: Option<&str>) -> Option<usize> {
+        let email = email.trim().to_ascii_lowercase();
+        if let Some(place) = self.accounts.iter().position(|account| account.email == email) {
+            return Some(place);
+        }
+        if self.accounts.len() >= MOST_ACCOUNTS || email.len() > 254 {
+            return None;
+        }
+        let generation = if email.starts_with("v2") { Generation::V2 } else { Generation::V3 };
+        let model = Model::of_make(make, &mut Chance::of(self.seed, &format!("model of {email}")));
+        self.add_account(&email, generation, vec![model]);
+        Some(self.accounts.len() - 1)
+    }
+
+    /// Lets the cars live until `now`.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        let lived = now.since(self.started).mul_f64(self.speed).as_secs() / STEP_SECONDS;
+        // A clock that leapt years ahead must not hold the lock for minutes.
+        self.steps = self.steps.max(lived.saturating_sub(MOST_STEPS));
+        while self.steps < lived {
+            self.steps += 1;
+            let at = self.step_time(self.steps);
+            for car in self.cars.values_mut() {
+                car.step(at);
+            }
+        }
+    }
+
+    /// When step number `step` ends, by the wall.
+    fn step_time(&self, step: u64) -> i64 {
+        let car_time = Duration::from_secs(step.saturating_mul(STEP_SECONDS));
+        self.started.after(Duration::try_from_secs_f64(car_time.as_secs_f64() / self.speed).unwrap_or_default()).as_millis()
+    }
+
+    /// Connects vehicles of an account with what the owner grants, and subscribes them to the webhook.
+    pub(super) fn connect(
+        &mut self,
+        user_id: &str,
+        vehicles: &[String],
+        permissions: &[String],
+        mode: &'static str,
+        now: Timestamp,
+    ) {
+        for vehicle_id in vehicles {
+            self.connections.retain(|connection| connection.vehicle_id != *vehicle_id || connection.user_id != user_id);
+            self.connections.push(Connection {
+                id: self.chance.uuid(),
+                user_id: user_id.to_owned(),
+                vehicle_id: vehicle_id.clone(),
+                permissions: permissions.to_vec(),
+                mode,
+                connected_at: now,
+            });
+            // A car in trouble stays subscribed until the end of the trouble is told.
+            let told = self.subscriptions.iter().find(|subscription| subscription.vehicle_id == *vehicle_id);
+            let told = told.and_then(|subscription| subscription.trouble.clone());
+            self.subscriptions.retain(|subscription| subscription.vehicle_id != *vehicle_id);
+            self.subscribe(user_id, vehicle_id);
+            if let Some(subscription) = self.subscriptions.last_mut() {
+                subscription.trouble = told;
+            }
+        }
+        self.settle(user_id);
+    }
+
+    /// The owner signed in again: what was wrong is over, unless the account is one that fails always.
+    pub(super) fn settle(&mut self, user_id: &str) {
+        let Some(account) = self.accounts.iter().find(|account| account.user_id == user_id) else { return };
+        for id in &account.vehicles {
+            if let Some(car) = self.cars.get_mut(id) {
+                car.trouble.clone_from(&account.trouble);
+            }
+        }
+    }
+
+    /// Adds a subscription, with a first delivery due. False: there is one already.
+    pub(super) fn subscribe(&mut self, user_id: &str, vehicle_id: &str) -> bool {
+        if self.subscriptions.iter().any(|subscription| subscription.vehicle_id == vehicle_id) {
+            return false;
+        }
+        self.subscriptions.push(Subscription {
+            id: self.chance.uuid(),
+            user_id: user_id.to_owned(),
+            vehicle_id: vehicle_id.to_owned(),
+            sent: None,
+            trouble: None,
+            trouble_left: None,
+        });
+        true
+    }
+
+    /// Ends the connections that `ends` picks, with what hangs on them. Returns them.
+    pub(super) fn disconnect(&mut self, ends: impl Fn(&Connection) -> bool) -> Vec<Connection> {
+        let (ended, kept) = std::mem::take(&mut self.connections).into_iter().partition::<Vec<_>, _>(ends);
+        self.connections = kept;
+        for connection in &ended {
+            self.subscriptions.retain(|subscription| subscription.vehicle_id != connection.vehicle_id);
+            self.tokens.forget_vehicle(&connection.user_id, &connection.vehicle_id);
+        }
+        ended
+    }
+
+    /// Sets, replaces or removes the webhook; a new one must be verified and makes first deliveries due.
+    pub(super) fn set_webhook(&mut self, settings: Option<super::WebhookSettings>) {
+        self.webhook = settings.map(|settings| Webhook { id: self.chance.uuid(), settings, verified: false, verifying: false });
+        for subscription in &mut self.subscriptions {
+            subscription.sent = None;
+        }
+    }
+
+    pub(super) fn command(&mut self, vehicle_id: &str, command: Command, now: Timestamp) -> Result<(), Trouble> {
+        command.obey(self.cars.get_mut(vehicle_id).ok_or_else(Trouble::permission)?, now.as_millis())
+    }
+
+    pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
+        let mut trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
+        if let Some(trouble) = trouble.as_mut().filter(|trouble| trouble.resolution == Some("REAUTHENTICATE")) {
+            trouble.url = Some(reauthentication_url(&self.base_url, &self.application_id, vehicle_id).into());
+        }
+        self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.trouble = trouble;
+        Ok(())
+    }
+
+    pub(super) fn account_of(&self, user_id: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.user_id == user_id)
+    }
+
+    pub(super) fn connection(&self, user_id: Option<&str>, vehicle_id: &str) -> Option<&Connection> {
+        let fits = |connection: &&Connection| {
+            connection.vehicle_id == vehicle_id && user_id.is_none_or(|user_id| connection.user_id == user_id)
+        };
+        self.connections.iter().find(fits)
+    }
+
+    /// What v3 and webhooks say about a vehicle besides its id.
+    pub(super) fn attributes(&self, vehicle_id: &str, mode: &str) -> Option<Value> {
+        let car = self.cars.get(vehicle_id)?;
+        let Model { make, name, powertrain, .. } = car.model;
+        Some(json!({ "make": make, "model": name, "year": car.year, "mode": mode, "powertrainType": powertrain.word() }))
+    }
+
+    /// How many cars are connected.
+    pub(super) fn connected(&self) -> usize {
+        self.connections.iter().map(|connection| &connection.vehicle_id).collect::<BTreeSet<_>>().len()
+    }
+}
+
+const MOST_ACCOUNTS: usize = 10_000;
+/// Two months of car time.
+const MOST_STEPS: u64 = 60 * 24 * 60;
+const OWNERS: &[&str] =
+    &["alan", "barbara", "edsger", "frances", "hedy", "joan", "katherine", "linus", "margaret", "niklaus", "radia", "tim"];

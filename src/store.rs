@@ -1,0 +1,193 @@
+//! What is kept: one redb file, and the only ways to change it.
+//!
+//! A [`Change`] is plain data whose `apply` is a function of itself and the tables, so that it can be
+//! journalled and replayed. One writer thread commits everything that has queued at once; `commit`
+//! returns when the change is durable. Reads see a snapshot, copy out what they need, and never live
+//! across an await. What goes wrong for a reason is an `Outcome`; an `Err` means that the disk or the
+//! file is in trouble.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::model::Seq;
+use crate::vault::{KeyId, Vault};
+use crate::world::World;
+
+pub mod access;
+pub mod attempts;
+pub mod connections;
+mod database;
+mod migrations;
+mod tables;
+pub mod tokens;
+pub mod users;
+pub mod vehicle_data;
+pub mod vehicles;
+pub mod webhook_log;
+mod writer;
+
+pub use database::Origin;
+pub use tables::{Rows, Snapshot, Tables};
+
+use database::Database;
+use writer::Writer;
+
+/// Something that can happen to stored state.
+pub trait Change: Serialize + DeserializeOwned + Send + 'static {
+    /// Everything that may legitimately come of it.
+    type Outcome: Send + 'static;
+
+    /// Applies it. Called again on fresh tables when another change of its batch failed. Must decide by
+    /// the change and the tables alone: no clock, no chance.
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<Self::Outcome, StoreError>;
+}
+
+/// Why the store cannot do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk refuses, or the store is being reopened: try again in a moment.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// More changes are queued than the disk can take: try again in a moment.
+    #[error("the store is busy")]
+    Busy,
+    /// Another process has the store open.
+    #[error("the store is in use by another process: is carport running already?")]
+    Locked,
+    /// The master key is another one.
+    #[error(
+        "the store was sealed under master key {store}, but the key given is {given}: put the right key in place (key.file or key.secret)"
+    )]
+    WrongKey {
+        /// The key it was sealed under.
+        store: KeyId,
+        /// The key that was given.
+        given: KeyId,
+    },
+    /// The store was written by a newer Carport.
+    #[error("the store has format {found}, this carport knows up to {known}: install the newer version again")]
+    Newer {
+        /// The store's format.
+        found: u32,
+        /// The newest known here.
+        known: u32,
+    },
+    /// The file is no store, or its innermost parts are damaged.
+    #[error("the file is no carport store or is damaged: {0}")]
+    NotAStore(String),
+    /// A row does not open or does not read.
+    #[error("a row of {table} is damaged")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+    },
+}
+
+/// A handle to the store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<Database>,
+    writer: Writer,
+    grew: watch::Receiver<Seq>,
+}
+
+/// What a store is opened with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The page cache, in bytes. redb's own default is a gigabyte.
+    pub cache: usize,
+    /// Commit on the caller's thread instead of the writer's: for tests with simulated time.
+    pub inline: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { cache: 4 * 1024 * 1024, inline: false }
+    }
+}
+
+impl Store {
+    /// Opens the store at `path`, or makes an empty one if there is no file.
+    pub fn open(
+        path: &Path,
+        settings: Settings,
+        vault: Vault,
+        world: &World,
+        metrics: Arc<Metrics>,
+    ) -> Result<Store, StoreError> {
+        Store::open_at(Origin::file(path), settings, vault, world, metrics)
+    }
+
+    /// Opens the store at any place: a file, or a disk of a test's own making.
+    pub fn open_at(
+        origin: Origin,
+        settings: Settings,
+        vault: Vault,
+        world: &World,
+        metrics: Arc<Metrics>,
+    ) -> Result<Store, StoreError> {
+        let database = Arc::new(Database::open(origin, settings.cache, vault, world)?);
+        let (grew_sender, grew) = watch::channel(Seq(0));
+        let writer = Writer::start(database.clone(), grew_sender, metrics, settings.inline)?;
+        Ok(Store { shared: Arc::new(Shared { database, writer, grew }) })
+    }
+
+    /// Applies a change; returns when it is durable.
+    pub async fn commit<C: Change>(&self, change: C) -> Result<C::Outcome, StoreError> {
+        self.shared.writer.commit(change).await
+    }
+
+    /// Reads from a snapshot, off the reactor. `read` must copy out what it needs and bound what it takes.
+    pub async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        F: FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let database = self.shared.database.clone();
+        if self.shared.writer.is_inline() {
+            return database.read(read);
+        }
+        tokio::task::spawn_blocking(move || database.read(read))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".to_owned())))
+    }
+
+    /// Wakes when the webhook log has grown; the value is its newest place.
+    pub fn grew(&self) -> watch::Receiver<Seq> {
+        self.shared.grew.clone()
+    }
+
+    /// Whether the store takes changes.
+    pub fn is_healthy(&self) -> bool {
+        self.shared.database.is_open()
+    }
+
+    /// Tries to open the store again if it was closed by a failure. Call it now and then.
+    pub async fn heal(&self) {
+        if !self.is_healthy() {
+            let _ = self.shared.writer.heal().await;
+        }
+    }
+
+    /// Size of the file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.shared.database.bytes()
+    }
+
+    /// Commits what is queued and closes the file; afterwards every call answers `Unavailable`.
+    pub async fn close(&self) {
+        self.shared.writer.stop().await;
+        self.shared.database.close();
+    }
+}

@@ -1,0 +1,132 @@
+//! Invites, and attempts: trips through Connect. Both are found by the hash of a secret.
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{ALL, ATTEMPTS_BY_EXPIRY, Record, Typed};
+use super::{Change, Snapshot, StoreError, Tables};
+use crate::model::Timestamp;
+use crate::model::journey::{Attempt, Ending, Invite};
+
+impl Record for Attempt {
+    const TABLE: &'static str = "attempts-1";
+}
+
+impl Record for Invite {
+    const TABLE: &'static str = "invites-1";
+}
+
+/// Strangers who hold an invite can begin attempts: no more than this are kept, the oldest go first.
+const ATTEMPTS: usize = 10_000;
+
+/// Keeps an invite.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PutInvite {
+    /// Hash of the link.
+    pub hash: [u8; 32],
+    /// The invite.
+    pub invite: Invite,
+    /// Now: what has expired for a week is dropped.
+    pub at: Timestamp,
+}
+
+impl Change for PutInvite {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let limit = self.at.before(std::time::Duration::from_secs(7 * 86_400));
+        for (key, invite) in tables.list::<Invite>(ALL, false, usize::MAX)? {
+            if invite.expires_at < limit {
+                tables.remove_raw(Invite::TABLE, &key)?;
+            }
+        }
+        tables.put(self.hash, &self.invite)
+    }
+}
+
+/// Notes how a trip ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndTrip {
+    /// Hash of the invite's link.
+    pub hash: [u8; 32],
+    /// How.
+    pub ending: Ending,
+}
+
+impl Change for EndTrip {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let Some(mut invite) = tables.get::<Invite>(self.hash)? else { return Ok(()) };
+        let connected = matches!(self.ending, Ending::Connected { .. });
+        // A late failure of another tab does not undo a connection.
+        if connected || !invite.spent {
+            invite.spent |= connected;
+            invite.ending = self.ending.clone();
+            tables.put(self.hash, &invite)?;
+        }
+        Ok(())
+    }
+}
+
+/// Begins an attempt.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OpenAttempt {
+    /// Hash of the state.
+    pub hash: [u8; 32],
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Change for OpenAttempt {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let open = tables.keys(ATTEMPTS_BY_EXPIRY, ALL, ATTEMPTS)?;
+        let now = u64::try_from(self.at.as_millis()).unwrap_or(0).to_be_bytes();
+        let too_many = (open.len() + 1).saturating_sub(ATTEMPTS);
+        for (place, key) in open.iter().enumerate() {
+            if place >= too_many && key[..] > now[..] {
+                break;
+            }
+            tables.remove_raw(ATTEMPTS_BY_EXPIRY, key)?;
+            tables.remove_raw(Attempt::TABLE, key.get(8..).unwrap_or_default())?;
+        }
+        tables.put_mark(ATTEMPTS_BY_EXPIRY, (self.attempt.expires_at, self.hash))?;
+        tables.put(self.hash, &self.attempt)
+    }
+}
+
+/// Takes an attempt: once, in time, by the browser that began it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TakeAttempt {
+    /// Hash of the state.
+    pub hash: [u8; 32],
+    /// Hash of the browser's cookie.
+    pub browser: Option<[u8; 32]>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Change for TakeAttempt {
+    type Outcome = Option<Attempt>;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<Option<Attempt>, StoreError> {
+        let Some(attempt) = tables.get::<Attempt>(self.hash)? else { return Ok(None) };
+        // SECURITY: another browser does not even use it up, or a stranger could spoil the owner's trip.
+        if attempt.browser != self.browser {
+            return Ok(None);
+        }
+        tables.remove::<Attempt>(self.hash)?;
+        tables.remove_mark(ATTEMPTS_BY_EXPIRY, (attempt.expires_at, self.hash))?;
+        Ok((attempt.expires_at > self.at).then_some(attempt))
+    }
+}
+
+impl Snapshot<'_> {
+    /// An invite, by the hash of its link.
+    pub fn invite(&self, hash: [u8; 32]) -> Result<Option<Invite>, StoreError> {
+        self.get(hash)
+    }
+}

@@ -1,0 +1,202 @@
+//! Connections, and linking vehicles to them.
+
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{ALL, Kind, Record, Typed};
+use super::tokens::{SealedTokens, drop_tokens, put_tokens};
+use super::vehicles::{link_vehicle, unlink_vehicles_of};
+use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::vehicle::VehicleFacts;
+use crate::model::{ConnectionId, Timestamp, VehicleId};
+
+impl Record for Connection {
+    const TABLE: &'static str = "connections-1";
+}
+
+/// Keeps a fresh pair of tokens before anything else is tried with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AdoptConnection {
+    /// A new connection, whose Smartcar user is not known yet.
+    pub connection: Connection,
+    /// Its tokens.
+    pub tokens: SealedTokens,
+}
+
+impl Change for AdoptConnection {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put(self.connection.id, &self.connection)?;
+        put_tokens(tables, self.connection.id, &self.tokens)
+    }
+}
+
+/// Links vehicles to a connection and makes it active. Makes the connection if there is none of its id.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LinkVehicles {
+    /// The connection, complete with its Smartcar user.
+    pub connection: Connection,
+    /// Its vehicles.
+    pub vehicles: Vec<VehicleFacts>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What came of [`LinkVehicles`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// Done.
+    Linked,
+    /// The same owner has connected the same account before: hand the tokens over to that connection and
+    /// link again with its id.
+    Existing(ConnectionId),
+}
+
+impl Change for LinkVehicles {
+    type Outcome = Linking;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<Linking, StoreError> {
+        if let Some(identity) = self.connection.identity() {
+            match by_identity(tables, &identity)? {
+                Some(id) if id != self.connection.id && tables.get::<Connection>(id)?.is_some() => {
+                    return Ok(Linking::Existing(id));
+                }
+                _ => tables.put_index(Kind::Connection, &identity, self.connection.id)?,
+            }
+        }
+        tables.put(self.connection.id, &self.connection)?;
+        for facts in &self.vehicles {
+            link_vehicle(tables, facts, &self.connection, self.at)?;
+        }
+        Ok(Linking::Linked)
+    }
+}
+
+/// Moves tokens from a new connection to the one that the owner had before, and drops the new one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HandOver {
+    /// The new connection.
+    pub from: ConnectionId,
+    /// The one before.
+    pub to: ConnectionId,
+    /// The version of `to`'s tokens that was seen; something else means that they were rotated meanwhile.
+    pub to_version: u64,
+    /// The tokens, sealed for `to`.
+    pub tokens: SealedTokens,
+}
+
+/// What came of [`HandOver`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedOver {
+    /// Done.
+    Done,
+    /// The tokens of `to` were changed meanwhile: seal again.
+    Superseded,
+}
+
+impl Change for HandOver {
+    type Outcome = HandedOver;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<HandedOver, StoreError> {
+        let version = tables.get::<SealedTokens>(self.to)?.map_or(0, |tokens| tokens.version);
+        if version != self.to_version {
+            return Ok(HandedOver::Superseded);
+        }
+        put_tokens(tables, self.to, &self.tokens)?;
+        drop_tokens(tables, self.from)?;
+        tables.remove::<Connection>(self.from)?;
+        Ok(HandedOver::Done)
+    }
+}
+
+/// Says how a connection fares.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MarkConnection {
+    /// Which.
+    pub id: ConnectionId,
+    /// Its new status; `None` leaves it.
+    pub status: Option<ConnectionStatus>,
+    /// What went wrong; `None` means that all is well.
+    pub error: Option<String>,
+}
+
+impl Change for MarkConnection {
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(false) };
+        if let Some(status) = &self.status {
+            connection.status = status.clone();
+        }
+        connection.last_error.clone_from(&self.error);
+        tables.put(self.id, &connection)?;
+        Ok(true)
+    }
+}
+
+/// Ends a connection here: its tokens go, its vehicles are left without.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndConnection {
+    /// Which.
+    pub id: ConnectionId,
+    /// Whether its row goes too, so that nothing tells of it.
+    pub erase: bool,
+}
+
+impl Change for EndConnection {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(()) };
+        drop_tokens(tables, self.id)?;
+        unlink_vehicles_of(tables, &connection)?;
+        if self.erase {
+            if let Some(identity) = connection.identity() {
+                tables.remove_index(Kind::Connection, &identity)?;
+            }
+            return tables.remove::<Connection>(self.id);
+        }
+        connection.status = ConnectionStatus::Disconnected;
+        connection.last_error = None;
+        tables.put(self.id, &connection)
+    }
+}
+
+impl Snapshot<'_> {
+    /// A connection.
+    pub fn connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
+        self.get(id)
+    }
+
+    /// Connections after an id, oldest first.
+    pub fn connections(&self, after: Option<ConnectionId>, limit: usize) -> Result<Vec<Connection>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.0.as_bytes().to_vec()));
+        Ok(self.list::<Connection>((start, ALL.1), false, limit)?.into_iter().map(|(_, connection)| connection).collect())
+    }
+
+    /// The connection of an identity (see [`Connection::identity`]).
+    pub fn connection_of(&self, identity: &str) -> Result<Option<ConnectionId>, StoreError> {
+        match by_identity(self, identity)? {
+            Some(id) => Ok(self.get::<Connection>(id)?.map(|connection| connection.id)),
+            None => Ok(None),
+        }
+    }
+
+    /// The vehicles that a connection serves.
+    pub fn vehicles_of(&self, connection: &Connection) -> Result<Vec<VehicleId>, StoreError> {
+        let vehicles = self.vehicles_of_user(&connection.user)?;
+        Ok(vehicles
+            .into_iter()
+            .filter(|vehicle| vehicle.connection == Some(connection.id))
+            .map(|vehicle| vehicle.facts.id)
+            .collect())
+    }
+}
+
+fn by_identity(rows: &impl Rows, identity: &str) -> Result<Option<ConnectionId>, StoreError> {
+    let id = rows.indexed(Kind::Connection, identity)?;
+    Ok(id.and_then(|bytes| uuid::Uuid::from_slice(&bytes).ok()).map(ConnectionId))
+}

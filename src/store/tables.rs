@@ -1,0 +1,448 @@
+//! The schema, and the only place that seals and opens rows.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta-1` | name | format, key check, index key, counters, the log's head |
+//! | `index-1` | kind, keyed hash of an id | the row or key it stands for |
+//! | `users-1` | row | an owner |
+//! | `connections-1` | connection id | one owner's authority over one Smartcar user |
+//! | `smartcar_tokens-1` | connection id | sealed token set (sealed twice: by `tokens` and here) |
+//! | `tokens_by_due-1` | due time, connection id | nothing: the order of the refresh loop |
+//! | `vehicles-1` | row | a vehicle |
+//! | `vehicles_by_user-1` | user row, vehicle row | nothing |
+//! | `vehicle_latest-1` | vehicle row, signal row | the newest of a signal |
+//! | `vehicle_data-1` | vehicle row, signal row, day | a block: the changes of a signal on a day |
+//! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
+//! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
+//! | `webhook_logs-1` | seq | clear header, then the sealed payload |
+//! | `event_ids-1` | seq | keyed hash of an event's id and when it came: the dedupe window |
+//! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
+//! | `attempts_by_expiry-1` | time, hash | nothing: what to drop first |
+//! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
+//! | `cursors-1` | follower | its place in the log |
+//!
+//! Every value is CBOR. All are sealed, bound to table and key, but for those that tell nothing of a
+//! person: `meta`, `index`, `cursors`, `event_ids`, the orders, and the header of the log.
+
+use std::ops::{Bound, ControlFlow};
+
+use hmac::{Hmac, KeyInit, Mac};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use super::database::disk;
+use super::webhook_log::Window;
+use crate::model::ConnectionId;
+use crate::vault::{Row, Vault};
+
+pub(super) const META: &str = "meta-1";
+pub(super) const INDEX: &str = "index-1";
+pub(super) const TOKENS_BY_DUE: &str = "tokens_by_due-1";
+pub(super) const VEHICLES_BY_USER: &str = "vehicles_by_user-1";
+pub(super) const VEHICLES_TO_REVISIT: &str = "vehicles_to_revisit-1";
+pub(super) const VEHICLES_TO_READ: &str = "vehicles_to_read-1";
+pub(super) const WEBHOOK_LOGS: &str = "webhook_logs-1";
+pub(super) const EVENT_IDS: &str = "event_ids-1";
+pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
+pub(super) const CURSORS: &str = "cursors-1";
+
+/// A kind of row that is sealed.
+pub(super) trait Record: Serialize + DeserializeOwned {
+    /// The table it lives in.
+    const TABLE: &'static str;
+}
+
+/// A key of a table: bytes whose order is the order of what they stand for.
+pub(super) trait Key {
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl Key for u32 {
+    fn bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+}
+
+impl Key for u64 {
+    fn bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+}
+
+/// Times before 1970 do not occur as keys; they would sort first.
+impl Key for crate::model::Timestamp {
+    fn bytes(&self) -> Vec<u8> {
+        u64::try_from(self.as_millis()).unwrap_or(0).bytes()
+    }
+}
+
+impl Key for ConnectionId {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+}
+
+impl Key for [u8; 32] {
+    fn bytes(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+}
+
+impl Key for &str {
+    fn bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
+impl Key for &[u8] {
+    fn bytes(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+}
+
+impl<A: Key, B: Key> Key for (A, B) {
+    fn bytes(&self) -> Vec<u8> {
+        [self.0.bytes(), self.1.bytes()].concat()
+    }
+}
+
+impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
+    fn bytes(&self) -> Vec<u8> {
+        [self.0.bytes(), self.1.bytes(), self.2.bytes()].concat()
+    }
+}
+
+/// What an index entry leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    User = 1,
+    Vehicle = 2,
+    Signal = 3,
+    Connection = 4,
+    Event = 5,
+}
+
+/// What turns values into rows: the vault, and the key of the index. Survives a reopening.
+#[derive(Debug)]
+pub struct Places {
+    vault: Vault,
+    index_key: Zeroizing<[u8; 32]>,
+}
+
+impl Places {
+    pub(super) fn new(vault: Vault, index_key: Zeroizing<[u8; 32]>) -> Places {
+        Places { vault, index_key }
+    }
+
+    /// The keyed hash under which an id is looked up.
+    pub(super) fn hash(&self, kind: Kind, id: &str) -> [u8; 16] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.index_key).expect("HMAC takes keys of any length");
+        mac.update(&[kind as u8]);
+        mac.update(id.as_bytes());
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        hash
+    }
+
+    fn index_entry(&self, kind: Kind, id: &str) -> Vec<u8> {
+        [&[kind as u8][..], &self.hash(kind, id)].concat()
+    }
+}
+
+/// Looking at rows: what a snapshot and a transaction have in common.
+pub trait Rows {
+    #[doc(hidden)]
+    fn places(&self) -> &Places;
+
+    #[doc(hidden)]
+    fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits rows of a range in order (or backwards) until told to stop.
+    #[doc(hidden)]
+    fn walk(
+        &self,
+        table: &'static str,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        backwards: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError>;
+}
+
+/// The typed side of [`Rows`], within the store.
+pub(super) trait Typed: Rows {
+    fn get<R: Record>(&self, key: impl Key) -> Result<Option<R>, StoreError> {
+        let key = key.bytes();
+        self.raw(R::TABLE, &key)?.map(|sealed| self.decode::<R>(&key, &sealed)).transpose()
+    }
+
+    fn decode<R: Record>(&self, key: &[u8], sealed: &[u8]) -> Result<R, StoreError> {
+        from_cbor(&self.open(R::TABLE, key, &[], sealed)?).ok_or(StoreError::Damaged { table: R::TABLE })
+    }
+
+    fn open(&self, table: &'static str, key: &[u8], context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        self.places().vault.open(Row { table, key, context }, sealed).map_err(|_| StoreError::Damaged { table })
+    }
+
+    /// All records of a range, with their keys, until `enough`.
+    fn list<R: Record>(
+        &self,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, R)>, StoreError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.walk(R::TABLE, range, backwards, &mut |key, sealed| {
+            found.push((key.to_vec(), self.decode(key, sealed)?));
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(found)
+    }
+
+    /// The keys of a range, until `limit`.
+    fn keys(
+        &self,
+        table: &'static str,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.walk(table, range, false, &mut |key, _| {
+            found.push(key.to_vec());
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(found)
+    }
+
+    /// What an id stands for.
+    fn indexed(&self, kind: Kind, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.raw(INDEX, &self.places().index_entry(kind, id))
+    }
+
+    /// The row of an id.
+    fn row(&self, kind: Kind, id: &str) -> Result<Option<u32>, StoreError> {
+        Ok(self.indexed(kind, id)?.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?))))
+    }
+
+    /// A value that is kept in clear.
+    fn clear<T: DeserializeOwned>(&self, table: &'static str, key: impl Key) -> Result<Option<T>, StoreError> {
+        self.raw(table, &key.bytes())?.map(|bytes| from_cbor(&bytes).ok_or(StoreError::Damaged { table })).transpose()
+    }
+}
+
+impl<T: Rows> Typed for T {}
+
+/// The state at one moment. Never keep it across an await: it holds back the reuse of pages.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    transaction: &'a ReadTransaction,
+    places: &'a Places,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn new(transaction: &'a ReadTransaction, places: &'a Places) -> Snapshot<'a> {
+        Snapshot { transaction, places }
+    }
+}
+
+impl Rows for Snapshot<'_> {
+    fn places(&self) -> &Places {
+        self.places
+    }
+
+    fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.transaction.open_table(definition(table)) {
+            Ok(table) => get(&table, key),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(disk(&error)),
+        }
+    }
+
+    fn walk(
+        &self,
+        table: &'static str,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        backwards: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        match self.transaction.open_table(definition(table)) {
+            Ok(table) => walk(&table, &range, backwards, visit),
+            Err(TableError::TableDoesNotExist(_)) => Ok(()),
+            Err(error) => Err(disk(&error)),
+        }
+    }
+}
+
+/// The tables within a transaction.
+#[expect(missing_debug_implementations, reason = "redb's transaction has none")]
+pub struct Tables<'a> {
+    transaction: &'a WriteTransaction,
+    places: &'a Places,
+    pub(super) window: &'a mut Window,
+}
+
+impl<'a> Tables<'a> {
+    pub(super) fn new(transaction: &'a WriteTransaction, places: &'a Places, window: &'a mut Window) -> Tables<'a> {
+        Tables { transaction, places, window }
+    }
+
+    pub(super) fn put<R: Record>(&mut self, key: impl Key, record: &R) -> Result<(), StoreError> {
+        let key = key.bytes();
+        let sealed = self.seal(R::TABLE, &key, &[], &Zeroizing::new(to_cbor(record)));
+        self.put_raw(R::TABLE, &key, &sealed)
+    }
+
+    pub(super) fn seal(&self, table: &'static str, key: &[u8], context: &[u8], plain: &[u8]) -> Vec<u8> {
+        self.places.vault.seal(Row { table, key, context }, plain)
+    }
+
+    pub(super) fn remove<R: Record>(&mut self, key: impl Key) -> Result<(), StoreError> {
+        self.remove_raw(R::TABLE, &key.bytes())
+    }
+
+    pub(super) fn put_clear<T: Serialize>(&mut self, table: &'static str, key: impl Key, value: &T) -> Result<(), StoreError> {
+        self.put_raw(table, &key.bytes(), &to_cbor(value))
+    }
+
+    /// An entry whose key says it all.
+    pub(super) fn put_mark(&mut self, table: &'static str, key: impl Key) -> Result<(), StoreError> {
+        self.put_raw(table, &key.bytes(), &[])
+    }
+
+    pub(super) fn remove_mark(&mut self, table: &'static str, key: impl Key) -> Result<(), StoreError> {
+        self.remove_raw(table, &key.bytes())
+    }
+
+    pub(super) fn put_index(&mut self, kind: Kind, id: &str, target: impl Key) -> Result<(), StoreError> {
+        let entry = self.places.index_entry(kind, id);
+        self.put_raw(INDEX, &entry, &target.bytes())
+    }
+
+    pub(super) fn remove_index(&mut self, kind: Kind, id: &str) -> Result<(), StoreError> {
+        let entry = self.places.index_entry(kind, id);
+        self.remove_raw(INDEX, &entry)
+    }
+
+    /// The row of an id; a new one if it has none.
+    pub(super) fn row_or_new(&mut self, kind: Kind, id: &str) -> Result<u32, StoreError> {
+        if let Some(row) = self.row(kind, id)? {
+            return Ok(row);
+        }
+        let counter = match kind {
+            Kind::User => "users",
+            Kind::Vehicle => "vehicles",
+            Kind::Signal => "signals",
+            Kind::Connection | Kind::Event => unreachable!("connections and events have no rows of their own"),
+        };
+        let row = self.clear::<u32>(META, counter)?.unwrap_or(0) + 1;
+        self.put_clear(META, counter, &row)?;
+        self.put_index(kind, id, row)?;
+        Ok(row)
+    }
+
+    pub(super) fn put_raw(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+        table.insert(key, value).map_err(|error| disk(&error))?;
+        Ok(())
+    }
+
+    pub(super) fn remove_raw(&mut self, table: &'static str, key: &[u8]) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+        table.remove(key).map_err(|error| disk(&error))?;
+        Ok(())
+    }
+}
+
+impl Rows for Tables<'_> {
+    fn places(&self) -> &Places {
+        self.places
+    }
+
+    fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, key)
+    }
+
+    fn walk(
+        &self,
+        table: &'static str,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        backwards: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        walk(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, &range, backwards, visit)
+    }
+}
+
+/// All keys that begin with `prefix`.
+pub(super) fn under(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+        }
+    }
+    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+}
+
+/// The whole table.
+pub(super) const ALL: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (Bound::Unbounded, Bound::Unbounded);
+
+pub(super) fn definition(table: &'static str) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table)
+}
+
+pub(super) fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).expect("our records are serialisable and memory does not fail");
+    bytes
+}
+
+pub(super) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    ciborium::from_reader(bytes).ok()
+}
+
+type Bytes = &'static [u8];
+
+fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(table.get(key).map_err(|error| disk(&error))?.map(|value| value.value().to_vec()))
+}
+
+fn walk(
+    table: &impl ReadableTable<Bytes, Bytes>,
+    range: &(Bound<Vec<u8>>, Bound<Vec<u8>>),
+    backwards: bool,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    let bounds = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
+    let mut rows = table.range::<&[u8]>(bounds).map_err(|error| disk(&error))?;
+    while let Some(row) = if backwards { rows.next_back() } else { rows.next() } {
+        let (key, value) = row.map_err(|error| disk(&error))?;
+        if visit(key.value(), value.value())?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_the_next_begins() {
+        assert_eq!(under(&[1, 2]), (Bound::Included(vec![1, 2]), Bound::Excluded(vec![1, 3])));
+        assert_eq!(under(&[1, 255]), (Bound::Included(vec![1, 255]), Bound::Excluded(vec![2])));
+        assert_eq!(under(&[255]), (Bound::Included(vec![255]), Bound::Unbounded));
+    }
+}

@@ -1,0 +1,151 @@
+//! Sealed token sets and the order in which they are due.
+
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{Record, TOKENS_BY_DUE, Typed, to_cbor};
+use super::{Change, Snapshot, StoreError, Tables};
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::{Blob, ConnectionId, Timestamp};
+
+/// A token set as it is kept. The tokens were sealed by the `tokens` room; nothing here can open them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedTokens {
+    /// Grows with every rotation.
+    pub version: u64,
+    /// The tokens.
+    pub sealed: Blob,
+    /// When the access token dies.
+    pub access_expires_at: Timestamp,
+    /// When the refresh token dies if it is not used; `None` for the application token.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// When Smartcar issued them.
+    pub issued_at: Timestamp,
+    /// When an access token was last asked for, to the day.
+    pub used_at: Timestamp,
+    /// When they are to be renewed; `None` if that would be in vain.
+    pub due_at: Option<Timestamp>,
+}
+
+impl Record for SealedTokens {
+    const TABLE: &'static str = "smartcar_tokens-1";
+}
+
+/// Replaces a token set by the next one. Compare and set: two rotations cannot both win.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RotateTokens {
+    /// Whose.
+    pub connection: ConnectionId,
+    /// The version that the new set came from; 0 if there was none.
+    pub from_version: u64,
+    /// The new set.
+    pub tokens: SealedTokens,
+}
+
+/// What came of [`RotateTokens`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// Stored.
+    Stored,
+    /// Somebody else rotated first: read again.
+    Superseded,
+    /// The connection has gone.
+    Gone,
+}
+
+impl Change for RotateTokens {
+    type Outcome = Rotated;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<Rotated, StoreError> {
+        let version = tables.get::<SealedTokens>(self.connection)?.map_or(0, |tokens| tokens.version);
+        if version == 0 && self.from_version != 0 {
+            return Ok(Rotated::Gone);
+        }
+        if version != self.from_version {
+            return Ok(Rotated::Superseded);
+        }
+        put_tokens(tables, self.connection, &self.tokens)?;
+        if let Some(mut connection) = tables.get::<Connection>(self.connection)?
+            && (connection.last_error.is_some() || matches!(connection.status, ConnectionStatus::NeedsReconnect { .. }))
+        {
+            connection.last_error = None;
+            connection.status = ConnectionStatus::Active;
+            tables.put(self.connection, &connection)?;
+        }
+        Ok(Rotated::Stored)
+    }
+}
+
+/// Changes when a token set is due, or notes that it was used.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reschedule {
+    /// Whose.
+    pub connection: ConnectionId,
+    /// The version that was looked at; nothing happens to another one.
+    pub version: u64,
+    /// When an access token was last asked for.
+    pub used_at: Timestamp,
+    /// When it is due.
+    pub due_at: Option<Timestamp>,
+}
+
+impl Change for Reschedule {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        match tables.get::<SealedTokens>(self.connection)? {
+            Some(mut tokens) if tokens.version == self.version => {
+                tokens.used_at = self.used_at;
+                tokens.due_at = self.due_at;
+                put_tokens(tables, self.connection, &tokens)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn put_tokens(tables: &mut Tables<'_>, connection: ConnectionId, tokens: &SealedTokens) -> Result<(), StoreError> {
+    if let Some(before) = tables.get::<SealedTokens>(connection)? {
+        unmark(tables, connection, before.due_at)?;
+    }
+    if let Some(due_at) = tokens.due_at {
+        tables.put_mark(TOKENS_BY_DUE, (due_at, connection))?;
+    }
+    tables.put(connection, tokens)
+}
+
+pub(super) fn drop_tokens(tables: &mut Tables<'_>, connection: ConnectionId) -> Result<(), StoreError> {
+    if let Some(tokens) = tables.get::<SealedTokens>(connection)? {
+        unmark(tables, connection, tokens.due_at)?;
+    }
+    tables.remove::<SealedTokens>(connection)
+}
+
+fn unmark(tables: &mut Tables<'_>, connection: ConnectionId, due_at: Option<Timestamp>) -> Result<(), StoreError> {
+    due_at.map_or(Ok(()), |due_at| tables.remove_mark(TOKENS_BY_DUE, (due_at, connection)))
+}
+
+impl Snapshot<'_> {
+    /// The token set of a connection.
+    pub fn tokens(&self, connection: ConnectionId) -> Result<Option<SealedTokens>, StoreError> {
+        self.get(connection)
+    }
+
+    /// Which connections come first in the order of their due times.
+    pub fn next_due(&self, limit: usize) -> Result<Vec<(Timestamp, ConnectionId)>, StoreError> {
+        let keys = self.keys(TOKENS_BY_DUE, (Bound::Unbounded, Bound::Unbounded), limit)?;
+        Ok(keys.iter().filter_map(|key| due_key(key)).collect())
+    }
+}
+
+fn due_key(key: &[u8]) -> Option<(Timestamp, ConnectionId)> {
+    let (due_at, connection) = key.split_first_chunk::<8>()?;
+    let millis = i64::try_from(u64::from_be_bytes(*due_at)).ok()?;
+    Some((Timestamp::from_millis(millis), ConnectionId(uuid::Uuid::from_slice(connection).ok()?)))
+}
+
+/// The row under which tokens are sealed: connection and version, so that no older set passes for a newer.
+pub fn seal_key(connection: ConnectionId, version: u64) -> Vec<u8> {
+    to_cbor(&(connection, version))
+}

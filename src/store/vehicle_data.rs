@@ -1,0 +1,281 @@
+//! Readings: the latest of each signal, and the changes of each signal in blocks by day.
+
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT, under};
+use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
+use crate::model::vehicle::{Vehicle, VehicleError};
+use crate::model::{Seq, Timestamp};
+
+/// The newest of a signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// Smartcar's code.
+    pub code: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// The last good value by the car's own time.
+    pub reading: Option<Reading>,
+    /// Why the newest report had no value, and when it came.
+    pub failure: Option<(SignalFailure, Timestamp)>,
+}
+
+impl Record for Latest {
+    const TABLE: &'static str = "vehicle_latest-1";
+}
+
+/// The changes of one signal of one vehicle on one day, in order of time.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Block(Vec<Reading>);
+
+impl Record for Block {
+    const TABLE: &'static str = "vehicle_data-1";
+}
+
+/// What one event or one read tells of a vehicle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Telling {
+    /// The vehicle's row.
+    pub vehicle: u32,
+    /// Its signals.
+    pub reports: Vec<SignalReport>,
+    /// How they came.
+    pub source: Source,
+    /// When they came.
+    pub at: Timestamp,
+    /// Errors that began.
+    pub errors: Vec<VehicleError>,
+    /// Errors that ended, by type and code.
+    pub resolved: Vec<(String, Option<String>)>,
+}
+
+/// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ApplyReadings {
+    /// What was told, in the order of the log.
+    pub tellings: Vec<Telling>,
+    /// The projector's new place; `None` for a read or a replay.
+    pub cursor: Option<Seq>,
+    /// A vehicle for which the log was looked through.
+    pub revisited: Option<u32>,
+}
+
+impl Change for ApplyReadings {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        for telling in &self.tellings {
+            tell(tables, telling)?;
+        }
+        if let Some(row) = self.revisited {
+            tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
+        }
+        match self.cursor {
+            Some(cursor) => tables.put_clear(CURSORS, PROJECTOR, &cursor),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The projector's name among the followers.
+const PROJECTOR: &str = "projector";
+
+/// The projector's place in the log.
+pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
+    Ok(rows.clear(CURSORS, PROJECTOR)?.unwrap_or_default())
+}
+
+fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
+    // A vehicle that is not linked (yet) keeps nothing but its entries in the log.
+    let Some(mut vehicle) = tables.get::<Vehicle>(telling.vehicle)? else { return Ok(()) };
+    for report in &telling.reports {
+        record(tables, telling, report)?;
+    }
+    for (kind, code) in &telling.resolved {
+        vehicle.errors.retain(|error| !(error.kind == *kind && error.code == *code));
+    }
+    for error in &telling.errors {
+        match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
+            Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },
+            None => vehicle.errors.push(error.clone()),
+        }
+    }
+    if telling.source == Source::Webhook {
+        vehicle.last_event_at = vehicle.last_event_at.max(Some(telling.at));
+    }
+    tables.put(telling.vehicle, &vehicle)
+}
+
+fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> Result<(), StoreError> {
+    let signal = tables.row_or_new(Kind::Signal, &report.code)?;
+    let key = (telling.vehicle, signal);
+    let mut latest = tables.get::<Latest>(key)?.unwrap_or_else(|| Latest {
+        code: report.code.clone(),
+        group: None,
+        name: None,
+        reading: None,
+        failure: None,
+    });
+    if report.group.is_some() {
+        latest.group.clone_from(&report.group);
+    }
+    if report.name.is_some() {
+        latest.name.clone_from(&report.name);
+    }
+    match &report.outcome {
+        Outcome::Failed(failure) => {
+            if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.at) {
+                latest.failure = Some((failure.clone(), telling.at));
+            }
+        }
+        Outcome::Value(body) => {
+            // A car whose clock is ahead must not freeze its signals.
+            let at = report.oem_updated_at.or(report.retrieved_at).unwrap_or(telling.at).min(telling.at);
+            let reading = Reading {
+                body: body.clone(),
+                at,
+                oem_updated_at: report.oem_updated_at,
+                retrieved_at: report.retrieved_at,
+                source: telling.source,
+            };
+            if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.at) {
+                latest.failure = None;
+            }
+            remember(tables, key, &reading)?;
+            if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
+                latest.reading = Some(reading);
+            }
+        }
+    }
+    tables.put(key, &latest)
+}
+
+/// Adds a reading to its day's block, at its place in time, if it differs from the one before.
+fn remember(tables: &mut Tables<'_>, (vehicle, signal): (u32, u32), reading: &Reading) -> Result<(), StoreError> {
+    let key = (vehicle, signal, reading.at.day());
+    let mut block = tables.get::<Block>(key)?.unwrap_or_default();
+    let place = block.0.partition_point(|known| known.at < reading.at);
+    let before = match place.checked_sub(1) {
+        Some(before) => Some(block.0[before].clone()),
+        None => last_before(tables, (vehicle, signal), reading.at.day())?,
+    };
+    if before.is_some_and(|before| before.body.same_as(&reading.body)) {
+        return Ok(());
+    }
+    match block.0.get_mut(place) {
+        Some(known) if known.at == reading.at => {
+            if known.body.same_as(&reading.body) {
+                return Ok(());
+            }
+            *known = reading.clone();
+        }
+        _ => block.0.insert(place, reading.clone()),
+    }
+    tables.put(key, &block)
+}
+
+/// The last reading before a day.
+fn last_before(tables: &Tables<'_>, (vehicle, signal): (u32, u32), day: u32) -> Result<Option<Reading>, StoreError> {
+    let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
+    let end = [vehicle.to_be_bytes(), signal.to_be_bytes(), day.to_be_bytes()].concat();
+    let newest = tables.list::<Block>((of_signal.0, Bound::Excluded(end)), true, 1)?;
+    Ok(newest.into_iter().next().and_then(|(_, mut block)| block.0.pop()))
+}
+
+/// Removes all data of a vehicle.
+pub(super) fn erase_data(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
+    for table in [Latest::TABLE, Block::TABLE] {
+        for key in tables.keys(table, under(&vehicle.to_be_bytes()), usize::MAX)? {
+            tables.remove_raw(table, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// A place in the history of a vehicle: signal row and time of the last reading that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryCursor {
+    /// The signal's row.
+    pub signal: u32,
+    /// The time.
+    pub at: Timestamp,
+}
+
+/// Which part of the history of a vehicle.
+#[derive(Clone, Debug)]
+pub struct HistoryRange {
+    /// The vehicle's row.
+    pub vehicle: u32,
+    /// Only this signal.
+    pub signal: Option<String>,
+    /// From this time on.
+    pub since: Timestamp,
+    /// Before this time.
+    pub until: Timestamp,
+    /// After this place.
+    pub after: Option<HistoryCursor>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Snapshot<'_> {
+    /// The latest of every signal of a vehicle.
+    pub fn latest(&self, vehicle: u32) -> Result<Vec<Latest>, StoreError> {
+        Ok(self.list::<Latest>(under(&vehicle.to_be_bytes()), false, usize::MAX)?.into_iter().map(|(_, latest)| latest).collect())
+    }
+
+    /// The latest of one signal.
+    pub fn latest_of(&self, vehicle: u32, code: &str) -> Result<Option<Latest>, StoreError> {
+        self.row(Kind::Signal, code)?.map_or(Ok(None), |signal| self.get((vehicle, signal)))
+    }
+
+    /// Readings of a vehicle: by signal, then by time; with the code of each.
+    pub fn history(&self, range: &HistoryRange) -> Result<Vec<(HistoryCursor, String, Reading)>, StoreError> {
+        let mut found = Vec::new();
+        for (signal, code) in self.signals_of(range)? {
+            let since = match range.after {
+                Some(after) if after.signal > signal => continue,
+                Some(after) if after.signal == signal => range.since.max(Timestamp::from_millis(after.at.as_millis() + 1)),
+                _ => range.since,
+            };
+            let key = |day: u32| to_key(range.vehicle, signal, day);
+            let blocks = (Bound::Included(key(since.day())), Bound::Included(key(range.until.day())));
+            self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
+                let block: Block = self.decode(key, sealed)?;
+                let inside = block.0.into_iter().filter(|reading| reading.at >= since && reading.at < range.until);
+                let room = range.limit - found.len();
+                found.extend(inside.take(room).map(|reading| (HistoryCursor { signal, at: reading.at }, code.clone(), reading)));
+                Ok(if found.len() < range.limit { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) })
+            })?;
+            if found.len() >= range.limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The projector's place in the log.
+    pub fn projector_cursor(&self) -> Result<Seq, StoreError> {
+        projector_cursor(self)
+    }
+
+    fn signals_of(&self, range: &HistoryRange) -> Result<Vec<(u32, String)>, StoreError> {
+        if let Some(code) = &range.signal {
+            return Ok(self.row(Kind::Signal, code)?.map(|row| (row, code.clone())).into_iter().collect());
+        }
+        let latest = self.list::<Latest>(under(&range.vehicle.to_be_bytes()), false, usize::MAX)?;
+        Ok(latest
+            .into_iter()
+            .filter_map(|(key, latest)| Some((u32::from_be_bytes(key.get(4..)?.try_into().ok()?), latest.code)))
+            .collect())
+    }
+}
+
+fn to_key(vehicle: u32, signal: u32, day: u32) -> Vec<u8> {
+    [vehicle.to_be_bytes(), signal.to_be_bytes(), day.to_be_bytes()].concat()
+}

@@ -1,0 +1,221 @@
+//! Vehicles.
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
+use super::users::rows_after;
+use super::vehicle_data::erase_data;
+use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::connection::Connection;
+use crate::model::vehicle::{Vehicle, VehicleFacts};
+use crate::model::{AppUserId, Timestamp, VehicleId};
+
+impl Record for Vehicle {
+    const TABLE: &'static str = "vehicles-1";
+}
+
+/// Gives a vehicle the owner's own name.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RenameVehicle {
+    /// Which.
+    pub id: VehicleId,
+    /// The name; `None` takes it away.
+    pub nickname: Option<String>,
+}
+
+impl Change for RenameVehicle {
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
+        vehicle.nickname.clone_from(&self.nickname);
+        tables.put(row, &vehicle)?;
+        Ok(true)
+    }
+}
+
+/// Notes what Smartcar told of a vehicle.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteFacts {
+    /// What it told. What it did not tell stays as it was.
+    pub facts: VehicleFacts,
+}
+
+impl Change for NoteFacts {
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let Some((row, mut vehicle)) = vehicle(tables, &self.facts.id)? else { return Ok(false) };
+        merge(&mut vehicle.facts, &self.facts);
+        tables.put(row, &vehicle)?;
+        Ok(true)
+    }
+}
+
+/// A first picture of a vehicle was read, or cannot be had.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PictureTaken {
+    /// The vehicle's row.
+    pub vehicle: u32,
+}
+
+impl Change for PictureTaken {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.remove_mark(VEHICLES_TO_READ, self.vehicle)
+    }
+}
+
+/// Takes a vehicle from its connection, and its data too if it is to be erased.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ForgetVehicle {
+    /// Which.
+    pub id: VehicleId,
+    /// Whether vehicle and data go; else they stay readable.
+    pub erase: bool,
+}
+
+impl Change for ForgetVehicle {
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
+        if self.erase {
+            erase_data(tables, row)?;
+            if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
+                tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
+            }
+            tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
+            tables.remove_mark(VEHICLES_TO_READ, row)?;
+            tables.remove::<Vehicle>(row)?;
+        } else {
+            vehicle.connection = None;
+            vehicle.errors.clear();
+            tables.put(row, &vehicle)?;
+        }
+        Ok(true)
+    }
+}
+
+/// A vehicle and its row.
+pub(super) fn vehicle(rows: &impl Rows, id: &VehicleId) -> Result<Option<(u32, Vehicle)>, StoreError> {
+    let Some(row) = rows.row(Kind::Vehicle, id.as_str())? else { return Ok(None) };
+    Ok(rows.get::<Vehicle>(row)?.map(|vehicle| (row, vehicle)))
+}
+
+/// Links a vehicle to a connection: a new one is made and the log looked through for it, a known one keeps
+/// name, data and history.
+pub(super) fn link_vehicle(
+    tables: &mut Tables<'_>,
+    facts: &VehicleFacts,
+    connection: &Connection,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
+    let mut vehicle = match tables.get::<Vehicle>(row)? {
+        Some(vehicle) => {
+            if vehicle.user != connection.user
+                && let Some(user) = tables.row(Kind::User, vehicle.user.as_str())?
+            {
+                tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
+            }
+            vehicle
+        }
+        None => {
+            tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+            Vehicle {
+                facts: VehicleFacts::unknown(facts.id.clone()),
+                nickname: None,
+                user: connection.user.clone(),
+                connection: None,
+                linked_at: at,
+                last_event_at: None,
+                errors: Vec::new(),
+            }
+        }
+    };
+    merge(&mut vehicle.facts, facts);
+    vehicle.user = connection.user.clone();
+    vehicle.connection = Some(connection.id);
+    let user = tables.row_or_new(Kind::User, connection.user.as_str())?;
+    tables.put_mark(VEHICLES_BY_USER, (user, row))?;
+    tables.put_mark(VEHICLES_TO_READ, row)?;
+    tables.put(row, &vehicle)
+}
+
+pub(super) fn unlink_vehicles_of(tables: &mut Tables<'_>, connection: &Connection) -> Result<(), StoreError> {
+    let Some(user) = tables.row(Kind::User, connection.user.as_str())? else { return Ok(()) };
+    for row in rows_of_user(tables, user)? {
+        if let Some(mut vehicle) = tables.get::<Vehicle>(row)?
+            && vehicle.connection == Some(connection.id)
+        {
+            vehicle.connection = None;
+            tables.put(row, &vehicle)?;
+        }
+    }
+    Ok(())
+}
+
+fn marked_rows(rows: &impl Rows, table: &'static str, limit: usize) -> Result<Vec<u32>, StoreError> {
+    let keys = rows.keys(table, ALL, limit)?;
+    Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.try_into().ok()?))).collect())
+}
+
+fn rows_of_user(rows: &impl Rows, user: u32) -> Result<Vec<u32>, StoreError> {
+    let keys = rows.keys(VEHICLES_BY_USER, under(&user.to_be_bytes()), usize::MAX)?;
+    Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.get(4..)?.try_into().ok()?))).collect())
+}
+
+fn merge(known: &mut VehicleFacts, told: &VehicleFacts) {
+    fn newer<T: Clone>(known: &mut Option<T>, told: Option<&T>) {
+        if told.is_some() {
+            *known = told.cloned();
+        }
+    }
+    newer(&mut known.make, told.make.as_ref());
+    newer(&mut known.model, told.model.as_ref());
+    newer(&mut known.year, told.year.as_ref());
+    newer(&mut known.vin, told.vin.as_ref());
+    newer(&mut known.mode, told.mode.as_ref());
+    newer(&mut known.powertrain, told.powertrain.as_ref());
+    newer(&mut known.smartcar_connection_id, told.smartcar_connection_id.as_ref());
+    newer(&mut known.permissions, told.permissions.as_ref());
+}
+
+impl Snapshot<'_> {
+    /// A vehicle and its row.
+    pub fn vehicle(&self, id: &VehicleId) -> Result<Option<(u32, Vehicle)>, StoreError> {
+        vehicle(self, id)
+    }
+
+    /// The vehicle of a row.
+    pub fn vehicle_at(&self, row: u32) -> Result<Option<Vehicle>, StoreError> {
+        self.get(row)
+    }
+
+    /// Vehicles after a row, oldest first, with their rows.
+    pub fn vehicles(&self, after: u32, limit: usize) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+        rows_after(self, after, limit)
+    }
+
+    /// All vehicles of a user.
+    pub fn vehicles_of_user(&self, user: &AppUserId) -> Result<Vec<Vehicle>, StoreError> {
+        let Some(user) = self.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
+        let mut vehicles = Vec::new();
+        for row in rows_of_user(self, user)? {
+            vehicles.extend(self.get::<Vehicle>(row)?);
+        }
+        Ok(vehicles)
+    }
+
+    /// Rows of vehicles that were linked after events about them had come in.
+    pub fn vehicles_to_revisit(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        marked_rows(self, VEHICLES_TO_REVISIT, limit)
+    }
+
+    /// Rows of vehicles of which a first picture is to be read.
+    pub fn vehicles_to_read(&self, limit: usize) -> Result<Vec<u32>, StoreError> {
+        marked_rows(self, VEHICLES_TO_READ, limit)
+    }
+}

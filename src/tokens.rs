@@ -1,0 +1,328 @@
+//! The only door to a valid access token, and the loop that keeps all of them alive.
+//!
+//! One refresh at a time for each connection, however many ask; it runs in a task of its own, so that no
+//! caller who goes away can lose the answer; the new set is on disk before anybody uses it. The invariant:
+//! a token set is replaced only by what Smartcar answered, never discarded on silence.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::token::{Generation, Renewal, TokenSet};
+use crate::model::{AppUserId, ConnectionId, Secret, Timestamp};
+use crate::smartcar::{Granted, Smartcar, SmartcarError};
+use crate::store::connections::{AdoptConnection, HandOver, HandedOver};
+use crate::store::tokens::{Reschedule, SealedTokens};
+use crate::store::{Store, StoreError};
+use crate::vault::Vault;
+use crate::world::World;
+
+mod due;
+mod renewal;
+mod sealing;
+
+pub use due::Settings;
+
+/// An access token, good for now.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The token.
+    pub token: Secret,
+    /// When it dies.
+    pub expires_at: Timestamp,
+}
+
+/// Why there is no access token.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Smartcar cannot be asked now.
+    #[error("{what}")]
+    Later {
+        /// How long to wait.
+        after: Duration,
+        /// What happened.
+        what: String,
+    },
+    /// The refresh token is dead: only a new Connect helps.
+    #[error("the owner must connect again: {0}")]
+    NeedsReconnect(String),
+    /// Our credentials are wrong or missing: only the operator can help.
+    #[error("{0}")]
+    Configuration(String),
+    /// There is no such connection, or it was ended.
+    #[error("this connection has ended")]
+    Gone,
+    /// The store is in trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The door. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    store: Store,
+    vault: Vault,
+    smartcar: Smartcar,
+    world: World,
+    metrics: Arc<Metrics>,
+    /// One refresh at a time for each connection.
+    locks: Mutex<HashMap<ConnectionId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Connections whose last refresh failed for a reason that passes.
+    troubles: Mutex<HashMap<ConnectionId, Trouble>>,
+    /// By generation: our own credentials are refused, so no refresh is sent before this moment.
+    stopped: Mutex<HashMap<Generation, (Instant, String)>>,
+    wake: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    tries: u32,
+    not_before: Instant,
+    what: String,
+}
+
+impl Tokens {
+    /// The door to the tokens in `store`.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        vault: Vault,
+        smartcar: Smartcar,
+        world: World,
+        metrics: Arc<Metrics>,
+    ) -> Tokens {
+        let (locks, troubles, stopped) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Tokens {
+            shared: Arc::new(Shared {
+                settings,
+                store,
+                vault,
+                smartcar,
+                world,
+                metrics,
+                locks,
+                troubles,
+                stopped,
+                wake: Notify::new(),
+            }),
+        }
+    }
+
+    /// Keeps a fresh pair under a new connection; on disk when it returns. The Smartcar user is not known yet.
+    pub async fn adopt(
+        &self,
+        user: &AppUserId,
+        granted: Granted,
+        mode: Option<String>,
+        single_select: bool,
+    ) -> Result<ConnectionId, TokenError> {
+        let shared = &self.shared;
+        let now = shared.world.now();
+        let connection = Connection {
+            id: ConnectionId(shared.world.uuid()),
+            user: user.clone(),
+            smartcar_user: None,
+            generation: Generation::V2,
+            single: None,
+            single_select,
+            mode,
+            status: ConnectionStatus::Active,
+            scope: Vec::new(),
+            connected_at: now,
+            last_error: None,
+        };
+        let id = connection.id;
+        let set = shared.token_set(granted, None);
+        let tokens = shared.seal(id, 1, &set, now);
+        shared.store.commit(AdoptConnection { connection, tokens }).await?;
+        shared.wake.notify_one();
+        Ok(id)
+    }
+
+    /// Moves the tokens of a new connection to the one that the owner had before.
+    pub async fn hand_over(&self, from: ConnectionId, to: ConnectionId) -> Result<(), TokenError> {
+        let shared = &self.shared;
+        // Neither may be refreshed meanwhile, or the newer pair would be the lost one.
+        let (first, second) = (shared.lock(from.min(to)), shared.lock(from.max(to)));
+        let (_first, _second) = (first.lock().await, second.lock().await);
+        let (fresh, before) = shared.store.read(move |snapshot| Ok((snapshot.tokens(from)?, snapshot.tokens(to)?))).await?;
+        let set = shared.open(from, &fresh.ok_or(TokenError::Gone)?)?;
+        let to_version = before.map_or(0, |tokens| tokens.version);
+        let tokens = shared.seal(to, to_version + 1, &set, shared.world.now());
+        match shared.store.commit(HandOver { from, to, to_version, tokens }).await? {
+            HandedOver::Done => {}
+            HandedOver::Superseded => return Err(StoreError::Busy.into()),
+        }
+        shared.forget_trouble(to);
+        shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// An access token for a connection (for [`ConnectionId::APPLICATION`], the application token):
+    /// fresh enough, refreshing it if it is not.
+    pub async fn access(&self, connection: ConnectionId) -> Result<Access, TokenError> {
+        let shared = &self.shared;
+        let Some(tokens) = shared.store.read(move |snapshot| snapshot.tokens(connection)).await? else {
+            if connection != ConnectionId::APPLICATION {
+                return Err(TokenError::Gone);
+            }
+            return self.refreshed(connection, 0).await;
+        };
+        let now = shared.world.now();
+        shared.note_use(connection, &tokens, now).await;
+        if due::is_fresh(&tokens, now) {
+            return shared.access(connection, &tokens);
+        }
+        match self.refreshed(connection, tokens.version).await {
+            // What is not fresh may still be good.
+            Err(TokenError::Later { .. } | TokenError::Configuration(_)) if tokens.access_expires_at > now => {
+                shared.access(connection, &tokens)
+            }
+            result => result,
+        }
+    }
+
+    /// Renews the tokens of a connection now, unless somebody else has since `access` was handed out.
+    pub async fn renew(&self, connection: ConnectionId, refused: Option<&Access>) -> Result<Access, TokenError> {
+        let shared = &self.shared;
+        let tokens = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
+        let Some(tokens) = tokens else {
+            return if connection == ConnectionId::APPLICATION {
+                self.refreshed(connection, 0).await
+            } else {
+                Err(TokenError::Gone)
+            };
+        };
+        let current = shared.access(connection, &tokens)?;
+        if refused.is_some_and(|refused| refused.token.expose() != current.token.expose()) {
+            return Ok(current);
+        }
+        shared.forget_trouble(connection);
+        self.refreshed(connection, tokens.version).await
+    }
+
+    /// The owner has mended a connection: its tokens are tried again.
+    pub async fn revive(&self, connection: ConnectionId) -> Result<(), TokenError> {
+        let shared = &self.shared;
+        if let Some(tokens) = shared.store.read(move |snapshot| snapshot.tokens(connection)).await? {
+            let now = shared.world.now();
+            let due_at = Some(tokens.due_at.unwrap_or(now));
+            shared.store.commit(Reschedule { connection, version: tokens.version, used_at: now, due_at }).await?;
+        }
+        shared.forget_trouble(connection);
+        shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Calls Smartcar with an access token; if Smartcar does not accept that one, renews it and calls once more.
+    pub async fn call<T, F>(&self, connection: ConnectionId, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, SmartcarError>>,
+    {
+        let access = self.access(connection).await?;
+        match call(self.shared.smartcar.clone(), access.token.clone()).await {
+            Err(SmartcarError::Unauthorized { .. }) => {
+                let access = self.renew(connection, Some(&access)).await?;
+                Ok(call(self.shared.smartcar.clone(), access.token).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Why no refresh is sent at all, for a generation: our credentials are refused.
+    pub fn stopped(&self, generation: Generation) -> Option<String> {
+        locked(&self.shared.stopped).get(&generation).map(|(_, what)| what.clone())
+    }
+
+    /// What went wrong with the last refresh of a connection, if that has not been mended.
+    pub fn trouble(&self, connection: ConnectionId) -> Option<String> {
+        locked(&self.shared.troubles).get(&connection).map(|trouble| trouble.what.clone())
+    }
+
+    /// The refresh loop: renews what is due until `shutdown`, then waits for refreshes under way.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        due::run(self, shutdown).await;
+    }
+
+    async fn refreshed(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
+        // In a task of its own: a caller that goes away must not cancel what Smartcar may have answered.
+        let shared = self.shared.clone();
+        tokio::spawn(async move { renewal::renew(&shared, connection, seen).await }).await.unwrap_or_else(|_| {
+            Err(TokenError::Later { after: Duration::from_secs(1), what: "the refresh was cut off".to_owned() })
+        })
+    }
+}
+
+/// Why a call to Smartcar gave nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no access token to call with.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Smartcar answered with an error, or not at all.
+    #[error(transparent)]
+    Smartcar(#[from] SmartcarError),
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+impl Shared {
+    fn lock(&self, connection: ConnectionId) -> Arc<tokio::sync::Mutex<()>> {
+        locked(&self.locks).entry(connection).or_default().clone()
+    }
+
+    fn forget_trouble(&self, connection: ConnectionId) {
+        locked(&self.troubles).remove(&connection);
+    }
+
+    fn token_set(&self, granted: Granted, before: Option<&TokenSet>) -> TokenSet {
+        let issued_at = self.world.now();
+        let renewal = match (granted.refresh, before.map(|set| set.renewal.clone())) {
+            (Some(token), _) => Renewal::Refresh { token, expires_at: issued_at.after(self.settings.refresh_life) },
+            // An answer without a refresh token leaves us the old one.
+            (None, Some(renewal)) => renewal,
+            (None, None) => Renewal::ClientCredentials,
+        };
+        TokenSet { access: granted.access, access_expires_at: issued_at.after(granted.expires_in), issued_at, renewal }
+    }
+
+    fn access(&self, connection: ConnectionId, tokens: &SealedTokens) -> Result<Access, TokenError> {
+        let set = self.open(connection, tokens)?;
+        Ok(Access { token: set.access, expires_at: set.access_expires_at })
+    }
+
+    /// Notes that a connection is in use, at most once in a seventh of `idle_renewal`: the due time of a
+    /// connection that was idle moves to the expiry of its access token.
+    async fn note_use(&self, connection: ConnectionId, tokens: &SealedTokens, now: Timestamp) {
+        if now.since(tokens.used_at) < self.settings.idle_renewal / 7 {
+            return;
+        }
+        let due_at = due::due_at(&self.settings, &SealedTokens { used_at: now, ..tokens.clone() }, now);
+        let change = Reschedule { connection, version: tokens.version, used_at: now, due_at: tokens.due_at.and(Some(due_at)) };
+        // A store in trouble shows elsewhere; the token is good all the same.
+        if self.store.commit(change).await.is_ok() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

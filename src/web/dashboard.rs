@@ -1,0 +1,244 @@
+//! The pages: data in, HTML out. No handler, no store, no clock: what a page shows is handed in.
+//!
+//! Everything that comes from outside is escaped by askama. The pages hold to the policy
+//! `default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'`: no inline style, no
+//! inline script, nothing from other hosts. All of it works without the script.
+//!
+//! What the pages link and post to (every POST but the login's carries the field `csrf`):
+//!
+//! | | |
+//! |---|---|
+//! | `GET /` | [`CarsPage`] |
+//! | `GET /vehicles/{id}` | [`CarPage`] |
+//! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car |
+//! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional field `vehicle` re-authenticates |
+//! | `GET /connect/{invite}/done` | [`DonePage`] |
+//! | `GET /webhooks`, `?before={seq}` | [`WebhooksPage`] |
+//! | `GET /webhooks/{seq}` | [`DeliveryPage`] |
+//! | `GET /connections` | [`ConnectionsPage`] |
+//! | `GET /setup` | [`SetupPage`] |
+//! | `GET /login?t=` | [`LoginPage`] |
+//! | `POST /login` | field `t`; then to `/` |
+//! | `POST /logout` | ends the session |
+//! | `GET /assets/{name}` | [`asset`] |
+
+#![allow(dead_code, reason = "the handlers are written beside this")]
+
+mod alerts;
+mod assets;
+mod car;
+mod cars;
+mod deliveries;
+mod format;
+mod gauge;
+mod links;
+mod names;
+mod plain;
+#[cfg(test)]
+mod samples;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use crate::connect::{Ending, Invite};
+use crate::ingest::Refusal;
+use crate::model::{Seq, Timestamp};
+use crate::operate::deliveries::DeliveryView;
+use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
+use crate::vehicles::VehicleView;
+use crate::vehicles::connections::ConnectionView;
+
+/// What is around a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shell<'a> {
+    /// Shows the navigation and the sign-out button.
+    pub(crate) signed_in: bool,
+    /// For the hidden field `csrf` of every form; without it forms are left out.
+    pub(crate) csrf: Option<&'a str>,
+    /// The session goes over plain http: say so.
+    pub(crate) insecure_warning: bool,
+    /// Ages count from here.
+    pub(crate) now: Timestamp,
+    /// Where in the navigation this is.
+    pub(crate) active: Tab,
+}
+
+/// The places of the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tab {
+    /// The cars.
+    Cars,
+    /// The webhook log.
+    Webhooks,
+    /// The connections.
+    Connections,
+    /// The set-up.
+    Setup,
+    /// None of them.
+    Elsewhere,
+}
+
+/// `GET /`: a card for each car, and the newest deliveries.
+#[derive(Debug)]
+pub(crate) struct CarsPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// All cars within reach.
+    pub(crate) vehicles: &'a [VehicleView],
+    /// All connections within reach.
+    pub(crate) connections: &'a [ConnectionView],
+    /// The newest deliveries; five are shown.
+    pub(crate) deliveries: &'a [DeliveryView],
+    /// What is missing, from the status.
+    pub(crate) missing: &'a [Missing],
+}
+
+/// `GET /vehicles/{id}`: everything about one car.
+#[derive(Debug)]
+pub(crate) struct CarPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The car.
+    pub(crate) vehicle: &'a VehicleView,
+    /// Its connection, if it has one.
+    pub(crate) connection: Option<&'a ConnectionView>,
+}
+
+/// The answer to `POST /connect`: an invite, to open here or elsewhere.
+#[derive(Debug)]
+pub(crate) struct InvitePage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The invite.
+    pub(crate) invite: &'a Invite,
+}
+
+/// `GET /connect/{invite}/done`: how the owner's journey ended. Public, without navigation.
+#[derive(Debug)]
+pub(crate) struct DonePage<'a> {
+    /// What is around; signed in, it offers the way to the cars.
+    pub(crate) shell: Shell<'a>,
+    /// How it ended.
+    pub(crate) ending: &'a Ending,
+    /// Where to try again: `/connect/{invite}`.
+    pub(crate) again: &'a str,
+}
+
+/// `GET /webhooks`: the log.
+#[derive(Debug)]
+pub(crate) struct WebhooksPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// A part of the log, newest first.
+    pub(crate) deliveries: &'a [DeliveryView],
+    /// `before` of the next part.
+    pub(crate) older: Option<Seq>,
+    /// Whether this is a later part, so that the way back to the newest is offered.
+    pub(crate) later_part: bool,
+    /// The log's part of the status.
+    pub(crate) status: &'a WebhookStatus,
+    /// The refused ones, newest first.
+    pub(crate) refused: &'a [Refusal],
+    /// For the names of the cars.
+    pub(crate) vehicles: &'a [VehicleView],
+    /// The whole URL that Smartcar posts to.
+    pub(crate) webhook_url: &'a str,
+}
+
+/// `GET /webhooks/{seq}`: one delivery.
+#[derive(Debug)]
+pub(crate) struct DeliveryPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The delivery, with its payload.
+    pub(crate) delivery: &'a DeliveryView,
+    /// Its car, if it is known.
+    pub(crate) vehicle: Option<&'a VehicleView>,
+}
+
+/// `GET /connections`: whose word we have, and for how long.
+#[derive(Debug)]
+pub(crate) struct ConnectionsPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// All connections.
+    pub(crate) connections: &'a [ConnectionView],
+    /// For the names of the cars.
+    pub(crate) vehicles: &'a [VehicleView],
+    /// The refresh loop's part of the status.
+    pub(crate) status: &'a RefreshStatus,
+}
+
+/// `GET /setup`: what is missing, and what to paste into Smartcar's dashboard.
+#[derive(Debug)]
+pub(crate) struct SetupPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The status.
+    pub(crate) status: &'a StatusView,
+    /// The whole redirect URI.
+    pub(crate) redirect_uri: &'a str,
+    /// The whole URL that Smartcar posts to.
+    pub(crate) webhook_url: &'a str,
+}
+
+/// `GET /login?t=`: one button, so that a preview of the link spends nothing.
+#[derive(Debug)]
+pub(crate) struct LoginPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The sign-in link's secret, if it could still be spent.
+    pub(crate) link: Option<&'a str>,
+}
+
+/// A private page was asked for without a session.
+#[derive(Debug)]
+pub(crate) struct SignInPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+}
+
+/// Something went wrong.
+#[derive(Debug)]
+pub(crate) struct ErrorPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// A few words.
+    pub(crate) title: &'a str,
+    /// What happened and what to do.
+    pub(crate) sentence: &'a str,
+    /// For the log.
+    pub(crate) request_id: &'a str,
+}
+
+/// A browser opened the webhook address.
+#[derive(Debug)]
+pub(crate) struct WebhookAddressPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+}
+
+impl Shell<'_> {
+    fn is(&self, tab: &str) -> bool {
+        tab == match self.active {
+            Tab::Cars => "cars",
+            Tab::Webhooks => "webhooks",
+            Tab::Connections => "connections",
+            Tab::Setup => "setup",
+            Tab::Elsewhere => "",
+        }
+    }
+}
+
+/// Draws a page. Writing to a `String` does not fail, so neither does this.
+fn finish(page: &impl askama::Template) -> String {
+    page.render().unwrap_or_else(|_| "This page could not be drawn.".to_owned())
+}
+
+/// `GET /assets/{name}`: the content type and the bytes. The pages name them with a hash of the content
+/// (`?v=`), so they may be cached for a year.
+pub(crate) fn asset(name: &str) -> Option<(&'static str, &'static [u8])> {
+    assets::find(name)
+}

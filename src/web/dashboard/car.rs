@@ -1,0 +1,130 @@
+//! The page of a car.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+
+use super::alerts::{self, Alert, Link};
+use super::format::{self, When};
+use super::gauge::{self, Gauge};
+use super::signals::{self, Latest, Shown};
+use super::{CarPage, Shell, finish, names};
+use crate::model::Timestamp;
+use crate::model::reading::Source;
+use crate::vehicles::{SignalView, VehicleView};
+
+const LOCATION: &str = "location-preciselocation";
+const VIN: &str = "vehicleidentification-vin";
+
+#[derive(Template)]
+#[template(path = "car.html")]
+struct View<'a> {
+    shell: Shell<'a>,
+    vehicle: &'a VehicleView,
+    href: String,
+    name: String,
+    make: Option<String>,
+    vin: Option<String>,
+    gauges: Vec<Gauge>,
+    link: Link<'a>,
+    alerts: Vec<Alert>,
+    groups: Vec<Group>,
+    location: Option<Location>,
+    last_event: Option<When>,
+}
+
+/// Signals that belong together.
+struct Group {
+    name: String,
+    signals: Vec<Line>,
+}
+
+/// One signal.
+struct Line {
+    label: String,
+    code: String,
+    value: Option<Shown>,
+    when: Option<When>,
+    source: Option<&'static str>,
+    failure: Option<String>,
+}
+
+/// Where the car is or was.
+struct Location {
+    coordinates: String,
+    map: Option<String>,
+    parked: bool,
+    when: Option<When>,
+    failure: Option<String>,
+}
+
+impl CarPage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let (vehicle, now) = (self.vehicle, self.shell.now);
+        let latest = Latest(&vehicle.signals);
+        let name = names::name(vehicle);
+        let mut groups: BTreeMap<(usize, String), Vec<Line>> = BTreeMap::new();
+        for signal in vehicle.signals.values().filter(|signal| signal.code != LOCATION && signal.code != VIN) {
+            groups.entry(signals::group(signal.group.as_deref())).or_default().push(line(signal, now));
+        }
+        for lines in groups.values_mut() {
+            lines.sort_by_key(|line| signals::rank(&line.code));
+        }
+        finish(&View {
+            shell: self.shell,
+            vehicle,
+            href: format!("/vehicles/{}", names::in_path(vehicle.id.as_str())),
+            make: names::make(vehicle).filter(|make| *make != name),
+            name,
+            vin: vehicle.vin.clone().or_else(|| latest.text(VIN)),
+            gauges: gauge::of(latest, now),
+            link: Link::of(vehicle, self.connection),
+            alerts: alerts::of(vehicle, now),
+            groups: groups.into_iter().map(|((_, name), signals)| Group { name, signals }).collect(),
+            location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
+            last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
+        })
+    }
+}
+
+fn when(signal: &SignalView, now: Timestamp) -> Option<When> {
+    signal.body.as_ref()?;
+    signal.oem_updated_at.or(signal.retrieved_at).map(|at| When::ago(now, at))
+}
+
+fn failure(signal: &SignalView) -> Option<String> {
+    if let Some(error) = &signal.error {
+        return Some(signals::failure(error));
+    }
+    (signal.status != "SUCCESS").then(|| "No new value".to_owned())
+}
+
+fn line(signal: &SignalView, now: Timestamp) -> Line {
+    Line {
+        label: signals::label(signal),
+        code: signal.code.clone(),
+        value: signal.body.as_ref().map(|body| signals::shown(&signal.code, &body.value())),
+        when: when(signal, now),
+        source: signal.source.map(|source| match source {
+            Source::Webhook => "webhook",
+            Source::Read => "read",
+        }),
+        failure: failure(signal),
+    }
+}
+
+fn location(signal: &SignalView, now: Timestamp) -> Location {
+    let body = signal.body.as_ref().map(crate::model::Json::value).unwrap_or_default();
+    let number = |key: &str| body.get(key).and_then(serde_json::Value::as_f64);
+    let place = number("latitude").zip(number("longitude"));
+    Location {
+        coordinates: place.map_or_else(|| format::UNKNOWN.to_owned(), |(north, east)| format!("{north:.5}, {east:.5}")),
+        map: place.map(|(north, east)| {
+            format!("https://www.openstreetmap.org/?mlat={north:.5}&mlon={east:.5}#map=17/{north:.5}/{east:.5}")
+        }),
+        parked: body.get("locationType").and_then(serde_json::Value::as_str) == Some("LAST_PARKED"),
+        when: when(signal, now),
+        failure: failure(signal),
+    }
+}

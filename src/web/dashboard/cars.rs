@@ -1,0 +1,131 @@
+//! The home page.
+
+use askama::Template;
+
+use super::alerts::{self, Alert, Link};
+use super::deliveries::{self, Row};
+use super::format::{self, When};
+use super::gauge::{self, Gauge};
+use super::signals::{self, Latest};
+use super::{CarsPage, Shell, finish, names};
+use crate::model::Timestamp;
+use crate::operate::status::Missing;
+use crate::vehicles::VehicleView;
+
+#[derive(Template)]
+#[template(path = "cars.html")]
+struct View<'a> {
+    shell: Shell<'a>,
+    cards: Vec<Card<'a>>,
+    rows: Vec<Row>,
+    missing: &'a [Missing],
+}
+
+/// A car, at a glance.
+struct Card<'a> {
+    vehicle: &'a VehicleView,
+    href: String,
+    name: String,
+    make: Option<String>,
+    owner: Option<&'a str>,
+    gauges: Vec<Gauge>,
+    facts: Vec<Fact>,
+    tires: Option<Tires>,
+    link: Link<'a>,
+    alerts: Vec<Alert>,
+    last_event: Option<When>,
+}
+
+/// The pressures of all tires.
+struct Tires {
+    /// Where, and how much.
+    places: Vec<(String, String)>,
+    /// How old.
+    when: Option<When>,
+}
+
+/// One main value.
+struct Fact {
+    /// What it is.
+    label: &'static str,
+    /// The value.
+    value: String,
+    /// More of it.
+    more: Option<String>,
+    /// How old it is.
+    when: Option<When>,
+}
+
+impl CarsPage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let several = self.vehicles.windows(2).any(|pair| pair[0].user != pair[1].user);
+        let now = self.shell.now;
+        let cards = self.vehicles.iter().map(|vehicle| {
+            let connection = self.connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
+            let latest = Latest(&vehicle.signals);
+            let make = names::make(vehicle);
+            let name = names::name(vehicle);
+            Card {
+                vehicle,
+                href: format!("/vehicles/{}", names::in_path(vehicle.id.as_str())),
+                make: make.filter(|make| *make != name),
+                name,
+                owner: several.then_some(vehicle.user.as_str()),
+                gauges: gauge::of(latest, now),
+                facts: facts(latest, now),
+                tires: tires(latest, now),
+                link: Link::of(vehicle, connection),
+                alerts: alerts::of(vehicle, now),
+                last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
+            }
+        });
+        let newest = &self.deliveries[..self.deliveries.len().min(5)];
+        let rows = deliveries::rows(newest, self.vehicles, now);
+        finish(&View { shell: self.shell, cards: cards.collect(), rows, missing: self.missing })
+    }
+}
+
+fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
+    let fact = |code: &str, label, value, more| Fact { label, value, more, when: latest.at(code).map(|at| When::ago(now, at)) };
+    let words = |code: &str, label| {
+        let body = latest.body(code)?;
+        match signals::shown(code, &body) {
+            signals::Shown::Words(words) => Some(fact(code, label, words, None)),
+            _ => None,
+        }
+    };
+    let charging = || {
+        let mut charging = words("charge-ischarging", "Charger")?;
+        let full = latest.text("charge-detailedchargingstatus").is_some_and(|status| status == "FULLY_CHARGED");
+        match latest.truth("charge-ischarging") {
+            Some(true) => {
+                let power = latest.number("charge-wattage").filter(|watts| *watts > 0.0);
+                let left = latest.number("charge-timetocomplete").filter(|minutes| *minutes >= 1.0);
+                let power = power.map(|watts| format::amount(watts / 1000.0, 1, "kW"));
+                let left = left.map(|minutes| format!("done in {}", signals::minutes(minutes)));
+                if let Some(power) = power {
+                    charging.value = power;
+                }
+                charging.more = left;
+            }
+            Some(false) if full => "Fully charged".clone_into(&mut charging.value),
+            _ => {}
+        }
+        Some(charging)
+    };
+    let all = [
+        charging(),
+        words("charge-ischargingcableconnected", "Cable"),
+        words("closure-islocked", "Doors"),
+        words("odometer-traveleddistance", "Odometer"),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// Where each tire is, and its pressure.
+fn tires(latest: Latest<'_>, now: Timestamp) -> Option<Tires> {
+    let places = signals::tires(&latest.body("wheel-tires")?);
+    let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
+    (!places.is_empty()).then_some(Tires { places, when })
+}

@@ -1,0 +1,68 @@
+//! How full a car is, and how far that goes.
+
+use super::format::{self, UNKNOWN, When};
+use super::signals::Latest;
+use crate::model::Timestamp;
+
+/// A level, drawn as a ring.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    /// What is in there.
+    pub(super) what: &'static str,
+    /// From 0 to 100, rounded; nothing is drawn without it.
+    pub(super) percent: Option<u8>,
+    /// The level in words.
+    pub(super) text: String,
+    /// The class of the ring.
+    pub(super) class: &'static str,
+    /// Where charging stops, in degrees from the top.
+    pub(super) limit: Option<u16>,
+    /// How far it goes.
+    pub(super) range: Option<String>,
+    /// How old the level is.
+    pub(super) when: Option<When>,
+    /// It grows at the moment.
+    pub(super) charging: bool,
+}
+
+/// Battery, fuel, both, or nothing.
+pub(super) fn of(latest: Latest<'_>, now: Timestamp) -> Vec<Gauge> {
+    let battery = gauge(latest, now, "Battery", "tractionbattery-stateofcharge", "tractionbattery-range").map(|mut battery| {
+        battery.charging = latest.truth("charge-ischarging") == Some(true);
+        let limit = latest.body("charge-chargelimits").and_then(|body| body.get("activeLimit")?.as_f64());
+        battery.limit = limit.filter(|limit| *limit < 100.0).map(|limit| u16::from(rounded(limit)) * 18 / 5);
+        if battery.charging {
+            battery.class = "good";
+        }
+        battery
+    });
+    let fuel = gauge(latest, now, "Fuel", "internalcombustionengine-fuellevel", "internalcombustionengine-range");
+    battery.into_iter().chain(fuel).collect()
+}
+
+fn gauge(latest: Latest<'_>, now: Timestamp, what: &'static str, level: &str, range: &str) -> Option<Gauge> {
+    if latest.signal(level).is_none() && latest.signal(range).is_none() {
+        return None;
+    }
+    let percent = latest.percent(level).map(rounded);
+    Some(Gauge {
+        what,
+        percent,
+        text: percent.map_or_else(|| UNKNOWN.to_owned(), |percent| format::amount(f64::from(percent), 0, "%")),
+        class: match percent {
+            Some(0..10) => "low",
+            Some(10..20) => "lowish",
+            _ => "level",
+        },
+        limit: None,
+        range: latest.distance(range).map(|range| format::amount(range, 0, "km")),
+        when: latest.at(level).or_else(|| latest.at(range)).map(|at| When::ago(now, at)),
+        charging: false,
+    })
+}
+
+/// A level as a whole number.
+fn rounded(percent: f64) -> u8 {
+    let whole = percent.clamp(0.0, 100.0).round();
+    (0..=100).find(|step| f64::from(*step) >= whole).unwrap_or(100)
+}

@@ -1,0 +1,126 @@
+//! Connecting: the connections, an invite, and how a journey ended.
+
+use askama::Template;
+use qrcode::QrCode;
+use qrcode::render::svg;
+
+use super::format::{Rich, When, page_link, words};
+use super::{ConnectionsPage, DonePage, InvitePage, Shell, finish, names};
+use crate::connect::{Ending, Invite};
+use crate::model::token::Generation;
+use crate::operate::status::RefreshStatus;
+use crate::vehicles::connections::ConnectionView;
+
+#[derive(Template)]
+#[template(path = "connections.html")]
+struct View<'a> {
+    shell: Shell<'a>,
+    cards: Vec<Card<'a>>,
+    status: &'a RefreshStatus,
+    next_due: Option<When>,
+}
+
+struct Card<'a> {
+    connection: &'a ConnectionView,
+    state: (&'static str, &'static str),
+    mend: Option<&'a str>,
+    vehicles: Vec<(String, String)>,
+    access: Option<When>,
+    refresh: Option<When>,
+    last: Option<When>,
+    next: Option<When>,
+    missing: Vec<String>,
+    granted: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "invite.html")]
+struct InviteView<'a> {
+    shell: Shell<'a>,
+    invite: &'a Invite,
+    url: &'a str,
+    until: When,
+    qr: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "done.html")]
+struct DoneView<'a> {
+    shell: Shell<'a>,
+    ending: &'a Ending,
+    again: &'a str,
+    key: Option<&'a str>,
+}
+
+impl ConnectionsPage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let now = self.shell.now;
+        let cards = self.connections.iter().map(|connection| Card {
+            connection,
+            state: match connection.status {
+                "active" => ("green", "Active"),
+                "needs_reconnect" => ("red", "Needs its owner"),
+                "disconnected" => ("grey", "Disconnected"),
+                _ => ("grey", "Unknown"),
+            },
+            mend: connection.reconnect_url.as_deref().and_then(page_link),
+            vehicles: connection
+                .vehicles
+                .iter()
+                .map(|id| (format!("/vehicles/{}", names::in_path(id.as_str())), names::of(self.vehicles, id)))
+                .collect(),
+            access: connection.access_expires_at.map(|at| When::ahead(now, at)),
+            refresh: connection.refresh_expires_at.map(|at| When::ahead(now, at)),
+            last: connection.last_refresh.map(|at| When::ago(now, at)),
+            next: connection.next_refresh.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) }),
+            missing: connection.missing_scope.iter().map(|scope| permission(scope)).collect(),
+            granted: connection.scope.iter().map(|scope| permission(scope)).collect(),
+        });
+        let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
+        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, next_due })
+    }
+}
+
+impl InvitePage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        finish(&InviteView {
+            shell: self.shell,
+            invite: self.invite,
+            url: page_link(&self.invite.url).unwrap_or("/"),
+            until: When::ahead(self.shell.now, self.invite.expires_at),
+            qr: qr(&self.invite.url),
+        })
+    }
+}
+
+impl DonePage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let key = match self.ending {
+            Ending::Connected { virtual_key_url, .. } => virtual_key_url.as_deref().and_then(page_link),
+            _ => None,
+        };
+        let again = page_link(self.again).unwrap_or("/");
+        finish(&DoneView { shell: self.shell, ending: self.ending, again, key })
+    }
+}
+
+/// `read_battery` as `read battery`.
+fn permission(scope: &str) -> String {
+    words(scope).to_lowercase()
+}
+
+/// A link as an SVG, dark on light in any scheme: cameras want it so. `None` if it is too long for one.
+fn qr(url: &str) -> Option<String> {
+    let code = QrCode::new(url.as_bytes()).ok()?;
+    let drawn = code
+        .render::<svg::Color<'_>>()
+        .min_dimensions(220, 220)
+        .dark_color(svg::Color("#000"))
+        .light_color(svg::Color("#fff"))
+        .build();
+    let (_, svg) = drawn.split_once("<svg ")?;
+    Some(format!("<svg role=\"img\" aria-label=\"QR code of the link\" class=\"qr\" {svg}"))
+}

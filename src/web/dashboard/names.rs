@@ -1,0 +1,47 @@
+//! What cars are called.
+
+use crate::model::VehicleId;
+use crate::vehicles::VehicleView;
+
+/// The owner's own name, else make, model and year.
+pub(super) fn name(vehicle: &VehicleView) -> String {
+    match vehicle.nickname.as_deref().map(str::trim) {
+        Some(nickname) if !nickname.is_empty() => nickname.to_owned(),
+        _ => make(vehicle).unwrap_or_else(|| "A car".to_owned()),
+    }
+}
+
+/// Make, model and year, as far as they are known.
+pub(super) fn make(vehicle: &VehicleView) -> Option<String> {
+    let make = vehicle.make.as_deref().map(calm);
+    let parts: Vec<String> =
+        [make, vehicle.model.clone(), vehicle.year.map(|year| year.to_string())].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// The name of the car with this id, or a piece of the id.
+pub(super) fn of(vehicles: &[VehicleView], id: &VehicleId) -> String {
+    vehicles.iter().find(|vehicle| vehicle.id == *id).map_or_else(|| short(id.as_str()), name)
+}
+
+/// The beginning of a long id.
+pub(super) fn short(id: &str) -> String {
+    let beginning: String = id.chars().take(8).collect();
+    if beginning.len() < id.len() { format!("{beginning}\u{2026}") } else { beginning }
+}
+
+/// An id as a piece of a path: ids are opaque, so anything unusual is percent-encoded.
+pub(super) fn in_path(id: &str) -> String {
+    url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// `VOLKSWAGEN` as `Volkswagen`; `BMW` stays.
+fn calm(make: &str) -> String {
+    let mut letters = make.chars();
+    match letters.next() {
+        Some(first) if make.len() > 3 && make.chars().all(|letter| letter.is_ascii_uppercase()) => {
+            format!("{first}{}", letters.as_str().to_ascii_lowercase())
+        }
+        _ => make.to_owned(),
+    }
+}

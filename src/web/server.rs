@@ -1,0 +1,226 @@
+//! Listeners: HTTP/1.1 over TCP and Unix sockets, with limits that hyper does not set by itself.
+//!
+//! Binding is eager ([`Listener::bind`]), serving comes later ([`serve`]), so that a busy port is known
+//! before anything else starts. hyper has no limit on connections, none on idle ones without a timer,
+//! and its caller must rest when `accept` fails: all of that is here.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Peer, Services};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port; port 0 takes any free one. `[::]` means both families.
+    Tcp(SocketAddr),
+    /// A socket for a proxy on this machine. Who connects is nobody in particular, as on TCP.
+    Unix(PathBuf),
+    /// Carport's own socket: whoever runs as the same user may do everything, others nothing.
+    Control(PathBuf),
+}
+
+/// A bound listener. Dropping it removes its socket file.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+    Control(UnixListener),
+}
+
+impl Listener {
+    /// Binds. A socket file that nobody answers on any more is replaced.
+    pub async fn bind(listen: &Listen) -> io::Result<Listener> {
+        Ok(match listen {
+            Listen::Tcp(address) => Listener { socket: Socket::Tcp(TcpListener::bind(address).await?), file: None },
+            Listen::Unix(path) => {
+                let (socket, file) = bind_file(path, 0o660).await?;
+                Listener { socket: Socket::Unix(socket), file: Some(file) }
+            }
+            Listen::Control(path) => {
+                let (socket, file) = bind_file(path, 0o600).await?;
+                Listener { socket: Socket::Control(socket), file: Some(file) }
+            }
+        })
+    }
+
+    /// The address that was bound, with the real port; `None` for a socket file.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) | Socket::Control(_) => None,
+        }
+    }
+
+    /// The socket file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.0.as_path())
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                // Answers are written whole; waiting for more would only delay them.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer::Remote { address: address.ip().to_canonical(), tls: false }))
+            }
+            Socket::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // A proxy on this machine: loopback, so that `trusted_proxies` can name it.
+                let address = std::net::Ipv4Addr::LOCALHOST.into();
+                Ok((Stream::Unix(stream), Peer::Remote { address, tls: false }))
+            }
+            Socket::Control(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // SECURITY: this peer may do everything. The file's mode already keeps others out; this
+                // check holds when somebody loosens it.
+                if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
+                }
+                Ok((Stream::Unix(stream), Peer::Local))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Removes the socket file when the listener goes.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+async fn bind_file(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket")),
+        // Left behind by a process that was killed.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    let socket = UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok((socket, file))
+}
+
+/// Serves until `shutdown`, then lets running requests finish within [`GRACE`].
+pub async fn serve(listener: Listener, services: Services, shutdown: CancellationToken) {
+    let limits = &services.settings.limits;
+    let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(32 * 1024).max_headers(64);
+    let mut connections = JoinSet::new();
+    let mut rest = SHORTEST_REST;
+    loop {
+        // The permit first: beyond the cap, connections wait in the kernel's queue.
+        let accepted = async {
+            let permit = Arc::clone(&room).acquire_owned().await.ok();
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                rest = SHORTEST_REST;
+                let (http, services, shutdown) = (http.clone(), services.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    let _permit = permit;
+                    let _counted = services.metrics.connection();
+                    match stream {
+                        Stream::Tcp(stream) => talk(http, stream, peer, &services, shutdown).await,
+                        Stream::Unix(stream) => talk(http, stream, peer, &services, shutdown).await,
+                    }
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of file descriptors or memory: without a rest this loop would take a whole core.
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(rest).await;
+                rest = (rest * 2).min(LONGEST_REST);
+            }
+        }
+    }
+    drop(listener);
+    let finished = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    if finished.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// One connection, from its first byte to its last.
+async fn talk<S>(http: http1::Builder, stream: S, peer: Peer, services: &Services, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let service =
+        service_fn(|request| async move { Ok::<_, std::convert::Infallible>(super::handle(services, peer, request).await) });
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    // A client that reads its answer a byte a minute must not hold its place for ever.
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = shutdown.cancelled() => None,
+        () = tokio::time::sleep(LIFE) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// An error that concerns only the connection that was about to be accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | PermissionDenied)
+}
+
+/// How long running requests may take to finish after a stop was asked for.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// The longest life of a connection. Clients simply connect again.
+const LIFE: Duration = Duration::from_secs(15 * 60);
+
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_secs(1);

@@ -1,0 +1,158 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use url::Url;
+
+/// How the edge was configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What Smartcar and browsers use: an origin without a path.
+    pub public_url: Url,
+    /// Where people open the dashboard, if elsewhere.
+    pub private_url: Option<Url>,
+    /// Further accepted `Host` names, without ports.
+    pub hosts: Vec<String>,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Where Smartcar posts to.
+    pub webhook_path: String,
+    /// The longest delivery, in bytes.
+    pub webhook_max_body: usize,
+    /// `smartcar.redirect_uri`, whole: shown on the set-up page.
+    pub redirect_uri: String,
+    /// The path of `smartcar.redirect_uri`: the callback's route.
+    pub callback_path: String,
+    /// How often, how many, how long.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            public_url: Url::parse("http://localhost:8000").expect("a constant that is a URL"),
+            private_url: None,
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            webhook_path: "/api/webhooks/smartcar".to_owned(),
+            webhook_max_body: 64 * 1024,
+            redirect_uri: "http://localhost:8000/api/smartcar/callback".to_owned(),
+            callback_path: "/api/smartcar/callback".to_owned(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The whole URL that Smartcar posts to.
+    pub fn webhook_url(&self) -> String {
+        format!("{}{}", self.public_url.as_str().trim_end_matches('/'), self.webhook_path)
+    }
+}
+
+/// How often, how many, how long. The quotas count per client: an IPv4 address or an IPv6 /64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Deliveries that failed their proof.
+    pub webhook_failures: Quota,
+    /// Connect links and callbacks.
+    pub callback: Quota,
+    /// Sign-ins, and bearer tokens that are not known.
+    pub login: Quota,
+    /// Everything else.
+    pub api: Quota,
+    /// Connections at the same time, per listener.
+    pub connections: usize,
+    /// How long the head of a request may take; also how long an idle connection is kept.
+    pub header_time: Duration,
+    /// How long the body of a request may take.
+    pub body_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            webhook_failures: Quota::new(30, Duration::from_secs(60)),
+            callback: Quota::new(30, Duration::from_secs(60)),
+            login: Quota::new(10, Duration::from_secs(60)),
+            api: Quota::new(600, Duration::from_secs(60)),
+            connections: 512,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// So many in a period; all of them may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many; at least 1.
+    pub count: u32,
+    /// In what time.
+    pub period: Duration,
+}
+
+impl Quota {
+    /// `count` in `period`.
+    pub const fn new(count: u32, period: Duration) -> Quota {
+        Quota { count, period }
+    }
+}
+
+/// A range of addresses: `10.0.0.0/8`, `fd00::/8`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// The addresses whose first `prefix` bits are those of `address`; `None` if there are not so many bits.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Network> {
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= longest).then_some(Network { address, prefix })
+    }
+
+    /// Whether `address` lies within. An IPv4 address in IPv6 clothes counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                u32::from(own) & mask == u32::from(other) & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                u128::from(own) & mask == u128::from(other) & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses() {
+        let holds = |network: &str, address: &str| {
+            let (base, prefix) = network.split_once('/').unwrap();
+            Network::new(base.parse().unwrap(), prefix.parse().unwrap()).unwrap().contains(address.parse().unwrap())
+        };
+        assert!(holds("10.0.0.0/8", "10.255.0.1"));
+        assert!(!holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.1.2.3"));
+        assert!(holds("192.168.1.7/32", "192.168.1.7"));
+        assert!(!holds("192.168.1.7/32", "192.168.1.8"));
+        assert!(holds("fd00::/8", "fd12::1"));
+        assert!(!holds("fd00::/8", "10.0.0.1"));
+        assert!(holds("0.0.0.0/0", "8.8.8.8"));
+        assert!(holds("::/0", "2001:db8::1"));
+    }
+}
