@@ -101,7 +101,8 @@ fn simulation(origin: &str, port: u16) -> Settings {
 
 fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: bool, data_dir: &Path) -> Result<Config, Failure> {
     let application = &settings.application;
-    let public_url = format!("http://localhost:{}", listen.port());
+    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    let public_url = if here { format!("http://localhost:{}", listen.port()) } else { format!("http://{listen}") };
     let data_dir = std::path::absolute(data_dir).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let mut overrides = Overrides::default();
     for (key, value) in [
@@ -179,8 +180,7 @@ impl Browser<'_> {
     /// Opens an address; returns where it redirects to.
     async fn open(&mut self, address: &str) -> Result<String, Failure> {
         let failed = |what: String| Failure::new(Exit::Failed, what);
-        // Our own listener may be bound to IPv4 only.
-        let mut request = Request::get(address.replace("//localhost:", "//127.0.0.1:")).header(header::ACCEPT, "text/html");
+        let mut request = Request::get(address).header(header::ACCEPT, "text/html");
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
         }

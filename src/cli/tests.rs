@@ -109,6 +109,10 @@ impl Handler for Notebook {
         self.0.lock().unwrap().push(line.trim_end().to_owned());
         std::future::ready(Response::new(Bytes::from_static(b"{}"))).boxed()
     }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 async fn check(line: &str, expected: Expect) {
