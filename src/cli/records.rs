@@ -45,7 +45,7 @@ pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Res
         }
         Users::Remove { disconnect, erase } => {
             let what = if erase { "and erase their history" } else { "(their history stays)" };
-            let question = format!("Disconnect all cars of {} {what}, and remove the user?", disconnect.remove.id);
+            let question = format!("Disconnect all cars of {} {what}, and remove the user?", disconnect.which.id);
             end(client, "users", disconnect, erase, &question, "Removed.", place).await
         }
     }
@@ -81,11 +81,11 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
             if show.json { say_json(&vehicle) } else { say(&vehicle_card(&vehicle, now)) }
         }
         Vehicles::Disconnect(disconnect) => {
-            let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.remove.id);
+            let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.which.id);
             end(client, "vehicles", disconnect, false, &question, "Disconnected.", place).await
         }
         Vehicles::Erase(disconnect) => {
-            let question = format!("Disconnect vehicle {} at Smartcar and erase its history?", disconnect.remove.id);
+            let question = format!("Disconnect vehicle {} at Smartcar and erase its history?", disconnect.which.id);
             end(client, "vehicles", disconnect, true, &question, "Erased.", place).await
         }
     }
@@ -123,7 +123,7 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
             if show.json { say_json(&connection) } else { say("Refreshed.") }
         }
         Connections::Disconnect(disconnect) => {
-            let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.remove.id);
+            let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
             end(client, "connections", disconnect, false, &question, "Disconnected.", place).await
         }
     }
@@ -139,12 +139,12 @@ async fn end(
     done: &str,
     place: &Place,
 ) -> Result<(), Failure> {
-    confirm(place, flags.remove.yes, question)?;
+    confirm(place, flags.which.yes, question)?;
     let mut query = vec![("history", if erase { "erase" } else { "keep" })];
     if flags.force {
         query.push(("force", "true"));
     }
-    client.delete(&[what, &flags.remove.id], &query).await?;
+    client.delete(&[what, &flags.which.id], &query).await?;
     say(done)
 }
 

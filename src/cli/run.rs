@@ -2,6 +2,8 @@
 
 use super::args::{Command, Common, Serve};
 use super::client::connect;
+#[cfg(feature = "simulator")]
+use super::play;
 use super::{Cli, Failure, Place, access, init, local, records, webhooks, wiring};
 use crate::config::load;
 
@@ -11,21 +13,33 @@ pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(flags) => serve(flags, common, place).await,
         #[cfg(feature = "simulator")]
-        Command::Demo(flags) => wiring::demo(flags, common.data_dir.clone()).await,
+        Command::Demo(flags) => play::demo(flags, common.data_dir.clone()).await,
         #[cfg(feature = "simulator")]
-        Command::Simulate(flags) => wiring::simulate(flags).await,
+        Command::Simulate(flags) => play::simulate(flags).await,
         Command::Init(flags) => init::init(flags, common, place, wiring::probe).await,
-        Command::Connect(flags) => access::invite(&connect(place, common, true).await?, flags, common, place).await,
-        Command::Login(flags) => access::login(&connect(place, common, true).await?, flags).await,
-        Command::Token(command) => access::token(&connect(place, common, true).await?, command, place).await,
-        Command::Users(command) => records::users(&connect(place, common, false).await?, command, place).await,
-        Command::Vehicles(command) => records::vehicles(&connect(place, common, false).await?, command, place).await,
-        Command::Connections(command) => records::connections(&connect(place, common, false).await?, command, place).await,
-        Command::Webhooks(command) => webhooks::webhooks(&connect(place, common, false).await?, command).await,
         Command::Config(command) => local::config(command, common, place),
         Command::Healthcheck => local::healthcheck(common, place).await,
         Command::Completions { shell } => local::completions(shell),
+        administrative => administer(administrative, common, place).await,
     }
+}
+
+/// The clients of the API. Only commands that make sense before a server ever ran make a data directory.
+async fn administer(command: Command, common: &Common, place: &Place) -> Result<(), Failure> {
+    let may_create = matches!(command, Command::Connect(_) | Command::Login(_) | Command::Token(_));
+    let client = connect(place, common, may_create).await?;
+    let done = match command {
+        Command::Connect(flags) => access::invite(&client, flags, common, place).await,
+        Command::Login(flags) => access::login(&client, flags).await,
+        Command::Token(command) => access::token(&client, command, place).await,
+        Command::Users(command) => records::users(&client, command, place).await,
+        Command::Vehicles(command) => records::vehicles(&client, command, place).await,
+        Command::Connections(command) => records::connections(&client, command, place).await,
+        Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
+        _ => Ok(()),
+    };
+    client.close().await;
+    done
 }
 
 /// Whether a command runs on: then its log is what people watch.

@@ -1,1 +1,304 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use expect_test::{Expect, expect};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+
+use super::args::Command;
+use super::client::{Client, Handler};
+use super::wiring::Probe;
+use super::*;
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Directory {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("carport-cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        Directory(directory)
+    }
+
+    fn place(&self) -> Place {
+        Place { directory: self.0.clone(), ..Place::default() }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn parse(line: &str) -> Cli {
+    Cli::try_parse_from(std::iter::once("carport").chain(line.split_whitespace())).unwrap()
+}
+
+// === the words ===
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = Cli::command().render_help().to_string();
+    expect![[r"
+        A self-hosted Smartcar gateway
+
+        Usage: carport [OPTIONS] <COMMAND>
+
+        Commands:
+          serve        Run the gateway
+          demo         Try everything: gateway and simulated Smartcar with three cars, no account needed
+          simulate     Run a simulated Smartcar alone
+          init         Ask for Smartcar's credentials and write the configuration
+          connect      Make a link by which an owner connects a car
+          login        Make a one-time sign-in link for the dashboard
+          token        API tokens
+          users        Owners of cars
+          vehicles     Cars
+          connections  Connections to Smartcar accounts
+          webhooks     The webhook log
+          config       The configuration
+          healthcheck  Ask the running gateway whether it is well; for Docker and systemd
+          completions  Print the completions of a shell
+          help         Print this message or the help of the given subcommand(s)
+
+        Options:
+              --config <FILE>        The configuration file [default: ./config.toml, then /etc/carport/config.toml]
+              --data-dir <DIR>       Where store, key and socket lie
+              --log-format <FORMAT>  How the log is written [default: text on a terminal, else json] [possible values: text, json]
+          -v, --verbose...           Say more in the log (-v, -vv, -vvv)
+          -h, --help                 Print help (see more with '--help')
+          -V, --version              Print version
+
+        Try it without an account: carport demo
+    "]]
+    .assert_eq(&help);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "carport", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("healthcheck"), "{shell}");
+    }
+}
+
+// === what commands ask of the API ===
+
+/// Writes down every request and answers with an empty object.
+#[derive(Default)]
+struct Notebook(Mutex<Vec<String>>);
+
+impl Handler for Notebook {
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+        let body = String::from_utf8_lossy(request.body());
+        let line = format!("{} {} {body}", request.method(), request.uri());
+        self.0.lock().unwrap().push(line.trim_end().to_owned());
+        std::future::ready(Response::new(Bytes::from_static(b"{}"))).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+}
+
+async fn check(line: &str, expected: Expect) {
+    let notebook = Arc::new(Notebook::default());
+    let client = Client::InProcess(Arc::clone(&notebook) as Arc<dyn Handler>);
+    let (place, cli) = (Place::default(), parse(line));
+    let outcome = match cli.command {
+        Command::Connect(flags) => access::invite(&client, flags, &cli.common, &place).await,
+        Command::Login(flags) => access::login(&client, flags).await,
+        Command::Token(command) => access::token(&client, command, &place).await,
+        Command::Users(command) => records::users(&client, command, &place).await,
+        Command::Vehicles(command) => records::vehicles(&client, command, &place).await,
+        Command::Connections(command) => records::connections(&client, command, &place).await,
+        Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
+        other => panic!("{other:?} asks nothing of the API"),
+    };
+    let mut seen = notebook.0.lock().unwrap().clone();
+    seen.extend(outcome.err().map(|failure| format!("{:?}: {failure}", failure.exit)));
+    expected.assert_eq(&seen.join("\n"));
+}
+
+#[tokio::test]
+async fn connect_asks_for_an_invite() {
+    check("connect", expect![[r#"POST /api/v1/connect {"create":true,"expires_in":86400,"user":"owner"}"#]]).await;
+    let all =
+        "connect --user u1 --create --expires 90s --vehicle v1 --mode simulated --add-scope control_charge --make TESLA --force";
+    check(all, expect![[r#"POST /api/v1/connect {"create":true,"expires_in":90,"force":true,"make":"TESLA","mode":"simulated","scope":["read_vehicle_info","read_vin","read_odometer","read_battery","read_charge","read_fuel","read_location","read_security","read_tires","read_engine_oil","control_charge"],"user":"u1","vehicle_id":"v1"}"#]]).await;
+}
+
+#[tokio::test]
+async fn tokens_and_links() {
+    check("login", expect!["POST /api/v1/login-links {}"]).await;
+    check(
+        "token create --name grafana --scope metrics",
+        expect![[r#"POST /api/v1/tokens {"name":"grafana","scope":"metrics"}"#]],
+    )
+    .await;
+    check(
+        "token create --name app --scope connect --user u1 --expires 90d",
+        expect![[r#"POST /api/v1/tokens {"expires_in":7776000,"name":"app","scope":"connect","user":"u1"}"#]],
+    )
+    .await;
+    check("token revoke t1 --yes", expect!["DELETE /api/v1/tokens/t1"]).await;
+}
+
+#[tokio::test]
+async fn records_are_listed_and_ended() {
+    check("users list", expect!["GET /api/v1/users"]).await;
+    check("users add u1 --name Jane", expect![[r#"POST /api/v1/users {"id":"u1","name":"Jane"}"#]]).await;
+    check("users rename u1 Jane", expect![[r#"PATCH /api/v1/users/u1 {"name":"Jane"}"#]]).await;
+    check("users remove u1 --erase --yes --force", expect!["DELETE /api/v1/users/u1?history=erase&force=true"]).await;
+    check("vehicles list --user u1 --mode live", expect!["GET /api/v1/vehicles?user=u1&mode=live"]).await;
+    check("vehicles erase v1 -y", expect!["DELETE /api/v1/vehicles/v1?history=erase"]).await;
+    check("connections refresh c1", expect!["POST /api/v1/connections/c1/refresh"]).await;
+    check("connections disconnect c1 -y", expect!["DELETE /api/v1/connections/c1?history=keep"]).await;
+    check("webhooks list --type VEHICLE_STATE --limit 5", expect!["GET /api/v1/webhooks?type=VEHICLE_STATE&limit=5"]).await;
+    check("webhooks replay 7", expect!["POST /api/v1/webhooks/7/replay"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_wants_a_yes() {
+    check(
+        "vehicles erase v1",
+        expect!["Usage: Disconnect vehicle v1 at Smartcar and erase its history? Nobody is here to answer: say --yes"],
+    )
+    .await;
+    check("token revoke t1", expect!["Usage: End token t1 for good? Nobody is here to answer: say --yes"]).await;
+    check("webhooks tail", expect!["Failed: no server runs here, so no webhook comes in: start carport serve"]).await;
+}
+
+#[tokio::test]
+async fn a_server_is_reached_through_its_socket() {
+    let directory = Directory::new();
+    fs::create_dir(directory.0.join("carport-data")).unwrap();
+    let listener = tokio::net::UnixListener::bind(directory.0.join("carport-data/carport.sock")).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+                let seen = format!("{{\"seen\":\"{} {}\"}}", request.method(), request.uri());
+                Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::new(Bytes::from(seen))))
+            });
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, answer));
+        }
+    });
+    let client = client::connect(&directory.place(), &args::Common::default(), false).await.unwrap();
+    assert!(matches!(client, Client::Socket(_)));
+    let answer = client.get(&["users", "a b"], &[("limit", "5")]).await.unwrap();
+    assert_eq!(answer["seen"], "GET /api/v1/users/a%20b?limit=5");
+}
+
+#[tokio::test]
+async fn nothing_is_made_by_commands_that_only_look() {
+    let directory = Directory::new();
+    let failure = run::run(parse("vehicles list"), &directory.place()).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Configuration);
+    assert!(failure.to_string().contains("configuration looked for at:"), "{failure}");
+    assert!(!directory.0.join("carport-data").exists());
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_with_64() {
+    let directory = Directory::new();
+    fs::write(directory.0.join("config.toml"), "liste = 1\n").unwrap();
+    for line in ["config show", "users list", "healthcheck", "serve"] {
+        let failure = run::run(parse(line), &directory.place()).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Configuration, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_asks_the_configured_listener() {
+    let directory = Directory::new();
+    fs::write(directory.0.join("config.toml"), "listen = \"unix:http.sock\"\n").unwrap();
+    let failure = run::run(parse("healthcheck"), &directory.place()).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Failed);
+    let listener = tokio::net::UnixListener::bind(directory.0.join("http.sock")).unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    run::run(parse("healthcheck"), &directory.place()).await.unwrap();
+}
+
+// === init ===
+
+const INIT: &str = "init --non-interactive --public-url https://cars.example.org --application-id 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07 \
+                    --client-id client_1 --client-secret-file told-secret --application-management-token-file told-amt";
+
+async fn init(line: &str, place: &Place, probe: Probe) -> Result<(), Failure> {
+    let cli = parse(line);
+    let Command::Init(flags) = cli.command else { panic!("{line}") };
+    init::init(flags, &cli.common, place, async |_: &_, _: &_| probe.clone()).await
+}
+
+fn told() -> Directory {
+    let directory = Directory::new();
+    fs::write(directory.0.join("told-secret"), "s3cret\n").unwrap();
+    fs::write(directory.0.join("told-amt"), "amt").unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn init_writes_what_serve_reads() {
+    let directory = told();
+    let place = directory.place();
+    init(INIT, &place, Probe::Good).await.unwrap();
+    let mode = |name: &str| fs::metadata(directory.0.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("config.toml"), 0o600);
+    assert_eq!(mode("secrets/smartcar.v3.client_secret"), 0o600);
+    assert_eq!(mode("secrets/smartcar.application_management_token"), 0o600);
+    let config = place.config(&args::Common::default()).unwrap();
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.smartcar.v3.as_ref().unwrap().client_secret.expose(), "s3cret");
+    assert_eq!(config.smartcar.management_tokens[0].expose(), "amt");
+    assert_eq!(config.smartcar.redirect_uri.as_str(), "https://cars.example.org/api/smartcar/callback");
+    let text = fs::read_to_string(directory.0.join("config.toml")).unwrap();
+    assert!(!text.contains("s3cret"), "{text}");
+
+    let failure = init(INIT, &place, Probe::Good).await.unwrap_err();
+    assert!(failure.to_string().ends_with("is there already: say --force to replace it"), "{failure}");
+    init(&format!("{INIT} --force --mode simulated"), &place, Probe::Good).await.unwrap();
+    assert_eq!(place.config(&args::Common::default()).unwrap().smartcar.mode, crate::config::Mode::Simulated);
+}
+
+#[tokio::test]
+async fn init_writes_nothing_that_smartcar_refuses() {
+    let directory = told();
+    let place = directory.place();
+    let refused = init(INIT, &place, Probe::Refused("invalid_client".to_owned())).await.unwrap_err();
+    assert_eq!(refused.exit, Exit::Failed);
+    let unreachable = init(INIT, &place, Probe::Unreachable("no route".to_owned())).await.unwrap_err();
+    assert_eq!(unreachable.exit, Exit::Unreachable);
+    assert!(!directory.0.join("config.toml").exists());
+    init(&format!("{INIT} --offline"), &place, Probe::Unreachable(String::new())).await.unwrap();
+}
+
+#[tokio::test]
+async fn init_checks_what_it_is_told() {
+    let place = told().place();
+    let failure =
+        init("init --non-interactive --public-url cars.example.org --mode life", &place, Probe::Good).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Configuration);
+    let failure = init("init --non-interactive --client-id client_1", &place, Probe::Good).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    let failure = init("init", &place, Probe::Good).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+}

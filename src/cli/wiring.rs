@@ -1,37 +1,57 @@
 //! Where the command line meets the application: the only calls from here into the rooms below.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::args::{Serve, Simulate};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
 use super::client::Handler;
-use super::{Exit, Failure, Place};
+use super::{Exit, Failure, Place, greeting};
+use crate::app::{App, AppError};
 use crate::config::{Config, Credentials, Origins};
+use crate::smartcar::{self, Smartcar, SmartcarError};
+use crate::store::StoreError;
+use crate::web::{self, Peer};
+use crate::world::{TransportError, World};
 
 /// An application without listeners, for administrative commands while no server runs. Makes the data
 /// directory if there is none: whether that is wanted was asked before.
 pub async fn application(config: Config) -> Result<Arc<dyn Handler>, Failure> {
-    drop(config);
-    Err(missing("administration without a running server"))
+    let app = App::build(&config, world()?).await?;
+    Ok(Arc::new(InProcess(app)))
+}
+
+struct InProcess(App);
+
+impl Handler for InProcess {
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+        async move {
+            let (head, body) = web::handle(self.0.services(), Peer::Local, request.map(Full::new)).await.into_parts();
+            let Ok(body) = body.collect().await;
+            Response::from_parts(head, body.to_bytes())
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close().boxed()
+    }
 }
 
 /// Runs the gateway until it is told to stop.
 pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
-    let _ = (config, place);
-    Err(missing("serve"))
-}
-
-/// Runs gateway and simulator in one process. `data_dir` is a temporary one unless it was named.
-#[cfg(feature = "simulator")]
-pub async fn demo(flags: Serve, data_dir: Option<std::path::PathBuf>) -> Result<(), Failure> {
-    let _ = (flags, data_dir);
-    Err(missing("demo"))
-}
-
-/// Runs the simulator alone.
-#[cfg(feature = "simulator")]
-pub async fn simulate(flags: Simulate) -> Result<(), Failure> {
-    let _ = flags;
-    Err(missing("simulate"))
+    let mut app = App::build(&config, world()?).await?;
+    app.bind(&config).await?;
+    let shutdown = until_told()?;
+    greeting::say(&config, &app, place).await;
+    app.run(shutdown).await;
+    Ok(())
 }
 
 /// How Smartcar takes credentials.
@@ -47,10 +67,75 @@ pub enum Probe {
 
 /// Tries client credentials (v3) at Smartcar's token endpoint.
 pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
-    let _ = (credentials, origins);
-    Probe::Unreachable("this build cannot try credentials".to_owned())
+    let world = match World::system() {
+        Ok(world) => world,
+        Err(error) => return Probe::Unreachable(error.to_string()),
+    };
+    let Credentials { client_id, client_secret } = credentials.clone();
+    let settings = smartcar::Settings {
+        v3: Some(smartcar::Credentials { client_id, client_secret }),
+        origins: smartcar::Origins { iam: origins.iam.as_str().trim_end_matches('/').to_owned(), ..smartcar::Origins::default() },
+        ..smartcar::Settings::default()
+    };
+    match Smartcar::new(world.transport, settings).application_token().await {
+        Ok(_) => Probe::Good,
+        Err(SmartcarError::Later { what, .. }) => Probe::Unreachable(what.to_string()),
+        Err(error) => Probe::Refused(error.to_string()),
+    }
 }
 
-fn missing(what: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("{what} is not part of this build"))
+/// The real world.
+pub(super) fn world() -> Result<World, Failure> {
+    Ok(World::system()?)
 }
+
+/// A token that the first SIGTERM or SIGINT cancels; the second one ends the process at once.
+pub(super) fn until_told() -> Result<CancellationToken, Failure> {
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}"));
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
+    // Left alone, SIGHUP would end the process.
+    let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+                _ = hup.recv() => {
+                    tracing::warn!("SIGHUP is ignored: restart to read configuration and secrets again");
+                    continue;
+                }
+            }
+            if told.is_cancelled() {
+                tracing::warn!("stopped at once");
+                std::process::exit(Exit::Failed as i32);
+            }
+            tracing::info!("stopping: what was started is finished first; once more to stop at once");
+            told.cancel();
+        }
+    });
+    Ok(shutdown)
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Failure {
+        let exit = match &error {
+            AppError::Store { error: StoreError::Locked | StoreError::Busy | StoreError::Unavailable(_), .. } => Exit::TryAgain,
+            AppError::Store { .. } | AppError::Key(_) => Exit::Damaged,
+            AppError::DataDir { .. } => Exit::Configuration,
+            AppError::Bind { .. } => Exit::Failed,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Failure {
+        Failure::new(Exit::Failed, error.to_string())
+    }
+}
+
+/// How long a sign-in link on the screen can be used.
+pub(super) const SIGN_IN: Duration = Duration::from_secs(15 * 60);

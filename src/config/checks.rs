@@ -1,6 +1,8 @@
 //! What single values cannot tell: keys that contradict each other (mistakes), and identifiers that look
 //! mixed up (warnings: `client_` is Smartcar's habit, not its promise).
 
+use url::{Host, Url};
+
 use super::sources::Collected;
 use super::{Config, Listen};
 
@@ -105,17 +107,20 @@ fn addresses(config: &Config, warnings: &mut Vec<String>) {
     }
     let origins = &config.smartcar.origins;
     for (name, url) in [("auth", &origins.auth), ("iam", &origins.iam), ("api", &origins.api), ("vehicle", &origins.vehicle)] {
-        let is_name = matches!(url.host(), Some(url::Host::Domain(name)) if name.contains('.') && !name.ends_with(".local"));
-        if url.scheme() == "http" && is_name {
+        if is_plain_and_far(url) {
             warnings.push(format!("smartcar.origins.{name} is plain http: secrets would travel in the clear"));
         }
     }
     let everybody = config.listen.iter().any(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()));
-    let plain_public = config.public_url.scheme() == "http"
-        && matches!(config.public_url.host(), Some(url::Host::Domain(name)) if name.contains('.') && !name.ends_with(".local"));
-    if everybody && plain_public {
+    if everybody && is_plain_and_far(&config.public_url) {
         warnings.push("public_url is plain http: Smartcar sends webhooks to https only".to_owned());
     }
+}
+
+/// Plain http to a name out in the world: names without a dot and `.local` stay in the house.
+fn is_plain_and_far(url: &Url) -> bool {
+    let far = |name: &str| name.rsplit_once('.').is_some_and(|(_, last)| last != "local");
+    url.scheme() == "http" && matches!(url.host(), Some(Host::Domain(name)) if far(name))
 }
 
 fn origin(collected: &Collected, key: &str) -> String {

@@ -190,9 +190,11 @@ pub(super) static SAMPLES: LazyLock<BTreeMap<String, Raw>> = LazyLock::new(|| {
 
 /// The example with every key in force: lines of `#` and a letter are keys, others are explanations.
 pub(super) fn uncommented(example: &str) -> String {
-    let in_force = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => format!("{rest}\n"),
-        _ => format!("{line}\n"),
-    };
-    example.lines().map(in_force).collect()
+    let mut text = String::with_capacity(example.len());
+    for line in example.lines() {
+        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()));
+        text.push_str(key.unwrap_or(line));
+        text.push('\n');
+    }
+    text
 }

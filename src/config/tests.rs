@@ -87,8 +87,8 @@ fn the_example_loads_with_every_line_in_force() {
     let (_, mistakes) = flatten(&uncommented(EXAMPLE));
     assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|mistake| &mistake.wrong).collect::<Vec<_>>());
     // A secret may not be given in two forms, so the second is left out here.
-    let text: String =
-        uncommented(EXAMPLE).lines().filter(|line| !line.contains("_file = ")).map(|line| format!("{line}\n")).collect();
+    let text: Vec<String> = uncommented(EXAMPLE).lines().filter(|line| !line.contains("_file = ")).map(str::to_owned).collect();
+    let text = text.join("\n");
     let place = Place::new();
     let written = place.load(&text, &[]);
     let unwritten = place.load("", &[]);
@@ -128,10 +128,10 @@ fn broken_toml_is_told_with_its_line_and_without_the_line_itself() {
     Place::new().mistakes(
         "public_url = \"http://localhost:8000\"\n[smartcar.v3]\nclient_secret = canary\nclient_id = \n",
         &[],
-        expect![[r#"
+        expect![[r"
             there are 2 mistakes in the configuration:
               the configuration file (~/etc/config.toml:3): is not TOML here: string values must be quoted, expected literal string. Correct the line.
-              the configuration file (~/etc/config.toml:4): is not TOML here: string values must be quoted, expected literal string. Correct the line."#]],
+              the configuration file (~/etc/config.toml:4): is not TOML here: string values must be quoted, expected literal string. Correct the line."]],
     );
 }
 
@@ -183,11 +183,11 @@ fn a_secret_that_all_can_read_is_warned_of_and_an_empty_one_refused() {
     place.mistakes(
         "[key]\nsecret_file = \"../empty\"\n",
         &[("CARPORT_SMARTCAR_V3_CLIENT_SECRET", ""), ("CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE", "/nowhere/at/all")],
-        expect![[r#"
+        expect![[r"
             there are 3 mistakes in the configuration:
               key.secret (~/etc/config.toml:2): its file ~/etc/../empty is empty. Put the secret into ~/etc/../empty.
               smartcar.v2.client_secret (CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE): its file /nowhere/at/all cannot be read: No such file or directory (os error 2). Put the secret into /nowhere/at/all.
-              smartcar.v3.client_secret (CARPORT_SMARTCAR_V3_CLIENT_SECRET): is empty. Give it a value, or remove the variable."#]],
+              smartcar.v3.client_secret (CARPORT_SMARTCAR_V3_CLIENT_SECRET): is empty. Give it a value, or remove the variable."]],
     );
 }
 
@@ -246,11 +246,11 @@ fn identifiers_that_look_mixed_up_are_warned_of() {
     let file = "[smartcar.v2]\nclient_id = \"client_1\"\nclient_secret = \"a\"\n[smartcar.v3]\nclient_id = \"8229\"\nclient_secret = \"b\"\n";
     let config = Place::new()
         .load(file, &[("CARPORT_PUBLIC_URL", "https://cars.example.org"), ("SMARTCAR_REDIRECT_URI", "http://localhost:3000/x")]);
-    expect![[r#"
+    expect![[r"
         smartcar.v2.client_id begins with client_, as ids for smartcar.v3.client_id do
         smartcar.v3.client_id does not begin with client_: Smartcar may refuse it as invalid_client
         smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)
-        smartcar.redirect_uri (http://localhost:3000/x) is not below public_url (https://cars.example.org/): owners may not come back here"#]].assert_eq(&config.warnings.join("\n"));
+        smartcar.redirect_uri (http://localhost:3000/x) is not below public_url (https://cars.example.org/): owners may not come back here"]].assert_eq(&config.warnings.join("\n"));
 }
 
 #[test]

@@ -75,8 +75,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-    Ok(made.with_context(|| format!("cannot make {}", path.display()))?)
+    let outcome = DirBuilder::new().recursive(true).mode(mode).create(path);
+    Ok(outcome.with_context(|| format!("cannot make {}", path.display()))?)
 }
 
 /// Writes a file whole or not at all, never readable by more than `mode` says.

@@ -1,0 +1,58 @@
+//! What `serve` says on the screen: where things are, what is missing, and the way in.
+
+use std::fmt::Write;
+
+use super::Place;
+use super::wiring::SIGN_IN;
+use crate::app::App;
+use crate::config::Config;
+
+/// Says it on standard output, in one screen.
+pub(super) async fn say(config: &Config, app: &App, place: &Place) {
+    let mut screen = String::new();
+    let services = app.services();
+    let dashboard = config.private_url.as_str().trim_end_matches('/').to_owned();
+    let listening: Vec<String> =
+        app.listeners().iter().filter_map(|listener| listener.address()).map(|at| at.to_string()).collect();
+    line(&mut screen, &format!("Carport {}", env!("CARGO_PKG_VERSION")));
+    line(&mut screen, &format!("  data       {}", config.data_dir.display()));
+    line(&mut screen, &format!("  listening  {}", listening.join(", ")));
+    line(&mut screen, &format!("  dashboard  {dashboard}"));
+    let status = services.status.show().await;
+    if !status.missing.is_empty() {
+        line(&mut screen, "\nStill missing:");
+        for missing in &status.missing {
+            line(&mut screen, &format!("  - {}:\n    {}", missing.what, missing.remedy));
+        }
+    }
+    // While nobody can get in, the way in is shown to whoever sees this screen.
+    if !services.access.anybody().await.unwrap_or(true)
+        && let Ok(link) = services.access.sign_in_link(SIGN_IN).await
+    {
+        line(&mut screen, "\nSign in within 15 minutes, once, at:");
+        line(&mut screen, &format!("  {dashboard}/login?t={}", link.expose()));
+        if let Some(tunnel) = tunnel(config, place) {
+            line(&mut screen, &format!("This machine is reached by SSH, so open a tunnel on your own first:\n  {tunnel}"));
+        }
+        line(&mut screen, "Later: carport login");
+    }
+    print!("{screen}");
+}
+
+/// How to reach a loopback listener from where the SSH session came from.
+fn tunnel(config: &Config, place: &Place) -> Option<String> {
+    let connection = place.environment.get("SSH_CONNECTION")?;
+    let host = config.private_url.host_str()?;
+    if host != "localhost" && host != "127.0.0.1" {
+        return None;
+    }
+    let server = connection.split_whitespace().nth(2)?;
+    let port = config.private_url.port_or_known_default()?;
+    let user = place.environment.get("USER").unwrap_or("root");
+    Some(format!("ssh -L {port}:127.0.0.1:{port} {user}@{server}"))
+}
+
+fn line(screen: &mut String, text: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(screen, "{text}");
+}

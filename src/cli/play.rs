@@ -1,0 +1,275 @@
+//! `demo` and `simulate`: Carport without an account, a car or a network.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, header};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::args::{Serve, Simulate};
+use super::wiring::{SIGN_IN, until_told, world};
+use super::{Exit, Failure};
+use crate::app::App;
+use crate::config::{Config, Overrides, Sources, load};
+use crate::connect::InviteRequest;
+use crate::model::AppUserId;
+use crate::operate::access::{Scope, TokenRequest};
+use crate::simulator::{FaultSyntax, Faults, Settings, Simulator, WebhookSettings};
+use crate::web::Services;
+use crate::world::World;
+
+/// Owners of the demonstration: our id, and the account they sign in with at the simulated manufacturer.
+const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@example.com")];
+
+/// Runs gateway and simulator in one process, connects the owners' cars through the real routes, and lets
+/// webhooks flow. Without a data directory everything is forgotten at the end.
+pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), Failure> {
+    let world = world()?;
+    let shutdown = until_told()?;
+    let temporary = data_dir.is_none().then(|| std::env::temp_dir().join(format!("carport-demo-{}", &world.random_key()[..12])));
+    let data_dir = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
+    let result = play(&flags, &data_dir, world, shutdown).await;
+    if let Some(directory) = temporary {
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    result
+}
+
+async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: CancellationToken) -> Result<(), Failure> {
+    let listen = listen(flags)?;
+    let simulated = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot_listen)?;
+    let origin = format!("http://{}", simulated.local_addr().map_err(cannot_listen)?);
+    let settings = simulation(&origin, listen.port());
+    let config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
+
+    let simulator = Simulator::new(world.clone(), settings);
+    let mut app = App::build(&config, world.clone()).await?;
+    app.bind(&config).await?;
+    let services = app.services().clone();
+    let stop = CancellationToken::new();
+    let served = tokio::spawn({
+        let (simulator, stop) = (simulator.clone(), stop.clone());
+        async move { simulator.serve(simulated, stop).await }
+    });
+    let gateway = tokio::spawn(app.run(shutdown.clone()));
+
+    let ready = async {
+        for (owner, account) in OWNERS {
+            connect(&services, &world, owner, account).await?;
+        }
+        say(&config, &services).await
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        done = ready => match done {
+            Ok(()) => simulator.run(shutdown.clone()).await,
+            Err(error) => {
+                shutdown.cancel();
+                let _ = gateway.await;
+                return Err(error);
+            }
+        }
+    }
+    // The gateway first: it may still be asking the simulator.
+    let _ = gateway.await;
+    stop.cancel();
+    let _ = served.await;
+    Ok(())
+}
+
+/// Short lives and a quick clock, so that things move while somebody looks.
+fn simulation(origin: &str, port: u16) -> Settings {
+    let webhook = WebhookSettings {
+        every: Duration::from_secs(4),
+        trouble: 0.01,
+        retry_scale: 0.2,
+        ..WebhookSettings::new(format!("http://127.0.0.1:{port}/api/webhooks/smartcar"))
+    };
+    Settings {
+        speed: 60.0,
+        base_url: origin.to_owned(),
+        access_life: Duration::from_secs(30),
+        application_token_life: Duration::from_secs(30),
+        webhook: Some(webhook),
+        ..Settings::default()
+    }
+}
+
+fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: bool, data_dir: &Path) -> Result<Config, Failure> {
+    let application = &settings.application;
+    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    let public_url = if here { format!("http://localhost:{}", listen.port()) } else { format!("http://{listen}") };
+    let data_dir = std::path::absolute(data_dir).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let mut overrides = Overrides::default();
+    for (key, value) in [
+        ("public_url", public_url.as_str()),
+        ("listen", &listen.to_string()),
+        ("data_dir", &data_dir.to_string_lossy()),
+        ("smartcar.application_id", &application.application_id),
+        ("smartcar.v2.client_id", &application.application_id),
+        ("smartcar.v2.client_secret", &application.v2_client_secret),
+        ("smartcar.v3.client_id", &application.v3_client_id),
+        ("smartcar.v3.client_secret", &application.v3_client_secret),
+        ("smartcar.application_management_token", &application.management_token),
+        ("smartcar.origins.connect", origin),
+        ("smartcar.origins.auth", origin),
+        ("smartcar.origins.iam", origin),
+        ("smartcar.origins.api", origin),
+        ("smartcar.origins.vehicle", origin),
+        ("smartcar.origins.management", origin),
+        ("smartcar.origins.management_v3", origin),
+    ] {
+        overrides = overrides.set(key, value, "demo");
+    }
+    Ok(load(&Sources { overrides, lan, ..Sources::default() })?)
+}
+
+/// The address asked for; a busy port means the next free one.
+fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
+    let usage = |text: &str| Failure::new(Exit::Usage, format!("--listen {text}: demo takes one IP:PORT"));
+    let wanted = match flags.listen.as_slice() {
+        [] => SocketAddr::new(if flags.lan { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }.into(), 8000),
+        [one] => one.parse().map_err(|_| usage(one))?,
+        [_, second, ..] => return Err(usage(second)),
+    };
+    let ports = wanted.port()..=wanted.port().saturating_add(100);
+    let free = ports.map(|port| SocketAddr::new(wanted.ip(), port)).find_map(|at| std::net::TcpListener::bind(at).ok());
+    let free = free.and_then(|listener| listener.local_addr().ok());
+    free.ok_or_else(|| Failure::new(Exit::Failed, format!("no free port from {wanted} on: name another one by --listen")))
+}
+
+/// What an owner's browser does: opens the invite, signs in and agrees at Smartcar, comes back.
+async fn connect(services: &Services, world: &World, owner: &str, account: &str) -> Result<(), Failure> {
+    let failed = |what: String| Failure::new(Exit::Failed, format!("connecting {owner}'s cars: {what}"));
+    let request = InviteRequest {
+        user: AppUserId::new(owner),
+        create: true,
+        expires_in: Duration::from_secs(600),
+        vehicle: None,
+        mode: None,
+        scope: None,
+        make: None,
+        force: false,
+        redirect_uri: None,
+    };
+    let invite = services.connect.invite(request).await.map_err(|error| failed(error.to_string()))?;
+    let mut browser = Browser { world, cookie: None };
+    let mut authorize = Url::parse(&browser.open(&invite.url).await?).map_err(|error| failed(error.to_string()))?;
+    authorize.query_pairs_mut().append_pair("simulator_account", account);
+    let callback = browser.open(authorize.as_str()).await?;
+    let done = browser.open(&callback).await?;
+    match services.connect.ending(done.trim_end_matches("/done").rsplit('/').next().unwrap_or_default()).await {
+        Ok(crate::connect::Ending::Connected { .. }) => Ok(()),
+        Ok(crate::connect::Ending::Failed { sentence, .. }) => Err(failed(sentence)),
+        Ok(crate::connect::Ending::NotYet) => Err(failed("the callback was not understood".to_owned())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// As much of a browser as Connect needs: one cookie, and redirects that are looked at.
+struct Browser<'a> {
+    world: &'a World,
+    cookie: Option<String>,
+}
+
+impl Browser<'_> {
+    /// Opens an address; returns where it redirects to.
+    async fn open(&mut self, address: &str) -> Result<String, Failure> {
+        let failed = |what: String| Failure::new(Exit::Failed, what);
+        let mut request = Request::get(address).header(header::ACCEPT, "text/html");
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let request = request.body(Bytes::new()).map_err(|error| failed(error.to_string()))?;
+        let answer = self.world.transport.send(request, Duration::from_secs(30)).await?;
+        if let Some(cookie) = answer.headers().get(header::SET_COOKIE).and_then(|value| value.to_str().ok()) {
+            self.cookie = cookie.split(';').next().map(str::to_owned);
+        }
+        let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        location.map(str::to_owned).ok_or_else(|| failed(format!("an answer {} where a redirect was due", answer.status())))
+    }
+}
+
+/// The link and the token that people and scripts look for, and nothing else.
+async fn say(config: &Config, services: &Services) -> Result<(), Failure> {
+    let failed = |error: crate::operate::access::AccessError| Failure::new(Exit::TryAgain, error.to_string());
+    for token in services.access.tokens().await.map_err(failed)?.iter().filter(|token| token.name == "demo") {
+        services.access.revoke_token(&token.id).await.map_err(failed)?;
+    }
+    let request = TokenRequest { name: "demo".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
+    let (_, token) = services.access.create_token(request).await.map_err(failed)?;
+    let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
+    let dashboard = config.private_url.as_str().trim_end_matches('/');
+    println!("Dashboard: {dashboard}/login?t={}", link.expose());
+    println!("API token: {}", token.expose());
+    println!();
+    println!("Three simulated cars are connected and send webhooks. Try:");
+    println!("  curl -H 'Authorization: Bearer {}' {dashboard}/api/v1/vehicles", token.expose());
+    println!("Stop with Ctrl-C.");
+    Ok(())
+}
+
+/// Runs the simulator alone.
+pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
+    let world = world()?;
+    let faults: Result<Faults, _> = flags.fault.iter().map(|fault| fault.parse()).collect();
+    let faults = faults.map_err(|error: FaultSyntax| Failure::new(Exit::Usage, format!("--fault: {error}")))?;
+    let listener = TcpListener::bind(flags.listen).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    let origin = format!("http://{}", SocketAddr::new(host, address.port()));
+    let settings = Settings {
+        seed: flags.seed,
+        cars: flags.cars,
+        speed: flags.speed,
+        base_url: origin.clone(),
+        webhook: flags.webhook_url.as_ref().map(|url| WebhookSettings::new(url.as_str())),
+        faults,
+        ..Settings::default()
+    };
+    let environment = environment(&settings, &origin);
+    if flags.print_env {
+        print!("{environment}");
+        return Ok(());
+    }
+    let shutdown = until_told()?;
+    println!("Simulated Smartcar: {origin}");
+    println!("Point Carport or an SDK at it:\n\n{environment}");
+    let simulator = Simulator::new(world, settings);
+    for account in simulator.accounts() {
+        println!("Sign in as {} ({:?}, {} car(s)), any password.", account.email, account.generation, account.vehicle_ids.len());
+    }
+    tokio::join!(simulator.serve(listener, shutdown.clone()), simulator.run(shutdown));
+    Ok(())
+}
+
+/// The environment that points Carport and the official SDKs at the simulator, for a shell.
+fn environment(settings: &Settings, origin: &str) -> String {
+    let application = &settings.application;
+    let mut text = String::new();
+    for (name, value) in [
+        ("SMARTCAR_CLIENT_ID", application.application_id.as_str()),
+        ("SMARTCAR_CLIENT_SECRET", &application.v2_client_secret),
+        ("SMARTCAR_APPLICATION_MANAGEMENT_TOKEN", &application.management_token),
+        ("SMARTCAR_CONNECT_ORIGIN", origin),
+        ("SMARTCAR_AUTH_ORIGIN", origin),
+        ("SMARTCAR_IAM_ORIGIN", origin),
+        ("SMARTCAR_API_ORIGIN", origin),
+        ("SMARTCAR_API_V3_ORIGIN", origin),
+        ("SMARTCAR_MANAGEMENT_API_ORIGIN", origin),
+        ("SMARTCAR_MANAGEMENT_V3_ORIGIN", origin),
+        ("CARPORT_SMARTCAR_V3_CLIENT_ID", &application.v3_client_id),
+        ("CARPORT_SMARTCAR_V3_CLIENT_SECRET", &application.v3_client_secret),
+    ] {
+        text.push_str(&format!("export {name}={value}\n"));
+    }
+    text
+}
+
+fn cannot_listen(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot listen: {error}"))
+}
