@@ -32,9 +32,10 @@ pub mod webhook_log;
 mod writer;
 
 pub use database::Origin;
-pub use tables::{Rows, Snapshot, Tables};
+pub use tables::{Snapshot, Tables};
 
 use database::Database;
+use tables::Rows;
 use writer::Writer;
 
 /// Something that can happen to stored state.

@@ -129,7 +129,7 @@ pub(super) enum Kind {
 
 /// What turns values into rows: the vault, and the key of the index. Survives a reopening.
 #[derive(Debug)]
-pub struct Places {
+pub(super) struct Places {
     vault: Vault,
     index_key: Zeroizing<[u8; 32]>,
 }
@@ -154,22 +154,22 @@ impl Places {
     }
 }
 
+/// Looks at one row, by key and value, and says whether to go on.
+pub(super) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError> + 'v;
+
 /// Looking at rows: what a snapshot and a transaction have in common.
-pub trait Rows {
-    #[doc(hidden)]
+pub(super) trait Rows {
     fn places(&self) -> &Places;
 
-    #[doc(hidden)]
     fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Visits rows of a range in order (or backwards) until told to stop.
-    #[doc(hidden)]
     fn walk(
         &self,
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 }
 
@@ -273,7 +273,7 @@ impl Rows for Snapshot<'_> {
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         match self.transaction.open_table(definition(table)) {
             Ok(table) => walk(&table, &range, backwards, visit),
@@ -377,7 +377,7 @@ impl Rows for Tables<'_> {
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         walk(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, &range, backwards, visit)
     }
@@ -422,7 +422,7 @@ fn walk(
     table: &impl ReadableTable<Bytes, Bytes>,
     range: &(Bound<Vec<u8>>, Bound<Vec<u8>>),
     backwards: bool,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     let bounds = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
     let mut rows = table.range::<&[u8]>(bounds).map_err(|error| disk(&error))?;
