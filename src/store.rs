@@ -22,6 +22,7 @@ pub mod access;
 pub mod attempts;
 pub mod connections;
 mod database;
+mod key;
 mod migrations;
 mod tables;
 pub mod tokens;

@@ -35,8 +35,8 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::database::disk;
+use super::key::Key;
 use super::webhook_log::Window;
-use crate::model::ConnectionId;
 use crate::vault::{Row, Vault};
 
 pub(super) const META: &str = "meta-1";
@@ -54,66 +54,6 @@ pub(super) const CURSORS: &str = "cursors-1";
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// The table it lives in.
     const TABLE: &'static str;
-}
-
-/// A key of a table: bytes whose order is the order of what they stand for.
-pub(super) trait Key {
-    fn bytes(&self) -> Vec<u8>;
-}
-
-impl Key for u32 {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_be_bytes().to_vec()
-    }
-}
-
-impl Key for u64 {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_be_bytes().to_vec()
-    }
-}
-
-/// Times before 1970 do not occur as keys; they would sort first.
-impl Key for crate::model::Timestamp {
-    fn bytes(&self) -> Vec<u8> {
-        u64::try_from(self.as_millis()).unwrap_or(0).bytes()
-    }
-}
-
-impl Key for ConnectionId {
-    fn bytes(&self) -> Vec<u8> {
-        self.0.as_bytes().to_vec()
-    }
-}
-
-impl Key for [u8; 32] {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-}
-
-impl Key for &str {
-    fn bytes(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
-    }
-}
-
-impl Key for &[u8] {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-}
-
-impl<A: Key, B: Key> Key for (A, B) {
-    fn bytes(&self) -> Vec<u8> {
-        [self.0.bytes(), self.1.bytes()].concat()
-    }
-}
-
-impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
-    fn bytes(&self) -> Vec<u8> {
-        [self.0.bytes(), self.1.bytes(), self.2.bytes()].concat()
-    }
 }
 
 /// What an index entry leads to.
