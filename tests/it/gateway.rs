@@ -369,9 +369,11 @@ impl TestGateway {
         assert_eq!(answer.status, 303, "{}", answer.text());
         let connections = self.told("/api/v1/connections?limit=500").await;
         let email = self.simulator.accounts().into_iter().find(|known| known.email == account).unwrap();
-        let connection = connections["items"].as_array().unwrap().iter().find(|connection| {
-            connection["smartcar_user_id"] == email.user_id.as_str() && connection["user"] == user
-        });
+        let connection = connections["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|connection| connection["smartcar_user_id"] == email.user_id.as_str() && connection["user"] == user);
         let done = self.get(answer.header("location").unwrap()).send().await.text();
         connection.unwrap_or_else(|| panic!("{account} is not connected: {done}"))["id"].as_str().unwrap().to_owned()
     }
