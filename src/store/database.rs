@@ -18,10 +18,12 @@ use super::tables::{Places, Snapshot};
 use crate::vault::Vault;
 use crate::world::World;
 
+type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
+
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
-    open: Box<dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync>,
+    open: Box<Open>,
 }
 
 impl Origin {
