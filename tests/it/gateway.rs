@@ -26,6 +26,7 @@ use url::Url;
 use crate::simulator::rig::{Answer, NoEntropy, TestClock, sign_with};
 
 mod disk;
+pub(crate) mod events;
 mod leaks;
 mod net;
 

@@ -10,7 +10,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use crate::gateway::{Fault, TestGateway, WEBHOOK, is_problem, pass};
+use crate::gateway::{Fault, TestGateway, WEBHOOK, events, is_problem, pass};
 use crate::simulator::rig::{Answer, sign_with};
 
 /// Not limited, so that tables of refusals can be long.
@@ -28,7 +28,7 @@ async fn newest(gateway: &TestGateway) -> u64 {
 }
 
 fn state(event: &str, vehicle: &str) -> Value {
-    json!({ "eventId": event, "eventType": "VEHICLE_STATE", "data": { "vehicle": { "id": vehicle }, "signals": [] } })
+    events::state(event, vehicle, &[])
 }
 
 fn verify(challenge: &Value) -> String {
@@ -471,6 +471,6 @@ async fn the_metrics_count_each_delivery_once() {
         .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
         .sum();
     assert_eq!(count, 6, "{metrics}");
-    assert!(metrics.contains("carport_webhook_ack_seconds_count 2\n"), "{metrics}");
+    assert!(metrics.contains("carport_webhook_ack_seconds_count 3\n"), "{metrics}");
     gateway.finish().await;
 }
