@@ -1,4 +1,9 @@
 //! The stories: one file each, through the public face.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod edge;
+mod gateway;
+mod projection;
+mod ring;
 mod simulator;
+mod webhook;
