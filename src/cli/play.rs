@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::args::{Serve, Simulate};
+use super::print::show;
 use super::wiring::{SIGN_IN, until_told, world};
 use super::{Exit, Failure};
 use crate::app::App;
@@ -205,12 +206,14 @@ async fn say(config: &Config, services: &Services) -> Result<(), Failure> {
     let (_, token) = services.access.create_token(request).await.map_err(failed)?;
     let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
     let dashboard = config.private_url.as_str().trim_end_matches('/');
-    println!("Dashboard: {dashboard}/login?t={}", link.expose());
-    println!("API token: {}", token.expose());
-    println!();
-    println!("Three simulated cars are connected and send webhooks. Try:");
-    println!("  curl -H 'Authorization: Bearer {}' {dashboard}/api/v1/vehicles", token.expose());
-    println!("Stop with Ctrl-C.");
+    let (link, token) = (link.expose(), token.expose());
+    show(&format!(
+        "Dashboard: {dashboard}/login?t={link}\n\
+         API token: {token}\n\n\
+         Three simulated cars are connected and send webhooks. Try:\n  \
+         curl -H 'Authorization: Bearer {token}' {dashboard}/api/v1/vehicles\n\
+         Stop with Ctrl-C.\n"
+    ));
     Ok(())
 }
 
@@ -234,15 +237,15 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
     };
     let environment = environment(&settings, &origin);
     if flags.print_env {
-        print!("{environment}");
+        show(&environment);
         return Ok(());
     }
     let shutdown = until_told()?;
-    println!("Simulated Smartcar: {origin}");
-    println!("Point Carport or an SDK at it:\n\n{environment}");
+    show(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
     let simulator = Simulator::new(world, settings);
     for account in simulator.accounts() {
-        println!("Sign in as {} ({:?}, {} car(s)), any password.", account.email, account.generation, account.vehicle_ids.len());
+        let (email, cars) = (&account.email, account.vehicle_ids.len());
+        show(&format!("Sign in as {email} ({:?}, {cars} car(s)), any password.\n", account.generation));
     }
     tokio::join!(simulator.serve(listener, shutdown.clone()), simulator.run(shutdown));
     Ok(())

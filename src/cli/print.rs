@@ -18,6 +18,12 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints what a service has to say at its start. It runs on when nobody reads that any more.
+pub(super) fn show(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Prints JSON, indented.
 pub(super) fn say_json(value: &Value) -> Result<(), Failure> {
     say(&format!("{value:#}"))
