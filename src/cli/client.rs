@@ -57,8 +57,10 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
     match reach(&config.socket).await {
         Reached::Server => return Ok(Client::Socket(config.socket)),
         Reached::Forbidden => {
-            let sentence =
-                format!("{} belongs to another user: run this as the user that runs the server", config.socket.display());
+            let sentence = format!(
+                "{} belongs to another user: run this as the user that runs the server, such as by sudo -u carport",
+                config.socket.display()
+            );
             return Err(Failure::new(Exit::Failed, sentence));
         }
         Reached::Nobody => {}
@@ -77,7 +79,11 @@ enum Reached {
 
 async fn reach(socket: &Path) -> Reached {
     match UnixStream::connect(socket).await {
-        Ok(_) => Reached::Server,
+        // Root gets this far everywhere, but the server hangs up on everybody else than its own user.
+        Ok(stream) => match stream.peer_cred() {
+            Ok(server) if server.uid() != rustix::process::geteuid().as_raw() => Reached::Forbidden,
+            _ => Reached::Server,
+        },
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Reached::Forbidden,
         // Not there, or left behind by a server that was killed.
         Err(_) => Reached::Nobody,
