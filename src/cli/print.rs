@@ -47,6 +47,15 @@ pub(super) fn card(rows: &[(&str, String)]) -> String {
     )
 }
 
+/// Keeps a table's columns together; `--json` has it all.
+pub(super) fn shorten(value: &str) -> String {
+    const WIDEST: usize = 60;
+    if value.chars().count() <= WIDEST {
+        return value.to_owned();
+    }
+    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
+}
+
 /// Rows with their columns below each other.
 pub(super) fn align(rows: Vec<Vec<String>>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
