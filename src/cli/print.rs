@@ -18,6 +18,14 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// What a service says at its start. It goes on when nobody reads it: a script may have seen enough.
+pub(super) fn announce(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "standard output takes nothing");
+    }
+}
+
 /// Prints JSON, indented.
 pub(super) fn say_json(value: &Value) -> Result<(), Failure> {
     say(&format!("{value:#}"))
