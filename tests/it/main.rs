@@ -1,3 +1,4 @@
 //! The stories: one file each, through the public face.
 
+mod examples;
 mod simulator;
