@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Place;
-use super::print::show;
+use super::print::announce;
 use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
@@ -37,7 +37,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         }
         line(&mut screen, "Later: carport login");
     }
-    show(&screen);
+    announce(&screen);
 }
 
 /// How to reach a loopback listener from where the SSH session came from.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod binary;
+mod examples;
 mod edge;
 mod gateway;
 mod projection;
