@@ -133,11 +133,15 @@ impl App {
 
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
-        let everywhere = config.listen.iter().map(settings::listen).chain([Listen::Control(config.socket.clone())]);
-        for listen in everywhere {
+        for listen in config.listen.iter().map(settings::listen) {
             let listener =
                 Listener::bind(&listen).await.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?;
             self.listeners.push(listener);
+        }
+        // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
+        match Listener::bind(&Listen::Control(config.socket.clone())).await {
+            Ok(listener) => self.listeners.push(listener),
+            Err(error) => tracing::warn!(%error, "commands cannot reach this server: its socket cannot be made"),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `demo` and `simulate`: Carport without an account, a car or a network.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -265,7 +266,8 @@ fn environment(settings: &Settings, origin: &str) -> String {
         ("CARPORT_SMARTCAR_V3_CLIENT_ID", &application.v3_client_id),
         ("CARPORT_SMARTCAR_V3_CLIENT_SECRET", &application.v3_client_secret),
     ] {
-        text.push_str(&format!("export {name}={value}\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "export {name}={value}");
     }
     text
 }

@@ -54,27 +54,6 @@ pub enum ConnectError {
     Store,
 }
 
-impl ConnectError {
-    /// The contract's or Smartcar's word for it.
-    pub fn code(&self) -> &str {
-        match self {
-            ConnectError::UnknownInvite => "unknown_invite",
-            ConnectError::SpentInvite => "spent_invite",
-            ConnectError::UnknownUser => "unknown_user",
-            ConnectError::UnknownVehicle => "unknown_vehicle",
-            ConnectError::NoState => "no_state",
-            ConnectError::UnknownState => "unknown_state",
-            ConnectError::UnknownRedirectUri => "unknown_redirect_uri",
-            ConnectError::BadRequest(_) => "bad_request",
-            ConnectError::Refused { code, .. } => code,
-            ConnectError::Unconfirmed => "unconfirmed",
-            ConnectError::NotConfigured(_) => "not_configured",
-            ConnectError::Upstream(_) => "upstream",
-            ConnectError::Store => "busy",
-        }
-    }
-}
-
 impl From<StoreError> for ConnectError {
     fn from(_: StoreError) -> ConnectError {
         ConnectError::Store
@@ -97,6 +76,27 @@ impl From<CallError> for ConnectError {
             CallError::Token(TokenError::Configuration(what)) => ConnectError::NotConfigured(what),
             CallError::Token(TokenError::Store(_)) => ConnectError::Store,
             CallError::Token(other) => ConnectError::Upstream(other.to_string()),
+        }
+    }
+}
+
+impl ConnectError {
+    /// The contract's or Smartcar's word for it.
+    pub fn code(&self) -> &str {
+        match self {
+            ConnectError::UnknownInvite => "unknown_invite",
+            ConnectError::SpentInvite => "spent_invite",
+            ConnectError::UnknownUser => "unknown_user",
+            ConnectError::UnknownVehicle => "unknown_vehicle",
+            ConnectError::NoState => "no_state",
+            ConnectError::UnknownState => "unknown_state",
+            ConnectError::UnknownRedirectUri => "unknown_redirect_uri",
+            ConnectError::BadRequest(_) => "bad_request",
+            ConnectError::Refused { code, .. } => code,
+            ConnectError::Unconfirmed => "unconfirmed",
+            ConnectError::NotConfigured(_) => "not_configured",
+            ConnectError::Upstream(_) => "upstream",
+            ConnectError::Store => "busy",
         }
     }
 }

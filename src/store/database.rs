@@ -4,7 +4,8 @@
 //! file anew; the lock here makes sure that no reader holds the old handle meanwhile.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,27 +19,52 @@ use super::tables::{Places, Snapshot};
 use crate::vault::Vault;
 use crate::world::World;
 
+type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
+
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
-    open: Box<dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync>,
+    open: Box<Open>,
 }
 
 impl Origin {
-    /// A file, made (mode 0600) if it is missing.
+    /// A file that is there. An empty one is no store: it was one before something went wrong.
     pub fn file(path: &Path) -> Origin {
-        let path = path.to_owned();
-        let file = path.clone();
+        let file = path.to_owned();
         let open = move |builder: &Builder| {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file)?;
+            let file = OpenOptions::new().read(true).write(true).open(&file)?;
+            if file.metadata()?.len() == 0 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
+            }
             builder.create_file(file)
         };
-        Origin { path: Some(path), open: Box::new(open) }
+        Origin { path: Some(path.to_owned()), open: Box::new(open) }
     }
 
     /// A disk of the caller's own making, such as one that fails.
     pub fn custom(open: impl Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync + 'static) -> Origin {
         Origin { path: None, open: Box::new(open) }
+    }
+}
+
+/// Makes an empty store at `path` (mode 0600), where there is none. It gets its name only when it is whole
+/// and on disk: a power cut leaves either nothing or a store.
+pub(super) fn make(path: &Path, cache: usize, vault: &Vault, world: &World) -> Result<(), StoreError> {
+    let unfinished = path.with_extension("new");
+    let failed = |error: io::Error| StoreError::Unavailable(error.to_string());
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(failed)?;
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache);
+    let handle = guarded(|| builder.create_file(file).map_err(|error| disk(&error)))?;
+    migrations::prepare(&handle, vault, world)?;
+    drop(handle);
+    fs::rename(&unfinished, path).map_err(failed)?;
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => {
+            File::open(directory).and_then(|at| at.sync_all()).map_err(failed)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -103,7 +129,7 @@ impl Database {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.origin.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len())
+        self.origin.path.as_ref().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
     }
 
     fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -125,7 +151,7 @@ fn open_handle(origin: &Origin, cache: usize) -> Result<redb::Database, StoreErr
     guarded(|| {
         (origin.open)(&builder).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 StoreError::NotAStore(error.to_string())
             }
             DatabaseError::Storage(StorageError::Io(error)) => StoreError::Unavailable(error.to_string()),

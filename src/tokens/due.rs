@@ -62,7 +62,7 @@ pub(super) fn is_fresh(tokens: &SealedTokens, now: Timestamp) -> bool {
     tokens.access_expires_at.before(Duration::from_secs(60).min(life / 6)) > now
 }
 
-/// 1, 2, 4, ... seconds up to five minutes, each anywhere between its half and its whole.
+/// 1, 2, 4, … seconds up to five minutes, each anywhere between its half and its whole.
 pub(super) fn backoff(tries: u32, entropy: &dyn Entropy) -> Duration {
     let whole = Duration::from_secs(1 << tries.saturating_sub(1).min(9)).min(Duration::from_secs(300));
     let mut chance = [0; 2];
@@ -194,7 +194,7 @@ mod tests {
     fn in_use_by_access_expiry_and_idle_by_the_week() {
         let settings = Settings::default();
         let tokens = issued_at_zero(2 * HOUR, Some(60 * DAY));
-        assert_eq!(due_at(&settings, &tokens, at(HOUR)), at(2 * HOUR - Duration::from_secs(600)));
+        assert_eq!(due_at(&settings, &tokens, at(HOUR)), at(Duration::from_secs(6600)));
         assert_eq!(due_at(&settings, &tokens, at(8 * DAY)), at(7 * DAY));
         let rarely = Settings { idle_renewal: 90 * DAY, ..settings };
         assert_eq!(due_at(&rarely, &tokens, at(91 * DAY)), at(55 * DAY));

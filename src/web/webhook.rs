@@ -90,10 +90,9 @@ fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -
 }
 
 /// A signed post came to an address that is not the webhook's: a wrong path in Smartcar's dashboard.
-pub(super) fn stray(services: &Services, client: Client) {
-    services.metrics.delivery("unknown_path");
+pub(super) fn stray(services: &Services, client: Client, path: &str) {
     if services.take(Bucket::WebhookFailures, client).is_ok() {
-        services.ingest.refuse("unknown_path", "a signed post came to an address that is not the webhook's", 0);
+        services.ingest.went_astray(path);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stories: one file each, through the public face.
 
+mod edge;
 mod house;
 mod linkage;
 mod simulator;
