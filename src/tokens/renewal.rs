@@ -15,11 +15,14 @@ use crate::store::tokens::{Reschedule, RotateTokens, Rotated, SealedTokens};
 /// How long a generation rests after its credentials were refused.
 const REST: Duration = Duration::from_secs(300);
 
-/// How often a new set is offered to a disk that refuses it, a second apart.
-const OFFERS: u32 = 30;
+/// How often a new set is offered to a disk that refuses it when Carport stops, a second apart. Until
+/// then there is no end to it.
+const LAST_OFFERS: u32 = 30;
 
 /// Renews, unless somebody else has done so since version `seen`.
 pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
+    // Who must wait in any case does not queue for it.
+    may_ask(shared, connection)?;
     let lock = shared.lock(connection);
     let _one_at_a_time = lock.lock().await;
     let (tokens, row) =
@@ -39,6 +42,13 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
     }
     may_ask(shared, connection)?;
     let before = tokens.as_ref().map(|tokens| shared.open(connection, tokens)).transpose()?;
+    if let Some(tokens) = tokens.as_ref().filter(|_| connection != ConnectionId::APPLICATION) {
+        // A pair that cannot be replaced on disk must not be spent: the disk proves itself first.
+        let proof = Reschedule { connection, version: tokens.version, used_at: tokens.used_at, due_at: tokens.due_at };
+        if let Err(error) = shared.store.commit(proof).await {
+            return Err(later(shared, connection, None, error.to_string()));
+        }
+    }
     match ask(shared, before.as_ref()).await {
         Ok(granted) => {
             shared.forget_trouble(connection);
@@ -78,10 +88,13 @@ async fn store(
     };
     let tokens = shared.seal(connection, from_version + 1, &set, used_at);
     let access = Access { token: set.access, expires_at: set.access_expires_at };
-    let mut offers = 0;
+    let (mut offers, mut last_offers) = (0_u32, 0);
     loop {
         let error = match shared.store.commit(RotateTokens { connection, from_version, tokens: tokens.clone() }).await {
-            Ok(Rotated::Stored) => return Ok(access),
+            Ok(Rotated::Stored) => {
+                shared.forget_trouble(connection);
+                return Ok(access);
+            }
             // The owner ended or renewed the connection meanwhile: what is stored counts.
             Ok(Rotated::Superseded | Rotated::Gone) => {
                 let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
@@ -90,11 +103,17 @@ async fn store(
             Err(error) => error,
         };
         // Smartcar has replaced the old pair: this memory is the only place that has the new one.
-        offers += 1;
-        tracing::error!(connection.id = %connection, %error, offers, "a new token set cannot be written");
-        if offers == OFFERS {
+        if offers.is_multiple_of(60) {
+            tracing::error!(connection.id = %connection, %error, "a new token set cannot be written; it is kept in memory");
+        }
+        offers = offers.saturating_add(1);
+        last_offers += u32::from(shared.closing.is_cancelled());
+        if last_offers > LAST_OFFERS {
             return Err(error.into());
         }
+        let what = "a new token set waits for the disk".to_owned();
+        let trouble = Trouble { tries: 0, not_before: Instant::now() + Duration::from_secs(2), what };
+        locked(&shared.troubles).insert(connection, trouble);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -118,14 +137,7 @@ async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&Seale
             shared.forget_trouble(connection);
             TokenError::NeedsReconnect(what)
         }
-        SmartcarError::Later { after, .. } => {
-            let mut troubles = locked(&shared.troubles);
-            let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries) + 1;
-            let after = after.unwrap_or_else(|| due::backoff(tries, shared.world.entropy.as_ref()));
-            troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.clone() });
-            tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
-            TokenError::Later { after, what }
-        }
+        SmartcarError::Later { after, .. } => later(shared, connection, *after, what),
         // Our own credentials are refused, or the answer makes no sense: that is no connection's fault.
         _ => {
             let mut stopped = locked(&shared.stopped);
@@ -135,6 +147,16 @@ async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&Seale
             TokenError::Configuration(what)
         }
     }
+}
+
+/// Nothing can be done now: the connection rests for as long as it was told, or longer with every try.
+fn later(shared: &Shared, connection: ConnectionId, after: Option<Duration>, what: String) -> TokenError {
+    let mut troubles = locked(&shared.troubles);
+    let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries) + 1;
+    let after = after.unwrap_or_else(|| due::backoff(tries, shared.world.entropy.as_ref()));
+    troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.clone() });
+    tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
+    TokenError::Later { after, what }
 }
 
 /// Whether Smartcar may be asked now.
