@@ -6,4 +6,5 @@ mod gateway;
 mod projection;
 mod ring;
 mod simulator;
+mod tokens;
 mod webhook;
