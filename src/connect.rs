@@ -238,7 +238,8 @@ impl Connect {
     pub async fn finish(&self, callback: Callback, browser: Option<&str>) -> Result<String, ConnectError> {
         let shared = &self.shared;
         let state = callback.state.ok_or(ConnectError::NoState)?;
-        let taken = TakeAttempt { hash: hash(state.expose()), browser: browser.map(hash), at: shared.world.now() };
+        let (state, browser) = (hash(state.expose()), browser.map(hash));
+        let taken = TakeAttempt { hash: state, browser, user: None, redirect_uri: None, at: shared.world.now() };
         let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
         let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
         let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
@@ -270,14 +271,11 @@ impl Connect {
         }
         let attempt = match exchange.state {
             Some(state) => {
-                let taken = TakeAttempt { hash: hash(state.expose()), browser: None, at: shared.world.now() };
-                let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
-                let same_uri = exchange.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
                 // SECURITY: a state of another user would link that user's attempt to this caller's car.
-                if exchange.user.as_ref().is_some_and(|user| *user != attempt.user) || !same_uri {
-                    return Err(ConnectError::UnknownState);
-                }
-                attempt
+                let (user, redirect_uri) = (exchange.user, exchange.redirect_uri);
+                let state = hash(state.expose());
+                let taken = TakeAttempt { hash: state, browser: None, user, redirect_uri, at: shared.world.now() };
+                shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?
             }
             None if exchange.vouched => {
                 let user = exchange.user.ok_or(ConnectError::BadRequest("`user` is needed when there is no `state`"))?;
