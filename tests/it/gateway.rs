@@ -159,6 +159,16 @@ impl TestGateway {
         App::build_over(&config, world, &self.key, self.disk.origin(), settings).await
     }
 
+    /// Puts another master key in the place of the gateway's own, which is returned.
+    pub(crate) fn take_key(&mut self) -> MasterKey {
+        std::mem::replace(&mut self.key, MasterKey::generate(&*self.entropy))
+    }
+
+    /// Puts a master key back.
+    pub(crate) fn give_key(&mut self, key: MasterKey) {
+        self.key = key;
+    }
+
     /// Changes the configuration; counts from the next opening on.
     pub(crate) fn configure(&mut self, key: &str, value: &str) {
         self.overrides.retain(|(other, _)| other != key);

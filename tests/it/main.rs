@@ -1,7 +1,9 @@
 //! The stories: one file each, through the public face.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod api;
 mod connect;
+mod disk;
 mod edge;
 mod gateway;
 mod projection;
