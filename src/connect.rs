@@ -256,7 +256,7 @@ impl Connect {
         let browser = hash(browser.ok_or(ConnectError::UnknownState)?);
         let shared = self.shared.clone();
         self.to_the_end(async move {
-            let attempt = shared.take(&state, Some(browser)).await?;
+            let attempt = shared.take(&state, Some(browser), None, None).await?;
             let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
             if shared.kept_invite(&link).await?.spent {
                 // SECURITY: an attempt that began before the invite was spent must not spend it again.
@@ -293,15 +293,8 @@ impl Connect {
         let shared = self.shared.clone();
         self.to_the_end(async move {
             let attempt = match &exchange.state {
-                Some(state) => {
-                    let attempt = shared.take(state, None).await?;
-                    let same_uri = exchange.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
-                    // SECURITY: a state of another user would link that user's attempt to this caller's car.
-                    if exchange.user.as_ref().is_some_and(|user| *user != attempt.user) || !same_uri {
-                        return Err(ConnectError::UnknownState);
-                    }
-                    attempt
-                }
+                // SECURITY: a state of another user would link that user's attempt to this caller's car.
+                Some(state) => shared.take(state, None, exchange.user.clone(), exchange.redirect_uri.clone()).await?,
                 None if exchange.vouched => shared.vouched(&exchange).await?,
                 None => return Err(ConnectError::NoState),
             };
@@ -353,9 +346,15 @@ impl Shared {
         self.store.read(move |snapshot| snapshot.invite(hash)).await?.ok_or(ConnectError::UnknownInvite)
     }
 
-    /// Takes an attempt, once.
-    async fn take(&self, state: &Secret, browser: Option<[u8; 32]>) -> Result<Attempt, ConnectError> {
-        let taken = TakeAttempt { hash: hash(state.expose()), browser, at: self.world.now() };
+    /// Takes an attempt, once; one that does not fit stays for whom it belongs to.
+    async fn take(
+        &self,
+        state: &Secret,
+        browser: Option<[u8; 32]>,
+        user: Option<AppUserId>,
+        redirect_uri: Option<String>,
+    ) -> Result<Attempt, ConnectError> {
+        let taken = TakeAttempt { hash: hash(state.expose()), browser, user, redirect_uri, at: self.world.now() };
         self.store.commit(taken).await?.ok_or(ConnectError::UnknownState)
     }
 

@@ -88,6 +88,8 @@ struct Shared {
     wake: Notify,
     /// What must end before the store is closed.
     tasks: TaskTracker,
+    /// Carport stops: what cannot be written soon is given up.
+    closing: CancellationToken,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,7 @@ impl Tokens {
                 stopped,
                 wake: Notify::new(),
                 tasks: TaskTracker::new(),
+                closing: CancellationToken::new(),
             }),
         }
     }
@@ -152,7 +155,8 @@ impl Tokens {
         let set = shared.token_set(id, granted, None);
         let tokens = shared.seal(id, 1, &set, now);
         // The code is spent: this memory is the only place that has the pair.
-        renewal::offer(shared, AdoptConnection { connection, tokens }).await?;
+        renewal::offer(shared, id, AdoptConnection { connection, tokens }).await?;
+        shared.forget_trouble(id);
         shared.wake.notify_one();
         Ok(id)
     }
@@ -184,14 +188,14 @@ impl Tokens {
             if connection != ConnectionId::APPLICATION {
                 return Err(TokenError::Gone);
             }
-            return self.refreshed(connection, 0).await;
+            return self.soon(connection, 0).await;
         };
         let now = shared.world.now();
         shared.note_use(connection, &tokens, now).await;
         if due::is_fresh(&tokens, now) {
             return shared.access(connection, &tokens);
         }
-        match self.refreshed(connection, tokens.version).await {
+        match self.soon(connection, tokens.version).await {
             // What is not fresh may still be good.
             Err(TokenError::Later { .. } | TokenError::Configuration(_)) if tokens.access_expires_at > now => {
                 shared.access(connection, &tokens)
@@ -205,11 +209,7 @@ impl Tokens {
         let shared = &self.shared;
         let tokens = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
         let Some(tokens) = tokens else {
-            return if connection == ConnectionId::APPLICATION {
-                self.refreshed(connection, 0).await
-            } else {
-                Err(TokenError::Gone)
-            };
+            return if connection == ConnectionId::APPLICATION { self.soon(connection, 0).await } else { Err(TokenError::Gone) };
         };
         let current = shared.access(connection, &tokens)?;
         if refused.is_some_and(|refused| refused.token.expose() != current.token.expose()) {
@@ -219,7 +219,7 @@ impl Tokens {
         if refused.is_none() {
             shared.forget_trouble(connection);
         }
-        self.refreshed(connection, tokens.version).await
+        self.soon(connection, tokens.version).await
     }
 
     /// The owner has mended a connection: its tokens are tried again.
@@ -270,6 +270,13 @@ impl Tokens {
         due::run(self, shutdown).await;
     }
 
+    /// A refresh for a caller, who does not wait for a disk that heals in an hour.
+    async fn soon(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
+        let what = || "the refresh has not ended yet".to_owned();
+        let refreshed = tokio::time::timeout(PATIENCE, self.refreshed(connection, seen)).await;
+        refreshed.unwrap_or_else(|_| Err(TokenError::Later { after: Duration::from_secs(5), what: what() }))
+    }
+
     async fn refreshed(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
         // In a task of its own: a caller that goes away must not cancel what Smartcar may have answered.
         let shared = self.shared.clone();
@@ -279,6 +286,9 @@ impl Tokens {
         })
     }
 }
+
+/// How long a caller waits for a refresh: two calls to the token endpoint, and a little more.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Why a call to Smartcar gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -119,13 +119,17 @@ impl Change for OpenAttempt {
     }
 }
 
-/// Takes an attempt: once, in time, by the browser that began it.
+/// Takes an attempt: once, in time, by the browser or for the user that began it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakeAttempt {
     /// Hash of the state.
     pub hash: [u8; 32],
     /// Hash of the browser's cookie.
     pub browser: Option<[u8; 32]>,
+    /// Whose it must be, if that matters.
+    pub user: Option<AppUserId>,
+    /// What it must have been begun with, if that matters.
+    pub redirect_uri: Option<String>,
     /// Now.
     pub at: Timestamp,
 }
@@ -135,8 +139,11 @@ impl Change for TakeAttempt {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Option<Attempt>, StoreError> {
         let Some(attempt) = tables.get::<Attempt>(self.hash)? else { return Ok(None) };
-        // SECURITY: another browser does not even use it up, or a stranger could spoil the owner's trip.
-        if attempt.browser != self.browser {
+        // SECURITY: another browser or user does not even use it up, or a stranger could spoil the owner's trip.
+        let fits = attempt.browser == self.browser
+            && self.user.as_ref().is_none_or(|user| *user == attempt.user)
+            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
+        if !fits {
             return Ok(None);
         }
         tables.remove::<Attempt>(self.hash)?;

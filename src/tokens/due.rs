@@ -103,8 +103,13 @@ pub(super) async fn run(tokens: &Tokens, shutdown: CancellationToken) {
             () = tokio::time::sleep(wait) => {}
         }
     }
-    // What Smartcar may have answered must reach the disk.
+    // What Smartcar may have answered must reach the disk, also for callers who did not wait.
+    tokens.shared.closing.cancel();
     while running.join_next().await.is_some() {}
+    let locks: Vec<_> = locked(&tokens.shared.locks).values().cloned().collect();
+    for lock in locks {
+        drop(lock.lock().await);
+    }
 }
 
 /// Starts what is due; returns how long nothing will be.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Access, Shared, TokenError, locked};
+use super::{Access, Shared, TokenError, Trouble, locked};
 use crate::model::ConnectionId;
 use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::token::{Generation, Renewal, TokenSet};
@@ -16,11 +16,14 @@ use crate::store::{Change, StoreError};
 /// How long a generation rests after its credentials were refused.
 const REST: Duration = Duration::from_secs(300);
 
-/// How often a new set is offered to a disk that refuses it, a second apart.
-const OFFERS: u32 = 30;
+/// How often a new set is offered to a disk that refuses it when Carport stops, a second apart. Until
+/// then there is no end to it.
+const LAST_OFFERS: u32 = 30;
 
 /// Renews, unless somebody else has done so since version `seen`.
 pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
+    // Who must wait in any case does not queue for it.
+    may_ask(shared, connection)?;
     let lock = shared.lock(connection);
     let _one_at_a_time = lock.lock().await;
     let (tokens, row) =
@@ -40,6 +43,15 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
     }
     may_ask(shared, connection)?;
     let before = tokens.as_ref().map(|tokens| shared.open(connection, tokens)).transpose()?;
+    if let Some(tokens) = tokens.as_ref().filter(|_| connection != ConnectionId::APPLICATION) {
+        // A pair that cannot be replaced on disk must not be spent: the disk proves itself first.
+        let proof = Reschedule { connection, version: tokens.version, used_at: tokens.used_at, due_at: tokens.due_at };
+        if let Err(error) = shared.store.commit(proof).await {
+            let what = error.to_string();
+            let after = shared.note_trouble(connection, &what, Duration::ZERO);
+            return Err(TokenError::Later { after, what });
+        }
+    }
     match ask(shared, before.as_ref()).await {
         Ok(granted) => {
             shared.forget_trouble(connection);
@@ -84,8 +96,11 @@ async fn store(
     let tokens = shared.seal(connection, from_version + 1, &set, used_at);
     let access = Access { token: set.access, expires_at: set.access_expires_at };
     // Smartcar has replaced the old pair: this memory is the only place that has the new one.
-    match offer(shared, RotateTokens { connection, from_version, tokens }).await? {
-        Rotated::Stored => Ok(access),
+    match offer(shared, connection, RotateTokens { connection, from_version, tokens }).await? {
+        Rotated::Stored => {
+            shared.forget_trouble(connection);
+            Ok(access)
+        }
         // The owner ended or renewed the connection meanwhile: what is stored counts.
         Rotated::Superseded | Rotated::Gone => {
             let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
@@ -94,19 +109,29 @@ async fn store(
     }
 }
 
-/// Offers a change that must not be lost to the disk again and again.
-pub(super) async fn offer<C: Change + Clone>(shared: &Shared, change: C) -> Result<C::Outcome, StoreError> {
-    let mut offers = 0;
+/// Offers a change that must not be lost to the disk, for as long as it refuses and Carport runs.
+pub(super) async fn offer<C: Change + Clone>(
+    shared: &Shared,
+    connection: ConnectionId,
+    change: C,
+) -> Result<C::Outcome, StoreError> {
+    let (mut offers, mut last_offers) = (0_u32, 0);
     loop {
         let error = match shared.store.commit(change.clone()).await {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        offers += 1;
-        tracing::error!(%error, offers, "new tokens cannot be written");
-        if offers == OFFERS {
+        if offers.is_multiple_of(60) {
+            tracing::error!(connection.id = %connection, %error, "a new token set cannot be written; it is kept in memory");
+        }
+        offers = offers.saturating_add(1);
+        last_offers += u32::from(shared.closing.is_cancelled());
+        if last_offers > LAST_OFFERS {
             return Err(error);
         }
+        let what = "a new token set waits for the disk".to_owned();
+        let trouble = Trouble { tries: 0, not_before: Instant::now() + Duration::from_secs(2), what };
+        locked(&shared.troubles).insert(connection, trouble);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
