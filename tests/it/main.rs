@@ -1,5 +1,5 @@
 //! The stories: one file each, through the public face.
 
-mod examples;
 mod edge;
+mod examples;
 mod simulator;
