@@ -128,9 +128,6 @@ impl Store {
         world: &World,
         metrics: Arc<Metrics>,
     ) -> Result<Store, StoreError> {
-        if !path.exists() {
-            database::make(path, settings.cache, &vault, world)?;
-        }
         Store::open_at(Origin::file(path), settings, vault, world, metrics)
     }
 

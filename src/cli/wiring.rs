@@ -1,5 +1,6 @@
 //! Where the command line meets the application: the only calls from here into the rooms below.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Handler;
 use super::{Exit, Failure, Place, greeting};
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, KeyError};
 use crate::config::{Config, Credentials, Origins};
 use crate::smartcar::{self, Smartcar, SmartcarError};
 use crate::store::StoreError;
@@ -123,8 +124,9 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
         let exit = match &error {
             AppError::Store { error: StoreError::Locked | StoreError::Busy | StoreError::Unavailable(_), .. } => Exit::TryAgain,
+            AppError::DataDir { .. } | AppError::Key(KeyError::NotMade { .. }) => Exit::Configuration,
             AppError::Store { .. } | AppError::Key(_) => Exit::Damaged,
-            AppError::DataDir { .. } => Exit::Configuration,
+            AppError::Bind { error, .. } if error.kind() == ErrorKind::AddrInUse => Exit::TryAgain,
             AppError::Bind { .. } => Exit::Failed,
         };
         Failure::new(exit, error.to_string())

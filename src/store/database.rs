@@ -4,7 +4,7 @@
 //! file anew; the lock here makes sure that no reader holds the old handle meanwhile.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,52 +19,23 @@ use super::tables::{Places, Snapshot};
 use crate::vault::Vault;
 use crate::world::World;
 
-type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
-
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
-    open: Box<Open>,
+    open: Box<dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync>,
 }
 
 impl Origin {
-    /// A file that is there. An empty one is no store: it was one before something went wrong.
+    /// A file, made (mode 0600) by [`Database::open`] if it is missing.
     pub fn file(path: &Path) -> Origin {
-        let file = path.to_owned();
-        let open = move |builder: &Builder| {
-            let file = OpenOptions::new().read(true).write(true).open(&file)?;
-            if file.metadata()?.len() == 0 {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
-            }
-            builder.create_file(file)
-        };
-        Origin { path: Some(path.to_owned()), open: Box::new(open) }
+        let path = path.to_owned();
+        let file = path.clone();
+        Origin { path: Some(path), open: Box::new(move |builder: &Builder| builder.open(&file)) }
     }
 
     /// A disk of the caller's own making, such as one that fails.
     pub fn custom(open: impl Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync + 'static) -> Origin {
         Origin { path: None, open: Box::new(open) }
-    }
-}
-
-/// Makes an empty store at `path` (mode 0600), where there is none. It gets its name only when it is whole
-/// and on disk: a power cut leaves either nothing or a store.
-pub(super) fn make(path: &Path, cache: usize, vault: &Vault, world: &World) -> Result<(), StoreError> {
-    let unfinished = path.with_extension("new");
-    let failed = |error: io::Error| StoreError::Unavailable(error.to_string());
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(failed)?;
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache);
-    let handle = guarded(|| builder.create_file(file).map_err(|error| disk(&error)))?;
-    migrations::prepare(&handle, vault, world)?;
-    drop(handle);
-    fs::rename(&unfinished, path).map_err(failed)?;
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => {
-            File::open(directory).and_then(|at| at.sync_all()).map_err(failed)
-        }
-        _ => Ok(()),
     }
 }
 
@@ -84,6 +55,9 @@ pub(super) struct Database {
 impl Database {
     /// Opens or makes the store, checks the key and migrates.
     pub(super) fn open(origin: Origin, cache: usize, vault: Vault, world: &World) -> Result<Database, StoreError> {
+        if let Some(path) = &origin.path {
+            guarded(|| if path.exists() { migrations::look(path, &vault) } else { make(path).map_err(not_opened) })?;
+        }
         let handle = open_handle(&origin, cache)?;
         let index_key = guarded(|| migrations::prepare(&handle, &vault, world))?;
         Ok(Database { origin, cache, places: Places::new(vault, index_key), handle: RwLock::new(Some(handle)) })
@@ -148,16 +122,31 @@ impl fmt::Debug for Database {
 fn open_handle(origin: &Origin, cache: usize) -> Result<redb::Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache);
-    guarded(|| {
-        (origin.open)(&builder).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                StoreError::NotAStore(error.to_string())
-            }
-            DatabaseError::Storage(StorageError::Io(error)) => StoreError::Unavailable(error.to_string()),
-            other => StoreError::NotAStore(other.to_string()),
-        })
-    })
+    guarded(|| (origin.open)(&builder).map_err(not_opened))
+}
+
+/// Makes an empty store, whole from the first moment it has its name: a file that is empty or cut off was
+/// never one of ours, and is kept for whoever looks what happened to it.
+fn make(path: &Path) -> Result<(), DatabaseError> {
+    let new = path.with_extension("new");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    drop(Builder::new().create_file(file)?);
+    fs::rename(&new, path)?;
+    if let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+pub(super) fn not_opened(error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
+        DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::NotAStore(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        },
+        other => StoreError::NotAStore(other.to_string()),
+    }
 }
 
 /// redb can panic on a damaged file; that must cost one answer, not the process.
