@@ -1,15 +1,13 @@
 //! The stories: one file each, through the public face.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-mod edge;
-mod examples;
 mod binary;
-mod examples;
 mod edge;
+mod examples;
 mod gateway;
-mod projection;
-mod ring;
 mod house;
 mod linkage;
+mod projection;
+mod ring;
 mod simulator;
 mod webhook;
