@@ -85,7 +85,8 @@ impl Database {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.handle.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        // Never waits: while somebody closes or opens the file, it is not open.
+        self.handle.try_read().is_ok_and(|handle| handle.is_some())
     }
 
     /// Waits for readers, then closes the file.

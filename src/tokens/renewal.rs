@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Access, Shared, TokenError, Trouble, due, locked};
+use super::{Access, Shared, TokenError, locked};
 use crate::model::ConnectionId;
-use crate::model::connection::ConnectionStatus;
+use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::token::{Generation, Renewal, TokenSet};
-use crate::smartcar::{Granted, SmartcarError};
+use crate::smartcar::{Failure, Granted, SmartcarError};
 use crate::store::connections::MarkConnection;
 use crate::store::tokens::{Reschedule, RotateTokens, Rotated, SealedTokens};
+use crate::store::{Change, StoreError};
 
 /// How long a generation rests after its credentials were refused.
 const REST: Duration = Duration::from_secs(300);
@@ -44,7 +45,7 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
             shared.forget_trouble(connection);
             locked(&shared.stopped).remove(&generation(connection));
             shared.metrics.refreshed(generation(connection), true);
-            let set = shared.token_set(granted, before.as_ref());
+            let set = shared.token_set(connection, granted, before.as_ref());
             store(shared, connection, tokens.as_ref(), set).await
         }
         Err(error) => {
@@ -61,6 +62,10 @@ async fn ask(shared: &Shared, before: Option<&TokenSet>) -> Result<Granted, Smar
             Err(SmartcarError::Rejected { .. }) => shared.smartcar.refresh(token).await,
             result => result,
         },
+        Some(Renewal::Impossible) => {
+            let note = Some("Smartcar sent no refresh token".into());
+            Err(SmartcarError::Rejected { what: Failure { endpoint: "token.refresh", note, ..Failure::default() } })
+        }
         Some(Renewal::ClientCredentials) | None => shared.smartcar.application_token().await,
     }
 }
@@ -78,22 +83,29 @@ async fn store(
     };
     let tokens = shared.seal(connection, from_version + 1, &set, used_at);
     let access = Access { token: set.access, expires_at: set.access_expires_at };
+    // Smartcar has replaced the old pair: this memory is the only place that has the new one.
+    match offer(shared, RotateTokens { connection, from_version, tokens }).await? {
+        Rotated::Stored => Ok(access),
+        // The owner ended or renewed the connection meanwhile: what is stored counts.
+        Rotated::Superseded | Rotated::Gone => {
+            let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
+            shared.access(connection, &stored.ok_or(TokenError::Gone)?)
+        }
+    }
+}
+
+/// Offers a change that must not be lost to the disk again and again.
+pub(super) async fn offer<C: Change + Clone>(shared: &Shared, change: C) -> Result<C::Outcome, StoreError> {
     let mut offers = 0;
     loop {
-        let error = match shared.store.commit(RotateTokens { connection, from_version, tokens: tokens.clone() }).await {
-            Ok(Rotated::Stored) => return Ok(access),
-            // The owner ended or renewed the connection meanwhile: what is stored counts.
-            Ok(Rotated::Superseded | Rotated::Gone) => {
-                let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
-                return shared.access(connection, &stored.ok_or(TokenError::Gone)?);
-            }
+        let error = match shared.store.commit(change.clone()).await {
+            Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        // Smartcar has replaced the old pair: this memory is the only place that has the new one.
         offers += 1;
-        tracing::error!(connection.id = %connection, %error, offers, "a new token set cannot be written");
+        tracing::error!(%error, offers, "new tokens cannot be written");
         if offers == OFFERS {
-            return Err(error.into());
+            return Err(error);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -104,8 +116,7 @@ async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&Seale
     match error {
         SmartcarError::Rejected { .. } | SmartcarError::Reconnect { .. } if connection != ConnectionId::APPLICATION => {
             tracing::warn!(connection.id = %connection, error = what, "the owner must connect again");
-            let url = if let SmartcarError::Reconnect { url, .. } = error { url.clone() } else { None };
-            let status = ConnectionStatus::NeedsReconnect { reason: what.clone(), url };
+            let status = ConnectionStatus::NeedsReconnect { reason: what.clone(), cause: Cause::Tokens };
             let mark = MarkConnection { id: connection, status: Some(status), error: Some(what.clone()) };
             let marked = shared.store.commit(mark).await;
             if let Some(tokens) = tokens {
@@ -118,12 +129,10 @@ async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&Seale
             shared.forget_trouble(connection);
             TokenError::NeedsReconnect(what)
         }
-        SmartcarError::Later { after, .. } => {
-            let mut troubles = locked(&shared.troubles);
-            let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries) + 1;
-            let after = after.unwrap_or_else(|| due::backoff(tries, shared.world.entropy.as_ref()));
-            troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.clone() });
-            tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
+        SmartcarError::Later { after, what: failure } => {
+            // Smartcar's "at once" is no leave to hammer, and its limits last longer than a second.
+            let least = if failure.status == Some(429) && after.is_none() { Duration::from_secs(60) } else { Duration::ZERO };
+            let after = shared.note_trouble(connection, &what, after.unwrap_or(least));
             TokenError::Later { after, what }
         }
         // Our own credentials are refused, or the answer makes no sense: that is no connection's fault.
