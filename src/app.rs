@@ -20,7 +20,7 @@ use crate::operate::deliveries::Deliveries;
 use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Origin, Store, StoreError};
 use crate::tokens::Tokens;
 use crate::vault::{MasterKey, Vault};
 use crate::vehicles::Vehicles;
@@ -82,14 +82,21 @@ impl App {
         make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
         let path = config.data_dir.join(STORE);
         let key = keys::master(&config.key, path.exists(), world.entropy.as_ref())?;
-        App::build_with(config, world, &key, path).await.map_err(|(path, error)| AppError::Store { path, error })
+        let built = App::build_over(config, world, &key, Origin::file(&path), store::Settings::default()).await;
+        built.map_err(|error| AppError::Store { path, error })
     }
 
-    async fn build_with(config: &Config, world: World, key: &MasterKey, path: PathBuf) -> Result<App, (PathBuf, StoreError)> {
+    /// Builds every room over a store at any place: a file, or a disk of the caller's own making.
+    pub async fn build_over(
+        config: &Config,
+        world: World,
+        key: &MasterKey,
+        origin: Origin,
+        settings: store::Settings,
+    ) -> Result<App, StoreError> {
         let metrics = Arc::new(Metrics::new());
         let vault = Vault::new(key, world.entropy.as_ref());
-        let store = Store::open(&path, crate::store::Settings::default(), vault.clone(), &world, metrics.clone())
-            .map_err(|error| (path, error))?;
+        let store = Store::open_at(origin, settings, vault.clone(), &world, metrics.clone())?;
         let observer = metrics.clone();
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
             .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
@@ -131,13 +138,32 @@ impl App {
         &self.services
     }
 
+    /// Where everything is kept.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The door to access tokens, and the refresh loop.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The follower of the webhook log.
+    pub fn projector(&self) -> &Projector {
+        &self.projector
+    }
+
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
-        let everywhere = config.listen.iter().map(settings::listen).chain([Listen::Control(config.socket.clone())]);
-        for listen in everywhere {
+        for listen in config.listen.iter().map(settings::listen) {
             let listener =
                 Listener::bind(&listen).await.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?;
             self.listeners.push(listener);
+        }
+        // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
+        match Listener::bind(&Listen::Control(config.socket.clone())).await {
+            Ok(listener) => self.listeners.push(listener),
+            Err(error) => tracing::warn!(%error, "commands cannot reach this server: its socket cannot be made"),
         }
         Ok(())
     }

@@ -17,15 +17,18 @@ use crate::model::journey::{Attempt, Invite as KeptInvite, Terms};
 use crate::model::user::User;
 use crate::model::{AppUserId, ConnectionId, Secret, Timestamp, VehicleId};
 use crate::projector::Projector;
-use crate::smartcar::{Authorize, Smartcar, SmartcarError};
+use crate::smartcar::{Authorize, Smartcar};
+use crate::store::Store;
 use crate::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use crate::store::users::{PutUser, When};
-use crate::store::{Store, StoreError};
-use crate::tokens::{CallError, TokenError, Tokens};
+use crate::tokens::Tokens;
 use crate::world::World;
 
+mod error;
 mod linking;
 mod words;
+
+pub use error::ConnectError;
 
 /// What an invite is for.
 #[derive(Clone, Debug)]
@@ -137,82 +140,6 @@ pub struct Exchange {
     pub redirect_uri: Option<String>,
     /// Whether the caller's token may vouch for `user` without a state (`control` and above).
     pub vouched: bool,
-}
-
-/// Why a journey did not go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// No such invite, or it has expired.
-    #[error("this link is unknown or has expired: ask for a new one")]
-    UnknownInvite,
-    /// The invite led to a connection before.
-    #[error("this link has been used: the connection is made")]
-    SpentInvite,
-    /// No such user, and it was not asked to be made.
-    #[error("there is no user of that id: create it first")]
-    UnknownUser,
-    /// No such vehicle, or it is not the user's.
-    #[error("there is no such vehicle")]
-    UnknownVehicle,
-    /// The state is missing.
-    #[error("start from a Carport link")]
-    NoState,
-    /// The state is unknown, expired, used, or of another browser.
-    #[error("this attempt is unknown or has expired: start again from the Carport link")]
-    UnknownState,
-    /// The redirect URI is not one of the configured.
-    #[error("the redirect URI is not configured: add it to smartcar.redirect_uris")]
-    UnknownRedirectUri,
-    /// The request lacks something.
-    #[error("{0}")]
-    BadRequest(&'static str),
-    /// Smartcar's redirect was an error.
-    #[error("{sentence}")]
-    Refused {
-        /// Smartcar's word.
-        code: String,
-        /// In plain words.
-        sentence: String,
-    },
-    /// `/connections` does not confirm the Smartcar user, or it is another owner's.
-    #[error("Smartcar does not confirm this account for this user: start again from the Carport link")]
-    Unconfirmed,
-    /// Carport lacks credentials.
-    #[error("{0}")]
-    NotConfigured(String),
-    /// Smartcar did not do what was asked.
-    #[error("Smartcar: {0}")]
-    Upstream(String),
-    /// The store is in trouble.
-    #[error("the store cannot take it now")]
-    Store,
-}
-
-impl From<StoreError> for ConnectError {
-    fn from(_: StoreError) -> ConnectError {
-        ConnectError::Store
-    }
-}
-
-impl From<SmartcarError> for ConnectError {
-    fn from(error: SmartcarError) -> ConnectError {
-        match error {
-            SmartcarError::Configuration { what } => ConnectError::NotConfigured(what.to_string()),
-            other => ConnectError::Upstream(other.to_string()),
-        }
-    }
-}
-
-impl From<CallError> for ConnectError {
-    fn from(error: CallError) -> ConnectError {
-        match error {
-            CallError::Smartcar(error) => error.into(),
-            CallError::Token(TokenError::Configuration(what)) => ConnectError::NotConfigured(what),
-            CallError::Token(TokenError::Store(_)) => ConnectError::Store,
-            CallError::Token(other) => ConnectError::Upstream(other.to_string()),
-        }
-    }
 }
 
 /// How owners are taken through Connect.
@@ -382,27 +309,6 @@ impl Connect {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(HEAL_EVERY) => {}
             }
-        }
-    }
-}
-
-impl ConnectError {
-    /// The contract's or Smartcar's word for it.
-    pub fn code(&self) -> &str {
-        match self {
-            ConnectError::UnknownInvite => "unknown_invite",
-            ConnectError::SpentInvite => "spent_invite",
-            ConnectError::UnknownUser => "unknown_user",
-            ConnectError::UnknownVehicle => "unknown_vehicle",
-            ConnectError::NoState => "no_state",
-            ConnectError::UnknownState => "unknown_state",
-            ConnectError::UnknownRedirectUri => "unknown_redirect_uri",
-            ConnectError::BadRequest(_) => "bad_request",
-            ConnectError::Refused { code, .. } => code,
-            ConnectError::Unconfirmed => "unconfirmed",
-            ConnectError::NotConfigured(_) => "not_configured",
-            ConnectError::Upstream(_) => "upstream",
-            ConnectError::Store => "busy",
         }
     }
 }

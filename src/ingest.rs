@@ -67,6 +67,15 @@ pub struct LastVerify {
     pub signed: bool,
 }
 
+/// A signed post that came to another path than the webhook's.
+#[derive(Clone, Debug)]
+pub struct Astray {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub path: String,
+}
+
 /// What deliveries are proven with, and how many are kept.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -90,6 +99,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     refused: Mutex<VecDeque<Refusal>>,
     last_verify: Mutex<Option<LastVerify>>,
+    astray: Mutex<Option<Astray>>,
 }
 
 impl Ingest {
@@ -97,7 +107,8 @@ impl Ingest {
     pub async fn new(settings: Settings, store: Store, world: World, metrics: Arc<Metrics>) -> Ingest {
         let noted = store.read(|snapshot| snapshot.last_verify()).await.ok().flatten();
         let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
-        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused: Mutex::default(), last_verify }) }
+        let (refused, astray) = (Mutex::default(), Mutex::default());
+        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused, last_verify, astray }) }
     }
 
     /// Proves, parses and records one delivery. `signatures` are all `SC-Signature` header values.
@@ -125,16 +136,23 @@ impl Ingest {
         locked(&self.shared.refused).iter().rev().cloned().collect()
     }
 
-    /// Notes a refusal that was decided before the body was whole (`too_large`, `too_slow`) or at another
-    /// address (`wrong_path`).
+    /// Notes a refusal that was decided before the body was whole (`too_large`, `too_slow`).
     pub fn refuse(&self, code: &'static str, reason: &'static str, bytes: usize) {
         self.shared.metrics.delivery(code);
         self.shared.note_refusal(code, reason, bytes);
     }
 
-    /// Whether a body bears a valid signature.
-    pub fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
-        self.shared.proves(body, signatures)
+    /// Notes that a signed post came to another path: set-up names it, for it is a typing error in
+    /// Smartcar's dashboard. Anybody can send one, so the path is tamed and only the last one is kept.
+    pub fn went_astray(&self, path: &str) {
+        let path = path.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+        *locked(&self.shared.astray) = Some(Astray { at: self.shared.world.now(), path });
+        self.refuse("unknown_path", "a signed post came to an address that is not the webhook's", 0);
+    }
+
+    /// The last signed post that came to another path.
+    pub fn astray(&self) -> Option<Astray> {
+        locked(&self.shared.astray).clone()
     }
 
     /// Whether there is a management token.

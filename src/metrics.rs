@@ -75,7 +75,7 @@ impl Metrics {
         }
     }
 
-    /// A post to the webhook was answered: `accepted`, `duplicate`, `challenge`, or a problem's code.
+    /// What became of a post to the webhook: `accepted` and its kin, `duplicate`, `verify`, or why it was refused.
     pub fn delivery(&self, result: &'static str) {
         self.deliveries.add([result.into()]);
     }

@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::Seq;
-use crate::model::event::{Projection, project};
+use crate::model::event::{EventKind, Projection, project};
 use crate::model::reading::Source;
 use crate::model::vehicle::VehicleError;
 use crate::store::vehicle_data::{ApplyReadings, Telling};
-use crate::store::webhook_log::{DeliveryResult, Entry};
+use crate::store::webhook_log::{DeliveryResult, Entry, Header};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// The follower of the log. Cheap to clone.
@@ -109,7 +109,9 @@ impl Projector {
 
 /// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
 fn slice(snapshot: &Snapshot<'_>, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
-    let part = snapshot.log_after(after, SLICE, |header| vehicle.is_none() || header.vehicle == vehicle)?;
+    // A legacy event may tell of several vehicles; its header names the first.
+    let is_about = |header: &Header| header.vehicle == vehicle || header.kind == EventKind::Scheduled.as_str();
+    let part = snapshot.log_after(after, SLICE, |header| vehicle.is_none() || is_about(header))?;
     if part.damaged > 0 {
         tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
     }
@@ -117,6 +119,7 @@ fn slice(snapshot: &Snapshot<'_>, after: Seq, vehicle: Option<u32>) -> Result<(V
     for entry in &part.entries {
         all.extend(tellings(snapshot, entry)?);
     }
+    all.retain(|telling| vehicle.is_none_or(|vehicle| telling.vehicle == vehicle));
     Ok((all, part.up_to))
 }
 

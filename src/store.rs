@@ -22,6 +22,7 @@ pub mod access;
 pub mod attempts;
 pub mod connections;
 mod database;
+mod key;
 mod migrations;
 mod tables;
 pub mod tokens;
@@ -32,9 +33,10 @@ pub mod webhook_log;
 mod writer;
 
 pub use database::Origin;
-pub use tables::{Rows, Snapshot, Tables};
+pub use tables::{Snapshot, Tables};
 
 use database::Database;
+use tables::Rows;
 use writer::Writer;
 
 /// Something that can happen to stored state.

@@ -98,14 +98,14 @@ impl MasterKey {
 
     /// The key's id.
     pub fn id(&self) -> KeyId {
-        let hash = Sha256::new_with_prefix(b"carport key id").chain_update(&*self.0).finalize();
+        let hash = Sha256::new_with_prefix(b"carport key id").chain_update(*self.0).finalize();
         let mut id = [0; 8];
         id.copy_from_slice(&hash[..8]);
         KeyId(id)
     }
 
     fn checksum(&self) -> [u8; 3] {
-        let hash = Sha256::new_with_prefix(b"carport key checksum").chain_update(&*self.0).finalize();
+        let hash = Sha256::new_with_prefix(b"carport key checksum").chain_update(*self.0).finalize();
         [hash[0], hash[1], hash[2]]
     }
 }
@@ -144,6 +144,9 @@ impl Vault {
     }
 
     /// Seals `plain` for `row`: nonce, ciphertext and tag, 40 bytes longer than `plain`.
+    ///
+    /// # Panics
+    /// For a `plain` of 256 GiB or more.
     pub fn seal(&self, row: Row<'_>, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         nonce[..16].copy_from_slice(&self.shared.run);

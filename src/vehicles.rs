@@ -1,18 +1,15 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::reach::{Page, PageRequest, Reach};
-use crate::model::reading::{SignalFailure, Source};
 use crate::model::token::Generation;
-use crate::model::vehicle::{Vehicle, VehicleError};
-use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
+use crate::model::vehicle::Vehicle;
+use crate::model::{AppUserId, ConnectionId, Timestamp, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
 use crate::store::connections::EndConnection;
 use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
@@ -26,95 +23,7 @@ mod picture;
 pub mod users;
 mod view;
 
-/// A vehicle, as shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct VehicleView {
-    /// Smartcar's id.
-    pub id: VehicleId,
-    /// Such as `VOLKSWAGEN`.
-    pub make: Option<String>,
-    /// Such as `ID.4`.
-    pub model: Option<String>,
-    /// The model year.
-    pub year: Option<i32>,
-    /// When granted.
-    pub vin: Option<String>,
-    /// The owner's own name for it.
-    pub nickname: Option<String>,
-    /// `live` or `simulated`.
-    pub mode: Option<String>,
-    /// The owner.
-    pub user: AppUserId,
-    /// The connection; null after it was disconnected.
-    pub connection: Option<ConnectionId>,
-    /// The latest of each signal, by code.
-    pub signals: BTreeMap<String, SignalView>,
-    /// When the newest delivery about it came in.
-    pub last_event_at: Option<Timestamp>,
-    /// Two lights.
-    pub lights: Lights,
-    /// What Smartcar reports as wrong.
-    pub errors: Vec<VehicleError>,
-}
-
-/// The two lights of a vehicle.
-#[derive(Clone, Debug, Serialize)]
-pub struct Lights {
-    /// Do data come in?
-    pub data_flow: Light,
-    /// May we still ask?
-    pub authority: Light,
-}
-
-/// A light, with the words that go with it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Light {
-    /// `green`, `yellow`, `red` or `grey`.
-    pub color: &'static str,
-    /// One sentence.
-    pub text: String,
-}
-
-/// The latest of a signal, as shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct SignalView {
-    /// Smartcar's code.
-    pub code: String,
-    /// Its group.
-    pub group: Option<String>,
-    /// Its name.
-    pub name: Option<String>,
-    /// The last good value as received; null if there never was one.
-    pub body: Option<Json>,
-    /// `SUCCESS`, or the status of the newest report if that failed.
-    pub status: String,
-    /// Why the newest report has no value; `body` is then the last good one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<SignalFailure>,
-    /// When the car recorded the value.
-    pub oem_updated_at: Option<Timestamp>,
-    /// When Smartcar fetched it.
-    pub retrieved_at: Option<Timestamp>,
-    /// How it came here.
-    pub source: Option<Source>,
-}
-
-/// A row of history.
-#[derive(Clone, Debug, Serialize)]
-pub struct HistoryView {
-    /// The signal.
-    pub signal: String,
-    /// The value as received.
-    pub body: Json,
-    /// The time that orders it.
-    pub at: Timestamp,
-    /// When the car recorded it.
-    pub oem_updated_at: Option<Timestamp>,
-    /// When Smartcar fetched it.
-    pub retrieved_at: Option<Timestamp>,
-    /// How it came here.
-    pub source: Source,
-}
+pub use view::{HistoryView, Light, Lights, SignalView, VehicleView};
 
 /// Which history.
 #[derive(Clone, Debug)]

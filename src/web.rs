@@ -274,7 +274,7 @@ fn astray(services: &Services, client: Client, head: &Parts, lost: Lost) -> Answ
     match lost {
         // Perhaps a wrong path in Smartcar's dashboard, or none at all.
         _ if is_delivery => {
-            webhook::stray(services, client);
+            webhook::stray(services, client, head.uri.path());
             Err(Problem::not_found())
         }
         Lost::NotFound => bucket.and(Err(Problem::not_found())),

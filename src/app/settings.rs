@@ -91,6 +91,7 @@ pub(super) fn web(config: &Config) -> web::Settings {
             header_time: limits.header_time,
             body_time: limits.body_time,
         },
+        lan_only: config.lan,
         session_max: config.session.max,
     }
 }

@@ -3,18 +3,18 @@
 use std::fmt::Write;
 
 use super::Place;
-use super::print::show;
+use super::print::announce;
 use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
+use crate::web::server::Listener;
 
 /// Says it on standard output, in one screen.
 pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     let mut screen = String::new();
     let services = app.services();
     let dashboard = config.private_url.as_str().trim_end_matches('/').to_owned();
-    let listening: Vec<String> =
-        app.listeners().iter().filter_map(|listener| listener.address()).map(|at| at.to_string()).collect();
+    let listening: Vec<String> = app.listeners().iter().filter_map(Listener::address).map(|at| at.to_string()).collect();
     line(&mut screen, &format!("Carport {}", env!("CARGO_PKG_VERSION")));
     line(&mut screen, &format!("  data       {}", config.data_dir.display()));
     line(&mut screen, &format!("  listening  {}", listening.join(", ")));
@@ -37,7 +37,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         }
         line(&mut screen, "Later: carport login");
     }
-    show(&screen);
+    announce(&screen);
 }
 
 /// How to reach a loopback listener from where the SSH session came from.

@@ -18,10 +18,12 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints what a service has to say at its start. It runs on when nobody reads that any more.
-pub(super) fn show(text: &str) {
+/// What a service says at its start. It goes on when nobody reads it: a script may have seen enough.
+pub(super) fn announce(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "standard output takes nothing");
+    }
 }
 
 /// Prints JSON, indented.
@@ -51,6 +53,15 @@ pub(super) fn card(rows: &[(&str, String)]) -> String {
             .map(|(name, value)| vec![(*name).to_owned(), printable(value)])
             .collect(),
     )
+}
+
+/// Keeps a table's columns together; `--json` has it all.
+pub(super) fn shorten(value: &str) -> String {
+    const WIDEST: usize = 60;
+    if value.chars().count() <= WIDEST {
+        return value.to_owned();
+    }
+    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
 /// Rows with their columns below each other.

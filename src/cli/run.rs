@@ -44,12 +44,12 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
     done
 }
 
-/// Whether a command runs on: then its log is what people watch.
+/// Whether a command's log is what people watch. Of `demo` they watch the dashboard.
 pub(super) fn is_service(command: &Command) -> bool {
     match command {
         Command::Serve(_) => true,
         #[cfg(feature = "simulator")]
-        Command::Demo(_) | Command::Simulate(_) => true,
+        Command::Simulate(_) => true,
         _ => false,
     }
 }

@@ -45,6 +45,11 @@ fn routes(config: &Config, collected: &mut Collected) {
             collected.mistake(key, origin, format!("takes the path {path:?}, but {taken} is Carport's own"), remedy);
         }
     }
+    if callback.is_empty() {
+        let origin = origin(collected, "smartcar.redirect_uri");
+        let remedy = "Give it a path of its own, such as /api/smartcar/callback, and register it in Smartcar's dashboard";
+        collected.mistake("smartcar.redirect_uri", origin, "has no path: the dashboard lies there", remedy);
+    }
     if callback == config.webhooks.path {
         let origin = origin(collected, "webhooks.path");
         let remedy = "Give the webhook a path of its own, such as /api/webhooks/smartcar";

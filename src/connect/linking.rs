@@ -83,7 +83,7 @@ async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError
             tracing::info!(%error, "Smartcar does not tell of a vehicle; it is linked all the same");
             VehicleFacts::unknown(vehicle.clone())
         });
-        facts.mode = facts.mode.or_else(|| kept.mode.clone());
+        facts.mode = facts.mode.or_else(|| kept.mode.clone()).or_else(|| Some("live".to_owned()));
         vehicles.push(facts);
     }
     let single = if kept.single_select { vehicles.first().map(|facts| facts.id.clone()) } else { None };

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::lenient;
+
 /// A JSON value as its text, so that what Smartcar sent comes out again to the letter.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(String);
@@ -20,11 +22,12 @@ impl Json {
         Json(value.to_string())
     }
 
-    /// What was received: as it is if it is JSON, else as a JSON text with unreadable bytes replaced.
+    /// What was received: as it is if it is JSON, else as a JSON text with unreadable bytes replaced. So
+    /// is what is nested deeper than any event: not every reader of ours could follow.
     pub fn received(bytes: &[u8]) -> Json {
         match serde_json::from_slice::<&RawValue>(bytes) {
-            Ok(raw) => Json(raw.get().to_owned()),
-            Err(_) => Json::of(&serde_json::Value::String(String::from_utf8_lossy(bytes).into_owned())),
+            Ok(raw) if lenient::depth(raw.get()) <= lenient::DEEPEST => Json(raw.get().to_owned()),
+            _ => Json::of(&serde_json::Value::String(String::from_utf8_lossy(bytes).into_owned())),
         }
     }
 

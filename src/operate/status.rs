@@ -278,7 +278,16 @@ impl Shared {
                 format!("in Smartcar's dashboard set the webhook's URL to {} and press Verify", self.settings.webhook_url),
             );
         }
-        if !self.settings.public_url.starts_with("https://") {
+        if let Some(astray) = self.ingest.astray().filter(|astray| facts.last_delivery_at.is_none_or(|at| at < astray.at)) {
+            add(
+                "wrong_path",
+                &format!("a signed webhook came to `{}`, which is not the webhook's address", astray.path),
+                format!("in Smartcar's dashboard set the webhook's URL to {}", self.settings.webhook_url),
+            );
+        }
+        // A simulator on this machine posts to http as well.
+        let simulated = smartcar.origins.api.starts_with("http://");
+        if !simulated && !self.settings.public_url.starts_with("https://") {
             add(
                 "public_url",
                 "the public URL is not https, and Smartcar posts webhooks only to https with a trusted certificate",

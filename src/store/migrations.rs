@@ -12,9 +12,12 @@ use crate::vault::{KeyId, Row, Vault};
 use crate::world::World;
 
 /// Each function brings a store from the format of its place to the next, within one transaction.
-const MIGRATIONS: [fn(&redb::WriteTransaction) -> Result<(), StoreError>; 0] = [];
+const MIGRATIONS: &[Migration] = &[];
+
+type Migration = fn(&redb::WriteTransaction) -> Result<(), StoreError>;
 
 /// The format that this Carport writes.
+#[expect(clippy::cast_possible_truncation, reason = "there will never be four billion formats")]
 const FORMAT: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// Looks at a file before anything writes to it, which opening it for use would do at once: refuses one that

@@ -35,8 +35,8 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::database::disk;
+use super::key::Key;
 use super::webhook_log::Window;
-use crate::model::ConnectionId;
 use crate::vault::{Row, Vault};
 
 pub(super) const META: &str = "meta-1";
@@ -56,66 +56,6 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     const TABLE: &'static str;
 }
 
-/// A key of a table: bytes whose order is the order of what they stand for.
-pub(super) trait Key {
-    fn bytes(&self) -> Vec<u8>;
-}
-
-impl Key for u32 {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_be_bytes().to_vec()
-    }
-}
-
-impl Key for u64 {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_be_bytes().to_vec()
-    }
-}
-
-/// Times before 1970 do not occur as keys; they would sort first.
-impl Key for crate::model::Timestamp {
-    fn bytes(&self) -> Vec<u8> {
-        u64::try_from(self.as_millis()).unwrap_or(0).bytes()
-    }
-}
-
-impl Key for ConnectionId {
-    fn bytes(&self) -> Vec<u8> {
-        self.0.as_bytes().to_vec()
-    }
-}
-
-impl Key for [u8; 32] {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-}
-
-impl Key for &str {
-    fn bytes(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
-    }
-}
-
-impl Key for &[u8] {
-    fn bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-}
-
-impl<A: Key, B: Key> Key for (A, B) {
-    fn bytes(&self) -> Vec<u8> {
-        [self.0.bytes(), self.1.bytes()].concat()
-    }
-}
-
-impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
-    fn bytes(&self) -> Vec<u8> {
-        [self.0.bytes(), self.1.bytes(), self.2.bytes()].concat()
-    }
-}
-
 /// What an index entry leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -129,7 +69,7 @@ pub(super) enum Kind {
 
 /// What turns values into rows: the vault, and the key of the index. Survives a reopening.
 #[derive(Debug)]
-pub struct Places {
+pub(super) struct Places {
     vault: Vault,
     index_key: Zeroizing<[u8; 32]>,
 }
@@ -154,22 +94,22 @@ impl Places {
     }
 }
 
+/// Looks at one row, by key and value, and says whether to go on.
+pub(super) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError> + 'v;
+
 /// Looking at rows: what a snapshot and a transaction have in common.
-pub trait Rows {
-    #[doc(hidden)]
+pub(super) trait Rows {
     fn places(&self) -> &Places;
 
-    #[doc(hidden)]
     fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Visits rows of a range in order (or backwards) until told to stop.
-    #[doc(hidden)]
     fn walk(
         &self,
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 }
 
@@ -273,7 +213,7 @@ impl Rows for Snapshot<'_> {
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         match self.transaction.open_table(definition(table)) {
             Ok(table) => walk(&table, &range, backwards, visit),
@@ -377,7 +317,7 @@ impl Rows for Tables<'_> {
         table: &'static str,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
         backwards: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         walk(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, &range, backwards, visit)
     }
@@ -422,7 +362,7 @@ fn walk(
     table: &impl ReadableTable<Bytes, Bytes>,
     range: &(Bound<Vec<u8>>, Bound<Vec<u8>>),
     backwards: bool,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     let bounds = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
     let mut rows = table.range::<&[u8]>(bounds).map_err(|error| disk(&error))?;

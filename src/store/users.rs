@@ -71,7 +71,7 @@ impl Change for RemoveUser {
 }
 
 /// A user.
-pub fn user(rows: &impl Rows, id: &AppUserId) -> Result<Option<User>, StoreError> {
+pub(super) fn user(rows: &impl Rows, id: &AppUserId) -> Result<Option<User>, StoreError> {
     rows.row(Kind::User, id.as_str())?.map_or(Ok(None), |row| rows.get(row))
 }
 

@@ -146,7 +146,7 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
             if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.at) {
                 latest.failure = None;
             }
-            remember(tables, key, &reading)?;
+            remember(tables, key, &reading, latest.reading.as_ref())?;
             if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                 latest.reading = Some(reading);
             }
@@ -155,14 +155,16 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
     tables.put(key, &latest)
 }
 
-/// Adds a reading to its day's block, at its place in time, if it differs from the one before.
-fn remember(tables: &mut Tables<'_>, (vehicle, signal): (u32, u32), reading: &Reading) -> Result<(), StoreError> {
-    let key = (vehicle, signal, reading.at.day());
+/// Adds a reading to its day's block, at its place in time, if it differs from the one before. The next
+/// one goes if it says the same, for it is no change any more. `newest` is the newest reading so far: it
+/// may have been left out because it equalled one that now is not the last before it.
+fn remember(tables: &mut Tables<'_>, signal: (u32, u32), reading: &Reading, newest: Option<&Reading>) -> Result<(), StoreError> {
+    let key = (signal.0, signal.1, reading.at.day());
     let mut block = tables.get::<Block>(key)?.unwrap_or_default();
     let place = block.0.partition_point(|known| known.at < reading.at);
     let before = match place.checked_sub(1) {
         Some(before) => Some(block.0[before].clone()),
-        None => last_before(tables, (vehicle, signal), reading.at.day())?,
+        None => last_before(tables, signal, reading.at.day())?,
     };
     if before.is_some_and(|before| before.body.same_as(&reading.body)) {
         return Ok(());
@@ -176,15 +178,40 @@ fn remember(tables: &mut Tables<'_>, (vehicle, signal): (u32, u32), reading: &Re
         }
         _ => block.0.insert(place, reading.clone()),
     }
-    tables.put(key, &block)
+    let next = block.0.get(place + 1).map(|next| next.body.same_as(&reading.body));
+    if next == Some(true) {
+        block.0.remove(place + 1);
+    }
+    tables.put(key, &block)?;
+    if next.is_some() {
+        return Ok(());
+    }
+    if let Some((key, mut later)) = next_block(tables, signal, reading.at.day())? {
+        if !later.0.first().is_some_and(|next| next.body.same_as(&reading.body)) {
+            return Ok(());
+        }
+        later.0.remove(0);
+        return if later.0.is_empty() { tables.remove_raw(Block::TABLE, &key) } else { tables.put(&key[..], &later) };
+    }
+    match newest {
+        Some(newest) if newest.at > reading.at => remember(tables, signal, newest, None),
+        _ => Ok(()),
+    }
 }
 
 /// The last reading before a day.
 fn last_before(tables: &Tables<'_>, (vehicle, signal): (u32, u32), day: u32) -> Result<Option<Reading>, StoreError> {
     let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-    let end = [vehicle.to_be_bytes(), signal.to_be_bytes(), day.to_be_bytes()].concat();
+    let end = to_key(vehicle, signal, day);
     let newest = tables.list::<Block>((of_signal.0, Bound::Excluded(end)), true, 1)?;
     Ok(newest.into_iter().next().and_then(|(_, mut block)| block.0.pop()))
+}
+
+/// The first block after a day, and its key.
+fn next_block(tables: &Tables<'_>, (vehicle, signal): (u32, u32), day: u32) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
+    let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
+    let after = to_key(vehicle, signal, day);
+    Ok(tables.list::<Block>((Bound::Excluded(after), of_signal.1), false, 1)?.into_iter().next())
 }
 
 /// Removes all data of a vehicle.

@@ -113,26 +113,23 @@ pub(super) fn link_vehicle(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
-    let mut vehicle = match tables.get::<Vehicle>(row)? {
-        Some(vehicle) => {
-            if vehicle.user != connection.user
-                && let Some(user) = tables.row(Kind::User, vehicle.user.as_str())?
-            {
-                tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
-            }
-            vehicle
+    let mut vehicle = if let Some(vehicle) = tables.get::<Vehicle>(row)? {
+        if vehicle.user != connection.user
+            && let Some(user) = tables.row(Kind::User, vehicle.user.as_str())?
+        {
+            tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
         }
-        None => {
-            tables.put_mark(VEHICLES_TO_REVISIT, row)?;
-            Vehicle {
-                facts: VehicleFacts::unknown(facts.id.clone()),
-                nickname: None,
-                user: connection.user.clone(),
-                connection: None,
-                linked_at: at,
-                last_event_at: None,
-                errors: Vec::new(),
-            }
+        vehicle
+    } else {
+        tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+        Vehicle {
+            facts: VehicleFacts::unknown(facts.id.clone()),
+            nickname: None,
+            user: connection.user.clone(),
+            connection: None,
+            linked_at: at,
+            last_event_at: None,
+            errors: Vec::new(),
         }
     };
     merge(&mut vehicle.facts, facts);

@@ -119,7 +119,7 @@ impl Change for RecordDelivery {
         let bytes = u32::try_from(self.body.0.len()).unwrap_or(u32::MAX);
         let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
         let seq = head.newest.next();
-        head = Head { newest: seq, entries: head.entries + 1, bytes: head.bytes + u64::from(bytes), ..head };
+        head = Head { newest: seq, entries: head.entries + 1, bytes: head.bytes + u64::from(bytes) };
 
         let key = seq.0.to_be_bytes();
         let header = to_cbor(&header);

@@ -41,7 +41,7 @@ impl Writer {
         metrics: Arc<Metrics>,
         inline: bool,
     ) -> Result<Writer, StoreError> {
-        let window = database.read(|snapshot| Window::load(snapshot))?;
+        let window = database.read(Window::load)?;
         grew.send_replace(window.newest());
         let core = Arc::new(Mutex::new(Core { database, window, grew, metrics }));
         let (mut queue, mut done) = (None, None);
@@ -161,11 +161,12 @@ impl Core {
                 Ok(()) => tracing::info!("the store is open again"),
                 Err(error) => {
                     tracing::debug!(%error, "the store cannot be opened yet");
-                    return jobs.into_iter().for_each(|job| {
+                    for job in jobs {
                         if let Job::Change(change) = job {
-                            change.answer(Err(error.clone()))
+                            change.answer(Err(error.clone()));
                         }
-                    });
+                    }
+                    return;
                 }
             }
         }
@@ -204,7 +205,9 @@ impl Core {
                     tracing::error!(%error, "a commit failed; the store is closed and opened again");
                     self.database.close();
                     let error = StoreError::Unavailable("the disk refused".to_owned());
-                    changes.into_iter().for_each(|change| change.answer(Err(error.clone())));
+                    for change in changes {
+                        change.answer(Err(error.clone()));
+                    }
                     if let Err(error) = self.reopen() {
                         tracing::error!(%error, "the store cannot be opened again yet");
                     }
@@ -218,7 +221,7 @@ impl Core {
     /// failure was only reported, more.
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.database.reopen()?;
-        match self.database.read(|snapshot| Window::load(snapshot)) {
+        match self.database.read(Window::load) {
             Ok(window) => {
                 self.window = window;
                 Ok(())

@@ -194,7 +194,7 @@ mod tests {
     fn in_use_by_access_expiry_and_idle_by_the_week() {
         let settings = Settings::default();
         let tokens = issued_at_zero(2 * HOUR, Some(60 * DAY));
-        assert_eq!(due_at(&settings, &tokens, at(HOUR)), at(2 * HOUR - Duration::from_secs(600)));
+        assert_eq!(due_at(&settings, &tokens, at(HOUR)), at(Duration::from_secs(6600)));
         assert_eq!(due_at(&settings, &tokens, at(8 * DAY)), at(7 * DAY));
         let rarely = Settings { idle_renewal: 90 * DAY, ..settings };
         assert_eq!(due_at(&rarely, &tokens, at(91 * DAY)), at(55 * DAY));

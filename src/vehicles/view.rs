@@ -1,14 +1,106 @@
 //! What is kept, dressed to be shown.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{HistoryView, Light, Lights, SignalView, VehicleView};
-use crate::model::Timestamp;
+use serde::Serialize;
+
 use crate::model::connection::{Connection, ConnectionStatus};
-use crate::model::reading::Reading;
-use crate::model::vehicle::Vehicle;
+use crate::model::reading::{Reading, SignalFailure, Source};
+use crate::model::vehicle::{Vehicle, VehicleError};
+use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
 use crate::store::vehicle_data::Latest;
 use crate::store::{Snapshot, StoreError};
+
+/// A vehicle, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct VehicleView {
+    /// Smartcar's id.
+    pub id: VehicleId,
+    /// Such as `VOLKSWAGEN`.
+    pub make: Option<String>,
+    /// Such as `ID.4`.
+    pub model: Option<String>,
+    /// The model year.
+    pub year: Option<i32>,
+    /// When granted.
+    pub vin: Option<String>,
+    /// The owner's own name for it.
+    pub nickname: Option<String>,
+    /// `live` or `simulated`.
+    pub mode: Option<String>,
+    /// The owner.
+    pub user: AppUserId,
+    /// The connection; null after it was disconnected.
+    pub connection: Option<ConnectionId>,
+    /// The latest of each signal, by code.
+    pub signals: BTreeMap<String, SignalView>,
+    /// When the newest delivery about it came in.
+    pub last_event_at: Option<Timestamp>,
+    /// Two lights.
+    pub lights: Lights,
+    /// What Smartcar reports as wrong.
+    pub errors: Vec<VehicleError>,
+}
+
+/// The two lights of a vehicle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lights {
+    /// Do data come in?
+    pub data_flow: Light,
+    /// May we still ask?
+    pub authority: Light,
+}
+
+/// A light, with the words that go with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Light {
+    /// `green`, `yellow`, `red` or `grey`.
+    pub color: &'static str,
+    /// One sentence.
+    pub text: String,
+}
+
+/// The latest of a signal, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalView {
+    /// Smartcar's code.
+    pub code: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// The last good value as received; null if there never was one.
+    pub body: Option<Json>,
+    /// `SUCCESS`, or the status of the newest report if that failed.
+    pub status: String,
+    /// Why the newest report has no value; `body` is then the last good one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<SignalFailure>,
+    /// When the car recorded the value.
+    pub oem_updated_at: Option<Timestamp>,
+    /// When Smartcar fetched it.
+    pub retrieved_at: Option<Timestamp>,
+    /// How it came here.
+    pub source: Option<Source>,
+}
+
+/// A row of history.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryView {
+    /// The signal.
+    pub signal: String,
+    /// The value as received.
+    pub body: Json,
+    /// The time that orders it.
+    pub at: Timestamp,
+    /// When the car recorded it.
+    pub oem_updated_at: Option<Timestamp>,
+    /// When Smartcar fetched it.
+    pub retrieved_at: Option<Timestamp>,
+    /// How it came here.
+    pub source: Source,
+}
 
 pub(super) fn vehicle(snapshot: &Snapshot<'_>, row: u32, vehicle: Vehicle, now: Timestamp) -> Result<VehicleView, StoreError> {
     let latest = snapshot.latest(row)?;

@@ -153,6 +153,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
             () = shutdown.cancelled() => break,
         };
         match accepted {
+            Ok((_, peer)) if services.settings.lan_only && !is_near(peer) => {}
             Ok((stream, peer)) => {
                 rest = SHORTEST_REST;
                 let (http, services, shutdown) = (http.clone(), services.clone(), shutdown.clone());
@@ -204,6 +205,14 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// Whether a peer is on this machine or in a private network.
+fn is_near(peer: Peer) -> bool {
+    match peer {
+        Peer::Local => true,
+        Peer::Remote { address, .. } => super::client::is_private(address),
     }
 }
 

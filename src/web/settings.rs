@@ -23,6 +23,8 @@ pub struct Settings {
     pub redirect_uri: String,
     /// The path of `smartcar.redirect_uri`: the callback's route.
     pub callback_path: String,
+    /// `--lan`: peers outside private networks are turned away.
+    pub lan_only: bool,
     /// `session.max`: how long browsers keep the cookie of a session.
     pub session_max: Duration,
     /// How often, how many, how long.
@@ -40,6 +42,7 @@ impl Default for Settings {
             webhook_max_body: 64 * 1024,
             redirect_uri: "http://localhost:8000/api/smartcar/callback".to_owned(),
             callback_path: "/api/smartcar/callback".to_owned(),
+            lan_only: false,
             session_max: Duration::from_secs(180 * 86_400),
             limits: Limits::default(),
         }
@@ -75,7 +78,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            webhook_failures: Quota::new(30, Duration::from_secs(60)),
+            webhook_failures: Quota::new(60, Duration::from_secs(60)),
             callback: Quota::new(30, Duration::from_secs(60)),
             login: Quota::new(10, Duration::from_secs(60)),
             api: Quota::new(600, Duration::from_secs(60)),

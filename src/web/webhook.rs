@@ -5,7 +5,6 @@ use http::StatusCode;
 use http::header::HeaderName;
 use http::request::Parts;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::Services;
 use super::answer::{self, Answer};
@@ -25,32 +24,16 @@ enum Receipt {
     Challenge { challenge: String },
 }
 
-/// Takes a delivery. Does not read the clock of the world: Smartcar waits for this answer.
+/// Takes a delivery. What became of it is counted by `ingest`, and here if it never got there.
 pub(super) async fn receive<B>(services: &Services, client: Client, head: &Parts, body: B, cap: usize) -> Answer
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let began = Instant::now();
-    let answer = take(services, client, head, body, cap).await;
-    services.metrics.delivery(match &answer {
-        Ok((_, result)) => result,
-        Err(problem) => problem.code(),
-    });
-    let (receipt, result) = answer?;
-    if result != CHALLENGE {
-        services.metrics.acknowledged(began.elapsed());
-    }
-    answer::json(StatusCode::OK, &receipt)
+    answer::json(StatusCode::OK, &take(services, client, head, body, cap).await?)
 }
 
-async fn take<B>(
-    services: &Services,
-    client: Client,
-    head: &Parts,
-    body: B,
-    cap: usize,
-) -> Result<(Receipt, &'static str), Problem>
+async fn take<B>(services: &Services, client: Client, head: &Parts, body: B, cap: usize) -> Result<Receipt, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -61,9 +44,9 @@ where
     };
     let signatures: Vec<&[u8]> = head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes).collect();
     match services.ingest.accept(body, &signatures).await {
-        Ok(Accepted::New(seq)) => Ok((Receipt::Recorded { status: "accepted", seq: seq.0 }, "accepted")),
-        Ok(Accepted::Duplicate(seq)) => Ok((Receipt::Recorded { status: "duplicate", seq: seq.0 }, "duplicate")),
-        Ok(Accepted::Challenge(challenge)) => Ok((Receipt::Challenge { challenge }, CHALLENGE)),
+        Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
+        Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
+        Ok(Accepted::Challenge(challenge)) => Ok(Receipt::Challenge { challenge }),
         Err(error) => {
             // Only what failed its proof takes from the bucket: a valid delivery is never refused for the
             // many forged ones that came from the same address.
@@ -90,14 +73,11 @@ fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -
 }
 
 /// A signed post came to an address that is not the webhook's: a wrong path in Smartcar's dashboard.
-pub(super) fn stray(services: &Services, client: Client) {
-    services.metrics.delivery("unknown_path");
+pub(super) fn stray(services: &Services, client: Client, path: &str) {
     if services.take(Bucket::WebhookFailures, client).is_ok() {
-        services.ingest.refuse("unknown_path", "a signed post came to an address that is not the webhook's", 0);
+        services.ingest.went_astray(path);
     }
 }
-
-const CHALLENGE: &str = "challenge";
 
 /// Receipts are the contract's, to the letter.
 #[cfg(test)]

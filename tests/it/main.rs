@@ -1,4 +1,11 @@
 //! The stories: one file each, through the public face.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod binary;
+mod examples;
+mod edge;
+mod gateway;
+mod projection;
+mod ring;
 mod simulator;
+mod webhook;

@@ -1,5 +1,4 @@
 //! The simulator against Smartcar's documented shapes and habits.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use url::Url;
 use rig::{ADA, Answer, BACK, GRACE, Rig, SCOPE, basic, encode, fixture, pair, parameter, same_shape, sign};
 
 mod connect;
-mod rig;
+pub(crate) mod rig;
 mod webhooks;
 
 #[tokio::test(start_paused = true)]

@@ -210,7 +210,10 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 }
 
 pub(crate) fn sign(message: &[u8]) -> String {
-    let key = Settings::default().application.management_token;
+    sign_with(&Settings::default().application.management_token, message)
+}
+
+pub(crate) fn sign_with(key: &str, message: &[u8]) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).unwrap();
     mac.update(message);
     data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())

@@ -1,0 +1,116 @@
+//! A disk in memory that can fail at any call.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use redb::StorageBackend;
+
+/// What goes wrong with the calls to come, counted from 1. Reads count only when they are to fail too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// This write, and no other.
+    Write(u64),
+    /// All writes from this one on.
+    WritesFrom(u64),
+    /// This call, be it a read or a write, and no other.
+    Call(u64),
+    /// All calls from this one on.
+    CallsFrom(u64),
+}
+
+/// A disk. Clones are handles on the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    fault: Option<Fault>,
+    calls: u64,
+    refused: u64,
+}
+
+impl Disk {
+    /// From now on, this goes wrong.
+    pub(crate) fn break_at(&self, fault: Fault) {
+        let mut state = self.state();
+        (state.fault, state.calls, state.refused) = (Some(fault), 0, 0);
+    }
+
+    /// Nothing goes wrong any more; returns how many calls were refused.
+    pub(crate) fn mend(&self) -> u64 {
+        let mut state = self.state();
+        state.fault = None;
+        std::mem::take(&mut state.refused)
+    }
+
+    /// Another disk with the same bytes on it, in good order.
+    pub(crate) fn copy(&self) -> Disk {
+        Disk::of(self.bytes())
+    }
+
+    /// A disk with these bytes on it.
+    pub(crate) fn of(bytes: Vec<u8>) -> Disk {
+        Disk(Arc::new(Mutex::new(State { bytes, ..State::default() })))
+    }
+
+    /// What is on it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.state().bytes.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn call(&self, write: bool) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        let (only_writes, from, lasting) = match state.fault {
+            None => return Ok(state),
+            Some(Fault::Write(n)) => (true, n, false),
+            Some(Fault::WritesFrom(n)) => (true, n, true),
+            Some(Fault::Call(n)) => (false, n, false),
+            Some(Fault::CallsFrom(n)) => (false, n, true),
+        };
+        if only_writes && !write {
+            return Ok(state);
+        }
+        state.calls += 1;
+        if state.calls == from || (lasting && state.calls > from) {
+            state.refused += 1;
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk of the story refuses"));
+        }
+        Ok(state)
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.call(false)?.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.call(false)?;
+        let offset = usize::try_from(offset).unwrap();
+        let from = state.bytes.get(offset..offset + out.len());
+        out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.call(true)?.bytes.resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.call(true).map(drop)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.call(true)?;
+        let offset = usize::try_from(offset).unwrap();
+        let to = state.bytes.get_mut(offset..offset + data.len());
+        to.ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+        Ok(())
+    }
+}

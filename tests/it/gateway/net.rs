@@ -1,0 +1,159 @@
+//! The network between gateway and simulator, and a note of all that went over it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use carport::simulator::Simulator;
+use carport::web::{self, Peer, Services};
+use carport::world::{Transport, TransportError};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+
+use super::HOST;
+
+/// What becomes of an answer on its way back; `None` leaves it as it is.
+type Change = Box<dyn FnMut(&Request<Bytes>, &Response<Bytes>) -> Option<Result<Response<Bytes>, TransportError>> + Send>;
+
+/// The network.
+#[derive(Default)]
+pub(crate) struct Net {
+    simulator: Mutex<Option<Simulator>>,
+    gateway: Mutex<Option<Services>>,
+    lines: Mutex<Vec<Arc<AtomicBool>>>,
+    sent: Mutex<Vec<String>>,
+    tokens: Mutex<Vec<String>>,
+    secrets: Mutex<Vec<String>>,
+    change: Mutex<Option<Change>>,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Net")
+    }
+}
+
+impl Net {
+    pub(super) fn plug_in_simulator(&self, simulator: Simulator) {
+        *self.simulator.lock().unwrap() = Some(simulator);
+    }
+
+    pub(super) fn plug_in_gateway(&self, services: Services) {
+        *self.gateway.lock().unwrap() = Some(services);
+    }
+
+    /// A connection to everybody.
+    pub(super) fn line(self: &Arc<Net>) -> Line {
+        let cut = Arc::new(AtomicBool::new(false));
+        // The first line is the simulator's own.
+        self.lines.lock().unwrap().push(cut.clone());
+        Line { net: self.clone(), cut }
+    }
+
+    /// The gateway has gone: nothing that it still wants to send leaves, nothing reaches it.
+    pub(super) fn hang_up(&self) {
+        *self.gateway.lock().unwrap() = None;
+        for line in self.lines.lock().unwrap().iter().skip(1) {
+            line.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes answers on their way back to the gateway.
+    pub(crate) fn change(
+        &self,
+        change: impl FnMut(&Request<Bytes>, &Response<Bytes>) -> Option<Result<Response<Bytes>, TransportError>> + Send + 'static,
+    ) {
+        *self.change.lock().unwrap() = Some(Box::new(change));
+    }
+
+    /// Leaves answers alone again.
+    pub(crate) fn leave_alone(&self) {
+        *self.change.lock().unwrap() = None;
+    }
+
+    /// What the gateway sent to Smartcar so far, such as `POST /oauth/token`.
+    pub(crate) fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    /// How much of it began like that.
+    pub(crate) fn count(&self, beginning: &str) -> usize {
+        self.sent.lock().unwrap().iter().filter(|line| line.starts_with(beginning)).count()
+    }
+
+    /// Every token that Smartcar handed out.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().unwrap().clone()
+    }
+
+    /// The tokens, and everything that was as good as one on its way.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        [self.tokens(), self.secrets.lock().unwrap().clone()].concat()
+    }
+
+    async fn carry(&self, request: Request<Bytes>, deadline: Duration) -> Result<Response<Bytes>, TransportError> {
+        let refused = || TransportError::Unreachable("nobody is there".to_owned());
+        if request.uri().host() == Some(HOST) {
+            let services = self.gateway.lock().unwrap().clone().ok_or_else(refused)?;
+            let (mut head, body) = request.into_parts();
+            head.headers.insert(http::header::HOST, HOST.parse().unwrap());
+            let peer = Peer::Remote { address: "203.0.113.9".parse().unwrap(), tls: true };
+            let (head, body) = web::handle(&services, peer, Request::from_parts(head, Full::new(body))).await.into_parts();
+            let Ok(body) = body.collect().await;
+            return Ok(Response::from_parts(head, body.to_bytes()));
+        }
+        self.sent.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+        let simulator = self.simulator.lock().unwrap().clone().ok_or_else(refused)?;
+        let is_token = ["/oauth/token", "/oauth2/token"].contains(&request.uri().path());
+        if is_token {
+            let form = url::form_urlencoded::parse(request.body()).filter(|(name, _)| name == "code");
+            self.secrets.lock().unwrap().extend(form.map(|(_, code)| code.into_owned()).filter(|code| code.len() > 8));
+            if let Some(basic) = request.headers().get(http::header::AUTHORIZATION) {
+                let credentials = basic.to_str().unwrap().trim_start_matches("Basic ").to_owned();
+                let mut secrets = self.secrets.lock().unwrap();
+                if !secrets.contains(&credentials) {
+                    secrets.push(credentials);
+                }
+            }
+        }
+        let mut answer = simulator.send(request.clone(), deadline).await;
+        if let (Ok(response), Some(change)) = (&answer, &mut *self.change.lock().unwrap())
+            && let Some(changed) = change(&request, response)
+        {
+            answer = changed;
+        }
+        if is_token && let Ok(answer) = &answer {
+            let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+            let found = ["access_token", "refresh_token"].iter().filter_map(|name| body[name].as_str().map(str::to_owned));
+            self.tokens.lock().unwrap().extend(found.filter(|token| token.len() > 8));
+        }
+        answer
+    }
+}
+
+/// A connection to everybody, until it is cut.
+#[derive(Debug)]
+pub(super) struct Line {
+    net: Arc<Net>,
+    cut: Arc<AtomicBool>,
+}
+
+impl Transport for Line {
+    fn send(&self, request: Request<Bytes>, deadline: Duration) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        async move {
+            if self.cut.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            let answer = self.net.carry(request, deadline).await;
+            if self.cut.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            answer
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,352 @@
+//! From the log to vehicle data: each event counts once, in whatever order and through whatever crash.
+
+use carport::simulator::Settings;
+use serde_json::{Value, json};
+
+use crate::gateway::{DAY, HOUR, TestGateway, events, is_problem, pass};
+use crate::simulator::rig::ADA;
+
+/// Before the epoch of the stories' clock.
+const T: i64 = 1_759_900_000_000;
+const ODOMETER: &str = "odometer-traveleddistance";
+
+/// A gateway with Ada's two cars, and the first of them.
+async fn with_ada(seed: u64) -> (TestGateway, String) {
+    let gateway = TestGateway::new(seed).await;
+    gateway.connect("ada", ADA).await;
+    let vehicle = gateway.vehicles_of(ADA).remove(0);
+    (gateway, vehicle)
+}
+
+async fn latest(gateway: &TestGateway, vehicle: &str, code: &str) -> Value {
+    gateway.told(&format!("/api/v1/vehicles/{vehicle}/signals/{code}")).await
+}
+
+/// Value and time of every change of a signal.
+async fn history(gateway: &TestGateway, vehicle: &str, code: &str) -> Vec<(i64, i64)> {
+    let told = gateway.told(&format!("/api/v1/vehicles/{vehicle}/history?signal={code}&limit=500")).await;
+    let row = |item: &Value| {
+        let at = carport::model::Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
+        (item["body"]["value"].as_i64().unwrap(), at)
+    };
+    told["items"].as_array().unwrap().iter().map(row).collect()
+}
+
+/// All orders of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(count - 1);
+    let with = |order: &Vec<usize>| {
+        (0..=order.len()).map(|place| [&order[..place], &[count - 1], &order[place..]].concat()).collect::<Vec<_>>()
+    };
+    shorter.iter().flat_map(with).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_wins_whatever_the_order() {
+    let (gateway, vehicle) = with_ada(40).await;
+    // Some on other days than others.
+    let readings = [(10, T), (10, T + 60_000), (20, T + 90_000_000), (30, T + 90_060_000)];
+    for (place, order) in orders(4).into_iter().enumerate() {
+        let code = format!("test-signal{place}");
+        for index in &order {
+            let (value, at) = readings[*index];
+            let event = events::state(&format!("{place}-{index}"), &vehicle, &[events::signal(&code, value, at)]);
+            gateway.deliver(&event).await;
+            gateway.catch_up().await;
+        }
+        let latest = latest(&gateway, &vehicle, &code).await;
+        assert_eq!(latest["body"], json!({ "value": 30, "unit": "km" }), "{order:?}");
+        assert_eq!(latest["oem_updated_at"], "2025-10-09T06:07:40.000Z");
+        assert_eq!((&latest["source"], &latest["status"]), (&json!("webhook"), &json!("SUCCESS")));
+        assert_eq!(history(&gateway, &vehicle, &code).await, [readings[0], readings[2], readings[3]], "{order:?}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_reading_between_two_equal_ones_shows_both_changes() {
+    let (gateway, vehicle) = with_ada(41).await;
+    for (event, value, at) in [("a", 10, T), ("b", 10, T + 2000), ("c", 20, T + 1000)] {
+        gateway.deliver(&events::state(event, &vehicle, &[events::signal(ODOMETER, value, at)])).await;
+        gateway.catch_up().await;
+    }
+    assert_eq!(latest(&gateway, &vehicle, ODOMETER).await["body"]["value"], 10);
+    assert_eq!(history(&gateway, &vehicle, ODOMETER).await, [(10, T), (20, T + 1000), (10, T + 2000)]);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_signal_overwrites_nothing() {
+    let (gateway, vehicle) = with_ada(42).await;
+    let path = format!("/api/v1/vehicles/{vehicle}/signals/{ODOMETER}");
+    gateway.deliver(&events::state("a", &vehicle, &[events::failed(ODOMETER)])).await;
+    gateway.catch_up().await;
+    let signal = gateway.told(&path).await;
+    assert_eq!((&signal["body"], &signal["status"]), (&json!(null), &json!("ERROR")));
+    assert_eq!(signal["error"]["code"], "VEHICLE_NOT_CAPABLE");
+
+    pass(HOUR).await;
+    gateway.deliver(&events::state("b", &vehicle, &[events::signal(ODOMETER, 10, T)])).await;
+    gateway.catch_up().await;
+    let good = gateway.told(&path).await;
+    assert_eq!((&good["body"]["value"], &good["status"], &good["error"]), (&json!(10), &json!("SUCCESS"), &json!(null)));
+
+    pass(HOUR).await;
+    gateway.deliver(&events::state("c", &vehicle, &[events::failed(ODOMETER)])).await;
+    gateway.catch_up().await;
+    let signal = gateway.told(&path).await;
+    for name in ["body", "oem_updated_at", "retrieved_at", "source"] {
+        assert_eq!(signal[name], good[name], "{name}");
+    }
+    assert_eq!((&signal["status"], &signal["error"]["type"]), (&json!("ERROR"), &json!("COMPATIBILITY")));
+    assert_eq!(history(&gateway, &vehicle, ODOMETER).await, [(10, T)]);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_is_paged_without_loss_or_repetition() {
+    let (gateway, vehicle) = with_ada(43).await;
+    // Three signals over four days, every value twice.
+    for number in 0..60_i64 {
+        let at = T + number * 6_000_000;
+        let signals: Vec<Value> = ["a-a", "b-b", "c-c"].iter().map(|code| events::signal(code, number / 2, at)).collect();
+        gateway.deliver(&events::state(&format!("e-{number}"), &vehicle, &signals)).await;
+        pass(HOUR * 2).await;
+    }
+    gateway.catch_up().await;
+    let path = format!("/api/v1/vehicles/{vehicle}/history");
+    let whole = gateway.told(&format!("{path}?limit=500")).await;
+    assert_eq!((whole["items"].as_array().unwrap().len(), &whole["next"]), (90, &json!(null)));
+    let codes: Vec<&str> = whole["items"].as_array().unwrap().iter().map(|item| item["signal"].as_str().unwrap()).collect();
+    assert!(codes.is_sorted(), "by signal");
+    for limit in [1, 7, 30, 89, 90] {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = gateway.told(&format!("{path}?limit={limit}{cursor}")).await;
+            let part = page["items"].as_array().unwrap();
+            assert!(part.len() <= limit);
+            items.extend(part.clone());
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(json!(items), whole["items"], "pages of {limit}");
+    }
+    let some = gateway.told(&format!("{path}?signal=b-b&since=2025-10-10T00:00:00Z&until=2025-10-11T00:00:00Z")).await;
+    let inside = whole["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["signal"] == "b-b" && item["at"].as_str().unwrap().starts_with("2025-10-10"));
+    assert_eq!(some["items"], json!(inside.collect::<Vec<_>>()));
+    assert!(!some["items"].as_array().unwrap().is_empty());
+
+    let table = gateway.get(&format!("{path}?format=csv&limit=2")).bearer(&gateway.admin).send().await;
+    assert_eq!(table.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(table.header("content-disposition").unwrap().starts_with("attachment"));
+    assert!(table.header("x-next-cursor").is_some());
+    assert_eq!(
+        table.text(),
+        "signal,at,value,oem_updated_at,retrieved_at,source\r\n\
+         a-a,2025-10-08T05:06:40.000Z,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":0}\",2025-10-08T05:06:40.000Z,2025-10-08T05:06:41.000Z,webhook\r\n\
+         a-a,2025-10-08T08:26:40.000Z,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":1}\",2025-10-08T08:26:40.000Z,2025-10-08T08:26:41.000Z,webhook\r\n"
+    );
+    for wrong in ["format=xml", "cursor=x", "cursor=1", "since=yesterday", "limit=0", "limit=501", "sinse=2025-10-10T00:00:00Z"] {
+        let answer = gateway.get(&format!("{path}?{wrong}")).bearer(&gateway.admin).send().await;
+        is_problem(&answer, 400, "bad_request");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_begin_and_are_resolved() {
+    let (gateway, vehicle) = with_ada(44).await;
+    let other = gateway.vehicles_of(ADA).remove(1);
+    let account = "CONNECTED_SERVICES_ACCOUNT";
+    let table: &[(&str, Option<&str>, &str, &[&str])] = &[
+        (account, Some("ACCOUNT_ISSUE"), "ERROR", &["ACCOUNT_ISSUE"]),
+        ("PERMISSION", None, "ERROR", &["ACCOUNT_ISSUE", "PERMISSION"]),
+        // The same again is the same.
+        (account, Some("ACCOUNT_ISSUE"), "ERROR", &["ACCOUNT_ISSUE", "PERMISSION"]),
+        // Another code, or none, is another error.
+        (account, Some("SUBSCRIPTION"), "RESOLVED", &["ACCOUNT_ISSUE", "PERMISSION"]),
+        (account, None, "RESOLVED", &["ACCOUNT_ISSUE", "PERMISSION"]),
+        (account, Some("ACCOUNT_ISSUE"), "RESOLVED", &["PERMISSION"]),
+        ("PERMISSION", None, "RESOLVED", &[]),
+        ("PERMISSION", None, "RESOLVED", &[]),
+        (account, Some("ACCOUNT_ISSUE"), "ERROR", &["ACCOUNT_ISSUE"]),
+    ];
+    for (place, (kind, code, state, expected)) in table.iter().enumerate() {
+        pass(HOUR).await;
+        gateway.deliver(&events::trouble(&format!("e-{place}"), &vehicle, kind, *code, state)).await;
+        gateway.catch_up().await;
+        let view = gateway.told(&format!("/api/v1/vehicles/{vehicle}")).await;
+        let errors = view["errors"].as_array().unwrap();
+        let names: Vec<&str> = errors.iter().map(|error| error["code"].as_str().or(error["type"].as_str()).unwrap()).collect();
+        assert_eq!(names, *expected, "after step {place}");
+        assert_eq!(view["lights"]["authority"]["color"], if expected.is_empty() { "green" } else { "red" });
+        if place == 2 {
+            assert_eq!(errors[0]["since"], "2025-10-09T09:53:20.000Z", "since it was first told");
+        }
+    }
+    assert_eq!(gateway.told(&format!("/api/v1/vehicles/{other}")).await["errors"], json!([]));
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_car_was_linked_counts_once_it_is() {
+    let mut gateway = TestGateway::new(45).await;
+    gateway.start_projecting();
+    let cars = gateway.vehicles_of(ADA);
+    for (place, car) in cars.iter().enumerate() {
+        for number in 0..300 {
+            let signals = [events::signal(ODOMETER, number, T + number * 1000)];
+            gateway.deliver(&events::state(&format!("{place}-{number}"), car, &signals)).await;
+        }
+        gateway.deliver(&events::trouble(&format!("{place}-x"), car, "PERMISSION", None, "ERROR")).await;
+    }
+    // The first car of this one stays unknown.
+    let told = ["nobody's", &cars[0], &cars[1]].map(|car| {
+        let battery = json!({ "path": "/battery", "code": 200, "body": { "percentRemaining": 0.58 }, "headers": {} });
+        json!({ "vehicleId": car, "data": [battery] })
+    });
+    let legacy = json!({ "eventName": "schedule", "payload": { "vehicles": told } });
+    gateway.deliver(&legacy).await;
+    pass(HOUR).await;
+    let entry = gateway.told("/api/v1/webhooks/1").await;
+    assert_eq!(entry["result"], "unknown_vehicle");
+    gateway.connect("ada", ADA).await;
+    pass(HOUR).await;
+    for car in &cars {
+        let expected: Vec<(i64, i64)> = (0..300).map(|number| (number, T + number * 1000)).collect();
+        assert_eq!(history(&gateway, car, ODOMETER).await, expected);
+        let view = gateway.told(&format!("/api/v1/vehicles/{car}")).await;
+        assert_eq!(view["errors"][0]["type"], "PERMISSION");
+        assert_eq!(
+            view["signals"]["tractionbattery-stateofcharge"]["body"]["value"], 58,
+            "told in the same event as the other car"
+        );
+        assert_eq!(view["last_event_at"], "2025-10-09T08:53:20.000Z");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_legacy_event_tells_of_two_cars() {
+    let (gateway, _) = with_ada(46).await;
+    let cars = gateway.vehicles_of(ADA);
+    let reading = |car: &String, distance: i64| {
+        json!({ "vehicleId": car, "data": [
+            { "path": "/odometer", "code": 200, "body": { "distance": distance }, "headers": { "sc-unit-system": "metric" } },
+            { "path": "/fuel", "code": 501, "body": { "type": "COMPATIBILITY" }, "headers": {} },
+        ] })
+    };
+    let cars_and_a_stranger = [reading(&cars[0], 111), reading(&"nobody's".to_owned(), 222), reading(&cars[1], 333)];
+    gateway.deliver(&json!({ "eventName": "scheduled", "payload": { "vehicles": cars_and_a_stranger } })).await;
+    gateway.catch_up().await;
+    for (car, distance) in cars.iter().zip([111, 333]) {
+        assert_eq!(latest(&gateway, car, ODOMETER).await["body"], json!({ "unit": "km", "value": distance }));
+        assert_eq!(latest(&gateway, car, "internalcombustionengine-fuellevel").await["status"], "ERROR");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_an_entry_again_changes_nothing() {
+    let (gateway, vehicle) = with_ada(47).await;
+    for number in 0..6 {
+        let signals = [events::signal(ODOMETER, number / 2, T + number * 1000), events::failed("charge-voltage")];
+        gateway.deliver(&events::state(&format!("e-{number}"), &vehicle, &signals)).await;
+    }
+    gateway.catch_up().await;
+    let path = format!("/api/v1/vehicles/{vehicle}");
+    let (before, changes) = (gateway.told(&path).await, history(&gateway, &vehicle, ODOMETER).await);
+    assert_eq!(changes.len(), 3);
+    for seq in [6, 1, 3, 2, 5, 4, 1] {
+        let answer = gateway.post(&format!("/api/v1/webhooks/{seq}/replay"), &json!({})).bearer(&gateway.admin).send().await;
+        assert_eq!((answer.status, &answer.json()["seq"]), (200, &json!(seq)));
+        assert_eq!(gateway.told(&path).await, before);
+        assert_eq!(history(&gateway, &vehicle, ODOMETER).await, changes);
+    }
+    let answer = gateway.post("/api/v1/webhooks/7/replay", &json!({})).bearer(&gateway.admin).send().await;
+    is_problem(&answer, 404, "not_found");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_counts_once_through_every_crash() {
+    let (mut gateway, vehicle) = with_ada(48).await;
+    let mut expected = Vec::new();
+    for round in 0..10 {
+        for number in 0..3 {
+            let value = round * 3 + number;
+            expected.push((value, T + value * 1000));
+            let signals = [events::signal(ODOMETER, value, T + value * 1000)];
+            gateway.deliver(&events::state(&format!("e-{value}"), &vehicle, &signals)).await;
+        }
+        match round % 4 {
+            0 => gateway.crash().await,
+            1 => gateway.reopen().await,
+            2 => {
+                gateway.catch_up().await;
+                gateway.crash().await;
+            }
+            _ => {}
+        }
+        let status = gateway.told("/api/v1/status").await;
+        assert_eq!(status["webhooks"]["newest"], 3 * (round + 1));
+        gateway.catch_up().await;
+        assert_eq!(history(&gateway, &vehicle, ODOMETER).await, expected);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_car_whose_clock_is_ahead_does_not_freeze() {
+    let (gateway, vehicle) = with_ada(49).await;
+    let far = 2_200_000_000_000;
+    gateway.deliver(&events::state("ahead", &vehicle, &[events::signal(ODOMETER, 10, far)])).await;
+    gateway.catch_up().await;
+    let signal = latest(&gateway, &vehicle, ODOMETER).await;
+    assert_eq!((&signal["body"]["value"], &signal["oem_updated_at"]), (&json!(10), &json!("2039-09-18T23:06:40.000Z")));
+    pass(DAY).await;
+    let now = gateway.now().as_millis();
+    gateway.deliver(&events::state("right", &vehicle, &[events::signal(ODOMETER, 20, now - 1000)])).await;
+    gateway.catch_up().await;
+    assert_eq!(latest(&gateway, &vehicle, ODOMETER).await["body"]["value"], 20);
+    assert_eq!(history(&gateway, &vehicle, ODOMETER).await.iter().map(|(value, _)| *value).collect::<Vec<_>>(), [10, 20]);
+    gateway.finish().await;
+}
+
+/// The follower as a loop, while deliveries come in: what is told is what was sent.
+#[tokio::test(start_paused = true)]
+async fn cars_that_live_are_followed() {
+    let simulation = Settings {
+        seed: 50,
+        speed: 60.0,
+        webhook: Some(carport::simulator::WebhookSettings::new("https://gateway.example/api/webhooks/smartcar")),
+        ..Settings::default()
+    };
+    let mut gateway = TestGateway::with(50, &[], simulation).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let sender = tokio::spawn({
+        let (simulator, stop) = (gateway.simulator.clone(), stop.clone());
+        async move { simulator.run(stop).await }
+    });
+    pass(HOUR).await;
+    stop.cancel();
+    sender.await.unwrap();
+    assert!(gateway.simulator.webhook_verified());
+    let counters = gateway.simulator.counters();
+    assert!(counters.acknowledged > 10 && counters.dropped == 0, "{} acknowledged", counters.acknowledged);
+    for car in gateway.vehicles_of(ADA) {
+        let view = gateway.told(&format!("/api/v1/vehicles/{car}")).await;
+        assert_eq!(view["lights"]["data_flow"]["color"], "green");
+        assert!(view["signals"].as_object().unwrap().len() > 5, "{view}");
+    }
+    gateway.finish().await;
+}
