@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod binary;
-mod examples;
 mod edge;
+mod examples;
 mod gateway;
 mod projection;
 mod ring;
