@@ -75,7 +75,7 @@ pub struct VehicleError {
     pub description: Option<String>,
     /// Smartcar's sentence for the owner.
     pub message: Option<String>,
-    /// `REAUTHENTICATE`, `ACTION_REQUIRED`, …
+    /// `REAUTHENTICATE`, `ACTION_REQUIRED`, ...
     pub resolution: Option<String>,
     /// The codes of the signals concerned; empty means the whole vehicle.
     pub signals: Vec<String>,

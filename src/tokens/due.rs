@@ -62,7 +62,7 @@ pub(super) fn is_fresh(tokens: &SealedTokens, now: Timestamp) -> bool {
     tokens.access_expires_at.before(Duration::from_secs(60).min(life / 6)) > now
 }
 
-/// 1, 2, 4, … seconds up to five minutes, each anywhere between its half and its whole.
+/// 1, 2, 4, ... seconds up to five minutes, each anywhere between its half and its whole.
 pub(super) fn backoff(tries: u32, entropy: &dyn Entropy) -> Duration {
     let whole = Duration::from_secs(1 << tries.saturating_sub(1).min(9)).min(Duration::from_secs(300));
     let mut chance = [0; 2];

@@ -7,5 +7,7 @@ mod examples;
 mod gateway;
 mod projection;
 mod ring;
+mod house;
+mod linkage;
 mod simulator;
 mod webhook;
