@@ -22,8 +22,10 @@ use crate::world::World;
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
-    open: Box<dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync>,
+    open: Box<Open>,
 }
+
+type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
 
 impl Origin {
     /// A file, made (mode 0600) by [`Database::open`] if it is missing.
