@@ -78,7 +78,7 @@ fn help_names_every_command() {
               --config <FILE>        The configuration file [default: ./config.toml, then /etc/carport/config.toml]
               --data-dir <DIR>       Where store, key and socket lie
               --log-format <FORMAT>  How the log is written [default: text on a terminal, else json] [possible values: text, json]
-          -v, --verbose...           Say more in the log (-v, -vv, -vvv)
+          -v, --verbose...           Say more in the log (-v, -vv)
           -h, --help                 Print help (see more with '--help')
           -V, --version              Print version
 

@@ -279,7 +279,7 @@ fn units_and_networks() {
     assert_eq!(quota("0/m"), None);
     let config = Place::new().load("trusted_proxies = [\"10.1.2.3/8\", \"::1\", \"0.0.0.0/0\"]\n", &[]);
     let networks = config.trusted_proxies;
-    assert_eq!(networks[0].to_string(), "10.0.0.0/8");
+    assert_eq!(networks[0].to_string(), "10.1.2.3/8");
     assert!(networks[0].contains("::ffff:10.9.9.9".parse().unwrap()) && !networks[0].contains("11.0.0.1".parse().unwrap()));
     assert!(networks[1].contains("::1".parse().unwrap()) && !networks[1].contains("::2".parse().unwrap()));
     assert!(networks[2].contains("203.0.113.9".parse().unwrap()));
