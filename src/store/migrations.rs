@@ -19,7 +19,7 @@ type Migration = fn(&redb::WriteTransaction) -> Result<(), StoreError>;
 const FORMAT: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// Checks the key, migrates, and returns the index key. An empty file becomes an empty store.
-/// With a wrong key or a newer format nothing is touched.
+/// With a wrong key, a newer format or tables of another program nothing is touched.
 pub(super) fn prepare(database: &redb::Database, vault: &Vault, world: &World) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let Some(format) = get(database, "format")? else { return create(database, vault, world) };
     let format: u32 = from_cbor(&format).ok_or(StoreError::Damaged { table: META })?;
@@ -56,6 +56,9 @@ fn create(database: &redb::Database, vault: &Vault, world: &World) -> Result<Zer
     let mut index_key = Zeroizing::new([0; 32]);
     world.entropy.fill(&mut *index_key);
     let transaction = database.begin_write().map_err(|error| disk(&error))?;
+    if transaction.list_tables().map_err(|error| disk(&error))?.next().is_some() {
+        return Err(StoreError::NotAStore("it holds the tables of another program".to_owned()));
+    }
     put(&transaction, "format", &to_cbor(&FORMAT))?;
     put(&transaction, "key", vault.key_id().as_bytes())?;
     put(&transaction, "index_key", &vault.seal(INDEX_KEY, &*index_key))?;
