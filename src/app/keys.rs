@@ -37,7 +37,15 @@ pub enum KeyError {
         /// Its mode.
         mode: u32,
     },
-    /// The file cannot be read or written.
+    /// There is no place for a new one.
+    #[error("a master key cannot be made at {}: {error}", path.display())]
+    NotMade {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file cannot be read.
     #[error("the master key {}: {error}", path.display())]
     Io {
         /// Which file.
@@ -59,7 +67,7 @@ pub(super) fn master(config: &config::Key, there_is_a_store: bool, entropy: &dyn
                 return Err(KeyError::Missing(path.clone()));
             }
             let key = MasterKey::generate(entropy);
-            write(path, &key).map_err(|error| KeyError::Io { path: path.clone(), error })?;
+            write(path, &key).map_err(|error| KeyError::NotMade { path: path.clone(), error })?;
             tracing::info!(key.id = %key.id(), "a master key was made: keep a copy of the file away from this machine");
             Ok(key)
         }

@@ -33,7 +33,7 @@ pub struct Common {
     /// How the log is written [default: text on a terminal, else json]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Say more in the log (-v, -vv, -vvv)
+    /// Say more in the log (-v, -vv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Set by the command: nobody waits for its log.

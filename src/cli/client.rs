@@ -57,8 +57,10 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
     match reach(&config.socket).await {
         Reached::Server => return Ok(Client::Socket(config.socket)),
         Reached::Forbidden => {
-            let sentence =
-                format!("{} belongs to another user: run this as the user that runs the server", config.socket.display());
+            let sentence = format!(
+                "{} belongs to another user: run this as the user that runs the server, such as by sudo -u carport",
+                config.socket.display()
+            );
             return Err(Failure::new(Exit::Failed, sentence));
         }
         Reached::Nobody => {}
@@ -77,7 +79,11 @@ enum Reached {
 
 async fn reach(socket: &Path) -> Reached {
     match UnixStream::connect(socket).await {
-        Ok(_) => Reached::Server,
+        // Root gets this far everywhere, but the server hangs up on everybody else than its own user.
+        Ok(stream) => match stream.peer_cred() {
+            Ok(server) if server.uid() != rustix::process::geteuid().as_raw() => Reached::Forbidden,
+            _ => Reached::Server,
+        },
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Reached::Forbidden,
         // Not there, or left behind by a server that was killed.
         Err(_) => Reached::Nobody,
@@ -206,6 +212,8 @@ fn read(answer: &Response<Bytes>) -> Result<Value, Failure> {
     }
     let field = |name: &str| body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str);
     let exit = match (status, field("code")) {
+        // Trying again would not help before somebody has configured it.
+        (_, Some("not_configured")) => Exit::Configuration,
         (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) | (_, Some("busy")) => Exit::TryAgain,
         (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Exit::Unreachable,
         _ => Exit::Failed,
@@ -234,6 +242,9 @@ mod tests {
         let problem = r#"{"title":"Not found","code":"not_found","detail":"there is none of that id"}"#;
         assert_eq!(failure(404, problem), (Exit::Failed, "there is none of that id (not_found)".to_owned()));
         assert_eq!(failure(503, r#"{"title":"Busy","code":"busy"}"#), (Exit::TryAgain, "Busy (busy)".to_owned()));
+        let unset = r#"{"code":"not_configured","detail":"Connect: set smartcar.application_id."}"#;
+        let said = "Connect: set smartcar.application_id. (not_configured)".to_owned();
+        assert_eq!(failure(503, unset), (Exit::Configuration, said));
         assert_eq!(failure(502, "<html>"), (Exit::Unreachable, "the server answered 502 Bad Gateway".to_owned()));
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Place;
+use super::print::announce;
 use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
@@ -36,7 +37,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         }
         line(&mut screen, "Later: carport login");
     }
-    print!("{screen}");
+    announce(&screen);
 }
 
 /// How to reach a loopback listener from where the SSH session came from.

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::args::{Common, ConfigCommand};
 use super::client::exchange;
-use super::print::{align, say, say_json};
+use super::print::{align, say, say_json, shorten};
 use super::{Cli, Exit, Failure, Place};
 use crate::config::Listen;
 
@@ -33,15 +33,6 @@ pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> 
         eprintln!("warning: {warning}");
     }
     Ok(())
-}
-
-/// Keeps the table's columns together; `--json` has it all.
-fn shorten(value: &str) -> String {
-    const WIDEST: usize = 60;
-    if value.chars().count() <= WIDEST {
-        return value.to_owned();
-    }
-    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
 /// `carport healthcheck`

@@ -11,8 +11,8 @@ pub(super) fn install(common: &Common) {
         (true, 0) => "warn",
         (false, 0) | (true, 1) => "info",
         (_, 1) => "info,carport=debug",
-        (_, 2) => "debug,carport=trace",
-        _ => "trace",
+        // SECURITY: libraries stay at `info`: below it they may print headers, which carry tokens.
+        _ => "info,carport=trace",
     });
     let text = match common.log_format {
         Some(format) => format == LogFormat::Text,

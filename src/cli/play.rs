@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::args::{Serve, Simulate};
+use super::print::{announce, say};
 use super::wiring::{SIGN_IN, until_told, world};
 use super::{Exit, Failure};
 use crate::app::App;
@@ -19,7 +20,7 @@ use crate::config::{Config, Overrides, Sources, load};
 use crate::connect::InviteRequest;
 use crate::model::AppUserId;
 use crate::operate::access::{Scope, TokenRequest};
-use crate::simulator::{FaultSyntax, Faults, Settings, Simulator, WebhookSettings};
+use crate::simulator::{FaultSyntax, Faults, Generation, Settings, Simulator, WebhookSettings};
 use crate::web::Services;
 use crate::world::World;
 
@@ -62,7 +63,7 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
         for (owner, account) in OWNERS {
             connect(&services, &world, owner, account).await?;
         }
-        say(&config, &services).await
+        welcome(&config, &services).await
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -116,6 +117,8 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
         ("smartcar.v3.client_id", &application.v3_client_id),
         ("smartcar.v3.client_secret", &application.v3_client_secret),
         ("smartcar.application_management_token", &application.management_token),
+        // As the SDKs for iOS and Android have it, so that an app can be tried too.
+        ("smartcar.redirect_uris", &format!("sc{}://exchange", application.application_id)),
         ("smartcar.origins.connect", origin),
         ("smartcar.origins.auth", origin),
         ("smartcar.origins.iam", origin),
@@ -196,7 +199,7 @@ impl Browser<'_> {
 }
 
 /// The link and the token that people and scripts look for, and nothing else.
-async fn say(config: &Config, services: &Services) -> Result<(), Failure> {
+async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
     let failed = |error: crate::operate::access::AccessError| Failure::new(Exit::TryAgain, error.to_string());
     for token in services.access.tokens().await.map_err(failed)?.iter().filter(|token| token.name == "demo") {
         services.access.revoke_token(&token.id).await.map_err(failed)?;
@@ -205,12 +208,14 @@ async fn say(config: &Config, services: &Services) -> Result<(), Failure> {
     let (_, token) = services.access.create_token(request).await.map_err(failed)?;
     let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
     let dashboard = config.private_url.as_str().trim_end_matches('/');
-    println!("Dashboard: {dashboard}/login?t={}", link.expose());
-    println!("API token: {}", token.expose());
-    println!();
-    println!("Three simulated cars are connected and send webhooks. Try:");
-    println!("  curl -H 'Authorization: Bearer {}' {dashboard}/api/v1/vehicles", token.expose());
-    println!("Stop with Ctrl-C.");
+    let (link, token) = (link.expose(), token.expose());
+    announce(&format!(
+        "Dashboard: {dashboard}/login?t={link}\n\
+         API token: {token}\n\n\
+         Three simulated cars are connected and send webhooks. Try:\n  \
+           curl -H 'Authorization: Bearer {token}' {dashboard}/api/v1/vehicles\n\
+         Stop with Ctrl-C.\n"
+    ));
     Ok(())
 }
 
@@ -219,38 +224,44 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
     let world = world()?;
     let faults: Result<Faults, _> = flags.fault.iter().map(|fault| fault.parse()).collect();
     let faults = faults.map_err(|error: FaultSyntax| Failure::new(Exit::Usage, format!("--fault: {error}")))?;
-    let listener = TcpListener::bind(flags.listen).await.map_err(cannot_listen)?;
-    let address = listener.local_addr().map_err(cannot_listen)?;
-    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let origin = format!("http://{}", SocketAddr::new(host, address.port()));
-    let settings = Settings {
-        seed: flags.seed,
-        cars: flags.cars,
-        speed: flags.speed,
-        base_url: origin.clone(),
-        webhook: flags.webhook_url.as_ref().map(|url| WebhookSettings::new(url.as_str())),
-        faults,
-        ..Settings::default()
-    };
-    let environment = environment(&settings, &origin);
     if flags.print_env {
-        print!("{environment}");
-        return Ok(());
+        // Nothing is bound: the simulator that is meant may be running.
+        return say(environment(&simulated(&flags, flags.listen, faults)).trim_end());
     }
+    let listener = TcpListener::bind(flags.listen).await.map_err(cannot_listen)?;
+    let settings = simulated(&flags, listener.local_addr().map_err(cannot_listen)?, faults);
+    let (origin, environment) = (settings.base_url.clone(), environment(&settings));
     let shutdown = until_told()?;
-    println!("Simulated Smartcar: {origin}");
-    println!("Point Carport or an SDK at it:\n\n{environment}");
+    announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
     let simulator = Simulator::new(world, settings);
     for account in simulator.accounts() {
-        println!("Sign in as {} ({:?}, {} car(s)), any password.", account.email, account.generation, account.vehicle_ids.len());
+        let api = match account.generation {
+            Generation::V2 => "v2",
+            Generation::V3 => "v3",
+        };
+        announce(&format!("Sign in as {} ({api}, cars: {}), any password.\n", account.email, account.vehicle_ids.len()));
     }
     tokio::join!(simulator.serve(listener, shutdown.clone()), simulator.run(shutdown));
     Ok(())
 }
 
+/// What the simulator is told, when it listens at `address`.
+fn simulated(flags: &Simulate, address: SocketAddr, faults: Faults) -> Settings {
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    Settings {
+        seed: flags.seed,
+        cars: flags.cars,
+        speed: flags.speed,
+        base_url: format!("http://{}", SocketAddr::new(host, address.port())),
+        webhook: flags.webhook_url.as_ref().map(|url| WebhookSettings::new(url.as_str())),
+        faults,
+        ..Settings::default()
+    }
+}
+
 /// The environment that points Carport and the official SDKs at the simulator, for a shell.
-fn environment(settings: &Settings, origin: &str) -> String {
-    let application = &settings.application;
+fn environment(settings: &Settings) -> String {
+    let (application, origin) = (&settings.application, settings.base_url.as_str());
     let mut text = String::new();
     for (name, value) in [
         ("SMARTCAR_CLIENT_ID", application.application_id.as_str()),

@@ -18,6 +18,14 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// What a service says at its start. It goes on when nobody reads it: a script may have seen enough.
+pub(super) fn announce(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "standard output takes nothing");
+    }
+}
+
 /// Prints JSON, indented.
 pub(super) fn say_json(value: &Value) -> Result<(), Failure> {
     say(&format!("{value:#}"))
@@ -45,6 +53,15 @@ pub(super) fn card(rows: &[(&str, String)]) -> String {
             .map(|(name, value)| vec![(*name).to_owned(), printable(value)])
             .collect(),
     )
+}
+
+/// Keeps a table's columns together; `--json` has it all.
+pub(super) fn shorten(value: &str) -> String {
+    const WIDEST: usize = 60;
+    if value.chars().count() <= WIDEST {
+        return value.to_owned();
+    }
+    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
 /// Rows with their columns below each other.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::{Connections, Disconnect, Users, Vehicles};
 use super::client::Client;
-use super::print::{age, align, card, confirm, field, say, say_json, table, text};
+use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
 use super::{Failure, Place};
 use crate::model::Timestamp;
 use crate::world::{Clock, SystemClock};
@@ -188,7 +188,7 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
             updated => updated,
         };
         let status = Some(field(signal, "status")).filter(|status| status != "SUCCESS").unwrap_or_default();
-        vec![code.clone(), value(&signal["body"]), updated, status]
+        vec![code.clone(), shorten(&value(&signal["body"])), updated, status]
     };
     let rows: Vec<Vec<String>> = signals.map(row).collect();
     if !rows.is_empty() {

@@ -1,5 +1,7 @@
 //! From a parsed command line to the one function that does it.
 
+use std::net::{SocketAddr, TcpListener};
+
 use super::args::{Command, Common, Serve};
 use super::client::connect;
 #[cfg(feature = "simulator")]
@@ -54,11 +56,20 @@ pub(super) fn is_service(command: &Command) -> bool {
 
 async fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
     let mut sources = place.sources(common);
-    sources.overrides = sources.overrides.set_list("listen", &flags.listen, "--listen");
+    let listen: Vec<String> = flags.listen.iter().map(|one| with_a_real_port(one)).collect();
+    sources.overrides = sources.overrides.set_list("listen", &listen, "--listen");
     sources.lan = flags.lan;
     let config = load(&sources)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     wiring::serve(config, place).await
+}
+
+/// Port 0 means any free one. It is chosen before the configuration is read, because the links that people
+/// are given hold it.
+fn with_a_real_port(listen: &str) -> String {
+    let wanted: Option<SocketAddr> = listen.parse().ok().filter(|address: &SocketAddr| address.port() == 0);
+    let free = wanted.and_then(|address| TcpListener::bind(address).and_then(|listener| listener.local_addr()).ok());
+    free.map_or_else(|| listen.to_owned(), |address| address.to_string())
 }

@@ -1,5 +1,6 @@
 //! Where the command line meets the application: the only calls from here into the rooms below.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Handler;
 use super::{Exit, Failure, Place, greeting};
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, KeyError};
 use crate::config::{Config, Credentials, Origins};
 use crate::smartcar::{self, Smartcar, SmartcarError};
 use crate::store::StoreError;
@@ -50,8 +51,7 @@ pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
     app.bind(&config).await?;
     let shutdown = until_told()?;
     greeting::say(&config, &app, place).await;
-    app.run(shutdown).await;
-    Ok(())
+    Ok(app.run(shutdown).await?)
 }
 
 /// How Smartcar takes credentials.
@@ -123,9 +123,10 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
         let exit = match &error {
             AppError::Store { error: StoreError::Locked | StoreError::Busy | StoreError::Unavailable(_), .. } => Exit::TryAgain,
+            AppError::DataDir { .. } | AppError::Key(KeyError::NotMade { .. }) => Exit::Configuration,
             AppError::Store { .. } | AppError::Key(_) => Exit::Damaged,
-            AppError::DataDir { .. } => Exit::Configuration,
-            AppError::Bind { .. } => Exit::Failed,
+            AppError::Bind { error, .. } if error.kind() == ErrorKind::AddrInUse => Exit::TryAgain,
+            AppError::Bind { .. } | AppError::Stopped => Exit::Failed,
         };
         Failure::new(exit, error.to_string())
     }

@@ -4,7 +4,8 @@
 //! file anew; the lock here makes sure that no reader holds the old handle meanwhile.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,24 +20,20 @@ use super::tables::{Places, Snapshot};
 use crate::vault::Vault;
 use crate::world::World;
 
-type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
-
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
     open: Box<Open>,
 }
 
+type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
+
 impl Origin {
-    /// A file, made (mode 0600) if it is missing.
+    /// A file, made (mode 0600) by [`Database::open`] if it is missing.
     pub fn file(path: &Path) -> Origin {
         let path = path.to_owned();
         let file = path.clone();
-        let open = move |builder: &Builder| {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file)?;
-            builder.create_file(file)
-        };
-        Origin { path: Some(path), open: Box::new(open) }
+        Origin { path: Some(path), open: Box::new(move |builder: &Builder| builder.open(&file)) }
     }
 
     /// A disk of the caller's own making, such as one that fails.
@@ -63,6 +60,9 @@ pub(super) struct Database {
 impl Database {
     /// Opens or makes the store, checks the key and migrates.
     pub(super) fn open(origin: Origin, cache: usize, vault: Vault, world: &World) -> Result<Database, StoreError> {
+        if let Some(path) = &origin.path {
+            guarded(|| if path.exists() { migrations::look(path, &vault) } else { make(path).map_err(not_opened) })?;
+        }
         let handle = open_handle(&origin, cache)?;
         let index_key = guarded(|| migrations::prepare(&handle, &vault, world))?;
         Ok(Database {
@@ -100,7 +100,8 @@ impl Database {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.poisoned.load(Ordering::Relaxed) && self.handle.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        // Never waits: while somebody closes or opens the file, it is not open.
+        !self.poisoned.load(Ordering::Relaxed) && self.handle.try_read().is_ok_and(|handle| handle.is_some())
     }
 
     /// Waits for readers, then closes the file.
@@ -119,7 +120,7 @@ impl Database {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.origin.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len())
+        self.origin.path.as_ref().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
     }
 
     fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -138,16 +139,31 @@ impl fmt::Debug for Database {
 fn open_handle(origin: &Origin, cache: usize) -> Result<redb::Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache);
-    guarded(|| {
-        (origin.open)(&builder).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-                StoreError::NotAStore(error.to_string())
-            }
-            DatabaseError::Storage(StorageError::Io(error)) => StoreError::Unavailable(error.to_string()),
-            other => StoreError::NotAStore(other.to_string()),
-        })
-    })
+    guarded(|| (origin.open)(&builder).map_err(not_opened))
+}
+
+/// Makes an empty store, whole from the first moment it has its name: a file that is empty or cut off was
+/// never one of ours, and is kept for whoever looks what happened to it.
+fn make(path: &Path) -> Result<(), DatabaseError> {
+    let new = path.with_extension("new");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    drop(Builder::new().create_file(file)?);
+    fs::rename(&new, path)?;
+    if let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+pub(super) fn not_opened(error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
+        DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::NotAStore(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        },
+        other => StoreError::NotAStore(other.to_string()),
+    }
 }
 
 /// redb can panic on a damaged file; that must cost one answer, not the process.

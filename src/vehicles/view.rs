@@ -112,7 +112,7 @@ pub(super) fn vehicle(snapshot: &Snapshot<'_>, row: u32, vehicle: Vehicle, now: 
         make: facts.make,
         model: facts.model,
         year: facts.year,
-        vin: facts.vin,
+        vin: facts.vin.or_else(|| told_vin(&latest)),
         nickname,
         mode: facts.mode,
         user,
@@ -122,6 +122,12 @@ pub(super) fn vehicle(snapshot: &Snapshot<'_>, row: u32, vehicle: Vehicle, now: 
         lights,
         errors,
     })
+}
+
+/// The VIN as a reading: a v3 vehicle that was read before its first event has it only there.
+fn told_vin(latest: &[Latest]) -> Option<String> {
+    let reading = latest.iter().find(|latest| latest.code == "vehicleidentification-vin")?.reading.as_ref()?;
+    reading.body.value()["value"].as_str().map(str::to_owned)
 }
 
 pub(super) fn signal(latest: Latest) -> SignalView {

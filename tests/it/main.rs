@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod api;
+mod binary;
 mod connect;
 mod disk;
 mod edge;
+mod examples;
 mod gateway;
+mod house;
+mod linkage;
 mod projection;
 mod ring;
 mod simulator;

@@ -1,0 +1,12 @@
+//! The program itself, as a process of its own, over real sockets.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod canaries;
+mod commands;
+mod demo;
+mod first_run;
+mod http;
+mod kill;
+mod process;
+mod refusals;
+mod smartcar;

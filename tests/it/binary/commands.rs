@@ -1,0 +1,213 @@
+//! Every administrative command, through the socket of a running server and without one: the same answers.
+
+use redb::Builder;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::http::Say;
+use super::process::{Home, Program, Server, until};
+use super::smartcar::{Smartcar, V2_SECRET, walk};
+
+#[tokio::test]
+async fn reading_commands_say_the_same_with_and_without_a_server() {
+    let (home, smartcar, server) = house().await;
+    let car = home.json(&["vehicles", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+    let connection = home.json(&["connections", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+    home.json(&["token", "create", "--name", "one", "--scope", "read", "--user", "ada", "--expires", "90d"]).await;
+    home.json(&["users", "add", "grace", "--name", "Grace", "--email", "grace@example.com"]).await;
+    let reading: &[&[&str]] = &[
+        &["token", "list"],
+        &["users", "list"],
+        &["vehicles", "list"],
+        &["vehicles", "list", "--user", "ada"],
+        &["vehicles", "list", "--user", "grace"],
+        &["vehicles", "show", &car],
+        &["connections", "list"],
+        &["connections", "show", &connection],
+        &["webhooks", "list"],
+        &["webhooks", "list", "--limit", "1", "--vehicle", &car],
+        &["webhooks", "list", "--type", "VEHICLE_STATE", "--result", "accepted"],
+        &["webhooks", "show", "1"],
+        &["config", "show"],
+    ];
+    let missing: &[&[&str]] = &[
+        &["vehicles", "show", "none"],
+        &["connections", "show", "none"],
+        &["webhooks", "show", "999999"],
+        &["token", "revoke", "none", "--yes"],
+        &["users", "rename", "none", "x"],
+    ];
+    let mut running = Vec::new();
+    for words in reading {
+        // What people see instead has at least a line.
+        assert!(!home.done(words).await.is_empty(), "{words:?}");
+        running.push(home.json(words).await);
+    }
+    let mut complaints = Vec::new();
+    for words in missing {
+        let ran = home.run(words).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{words:?}: {ran:?}");
+        complaints.push(ran.stderr);
+    }
+    server.stop().await;
+    for (words, said) in reading.iter().zip(&running) {
+        assert_eq!(&home.json(words).await, said, "{words:?}");
+        assert!(is_cleanly_closed(&home), "{words:?} left the store open");
+    }
+    for (words, said) in missing.iter().zip(&complaints) {
+        assert_eq!(&home.run(words).await.stderr, said, "{words:?}");
+    }
+    let cars = running[2]["items"].as_array().unwrap();
+    assert_eq!((cars.len(), cars[0]["user"].as_str()), (2, Some("ada")));
+    assert_eq!(running[4]["items"], Value::Array(Vec::new()));
+    assert!(running[11]["payload"].is_object(), "{}", running[11]);
+    drop(smartcar);
+}
+
+#[tokio::test]
+async fn changing_commands_work_with_and_without_a_server() {
+    let (home, smartcar, server) = house().await;
+    let mut server = Some(server);
+    for account in ["ada@example.com", "grace@example.com"] {
+        let user = account.split('@').next().unwrap();
+        if server.is_none() {
+            // The owner's browser needs a server; the commands that follow do not.
+            let running = Server::start(&home).await;
+            let link = home.done(&["connect", "--user", user, "--create"]).await;
+            assert_eq!(walk(&link, account).await.status, 200);
+            running.stop().await;
+        }
+        let cars = home.json(&["vehicles", "list", "--user", user]).await["items"].as_array().unwrap().clone();
+        let connections = home.json(&["connections", "list"]).await["items"].as_array().unwrap().clone();
+        let connection = connections.iter().find(|one| one["user"] == user && one["status"] == "active").unwrap();
+        let (car, connection) = (cars[0]["id"].as_str().unwrap(), connection["id"].as_str().unwrap().to_owned());
+
+        let token = home.json(&["token", "create", "--name", "short", "--scope", "metrics"]).await;
+        assert!(token["token"].as_str().unwrap().starts_with("carport_"), "{token}");
+        assert_eq!(home.done(&["token", "revoke", token["id"].as_str().unwrap(), "--yes"]).await, "Revoked.");
+        assert_eq!(home.done(&["users", "add", "lin", "--name", "Lin"]).await, "lin");
+        assert_eq!(home.run(&["users", "add", "lin"]).await.code, Some(1), "made twice");
+        assert_eq!(home.json(&["users", "rename", "lin", "Linus"]).await["name"], "Linus");
+        assert_eq!(home.done(&["users", "remove", "lin", "--yes"]).await, "Removed.");
+        assert_eq!(home.done(&["webhooks", "replay", "1"]).await, "Replayed.");
+        let refreshed = home.json(&["connections", "refresh", &connection]).await;
+        assert_eq!((&refreshed["status"], &refreshed["last_error"]), (&"active".into(), &Value::Null), "{refreshed}");
+
+        // Without a terminal nobody can be asked.
+        let unasked = home.run(&["vehicles", "disconnect", car]).await;
+        assert_eq!((unasked.code, unasked.stdout.as_str()), (Some(2), ""), "{unasked:?}");
+        assert!(unasked.stderr.contains("--yes"), "{unasked:?}");
+        assert_eq!(home.done(&["vehicles", "erase", car, "--yes"]).await, "Erased.");
+        assert_eq!(home.run(&["vehicles", "show", car]).await.code, Some(1));
+        assert_eq!(home.done(&["connections", "disconnect", &connection, "--yes"]).await, "Disconnected.");
+        assert_eq!(home.json(&["connections", "show", &connection]).await["status"], "disconnected");
+        let connected = smartcar.status().await["cars"].as_array().unwrap().iter().filter(|one| one["connected"] == true).count();
+        assert_eq!(connected, 0, "still connected at Smartcar");
+        assert_eq!(home.done(&["users", "remove", user, "--yes"]).await, "Removed.");
+
+        // Links of both ways work at the server.
+        let (invite, login) = (home.done(&["connect"]).await, home.json(&["login"]).await);
+        let Some(running) = server.take() else {
+            assert!(is_cleanly_closed(&home));
+            break;
+        };
+        let path = |link: &str| link.strip_prefix(&running.origin()).unwrap().to_owned();
+        assert_eq!(running.get(&path(login["url"].as_str().unwrap()), "").await.status, 200);
+        let page = walk(&invite, account).await;
+        assert!(page.text().contains("Your cars are connected"), "{}", page.text());
+        assert_eq!(running.get(&path(&invite), "").await.status, 303, "a used link does not begin again");
+        home.done(&["users", "remove", "owner", "--yes"]).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn links_made_without_a_server_work_later() {
+    let home = Home::new();
+    let smartcar = Smartcar::start(&home).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    home.write("config.toml", &format!("listen = \"{free}\"\n{}", Smartcar::settings(smartcar.address)));
+    let (invite, login) = (home.done(&["connect"]).await, home.done(&["login"]).await);
+    assert!(is_cleanly_closed(&home));
+    let server = Server::of(home.command(&["serve"])).await;
+    assert_eq!(server.address, free);
+    assert_eq!(walk(&invite, "ada@example.com").await.status, 200);
+    let secret = login.split_once("?t=").unwrap().1;
+    let press = Say::form("/login", &format!("t={secret}")).header("origin", &server.origin());
+    assert_eq!(server.send(press).await.status, 303);
+
+    // The configuration says where to knock.
+    assert_eq!(home.done(&["healthcheck"]).await, "");
+    server.stop().await;
+    let ran = home.run(&["healthcheck"]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("does not answer"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_tail_of_the_log_follows_a_server_only() {
+    let (home, smartcar, server) = house().await;
+    let mut tail = Program::start(home.command(&["webhooks", "tail", "--json"]));
+    let first = tail.says("what is there", |text| Some(text.lines().count()).filter(|lines| *lines >= 2)).await;
+    smartcar.tell("deliver", &serde_json::json!({})).await;
+    let lines = tail.says("what came in", |text| (text.lines().count() > first).then(|| text.to_owned())).await;
+    let seqs: Vec<u64> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+    tail.signal(Signal::INT);
+    assert_eq!(tail.end().await.code, Some(0));
+    server.stop().await;
+    let ran = home.run(&["webhooks", "tail"]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("start carport serve"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_local_needs_no_server() {
+    let home = Home::new();
+    home.write("config.toml", &format!("[smartcar.v2]\nclient_id = \"x\"\nclient_secret = \"{V2_SECRET}\"\n"));
+    for words in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let shown = home.done(words).await;
+        assert!(shown.contains("smartcar.v2.client_secret") && shown.contains("***"), "{shown}");
+        assert!(shown.contains("config.toml:3"), "{shown}");
+        assert!(!shown.contains(V2_SECRET), "{shown}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = home.done(&["completions", shell]).await;
+        assert!(script.contains("carport") && script.contains("healthcheck"), "{shell}");
+    }
+    assert!(!home.data().exists());
+}
+
+/// A server with Ada's two cars and what their first deliveries brought, and a simulator that stays quiet.
+async fn house() -> (Home, Smartcar, Server) {
+    let home = Home::new();
+    let smartcar = Smartcar::start(&home).await;
+    home.write("config.toml", &Smartcar::settings(smartcar.address));
+    let server = Server::start(&home).await;
+    smartcar.send_webhooks_to(&server).await;
+    let link = home.done(&["connect", "--user", "ada", "--create"]).await;
+    let page = walk(&link, "ada@example.com").await;
+    assert!(page.text().contains("Your cars are connected"), "{}", page.text());
+    until("both cars' first deliveries and reads", || async {
+        let cars = home.json(&["vehicles", "list"]).await;
+        let cars = cars["items"].as_array()?;
+        let told = cars.iter().filter(|car| car["last_event_at"].is_string()).count();
+        (told == 2).then_some(())
+    })
+    .await;
+    (home, smartcar, server)
+}
+
+/// Whether the next one who opens the store need not repair it.
+fn is_cleanly_closed(home: &Home) -> bool {
+    let copy = home.path("copy.redb");
+    std::fs::copy(home.store(), &copy).unwrap();
+    let repaired = Arc::new(AtomicBool::new(false));
+    let noted = repaired.clone();
+    let opened = Builder::new().set_repair_callback(move |_| noted.store(true, Ordering::Relaxed)).open(&copy);
+    drop(opened.unwrap());
+    !repaired.load(Ordering::Relaxed)
+}

@@ -1,0 +1,150 @@
+//! `carport demo`: everything at once, and gone afterwards.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::http::{Line, Say};
+use super::process::{Home, Program, until};
+
+#[tokio::test]
+async fn the_demonstration_moves_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let demo = Demo::start(&home, "127.0.0.1:0").await;
+    assert_eq!(std::fs::read_dir(home.path("tmp")).unwrap().count(), 1);
+
+    // The link signs in.
+    let page = demo.get(&demo.link).await;
+    assert!(page.contains("Sign in to Carport"), "{page}");
+
+    let cars = demo.items("vehicles").await;
+    assert_eq!(cars.len(), 3, "{cars:#?}");
+    let connections = demo.items("connections").await;
+    let generations: Vec<&str> = connections.iter().map(|one| one["generation"].as_str().unwrap()).collect();
+    assert!(generations.contains(&"v2") && generations.contains(&"v3"), "{connections:#?}");
+    assert!(connections.iter().all(|one| one["status"] == "active"), "{connections:#?}");
+
+    until("VERIFY", || async { demo.json("/api/v1/status").await["webhooks"]["last_verify"]["at"].as_str().map(str::to_owned) })
+        .await;
+    let first = until("three cars with signals", || async {
+        let told = stamps(&demo.items("vehicles").await);
+        let told_of: std::collections::BTreeSet<&String> = told.keys().map(|(car, _)| car).collect();
+        (told_of.len() == 3).then_some(told)
+    });
+    let first = first.await;
+    let newer = until("newer signals", || async {
+        let now = stamps(&demo.items("vehicles").await);
+        let newer = now
+            .iter()
+            .filter(|(signal, (when, body))| first.get(*signal).is_some_and(|(before, old)| when > before && body != old));
+        newer.map(|(signal, _)| signal.clone()).next()
+    });
+    newer.await;
+    let deliveries = demo.items("webhooks").await;
+    assert!(deliveries.iter().any(|one| one["result"] == "accepted"), "{deliveries:#?}");
+
+    // Access tokens live half a minute here, so both generations are renewed while somebody looks.
+    let of = |connections: &[Value]| -> BTreeMap<String, String> {
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        connections.iter().map(|one| (text(one, "id"), text(one, "last_refresh"))).collect()
+    };
+    let before = of(&connections);
+    until("a refresh of the v2 connection", || async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let now = demo.items("connections").await;
+        let v2 = now.iter().find(|one| one["generation"] == "v2")?;
+        assert_eq!(v2["status"], "active", "{v2}");
+        (of(&now).get(v2["id"].as_str()?)? > before.get(v2["id"].as_str()?)?).then_some(())
+    })
+    .await;
+
+    demo.program.signal(Signal::INT);
+    let ran = demo.program.end().await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(std::fs::read_dir(home.path("tmp")).unwrap().count(), 0, "the temporary directory is still there");
+    assert!(!home.data().exists());
+}
+
+#[tokio::test]
+async fn a_busy_port_means_the_next_free_one() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = (taken.local_addr().unwrap(), taken);
+    let demo = Demo::start(&home, &taken.0.to_string()).await;
+    let port = demo.address.port();
+    assert!(port > taken.0.port() && port <= taken.0.port().saturating_add(100), "{port}");
+    demo.program.signal(Signal::TERM);
+    assert_eq!(demo.program.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_kept_demonstration_starts_again() {
+    let home = Home::new();
+    let words = ["demo", "--listen", "127.0.0.1:0", "--data-dir", "kept"];
+    for _ in 0..2 {
+        let demo = Demo::of(home.command(&words)).await;
+        assert_eq!(demo.items("vehicles").await.len(), 3);
+        demo.program.signal(Signal::INT);
+        assert_eq!(demo.program.end().await.code, Some(0));
+    }
+    assert!(home.path("kept/carport.redb").exists());
+}
+
+struct Demo {
+    program: Program,
+    address: SocketAddr,
+    /// Path and query of the sign-in link.
+    link: String,
+    token: String,
+}
+
+impl Demo {
+    async fn start(home: &Home, listen: &str) -> Demo {
+        std::fs::create_dir(home.path("tmp")).unwrap();
+        let mut command = home.command(&["demo", "--listen", listen]);
+        command.env("TMPDIR", home.path("tmp"));
+        Demo::of(command).await
+    }
+
+    async fn of(command: std::process::Command) -> Demo {
+        let mut program = Program::start(command);
+        let told = program.says("link and token", |text| {
+            let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).map(str::to_owned);
+            text.contains("Stop with Ctrl-C").then_some((line("Dashboard: ")?, line("API token: ")?))
+        });
+        let (link, token) = told.await;
+        let (port, path) = link.strip_prefix("http://localhost:").unwrap().split_once('/').unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+        Demo { program, address, link: format!("/{path}"), token }
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let answer = Line::open(self.address).await.unwrap().send(Say::get(path).token(&self.token)).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.text()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path).await).unwrap()
+    }
+
+    async fn items(&self, list: &str) -> Vec<Value> {
+        self.json(&format!("/api/v1/{list}")).await["items"].as_array().unwrap().clone()
+    }
+}
+
+/// When each signal of each car was recorded, and what it says.
+fn stamps(cars: &[Value]) -> BTreeMap<(String, String), (String, Value)> {
+    let mut stamps = BTreeMap::new();
+    for car in cars {
+        for (code, signal) in car["signals"].as_object().unwrap() {
+            if let Some(when) = signal["oem_updated_at"].as_str() {
+                let name = (car["id"].as_str().unwrap().to_owned(), code.clone());
+                stamps.insert(name, (when.to_owned(), signal["body"].clone()));
+            }
+        }
+    }
+    stamps
+}

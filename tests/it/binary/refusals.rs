@@ -1,0 +1,256 @@
+//! What is refused, with which exit code and words; and that nothing is changed by it.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+
+use redb::{Database, TableDefinition};
+
+use super::process::{Home, Program, Ran, SERVE, Server, chmod};
+
+#[tokio::test]
+async fn all_mistakes_of_a_configuration_are_told_at_once() {
+    let home = Home::new();
+    home.write(
+        "config.toml",
+        "public_url = \"https://cars.example.org/path\"\nlisten = \"everywhere\"\n\n[smartcar]\nmode = \"imaginary\"\n\n\
+         [webhooks]\nmax_body = \"plenty\"\n\n[refresh]\naccess_margin = \"soon\"\n",
+    );
+    let ran = refused(&home, SERVE_AS_IT_IS, 64).await;
+    assert!(ran.complaint().contains("there are 5 mistakes in the configuration:"), "{ran:?}");
+    for (key, line) in
+        [("public_url", 1), ("listen", 2), ("smartcar.mode", 5), ("webhooks.max_body", 8), ("refresh.access_margin", 11)]
+    {
+        let origin = format!("  {key} ({}:{line}): ", home.path("config.toml").display());
+        let complaint = ran.complaint();
+        let told = complaint.lines().find_map(|told| told.strip_prefix(&origin));
+        let (wrong, remedy) = told.unwrap_or_else(|| panic!("{origin:?} in {complaint}")).split_once(". ").unwrap();
+        assert!(!wrong.is_empty() && remedy.len() > 10, "{told:?}");
+    }
+    assert!(!home.data().exists(), "a data directory was made all the same");
+}
+
+#[tokio::test]
+async fn what_is_misspelt_is_named_with_what_was_meant() {
+    let home = Home::new();
+    home.write("config.toml", "[webhooks]\nmax_bdy = \"1KiB\"\n");
+    let mut command = home.command(SERVE);
+    command.env("CARPORT_WEBHOOKS_MAXBODY", "1KiB").env("CARPORT_PORT", "tcp://10.0.0.1:80");
+    let ran = Program::start(command).end().await;
+    assert_eq!(ran.code, Some(64), "{ran:?}");
+    assert!(ran.complaint().contains("there are 2 mistakes"), "{ran:?}");
+    assert!(ran.complaint().contains("webhooks.max_bdy"), "{ran:?}");
+    assert!(ran.complaint().contains("Did you mean webhooks.max_body?"), "{ran:?}");
+    assert!(ran.complaint().contains("Did you mean CARPORT_WEBHOOKS_MAX_BODY?"), "{ran:?}");
+    assert!(!ran.complaint().contains("CARPORT_PORT"), "{ran:?}");
+    let ran = refused(&home, &["serve", "--config", "elsewhere.toml"], 64).await;
+    assert!(ran.complaint().contains("elsewhere.toml"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_secret_is_never_repeated() {
+    let home = Home::new();
+    home.write("config.toml", "[smartcar]\napplication_management_token = [\"canary-1\", 7]\n[smartcar.v3]\nclient_secret = \"canary-2\"\n[key]\nsecret = \"canary-3\"\n");
+    let ran = home.run(SERVE).await;
+    assert!(matches!(ran.code, Some(64 | 65)), "{ran:?}");
+    assert!(!ran.stderr.contains("canary"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn another_key_opens_nothing_and_changes_nothing() {
+    let (home, other) = (Home::new(), Home::new());
+    home.token().await;
+    other.token().await;
+    std::fs::copy(other.key(), home.key()).unwrap();
+    chmod(&home.key(), 0o600);
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("the store was sealed under master key"), "{ran:?}");
+    assert!(ran.complaint().contains("carport.redb"), "{ran:?}");
+
+    // The same the other way round: a store of another key.
+    std::fs::copy(home.store(), other.store()).unwrap();
+    std::fs::copy(home.key(), other.path("kept.key")).unwrap();
+    other.run(&["token", "list"]).await;
+    std::fs::write(other.key(), "a text that is no key\n").unwrap();
+    let ran = unchanged(&other, 65).await;
+    assert!(ran.complaint().contains("master.key"), "{ran:?}");
+
+    std::fs::remove_file(home.key()).unwrap();
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("is missing, but there is a store"), "{ran:?}");
+    assert!(!home.key().exists(), "a new key was made, which can open nothing");
+}
+
+#[tokio::test]
+async fn a_store_of_another_key_is_left_alone() {
+    let (home, other) = (Home::new(), Home::new());
+    home.token().await;
+    other.token().await;
+    std::fs::copy(other.store(), home.store()).unwrap();
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("put the right key in place"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_and_kept() {
+    let home = Home::new();
+    home.token().await;
+    let whole = std::fs::read(home.store()).unwrap();
+    let (empty, zeros, garbage) = (Vec::new(), vec![0; 1_056_768], b"SQLite format 3\0 and so on".repeat(300));
+    let (cut, mut scratched) = (whole[..5000].to_vec(), whole.clone());
+    scratched[..9].fill(0);
+    for (what, bytes) in
+        [("empty", empty), ("zeros", zeros), ("foreign", garbage), ("cut off", cut), ("without its first bytes", scratched)]
+    {
+        std::fs::write(home.store(), bytes).unwrap();
+        let ran = unchanged(&home, 65).await;
+        assert!(ran.complaint().contains("carport.redb"), "{what}: {ran:?}");
+        assert_eq!(ran.complaint().lines().count(), 1, "{what}: {ran:?}");
+    }
+    std::fs::write(home.store(), whole).unwrap();
+    home.done(&["token", "list"]).await;
+}
+
+#[tokio::test]
+async fn the_store_of_another_program_is_refused_and_kept() {
+    let home = Home::new();
+    home.token().await;
+    std::fs::remove_file(home.store()).unwrap();
+    let database = Database::create(home.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table: TableDefinition<'_, &str, u64> = TableDefinition::new("recipes");
+    transaction.open_table(table).unwrap().insert("soup", 7).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("no carport store"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_newer_format_is_left_to_the_newer_version() {
+    let home = Home::new();
+    home.token().await;
+    let database = Database::open(home.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta-1");
+    // 99, in CBOR.
+    transaction.open_table(table).unwrap().insert(b"format".as_slice(), [0x18, 99].as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("format 99"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_everybody_can_read_is_refused() {
+    let home = Home::new();
+    home.token().await;
+    chmod(&home.key(), 0o644);
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("chmod 600"), "{ran:?}");
+    chmod(&home.key(), 0o600);
+    home.done(&["token", "list"]).await;
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_used_is_named() {
+    let home = Home::new();
+    home.write("file", "");
+    let ran = refused(&home, &[SERVE, &["--data-dir", "file/data"]].concat(), 64).await;
+    assert!(ran.complaint().contains(&home.path("file/data").display().to_string()), "{ran:?}");
+
+    // There, but not ours to write in.
+    std::fs::create_dir(home.data()).unwrap();
+    chmod(&home.data(), 0o555);
+    let mut command = home.command(SERVE);
+    if rustix::process::geteuid().is_root() {
+        // Root may write everywhere; nobody may not.
+        command.uid(65534);
+    }
+    let ran = Program::start(command).end().await;
+    assert_eq!(ran.code, Some(64), "{ran:?}");
+    assert!(ran.complaint().contains(&home.data().display().to_string()), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_busy_port_is_named() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = refused(&home, &["serve", "--listen", &address], 75).await;
+    assert!(ran.complaint().contains(&address), "{ran:?}");
+    assert_eq!(ran.stdout, "", "it showed a screen although it does not listen");
+    // Nothing is left that would disturb the next one.
+    Server::start(&home).await.stop().await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_wrong_usage() {
+    let home = Home::new();
+    for words in [
+        &[][..],
+        &["fly"],
+        &["serve", "--fast"],
+        &["token", "create"],
+        &["token", "create", "--name", "x", "--scope", "everything"],
+        &["connect", "--expires", "soon"],
+        &["connect", "--scope", "read_vin", "--add-scope", "read_vin"],
+        &["webhooks", "show", "first"],
+        &["demo", "--listen", "everywhere"],
+        &["simulate", "--fault", "bad-weather", "--listen", "127.0.0.1:0"],
+    ] {
+        let ran = refused(&home, words, 2).await;
+        assert!(!ran.stderr.is_empty(), "{words:?}");
+    }
+    assert!(!home.data().exists());
+    assert_eq!(home.run(&["--help"]).await.code, Some(0));
+    assert_eq!(home.done(&["--version"]).await, format!("carport {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn without_a_carport_the_places_are_named() {
+    let home = Home::new();
+    for words in [
+        &["users", "list"][..],
+        &["vehicles", "list"],
+        &["connections", "list"],
+        &["webhooks", "list"],
+        &["webhooks", "tail"],
+        &["vehicles", "disconnect", "x", "--yes"],
+    ] {
+        let ran = refused(&home, words, 64).await;
+        for place in [home.data(), home.path("config.toml"), "/etc/carport/config.toml".into()] {
+            assert!(ran.complaint().contains(&place.display().to_string()), "{words:?}: {ran:?}");
+        }
+    }
+    assert!(!home.data().exists(), "it was made by looking for it");
+    let ran = refused(&home, &["users", "list", "--data-dir", "elsewhere"], 64).await;
+    assert!(ran.complaint().contains(&home.path("elsewhere").display().to_string()), "{ran:?}");
+
+    // A server that runs here is found by its usual place.
+    let server = Server::start(&home).await;
+    let ran = refused(&home, &["users", "list", "--data-dir", "elsewhere"], 64).await;
+    assert!(
+        ran.complaint().contains(&format!("a server runs at another place: --data-dir {}", home.data().display())),
+        "{ran:?}"
+    );
+    server.stop().await;
+}
+
+async fn refused(home: &Home, words: &[&str], code: i32) -> Ran {
+    let ran = home.run(words).await;
+    assert_eq!(ran.code, Some(code), "{words:?}: {ran:?}");
+    assert_eq!(ran.stdout, "", "{words:?}");
+    ran
+}
+
+/// `serve` and an administrative command are refused, and the store is as it was.
+async fn unchanged(home: &Home, code: i32) -> Ran {
+    let before = std::fs::read(home.store()).unwrap();
+    let ran = refused(home, SERVE, code).await;
+    refused(home, &["token", "list"], code).await;
+    assert!(std::fs::read(home.store()).unwrap() == before, "the store was changed: {ran:?}");
+    assert!(!home.path("carport-data/carport.sock").exists());
+    ran
+}
+
+const SERVE_AS_IT_IS: &[&str] = &["serve"];

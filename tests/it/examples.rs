@@ -1,0 +1,112 @@
+//! The examples of the README, each against a real `carport demo`.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The application management token of the simulated application.
+const MANAGEMENT_TOKEN: &str = "51a0ca12-0000-4000-8000-000000000005";
+
+/// A demonstration that runs, until it is dropped.
+struct Demo {
+    process: Child,
+    base: String,
+    token: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_carport"))
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("carport demo starts");
+        let output = BufReader::new(process.stdout.take().expect("its output is ours"));
+        let mut demo = Demo { process, base: String::new(), token: String::new() };
+        for line in output.lines().map_while(Result::ok) {
+            if let Some(link) = line.strip_prefix("Dashboard: ") {
+                demo.base = link.split("/login").take(1).collect();
+            }
+            if let Some(token) = line.strip_prefix("API token: ") {
+                token.clone_into(&mut demo.token);
+                return demo;
+            }
+        }
+        panic!("the demonstration ended before it was ready");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // SIGTERM: the demonstration then removes its temporary data.
+        let pid = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a command to its end and returns what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{} {}:\n{said}\n{complained}", command.get_program().display(), output.status);
+    said.into_owned()
+}
+
+/// A built example: cargo puts it beside the program.
+fn built(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_BIN_EXE_carport")).parent().expect("the program lies in a directory");
+    let example = directory.join("examples").join(name);
+    assert!(example.exists(), "{} is missing: `cargo test` builds it, `cargo test --test it` does not", example.display());
+    example
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+fn says(output: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(output.contains(part), "{part:?} is not in:\n{output}");
+    }
+}
+
+#[test]
+fn a_gateway_inside_another_program() {
+    let said = run(&mut Command::new(built("embed")));
+    says(&said, &["Listening on 127.0.0.1:", "Ann connects her car at https://cars.example.org/connect/", "Stopped."]);
+}
+
+#[test]
+fn a_webhook_of_ones_own() {
+    let demo = Demo::start();
+    let url = format!("{}/api/webhooks/smartcar", demo.base);
+    let said = run(Command::new(built("send_webhook")).args([&url, MANAGEMENT_TOKEN]));
+    says(&said, &["200 OK", r#""status":"accepted""#]);
+    let refused = Command::new(built("send_webhook")).args([&url, "another token"]).output().expect("it runs");
+    assert!(!refused.status.success());
+    says(&String::from_utf8_lossy(&refused.stdout), &["401 Unauthorized", "bad_signature"]);
+}
+
+#[test]
+fn the_back_end_of_an_application() {
+    let demo = Demo::start();
+    let said = run(Command::new("python3").arg(script("app.py")).args([&demo.base, &demo.token]));
+    says(&said, &["ann connects a car at http://localhost:", "VOLKSWAGEN", "of ada", "VOLVO", "of grace"]);
+    says(&said, &["tractionbattery-stateofcharge = ", "it had "]);
+}
+
+#[test]
+fn an_app_that_opens_connect_by_itself() {
+    let demo = Demo::start();
+    let said = run(Command::new("node").arg(script("app.mjs")).env("BASE", &demo.base).env("TOKEN", &demo.token));
+    says(&said, &["Connect begins at http://127.0.0.1:", "Connected 1 vehicle(s) of app-user-1"]);
+}
+
+#[test]
+fn watching_webhooks() {
+    let demo = Demo::start();
+    let said = run(Command::new("sh").arg(script("watch.sh")).args([&demo.base, &demo.token, "2"]));
+    says(&said, &["-- ", r#""type":"VERIFY""#, r#""next":"#]);
+}
