@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Builder, DatabaseError, ReadableDatabase, StorageError, WriteTransaction};
@@ -52,6 +53,8 @@ pub(super) struct Database {
     cache: usize,
     places: Places,
     handle: RwLock<Option<redb::Database>>,
+    /// A read has failed: redb refuses everything until it is opened anew.
+    poisoned: AtomicBool,
 }
 
 impl Database {
@@ -62,14 +65,24 @@ impl Database {
         }
         let handle = open_handle(&origin, cache)?;
         let index_key = guarded(|| migrations::prepare(&handle, &vault, world))?;
-        Ok(Database { origin, cache, places: Places::new(vault, index_key), handle: RwLock::new(Some(handle)) })
+        Ok(Database {
+            origin,
+            cache,
+            places: Places::new(vault, index_key),
+            handle: RwLock::new(Some(handle)),
+            poisoned: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.with(|handle| {
+        let result = self.with(|handle| {
             let transaction = handle.begin_read().map_err(|error| disk(&error))?;
             read(&Snapshot::new(&transaction, &self.places))
-        })
+        });
+        if let Err(StoreError::Unavailable(_)) = result {
+            self.poisoned.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Runs one durable transaction. On an error nothing of it is kept.
@@ -88,7 +101,7 @@ impl Database {
 
     pub(super) fn is_open(&self) -> bool {
         // Never waits: while somebody closes or opens the file, it is not open.
-        self.handle.try_read().is_ok_and(|handle| handle.is_some())
+        !self.poisoned.load(Ordering::Relaxed) && self.handle.try_read().is_ok_and(|handle| handle.is_some())
     }
 
     /// Waits for readers, then closes the file.
@@ -102,6 +115,7 @@ impl Database {
         self.close();
         let handle = open_handle(&self.origin, self.cache)?;
         *self.handle.write().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        self.poisoned.store(false, Ordering::Relaxed);
         Ok(())
     }
 

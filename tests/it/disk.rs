@@ -2,7 +2,7 @@
 //! after a reopening, nothing panics, and all is well again when the disk is. What is no store of ours
 //! is refused untouched.
 
-use redb::{ReadableDatabase, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
 
 use carport::store::StoreError;
@@ -112,13 +112,28 @@ async fn any_call_fails_from_then_on() {
 
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta-1");
 
-/// Opening must fail so, and must leave every byte as it was.
-async fn is_refused_untouched(gateway: &mut TestGateway, disk: Disk) -> StoreError {
-    let (before, own) = (disk.bytes(), std::mem::replace(&mut gateway.disk, disk));
+/// Why the gateway does not open over this disk.
+async fn refusal(gateway: &mut TestGateway, disk: &Disk) -> StoreError {
+    let own = std::mem::replace(&mut gateway.disk, disk.clone());
     let error = gateway.open().await.unwrap_err();
-    assert!(gateway.disk.bytes() == before, "the file was touched");
     gateway.disk = own;
     error
+}
+
+/// What a table of strangers or of ours holds. (redb keeps books of its own in a file that it opens, so the
+/// bytes are not the same.)
+fn rows(disk: &Disk, table: TableDefinition<'_, &[u8], &[u8]>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let database = redb::Builder::new().create_with_backend(disk.copy()).unwrap();
+    let table = database.begin_read().unwrap().open_table(table).unwrap();
+    let rows = table.iter().unwrap().map(Result::unwrap);
+    rows.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).collect()
+}
+
+fn write(disk: &Disk, table: TableDefinition<'_, &[u8], &[u8]>, key: &[u8], value: &[u8]) {
+    let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(table).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,38 +142,62 @@ async fn what_is_not_ours_is_refused_untouched() {
     gateway.connect("ada", ADA).await;
     gateway.stop().await;
 
-    let own = gateway.take_key();
-    let store = gateway.disk.copy();
-    let error = is_refused_untouched(&mut gateway, store).await;
-    assert!(matches!(error, StoreError::WrongKey { .. }), "{error:?}");
+    let (own, store) = (gateway.take_key(), gateway.disk.clone());
+    let before = rows(&store, META);
+    for _ in 0..3 {
+        let error = refusal(&mut gateway, &store).await;
+        assert!(matches!(error, StoreError::WrongKey { .. }), "{error:?}");
+        assert_eq!(rows(&store, META), before);
+    }
     gateway.give_key(own);
 
     let newer = gateway.disk.copy();
-    let database = redb::Builder::new().create_with_backend(newer.clone()).unwrap();
-    let transaction = database.begin_write().unwrap();
-    transaction.open_table(META).unwrap().insert(&b"format"[..], &[0x18, 0x63][..]).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
-    let error = is_refused_untouched(&mut gateway, newer).await;
+    write(&newer, META, b"format", &[0x18, 99]);
+    let before = rows(&newer, META);
+    let error = refusal(&mut gateway, &newer).await;
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error:?}");
+    assert_eq!(rows(&newer, META), before);
 
     let text = Disk::of(b"This is the diary of somebody else.\n".repeat(1000));
-    let error = is_refused_untouched(&mut gateway, text).await;
+    let before = text.bytes();
+    let error = refusal(&mut gateway, &text).await;
     assert!(matches!(error, StoreError::NotAStore(_)), "{error:?}");
+    assert!(text.bytes() == before, "the file was touched");
 
     // A file of redb, but of another program.
-    let foreign = Disk::default();
-    let database = redb::Builder::new().create_with_backend(foreign.clone()).unwrap();
-    let transaction = database.begin_write().unwrap();
-    let table: TableDefinition<'_, &str, u64> = TableDefinition::new("recipes");
-    transaction.open_table(table).unwrap().insert("soup", 7).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
-    let error = is_refused_untouched(&mut gateway, foreign.clone()).await;
+    let (foreign, recipes) = (Disk::default(), TableDefinition::new("recipes"));
+    write(&foreign, recipes, b"soup", b"boil it");
+    let error = refusal(&mut gateway, &foreign).await;
     assert!(matches!(error, StoreError::NotAStore(_)), "{error:?}");
-    let database = redb::Builder::new().create_with_backend(foreign).unwrap();
-    assert_eq!(database.begin_read().unwrap().open_table(table).unwrap().get("soup").unwrap().unwrap().value(), 7);
+    assert_eq!(rows(&foreign, recipes).len(), 1);
 
     gateway.open().await.unwrap();
+    assert_eq!(gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len(), 2);
+    gateway.finish().await;
+}
+
+/// A read that fails must not leave the store closed to reads until somebody writes.
+#[tokio::test(start_paused = true)]
+async fn a_failed_read_heals_without_a_write() {
+    let mut gateway = TestGateway::new(111).await;
+    gateway.connect("ada", ADA).await;
+    // Without a cache every read reaches the disk.
+    gateway.cache = 0;
+    let mut failed = 0;
+    for n in 1..30 {
+        gateway.reopen().await;
+        gateway.disk.break_at(Fault::Call(n));
+        let answer = gateway.get("/api/v1/vehicles").bearer(&gateway.admin).send().await;
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        failed += u64::from(answer.status == 503);
+        if gateway.disk.mend() == 0 {
+            break;
+        }
+        gateway.app().store().heal().await;
+        let ready = gateway.get("/readyz").send().await;
+        assert_eq!(ready.status, 200, "call {n}: {}", ready.text());
+        assert_eq!(gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len(), 2);
+    }
+    assert!(failed > 2, "no read reached the disk");
     gateway.finish().await;
 }

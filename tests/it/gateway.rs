@@ -65,6 +65,8 @@ pub(crate) struct TestGateway {
     pub(crate) simulator: Simulator,
     pub(crate) net: Arc<Net>,
     pub(crate) admin: String,
+    /// The page cache of the store.
+    pub(crate) cache: usize,
     clock: Arc<TestClock>,
     entropy: Arc<Seeded>,
     key: MasterKey,
@@ -126,6 +128,7 @@ impl TestGateway {
             simulator,
             net,
             admin: String::new(),
+            cache: store::Settings::default().cache,
             clock,
             entropy,
             key,
@@ -155,7 +158,7 @@ impl TestGateway {
         }
         let config = config::load(&Sources { overrides, directory: "/nowhere".into(), ..Sources::default() }).unwrap();
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
-        let settings = store::Settings { inline: true, ..store::Settings::default() };
+        let settings = store::Settings { cache: self.cache, inline: true };
         App::build_over(&config, world, &self.key, self.disk.origin(), settings).await
     }
 

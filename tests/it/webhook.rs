@@ -413,17 +413,6 @@ async fn a_store_that_refuses_is_503_until_it_heals() {
     gateway.finish().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_store_that_has_stopped_is_503() {
-    let gateway = TestGateway::new(22).await;
-    gateway.app().close().await;
-    // A closed store that is asked to heal would open again: stopping is final.
-    gateway.app().store().heal().await;
-    let answer = gateway.delivery(state("e-1", "v-1").to_string()).send().await;
-    assert!(answer.status == 503 || answer.json()["status"] == "accepted", "{}", answer.text());
-    gateway.finish().await;
-}
-
 /// The failures of a stranger must not use up Smartcar's share, even from one address.
 #[tokio::test(start_paused = true)]
 async fn only_failures_are_limited() {
