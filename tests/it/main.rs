@@ -2,12 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod binary;
-mod examples;
 mod edge;
+mod examples;
 mod gateway;
-mod projection;
-mod ring;
 mod house;
 mod linkage;
+mod projection;
+mod ring;
 mod simulator;
 mod webhook;
