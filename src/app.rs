@@ -56,6 +56,9 @@ pub enum AppError {
         /// Why.
         error: StoreError,
     },
+    /// A part of the running gateway ended by itself.
+    #[error("a part of the gateway ended by itself; the log says why")]
+    Stopped,
     /// A listener cannot be bound.
     #[error("cannot listen on {listen}: {error}")]
     Bind {
@@ -174,14 +177,16 @@ impl App {
     }
 
     /// Runs until `shutdown`, then stops top-down: listeners first, so that started requests end; then the
-    /// loops, so that a refresh under way reaches the disk; the store last.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
+    /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
         let App { services, store, tokens, projector, listeners } = self;
-        let (edge_stops, loops_stop) = (shutdown.child_token(), CancellationToken::new());
+        let loops_stop = CancellationToken::new();
+        let tasks = tokens.tasks().clone();
 
         let mut loops = JoinSet::new();
         {
-            let (tokens, stop) = (tokens, loops_stop.clone());
+            let stop = loops_stop.clone();
             loops.spawn(async move { tokens.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { projector.run(stop).await });
@@ -194,12 +199,26 @@ impl App {
         }
         let mut edge = JoinSet::new();
         for listener in listeners {
-            edge.spawn(server::serve(listener, services.clone(), edge_stops.clone()));
+            edge.spawn(server::serve(listener, services.clone(), shutdown.clone()));
         }
+        let early = tokio::select! {
+            () = shutdown.cancelled() => false,
+            Some(_) = loops.join_next() => true,
+            Some(_) = edge.join_next() => true,
+        };
+        // Whatever ends in the moment of a stop has ended because of it.
+        let early = early && !shutdown.is_cancelled();
+        if early {
+            tracing::error!("a part of the gateway ended by itself: stopping");
+        }
+        shutdown.cancel();
         while edge.join_next().await.is_some() {}
         loops_stop.cancel();
         while loops.join_next().await.is_some() {}
+        tasks.close();
+        tasks.wait().await;
         store.close().await;
+        if early { Err(AppError::Stopped) } else { Ok(()) }
     }
 
     /// Commits what is queued and closes the store, when nothing was run.

@@ -170,6 +170,8 @@ struct Shared {
     projector: Projector,
     world: World,
     linked: Arc<Notify>,
+    /// Held while a new connection's vehicles are asked for.
+    learning: tokio::sync::Mutex<()>,
 }
 
 impl Connect {
@@ -183,7 +185,18 @@ impl Connect {
         world: World,
         linked: Arc<Notify>,
     ) -> Connect {
-        Connect { shared: Arc::new(Shared { settings, store, tokens, smartcar, projector, world, linked }) }
+        Connect {
+            shared: Arc::new(Shared {
+                settings,
+                store,
+                tokens,
+                smartcar,
+                projector,
+                world,
+                linked,
+                learning: tokio::sync::Mutex::default(),
+            }),
+        }
     }
 
     /// Makes an invite.
@@ -204,14 +217,15 @@ impl Connect {
         // Credentials that are missing show now, not to the owner later.
         shared.authorize_url(&terms, &user, &shared.settings.redirect_uri, "check")?;
         let invite = KeptInvite { user: user.clone(), terms: terms.clone(), expires_at, spent: false, ending: Ending::NotYet };
+        if redirect_uri.as_ref().is_some_and(|uri| !shared.settings.redirect_uris.contains(uri)) {
+            // Not even the browser callback: it takes no attempt of an app.
+            return Err(ConnectError::UnknownRedirectUri);
+        }
+        shared.store.commit(PutInvite { hash: hash(&link), invite, at }).await?;
         let app = match redirect_uri {
-            Some(redirect_uri) => {
-                shared.check_redirect_uri(&redirect_uri)?;
-                Some(shared.open_attempt(None, user, terms, redirect_uri, None).await?)
-            }
+            Some(redirect_uri) => Some(shared.open_attempt(Some(link.clone()), user, terms, redirect_uri, None).await?),
             None => None,
         };
-        shared.store.commit(PutInvite { hash: hash(&link), invite, at }).await?;
         let (authorize_url, state) = app.map_or((None, None), |(url, state)| (Some(url.to_string()), Some(state)));
         Ok(Invite { url: format!("{}/connect/{link}", shared.settings.public_url), expires_at, authorize_url, state })
     }
@@ -226,6 +240,7 @@ impl Connect {
         if invite.expires_at <= shared.world.now() {
             return Err(ConnectError::UnknownInvite);
         }
+        shared.user(&invite.user, false).await?;
         let browser = shared.world.random_key();
         let redirect_uri = shared.settings.redirect_uri.clone();
         let (authorize_url, _) =
@@ -236,20 +251,28 @@ impl Connect {
     /// The browser came back. `Ok` is the invite whose closing page tells the rest, whatever happened at
     /// Smartcar; `Err` means that there is no attempt of this browser.
     pub async fn finish(&self, callback: Callback, browser: Option<&str>) -> Result<String, ConnectError> {
-        let shared = &self.shared;
         let state = callback.state.ok_or(ConnectError::NoState)?;
-        let taken = TakeAttempt { hash: hash(state.expose()), browser: browser.map(hash), at: shared.world.now() };
-        let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
-        let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
-        let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
-            Ok(linked) => Ending::Connected { vehicles: linked.vehicles, virtual_key_url: linked.virtual_key_url },
-            Err(error) => {
-                tracing::warn!(%error, "a trip through Connect did not lead to a connection");
-                Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
+        // An app's attempt has no browser, and does not come back here.
+        let browser = hash(browser.ok_or(ConnectError::UnknownState)?);
+        let shared = self.shared.clone();
+        self.to_the_end(async move {
+            let attempt = shared.take(&state, Some(browser), None, None).await?;
+            let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
+            if shared.kept_invite(&link).await?.spent {
+                // SECURITY: an attempt that began before the invite was spent must not spend it again.
+                return Ok(link);
             }
-        };
-        shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
-        Ok(link)
+            let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
+                Ok(linked) => Ending::Connected { vehicles: linked.vehicles, virtual_key_url: linked.virtual_key_url },
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "a trip through Connect did not lead to a connection");
+                    Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
+                }
+            };
+            shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
+            Ok(link)
+        })
+        .await
     }
 
     /// What the closing page of an invite says.
@@ -264,37 +287,41 @@ impl Connect {
 
     /// Completes a connection for an app.
     pub async fn exchange(&self, exchange: Exchange) -> Result<Linked, ConnectError> {
-        let shared = &self.shared;
         if let Some(redirect_uri) = &exchange.redirect_uri {
-            shared.check_redirect_uri(redirect_uri)?;
+            self.shared.check_redirect_uri(redirect_uri)?;
         }
-        let attempt = match exchange.state {
-            Some(state) => {
-                let taken = TakeAttempt { hash: hash(state.expose()), browser: None, at: shared.world.now() };
-                let attempt = shared.store.commit(taken).await?.ok_or(ConnectError::UnknownState)?;
-                let same_uri = exchange.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
+        let shared = self.shared.clone();
+        self.to_the_end(async move {
+            let attempt = match &exchange.state {
                 // SECURITY: a state of another user would link that user's attempt to this caller's car.
-                if exchange.user.as_ref().is_some_and(|user| *user != attempt.user) || !same_uri {
-                    return Err(ConnectError::UnknownState);
-                }
-                attempt
+                Some(state) => shared.take(state, None, exchange.user.clone(), exchange.redirect_uri.clone()).await?,
+                None if exchange.vouched => shared.vouched(&exchange).await?,
+                None => return Err(ConnectError::NoState),
+            };
+            let link = attempt.invite.clone();
+            if let Some(link) = &link
+                && shared.kept_invite(link).await?.spent
+            {
+                return Err(ConnectError::SpentInvite);
             }
-            None if exchange.vouched => {
-                let user = exchange.user.ok_or(ConnectError::BadRequest("`user` is needed when there is no `state`"))?;
-                shared.user(&user, false).await?;
-                Attempt {
-                    invite: None,
-                    user,
-                    terms: Terms::default(),
-                    redirect_uri: exchange.redirect_uri.unwrap_or_else(|| shared.settings.redirect_uri.clone()),
-                    single_select: shared.smartcar.settings().single_select,
-                    browser: None,
-                    expires_at: shared.world.now(),
-                }
+            let linked = linking::complete(shared.clone(), attempt, exchange.outcome).await?;
+            if let Some(link) = link {
+                let ending =
+                    Ending::Connected { vehicles: linked.vehicles.clone(), virtual_key_url: linked.virtual_key_url.clone() };
+                shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
             }
-            None => return Err(ConnectError::NoState),
-        };
-        linking::complete(shared.clone(), attempt, exchange.outcome).await
+            Ok(linked)
+        })
+        .await
+    }
+
+    /// Runs in a task of its own: a browser that goes away must not leave its owner half connected.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        trip: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
+    ) -> Result<T, ConnectError> {
+        let task = self.shared.tokens.tasks().spawn(trip);
+        task.await.unwrap_or_else(|_| Err(ConnectError::Upstream("the connection was cut off".to_owned())))
     }
 
     /// Completes connections whose tokens were kept but whose vehicles were not linked, because of a crash
@@ -317,6 +344,37 @@ impl Shared {
     async fn kept_invite(&self, link: &str) -> Result<KeptInvite, ConnectError> {
         let hash = hash(link);
         self.store.read(move |snapshot| snapshot.invite(hash)).await?.ok_or(ConnectError::UnknownInvite)
+    }
+
+    /// Takes an attempt, once; one that does not fit stays for whom it belongs to.
+    async fn take(
+        &self,
+        state: &Secret,
+        browser: Option<[u8; 32]>,
+        user: Option<AppUserId>,
+        redirect_uri: Option<String>,
+    ) -> Result<Attempt, ConnectError> {
+        let taken = TakeAttempt { hash: hash(state.expose()), browser, user, redirect_uri, at: self.world.now() };
+        self.store.commit(taken).await?.ok_or(ConnectError::UnknownState)
+    }
+
+    /// The attempt of a caller who may vouch for the user, in place of a state.
+    async fn vouched(&self, exchange: &Exchange) -> Result<Attempt, ConnectError> {
+        let user = exchange.user.clone().ok_or(ConnectError::BadRequest("`user` is needed when there is no `state`"))?;
+        self.user(&user, false).await?;
+        let vehicle = match &exchange.outcome {
+            CallbackOutcome::Agreed { vehicle_id, .. } => vehicle_id.clone().map(VehicleId::new),
+            CallbackOutcome::Refused { .. } => None,
+        };
+        Ok(Attempt {
+            invite: None,
+            user,
+            terms: Terms { vehicle, ..Terms::default() },
+            redirect_uri: exchange.redirect_uri.clone().unwrap_or_else(|| self.settings.redirect_uri.clone()),
+            single_select: self.smartcar.settings().single_select,
+            browser: None,
+            expires_at: self.world.now(),
+        })
     }
 
     /// Makes sure that there is a user of that id.

@@ -99,6 +99,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     refused: Mutex<VecDeque<Refusal>>,
     last_verify: Mutex<Option<LastVerify>>,
+    verify_noted_at: Mutex<Option<Timestamp>>,
     astray: Mutex<Option<Astray>>,
 }
 
@@ -107,8 +108,9 @@ impl Ingest {
     pub async fn new(settings: Settings, store: Store, world: World, metrics: Arc<Metrics>) -> Ingest {
         let noted = store.read(|snapshot| snapshot.last_verify()).await.ok().flatten();
         let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
+        let verify_noted_at = Mutex::new(noted.map(|(at, _)| at));
         let (refused, astray) = (Mutex::default(), Mutex::default());
-        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused, last_verify, astray }) }
+        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused, last_verify, verify_noted_at, astray }) }
     }
 
     /// Proves, parses and records one delivery. `signatures` are all `SC-Signature` header values.
@@ -268,11 +270,13 @@ impl Shared {
         }
     }
 
-    /// Anybody can send an unsigned VERIFY, so it costs at most one commit an hour.
+    /// Anybody can send an unsigned VERIFY, so notes of them cost at most one commit an hour.
     async fn note_verify(&self, signed: bool) {
         let at = self.world.now();
-        let before = locked(&self.last_verify).replace(LastVerify { at, signed });
-        if before.is_none_or(|before| at.since(before.at) > Duration::from_secs(3600)) {
+        *locked(&self.last_verify) = Some(LastVerify { at, signed });
+        let is_due = |noted: &Option<Timestamp>| noted.is_none_or(|noted| at.since(noted) > Duration::from_secs(3600));
+        if is_due(&locked(&self.verify_noted_at)) {
+            *locked(&self.verify_noted_at) = Some(at);
             // Only for the set-up page after a restart: the answer does not depend on it.
             let _ = self.store.commit(NoteVerify { at, signed }).await;
         }

@@ -1,4 +1,27 @@
-//! Carport: a self-hosted Smartcar gateway.
+//! Carport: a self-hosted Smartcar gateway. The program is `carport`; this is all of it as a library.
+//!
+//! `ARCHITECTURE.md`, in the root of the repository beside `Cargo.toml`, is
+//! the map: the walks of a webhook and of an owner, and what must stay true. In short, from the bottom up:
+//!
+//! - [`model`]: plain values. [`world`]: time, randomness and network, handed in. [`metrics`]: counters.
+//! - [`vault`], [`signature`]: sealing, proving. [`store`]: the disk. [`smartcar`]: upstream.
+//! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
+//! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want.
+//! - [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
+//!
+//! The whole gateway is one function, [`web::handle`]; `examples/embed.rs` calls it from another program.
+//! A configuration that is not written is checked all the same:
+//!
+//! ```
+//! use carport::config::{Overrides, Sources, load};
+//!
+//! let config = load(&Sources::default()).expect("every key has a default");
+//! assert_eq!(config.public_url.as_str(), "http://localhost:8000/");
+//!
+//! let overrides = Overrides::default().set("smartcar.mode", "test", "--mode");
+//! let mistakes = load(&Sources { overrides, ..Sources::default() }).expect_err("Smartcar has given it up");
+//! assert!(mistakes.to_string().contains("smartcar.mode"));
+//! ```
 
 pub mod app;
 pub mod cli;

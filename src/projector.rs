@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Seq;
 use crate::model::event::{EventKind, Projection, project};
 use crate::model::reading::Source;
-use crate::model::vehicle::VehicleError;
+use crate::model::vehicle::{Resolved, VehicleError};
+use crate::model::{Seq, Timestamp};
 use crate::store::vehicle_data::{ApplyReadings, Telling};
 use crate::store::webhook_log::{DeliveryResult, Entry, Header};
 use crate::store::{Snapshot, Store, StoreError};
@@ -128,21 +128,29 @@ fn tellings(snapshot: &Snapshot<'_>, entry: &Entry) -> Result<Vec<Telling>, Stor
     if entry.header.result == DeliveryResult::Test {
         return Ok(Vec::new());
     }
-    let Projection { vehicles, delivered_at, .. } = project(&entry.body.0).unwrap_or_default();
+    let Projection { vehicles, delivered_at, sequence, .. } = project(&entry.body.0).unwrap_or_default();
+    // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
+    let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
+    let told_at = sequence.or(delivered_at).unwrap_or(entry.header.received_at).min(entry.header.received_at);
     let mut tellings = Vec::with_capacity(vehicles.len());
     for vehicle in vehicles {
         let Some(row) = snapshot.vehicle_row(&vehicle.id)? else { continue };
         let at = entry.header.received_at;
         let (resolved, errors): (Vec<_>, Vec<_>) = vehicle.errors.into_iter().partition(|change| change.resolved);
-        let since = delivered_at.unwrap_or(at).min(at);
         tellings.push(Telling {
             vehicle: row,
             reports: vehicle.reports,
             source: Source::Webhook,
             at,
-            errors: errors.into_iter().map(|change| VehicleError { since, ..change.error }).collect(),
-            resolved: resolved.into_iter().map(|change| (change.error.kind, change.error.code)).collect(),
+            told_at,
+            facts: Some(vehicle.facts),
+            errors: errors.into_iter().map(|change| VehicleError { since: told_at, ..change.error }).collect(),
+            resolved: resolved.into_iter().map(|change| ended(change.error, told_at)).collect(),
         });
     }
     Ok(tellings)
+}
+
+fn ended(error: VehicleError, at: Timestamp) -> Resolved {
+    Resolved { kind: error.kind, code: error.code, at }
 }

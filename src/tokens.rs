@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
 use crate::model::connection::{Connection, ConnectionStatus};
@@ -85,6 +86,10 @@ struct Shared {
     /// By generation: our own credentials are refused, so no refresh is sent before this moment.
     stopped: Mutex<HashMap<Generation, (Instant, String)>>,
     wake: Notify,
+    /// What must end before the store is closed.
+    tasks: TaskTracker,
+    /// Carport stops: what cannot be written soon is given up.
+    closing: CancellationToken,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +122,8 @@ impl Tokens {
                 troubles,
                 stopped,
                 wake: Notify::new(),
+                tasks: TaskTracker::new(),
+                closing: CancellationToken::new(),
             }),
         }
     }
@@ -145,9 +152,11 @@ impl Tokens {
             last_error: None,
         };
         let id = connection.id;
-        let set = shared.token_set(granted, None);
+        let set = shared.token_set(id, granted, None);
         let tokens = shared.seal(id, 1, &set, now);
-        shared.store.commit(AdoptConnection { connection, tokens }).await?;
+        // The code is spent: this memory is the only place that has the pair.
+        renewal::offer(shared, id, AdoptConnection { connection, tokens }).await?;
+        shared.forget_trouble(id);
         shared.wake.notify_one();
         Ok(id)
     }
@@ -179,14 +188,14 @@ impl Tokens {
             if connection != ConnectionId::APPLICATION {
                 return Err(TokenError::Gone);
             }
-            return self.refreshed(connection, 0).await;
+            return self.soon(connection, 0).await;
         };
         let now = shared.world.now();
         shared.note_use(connection, &tokens, now).await;
         if due::is_fresh(&tokens, now) {
             return shared.access(connection, &tokens);
         }
-        match self.refreshed(connection, tokens.version).await {
+        match self.soon(connection, tokens.version).await {
             // What is not fresh may still be good.
             Err(TokenError::Later { .. } | TokenError::Configuration(_)) if tokens.access_expires_at > now => {
                 shared.access(connection, &tokens)
@@ -200,18 +209,17 @@ impl Tokens {
         let shared = &self.shared;
         let tokens = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
         let Some(tokens) = tokens else {
-            return if connection == ConnectionId::APPLICATION {
-                self.refreshed(connection, 0).await
-            } else {
-                Err(TokenError::Gone)
-            };
+            return if connection == ConnectionId::APPLICATION { self.soon(connection, 0).await } else { Err(TokenError::Gone) };
         };
         let current = shared.access(connection, &tokens)?;
         if refused.is_some_and(|refused| refused.token.expose() != current.token.expose()) {
             return Ok(current);
         }
-        shared.forget_trouble(connection);
-        self.refreshed(connection, tokens.version).await
+        // Only an operator who asks may jump the queue; a refused token waits as the loop does.
+        if refused.is_none() {
+            shared.forget_trouble(connection);
+        }
+        self.soon(connection, tokens.version).await
     }
 
     /// The owner has mended a connection: its tokens are tried again.
@@ -225,6 +233,11 @@ impl Tokens {
         shared.forget_trouble(connection);
         shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Where tasks run whose answer must reach the disk before the store is closed.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
     }
 
     /// Calls Smartcar with an access token; if Smartcar does not accept that one, renews it and calls once more.
@@ -257,14 +270,25 @@ impl Tokens {
         due::run(self, shutdown).await;
     }
 
+    /// A refresh for a caller, who does not wait for a disk that heals in an hour.
+    async fn soon(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
+        let what = || "the refresh has not ended yet".to_owned();
+        let refreshed = tokio::time::timeout(PATIENCE, self.refreshed(connection, seen)).await;
+        refreshed.unwrap_or_else(|_| Err(TokenError::Later { after: Duration::from_secs(5), what: what() }))
+    }
+
     async fn refreshed(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
         // In a task of its own: a caller that goes away must not cancel what Smartcar may have answered.
         let shared = self.shared.clone();
-        tokio::spawn(async move { renewal::renew(&shared, connection, seen).await }).await.unwrap_or_else(|_| {
+        let renewed = self.shared.tasks.spawn(async move { renewal::renew(&shared, connection, seen).await });
+        renewed.await.unwrap_or_else(|_| {
             Err(TokenError::Later { after: Duration::from_secs(1), what: "the refresh was cut off".to_owned() })
         })
     }
 }
+
+/// How long a caller waits for a refresh: two calls to the token endpoint, and a little more.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Why a call to Smartcar gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -288,17 +312,28 @@ impl Shared {
         locked(&self.locks).entry(connection).or_default().clone()
     }
 
+    /// Notes a failure that passes; returns how long to wait before the next try, at least `least`.
+    fn note_trouble(&self, connection: ConnectionId, what: &str, least: Duration) -> Duration {
+        let mut troubles = locked(&self.troubles);
+        let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries).saturating_add(1);
+        let after = due::backoff(tries, self.world.entropy.as_ref()).max(least);
+        troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.to_owned() });
+        tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
+        after
+    }
+
     fn forget_trouble(&self, connection: ConnectionId) {
         locked(&self.troubles).remove(&connection);
     }
 
-    fn token_set(&self, granted: Granted, before: Option<&TokenSet>) -> TokenSet {
+    fn token_set(&self, connection: ConnectionId, granted: Granted, before: Option<&TokenSet>) -> TokenSet {
         let issued_at = self.world.now();
         let renewal = match (granted.refresh, before.map(|set| set.renewal.clone())) {
             (Some(token), _) => Renewal::Refresh { token, expires_at: issued_at.after(self.settings.refresh_life) },
             // An answer without a refresh token leaves us the old one.
             (None, Some(renewal)) => renewal,
-            (None, None) => Renewal::ClientCredentials,
+            (None, None) if connection == ConnectionId::APPLICATION => Renewal::ClientCredentials,
+            (None, None) => Renewal::Impossible,
         };
         TokenSet { access: granted.access, access_expires_at: issued_at.after(granted.expires_in), issued_at, renewal }
     }

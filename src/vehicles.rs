@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, ConnectionId, Timestamp, VehicleId};
+use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
 use crate::store::connections::EndConnection;
 use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
@@ -66,6 +66,9 @@ pub enum VehiclesError {
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
+    /// Only the operator can help.
+    #[error("{0}")]
+    NotConfigured(String),
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
@@ -84,6 +87,8 @@ impl From<CallError> for VehiclesError {
             CallError::Token(TokenError::Gone) => VehiclesError::BadRequest("its connection has ended: connect it again"),
             CallError::Token(TokenError::Store(_)) => VehiclesError::Store,
             CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
+            CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
+            CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
             other => VehiclesError::Upstream(other.to_string()),
         }
     }
@@ -222,7 +227,7 @@ impl Vehicles {
         }
         self.shared.store.commit(ForgetVehicle { id: id.clone(), erase: history == History::Erase }).await?;
         if let Some(connection) = vehicle.connection {
-            self.shared.end_if_empty(connection).await?;
+            self.shared.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
         }
         Ok(())
     }
@@ -251,12 +256,13 @@ impl Shared {
     async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
         let id = &vehicle.facts.id;
         let row = self.store.read(move |snapshot| snapshot.connection(connection)).await?;
+        let user = row.as_ref().and_then(|row| row.smartcar_user.clone());
         let result = match row.map(|row| row.generation) {
             None => return Ok(()),
             Some(Generation::V2) => {
                 self.tokens.call(connection, |smartcar, access| async move { smartcar.disconnect(&access, id).await }).await
             }
-            Some(Generation::V3) => self.disconnect_v3(vehicle).await,
+            Some(Generation::V3) => self.disconnect_v3(vehicle, user).await,
         };
         match result {
             Err(CallError::Smartcar(SmartcarError::NotPossible { what })) if what.status == Some(404) => Ok(()),
@@ -266,8 +272,8 @@ impl Shared {
     }
 
     /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
-    async fn disconnect_v3(&self, vehicle: &Vehicle) -> Result<(), CallError> {
-        let filter = ConnectionFilter { vehicle: Some(vehicle.facts.id.clone()), ..ConnectionFilter::default() };
+    async fn disconnect_v3(&self, vehicle: &Vehicle, user: Option<SmartcarUserId>) -> Result<(), CallError> {
+        let filter = ConnectionFilter { vehicle: Some(vehicle.facts.id.clone()), user, ..ConnectionFilter::default() };
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
         let listed = self
@@ -280,14 +286,6 @@ impl Shared {
                 .await?;
         }
         Ok(())
-    }
-
-    async fn end_if_empty(&self, id: ConnectionId) -> Result<(), StoreError> {
-        let left = self
-            .store
-            .read(move |snapshot| snapshot.connection(id)?.map_or(Ok(Vec::new()), |row| snapshot.vehicles_of(&row)))
-            .await?;
-        if left.is_empty() { self.store.commit(EndConnection { id, erase: false }).await } else { Ok(()) }
     }
 }
 

@@ -51,8 +51,7 @@ pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
     app.bind(&config).await?;
     let shutdown = until_told()?;
     greeting::say(&config, &app, place).await;
-    app.run(shutdown).await;
-    Ok(())
+    Ok(app.run(shutdown).await?)
 }
 
 /// How Smartcar takes credentials.
@@ -127,7 +126,7 @@ impl From<AppError> for Failure {
             AppError::DataDir { .. } | AppError::Key(KeyError::NotMade { .. }) => Exit::Configuration,
             AppError::Store { .. } | AppError::Key(_) => Exit::Damaged,
             AppError::Bind { error, .. } if error.kind() == ErrorKind::AddrInUse => Exit::TryAgain,
-            AppError::Bind { .. } => Exit::Failed,
+            AppError::Bind { .. } | AppError::Stopped => Exit::Failed,
         };
         Failure::new(exit, error.to_string())
     }

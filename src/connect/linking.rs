@@ -26,23 +26,19 @@ pub(super) async fn complete(shared: Arc<Shared>, attempt: Attempt, outcome: Cal
         }
         CallbackOutcome::Agreed { code, user_id, vehicle_id, virtual_key_url } => (code, user_id, vehicle_id, virtual_key_url),
     };
-    // In a task of its own: a browser that goes away must not leave the owner half connected.
-    let task = tokio::spawn(async move {
-        let smartcar = shared.smartcar.settings();
-        match (code, user_id, vehicle_id) {
-            (_, Some(user), _) if smartcar.v3.is_some() => by_user(&shared, &attempt, SmartcarUserId::new(user)).await,
-            (Some(code), ..) if smartcar.v2.is_some() => by_code(&shared, &attempt, &code).await,
-            (None, None, Some(vehicle)) => by_vehicle(&shared, &attempt, VehicleId::new(vehicle)).await,
-            (None, None, None) => Err(ConnectError::BadRequest("Smartcar's answer has neither code, user_id nor vehicle_id")),
-            (Some(_), ..) => {
-                Err(ConnectError::NotConfigured("Smartcar sent a code, but smartcar.v2.client_id is not set".to_owned()))
-            }
-            (None, Some(_), _) => {
-                Err(ConnectError::NotConfigured("Smartcar sent a user_id, but smartcar.v3.client_id is not set".to_owned()))
-            }
+    let smartcar = shared.smartcar.settings();
+    let linked = match (code, user_id, vehicle_id) {
+        (_, Some(user), _) if smartcar.v3.is_some() => by_user(&shared, &attempt, SmartcarUserId::new(user)).await,
+        (Some(code), ..) if smartcar.v2.is_some() => by_code(&shared, &attempt, &code).await,
+        (None, None, Some(vehicle)) => by_vehicle(&shared, &attempt, VehicleId::new(vehicle)).await,
+        (None, None, None) => Err(ConnectError::BadRequest("Smartcar's answer has neither code, user_id nor vehicle_id")),
+        (Some(_), ..) => {
+            Err(ConnectError::NotConfigured("Smartcar sent a code, but smartcar.v2.client_id is not set".to_owned()))
         }
-    });
-    let linked = task.await.map_err(|_| ConnectError::Upstream("the connection was cut off".to_owned()))??;
+        (None, Some(_), _) => {
+            Err(ConnectError::NotConfigured("Smartcar sent a user_id, but smartcar.v3.client_id is not set".to_owned()))
+        }
+    }?;
     Ok(Linked { virtual_key_url, ..linked })
 }
 
@@ -52,7 +48,7 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     let mode = attempt.terms.mode.clone().or_else(|| shared.settings.mode.clone());
     let id = shared.tokens.adopt(&attempt.user, granted, mode, attempt.single_select).await.map_err(CallError::from)?;
     // From here on nothing can be lost, so the owner need not wait for slow answers.
-    let task = tokio::spawn({
+    let task = shared.tokens.tasks().spawn({
         let shared = shared.clone();
         async move { learn(&shared, id).await }
     });
@@ -68,8 +64,10 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     }
 }
 
-/// Asks Smartcar whose tokens these are and which vehicles they open, and links them.
+/// Asks Smartcar whose tokens these are and which vehicles they open, and links them. Only one at a time
+/// for each connection.
 async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError> {
+    let _learning = shared.learning.lock().await;
     let kept = shared.store.read(move |snapshot| snapshot.connection(id)).await?;
     let kept = kept.ok_or_else(|| ConnectError::Upstream("the connection has ended".to_owned()))?;
     let tokens = &shared.tokens;
@@ -169,6 +167,7 @@ async fn link(shared: &Shared, mut connection: Connection, vehicles: Vec<Vehicle
                 }
                 connection.id = before;
             }
+            Linking::Gone => return Err(ConnectError::Upstream("the connection has ended".to_owned())),
         }
     }
     tracing::info!(connection.id = %connection.id, generation = %connection.generation, vehicles = vehicles.len(), "connected");

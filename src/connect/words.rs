@@ -2,7 +2,8 @@
 
 use super::ConnectError;
 
-/// A sentence for the closing page. Never reflects what a stranger may have put into the address.
+/// A sentence for the closing page. What came in the address is in it only where Smartcar's own words must
+/// be told, shortened and without control characters; the page escapes it.
 pub(super) fn for_owner(error: &ConnectError) -> String {
     match error {
         ConnectError::Refused { sentence, .. } => sentence.clone(),
@@ -24,7 +25,7 @@ pub(super) fn for_owner(error: &ConnectError) -> String {
 
 /// Smartcar's errors in Connect (its pages "connect errors").
 pub(super) fn refused(error: String, description: Option<&str>, vehicle: Option<&str>) -> ConnectError {
-    let car = vehicle.map_or_else(|| "This car".to_owned(), |vehicle| format!("The {vehicle}"));
+    let car = vehicle.map_or_else(|| "This car".to_owned(), |vehicle| format!("The {}", tame(vehicle)));
     let sentence = match error.as_str() {
         "access_denied" => "You did not give access to your car. Nothing was connected.".to_owned(),
         "vehicle_incompatible" => format!("{car} does not work with Smartcar."),

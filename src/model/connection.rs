@@ -33,6 +33,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Something went well that shows `cause` to be mended; whether that changed anything.
+    pub fn mended(&mut self, cause: Cause) -> bool {
+        let was_broken = matches!(&self.status, ConnectionStatus::NeedsReconnect { cause: known, .. } if *known == cause);
+        if was_broken {
+            self.status = ConnectionStatus::Active;
+        }
+        let was_in_error = self.status == ConnectionStatus::Active && self.last_error.take().is_some();
+        was_broken || was_in_error
+    }
+
     /// What makes two trips through Connect the same connection; `None` while that is not known.
     pub fn identity(&self) -> Option<String> {
         let smartcar_user = self.smartcar_user.as_ref()?;
@@ -50,11 +60,20 @@ pub enum ConnectionStatus {
     NeedsReconnect {
         /// Why.
         reason: String,
-        /// Smartcar's page for it, if it named one.
-        url: Option<String>,
+        /// What is broken, and so what shows that it was mended.
+        cause: Cause,
     },
     /// It was ended here.
     Disconnected,
+}
+
+/// What is broken about a connection that needs its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Its tokens are dead: a good refresh shows that it was mended.
+    Tokens,
+    /// The manufacturer refuses the account: a good read shows that it was mended.
+    Account,
 }
 
 impl ConnectionStatus {

@@ -37,7 +37,7 @@ pub struct Invite {
 /// One trip through Connect, from state to callback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The invite's link, for the way back; `None` for an app's own trip.
+    /// The invite's link (sealed with the rest), for the way back; `None` if a caller vouched instead.
     pub invite: Option<String>,
     /// The owner it is for.
     pub user: AppUserId,

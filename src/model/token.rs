@@ -37,6 +37,8 @@ pub enum Renewal {
     },
     /// By the application's own credentials; there is nothing to keep.
     ClientCredentials,
+    /// Not at all: Smartcar sent no refresh token.
+    Impossible,
 }
 
 /// An access token and what renews it.

@@ -61,6 +61,20 @@ pub struct Vehicle {
     pub last_event_at: Option<Timestamp>,
     /// What Smartcar reports as wrong at the moment.
     pub errors: Vec<VehicleError>,
+    /// What has lately ended to be wrong, and when: news of it that is older comes too late.
+    pub resolved: Vec<Resolved>,
+}
+
+/// A problem of a vehicle that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// As in [`VehicleError`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// As in [`VehicleError`].
+    pub code: Option<String>,
+    /// When it ended.
+    pub at: Timestamp,
 }
 
 /// A problem of a vehicle that began and has not ended (`VEHICLE_ERROR`, state `ERROR`).

@@ -114,7 +114,7 @@ impl Access {
         if !self.is_alive(&session) {
             return Err(AccessError::Unknown);
         }
-        if now.since(session.last_seen_at) > Duration::from_secs(3600) {
+        if now.since(session.last_seen_at) > (self.settings.idle / 4).min(Duration::from_secs(3600)) {
             // Only for the list of sessions and their idle end: the caller is who it is all the same.
             let _ = self.store.commit(TouchSession { hash, at: now }).await;
         }
@@ -125,7 +125,7 @@ impl Access {
     pub async fn create_token(&self, request: TokenRequest) -> Result<(TokenView, Secret), AccessError> {
         let TokenRequest { name, scope, user, vehicle, expires_in } = request;
         let fault = match (scope, &user, &vehicle) {
-            _ if name.trim().is_empty() || name.len() > 100 => Some("a token needs a name of 1 to 100 characters"),
+            _ if name.trim().is_empty() || name.chars().count() > 100 => Some("a token needs a name of 1 to 100 characters"),
             (_, Some(_), Some(_)) => Some("a token is bound to a user or to a vehicle, not to both"),
             (Scope::Connect, None, _) => Some("a connect token must be bound to a user"),
             (Scope::Admin | Scope::Metrics, user, vehicle) if user.is_some() || vehicle.is_some() => {
@@ -211,7 +211,9 @@ impl Access {
 
     /// Whether anybody could get in: there is a token or a session.
     pub async fn anybody(&self) -> Result<bool, AccessError> {
-        Ok(!self.tokens().await?.is_empty() || !self.sessions().await?.is_empty())
+        let now = self.world.now();
+        let holds = |token: &TokenView| token.expires_at.is_none_or(|expires_at| expires_at > now);
+        Ok(self.tokens().await?.iter().any(holds) || !self.sessions().await?.is_empty())
     }
 
     fn is_alive(&self, session: &Session) -> bool {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::ingest::{Ingest, Refusal};
-use crate::model::event::Event;
+use crate::model::event::{Event, project};
 use crate::model::reach::{Page, Reach};
 use crate::model::{Json, Seq, Timestamp, VehicleId};
 use crate::projector::Projector;
@@ -94,8 +94,8 @@ impl Deliveries {
                     && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
                     && query.result.as_ref().is_none_or(|result| header.result.as_str() == result)
             };
-            let entries = snapshot.log_before(query.before, query.limit, wanted)?;
-            let next = entries.last().filter(|_| entries.len() == query.limit).map(|entry| entry.seq.to_string());
+            let (entries, more) = snapshot.log_before(query.before, query.limit, wanted)?;
+            let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
             Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
         });
         Ok(page.await?)
@@ -108,7 +108,7 @@ impl Deliveries {
             let rows = rows_within(snapshot, &reach)?;
             let entry = snapshot.log_entry(seq)?;
             let entry = entry.filter(|entry| rows.is_none_or(|rows| entry.header.vehicle.is_some_and(|row| rows.contains(&row))));
-            Ok(entry.map(|entry| view(&entry, true)))
+            Ok(entry.map(|entry| view(&entry, reach == Reach::All || !tells_of_several(&entry))))
         });
         view.await?.ok_or(DeliveriesError::NotFound)
     }
@@ -124,18 +124,18 @@ impl Deliveries {
     }
 }
 
-/// The rows of the vehicles within reach; `None` for all.
+/// The rows of the vehicles within reach; `None` for all. A car that changed hands has another row since.
 fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Option<Vec<u32>>, StoreError> {
-    let vehicles = match reach {
-        Reach::All => return Ok(None),
-        Reach::Vehicle(id) => vec![id.clone()],
-        Reach::User(user) => snapshot.vehicles_of_user(user)?.into_iter().map(|vehicle| vehicle.facts.id).collect(),
-    };
-    let mut rows = Vec::new();
-    for id in vehicles {
-        rows.extend(snapshot.vehicle_row(&id)?);
-    }
-    Ok(Some(rows))
+    Ok(match reach {
+        Reach::All => None,
+        Reach::Vehicle(id) => Some(snapshot.vehicle_row(id)?.into_iter().collect()),
+        Reach::User(user) => Some(snapshot.vehicles_of_user(user)?.into_iter().map(|(row, _)| row).collect()),
+    })
+}
+
+/// Whether an entry tells of several vehicles (only v2.0 does): then its payload is nobody's alone.
+fn tells_of_several(entry: &Entry) -> bool {
+    project(&entry.body.0).is_ok_and(|projection| projection.vehicles.len() > 1)
 }
 
 fn view(entry: &Entry, with_payload: bool) -> DeliveryView {

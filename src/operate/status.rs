@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
+use crate::model::event::EventKind;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
 use crate::smartcar::Smartcar;
@@ -231,7 +232,12 @@ impl Shared {
             Ok(Facts {
                 log,
                 projector: snapshot.projector_cursor()?,
-                last_delivery_at: snapshot.log_entry(log.newest)?.map(|entry| entry.header.received_at),
+                // A signed VERIFY is in the log as well, but delivers nothing.
+                last_delivery_at: snapshot
+                    .log_before(None, 1, |header| header.kind != EventKind::Verify.as_str())?
+                    .0
+                    .first()
+                    .map(|entry| entry.header.received_at),
                 active: count("active"),
                 needs_reconnect: count("needs_reconnect"),
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
@@ -296,7 +302,7 @@ impl Shared {
         }
         if facts.active + facts.needs_reconnect == 0 {
             add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
-        } else if facts.log.newest == Seq::default() {
+        } else if facts.last_delivery_at.is_none() {
             add(
                 "delivery",
                 "no webhook has come in yet",

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{ALL, Record, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
-use crate::model::Timestamp;
 use crate::model::access::{ApiToken, Session};
+use crate::model::{AppUserId, Timestamp};
 
 impl Record for ApiToken {
     const TABLE: &'static str = "api_tokens-1";
@@ -56,6 +56,16 @@ impl Change for RevokeApiToken {
         let found = tables.list::<ApiToken>(ALL, false, usize::MAX)?.into_iter().find(|(_, token)| token.id == self.id);
         found.map_or(Ok(false), |(key, _)| tables.remove_raw(ApiToken::TABLE, &key).map(|()| true))
     }
+}
+
+/// Ends every token that is bound to a user.
+pub(super) fn drop_api_tokens_of(tables: &mut Tables<'_>, user: &AppUserId) -> Result<(), StoreError> {
+    for (key, token) in tables.list::<ApiToken>(ALL, false, usize::MAX)? {
+        if token.user.as_ref() == Some(user) {
+            tables.remove_raw(ApiToken::TABLE, &key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a sign-in link.

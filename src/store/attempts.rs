@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, ATTEMPTS_BY_EXPIRY, Record, Typed};
+use super::key::Key;
+use super::tables::{ALL, ATTEMPTS_BY_EXPIRY, INVITES_BY_EXPIRY, Record, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
-use crate::model::Timestamp;
 use crate::model::journey::{Attempt, Ending, Invite};
+use crate::model::{AppUserId, Timestamp};
 
 impl Record for Attempt {
     const TABLE: &'static str = "attempts-1";
@@ -15,8 +16,9 @@ impl Record for Invite {
     const TABLE: &'static str = "invites-1";
 }
 
-/// Strangers who hold an invite can begin attempts: no more than this are kept, the oldest go first.
-const ATTEMPTS: usize = 10_000;
+/// Strangers who hold an invite can begin attempts, and apps can make invites: no more than this are kept
+/// of either, those that expire first go first.
+const KEPT: usize = 10_000;
 
 /// Keeps an invite.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub struct PutInvite {
     pub hash: [u8; 32],
     /// The invite.
     pub invite: Invite,
-    /// Now: what has expired for a week is dropped.
+    /// Now: what has expired for a day is dropped.
     pub at: Timestamp,
 }
 
@@ -33,14 +35,42 @@ impl Change for PutInvite {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let limit = self.at.before(std::time::Duration::from_secs(7 * 86_400));
-        for (key, invite) in tables.list::<Invite>(ALL, false, usize::MAX)? {
-            if invite.expires_at < limit {
-                tables.remove_raw(Invite::TABLE, &key)?;
-            }
-        }
+        let day = std::time::Duration::from_secs(86_400);
+        make_room::<Invite>(tables, INVITES_BY_EXPIRY, self.at.before(day))?;
+        tables.put_mark(INVITES_BY_EXPIRY, (self.invite.expires_at, self.hash))?;
         tables.put(self.hash, &self.invite)
     }
+}
+
+/// Drops what expired before a time, and what is too much.
+fn make_room<R: Record>(tables: &mut Tables<'_>, by_expiry: &'static str, before: Timestamp) -> Result<(), StoreError> {
+    let kept = tables.keys(by_expiry, ALL, KEPT)?;
+    let too_many = (kept.len() + 1).saturating_sub(KEPT);
+    for (place, key) in kept.iter().enumerate() {
+        if place >= too_many && key[..] >= before.bytes()[..] {
+            break;
+        }
+        tables.remove_raw(by_expiry, key)?;
+        tables.remove_raw(R::TABLE, key.get(8..).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Drops the invites of a user, and its attempts.
+pub(super) fn drop_invites_of(tables: &mut Tables<'_>, user: &AppUserId) -> Result<(), StoreError> {
+    for (key, invite) in tables.list::<Invite>(ALL, false, usize::MAX)? {
+        if invite.user == *user {
+            tables.remove_mark(INVITES_BY_EXPIRY, (invite.expires_at, key.as_slice()))?;
+            tables.remove_raw(Invite::TABLE, &key)?;
+        }
+    }
+    for (key, attempt) in tables.list::<Attempt>(ALL, false, usize::MAX)? {
+        if attempt.user == *user {
+            tables.remove_mark(ATTEMPTS_BY_EXPIRY, (attempt.expires_at, key.as_slice()))?;
+            tables.remove_raw(Attempt::TABLE, &key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Notes how a trip ended.
@@ -83,28 +113,23 @@ impl Change for OpenAttempt {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let open = tables.keys(ATTEMPTS_BY_EXPIRY, ALL, ATTEMPTS)?;
-        let now = u64::try_from(self.at.as_millis()).unwrap_or(0).to_be_bytes();
-        let too_many = (open.len() + 1).saturating_sub(ATTEMPTS);
-        for (place, key) in open.iter().enumerate() {
-            if place >= too_many && key[..] > now[..] {
-                break;
-            }
-            tables.remove_raw(ATTEMPTS_BY_EXPIRY, key)?;
-            tables.remove_raw(Attempt::TABLE, key.get(8..).unwrap_or_default())?;
-        }
+        make_room::<Attempt>(tables, ATTEMPTS_BY_EXPIRY, self.at)?;
         tables.put_mark(ATTEMPTS_BY_EXPIRY, (self.attempt.expires_at, self.hash))?;
         tables.put(self.hash, &self.attempt)
     }
 }
 
-/// Takes an attempt: once, in time, by the browser that began it.
+/// Takes an attempt: once, in time, by the browser or for the user that began it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakeAttempt {
     /// Hash of the state.
     pub hash: [u8; 32],
     /// Hash of the browser's cookie.
     pub browser: Option<[u8; 32]>,
+    /// Whose it must be, if that matters.
+    pub user: Option<AppUserId>,
+    /// What it must have been begun with, if that matters.
+    pub redirect_uri: Option<String>,
     /// Now.
     pub at: Timestamp,
 }
@@ -114,8 +139,11 @@ impl Change for TakeAttempt {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Option<Attempt>, StoreError> {
         let Some(attempt) = tables.get::<Attempt>(self.hash)? else { return Ok(None) };
-        // SECURITY: another browser does not even use it up, or a stranger could spoil the owner's trip.
-        if attempt.browser != self.browser {
+        // SECURITY: another browser or user does not even use it up, or a stranger could spoil the owner's trip.
+        let fits = attempt.browser == self.browser
+            && self.user.as_ref().is_none_or(|user| *user == attempt.user)
+            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
+        if !fits {
             return Ok(None);
         }
         tables.remove::<Attempt>(self.hash)?;

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{ALL, Kind, Record, Typed};
 use super::tokens::{SealedTokens, drop_tokens, put_tokens};
-use super::vehicles::{link_vehicle, unlink_vehicles_of};
+use super::vehicles::{link_vehicle, serves_any, unlink_vehicles_of};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::connection::{Connection, ConnectionStatus};
-use crate::model::vehicle::VehicleFacts;
+use crate::model::connection::{Cause, Connection, ConnectionStatus};
+use crate::model::token::Generation;
+use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{ConnectionId, Timestamp, VehicleId};
 
 impl Record for Connection {
@@ -17,7 +18,7 @@ impl Record for Connection {
 }
 
 /// Keeps a fresh pair of tokens before anything else is tried with it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdoptConnection {
     /// A new connection, whose Smartcar user is not known yet.
     pub connection: Connection,
@@ -53,12 +54,18 @@ pub enum Linking {
     /// The same owner has connected the same account before: hand the tokens over to that connection and
     /// link again with its id.
     Existing(ConnectionId),
+    /// It was ended while Smartcar was being asked.
+    Gone,
 }
 
 impl Change for LinkVehicles {
     type Outcome = Linking;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Linking, StoreError> {
+        // The tokens of v2 are all there is: without them there is nothing to link to.
+        if self.connection.generation == Generation::V2 && tables.get_sound::<SealedTokens>(self.connection.id)?.is_none() {
+            return Ok(Linking::Gone);
+        }
         if let Some(identity) = self.connection.identity() {
             match by_identity(tables, &identity)? {
                 Some(id) if id != self.connection.id && tables.get::<Connection>(id)?.is_some() => {
@@ -70,6 +77,11 @@ impl Change for LinkVehicles {
         tables.put(self.connection.id, &self.connection)?;
         for facts in &self.vehicles {
             link_vehicle(tables, facts, &self.connection, self.at)?;
+        }
+        // The owner chose anew: what was not chosen again is not open to us any more.
+        if !self.vehicles.is_empty() {
+            let chosen = |vehicle: &Vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id);
+            unlink_vehicles_of(tables, &self.connection, chosen)?;
         }
         Ok(Linking::Linked)
     }
@@ -101,7 +113,7 @@ impl Change for HandOver {
     type Outcome = HandedOver;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<HandedOver, StoreError> {
-        let version = tables.get::<SealedTokens>(self.to)?.map_or(0, |tokens| tokens.version);
+        let version = tables.get_sound::<SealedTokens>(self.to)?.map_or(0, |tokens| tokens.version);
         if version != self.to_version {
             return Ok(HandedOver::Superseded);
         }
@@ -128,12 +140,32 @@ impl Change for MarkConnection {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(false) };
+        // What was ended here while Smartcar was being asked stays ended.
+        if connection.status == ConnectionStatus::Disconnected {
+            return Ok(false);
+        }
         if let Some(status) = &self.status {
             connection.status = status.clone();
         }
         connection.last_error.clone_from(&self.error);
         tables.put(self.id, &connection)?;
         Ok(true)
+    }
+}
+
+/// Notes that Smartcar answered a read: what the manufacturer refused is mended.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteGoodRead {
+    /// Of which connection.
+    pub id: ConnectionId,
+}
+
+impl Change for NoteGoodRead {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(()) };
+        if connection.mended(Cause::Account) { tables.put(self.id, &connection) } else { Ok(()) }
     }
 }
 
@@ -144,6 +176,8 @@ pub struct EndConnection {
     pub id: ConnectionId,
     /// Whether its row goes too, so that nothing tells of it.
     pub erase: bool,
+    /// Only if it serves no vehicle any more.
+    pub if_empty: bool,
 }
 
 impl Change for EndConnection {
@@ -151,8 +185,11 @@ impl Change for EndConnection {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(()) };
+        if self.if_empty && serves_any(tables, &connection)? {
+            return Ok(());
+        }
         drop_tokens(tables, self.id)?;
-        unlink_vehicles_of(tables, &connection)?;
+        unlink_vehicles_of(tables, &connection, |_| false)?;
         if self.erase {
             if let Some(identity) = connection.identity() {
                 tables.remove_index(Kind::Connection, &identity)?;
@@ -187,12 +224,8 @@ impl Snapshot<'_> {
 
     /// The vehicles that a connection serves.
     pub fn vehicles_of(&self, connection: &Connection) -> Result<Vec<VehicleId>, StoreError> {
-        let vehicles = self.vehicles_of_user(&connection.user)?;
-        Ok(vehicles
-            .into_iter()
-            .filter(|vehicle| vehicle.connection == Some(connection.id))
-            .map(|vehicle| vehicle.facts.id)
-            .collect())
+        let vehicles = self.vehicles_of_user(&connection.user)?.into_iter().map(|(_, vehicle)| vehicle);
+        Ok(vehicles.filter(|vehicle| vehicle.connection == Some(connection.id)).map(|vehicle| vehicle.facts.id).collect())
     }
 }
 

@@ -22,8 +22,10 @@ use crate::world::World;
 /// Where a store lies, and how to open it again and again.
 pub struct Origin {
     path: Option<PathBuf>,
-    open: Box<dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync>,
+    open: Box<Open>,
 }
+
+type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
 
 impl Origin {
     /// A file, made (mode 0600) by [`Database::open`] if it is missing.
@@ -85,7 +87,8 @@ impl Database {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.handle.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        // Never waits: while somebody closes or opens the file, it is not open.
+        self.handle.try_read().is_ok_and(|handle| handle.is_some())
     }
 
     /// Waits for readers, then closes the file.

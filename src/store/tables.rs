@@ -17,7 +17,7 @@
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
 //! | `event_ids-1` | seq | keyed hash of an event's id and when it came: the dedupe window |
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
-//! | `attempts_by_expiry-1` | time, hash | nothing: what to drop first |
+//! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
 //! | `cursors-1` | follower | its place in the log |
 //!
@@ -48,6 +48,7 @@ pub(super) const VEHICLES_TO_READ: &str = "vehicles_to_read-1";
 pub(super) const WEBHOOK_LOGS: &str = "webhook_logs-1";
 pub(super) const EVENT_IDS: &str = "event_ids-1";
 pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
+pub(super) const INVITES_BY_EXPIRY: &str = "invites_by_expiry-1";
 pub(super) const CURSORS: &str = "cursors-1";
 
 /// A kind of row that is sealed.
@@ -128,7 +129,19 @@ pub(super) trait Typed: Rows {
         self.places().vault.open(Row { table, key, context }, sealed).map_err(|_| StoreError::Damaged { table })
     }
 
-    /// All records of a range, with their keys, until `enough`.
+    /// A record; one that is damaged is reported and counts as missing. For rows whose loss must cost
+    /// nothing but themselves.
+    fn get_sound<R: Record>(&self, key: impl Key) -> Result<Option<R>, StoreError> {
+        match self.get(key) {
+            Err(StoreError::Damaged { table }) => {
+                tracing::error!(table, "a row is damaged and counts as missing");
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    /// Records of a range, with their keys, at most `limit`. Damaged ones are reported and passed over.
     fn list<R: Record>(
         &self,
         range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
@@ -140,7 +153,10 @@ pub(super) trait Typed: Rows {
             return Ok(found);
         }
         self.walk(R::TABLE, range, backwards, &mut |key, sealed| {
-            found.push((key.to_vec(), self.decode(key, sealed)?));
+            match self.decode(key, sealed) {
+                Ok(record) => found.push((key.to_vec(), record)),
+                Err(_) => tracing::error!(table = R::TABLE, "a row is damaged and was passed over"),
+            }
             Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(found)
@@ -275,9 +291,11 @@ impl<'a> Tables<'a> {
 
     /// The row of an id; a new one if it has none.
     pub(super) fn row_or_new(&mut self, kind: Kind, id: &str) -> Result<u32, StoreError> {
-        if let Some(row) = self.row(kind, id)? {
-            return Ok(row);
-        }
+        self.row(kind, id)?.map_or_else(|| self.new_row(kind, id), Ok)
+    }
+
+    /// A new row for an id, which leads there from now on.
+    pub(super) fn new_row(&mut self, kind: Kind, id: &str) -> Result<u32, StoreError> {
         let counter = match kind {
             Kind::User => "users",
             Kind::Vehicle => "vehicles",

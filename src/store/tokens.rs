@@ -1,12 +1,12 @@
 //! Sealed token sets and the order in which they are due.
 
-use std::ops::Bound;
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Record, TOKENS_BY_DUE, Typed, to_cbor};
+use super::tables::{ALL, Record, Rows, TOKENS_BY_DUE, Typed, to_cbor};
 use super::{Change, Snapshot, StoreError, Tables};
-use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::connection::{Cause, Connection};
 use crate::model::{Blob, ConnectionId, Timestamp};
 
 /// A token set as it is kept. The tokens were sealed by the `tokens` room; nothing here can open them.
@@ -33,7 +33,7 @@ impl Record for SealedTokens {
 }
 
 /// Replaces a token set by the next one. Compare and set: two rotations cannot both win.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RotateTokens {
     /// Whose.
     pub connection: ConnectionId,
@@ -58,7 +58,7 @@ impl Change for RotateTokens {
     type Outcome = Rotated;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Rotated, StoreError> {
-        let version = tables.get::<SealedTokens>(self.connection)?.map_or(0, |tokens| tokens.version);
+        let version = tables.get_sound::<SealedTokens>(self.connection)?.map_or(0, |tokens| tokens.version);
         if version == 0 && self.from_version != 0 {
             return Ok(Rotated::Gone);
         }
@@ -66,11 +66,9 @@ impl Change for RotateTokens {
             return Ok(Rotated::Superseded);
         }
         put_tokens(tables, self.connection, &self.tokens)?;
-        if let Some(mut connection) = tables.get::<Connection>(self.connection)?
-            && (connection.last_error.is_some() || matches!(connection.status, ConnectionStatus::NeedsReconnect { .. }))
+        if let Some(mut connection) = tables.get_sound::<Connection>(self.connection)?
+            && connection.mended(Cause::Tokens)
         {
-            connection.last_error = None;
-            connection.status = ConnectionStatus::Active;
             tables.put(self.connection, &connection)?;
         }
         Ok(Rotated::Stored)
@@ -94,7 +92,7 @@ impl Change for Reschedule {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        match tables.get::<SealedTokens>(self.connection)? {
+        match tables.get_sound::<SealedTokens>(self.connection)? {
             Some(mut tokens) if tokens.version == self.version => {
                 tokens.used_at = self.used_at;
                 tokens.due_at = self.due_at;
@@ -105,8 +103,25 @@ impl Change for Reschedule {
     }
 }
 
+/// Takes a due time out of the order that its connection does not have (any more).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DropDue {
+    /// The time.
+    pub due_at: Timestamp,
+    /// The connection.
+    pub connection: ConnectionId,
+}
+
+impl Change for DropDue {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.remove_mark(TOKENS_BY_DUE, (self.due_at, self.connection))
+    }
+}
+
 pub(super) fn put_tokens(tables: &mut Tables<'_>, connection: ConnectionId, tokens: &SealedTokens) -> Result<(), StoreError> {
-    if let Some(before) = tables.get::<SealedTokens>(connection)? {
+    if let Some(before) = tables.get_sound::<SealedTokens>(connection)? {
         unmark(tables, connection, before.due_at)?;
     }
     if let Some(due_at) = tokens.due_at {
@@ -116,7 +131,7 @@ pub(super) fn put_tokens(tables: &mut Tables<'_>, connection: ConnectionId, toke
 }
 
 pub(super) fn drop_tokens(tables: &mut Tables<'_>, connection: ConnectionId) -> Result<(), StoreError> {
-    if let Some(tokens) = tables.get::<SealedTokens>(connection)? {
+    if let Some(tokens) = tables.get_sound::<SealedTokens>(connection)? {
         unmark(tables, connection, tokens.due_at)?;
     }
     tables.remove::<SealedTokens>(connection)
@@ -127,14 +142,24 @@ fn unmark(tables: &mut Tables<'_>, connection: ConnectionId, due_at: Option<Time
 }
 
 impl Snapshot<'_> {
-    /// The token set of a connection.
+    /// The token set of a connection. A damaged application token is as good as none: it is minted anew.
     pub fn tokens(&self, connection: ConnectionId) -> Result<Option<SealedTokens>, StoreError> {
-        self.get(connection)
+        if connection == ConnectionId::APPLICATION { self.get_sound(connection) } else { self.get(connection) }
+    }
+
+    /// Which connections come last in the order of their due times.
+    pub fn last_due(&self, limit: usize) -> Result<Vec<(Timestamp, ConnectionId)>, StoreError> {
+        let mut keys = Vec::new();
+        self.walk(TOKENS_BY_DUE, ALL, true, &mut |key, _| {
+            keys.extend(due_key(key));
+            Ok(if keys.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(keys)
     }
 
     /// Which connections come first in the order of their due times.
     pub fn next_due(&self, limit: usize) -> Result<Vec<(Timestamp, ConnectionId)>, StoreError> {
-        let keys = self.keys(TOKENS_BY_DUE, (Bound::Unbounded, Bound::Unbounded), limit)?;
+        let keys = self.keys(TOKENS_BY_DUE, ALL, limit)?;
         Ok(keys.iter().filter_map(|key| due_key(key)).collect())
     }
 }

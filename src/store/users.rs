@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::drop_api_tokens_of;
+use super::attempts::drop_invites_of;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::AppUserId;
@@ -52,7 +54,7 @@ impl Change for PutUser {
     }
 }
 
-/// Removes a user; its vehicles and connections must be gone.
+/// Removes a user, and with it every way in: invites, attempts, and tokens that are bound to it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RemoveUser {
     /// Whom.
@@ -63,6 +65,8 @@ impl Change for RemoveUser {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        drop_invites_of(tables, &self.id)?;
+        drop_api_tokens_of(tables, &self.id)?;
         if let Some(row) = tables.row(Kind::User, self.id.as_str())? {
             tables.remove::<User>(row)?;
         }

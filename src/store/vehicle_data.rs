@@ -5,9 +5,10 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT, under};
+use super::vehicles::merge;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
-use crate::model::vehicle::{Vehicle, VehicleError};
+use crate::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
 use crate::model::{Seq, Timestamp};
 
 /// The newest of a signal.
@@ -21,8 +22,10 @@ pub struct Latest {
     pub name: Option<String>,
     /// The last good value by the car's own time.
     pub reading: Option<Reading>,
-    /// Why the newest report had no value, and when it came.
+    /// Why the newest report had no value, and when it was told.
     pub failure: Option<(SignalFailure, Timestamp)>,
+    /// When a value was last told.
+    pub told_at: Option<Timestamp>,
 }
 
 impl Record for Latest {
@@ -46,12 +49,16 @@ pub struct Telling {
     pub reports: Vec<SignalReport>,
     /// How they came.
     pub source: Source,
-    /// When they came.
+    /// When they came here.
     pub at: Timestamp,
+    /// When they were told, by Smartcar's clock: what orders tellings that came late.
+    pub told_at: Timestamp,
+    /// What was told of the vehicle itself.
+    pub facts: Option<VehicleFacts>,
     /// Errors that began.
     pub errors: Vec<VehicleError>,
-    /// Errors that ended, by type and code.
-    pub resolved: Vec<(String, Option<String>)>,
+    /// Errors that ended.
+    pub resolved: Vec<Resolved>,
 }
 
 /// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
@@ -92,14 +99,24 @@ pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
 
 fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
     // A vehicle that is not linked (yet) keeps nothing but its entries in the log.
-    let Some(mut vehicle) = tables.get::<Vehicle>(telling.vehicle)? else { return Ok(()) };
+    let Some(mut vehicle) = tables.get_sound::<Vehicle>(telling.vehicle)? else { return Ok(()) };
     for report in &telling.reports {
         record(tables, telling, report)?;
     }
-    for (kind, code) in &telling.resolved {
-        vehicle.errors.retain(|error| !(error.kind == *kind && error.code == *code));
+    if let Some(facts) = &telling.facts {
+        merge(&mut vehicle.facts, facts);
+    }
+    for end in &telling.resolved {
+        vehicle.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
+        vehicle.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
+        vehicle.resolved.push(end.clone());
+        let excess = vehicle.resolved.len().saturating_sub(ENDS);
+        vehicle.resolved.drain(..excess);
     }
     for error in &telling.errors {
+        if vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since) {
+            continue;
+        }
         match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
             Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },
             None => vehicle.errors.push(error.clone()),
@@ -111,15 +128,19 @@ fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
     tables.put(telling.vehicle, &vehicle)
 }
 
+/// How many ended errors a vehicle remembers.
+const ENDS: usize = 32;
+
 fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> Result<(), StoreError> {
     let signal = tables.row_or_new(Kind::Signal, &report.code)?;
     let key = (telling.vehicle, signal);
-    let mut latest = tables.get::<Latest>(key)?.unwrap_or_else(|| Latest {
+    let mut latest = tables.get_sound::<Latest>(key)?.unwrap_or_else(|| Latest {
         code: report.code.clone(),
         group: None,
         name: None,
         reading: None,
         failure: None,
+        told_at: None,
     });
     if report.group.is_some() {
         latest.group.clone_from(&report.group);
@@ -129,8 +150,11 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
     }
     match &report.outcome {
         Outcome::Failed(failure) => {
-            if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.at) {
-                latest.failure = Some((failure.clone(), telling.at));
+            let is_news = latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at);
+            // A value that was told later is good, whatever comes late.
+            let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
+            if is_news && !is_late {
+                latest.failure = Some((failure.clone(), telling.told_at));
             }
         }
         Outcome::Value(body) => {
@@ -143,9 +167,10 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
                 retrieved_at: report.retrieved_at,
                 source: telling.source,
             };
-            if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.at) {
+            if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.told_at) {
                 latest.failure = None;
             }
+            latest.told_at = latest.told_at.max(Some(telling.told_at));
             remember(tables, key, &reading, latest.reading.as_ref())?;
             if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                 latest.reading = Some(reading);
@@ -160,7 +185,7 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
 /// may have been left out because it equalled one that now is not the last before it.
 fn remember(tables: &mut Tables<'_>, signal: (u32, u32), reading: &Reading, newest: Option<&Reading>) -> Result<(), StoreError> {
     let key = (signal.0, signal.1, reading.at.day());
-    let mut block = tables.get::<Block>(key)?.unwrap_or_default();
+    let mut block = tables.get_sound::<Block>(key)?.unwrap_or_default();
     let place = block.0.partition_point(|known| known.at < reading.at);
     let before = match place.checked_sub(1) {
         Some(before) => Some(block.0[before].clone()),
@@ -273,7 +298,10 @@ impl Snapshot<'_> {
             let key = |day: u32| to_key(range.vehicle, signal, day);
             let blocks = (Bound::Included(key(since.day())), Bound::Included(key(range.until.day())));
             self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
-                let block: Block = self.decode(key, sealed)?;
+                let Ok(block) = self.decode::<Block>(key, sealed) else {
+                    tracing::error!(table = Block::TABLE, "a row is damaged and was passed over");
+                    return Ok(std::ops::ControlFlow::Continue(()));
+                };
                 let inside = block.0.into_iter().filter(|reading| reading.at >= since && reading.at < range.until);
                 let room = range.limit - found.len();
                 found.extend(inside.take(room).map(|reading| (HistoryCursor { signal, at: reading.at }, code.clone(), reading)));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::vehicle_data::erase_data;
+use super::webhook_log::erase_entries;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::connection::Connection;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
@@ -83,6 +84,8 @@ impl Change for ForgetVehicle {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
         if self.erase {
             erase_data(tables, row)?;
+            erase_entries(tables, row)?;
+            tables.remove_index(Kind::Vehicle, self.id.as_str())?;
             if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
                 tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
             }
@@ -112,13 +115,14 @@ pub(super) fn link_vehicle(
     connection: &Connection,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
-    let mut vehicle = if let Some(vehicle) = tables.get::<Vehicle>(row)? {
-        if vehicle.user != connection.user
-            && let Some(user) = tables.row(Kind::User, vehicle.user.as_str())?
-        {
-            tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
-        }
+    let mut row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
+    let mut known = tables.get_sound::<Vehicle>(row)?;
+    // SECURITY: a car that changes hands begins anew; its past belongs to whoever had it then.
+    if let Some(former) = known.take_if(|vehicle| vehicle.user != connection.user) {
+        tables.put(row, &Vehicle { connection: None, errors: Vec::new(), ..former })?;
+        row = tables.new_row(Kind::Vehicle, facts.id.as_str())?;
+    }
+    let mut vehicle = if let Some(vehicle) = known {
         vehicle
     } else {
         tables.put_mark(VEHICLES_TO_REVISIT, row)?;
@@ -130,6 +134,7 @@ pub(super) fn link_vehicle(
             linked_at: at,
             last_event_at: None,
             errors: Vec::new(),
+            resolved: Vec::new(),
         }
     };
     merge(&mut vehicle.facts, facts);
@@ -141,17 +146,40 @@ pub(super) fn link_vehicle(
     tables.put(row, &vehicle)
 }
 
-pub(super) fn unlink_vehicles_of(tables: &mut Tables<'_>, connection: &Connection) -> Result<(), StoreError> {
-    let Some(user) = tables.row(Kind::User, connection.user.as_str())? else { return Ok(()) };
-    for row in rows_of_user(tables, user)? {
-        if let Some(mut vehicle) = tables.get::<Vehicle>(row)?
-            && vehicle.connection == Some(connection.id)
-        {
+/// Takes a connection's vehicles from it, but for those to `keep`.
+pub(super) fn unlink_vehicles_of(
+    tables: &mut Tables<'_>,
+    connection: &Connection,
+    keep: impl Fn(&Vehicle) -> bool,
+) -> Result<(), StoreError> {
+    for (row, mut vehicle) in served_by(tables, connection)? {
+        if !keep(&vehicle) {
             vehicle.connection = None;
             tables.put(row, &vehicle)?;
         }
     }
     Ok(())
+}
+
+/// Whether a connection serves any vehicle.
+pub(super) fn serves_any(rows: &impl Rows, connection: &Connection) -> Result<bool, StoreError> {
+    Ok(!served_by(rows, connection)?.is_empty())
+}
+
+fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+    let mut vehicles = of_user(rows, &connection.user)?;
+    vehicles.retain(|(_, vehicle)| vehicle.connection == Some(connection.id));
+    Ok(vehicles)
+}
+
+/// All vehicles of a user, with their rows.
+fn of_user(rows: &impl Rows, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+    let Some(user) = rows.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
+    let mut vehicles = Vec::new();
+    for row in rows_of_user(rows, user)? {
+        vehicles.extend(rows.get_sound::<Vehicle>(row)?.map(|vehicle| (row, vehicle)));
+    }
+    Ok(vehicles)
 }
 
 fn marked_rows(rows: &impl Rows, table: &'static str, limit: usize) -> Result<Vec<u32>, StoreError> {
@@ -164,7 +192,7 @@ fn rows_of_user(rows: &impl Rows, user: u32) -> Result<Vec<u32>, StoreError> {
     Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.get(4..)?.try_into().ok()?))).collect())
 }
 
-fn merge(known: &mut VehicleFacts, told: &VehicleFacts) {
+pub(super) fn merge(known: &mut VehicleFacts, told: &VehicleFacts) {
     fn newer<T: Clone>(known: &mut Option<T>, told: Option<&T>) {
         if told.is_some() {
             *known = told.cloned();
@@ -196,14 +224,9 @@ impl Snapshot<'_> {
         rows_after(self, after, limit)
     }
 
-    /// All vehicles of a user.
-    pub fn vehicles_of_user(&self, user: &AppUserId) -> Result<Vec<Vehicle>, StoreError> {
-        let Some(user) = self.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
-        let mut vehicles = Vec::new();
-        for row in rows_of_user(self, user)? {
-            vehicles.extend(self.get::<Vehicle>(row)?);
-        }
-        Ok(vehicles)
+    /// All vehicles of a user, with their rows.
+    pub fn vehicles_of_user(&self, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+        of_user(self, user)
     }
 
     /// Rows of vehicles that were linked after events about them had come in.

@@ -5,7 +5,7 @@
 //! hashes are all in memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Range};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -111,15 +111,21 @@ impl Change for RecordDelivery {
         }
         let mut head: Head = tables.clear(META, HEAD)?.unwrap_or_default();
         if !make_room(tables, &mut head, self)? {
+            tables.put_clear(META, HEAD, &head)?;
             return Ok(Recorded::Full);
         }
         let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
-        let known = vehicle.map_or(Ok(true), |row| tables.get::<Vehicle>(row).map(|vehicle| vehicle.is_some()))?;
+        let known = match vehicle.map(|row| tables.get::<Vehicle>(row)) {
+            Some(Ok(None)) => false,
+            // A damaged vehicle is a known one; only the label hangs on it.
+            None | Some(Ok(Some(_)) | Err(StoreError::Damaged { .. })) => true,
+            Some(Err(error)) => return Err(error),
+        };
         let result = if self.result == DeliveryResult::Accepted && !known { DeliveryResult::UnknownVehicle } else { self.result };
         let bytes = u32::try_from(self.body.0.len()).unwrap_or(u32::MAX);
         let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
         let seq = head.newest.next();
-        head = Head { newest: seq, entries: head.entries + 1, bytes: head.bytes + u64::from(bytes) };
+        head = Head { newest: seq, oldest: head.oldest, entries: head.entries + 1, bytes: head.bytes + u64::from(bytes) };
 
         let key = seq.0.to_be_bytes();
         let header = to_cbor(&header);
@@ -151,19 +157,28 @@ impl Change for NoteVerify {
 
 const VERIFY: &str = "verify";
 
-/// Where the ring begins and ends.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+/// Where the ring begins and ends. Erased entries leave holes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Head {
     /// The newest entry; 0 before the first.
     newest: Seq,
+    /// The first place that may hold an entry.
+    oldest: Seq,
     entries: u64,
     bytes: u64,
 }
 
+impl Default for Head {
+    fn default() -> Head {
+        Head { newest: Seq(0), oldest: Seq(1), entries: 0, bytes: 0 }
+    }
+}
+
 impl Head {
-    /// The oldest entry, or the one to come if there is none.
-    fn oldest(&self) -> Seq {
-        Seq(self.newest.0 + 1 - self.entries)
+    /// Takes an entry out, given by its value.
+    fn drop_entry(&mut self, value: &[u8]) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(split(value).map_or(0, |(header, ..)| u64::from(header.bytes)));
     }
 }
 
@@ -174,19 +189,19 @@ fn make_room(tables: &mut Tables<'_>, head: &mut Head, delivery: &RecordDelivery
     let more = delivery.body.0.len() as u64;
     let mut cursor = None;
     while head.entries > 0 && (head.entries + 1 > delivery.ring.events || head.bytes + more > delivery.ring.bytes) {
-        let oldest = head.oldest();
         let read_up_to = match cursor {
             Some(cursor) => cursor,
             None => *cursor.insert(projector_cursor(tables)?),
         };
-        if oldest > read_up_to {
+        if head.oldest > read_up_to {
             return Ok(false);
         }
-        let key = oldest.0.to_be_bytes();
-        let bytes = tables.raw(WEBHOOK_LOGS, &key)?.and_then(|value| split(&value).map(|(header, ..)| header.bytes)).unwrap_or(0);
-        tables.remove_raw(WEBHOOK_LOGS, &key)?;
-        head.entries -= 1;
-        head.bytes = head.bytes.saturating_sub(u64::from(bytes));
+        let key = head.oldest.0.to_be_bytes();
+        if let Some(value) = tables.raw(WEBHOOK_LOGS, &key)? {
+            head.drop_entry(&value);
+            tables.remove_raw(WEBHOOK_LOGS, &key)?;
+        }
+        head.oldest = head.oldest.next();
     }
     Ok(true)
 }
@@ -196,10 +211,32 @@ fn remember(tables: &mut Tables<'_>, head: &Head, event: [u8; 16], delivery: &Re
     tables.put_clear(EVENT_IDS, head.newest.0, &(event, delivery.received_at))?;
     tables.window.add(head.newest, event, delivery.received_at);
     let before = delivery.received_at.before(delivery.ring.dedupe_for);
-    while let Some(seq) = tables.window.drop_oldest(before, head.oldest()) {
+    // An id from the future was noted while the clock was wrong; its age cannot be known.
+    let beyond = delivery.received_at.after(CLOCK_ERROR);
+    while let Some(seq) = tables.window.drop_oldest(before..beyond, head.oldest) {
         tables.remove_mark(EVENT_IDS, seq.0)?;
     }
     Ok(())
+}
+
+/// How far a clock may be off before its times count as nonsense.
+const CLOCK_ERROR: Duration = Duration::from_secs(3600);
+
+/// Removes the entries about a vehicle.
+pub(super) fn erase_entries(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
+    let mut head: Head = tables.clear(META, HEAD)?.unwrap_or_default();
+    let mut keys = Vec::new();
+    tables.walk(WEBHOOK_LOGS, ALL, false, &mut |key, value| {
+        if split(value).is_some_and(|(header, ..)| header.vehicle == Some(vehicle)) {
+            head.drop_entry(value);
+            keys.push(key.to_vec());
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for key in keys {
+        tables.remove_raw(WEBHOOK_LOGS, &key)?;
+    }
+    tables.put_clear(META, HEAD, &head)
 }
 
 /// The event ids in memory. What a transaction adds or drops counts only after [`Window::keep`].
@@ -219,7 +256,10 @@ impl Window {
         snapshot.walk(EVENT_IDS, ALL, false, &mut |key, value| {
             let seq = key.try_into().map(|key| Seq(u64::from_be_bytes(key)));
             let entry = from_cbor::<([u8; 16], Timestamp)>(value);
-            let (Ok(seq), Some((event, at))) = (seq, entry) else { return Err(StoreError::Damaged { table: EVENT_IDS }) };
+            let (Ok(seq), Some((event, at))) = (seq, entry) else {
+                tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
+                return Ok(ControlFlow::Continue(()));
+            };
             window.seqs.insert(event, seq);
             window.order.push_back((seq, at, event));
             Ok(ControlFlow::Continue(()))
@@ -260,9 +300,9 @@ impl Window {
         self.added.push((seq, at, event));
     }
 
-    fn drop_oldest(&mut self, before: Timestamp, ring_begins: Seq) -> Option<Seq> {
+    fn drop_oldest(&mut self, remembered: Range<Timestamp>, ring_begins: Seq) -> Option<Seq> {
         let (seq, at, _) = *self.order.get(self.dropped)?;
-        (at < before && seq < ring_begins).then(|| {
+        (!remembered.contains(&at) && seq < ring_begins).then(|| {
             self.dropped += 1;
             seq
         })
@@ -326,26 +366,31 @@ impl Snapshot<'_> {
         Ok(part)
     }
 
-    /// The entries before a place that `wanted` picks by their header, newest first, at most `limit`.
+    /// The entries before a place that `wanted` picks by their header, newest first: at most `limit`, and
+    /// about a mebibyte; and whether there may be more. Damaged ones are passed over.
     pub fn log_before(
         &self,
         before: Option<Seq>,
         limit: usize,
         wanted: impl Fn(&Header) -> bool,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
         let end = before.map_or(Bound::Unbounded, |seq| Bound::Excluded(seq.0.to_be_bytes().to_vec()));
-        let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
-        }
+        let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
         self.walk(WEBHOOK_LOGS, (Bound::Unbounded, end), true, &mut |key, value| {
-            let (header, ..) = split(value).ok_or(StoreError::Damaged { table: WEBHOOK_LOGS })?;
-            if wanted(&header) {
-                found.push(self.entry(key, value)?);
+            if split(value).is_none_or(|(header, ..)| !wanted(&header)) {
+                return Ok(ControlFlow::Continue(()));
             }
-            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            if found.len() >= limit || bytes >= 1 << 20 {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Ok(entry) = self.entry(key, value) {
+                bytes += entry.body.0.len();
+                found.push(entry);
+            }
+            Ok(ControlFlow::Continue(()))
         })?;
-        Ok(found)
+        Ok((found, more))
     }
 
     /// One entry.

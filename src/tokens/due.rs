@@ -1,14 +1,18 @@
 //! When a token set is to be renewed, and the loop that does it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Tokens, locked};
+use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::{ConnectionId, Timestamp};
-use crate::store::tokens::{Reschedule, SealedTokens};
+use crate::store::connections::MarkConnection;
+use crate::store::tokens::{DropDue, Reschedule, SealedTokens};
+use crate::store::{Snapshot, StoreError};
 use crate::world::Entropy;
 
 /// When tokens are renewed.
@@ -45,6 +49,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The contract's rule: in use, before the access token dies; idle, by `idle_renewal`, and in any case
 /// before the refresh token dies. A margin longer than a third of a token's life counts as a third.
 pub(super) fn due_at(settings: &Settings, tokens: &SealedTokens, now: Timestamp) -> Timestamp {
+    if is_from_the_future(tokens, now) {
+        return now;
+    }
     let before = |expires_at: Timestamp, margin: Duration| expires_at.before(margin.min(expires_at.since(tokens.issued_at) / 3));
     let Some(refresh_expires_at) = tokens.refresh_expires_at else {
         return before(tokens.access_expires_at, settings.access_margin);
@@ -59,7 +66,12 @@ pub(super) fn due_at(settings: &Settings, tokens: &SealedTokens, now: Timestamp)
 /// Whether an access token will outlive the call it is asked for.
 pub(super) fn is_fresh(tokens: &SealedTokens, now: Timestamp) -> bool {
     let life = tokens.access_expires_at.since(tokens.issued_at);
-    tokens.access_expires_at.before(Duration::from_secs(60).min(life / 6)) > now
+    !is_from_the_future(tokens, now) && tokens.access_expires_at.before(Duration::from_secs(60).min(life / 6)) > now
+}
+
+/// Whether tokens were issued while the clock was ahead: then none of their times can be believed.
+fn is_from_the_future(tokens: &SealedTokens, now: Timestamp) -> bool {
+    tokens.issued_at > now.after(Duration::from_secs(300))
 }
 
 /// 1, 2, 4, ... seconds up to five minutes, each anywhere between its half and its whole.
@@ -72,7 +84,7 @@ pub(super) fn backoff(tries: u32, entropy: &dyn Entropy) -> Duration {
 
 pub(super) async fn run(tokens: &Tokens, shutdown: CancellationToken) {
     let mut running = JoinSet::new();
-    let mut busy: Vec<ConnectionId> = Vec::new();
+    let mut busy: HashMap<task::Id, ConnectionId> = HashMap::new();
     loop {
         let wait = match look(tokens, &mut running, &mut busy).await {
             Ok(wait) => wait,
@@ -84,47 +96,55 @@ pub(super) async fn run(tokens: &Tokens, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => break,
             () = tokens.shared.wake.notified() => {}
-            Some(done) = running.join_next() => {
-                if let Ok(connection) = done {
-                    busy.retain(|other| *other != connection);
-                }
+            Some(done) = running.join_next_with_id() => {
+                // One that panicked has ended as well.
+                busy.remove(&done.map_or_else(|error| error.id(), |(id, ())| id));
             }
             () = tokio::time::sleep(wait) => {}
         }
     }
-    // What Smartcar may have answered must reach the disk.
+    // What Smartcar may have answered must reach the disk, also for callers who did not wait.
+    tokens.shared.closing.cancel();
     while running.join_next().await.is_some() {}
+    let locks: Vec<_> = locked(&tokens.shared.locks).values().cloned().collect();
+    for lock in locks {
+        drop(lock.lock().await);
+    }
 }
 
 /// Starts what is due; returns how long nothing will be.
 async fn look(
     tokens: &Tokens,
-    running: &mut JoinSet<ConnectionId>,
-    busy: &mut Vec<ConnectionId>,
-) -> Result<Duration, crate::store::StoreError> {
+    running: &mut JoinSet<()>,
+    busy: &mut HashMap<task::Id, ConnectionId>,
+) -> Result<Duration, StoreError> {
     let shared = &tokens.shared;
-    let waiting: Vec<(ConnectionId, Instant)> =
+    let waiting: HashMap<ConnectionId, Instant> =
         locked(&shared.troubles).iter().map(|(id, trouble)| (*id, trouble.not_before)).collect();
     let limit = 4 * AT_ONCE + waiting.len() + busy.len();
-    let (due, application) =
-        shared.store.read(move |snapshot| Ok((snapshot.next_due(limit)?, snapshot.tokens(ConnectionId::APPLICATION)?))).await?;
+    let read = move |snapshot: &Snapshot<'_>| {
+        Ok((snapshot.next_due(limit)?, snapshot.last_due(AT_ONCE)?, snapshot.tokens(ConnectionId::APPLICATION)?.is_some()))
+    };
+    let (mut due, last, there_is_an_application_token) = shared.store.read(read).await?;
     let (now, instant) = (shared.world.now(), Instant::now());
-    let mut wait = LONGEST;
-    let mut due = due;
-    if application.is_none() && shared.smartcar.settings().v3.is_some() {
+    // Nothing can be due later than a refresh token lives: such times were made while the clock was ahead.
+    let nonsense = now.after(shared.settings.refresh_life);
+    due.splice(0..0, last.into_iter().filter(|(due_at, _)| *due_at > nonsense));
+    if !there_is_an_application_token && shared.smartcar.settings().v3.is_some() {
         due.insert(0, (now, ConnectionId::APPLICATION));
     }
+    let mut wait = LONGEST;
     for (due_at, connection) in due {
-        if due_at > now {
+        if due_at > now && due_at <= nonsense {
             wait = wait.min(due_at.since(now));
             break;
         }
-        if busy.contains(&connection) || (connection == ConnectionId::APPLICATION && shared.smartcar.settings().v3.is_none()) {
+        let unwanted = connection == ConnectionId::APPLICATION && shared.smartcar.settings().v3.is_none();
+        if unwanted || busy.values().any(|other| *other == connection) {
             continue;
         }
-        let resting = waiting.iter().find(|(id, _)| *id == connection).map(|(_, until)| *until);
         let stopped = locked(&shared.stopped).get(&super::renewal::generation(connection)).map(|(until, _)| *until);
-        if let Some(until) = resting.max(stopped).filter(|until| *until > instant) {
+        if let Some(until) = waiting.get(&connection).copied().max(stopped).filter(|until| *until > instant) {
             wait = wait.min(until - instant);
             continue;
         }
@@ -132,36 +152,46 @@ async fn look(
             // One that ends wakes the loop.
             break;
         }
-        busy.push(connection);
         let tokens = tokens.clone();
-        running.spawn(async move {
-            keep_alive(&tokens, connection).await;
-            connection
-        });
+        let started = running.spawn(async move { keep_alive(&tokens, connection, due_at).await });
+        busy.insert(started.id(), connection);
     }
     Ok(wait)
 }
 
-/// Renews one that is due, unless its rule has changed since it was put into the order.
-async fn keep_alive(tokens: &Tokens, connection: ConnectionId) {
+/// Renews one that is due, unless its rule has changed since it was put into the order. Whatever goes wrong
+/// is noted as trouble, so that the loop comes back later and not at once.
+async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp) {
     let shared = &tokens.shared;
-    let seen = match shared.store.read(move |snapshot| snapshot.tokens(connection)).await {
-        Ok(Some(seen)) => seen,
+    let done = match shared.store.read(move |snapshot| snapshot.tokens(connection)).await {
         Ok(None) if connection == ConnectionId::APPLICATION => {
+            // Failures are noted where they happen.
             let _ = tokens.refreshed(connection, 0).await;
             return;
         }
-        _ => return,
+        Ok(Some(seen)) if seen.due_at == Some(marked) => {
+            let now = shared.world.now();
+            let due_at = due_at(&shared.settings, &seen, now);
+            if due_at <= now {
+                let _ = tokens.refreshed(connection, seen.version).await;
+                return;
+            }
+            let change = Reschedule { connection, version: seen.version, used_at: seen.used_at, due_at: Some(due_at) };
+            shared.store.commit(change).await
+        }
+        // The order names a time that its connection does not have.
+        Ok(_) => shared.store.commit(DropDue { due_at: marked, connection }).await,
+        Err(StoreError::Damaged { .. }) => {
+            let reason = "its tokens are damaged in the store".to_owned();
+            let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Tokens };
+            let told = shared.store.commit(MarkConnection { id: connection, status: Some(status), error: Some(reason) }).await;
+            told.and(shared.store.commit(DropDue { due_at: marked, connection }).await)
+        }
+        Err(error) => Err(error),
     };
-    let now = shared.world.now();
-    let due_at = due_at(&shared.settings, &seen, now);
-    if due_at > now {
-        let change = Reschedule { connection, version: seen.version, used_at: seen.used_at, due_at: Some(due_at) };
-        let _ = shared.store.commit(change).await;
-        return;
+    if let Err(error) = done {
+        shared.note_trouble(connection, &error.to_string(), Duration::ZERO);
     }
-    // Failures are noted where they happen; the loop comes back.
-    let _ = tokens.refreshed(connection, seen.version).await;
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ impl Shared {
     pub(super) fn seal(&self, connection: ConnectionId, version: u64, set: &TokenSet, used_at: Timestamp) -> SealedTokens {
         let (refresh, refresh_expires_at) = match &set.renewal {
             Renewal::Refresh { token, expires_at } => (Some(token.expose()), Some(*expires_at)),
-            Renewal::ClientCredentials => (None, None),
+            Renewal::ClientCredentials | Renewal::Impossible => (None, None),
         };
         let mut plain = Zeroizing::new(Vec::with_capacity(4096));
         ciborium::into_writer(&Plain { access: set.access.expose(), refresh }, &mut *plain).expect("memory does not fail");
@@ -59,7 +59,8 @@ impl Shared {
         let opened: Opened = ciborium::from_reader(plain.as_slice()).map_err(|_| damaged)?;
         let renewal = match (opened.refresh, tokens.refresh_expires_at) {
             (Some(token), Some(expires_at)) => Renewal::Refresh { token, expires_at },
-            _ => Renewal::ClientCredentials,
+            _ if connection == ConnectionId::APPLICATION => Renewal::ClientCredentials,
+            _ => Renewal::Impossible,
         };
         Ok(TokenSet { access: opened.access, access_expires_at: tokens.access_expires_at, issued_at: tokens.issued_at, renewal })
     }

@@ -59,7 +59,7 @@ impl Vehicles {
                 let connections = snapshot.connections(after, SCAN)?;
                 let end = connections.len() < SCAN;
                 for connection in connections {
-                    let wanted = is_within(snapshot, &reach, &connection)?;
+                    let wanted = is_within(&reach, &connection);
                     if wanted && items.len() == page.limit {
                         return Ok(Page { items, next: after.map(|id| id.to_string()) });
                     }
@@ -80,7 +80,7 @@ impl Vehicles {
     pub async fn connection(&self, reach: &Reach, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
         let (shared, reach) = (self.shared.clone(), reach.clone());
         let found = self.shared.store.read(move |snapshot| match snapshot.connection(id)? {
-            Some(connection) if is_within(snapshot, &reach, &connection)? => shared.view(snapshot, connection).map(Some),
+            Some(connection) if is_within(&reach, &connection) => shared.view(snapshot, connection).map(Some),
             _ => Ok(None),
         });
         found.await?.ok_or(VehiclesError::NotFound)
@@ -100,7 +100,7 @@ impl Vehicles {
         for vehicle in &view.vehicles {
             self.disconnect(&Reach::All, vehicle, history, force).await?;
         }
-        Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase }).await?)
+        Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase, if_empty: false }).await?)
     }
 }
 
@@ -153,10 +153,11 @@ pub(super) fn of_user(snapshot: &Snapshot<'_>, user: &AppUserId) -> Result<Vec<C
     Ok(connections)
 }
 
-fn is_within(snapshot: &Snapshot<'_>, reach: &Reach, connection: &Connection) -> Result<bool, StoreError> {
-    Ok(match reach {
+fn is_within(reach: &Reach, connection: &Connection) -> bool {
+    match reach {
         Reach::All => true,
         Reach::User(user) => connection.user == *user,
-        Reach::Vehicle(id) => snapshot.vehicle(id)?.is_some_and(|(_, vehicle)| vehicle.connection == Some(connection.id)),
-    })
+        // A connection tells of all its vehicles, so one of them opens none.
+        Reach::Vehicle(_) => false,
+    }
 }

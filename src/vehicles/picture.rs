@@ -1,24 +1,23 @@
 //! A picture of a vehicle, read from Smartcar: when it was linked, and on request.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::model::ConnectionId;
-use crate::model::connection::ConnectionStatus;
+use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::reading::Source;
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::smartcar::SmartcarError;
 use crate::store::StoreError;
-use crate::store::connections::MarkConnection;
+use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::vehicle_data::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
 use crate::tokens::{CallError, TokenError};
-
-/// How long the loop waits before it asks again for a picture that it did not get.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// Reads what Smartcar tells of a vehicle and its signals, and keeps it.
 pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result<(), CallError> {
@@ -44,21 +43,19 @@ pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result
         }
         (Generation::V3, None) => return Err(TokenError::Gone.into()),
     };
-    if let Err(CallError::Smartcar(SmartcarError::Reconnect { what, url })) = &result
+    if let Err(CallError::Smartcar(SmartcarError::Reconnect { what, .. })) = &result
         && what.kind.as_deref() == Some("CONNECTED_SERVICES_ACCOUNT")
     {
-        let status = ConnectionStatus::NeedsReconnect { reason: what.to_string(), url: url.clone() };
+        let status = ConnectionStatus::NeedsReconnect { reason: what.to_string(), cause: Cause::Account };
         let mark = MarkConnection { id, status: Some(status), error: Some(what.to_string()) };
         shared.store.commit(mark).await.map_err(TokenError::from)?;
     }
-    let telling = Telling {
-        vehicle: row,
-        reports: result?,
-        source: Source::Read,
-        at: shared.world.now(),
-        errors: Vec::new(),
-        resolved: Vec::new(),
-    };
+    let (reports, at) = (result?, shared.world.now());
+    if matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }) {
+        shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
+    }
+    let (errors, resolved) = (Vec::new(), Vec::new());
+    let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
     Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
 }
@@ -66,48 +63,67 @@ pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result
 /// Reads first pictures of linked vehicles until `shutdown`. The wish for one is in the store, so that a
 /// restart does not forget it.
 pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
+    let mut waiting = HashMap::new();
     loop {
         let wait = tokio::select! {
             () = shutdown.cancelled() => return,
-            all = take_all(shared) => match all {
-                Ok(true) => Duration::MAX,
-                Ok(false) => AGAIN,
-                Err(error) => {
-                    tracing::warn!(%error, "first pictures wait for the store");
-                    AGAIN
-                }
-            },
+            wait = take_all(shared, &mut waiting) => wait.unwrap_or_else(|error| {
+                tracing::warn!(%error, "first pictures wait for the store");
+                SHORTEST
+            }),
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = shared.linked.notified() => {}
-            () = tokio::time::sleep(wait.min(Duration::from_secs(86_400))) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// Whether none is left to be asked for again.
-async fn take_all(shared: &Shared) -> Result<bool, StoreError> {
-    let mut complete = true;
-    for row in shared.store.read(|snapshot| snapshot.vehicles_to_read(64)).await? {
+/// A vehicle whose picture was not to be had: how often, and when to ask again. A sleeping car would
+/// otherwise eat the plan's calls.
+struct Waiting {
+    tries: u32,
+    until: Instant,
+}
+
+/// Asks for every picture that is wanted and not waited for; returns how long there is nothing to ask.
+async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Result<Duration, StoreError> {
+    let rows = shared.store.read(|snapshot| snapshot.vehicles_to_read(usize::MAX)).await?;
+    waiting.retain(|row, _| rows.contains(row));
+    for row in rows {
+        if waiting.get(&row).is_some_and(|waiting| waiting.until > Instant::now()) {
+            continue;
+        }
         let vehicle = shared.store.read(move |snapshot| snapshot.vehicle_at(row)).await?;
         let result = match &vehicle {
             Some(vehicle) => read(shared, row, vehicle).await,
             None => Ok(()),
         };
-        match result {
-            Err(CallError::Smartcar(SmartcarError::Later { what, .. })) => {
-                tracing::info!(error = %what, "a first picture of a vehicle is asked for again");
-                complete = false;
-            }
-            Err(CallError::Token(TokenError::Later { .. } | TokenError::Store(_))) => complete = false,
+        let least = match &result {
+            Err(CallError::Smartcar(SmartcarError::Later { after, .. })) => after.unwrap_or_default(),
+            Err(CallError::Smartcar(SmartcarError::Configuration { .. })) => Duration::ZERO,
+            Err(CallError::Token(TokenError::Later { after, .. })) => *after,
+            Err(CallError::Token(TokenError::Store(_) | TokenError::Configuration(_))) => Duration::ZERO,
             // Webhooks bring the data in any case.
-            Err(error) => {
-                tracing::warn!(%error, "a first picture of a vehicle cannot be had");
+            Ok(()) | Err(_) => {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "a first picture of a vehicle cannot be had");
+                }
+                waiting.remove(&row);
                 shared.store.commit(PictureTaken { vehicle: row }).await?;
+                continue;
             }
-            Ok(()) => shared.store.commit(PictureTaken { vehicle: row }).await?,
-        }
+        };
+        let tries = waiting.get(&row).map_or(0, |waiting| waiting.tries).saturating_add(1);
+        let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST).max(least);
+        tracing::info!(tries, again_in_s = wait.as_secs(), "a first picture of a vehicle is asked for again");
+        waiting.insert(row, Waiting { tries, until: Instant::now() + wait });
     }
-    Ok(complete)
+    let next = waiting.values().map(|waiting| waiting.until).min();
+    Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
 }
+
+/// The first wait for a picture; each further one is twice as long, up to the longest.
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(6 * 3600);

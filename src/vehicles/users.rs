@@ -77,13 +77,13 @@ impl Vehicles {
         }
     }
 
-    /// Disconnects all cars of a user, then removes it. With [`History::Keep`] its cars must be erased or
-    /// have gone before: they would belong to nobody.
+    /// Disconnects all cars of a user, then removes it and every way in that was bound to it. With
+    /// [`History::Keep`] the operator can still read its cars.
     pub async fn remove_user(&self, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
         self.user(&Reach::All, id).await?;
         let owner = id.clone();
         let vehicles = self.shared.store.read(move |snapshot| snapshot.vehicles_of_user(&owner)).await?;
-        for vehicle in vehicles {
+        for (_, vehicle) in vehicles {
             self.disconnect(&Reach::All, &vehicle.facts.id, history, force).await?;
         }
         let owner = id.clone();

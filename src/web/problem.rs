@@ -205,6 +205,7 @@ impl From<VehiclesError> for Problem {
             VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
             VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
             VehiclesError::Upstream(cause) => Problem::upstream(cause),
+            VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             VehiclesError::Store => Problem::busy(error.to_string()),
         }
     }

@@ -27,10 +27,10 @@ impl Demo {
         let mut demo = Demo { process, base: String::new(), token: String::new() };
         for line in output.lines().map_while(Result::ok) {
             if let Some(link) = line.strip_prefix("Dashboard: ") {
-                demo.base = link.split("/login").next().unwrap_or_default().to_owned();
+                demo.base = link.split("/login").take(1).collect();
             }
             if let Some(token) = line.strip_prefix("API token: ") {
-                demo.token = token.to_owned();
+                token.clone_into(&mut demo.token);
                 return demo;
             }
         }

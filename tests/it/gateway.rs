@@ -96,7 +96,7 @@ impl TestGateway {
         let simulator = Simulator::new(world, simulation);
         net.plug_in_simulator(simulator.clone());
         let origin = "https://smartcar.test";
-        let mut overrides: Vec<(String, String)> = [
+        let overrides = [
             ("public_url", "https://gateway.example"),
             ("smartcar.application_id", &application.application_id),
             ("smartcar.v2.client_id", &application.application_id),
@@ -118,8 +118,6 @@ impl TestGateway {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-        overrides.retain(|(key, _)| keys.iter().all(|(other, _)| other != key));
-        overrides.extend(keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let application_secrets = [application.v2_client_secret, application.v3_client_secret, application.management_token];
         let key = MasterKey::generate(&*entropy);
         let mut gateway = TestGateway {
@@ -139,6 +137,9 @@ impl TestGateway {
             secrets: Mutex::new(application_secrets.into()),
             checked: false,
         };
+        for (key, value) in keys {
+            gateway.configure(key, value);
+        }
         gateway.open().await.unwrap();
         let scope = json!({ "name": "stories", "scope": "admin" });
         gateway.admin = gateway.create_token(&scope).await;
@@ -156,6 +157,22 @@ impl TestGateway {
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
         let settings = store::Settings { inline: true, ..store::Settings::default() };
         App::build_over(&config, world, &self.key, self.disk.origin(), settings).await
+    }
+
+    /// Puts another master key in the place of the gateway's own, which is returned.
+    pub(crate) fn take_key(&mut self) -> MasterKey {
+        std::mem::replace(&mut self.key, MasterKey::generate(&*self.entropy))
+    }
+
+    /// Puts a master key back.
+    pub(crate) fn give_key(&mut self, key: MasterKey) {
+        self.key = key;
+    }
+
+    /// Changes the configuration; counts from the next opening on.
+    pub(crate) fn configure(&mut self, key: &str, value: &str) {
+        self.overrides.retain(|(other, _)| other != key);
+        self.overrides.push((key.to_owned(), value.to_owned()));
     }
 
     /// Opens the gateway over its disk.

@@ -1,7 +1,10 @@
 //! The stories: one file each, through the public face.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod api;
 mod binary;
+mod connect;
+mod disk;
 mod edge;
 mod examples;
 mod gateway;
@@ -10,4 +13,5 @@ mod linkage;
 mod projection;
 mod ring;
 mod simulator;
+mod tokens;
 mod webhook;

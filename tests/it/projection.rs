@@ -201,9 +201,11 @@ async fn what_came_before_a_car_was_linked_counts_once_it_is() {
     gateway.start_projecting();
     let cars = gateway.vehicles_of(ADA);
     for (place, car) in cars.iter().enumerate() {
+        // More than are read in one go; every tenth has something to say.
         for number in 0..300 {
             let signals = [events::signal(ODOMETER, number, T + number * 1000)];
-            gateway.deliver(&events::state(&format!("{place}-{number}"), car, &signals)).await;
+            let signals = if number % 10 == 0 { &signals[..] } else { &[] };
+            gateway.deliver(&events::state(&format!("{place}-{number}"), car, signals)).await;
         }
         gateway.deliver(&events::trouble(&format!("{place}-x"), car, "PERMISSION", None, "ERROR")).await;
     }
@@ -220,7 +222,7 @@ async fn what_came_before_a_car_was_linked_counts_once_it_is() {
     gateway.connect("ada", ADA).await;
     pass(HOUR).await;
     for car in &cars {
-        let expected: Vec<(i64, i64)> = (0..300).map(|number| (number, T + number * 1000)).collect();
+        let expected: Vec<(i64, i64)> = (0..30).map(|number| (number * 10, T + number * 10_000)).collect();
         assert_eq!(history(&gateway, car, ODOMETER).await, expected);
         let view = gateway.told(&format!("/api/v1/vehicles/{car}")).await;
         assert_eq!(view["errors"][0]["type"], "PERMISSION");

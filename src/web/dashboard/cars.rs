@@ -19,6 +19,10 @@ struct View<'a> {
     cards: Vec<Card<'a>>,
     rows: Vec<Row>,
     missing: &'a [Missing],
+    /// Whether a car can be connected, whatever else is missing.
+    can_connect: bool,
+    /// Whether more is missing than a car.
+    more_to_do: bool,
 }
 
 /// A car, at a glance.
@@ -82,7 +86,10 @@ impl CarsPage<'_> {
         });
         let newest = &self.deliveries[..self.deliveries.len().min(5)];
         let rows = deliveries::rows(newest, self.vehicles, now);
-        finish(&View { shell: self.shell, cards: cards.collect(), rows, missing: self.missing })
+        let can_connect =
+            !self.missing.iter().any(|missing| ["credentials", "application_id", "refused"].contains(&missing.code));
+        let more_to_do = self.missing.iter().any(|missing| missing.code != "vehicle");
+        finish(&View { shell: self.shell, cards: cards.collect(), rows, missing: self.missing, can_connect, more_to_do })
     }
 }
 

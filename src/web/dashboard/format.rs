@@ -141,6 +141,18 @@ impl fmt::Display for When {
 /// Made of digits and our own words only.
 impl HtmlSafe for When {}
 
+/// A part of a sentence as it begins one.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
+}
+
+/// A part of a sentence as a whole one.
+pub(super) fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{}{end}", capital(text))
+}
+
 /// A sentence in which `` `words` `` between backticks are code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rich<'a>(pub(super) &'a str);
@@ -327,6 +339,8 @@ mod tests {
     #[test]
     fn code_between_backticks_and_nothing_else_is_markup() {
         assert_eq!(Rich("Run `carport <init>` & go").to_string(), "Run <code>carport &#60;init&#62;</code> &#38; go");
+        assert_eq!(sentence("run `carport init`, or not"), "Run `carport init`, or not.");
+        assert_eq!((sentence("Really?").as_str(), capital("").as_str()), ("Really?", ""));
         assert_eq!(Rich("a ` alone").to_string(), "a ` alone");
         assert_eq!(Rich("`a` and `").to_string(), "<code>a</code> and `");
     }

@@ -109,12 +109,9 @@ async fn changing_commands_work_with_and_without_a_server() {
 
         // Links of both ways work at the server.
         let (invite, login) = (home.done(&["connect"]).await, home.json(&["login"]).await);
-        let running = match server.take() {
-            Some(server) => server,
-            None => {
-                assert!(is_cleanly_closed(&home));
-                break;
-            }
+        let Some(running) = server.take() else {
+            assert!(is_cleanly_closed(&home));
+            break;
         };
         let path = |link: &str| link.strip_prefix(&running.origin()).unwrap().to_owned();
         assert_eq!(running.get(&path(login["url"].as_str().unwrap()), "").await.status, 200);

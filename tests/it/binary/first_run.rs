@@ -149,24 +149,13 @@ async fn a_hangup_ends_nothing() {
 #[tokio::test]
 async fn a_reader_that_goes_away_ends_nothing() {
     let home = Home::new();
-    let mut command = std::process::Command::new("sh");
-    // The screen is read by nobody: `carport serve | true`.
-    let line = format!(
-        "exec 3>&1; {{ {} serve --listen 127.0.0.1:0 --log-format json 2>&3; echo \"ended with $?\" >&3; }} | true",
-        bin()
-    );
-    command.args(["-c", &line]).current_dir(&home.0).env_clear();
-    let mut program = Program::start(command);
+    // As in `carport serve | true`.
+    let mut program = Program::unheard(home.command(SERVE));
     let socket = home.path("carport-data/carport.sock");
     until("the socket", || async { socket.exists().then_some(()) }).await;
-    let status = until("an answer", || async { home.run(&["token", "list"]).await.code }).await;
-    assert_eq!(status, 0, "{}", program.stdout());
-    assert!(program.is_running());
-    drop(program);
-}
-
-fn bin() -> &'static str {
-    env!("CARGO_BIN_EXE_carport")
+    home.done(&["token", "list"]).await;
+    assert!(program.is_running(), "{}", program.stderr());
+    assert_eq!(program.stop().await.code, Some(0));
 }
 
 /// The head of a form, and less of its body than it promises.

@@ -166,6 +166,15 @@ impl Program {
         Program { child, stdout, stderr }
     }
 
+    /// Starts it with a standard output that nobody reads any more.
+    pub(crate) fn unheard(mut command: Command) -> Program {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Said::listen(child.stderr.take().unwrap());
+        Program { child, stdout: Said::listen(std::io::empty()), stderr }
+    }
+
     pub(crate) fn stdout(&self) -> String {
         self.stdout.text()
     }

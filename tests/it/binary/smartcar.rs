@@ -1,6 +1,7 @@
 //! `carport simulate` as a process of its own, a gateway that is configured for it, and an owner's way through
 //! Connect.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Smartcar {
              [smartcar.origins]\n"
         );
         for host in ["connect", "auth", "iam", "api", "vehicle", "management", "management_v3"] {
-            text.push_str(&format!("{host} = \"http://{origin}\"\n"));
+            writeln!(text, "{host} = \"http://{origin}\"").unwrap();
         }
         text
     }

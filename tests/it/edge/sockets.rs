@@ -61,6 +61,6 @@ async fn sockets_keep_to_their_limits() {
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close"), "{answer}");
 
     shutdown.cancel();
-    timeout(SOON, running).await.expect("it does not stop").unwrap();
+    timeout(SOON, running).await.expect("it does not stop").unwrap().unwrap();
     assert!(!socket.exists(), "the socket file is removed");
 }

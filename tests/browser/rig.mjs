@@ -1,0 +1,133 @@
+// Processes, a browser, and steps that are counted.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+export const home = mkdtempSync(join(tmpdir(), 'carport-browser-'));
+const [carport, pictures] = process.argv.slice(2);
+const children = [];
+
+// Starts the program; `found` gets everything it said so far, until it returns something.
+export function start(words, found) {
+  const child = spawn(carport, words, { cwd: home, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
+  child.log = '';
+  child.stderr.on('data', part => { child.log += part; });
+  let said = '';
+  return new Promise((resolve, reject) => {
+    child.stdout.on('data', part => {
+      said += part;
+      const answer = found(said);
+      if (answer) resolve({ child, answer });
+    });
+    child.on('exit', code => reject(new Error(`carport ${words[0]} ended with ${code}: ${said}${child.log}`)));
+  });
+}
+
+// Runs a command to its end.
+export function run(...words) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(carport, words, { cwd: home, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '', log = '';
+    child.stdout.on('data', part => { said += part; });
+    child.stderr.on('data', part => { log += part; });
+    child.on('close', code => code === 0 ? resolve(said.trim()) : reject(new Error(`carport ${words.join(' ')}: ${code} ${log}`)));
+  });
+}
+
+export function freePort() {
+  return new Promise(resolve => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export function write(name, text) {
+  writeFileSync(join(home, name), text, { mode: 0o600 });
+}
+
+// Looks again and again until there is something.
+export async function until(what, look) {
+  for (let looks = 0; looks < 200; looks++) {
+    const found = await look();
+    if (found) return found;
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+  throw new Error(`waited in vain for ${what}`);
+}
+
+export function same(is, wanted, what) {
+  if (is !== wanted) throw new Error(`${what}: ${JSON.stringify(is)} is not ${JSON.stringify(wanted)}`);
+}
+
+export function has(text, part) {
+  if (!text.includes(part)) throw new Error(`${JSON.stringify(part)} is not in ${JSON.stringify(text.slice(0, 2000))}`);
+}
+
+// What the browser complains about, on any page.
+export const complaints = [];
+
+export async function open() {
+  rmSync(pictures, { recursive: true, force: true });
+  mkdirSync(pictures, { recursive: true });
+  const context = await chromium.launchPersistentContext(join(home, 'browser'), {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    viewport: { width: 390, height: 844 },
+    args: [
+      '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+    ],
+  });
+  context.setDefaultTimeout(15000);
+  await context.addInitScript(() => document.addEventListener('securitypolicyviolation', event => {
+    console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`);
+  }));
+  context.on('console', message => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.page()?.url()}: ${message.text()}`);
+  });
+  context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
+  context.on('requestfailed', request => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+  return context;
+}
+
+let number = 0;
+
+// A picture of the whole page, which must fit into the width of a phone.
+export async function picture(page, name) {
+  number += 1;
+  await page.screenshot({ path: join(pictures, `${String(number).padStart(2, '0')}-${name}.png`), fullPage: true });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  if (width > 390) throw new Error(`${name} is ${width} pixels wide`);
+}
+
+let passed = 0, failed = 0;
+
+// One step of the story. After one that failed the rest is still tried.
+export async function step(name, act) {
+  try {
+    await act();
+    passed += 1;
+    console.log(`ok    ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL  ${name}\n${String(error.stack ?? error).replace(/^/gm, '      ')}`);
+  }
+}
+
+// Ends everything that was started, and says how it went.
+export async function end(context) {
+  await context?.close();
+  for (const child of children) {
+    child.removeAllListeners('exit');
+    child.kill('SIGKILL');
+  }
+  rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 && passed > 0 ? 0 : 1);
+}

@@ -1,0 +1,244 @@
+// A person's way: signs in, connects cars, sees them, denies once, looks at a delivery, signs out. Then an app's
+// way without a browser, with both further kinds of redirect URI. All three kinds stand in one configuration.
+import { complaints, end, freePort, has, open, picture, run, same, start, step, until, write } from './rig.mjs';
+
+const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
+const CUSTOM = `sc${APPLICATION}://exchange`;
+const HOSTED = 'https://javascript-sdk.smartcar.com/v2/redirect?app_origin=https://app.example.org';
+
+const simulator = await start(['simulate', '--listen', '127.0.0.1:0'], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1]);
+const smartcar = simulator.answer;
+const port = await freePort();
+const origin = `http://localhost:${port}`;
+const hosts = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
+write('config.toml', `public_url = "${origin}"
+listen = "127.0.0.1:${port}"
+
+[smartcar]
+application_id = "${APPLICATION}"
+application_management_token = "51a0ca12-0000-4000-8000-000000000005"
+redirect_uri = "${origin}/api/smartcar/callback"
+redirect_uris = ["${CUSTOM}", "${HOSTED}"]
+
+[smartcar.v2]
+client_id = "${APPLICATION}"
+client_secret = "51a0ca12-0000-4000-8000-000000000002"
+
+[smartcar.v3]
+client_id = "client_simulated0000000000000003"
+client_secret = "51a0ca12-0000-4000-8000-000000000004"
+
+[smartcar.origins]
+${hosts.map(host => `${host} = "${smartcar}"`).join('\n')}
+`);
+const server = await start(['serve'], said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
+const signIn = server.answer;
+
+const tell = async (route, body) => {
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${smartcar}/simulator/${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  same(answer.status, 202, route);
+};
+
+const context = await open();
+const page = context.pages()[0] ?? await context.newPage();
+const heading = () => page.getByRole('heading', { level: 1 }).innerText();
+const press = name => page.getByRole('button', { name, exact: true }).click();
+const follow = name => page.getByRole('link', { name, exact: true }).click();
+
+await step('the printed link signs in, by a button', async () => {
+  same(new URL(signIn).origin, origin, 'the link');
+  await page.goto(signIn);
+  same(await heading(), 'Sign in to Carport', 'heading');
+  await picture(page, 'sign-in');
+  await press('Sign in');
+  await page.waitForURL(`${origin}/`);
+  same(await heading(), 'Cars', 'heading');
+  has(await page.innerText('main'), 'No car yet');
+  await picture(page, 'no-car');
+});
+
+await step('the set-up page names what to paste', async () => {
+  await follow('Set-up');
+  same(await heading(), 'Set-up', 'heading');
+  same(await page.getByLabel('Redirect URI').inputValue(), `${origin}/api/smartcar/callback`, 'redirect URI');
+  same(await page.getByLabel('Webhook callback URI').inputValue(), `${origin}/api/webhooks/smartcar`, 'webhook');
+  await picture(page, 'set-up');
+  await tell('webhook', { url: `http://127.0.0.1:${port}/api/webhooks/smartcar`, every: 3600 });
+});
+
+// From the dashboard to the page on which cars are chosen.
+const goToSmartcar = async (name, brand, email) => {
+  await page.goto(`${origin}/`);
+  await page.getByRole('button', { name: 'Connect a car' }).click();
+  same(await heading(), 'Connect a car', 'heading');
+  if (name) await picture(page, `${name}-invite`);
+  await follow('Continue to Smartcar');
+  same(await heading(), 'Choose your brand', 'heading');
+  same(new URL(page.url()).origin, smartcar, 'where it leads');
+  if (name) await picture(page, `${name}-brand`);
+  await press(brand);
+  same(await heading(), `Sign in with ${brand}`, 'heading');
+  if (name) await picture(page, `${name}-maker`);
+  await page.getByLabel('E-mail').fill(email);
+  await page.getByLabel('Password').fill('any password');
+  await press('Sign in');
+  same(await heading(), 'Allow access', 'heading');
+};
+
+await step('denying is answered in plain words, and nothing is connected', async () => {
+  await goToSmartcar(null, 'VOLKSWAGEN', 'ada@example.com');
+  await press('Deny');
+  await page.waitForURL(/\/connect\/[^/]+\/done$/);
+  same(await heading(), 'Not connected', 'heading');
+  has(await page.innerText('main'), 'You did not give access to your car. Nothing was connected.');
+  await picture(page, 'denied');
+  await follow('Try again');
+  same(await heading(), 'Choose your brand', 'heading');
+  await page.goto(`${origin}/`);
+  has(await page.innerText('main'), 'No car yet');
+});
+
+await step('allowing connects the chosen cars', async () => {
+  await goToSmartcar('connect', 'VOLKSWAGEN', 'ada@example.com');
+  const vehicles = page.getByRole('group', { name: 'Vehicles' }).getByRole('checkbox');
+  same(await vehicles.count(), 2, 'cars of the account');
+  await page.getByRole('group', { name: 'The application may' }).getByLabel('See the tire pressure').uncheck();
+  await picture(page, 'connect-choose');
+  await press('Allow');
+  await page.waitForURL(/\/connect\/[^/]+\/done$/);
+  same(new URL(page.url()).origin, origin, 'where it ends');
+  same(await heading(), 'Your cars are connected', 'heading');
+  same(await page.locator('main li').count(), 2, 'cars that are named');
+  await picture(page, 'connect-done');
+  const done = page.url();
+  await page.goto(done.replace(/\/done$/, ''));
+  same(page.url(), done, 'a used link begins again');
+});
+
+await step('the dashboard shows both cars with their values', async () => {
+  await page.goto(`${origin}/`);
+  await until('values', async () => {
+    await page.reload();
+    const cards = page.locator('li.card');
+    return await cards.count() === 2 && await page.locator('li.card dl.facts').count() === 2;
+  });
+  await picture(page, 'cars');
+  await page.locator('li.card h2 a').first().click();
+  has(page.url(), '/vehicles/');
+  await picture(page, 'car');
+  // Numbers that are nobody else's business are folded away.
+  const vin = page.getByText(/^[A-HJ-NPR-Z0-9]{17}$/);
+  same(await vin.first().isVisible(), false, 'the VIN is open');
+  await page.getByText('Name and numbers', { exact: true }).click();
+  same(await vin.first().isVisible(), true, 'the VIN stays hidden');
+  await page.getByText('Where it is', { exact: true }).first().click();
+  await picture(page, 'car-opened');
+  await page.goto(`${origin}/connections`);
+  same(await heading(), 'Connections', 'heading');
+  has(await page.innerText('main'), 'owner');
+  await picture(page, 'connections');
+});
+
+await step('a delivery that the simulator sends is on the webhooks page', async () => {
+  const rows = page.locator('ol.rows li');
+  await page.goto(`${origin}/webhooks`);
+  await until('the first deliveries', async () => {
+    await page.reload();
+    return await rows.count() >= 2;
+  });
+  const before = await rows.count();
+  await tell('deliver', {});
+  await until('one more', async () => {
+    await page.reload();
+    return await rows.count() > before;
+  });
+  has(await rows.first().innerText(), 'Vehicle state');
+  await picture(page, 'webhooks');
+  await rows.first().getByRole('link').click();
+  has(await page.innerText('main'), 'VEHICLE_STATE');
+  await picture(page, 'delivery');
+});
+
+await step('a page that is not there says so', async () => {
+  await page.goto(`${origin}/nowhere`);
+  has(await page.innerText('main'), 'nothing here');
+  await picture(page, 'not-found');
+  await page.goto(`${origin}/api/webhooks/smartcar`);
+  await picture(page, 'webhook-address');
+  // The browser itself notes answers of 400 and above.
+  const own = complaint => /the server responded with a status of (404|405)/.test(complaint);
+  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
+});
+
+await step('signing out ends the session', async () => {
+  await page.goto(`${origin}/`);
+  await press('Sign out');
+  await page.waitForURL(`${origin}/login`);
+  same(await heading(), 'Please sign in', 'heading');
+  await picture(page, 'signed-out');
+  await page.goto(`${origin}/connections`);
+  same(page.url(), `${origin}/login`, 'a private page');
+  same((await context.cookies()).filter(cookie => cookie.name.includes('carport')).length, 0, 'cookies');
+  await page.goto(signIn).catch(() => {});
+  same(await heading(), 'This link is no longer good', 'heading');
+  await picture(page, 'spent-link');
+  const own = complaint => /the server responded with a status of 404/.test(complaint);
+  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
+});
+
+await step('the browser had nothing to complain about', () => same(complaints.join('\n'), '', 'complaints'));
+
+// An app hands over what its own redirect received; the token may do nothing else.
+for (const [kind, redirect, account] of [['custom-scheme', CUSTOM, 'grace@example.com'], ['Smartcar-hosted', HOSTED, 'ada@example.com']]) {
+  await step(`an app connects a car with the ${kind} redirect URI`, async () => {
+    const user = `user-of-${kind}`;
+    await run('users', 'add', user);
+    const token = await run('token', 'create', '--name', kind, '--scope', 'connect', '--user', user);
+    const post = (path, body) => fetch(`${origin}${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const asked = await post('/api/v1/connect', { user, redirect_uri: redirect });
+    same(asked.status, 201, 'POST connect');
+    const { authorize_url, state } = await asked.json();
+    const authorize = new URL(authorize_url);
+    same(authorize.origin, smartcar, 'where the SDK goes');
+    same(authorize.searchParams.get('redirect_uri'), redirect, 'redirect URI');
+    same(authorize.searchParams.get('state'), state, 'state');
+    authorize.searchParams.set('simulator_account', account);
+    const agreed = await fetch(authorize, { redirect: 'manual' });
+    same(agreed.status, 302, 'Smartcar');
+    const location = agreed.headers.get('location');
+    has(location, redirect);
+    const back = new URL(location).searchParams;
+    same(back.get('state'), state, 'state that came back');
+
+    const body = { code: back.get('code'), redirect_uri: redirect, state };
+    if (back.get('user_id')) body.user_id = back.get('user_id');
+    same((await post('/api/smartcar/exchange', { ...body, state: undefined })).status, 400, 'without a state');
+    const exchanged = await post('/api/smartcar/exchange', body);
+    same(exchanged.status, 201, `exchange: ${await exchanged.clone().text()}`);
+    const linked = await exchanged.json();
+    same(linked.user, user, 'user');
+    same(linked.vehicles.length, account.startsWith('ada') ? 2 : 1, 'cars');
+    same(/token/.test(JSON.stringify(linked)), false, 'a token in the answer');
+    same((await post('/api/smartcar/exchange', body)).status >= 400, true, 'the same state again');
+    same((await fetch(`${origin}/api/v1/vehicles`, { headers: { authorization: `Bearer ${token}` } })).status, 403, 'reading');
+  });
+}
+
+await step('a redirect URI that is not configured is refused', async () => {
+  const token = await run('token', 'create', '--name', 'other', '--scope', 'control');
+  for (const redirect_uri of [`${CUSTOM}/more`, 'https://evil.example/', HOSTED.slice(0, -1)]) {
+    const answer = await fetch(`${origin}/api/v1/connect`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ user: 'owner', redirect_uri }),
+    });
+    same(answer.status, 400, redirect_uri);
+  }
+});
+
+await end(context);
