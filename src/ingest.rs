@@ -144,8 +144,13 @@ impl Ingest {
         self.shared.note_refusal(code, reason, bytes);
     }
 
+    /// Whether a body bears a valid signature.
+    pub fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
+        self.shared.proves(body, signatures)
+    }
+
     /// Notes that a signed post came to another path: set-up names it, for it is a typing error in
-    /// Smartcar's dashboard. Anybody can send one, so the path is tamed and only the last one is kept.
+    /// Smartcar's dashboard.
     pub fn went_astray(&self, path: &str) {
         let path = path.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
         *locked(&self.shared.astray) = Some(Astray { at: self.shared.world.now(), path });

@@ -153,7 +153,7 @@ where
         }
         match found {
             Ok(found) => serve(services, client, found, head, body).await,
-            Err(lost) => astray(services, client, &head, lost),
+            Err(lost) => astray(services, client, &head, body, lost).await,
         }
     };
     // A mistake of ours costs this request, not those of others. All state that requests share is behind
@@ -278,13 +278,17 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
 }
 
 /// A request that found no route.
-fn astray(services: &Services, client: Client, head: &Parts, lost: Lost) -> Answer {
+async fn astray<B>(services: &Services, client: Client, head: &Parts, body: B, lost: Lost) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let bucket = services.take(Bucket::Api, client);
     let is_delivery = head.method == Method::POST && head.headers.contains_key(webhook::SC_SIGNATURE);
     match lost {
         // Perhaps a wrong path in Smartcar's dashboard, or none at all.
         _ if is_delivery => {
-            webhook::stray(services, client, head.uri.path());
+            webhook::stray(services, client, head, body).await;
             Err(Problem::not_found())
         }
         Lost::NotFound => bucket.and(Err(Problem::not_found())),

@@ -42,7 +42,7 @@ where
         Ok(body) => body,
         Err(problem) => return Err(unread(services, client, head, problem)),
     };
-    let signatures: Vec<&[u8]> = head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes).collect();
+    let signatures = signatures(head);
     match services.ingest.accept(body, &signatures).await {
         Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
         Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
@@ -72,11 +72,24 @@ fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -
     problem
 }
 
-/// A signed post came to an address that is not the webhook's: a wrong path in Smartcar's dashboard.
-pub(super) fn stray(services: &Services, client: Client, path: &str) {
-    if services.take(Bucket::WebhookFailures, client).is_ok() {
-        services.ingest.went_astray(path);
+/// A delivery came to an address that is not the webhook's. If it is signed, somebody mistyped the path in
+/// Smartcar's dashboard; anybody else learns nothing.
+pub(super) async fn stray<B>(services: &Services, client: Client, head: &Parts, body: B)
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (cap, time) = (services.settings.webhook_max_body, services.settings.limits.body_time);
+    let body = input::body(&head.headers, body, cap, time).await;
+    if body.is_ok_and(|body| services.ingest.proves(&body, &signatures(head))) {
+        services.ingest.went_astray(head.uri.path());
+    } else if services.take(Bucket::WebhookFailures, client).is_ok() {
+        services.ingest.refuse("unknown_path", "an unproven post came to an address that is not the webhook's", 0);
     }
+}
+
+fn signatures(head: &Parts) -> Vec<&[u8]> {
+    head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes).collect()
 }
 
 /// Receipts are the contract's, to the letter.

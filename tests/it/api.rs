@@ -157,7 +157,7 @@ async fn a_bound_token_reaches_its_own_only() {
                     }
                 }
             }
-            for filter in [format!("vehicles?user=grace"), format!("webhooks?vehicle={grace_car}")] {
+            for filter in ["vehicles?user=grace".to_owned(), format!("webhooks?vehicle={grace_car}")] {
                 let answer = gateway.get(&format!("/api/v1/{filter}")).bearer(&token).send().await;
                 assert_eq!(answer.json()["items"], json!([]), "{filter}");
             }

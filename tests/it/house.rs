@@ -212,7 +212,7 @@ fn is_under(path: &str, top: &str) -> bool {
 /// The room that a path of modules leads to: the longest that stands on a floor, else the first part.
 fn room(path: &str) -> String {
     let rooms = FLOORS.iter().flat_map(|floor| floor.iter()).filter(|room| is_under(path, room));
-    rooms.max_by_key(|room| room.len()).map_or_else(|| path.split("::").next().unwrap(), |room| room).to_owned()
+    rooms.max_by_key(|room| room.len()).copied().or_else(|| path.split("::").next()).unwrap().to_owned()
 }
 
 fn floor(room: &str) -> Option<usize> {

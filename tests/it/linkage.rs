@@ -1,6 +1,5 @@
 //! The program is one file that asks the system for no library.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::fs::File;
 use std::io::Read;

@@ -1,5 +1,11 @@
 //! The stories: one file each, through the public face.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+#![expect(
+    clippy::similar_names,
+    clippy::if_not_else,
+    clippy::single_match_else,
+    reason = "cases stand in the order of the story"
+)]
 
 mod api;
 mod binary;
