@@ -103,9 +103,9 @@ async fn ids_outlive_the_ring() {
         }
         // The window is read again from the disk.
         if turn % 2 == 0 {
-            gateway.reopen().await
+            gateway.reopen().await;
         } else {
-            gateway.crash().await
+            gateway.crash().await;
         }
         pass(DAY).await;
     }
