@@ -59,7 +59,7 @@ async fn run(world: World, directory: &Path) -> Result<()> {
 
     // Stops top-down: started requests end, what was answered is on disk.
     shutdown.cancel();
-    running.await?;
+    running.await??;
     println!("Stopped.");
     Ok(())
 }

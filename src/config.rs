@@ -5,7 +5,6 @@
 //! do. The defaults are the lines of `config.example.toml`, so the example cannot lie. Nothing else in
 //! Carport reads the environment.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ mod written;
 pub use keys::EXAMPLE;
 pub use mistakes::{Mistake, Mistakes};
 pub use sources::{ConfigFile, Environment, Overrides, Sources};
-pub use values::{duration, quota, size};
+pub use values::{quota, size};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -237,12 +236,6 @@ impl Config {
     /// Every key with its effective value and origin, in the order of the example.
     pub fn shown(&self) -> &[Shown] {
         &self.shown
-    }
-
-    /// The accepted `Host` names that are configured: those of both URLs, and `hosts`.
-    pub fn host_names(&self) -> BTreeSet<String> {
-        let urls = [&self.public_url, &self.private_url];
-        urls.iter().filter_map(|url| url.host_str()).chain(self.hosts.iter().map(String::as_str)).map(str::to_owned).collect()
     }
 }
 

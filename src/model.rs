@@ -27,7 +27,7 @@ pub mod wire;
 pub use blob::Blob;
 pub use json::Json;
 pub use secret::Secret;
-pub use time::Timestamp;
+pub use time::{Timestamp, span};
 
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {

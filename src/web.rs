@@ -6,9 +6,11 @@
 //! with a request is shown unescaped, and no answer leaves without the security headers.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -45,11 +47,11 @@ mod router;
 pub mod server;
 mod session;
 mod settings;
-mod time;
 mod webhook;
 
 use self::call::Call;
 
+pub use router::own_route;
 pub use settings::{Limits, Network, Quota, Settings};
 
 /// The body of an answer. Boxed, so that an answer may also be a stream.
@@ -58,7 +60,7 @@ pub type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// The user that runs Carport, over its own socket or in the same process: may do everything.
+    /// The user that runs Carport, or root, over its own socket or in the same process: may do everything.
     Local,
     /// Somebody on the network.
     Remote {
@@ -154,7 +156,13 @@ where
             Err(lost) => astray(services, client, &head, lost),
         }
     };
-    let mut response = match answer.await {
+    // A mistake of ours costs this request, not those of others. All state that requests share is behind
+    // locks that mend themselves, or in the store, whose changes are whole or not at all.
+    let answer = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(route = route.map_or("unknown", Route::name), request.id = %request_id, "a handler panicked");
+        Err(Problem::internal())
+    });
+    let mut response = match answer {
         Ok(response) => response,
         // A browser that is not signed in is shown how to, when it came for a page.
         Err(problem) if problem.code() == "unauthorized" && prefers_html && is_for_people => session::show_the_way(),
@@ -204,7 +212,9 @@ where
         None => Bytes::new(),
     };
     let cookie_kind = cookies::Kind::of(client, &head.headers);
-    let call = Call { services, client, cookie_kind, named, head: &head, body, identity: identity.as_ref() };
+    let identity = identity.as_ref();
+    let form_token = identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
+    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token };
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }

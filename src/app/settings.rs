@@ -91,6 +91,10 @@ pub(super) fn web(config: &Config) -> web::Settings {
             header_time: limits.header_time,
             body_time: limits.body_time,
         },
+        permissions: match &config.smartcar.scope {
+            config::Scope::Dashboard => Vec::new(),
+            config::Scope::Permissions(permissions) => permissions.clone(),
+        },
         lan_only: config.lan,
         session_max: config.session.max,
     }

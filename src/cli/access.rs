@@ -117,7 +117,7 @@ pub(super) async fn token(client: &Client, command: Token, place: &Place) -> Res
         Token::Revoke(token) => {
             confirm(place, token.yes, &format!("End token {} for good?", token.id))?;
             client.delete(&["tokens", &token.id], &[]).await?;
-            say("Revoked.")
+            if token.json { say_json(&json!({})) } else { say("Revoked.") }
         }
     }
 }

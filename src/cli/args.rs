@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config;
+use crate::model::span;
 
 /// The command line.
 #[derive(Clone, Debug, Parser)]
@@ -100,7 +100,7 @@ pub struct Serve {
     /// Where to listen: IP:PORT, [::]:PORT or unix:PATH; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
-    /// Listen for the home network too, not only for this machine
+    /// Listen for the home network too (0.0.0.0, IPv4), not only for this machine
     #[arg(long)]
     pub lan: bool,
 }
@@ -220,7 +220,7 @@ pub struct Show {
     pub json: bool,
 }
 
-/// An id and `--yes`.
+/// An id, `--yes` and `--json`.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
     /// The id
@@ -228,6 +228,9 @@ pub struct Which {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// Print {} when it is done
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// An id, `--yes`, and how to deal with Smartcar.
@@ -429,5 +432,5 @@ pub enum ConfigCommand {
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    config::duration(text).filter(|duration| !duration.is_zero()).ok_or("write 90s, 10m, 24h or 5d")
+    span(text).filter(|duration| !duration.is_zero()).ok_or("write 90s, 10m, 24h or 5d")
 }

@@ -58,7 +58,7 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
         Reached::Server => return Ok(Client::Socket(config.socket)),
         Reached::Forbidden => {
             let sentence = format!(
-                "{} belongs to another user: run this as the user that runs the server, such as by sudo -u carport",
+                "{} belongs to another user: run this as the user that runs the server (sudo -u carport carport ...) or as root",
                 config.socket.display()
             );
             return Err(Failure::new(Exit::Failed, sentence));
@@ -79,9 +79,9 @@ enum Reached {
 
 async fn reach(socket: &Path) -> Reached {
     match UnixStream::connect(socket).await {
-        // Root gets this far everywhere, but the server hangs up on everybody else than its own user.
-        Ok(stream) => match stream.peer_cred() {
-            Ok(server) if server.uid() != rustix::process::geteuid().as_raw() => Reached::Forbidden,
+        // The server hangs up on everybody else than its own user and root.
+        Ok(stream) => match (stream.peer_cred(), rustix::process::geteuid()) {
+            (Ok(server), own) if !own.is_root() && server.uid() != own.as_raw() => Reached::Forbidden,
             _ => Reached::Server,
         },
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Reached::Forbidden,

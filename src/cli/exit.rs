@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::Mistakes;
@@ -42,7 +43,8 @@ impl Failure {
     /// Says it on standard error.
     pub(super) fn report(self) -> ExitCode {
         if let Some(error) = &self.error {
-            eprintln!("carport: {error:#}");
+            // The exit code tells the rest when nobody reads.
+            let _ = writeln!(std::io::stderr(), "carport: {error:#}");
         }
         ExitCode::from(self.exit as u8)
     }

@@ -104,6 +104,12 @@ fn report(config: &Config, target: &Path, secrets: usize, system: bool) -> Resul
 
 /// The values of the flags.
 fn given(flags: &Init, place: &Place) -> Result<Answers, Failure> {
+    let is_input = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if is_input(&flags.client_secret_file) && is_input(&flags.application_management_token_file) {
+        let sentence =
+            "standard input holds one secret: --client-secret-file and --application-management-token-file cannot both be -";
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
     let answers = Answers {
         public_url: flags.public_url.clone().unwrap_or_else(|| "http://localhost:8000".to_owned()),
         application_id: flags.application_id.clone(),
@@ -161,16 +167,25 @@ async fn asked(
             Err(_) => Err("that is not a UUID like 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07".to_owned()),
         })?;
     }
-    while answers.client_id.is_none() {
-        let Some(id) = until_good("Client ID (begins with client_): ", |_| Ok(()))? else { break };
-        let Some(secret) = hidden::ask("Client Secret (not shown): ")? else { continue };
-        (answers.client_id, answers.client_secret) = (Some(id), Some(secret));
-        let Some(credentials) = answers.credentials().filter(|_| !flags.offline) else { continue };
+    // What the flags gave is tried first.
+    loop {
+        if answers.client_id.is_none() {
+            let Some(id) = until_good("Client ID (begins with client_): ", |_| Ok(()))? else { break };
+            let Some(secret) = hidden::ask("Client Secret (not shown): ")? else { continue };
+            (answers.client_id, answers.client_secret) = (Some(id), Some(secret));
+        }
+        let Some(credentials) = answers.credentials().filter(|_| !flags.offline) else { break };
         match probe(&credentials, origins).await {
-            Probe::Good => eprintln!("  Smartcar takes them."),
-            Probe::Unreachable(why) => eprintln!("  not tried, Smartcar cannot be asked: {why}"),
+            Probe::Good => {
+                eprintln!("  Smartcar takes the client ID and secret.");
+                break;
+            }
+            Probe::Unreachable(why) => {
+                eprintln!("  not tried, Smartcar cannot be asked: {why}");
+                break;
+            }
             Probe::Refused(why) => {
-                eprintln!("  Smartcar refuses them: {why}");
+                eprintln!("  Smartcar refuses the client ID and secret: {why}");
                 (answers.client_id, answers.client_secret) = (None, None);
             }
         }

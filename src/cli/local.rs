@@ -35,13 +35,19 @@ pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> 
     Ok(())
 }
 
-/// `carport healthcheck`
+/// `carport healthcheck`. The socket first: `serve --listen` is known to nobody else.
 pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Failure> {
     let config = place.config(common)?;
+    let socket = Listen::Unix(config.socket.clone());
+    if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, knock(&socket)).await
+        && answer.status().is_success()
+    {
+        return Ok(());
+    }
     let Some(listen) = config.listen.first() else {
         return Err(Failure::new(Exit::Configuration, "nothing is listened at"));
     };
-    let answer = tokio::time::timeout(Duration::from_secs(5), knock(listen)).await;
+    let answer = tokio::time::timeout(PATIENCE, knock(listen)).await;
     match answer {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         Ok(Ok(answer)) => Err(Failure::new(Exit::Failed, format!("{listen} answered {}", answer.status()))),
@@ -49,6 +55,9 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
         Err(_) => Err(Failure::new(Exit::Failed, format!("{listen} does not answer within 5 s"))),
     }
 }
+
+/// How long the gateway may take to say that it is well.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn knock(listen: &Listen) -> anyhow::Result<Response<Bytes>> {
     let request = Request::get("/healthz").header(header::HOST, "localhost").body(Bytes::new())?;

@@ -19,6 +19,8 @@ pub(super) fn install(common: &Common) {
         None => std::io::stderr().is_terminal(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Told of on standard error too, which would panic: whoever read the log has gone, the gateway has not.
+    let log = log.log_internal_errors(false);
     // A second installation can only come from a program that embeds Carport: its own log stays.
     let _ = if text {
         let ansi = std::io::stderr().is_terminal();

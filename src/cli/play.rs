@@ -45,7 +45,7 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     let listen = listen(flags)?;
     let simulated = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot_listen)?;
     let origin = format!("http://{}", simulated.local_addr().map_err(cannot_listen)?);
-    let settings = simulation(&origin, listen.port());
+    let settings = simulation(&origin, listen);
     let config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
 
     let simulator = Simulator::new(world.clone(), settings);
@@ -84,12 +84,12 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
 }
 
 /// Short lives and a quick clock, so that things move while somebody looks.
-fn simulation(origin: &str, port: u16) -> Settings {
+fn simulation(origin: &str, listen: SocketAddr) -> Settings {
     let webhook = WebhookSettings {
         every: Duration::from_secs(4),
         trouble: 0.01,
         retry_scale: 0.2,
-        ..WebhookSettings::new(format!("http://127.0.0.1:{port}/api/webhooks/smartcar"))
+        ..WebhookSettings::new(format!("http://{}/api/webhooks/smartcar", from_here(listen)))
     };
     Settings {
         speed: 60.0,
@@ -247,16 +247,21 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
 
 /// What the simulator is told, when it listens at `address`.
 fn simulated(flags: &Simulate, address: SocketAddr, faults: Faults) -> Settings {
-    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     Settings {
         seed: flags.seed,
         cars: flags.cars,
         speed: flags.speed,
-        base_url: format!("http://{}", SocketAddr::new(host, address.port())),
+        base_url: format!("http://{}", from_here(address)),
         webhook: flags.webhook_url.as_ref().map(|url| WebhookSettings::new(url.as_str())),
         faults,
         ..Settings::default()
     }
+}
+
+/// Where this machine reaches what listens at `address`.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    SocketAddr::new(host, address.port())
 }
 
 /// The environment that points Carport and the official SDKs at the simulator, for a shell.

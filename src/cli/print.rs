@@ -41,17 +41,14 @@ pub(super) fn table(list: &Value, columns: Columns<'_>, none: &str) -> String {
         return none.to_owned();
     }
     let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
-    let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| printable(&cell(item))).collect());
+    let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| cell(item)).collect());
     align(std::iter::once(titles).chain(rows).collect())
 }
 
 /// Names and values, one a line.
 pub(super) fn card(rows: &[(&str, String)]) -> String {
     align(
-        rows.iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| vec![(*name).to_owned(), printable(value)])
-            .collect(),
+        rows.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect(),
     )
 }
 
@@ -64,8 +61,9 @@ pub(super) fn shorten(value: &str) -> String {
     value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
-/// Rows with their columns below each other.
+/// Rows with their columns below each other, safe for a terminal.
 pub(super) fn align(rows: Vec<Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| rows.iter().filter_map(|row| row.get(column)).map(|cell: &String| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -77,7 +75,7 @@ pub(super) fn align(rows: Vec<Vec<String>>) -> String {
 }
 
 /// SECURITY: what came from Smartcar or an owner must not move the cursor or paint the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -163,6 +161,7 @@ mod tests {
             long-id            3 min ago
             b         [2Jevil  in 2 d"]]
         .assert_eq(&table(&list, columns, "none"));
+        assert_eq!(align(vec![vec!["\u{9b}2J".to_owned()]]), " 2J");
         assert_eq!(table(&json!({"items": []}), columns, "No cars yet."), "No cars yet.");
     }
 }

@@ -145,7 +145,7 @@ async fn end(
         query.push(("force", "true"));
     }
     client.delete(&[what, &flags.which.id], &query).await?;
-    say(done)
+    if flags.which.json { say_json(&json!({})) } else { say(done) }
 }
 
 /// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.

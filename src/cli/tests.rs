@@ -78,7 +78,7 @@ fn help_names_every_command() {
               --config <FILE>        The configuration file [default: ./config.toml, then /etc/carport/config.toml]
               --data-dir <DIR>       Where store, key and socket lie
               --log-format <FORMAT>  How the log is written [default: text on a terminal, else json] [possible values: text, json]
-          -v, --verbose...           Say more in the log (-v, -vv, -vvv)
+          -v, --verbose...           Say more in the log (-v, -vv)
           -h, --help                 Print help (see more with '--help')
           -V, --version              Print version
 
@@ -299,6 +299,10 @@ async fn init_checks_what_it_is_told() {
     assert_eq!(failure.exit, Exit::Configuration);
     let failure = init("init --non-interactive --client-id client_1", &place, Probe::Good).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
+    let both = "init --non-interactive --client-id client_1 --client-secret-file - --application-management-token-file -";
+    let failure = init(both, &place, Probe::Good).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.to_string().contains("--client-secret-file and --application-management-token-file"), "{failure}");
     let failure = init("init", &place, Probe::Good).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
 }

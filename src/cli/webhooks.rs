@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::{WebhookFilter, Webhooks};
 use super::client::Client;
-use super::print::{age, align, card, field, say, say_json, table};
+use super::print::{age, align, card, field, printable, say, say_json, table};
 use super::{Exit, Failure};
 use crate::world::{Clock, SystemClock};
 
@@ -47,7 +47,10 @@ pub(super) async fn webhooks(client: &Client, command: Webhooks) -> Result<(), F
                 ("Delivery", field(&webhook, "delivery_id")),
                 ("Bytes", field(&webhook, "bytes")),
             ]);
-            say(&format!("{shown}\n\n{:#}", webhook["payload"]))
+            // JSON leaves some control characters as they are.
+            let payload = format!("{:#}", webhook["payload"]);
+            let payload: Vec<String> = payload.lines().map(printable).collect();
+            say(&format!("{shown}\n\n{}", payload.join("\n")))
         }
         Webhooks::Tail { filter, json } => tail(client, &filter, json).await,
         Webhooks::Replay { seq, json } => {

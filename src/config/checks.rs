@@ -5,20 +5,18 @@ use url::{Host, Url};
 
 use super::sources::Collected;
 use super::{Config, Listen};
+use crate::web;
 
-/// Routes that Carport has for itself. What ends in `/` has everything below it too.
-const TAKEN: &[&str] = &[
-    "/",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/login",
-    "/logout",
+/// What Carport has, or may come to have, for itself with everything below. Single addresses are asked of the
+/// table of routes.
+const RESERVED: &[&str] = &[
     "/connect/",
     "/assets/",
+    "/vehicles/",
+    "/webhooks/",
+    "/connections/",
+    "/setup/",
     "/api/v1/",
-    "/api/smartcar/exchange",
     "/oauth/",
     "/oauth2/",
     "/v2.0/",
@@ -38,8 +36,8 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
 fn routes(config: &Config, collected: &mut Collected) {
     let callback = config.smartcar.redirect_uri.path().trim_end_matches('/');
     for (key, path) in [("smartcar.redirect_uri", callback), ("webhooks.path", &config.webhooks.path)] {
-        let below = |taken: &str| taken.len() > 1 && taken.ends_with('/') && path.starts_with(taken);
-        if let Some(taken) = TAKEN.iter().find(|taken| path == taken.trim_end_matches('/') || below(taken)) {
+        let is_below = |taken: &&&str| path == taken.trim_end_matches('/') || path.starts_with(**taken);
+        if let Some(taken) = RESERVED.iter().find(is_below).copied().or_else(|| web::own_route(path)) {
             let origin = origin(collected, key);
             let remedy = "Choose another path; /api/smartcar/callback and /api/webhooks/smartcar are the usual ones";
             collected.mistake(key, origin, format!("takes the path {path:?}, but {taken} is Carport's own"), remedy);

@@ -1,6 +1,6 @@
 //! From what was written to what it means.
 
-use std::net::Ipv6Addr;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -67,7 +67,8 @@ impl Reader<'_> {
                 if let Listen::Tcp(address) = one
                     && address.ip().is_loopback()
                 {
-                    address.set_ip(Ipv6Addr::UNSPECIFIED.into());
+                    // Not IPv6: at home its addresses are public ones, and would be turned away.
+                    address.set_ip(Ipv4Addr::UNSPECIFIED.into());
                 }
             }
             let shown: Vec<String> = listen.iter().map(Listen::to_string).collect();

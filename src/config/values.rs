@@ -8,7 +8,7 @@ use url::Url;
 
 use super::written::Raw;
 use super::{Listen, Mode, Network, Quota, Scope};
-use crate::model::Secret;
+use crate::model::{Secret, span};
 
 /// Why a value cannot be taken: what is wrong, and the one thing to do. Neither ends in a full stop.
 #[derive(Debug)]
@@ -86,20 +86,6 @@ fn kind(raw: &Raw) -> &'static str {
 
 // === numbers with units ===
 
-/// A duration, such as `90s`, `10m`, `12h`, `7d`.
-pub fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return None,
-    };
-    // Beyond a century every sum with a time would need a check of its own.
-    number.checked_mul(seconds).filter(|seconds| *seconds <= 100 * 365 * 86400).map(Duration::from_secs)
-}
-
 /// A size in bytes, such as `500`, `64KiB`, `16MiB`, `1GiB`.
 pub fn size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;
@@ -135,7 +121,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 
 pub(super) fn time(raw: &Raw) -> Taken<Duration> {
     let text = number_or_text(raw)?;
-    match duration(&text) {
+    match span(&text) {
         Some(time) if time.is_zero() => wrong("is zero", "Write a duration such as 30s, 10m, 12h or 5d"),
         Some(time) => Ok(time),
         None => wrong(format!("{text:?} is not a duration"), "Write 30s, 10m, 12h or 5d"),
@@ -206,6 +192,8 @@ pub(super) fn callback(raw: &Raw) -> Taken<Url> {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             wrong(format!("{text:?} is not an http or https address"), "List URIs of apps in smartcar.redirect_uris instead")
         }
+        // SECURITY: not repeated, a password may be in it.
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => wrong("has a user name or password in it", remedy),
         Ok(url) if url.query().is_some() || url.fragment().is_some() => {
             wrong(format!("{text:?} has a query or a fragment"), remedy)
         }

@@ -6,7 +6,11 @@
 //! later code. Both take every variation that is documented or was seen; what is missing or of an
 //! unexpected type stays out.
 
-use serde::Deserialize;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{EventId, SmartcarUserId, Timestamp, VehicleId, lenient};
 
@@ -160,7 +164,35 @@ fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> 
     if lenient::depth(text) > lenient::DEEPEST {
         return Err(NotUnderstood::TooDeep);
     }
-    serde_json::from_str(text).map_err(|_| NotUnderstood::Malformed)
+    serde_json::from_str::<DistinctKeys>(text).and_then(|_| serde_json::from_str(text)).map_err(|_| NotUnderstood::Malformed)
+}
+
+/// A map in which no key stands twice. Derived code sees that only of keys it knows: one reading would take
+/// what the other refuses.
+struct DistinctKeys;
+
+impl<'de> Deserialize<'de> for DistinctKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DistinctKeys, D::Error> {
+        deserializer.deserialize_map(DistinctKeys)
+    }
+}
+
+impl<'de> Visitor<'de> for DistinctKeys {
+    type Value = DistinctKeys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DistinctKeys, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            if !seen.insert(key) {
+                return Err(A::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(DistinctKeys)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -346,6 +378,10 @@ mod tests {
             (r#"{"eventType":NaN}"#, NotUnderstood::Malformed),
             (r#"{"eventType":"VERIFY"} x"#, NotUnderstood::Malformed),
             (r#"{"eventType":"VERIFY","eventType":"VERIFY"}"#, NotUnderstood::Malformed),
+            // Keys that only one of the readings knows, or none.
+            (r#"{"eventType":"VEHICLE_STATE","webhookId":"a","webhookId":"b"}"#, NotUnderstood::Malformed),
+            (r#"{"triggers":[],"triggers":[]}"#, NotUnderstood::Malformed),
+            (r#"{"eventName":"scheduled","\u0061":1,"a":1}"#, NotUnderstood::Malformed),
             ("{}", NotUnderstood::NoType),
             (r#"{"eventType":7,"eventName":null}"#, NotUnderstood::NoType),
         ] {

@@ -74,6 +74,21 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A span of time as people write it: `90s`, `10m`, `12h`, `7d`.
+pub fn span(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let seconds = match unit.trim_start() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    // Beyond a century every sum with a time would need a check of its own.
+    number.parse::<u64>().ok()?.checked_mul(seconds).filter(|seconds| *seconds <= 100 * 365 * 86_400).map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +98,15 @@ mod tests {
         let time = Timestamp::from_millis(1_760_000_000_007);
         assert_eq!(time.to_string(), "2025-10-09T08:53:20.007Z");
         assert_eq!(Timestamp::parse("2025-10-09T10:53:20.007+02:00"), Some(time));
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("24h", 86_400), ("5 d", 432_000), ("0s", 0)] {
+            assert_eq!(span(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "h", "1y", "-1h", "+1h", "1.5h", "1h30m", "99999999999999999999d", "18446744073709551615d"] {
+            assert_eq!(span(text), None, "{text}");
+        }
     }
 }

@@ -153,9 +153,10 @@ pub(super) trait Typed: Rows {
             return Ok(found);
         }
         self.walk(R::TABLE, range, backwards, &mut |key, sealed| {
-            match self.decode(key, sealed) {
-                Ok(record) => found.push((key.to_vec(), record)),
-                Err(_) => tracing::error!(table = R::TABLE, "a row is damaged and was passed over"),
+            if let Ok(record) = self.decode(key, sealed) {
+                found.push((key.to_vec(), record));
+            } else {
+                tracing::error!(table = R::TABLE, "a row is damaged and was passed over");
             }
             Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;

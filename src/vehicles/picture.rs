@@ -102,9 +102,11 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
         };
         let least = match &result {
             Err(CallError::Smartcar(SmartcarError::Later { after, .. })) => after.unwrap_or_default(),
-            Err(CallError::Smartcar(SmartcarError::Configuration { .. })) => Duration::ZERO,
             Err(CallError::Token(TokenError::Later { after, .. })) => *after,
-            Err(CallError::Token(TokenError::Store(_) | TokenError::Configuration(_))) => Duration::ZERO,
+            Err(
+                CallError::Smartcar(SmartcarError::Configuration { .. })
+                | CallError::Token(TokenError::Store(_) | TokenError::Configuration(_)),
+            ) => Duration::ZERO,
             // Webhooks bring the data in any case.
             Ok(()) | Err(_) => {
                 if let Err(error) = result {

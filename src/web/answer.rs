@@ -35,10 +35,8 @@ pub(super) fn html(status: StatusCode, page: String) -> Response<Body> {
 
 /// JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).map_err(|_| {
-        // Our own types always serialise; only a map with odd keys could not.
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
-    })?;
+    // Our own types always serialise; only a map with odd keys could not.
+    let body = serde_json::to_vec(value).map_err(|_| Problem::internal())?;
     Ok(bytes(status, "application/json", body))
 }
 

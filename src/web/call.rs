@@ -27,6 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) head: &'a Parts,
     pub(super) body: Bytes,
     pub(super) identity: Option<&'a Identity>,
+    /// For the forms of this caller's pages.
+    pub(super) form_token: Option<String>,
 }
 
 impl<'a> Call<'a> {
@@ -95,21 +97,16 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What is around a page; pages with forms add [`Call::form_token`].
-    pub(super) fn shell<'b>(&self, active: Tab) -> Shell<'b> {
+    /// What is around a page.
+    pub(super) fn shell(&self, active: Tab) -> Shell<'_> {
         Shell {
             signed_in: self.identity.is_some(),
-            csrf: None,
+            csrf: self.form_token.as_deref(),
             insecure_warning: self.cookie_kind == Some(Kind::Plain)
                 && !matches!(self.client, Client::Remote { loopback: true, .. }),
             now: self.services.world.now(),
             active,
         }
-    }
-
-    /// The token for the forms of this caller's pages.
-    pub(super) fn form_token(&self) -> Option<String> {
-        self.identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token)
     }
 }
 

@@ -118,10 +118,10 @@ pub(super) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<String, P
 /// Whether we answer to this name. A page elsewhere whose name was turned to our address (DNS
 /// rebinding) comes with its own name and is refused.
 pub(super) fn check_host(name: &str, settings: &Settings) -> Result<(), Problem> {
-    let of_url = |url: &url::Url| url.host_str().is_some_and(|own| own.trim_matches(['[', ']']).eq_ignore_ascii_case(name));
+    let of_url = |url: &url::Url| url.host_str().is_some_and(|own| is_same_host(own, name));
     let known = of_url(&settings.public_url)
         || settings.private_url.as_ref().is_some_and(of_url)
-        || settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+        || settings.hosts.iter().any(|own| is_same_host(own, name))
         || name == "localhost"
         || name.strip_suffix(".local").is_some()
         || name.parse::<IpAddr>().is_ok_and(is_private);
@@ -130,6 +130,15 @@ pub(super) fn check_host(name: &str, settings: &Settings) -> Result<(), Problem>
     } else {
         let sentence = "Carport does not answer to this host name. Set public_url, or add the name to hosts.";
         Err(Problem::misdirected(StatusCode::MISDIRECTED_REQUEST, sentence))
+    }
+}
+
+/// Whether a configured host is the one of a request. An address may be written in many ways, and in brackets.
+fn is_same_host(own: &str, name: &str) -> bool {
+    let own = own.trim_matches(['[', ']']);
+    match (own.parse::<IpAddr>(), name.parse::<IpAddr>()) {
+        (Ok(own), Ok(address)) => own.to_canonical() == address.to_canonical(),
+        _ => own.eq_ignore_ascii_case(name),
     }
 }
 
@@ -220,7 +229,7 @@ mod tests {
         let settings = Settings {
             public_url: "https://cars.example".parse().unwrap(),
             private_url: Some("http://carport.lan:8000".parse().unwrap()),
-            hosts: vec!["Nas".to_owned()],
+            hosts: vec!["Nas".to_owned(), "[2001:db8::7]".to_owned()],
             ..Settings::default()
         };
         match host(&headers(&[("host", line)]), &Uri::from_static("/")).and_then(|name| check_host(&name, &settings)) {
@@ -245,6 +254,7 @@ mod tests {
             "172.16.0.1",
             "100.100.1.1",
             "[::1]:8000",
+            "[2001:DB8:0::7]:8000",
             "[fd12::1]",
             "[fe80::1]",
         ] {

@@ -142,17 +142,18 @@ pub(super) fn is_link(text: &str) -> bool {
 }
 
 /// The callback comes to the host of the redirect URI, and the cookie must be there: an invite that was
-/// opened under another of our names moves to that host first. Only ever to our own public URL.
+/// opened under another of our names moves to that host first. Only ever to our own public URL, and only
+/// once: behind a proxy that writes its own `Host` the browser is there already, however often it is sent.
 fn better_address(call: &Call<'_>, invite: &str) -> Option<String> {
     let settings: &Settings = &call.services.settings;
-    if call.client == Client::Local || !call.head.headers.contains_key(HOST) {
+    if call.client == Client::Local || !call.head.headers.contains_key(HOST) || call.head.uri.query() == Some(MOVED) {
         return None;
     }
     let own = client::host(&call.head.headers, &call.head.uri).ok()?;
     let public = settings.public_url.host_str()?.trim_matches(['[', ']']);
     let comes_back_there = settings.redirect_uri.starts_with(settings.public_url.as_str());
     (comes_back_there && !own.eq_ignore_ascii_case(public))
-        .then(|| format!("{}/connect/{}", settings.public_url.as_str().trim_end_matches('/'), answer::path_part(invite)))
+        .then(|| format!("{}/connect/{}?{MOVED}", settings.public_url.as_str().trim_end_matches('/'), answer::path_part(invite)))
 }
 
 /// Unlike a session, an attempt is worth little to a listener: plain http will do where nothing else is.
@@ -164,6 +165,8 @@ fn done_path(invite: &str) -> String {
     format!("/connect/{}/done", answer::path_part(invite))
 }
 
+/// The query of an invite that was moved to the public URL.
+const MOVED: &str = "here=1";
 const ATTEMPT_SECONDS: u64 = 600;
 const LONGEST_QUERY: usize = 8 * 1024;
 const LONGEST_VALUE: usize = 2 * 1024;

@@ -22,8 +22,6 @@
 //! | `POST /logout` | ends the session |
 //! | `GET /assets/{name}` | [`asset`] |
 
-#![allow(dead_code, reason = "the handlers are written beside this")]
-
 mod alerts;
 mod assets;
 mod car;

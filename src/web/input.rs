@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
-use crate::model::Timestamp;
 use crate::model::reach::PageRequest;
+use crate::model::{Timestamp, span};
 
 /// The whole body: at most `cap` bytes, within `time`.
 pub(super) async fn body<B>(headers: &HeaderMap, body: B, cap: usize, time: Duration) -> Result<Bytes, Problem>
@@ -142,11 +142,13 @@ impl<'de> Deserialize<'de> for Span {
             Text(String),
         }
         let text = match Written::deserialize(deserializer) {
-            Ok(Written::Seconds(seconds)) => seconds.to_string(),
+            Ok(Written::Seconds(seconds)) => format!("{seconds}s"),
+            Ok(Written::Text(text)) if text.ends_with(|c: char| c.is_ascii_digit()) => format!("{text}s"),
             Ok(Written::Text(text)) => text,
             Err(_) => String::new(),
         };
-        super::time::span(&text)
+        span(&text)
+            .filter(|span| !span.is_zero())
             .map(Span)
             .ok_or_else(|| D::Error::custom("a span of time is a number of seconds or a text such as \"24h\" or \"7d\""))
     }
@@ -183,9 +185,19 @@ mod tests {
         assert_eq!(patch(r#"{"name":null}"#).unwrap().name, Some(None));
         assert_eq!(patch(r#"{"name":"x"}"#).unwrap().name, Some(Some("x".to_owned())));
         assert_eq!(patch(r#"{"expires_in":60}"#).unwrap().expires_in, Some(Span(Duration::from_secs(60))));
+        assert_eq!(patch(r#"{"expires_in":"90"}"#).unwrap().expires_in, Some(Span(Duration::from_secs(90))));
         assert_eq!(patch(r#"{"expires_in":"24h"}"#).unwrap().expires_in, Some(Span(Duration::from_secs(86_400))));
         assert!(patch(r#"{"nmae":"x"}"#).unwrap_err().contains("nmae"));
-        for body in ["[]", "null", "{", r#"{"name":1}"#, r#"{"name":"x"} x"#, r#"{"expires_in":-1}"#, r#"{"expires_in":0}"#] {
+        for body in [
+            "[]",
+            "null",
+            "{",
+            r#"{"name":1}"#,
+            r#"{"name":"x"} x"#,
+            r#"{"expires_in":-1}"#,
+            r#"{"expires_in":0}"#,
+            r#"{"expires_in":"0d"}"#,
+        ] {
             assert!(patch(body).is_err(), "{body}");
         }
         let mut form = HeaderMap::new();

@@ -25,9 +25,8 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
     let deliveries = call.services.deliveries.list(call.reach()?, newest).await?;
     let status = call.services.status.show().await;
-    let token = call.form_token();
     let page = CarsPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) },
+        shell: call.shell(Tab::Cars),
         vehicles: &vehicles,
         connections: &connections,
         deliveries: &deliveries.items,
@@ -49,12 +48,7 @@ pub(super) async fn car(call: &Call<'_>) -> Answer {
         },
         None => None,
     };
-    let token = call.form_token();
-    let page = CarPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) },
-        vehicle: &vehicle,
-        connection: connection.as_ref(),
-    };
+    let page = CarPage { shell: call.shell(Tab::Cars), vehicle: &vehicle, connection: connection.as_ref() };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
@@ -80,10 +74,9 @@ pub(super) async fn webhooks(call: &Call<'_>) -> Answer {
     let vehicles = vehicles(call).await?;
     let status = call.services.status.show().await;
     let refused = api::webhooks::refused_within(call)?;
-    let token = call.form_token();
     let webhook_url = call.services.settings.webhook_url();
     let page = WebhooksPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Webhooks) },
+        shell: call.shell(Tab::Webhooks),
         deliveries: &deliveries.items,
         older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
         later_part: before.is_some(),
@@ -106,12 +99,7 @@ pub(super) async fn delivery(call: &Call<'_>) -> Answer {
         },
         None => None,
     };
-    let token = call.form_token();
-    let page = DeliveryPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Webhooks) },
-        delivery: &delivery,
-        vehicle: vehicle.as_ref(),
-    };
+    let page = DeliveryPage { shell: call.shell(Tab::Webhooks), delivery: &delivery, vehicle: vehicle.as_ref() };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
@@ -120,9 +108,8 @@ pub(super) async fn connections(call: &Call<'_>) -> Answer {
     let connections = all_connections(call).await?;
     let vehicles = vehicles(call).await?;
     let status = call.services.status.show().await;
-    let token = call.form_token();
     let page = ConnectionsPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Connections) },
+        shell: call.shell(Tab::Connections),
         connections: &connections,
         vehicles: &vehicles,
         status: &status.refresh,
@@ -133,10 +120,9 @@ pub(super) async fn connections(call: &Call<'_>) -> Answer {
 /// `GET /setup`
 pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let status = call.services.status.show().await;
-    let token = call.form_token();
     let webhook_url = call.services.settings.webhook_url();
     let page = SetupPage {
-        shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Setup) },
+        shell: call.shell(Tab::Setup),
         status: &status,
         redirect_uri: &call.services.settings.redirect_uri,
         webhook_url: &webhook_url,
@@ -167,8 +153,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         redirect_uri: None,
     };
     let invite = call.services.connect.invite(request).await?;
-    let token = call.form_token();
-    let page = InvitePage { shell: Shell { csrf: token.as_deref(), ..call.shell(Tab::Cars) }, invite: &invite };
+    let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 

@@ -97,6 +97,11 @@ impl Problem {
         Problem { close: true, ..Problem::new(status, "wrong_host", sentence) }
     }
 
+    /// A mistake of our own.
+    pub(super) fn internal() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
+    }
+
     fn busy(cause: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Carport cannot take this now. Try again soon.");
         Problem { retry_after: Some(Duration::from_secs(5)), cause: Some(cause.into()), ..problem }

@@ -251,6 +251,13 @@ pub(super) enum Lost {
     },
 }
 
+/// The pattern of Carport's own that takes `path`; webhook and callback are wherever they are configured.
+pub fn own_route(path: &str) -> Option<&'static str> {
+    let own = TABLE.iter().filter(|(_, _, route)| !matches!(route, Route::Webhook | Route::Callback));
+    let path = if path.is_empty() { "/" } else { path };
+    own.map(|(_, pattern, _)| *pattern).find(|pattern| fit(pattern, path).is_some())
+}
+
 fn pattern_of<'a>(route: Route, pattern: &'a str, settings: &'a Settings) -> &'a str {
     match route {
         Route::Webhook => settings.webhook_path.trim_end_matches('/'),
@@ -365,6 +372,15 @@ mod tests {
     }
 
     #[test]
+    fn own_routes_are_known_by_their_paths() {
+        for (_, pattern, route) in TABLE {
+            let own = own_route(&pattern.replace(['{', '}'], ""));
+            assert_eq!(own.is_some(), !matches!(route, Route::Webhook | Route::Callback), "{pattern}");
+        }
+        assert_eq!(own_route("/hooks/smartcar"), None);
+    }
+
+    #[test]
     fn no_limiter_stands_before_a_delivery() {
         let policy = Route::Webhook.policy();
         assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open });
@@ -398,6 +414,19 @@ mod tests {
             let scope = format!("{scope:?}").to_lowercase();
             let described = &description["paths"][pattern][method.as_str().to_lowercase()]["x-scope"];
             assert_eq!(described, &scope, "{method} {pattern}");
+        }
+    }
+
+    #[test]
+    fn the_description_tells_how_bodies_are_refused() {
+        let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
+        let with_body = |route: &Route| route.policy().body_cap.is_some() && !route.is_for_people();
+        for (method, pattern, route) in TABLE.iter().filter(|(_, _, route)| with_body(route)) {
+            let described = &description["paths"][pattern][method.as_str().to_lowercase()];
+            let json = described.get("requestBody").is_some() && *route != Route::Webhook;
+            for (status, expected) in [("408", true), ("413", true), ("415", json)] {
+                assert_eq!(described["responses"].get(status).is_some(), expected, "{status} of {method} {pattern}");
+            }
         }
     }
 

@@ -21,7 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::stall::Impatient;
 use super::{Peer, Services};
+
+mod stall;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A socket for a proxy on this machine. Who connects is nobody in particular, as on TCP.
     Unix(PathBuf),
-    /// Carport's own socket: whoever runs as the same user may do everything, others nothing.
+    /// Carport's own socket: the user that runs it and root may do everything, others nothing.
     Control(PathBuf),
 }
 
@@ -94,8 +97,8 @@ impl Listener {
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
                 // SECURITY: this peer may do everything. The file's mode already keeps others out; this
-                // check holds when somebody loosens it.
-                if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+                // check holds when somebody loosens it. Root could read store and key anyway.
+                if ![0, rustix::process::geteuid().as_raw()].contains(&stream.peer_cred()?.uid()) {
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
                 }
                 Ok((Stream::Unix(stream), Peer::Local))
@@ -189,8 +192,8 @@ where
 {
     let service =
         service_fn(|request| async move { Ok::<_, std::convert::Infallible>(super::handle(services, peer, request).await) });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    // A client that reads its answer a byte a minute must not hold its place for ever.
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));
+    // A client that reads its answer a byte a time must not hold its place for ever.
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = shutdown.cancelled() => None,

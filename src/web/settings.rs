@@ -23,6 +23,9 @@ pub struct Settings {
     pub redirect_uri: String,
     /// The path of `smartcar.redirect_uri`: the callback's route.
     pub callback_path: String,
+    /// The permissions that owners are asked for, as `smartcar.scope` has them; none if that is left to
+    /// Smartcar's dashboard.
+    pub permissions: Vec<String>,
     /// `--lan`: peers outside private networks are turned away.
     pub lan_only: bool,
     /// `session.max`: how long browsers keep the cookie of a session.
@@ -42,6 +45,7 @@ impl Default for Settings {
             webhook_max_body: 64 * 1024,
             redirect_uri: "http://localhost:8000/api/smartcar/callback".to_owned(),
             callback_path: "/api/smartcar/callback".to_owned(),
+            permissions: Vec::new(),
             lan_only: false,
             session_max: Duration::from_secs(180 * 86_400),
             limits: Limits::default(),

@@ -1,11 +1,16 @@
 //! The web edge as its clients meet it: the contract's status codes, cookies, tokens and limits.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::task::Poll;
 
 use bytes::Bytes;
-use carport::web::Peer;
+use carport::web::{Peer, handle};
+use futures_util::stream;
 use http::Method;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use rig::{Answer, Gateway, request, sign};
@@ -109,6 +114,18 @@ async fn every_answer_is_dressed_and_every_host_checked() {
 }
 
 #[tokio::test]
+async fn a_panic_costs_one_request() {
+    let gateway = Gateway::new("panic").await;
+    let body = stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> { panic!("on purpose") });
+    let post = request(Method::POST, "/api/v1/users").body(StreamBody::new(body)).unwrap();
+    let answer = handle(gateway.app.as_ref().unwrap().services(), Peer::Local, post).await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["x-request-id"].len()), (500, 36));
+    let metrics = gateway.api(Method::GET, "/metrics", Value::Null).await.text();
+    assert!(metrics.contains("carport_http_requests_total{route=\"POST /api/v1/users\",status=\"500\"} 1\n"), "{metrics}");
+    assert_eq!(gateway.api(Method::POST, "/api/v1/users", json!({ "id": "anna" })).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_browser_signs_in_and_out() {
     let gateway = Gateway::new("sign-in").await;
     let link = gateway.api(Method::POST, "/api/v1/login-links", json!({})).await;
@@ -208,6 +225,8 @@ async fn tokens_open_what_they_should() {
     assert_eq!(get(&read, "/api/v1/users/ben").await, 404);
     assert_eq!(get(&read, "/api/v1/users?page=2").await, 400);
     assert_eq!(get(&read, "/api/v1/tokens").await, 403);
+    assert_eq!(get(&read, "/metrics").await, 403);
+    assert_eq!(get(&read, "/api/v1/status").await, 403);
     assert_eq!(get(&read, "/api/v1/connections/not-an-id").await, 404);
     assert_eq!(get(&metrics, "/metrics").await, 200);
     assert_eq!(get(&metrics, "/api/v1/status").await, 200);
@@ -240,7 +259,11 @@ async fn an_invite_leads_to_smartcar_and_previews_change_nothing() {
     let mut elsewhere = request(Method::GET, url.path()).body(Bytes::new()).unwrap();
     elsewhere.headers_mut().insert("host", "127.0.0.1:8000".parse().unwrap());
     let moved = gateway.stranger(elsewhere).await;
-    assert_eq!((moved.status, moved.header("location")), (303, url.to_string()));
+    assert_eq!((moved.status, moved.header("location")), (303, format!("{url}?here=1")));
+    // Behind a proxy that keeps the name to itself it would go on for ever.
+    let mut again = request(Method::GET, &format!("{}?here=1", url.path())).body(Bytes::new()).unwrap();
+    again.headers_mut().insert("host", "127.0.0.1:8000".parse().unwrap());
+    assert_eq!(gateway.stranger(again).await.status, 302);
 
     let callback = |query: &str| {
         request(Method::GET, &format!("/api/smartcar/callback?{query}")).header("accept", "text/html").body(Bytes::new()).unwrap()

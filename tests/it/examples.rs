@@ -18,6 +18,7 @@ impl Demo {
     fn start() -> Demo {
         let mut process = Command::new(env!("CARGO_BIN_EXE_carport"))
             .args(["demo", "--listen", "127.0.0.1:0"])
+            .env_remove("CARPORT_LONG")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -56,7 +56,7 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
     call.unbound()?;
     let new: NewToken = call.json()?;
     let request = TokenRequest {
-        name: checked_text("name", Some(new.name))?.unwrap_or_default(),
+        name: checked_text("name", 100, Some(new.name))?.unwrap_or_default(),
         scope: new.scope,
         user: new.user.map(AppUserId::new),
         vehicle: new.vehicle.map(VehicleId::new),

@@ -44,6 +44,9 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
     {
         return Err(Problem::bad_request("`mode` must be live or simulated."));
     }
+    if let Some(scope) = &new.scope {
+        check_scope(scope, &call.services.settings.permissions, call.caller()?.scope)?;
+    }
     let expires_in = new.expires_in.map_or(INVITE_TIME, |span| span.0);
     if expires_in > LONGEST_INVITE {
         return Err(Problem::bad_request("`expires_in` must be 30 days at most."));
@@ -104,4 +107,43 @@ fn id(call: &Call<'_>) -> Result<ConnectionId, Problem> {
     ConnectionId::parse(call.named(0)?).ok_or_else(Problem::not_found)
 }
 
+/// SECURITY: a token that only connects cars may not have their owners hand over the keys.
+fn check_scope(asked: &[String], configured: &[String], caller: Scope) -> Result<(), Problem> {
+    if asked.is_empty() {
+        return Err(Problem::bad_request("`scope` must name a permission, or be left out."));
+    }
+    if caller.covers(Scope::Admin) {
+        return Ok(());
+    }
+    let name = |permission: &str| permission.strip_prefix("required:").unwrap_or(permission).to_owned();
+    let is_known = |permission: &String| configured.iter().any(|known| name(known) == name(permission));
+    match asked.iter().find(|permission| name(permission).starts_with("control_") && !is_known(permission)) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Problem::forbidden("Asking for a control permission that smartcar.scope does not name needs the scope `admin`."))
+        }
+    }
+}
+
 const LONGEST_INVITE: Duration = Duration::from_secs(30 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_is_asked_for_by_administrators_or_not_at_all() {
+        let configured = ["read_battery".to_owned(), "required:control_charge".to_owned()];
+        let check = |asked: &[&str], caller| {
+            let asked: Vec<String> = asked.iter().map(|&permission| permission.to_owned()).collect();
+            check_scope(&asked, &configured, caller).map_err(|problem| problem.status().as_u16())
+        };
+        for caller in [Scope::Connect, Scope::Control] {
+            assert_eq!(check(&["read_location", "control_charge"], caller), Ok(()));
+            assert_eq!(check(&["read_location", "control_security"], caller), Err(403));
+            assert_eq!(check(&["required:control_security"], caller), Err(403));
+        }
+        assert_eq!(check(&["control_security"], Scope::Admin), Ok(()));
+        assert_eq!(check(&[], Scope::Admin), Err(400));
+    }
+}

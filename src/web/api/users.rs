@@ -9,6 +9,7 @@ use super::super::input::present;
 use super::super::problem::Problem;
 use super::{checked_text, removal};
 use crate::model::AppUserId;
+use crate::model::user::User;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +42,7 @@ pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
     call.unbound()?;
     let new: NewUser = call.json()?;
     let id = new.id.map(checked_id).transpose()?;
-    let (name, email) = (checked_text("name", new.name)?, checked_text("email", new.email)?);
+    let (name, email) = (checked_text("name", 200, new.name)?, checked_text("email", 200, new.email)?);
     let user = call.services.vehicles.add_user(id, name, email).await?;
     answer::json(StatusCode::CREATED, &user)
 }
@@ -55,7 +56,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `PATCH users/{id}`
 pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     let changes: Changes = call.json()?;
-    let checked = |name, change: Option<Option<String>>| change.map(|text| checked_text(name, text)).transpose();
+    let checked = |name, change: Option<Option<String>>| change.map(|text| checked_text(name, 200, text)).transpose();
     let (name, email) = (checked("name", changes.name)?, checked("email", changes.email)?);
     let id = id(call)?;
     // What is out of reach does not exist.
@@ -80,11 +81,10 @@ fn id(call: &Call<'_>) -> Result<AppUserId, Problem> {
 
 /// The caller's own string, within what every database and address can hold.
 fn checked_id(id: String) -> Result<AppUserId, Problem> {
-    let good = !id.is_empty() && id.len() <= 128 && !id.chars().any(|c| c.is_control() || c.is_whitespace());
-    if good {
+    if User::is_good_id(&id) {
         Ok(AppUserId::new(id))
     } else {
-        Err(Problem::bad_request("`id` must be 1 to 128 bytes without white space and control characters."))
+        Err(Problem::bad_request("`id` must be 1 to 128 bytes without white space and control characters, and not `null`."))
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         for good in ["owner", "auth0|5f", "a/b", "zo\u{eb}"] {
             assert!(checked_id(good.to_owned()).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a\n", &"x".repeat(129)] {
+        for bad in ["", "a b", "a\n", "null", &"x".repeat(129)] {
             assert!(checked_id(bad.to_owned()).is_err(), "{bad}");
         }
     }

@@ -75,7 +75,7 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 
 /// A nickname is for people.
 pub(in crate::web) fn checked_nickname(nickname: Option<String>) -> Result<Option<String>, Problem> {
-    checked_text("nickname", nickname)
+    checked_text("nickname", 100, nickname)
 }
 
 pub(super) fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {

@@ -1,6 +1,6 @@
 //! What the owner should do something about: broken connections and errors of cars.
 
-use super::format::{When, page_link};
+use super::format::When;
 use crate::model::Timestamp;
 use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
@@ -12,8 +12,6 @@ pub(super) enum Link<'a> {
     Broken {
         /// Why.
         reason: &'a str,
-        /// Where; without it a form makes an invite.
-        mend: Option<&'a str>,
     },
     /// There is none any more.
     Gone,
@@ -27,7 +25,6 @@ impl<'a> Link<'a> {
         match connection {
             Some(connection) if connection.status == "needs_reconnect" => Link::Broken {
                 reason: connection.reason.as_deref().unwrap_or("Smartcar no longer accepts the owner\u{2019}s consent."),
-                mend: connection.reconnect_url.as_deref().and_then(page_link),
             },
             Some(connection) if connection.status == "disconnected" => Link::Gone,
             None if vehicle.connection.is_none() => Link::Gone,

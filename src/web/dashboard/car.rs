@@ -12,6 +12,7 @@ use super::{CarPage, Shell, finish, names};
 use crate::model::Timestamp;
 use crate::model::reading::Source;
 use crate::vehicles::{SignalView, VehicleView};
+use crate::web::answer::path_part;
 
 const LOCATION: &str = "location-preciselocation";
 const VIN: &str = "vehicleidentification-vin";
@@ -74,7 +75,7 @@ impl CarPage<'_> {
         finish(&View {
             shell: self.shell,
             vehicle,
-            href: format!("/vehicles/{}", names::in_path(vehicle.id.as_str())),
+            href: format!("/vehicles/{}", path_part(vehicle.id.as_str())),
             make: names::make(vehicle).filter(|make| *make != name),
             name,
             vin: vehicle.vin.clone().or_else(|| latest.text(VIN)),

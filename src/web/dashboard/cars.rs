@@ -11,6 +11,7 @@ use super::{CarsPage, Shell, finish, names};
 use crate::model::Timestamp;
 use crate::operate::status::Missing;
 use crate::vehicles::VehicleView;
+use crate::web::answer::path_part;
 
 #[derive(Template)]
 #[template(path = "cars.html")]
@@ -72,7 +73,7 @@ impl CarsPage<'_> {
             let name = names::name(vehicle);
             Card {
                 vehicle,
-                href: format!("/vehicles/{}", names::in_path(vehicle.id.as_str())),
+                href: format!("/vehicles/{}", path_part(vehicle.id.as_str())),
                 make: make.filter(|make| *make != name),
                 name,
                 owner: several.then_some(vehicle.user.as_str()),

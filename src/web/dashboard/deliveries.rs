@@ -8,6 +8,7 @@ use crate::model::{Seq, Timestamp};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
 use crate::vehicles::VehicleView;
+use crate::web::answer::path_part;
 
 #[derive(Template)]
 #[template(path = "webhooks.html")]
@@ -110,7 +111,7 @@ impl DeliveryPage<'_> {
         finish(&OneView {
             shell: self.shell,
             delivery,
-            vehicle: vehicle.map(|(name, id)| (name, names::in_path(id))),
+            vehicle: vehicle.map(|(name, id)| (name, path_part(id))),
             payload: delivery.payload.as_ref().map(|payload| format::indented(payload.as_str())),
             result: result(delivery.result),
             received: When::ago(self.shell.now, delivery.received_at),

@@ -10,6 +10,7 @@ use crate::connect::{Ending, Invite};
 use crate::model::token::Generation;
 use crate::operate::status::RefreshStatus;
 use crate::vehicles::connections::ConnectionView;
+use crate::web::answer::path_part;
 
 #[derive(Template)]
 #[template(path = "connections.html")]
@@ -23,7 +24,6 @@ struct View<'a> {
 struct Card<'a> {
     connection: &'a ConnectionView,
     state: (&'static str, &'static str),
-    mend: Option<&'a str>,
     vehicles: Vec<(String, String)>,
     access: Option<When>,
     refresh: Option<When>,
@@ -64,11 +64,10 @@ impl ConnectionsPage<'_> {
                 "disconnected" => ("grey", "Disconnected"),
                 _ => ("grey", "Unknown"),
             },
-            mend: connection.reconnect_url.as_deref().and_then(page_link),
             vehicles: connection
                 .vehicles
                 .iter()
-                .map(|id| (format!("/vehicles/{}", names::in_path(id.as_str())), names::of(self.vehicles, id)))
+                .map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id)))
                 .collect(),
             access: connection.access_expires_at.map(|at| When::ahead(now, at)),
             refresh: connection.refresh_expires_at.map(|at| When::ahead(now, at)),

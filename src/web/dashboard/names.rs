@@ -30,11 +30,6 @@ pub(super) fn short(id: &str) -> String {
     if beginning.len() < id.len() { format!("{beginning}\u{2026}") } else { beginning }
 }
 
-/// An id as a piece of a path: ids are opaque, so anything unusual is percent-encoded.
-pub(super) fn in_path(id: &str) -> String {
-    url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
-}
-
 /// `VOLKSWAGEN` as `Volkswagen`; `BMW` stays.
 fn calm(make: &str) -> String {
     let mut letters = make.chars();

@@ -225,7 +225,7 @@ pub(super) fn connections() -> Vec<ConnectionView> {
     broken.generation = Generation::V2;
     broken.status = "needs_reconnect";
     broken.reason = Some("Smartcar refused the refresh token: the owner has to agree again.".into());
-    broken.reconnect_url = Some("https://car.example.org/connect/5k2m9q".into());
+    broken.reconnect_url = Some("https://car.example.org/connections".into());
     broken.refresh_expires_at = Some(ago(2 * DAY));
     broken.access_expires_at = Some(ago(3 * DAY));
     broken.next_refresh = None;

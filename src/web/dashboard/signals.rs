@@ -49,7 +49,7 @@ impl<'a> Latest<'a> {
     /// A level from 0 to 100.
     pub(super) fn percent(self, code: &str) -> Option<f64> {
         let body = self.body(code)?;
-        Some(percent(body.get("value")?.as_f64()?, unit(&body)))
+        Some(percent(code, body.get("value")?.as_f64()?, unit(&body)))
     }
 
     /// A distance in km.
@@ -159,9 +159,10 @@ fn unit(body: &Value) -> Option<&str> {
     body.get("unit").and_then(Value::as_str)
 }
 
-/// Older levels came as 0 to 1, without a unit.
-fn percent(value: f64, unit: Option<&str>) -> f64 {
-    let value = if unit.is_none() && value > 0.0 && value <= 1.0 { value * 100.0 } else { value };
+/// Older levels of fuel came as 0 to 1, without a unit. A whole 1 is rather one percent than a full tank.
+fn percent(code: &str, value: f64, unit: Option<&str>) -> f64 {
+    let is_fraction = code == "internalcombustionengine-fuellevel" && unit.is_none() && (0.0..1.0).contains(&value);
+    let value = if is_fraction { value * 100.0 } else { value };
     value.clamp(0.0, 100.0)
 }
 
@@ -213,7 +214,7 @@ fn measure(code: &str, value: f64, unit: Option<&str>) -> String {
     );
     let decimals = usize::from(value.fract().abs() >= 0.05);
     match unit {
-        _ if level => format::amount(percent(value, unit), 0, "%"),
+        _ if level => format::amount(percent(code, value, unit), 0, "%"),
         Some("percent" | "%") => format::amount(value, 0, "%"),
         Some("km" | "kilometers" | "mi" | "mile" | "miles") => format::amount(kilometers(value, unit), 0, "km"),
         None if code.starts_with("odometer-") || code.ends_with("-range") => format::amount(value, 0, "km"),
@@ -382,6 +383,8 @@ mod tests {
     fn values_become_words() {
         check("tractionbattery-stateofcharge", &json!({"value": 64, "unit": "percent"}), "64 %");
         check("internalcombustionengine-fuellevel", &json!({"value": 0.31}), "31 %");
+        check("internalcombustionengine-fuellevel", &json!({"value": 1}), "1 %");
+        check("tractionbattery-stateofcharge", &json!({"value": 0.4}), "0 %");
         check("odometer-traveleddistance", &json!({"value": 18342.6, "unit": "km"}), "18 343 km");
         check("odometer-traveleddistance", &json!({"value": 100, "unit": "miles"}), "161 km");
         check("charge-wattage", &json!({"value": 4683, "unit": "watts"}), "4.7 kW");

@@ -282,6 +282,16 @@ fn without_a_session_there_is_no_way_in() {
 }
 
 #[test]
+fn who_must_reconnect_is_given_a_form() {
+    let form = "name=\"vehicle\" value=\"";
+    for (name, page) in pages(&garage()).into_iter().filter(|(name, _)| ["cars", "car-2", "connections"].contains(&name.as_str()))
+    {
+        assert_eq!(page.matches(form).count(), 1, "{name}");
+        assert!(!page.contains("href=\"https://car.example.org/"), "{name}: a link in place of the form");
+    }
+}
+
+#[test]
 fn a_car_of_which_nothing_is_known_is_drawn() {
     let mut vehicle = samples::vehicles().remove(0);
     vehicle.signals.clear();

@@ -147,15 +147,17 @@ async fn a_hangup_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_nothing() {
+async fn readers_that_go_away_end_nothing() {
     let home = Home::new();
-    // As in `carport serve | true`.
+    // As in `carport serve 2>&1 | true`: each line of the log is in vain too.
     let mut program = Program::unheard(home.command(SERVE));
     let socket = home.path("carport-data/carport.sock");
     until("the socket", || async { socket.exists().then_some(()) }).await;
     home.done(&["token", "list"]).await;
-    assert!(program.is_running(), "{}", program.stderr());
+    assert!(program.is_running());
     assert_eq!(program.stop().await.code, Some(0));
+    // A refusal keeps its exit code.
+    assert_eq!(Program::unheard(home.command(&["serve", "--config", "none.toml"])).end().await.code, Some(64));
 }
 
 /// The head of a form, and less of its body than it promises.

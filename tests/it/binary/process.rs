@@ -166,13 +166,12 @@ impl Program {
         Program { child, stdout, stderr }
     }
 
-    /// Starts it with a standard output that nobody reads any more.
+    /// Starts it with nobody left to read what it says.
     pub(crate) fn unheard(mut command: Command) -> Program {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = Said::listen(child.stderr.take().unwrap());
-        Program { child, stdout: Said::listen(std::io::empty()), stderr }
+        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        Program { child, stdout: Said::listen(std::io::empty()), stderr: Said::listen(std::io::empty()) }
     }
 
     pub(crate) fn stdout(&self) -> String {
