@@ -263,7 +263,7 @@ impl Connect {
                 return Ok(link);
             }
             let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
-                Ok(linked) => Ending::Connected { vehicles: linked.vehicles, virtual_key_url: linked.virtual_key_url },
+                Ok(linked) => linked.ending(),
                 Err(error) => {
                     tracing::warn!(code = error.code(), "a trip through Connect did not lead to a connection");
                     Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
@@ -287,9 +287,7 @@ impl Connect {
 
     /// Completes a connection for an app.
     pub async fn exchange(&self, exchange: Exchange) -> Result<Linked, ConnectError> {
-        if let Some(redirect_uri) = &exchange.redirect_uri {
-            self.shared.check_redirect_uri(redirect_uri)?;
-        }
+        exchange.redirect_uri.as_deref().map_or(Ok(()), |uri| self.shared.check_redirect_uri(uri))?;
         let shared = self.shared.clone();
         self.to_the_end(async move {
             let attempt = match &exchange.state {
@@ -306,9 +304,7 @@ impl Connect {
             }
             let linked = linking::complete(shared.clone(), attempt, exchange.outcome).await?;
             if let Some(link) = link {
-                let ending =
-                    Ending::Connected { vehicles: linked.vehicles.clone(), virtual_key_url: linked.virtual_key_url.clone() };
-                shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
+                shared.store.commit(EndTrip { hash: hash(&link), ending: linked.ending() }).await?;
             }
             Ok(linked)
         })

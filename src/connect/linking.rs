@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CallbackOutcome, ConnectError, Linked, LinkedVehicle, Shared, words};
+use super::{CallbackOutcome, ConnectError, Ending, Linked, LinkedVehicle, Shared, words};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::journey::Attempt;
 use crate::model::token::Generation;
@@ -18,6 +18,13 @@ use crate::tokens::CallError;
 
 /// How long a browser waits for the vehicles of a connection that is safe already.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+impl Linked {
+    /// What the closing page says of it.
+    pub(super) fn ending(&self) -> Ending {
+        Ending::Connected { vehicles: self.vehicles.clone(), virtual_key_url: self.virtual_key_url.clone() }
+    }
+}
 
 pub(super) async fn complete(shared: Arc<Shared>, attempt: Attempt, outcome: CallbackOutcome) -> Result<Linked, ConnectError> {
     let (code, user_id, vehicle_id, virtual_key_url) = match outcome {

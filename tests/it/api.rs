@@ -304,17 +304,17 @@ async fn sign_in(gateway: &TestGateway) -> String {
     for (name, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("x-nothing", "")] {
         is_problem(&gateway.ask("POST", "/login").form(&[("t", link)]).header(name, value).send().await, 403, "cross_site");
     }
-    let post =
+    let press =
         async || gateway.ask("POST", "/login").form(&[("t", link)]).header("origin", "https://gateway.example").send().await;
-    let answer = post().await;
+    let answer = press().await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
     let line = answer.header("set-cookie").unwrap();
-    for part in ["; Path=/", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
-        assert!(line.contains(part), "{line}");
+    for attribute in ["; Path=/", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+        assert!(line.contains(attribute), "{line}");
     }
     let cookie = line.split(';').next().unwrap().to_owned();
     gateway.keep_secret(cookie.strip_prefix("__Host-carport=").unwrap());
-    let again = post().await;
+    let again = press().await;
     assert!(again.status == 403 && again.header("set-cookie").is_none(), "a link is spent once");
     cookie
 }
@@ -359,16 +359,16 @@ async fn a_browser_signs_in_changes_things_and_signs_out() {
     assert_eq!(gateway.told(&path).await["nickname"], "Herbie");
 
     // The API by cookie: the same protection, the token in a header.
-    let patch = || gateway.ask("PATCH", &path).json(&json!({ "nickname": "Dudu" })).header("cookie", &cookie);
-    is_problem(&patch().send().await, 403, "cross_site");
-    is_problem(&patch().header("origin", own).send().await, 403, "cross_site");
-    is_problem(&patch().header("x-csrf-token", &csrf).send().await, 403, "cross_site");
+    let change = || gateway.ask("PATCH", &path).json(&json!({ "nickname": "Dudu" })).header("cookie", &cookie);
+    is_problem(&change().send().await, 403, "cross_site");
+    is_problem(&change().header("origin", own).send().await, 403, "cross_site");
+    is_problem(&change().header("x-csrf-token", &csrf).send().await, 403, "cross_site");
     is_problem(
-        &patch().header("sec-fetch-site", "same-site").header("origin", own).header("x-csrf-token", &csrf).send().await,
+        &change().header("sec-fetch-site", "same-site").header("origin", own).header("x-csrf-token", &csrf).send().await,
         403,
         "cross_site",
     );
-    assert_eq!(patch().header("origin", own).header("x-csrf-token", &csrf).send().await.status, 200);
+    assert_eq!(change().header("origin", own).header("x-csrf-token", &csrf).send().await.status, 200);
     is_problem(&gateway.ask("DELETE", &path).header("cookie", &cookie).send().await, 403, "cross_site");
     // A bearer token needs neither, wherever it comes from.
     let bearer = gateway.ask("PATCH", &path).json(&json!({ "nickname": null })).bearer(&gateway.admin);

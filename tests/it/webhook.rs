@@ -210,8 +210,8 @@ async fn what_is_not_known_is_kept_and_marked() {
     let account = "ada@example.com";
     gateway.connect("ada", account).await;
     let vehicle = gateway.vehicles_of(account).remove(0);
-    let mut test = state("e-test", &vehicle);
-    test["meta"] = json!({ "mode": "TEST" });
+    let mut of_dashboard = state("e-test", &vehicle);
+    of_dashboard["meta"] = json!({ "mode": "TEST" });
     let mut unknown = state("e-type", &vehicle);
     unknown["eventType"] = json!("VEHICLE_CONNECTED");
     let deep = format!(r#"{{"eventId":"deep","data":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
@@ -220,7 +220,7 @@ async fn what_is_not_known_is_kept_and_marked() {
         (state("e-vehicle", "nobody's").to_string(), "unknown_vehicle"),
         (json!({ "eventId": "e-none", "eventType": "VEHICLE_STATE" }).to_string(), "accepted"),
         (unknown.to_string(), "unknown_type"),
-        (test.to_string(), "test"),
+        (of_dashboard.to_string(), "test"),
         ("{".to_owned(), "not_understood"),
         ("{}".to_owned(), "not_understood"),
         (" \r\n\t{\"a\":".to_owned(), "not_understood"),
@@ -237,7 +237,7 @@ async fn what_is_not_known_is_kept_and_marked() {
         assert_eq!((&entry["result"], &entry["bytes"]), (&json!(result), &json!(body.len())), "{body:.60}");
         // The payload is there as it came: as JSON, or as the text that is none.
         match &entry["payload"] {
-            Value::String(text) => assert_eq!(*text, body),
+            Value::String(received) => assert_eq!(*received, body),
             payload => assert_eq!(*payload, serde_json::from_str::<Value>(&body).unwrap()),
         }
         // A retry of what has no id is known by its bytes.
@@ -289,17 +289,14 @@ async fn every_fixture_with_its_real_signature() {
         let answer =
             gateway.ask("POST", WEBHOOK).header("sc-signature", signature.as_str().unwrap()).body(read(name)).send().await;
         recorded += 1;
-        match list["challengeAnswers"].get(name) {
-            Some(known) => {
-                challenges += 1;
-                assert_eq!((answer.status, answer.json()), (200, known["response"].clone()), "{name}");
-                let unsigned = gateway.ask("POST", WEBHOOK).body(read(name)).send().await;
-                assert_eq!((unsigned.status, unsigned.json()), (200, known["response"].clone()), "{name}");
-            }
-            None => {
-                accepted(&answer, "accepted", recorded);
-                is_problem(&gateway.ask("POST", WEBHOOK).body(read(name)).send().await, 401, "bad_signature");
-            }
+        if let Some(known) = list["challengeAnswers"].get(name) {
+            challenges += 1;
+            assert_eq!((answer.status, answer.json()), (200, known["response"].clone()), "{name}");
+            let unsigned = gateway.ask("POST", WEBHOOK).body(read(name)).send().await;
+            assert_eq!((unsigned.status, unsigned.json()), (200, known["response"].clone()), "{name}");
+        } else {
+            accepted(&answer, "accepted", recorded);
+            is_problem(&gateway.ask("POST", WEBHOOK).body(read(name)).send().await, 401, "bad_signature");
         }
         let result = gateway.told(&format!("/api/v1/webhooks/{recorded}")).await["result"].clone();
         let expected = match name.as_str() {
