@@ -24,10 +24,12 @@ use crate::store::users::{PutUser, When};
 use crate::tokens::Tokens;
 use crate::world::World;
 
+mod callback;
 mod error;
 mod linking;
 mod words;
 
+pub use callback::{Callback, CallbackOutcome};
 pub use error::ConnectError;
 
 /// What an invite is for.
@@ -75,40 +77,6 @@ pub struct Begun {
     pub authorize_url: Url,
     /// The value of the cookie that binds the attempt to this browser.
     pub browser: Secret,
-}
-
-/// What the browser came back with.
-#[derive(Debug)]
-pub struct Callback {
-    /// The state; without it nothing counts.
-    pub state: Option<Secret>,
-    /// What happened at Smartcar.
-    pub outcome: CallbackOutcome,
-}
-
-/// What happened at Smartcar, by the redirect.
-#[derive(Debug)]
-pub enum CallbackOutcome {
-    /// The owner agreed. At least one of the three is there.
-    Agreed {
-        /// An authorization code (v2).
-        code: Option<Secret>,
-        /// A Smartcar user (v3); unproven until `/connections` confirms it.
-        user_id: Option<String>,
-        /// A re-authenticated vehicle.
-        vehicle_id: Option<String>,
-        /// Tesla: where the owner adds the virtual key.
-        virtual_key_url: Option<String>,
-    },
-    /// An error, in Smartcar's words.
-    Refused {
-        /// Such as `access_denied`; unknown values are shown, not dropped.
-        error: String,
-        /// Smartcar's explanation.
-        description: Option<String>,
-        /// `vehicle_incompatible`: what the owner let Smartcar tell, such as `2019 Lada Niva`. Never the VIN.
-        vehicle: Option<String>,
-    },
 }
 
 /// A completed connection.

@@ -1,0 +1,37 @@
+//! What a browser, or an app's front end, brings back from Smartcar.
+
+use crate::model::Secret;
+
+/// What the browser came back with.
+#[derive(Debug)]
+pub struct Callback {
+    /// The state; without it nothing counts.
+    pub state: Option<Secret>,
+    /// What happened at Smartcar.
+    pub outcome: CallbackOutcome,
+}
+
+/// What happened at Smartcar, by the redirect.
+#[derive(Debug)]
+pub enum CallbackOutcome {
+    /// The owner agreed. At least one of the three is there.
+    Agreed {
+        /// An authorization code (v2).
+        code: Option<Secret>,
+        /// A Smartcar user (v3); unproven until `/connections` confirms it.
+        user_id: Option<String>,
+        /// A re-authenticated vehicle.
+        vehicle_id: Option<String>,
+        /// Tesla: where the owner adds the virtual key.
+        virtual_key_url: Option<String>,
+    },
+    /// An error, in Smartcar's words.
+    Refused {
+        /// Such as `access_denied`; unknown values are shown, not dropped.
+        error: String,
+        /// Smartcar's explanation.
+        description: Option<String>,
+        /// `vehicle_incompatible`: what the owner let Smartcar tell, such as `2019 Lada Niva`. Never the VIN.
+        vehicle: Option<String>,
+    },
+}
