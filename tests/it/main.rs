@@ -1,11 +1,6 @@
 //! The stories: one file each, through the public face.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
-#![expect(
-    clippy::similar_names,
-    clippy::if_not_else,
-    clippy::single_match_else,
-    reason = "cases stand in the order of the story"
-)]
+#![expect(clippy::similar_names, reason = "cases are named alike on purpose")]
 
 mod api;
 mod binary;
