@@ -86,12 +86,17 @@ fn read(path: &Path) -> Result<MasterKey, KeyError> {
     MasterKey::parse(&text).map_err(|error| KeyError::NotAKey { origin: path.display().to_string(), error })
 }
 
-/// On disk before it is used: a store sealed under a key that a power cut takes away is lost.
+/// Whole and on disk before it has its name: a store sealed under a key that a power cut takes away is lost.
+/// Never writes over a key that another process has made meanwhile.
 fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(key.print().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    let named = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    named?;
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => fs::File::open(directory)?.sync_all(),
         _ => Ok(()),

@@ -61,7 +61,9 @@ impl Database {
     /// Opens or makes the store, checks the key and migrates.
     pub(super) fn open(origin: Origin, cache: usize, vault: Vault, world: &World) -> Result<Database, StoreError> {
         if let Some(path) = &origin.path {
-            guarded(|| if path.exists() { migrations::look(path, &vault) } else { make(path).map_err(not_opened) })?;
+            // A path that cannot be looked at is not a path where nothing is.
+            let is_there = path.try_exists().map_err(|error| disk(&error))?;
+            guarded(|| if is_there { migrations::look(path, &vault) } else { make(path).map_err(not_opened) })?;
         }
         let handle = open_handle(&origin, cache)?;
         let index_key = guarded(|| migrations::prepare(&handle, &vault, world))?;
@@ -145,10 +147,16 @@ fn open_handle(origin: &Origin, cache: usize) -> Result<redb::Database, StoreErr
 /// Makes an empty store, whole from the first moment it has its name: a file that is empty or cut off was
 /// never one of ours, and is kept for whoever looks what happened to it.
 fn make(path: &Path) -> Result<(), DatabaseError> {
-    let new = path.with_extension("new");
+    let new = path.with_extension(format!("{}.new", std::process::id()));
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     drop(Builder::new().create_file(file)?);
-    fs::rename(&new, path)?;
+    // A link, because it fails where another process was quicker; a rename would take its store away.
+    let named = fs::hard_link(&new, path);
+    fs::remove_file(&new)?;
+    match named {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        named => named?,
+    }
     if let Some(directory) = path.parent() {
         fs::File::open(directory)?.sync_all()?;
     }

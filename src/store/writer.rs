@@ -224,6 +224,8 @@ impl Core {
         match self.database.read(Window::load) {
             Ok(window) => {
                 self.window = window;
+                // What was reported as failed may be there all the same: followers look.
+                self.grew.send_replace(self.window.newest());
                 Ok(())
             }
             Err(error) => {
