@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::model::Secret;
-use crate::web::{Network, Quota};
+use crate::web::{Limits, Network, Quota};
 
 mod checks;
 mod keys;
@@ -59,7 +59,7 @@ pub struct Config {
     pub refresh: Refresh,
     /// Sessions of the dashboard.
     pub session: Session,
-    /// Limits.
+    /// `limits.*`.
     pub limits: Limits,
     /// The master key.
     pub key: Key,
@@ -191,25 +191,6 @@ pub struct Session {
     pub idle: Duration,
     /// A session ends after so long in any case.
     pub max: Duration,
-}
-
-/// `limits.*`. Quotas count per client address.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Unproven webhook posts.
-    pub webhook_failures: Quota,
-    /// Invites, callbacks.
-    pub callback: Quota,
-    /// Attempts to sign in, bad bearer tokens.
-    pub login: Quota,
-    /// Everything else.
-    pub api: Quota,
-    /// Connections at once.
-    pub connections: usize,
-    /// Time for a request's head.
-    pub header_time: Duration,
-    /// Time for a request's body.
-    pub body_time: Duration,
 }
 
 /// `key.*`.

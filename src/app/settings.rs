@@ -72,7 +72,6 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
 }
 
 pub(super) fn web(config: &Config) -> web::Settings {
-    let limits = &config.limits;
     web::Settings {
         public_url: config.public_url.clone(),
         private_url: Some(config.private_url.clone()),
@@ -82,15 +81,7 @@ pub(super) fn web(config: &Config) -> web::Settings {
         webhook_max_body: usize::try_from(config.webhooks.max_body).unwrap_or(usize::MAX),
         redirect_uri: config.smartcar.redirect_uri.to_string(),
         callback_path: config.smartcar.redirect_uri.path().to_owned(),
-        limits: web::Limits {
-            webhook_failures: limits.webhook_failures,
-            callback: limits.callback,
-            login: limits.login,
-            api: limits.api,
-            connections: limits.connections,
-            header_time: limits.header_time,
-            body_time: limits.body_time,
-        },
+        limits: config.limits.clone(),
         permissions: match &config.smartcar.scope {
             config::Scope::Dashboard => Vec::new(),
             config::Scope::Permissions(permissions) => permissions.clone(),

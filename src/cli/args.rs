@@ -1,4 +1,9 @@
 //! The command line, as clap reads it.
+#![expect(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the help texts, and are printed as they are"
+)]
 
 use std::path::PathBuf;
 use std::time::Duration;

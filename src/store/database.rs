@@ -29,7 +29,7 @@ pub struct Origin {
 type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
 
 impl Origin {
-    /// A file, made (mode 0600) by [`Database::open`] if it is missing.
+    /// A file, made (mode 0600) when the store is opened and it is missing.
     pub fn file(path: &Path) -> Origin {
         let path = path.to_owned();
         let file = path.clone();
