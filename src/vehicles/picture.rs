@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::model::ConnectionId;
 use crate::model::connection::{Cause, ConnectionStatus};
-use crate::model::reading::Source;
+use crate::model::reading::{Outcome, SignalReport, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::smartcar::SmartcarError;
@@ -43,21 +43,43 @@ pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result
         }
         (Generation::V3, None) => return Err(TokenError::Gone.into()),
     };
-    if let Err(CallError::Smartcar(SmartcarError::Reconnect { what, .. })) = &result
-        && what.kind.as_deref() == Some("CONNECTED_SERVICES_ACCOUNT")
-    {
-        let status = ConnectionStatus::NeedsReconnect { reason: what.to_string(), cause: Cause::Account };
-        let mark = MarkConnection { id, status: Some(status), error: Some(what.to_string()) };
+    if let Some(reason) = refused_account(&result) {
+        let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
+        let mark = MarkConnection { id, status: Some(status), error: Some(reason) };
         shared.store.commit(mark).await.map_err(TokenError::from)?;
     }
     let (reports, at) = (result?, shared.world.now());
-    if matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }) {
+    let any_value = reports.iter().any(|report| matches!(report.outcome, Outcome::Value(_)));
+    if any_value && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }) {
         shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
     }
     let (errors, resolved) = (Vec::new(), Vec::new());
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
     Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
+}
+
+/// Why the manufacturer refuses the account, if that is what a read shows: an error for the whole call, or
+/// (v2.0 answers a batch) the same error for every part.
+fn refused_account(result: &Result<Vec<SignalReport>, CallError>) -> Option<String> {
+    const REFUSED: Option<&str> = Some("CONNECTED_SERVICES_ACCOUNT");
+    match result {
+        Err(CallError::Smartcar(SmartcarError::Reconnect { what, .. })) if what.kind.as_deref() == REFUSED => {
+            Some(what.to_string())
+        }
+        Ok(reports) => {
+            let refusal = |report: &SignalReport| match &report.outcome {
+                Outcome::Failed(failure) if failure.kind.as_deref() == REFUSED => failure.code.clone().or(failure.kind.clone()),
+                _ => None,
+            };
+            let first = reports.first().and_then(refusal)?;
+            reports
+                .iter()
+                .all(|report| refusal(report).is_some())
+                .then(|| format!("the manufacturer refuses the account: {first}"))
+        }
+        Err(_) => None,
+    }
 }
 
 /// Reads first pictures of linked vehicles until `shutdown`. The wish for one is in the store, so that a

@@ -146,7 +146,8 @@ async fn a_bound_token_reaches_its_own_only() {
             for route in routes.iter().filter(|route| route.scope != "connect") {
                 let path = route.at("grace", &grace_connection, &grace_car, "3");
                 let answer = route.ask(&gateway, &path).bearer(&token).send().await;
-                if route.scope == "admin" || (scope == "read" && route.scope == "control") {
+                // Metrics and status tell of everybody.
+                if ["admin", "metrics"].contains(&route.scope.as_str()) || (scope == "read" && route.scope == "control") {
                     is_problem(&answer, 403, "forbidden");
                 } else if route.path.contains('{') {
                     is_problem(&answer, 404, "not_found");

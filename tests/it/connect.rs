@@ -367,7 +367,7 @@ async fn invites_expire_and_are_of_this_gateway() {
     is_problem(&gateway.get(&short).send().await, 404, "unknown_invite");
     // Under another of our names: first to where the callback comes.
     let moved = gateway.get(&short).without("host").header("host", "localhost:8000").from("127.0.0.1", false).send().await;
-    assert_eq!((moved.status, moved.header("location")), (303, Some(format!("https://gateway.example{short}").as_str())));
+    assert_eq!((moved.status, moved.header("location")), (303, Some(format!("https://gateway.example{short}?here=1").as_str())));
     for (request, status, code) in [
         (json!({ "user": "nobody" }), 404, "unknown_user"),
         (json!({ "create": true }), 400, "bad_request"),
