@@ -20,7 +20,7 @@ use super::process::{Home, Program, SERVE, Server};
 
 #[tokio::test]
 async fn acknowledged_events_survive_being_killed() {
-    let rounds = if std::env::var_os("CARPORT_LONG").is_some() { 1000 } else { 50 };
+    let rounds = if std::env::var_os("CARPORT_LONG").is_some() { 200 } else { 50 };
     let mut chance = Chance::new();
     let home = Home::new();
     home.write(
