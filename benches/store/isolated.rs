@@ -1,0 +1,61 @@
+//! What a lone event costs, with everything that a gateway does for it: log entry, readings, checkpoints.
+//! Time is simulated: two events a second, and the store tended once a second.
+
+use std::path::Path;
+use std::time::Duration;
+
+use carport::projector::Projector;
+use tokio::runtime::Builder;
+
+use crate::carport::Carport;
+use crate::disk::{Disk, bytes_written};
+use crate::event::Events;
+use crate::job::Figures;
+use crate::measure::{figures, float};
+
+/// `events` are measured after the ring is full and every car has data.
+pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> anyhow::Result<Figures> {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    runtime.block_on(async {
+        let disk = Disk::new(directory);
+        let carport = Carport::open(&disk, ring, true)?;
+        let projector = Projector::new(carport.store.clone());
+        let made = Events { seed: 1, vehicles };
+        carport.link(vehicles).await?;
+        for number in 0..ring {
+            carport.record(&made.event(number)).await?;
+            projector.catch_up().await?;
+        }
+        carport.checkpoint().await?;
+
+        let (mut until_answered, mut in_all) = (Vec::new(), Vec::new());
+        let (written, flushed) = (bytes_written()?, disk.flushes());
+        for number in ring..ring + events {
+            let event = made.event(number);
+            let before = disk.flushes();
+            carport.record(&event).await?;
+            until_answered.push(disk.flushes() - before);
+            projector.catch_up().await?;
+            in_all.push(disk.flushes() - before);
+            tokio::time::advance(Duration::from_millis(500)).await;
+            if number % 2 == 1 {
+                carport.tend().await;
+            }
+        }
+        carport.checkpoint().await?;
+        let figures = figures([
+            ("bytes", float(bytes_written()? - written) / float(events)),
+            ("flushes", float(disk.flushes() - flushed) / float(events)),
+            ("flushes of most", middle(in_all)),
+            ("flushes until answered", middle(until_answered)),
+        ]);
+        carport.store.close().await;
+        Ok(figures)
+    })
+}
+
+/// Checkpoints are few, and do not show.
+fn middle(mut flushes: Vec<u64>) -> f64 {
+    flushes.sort_unstable();
+    flushes.get(flushes.len() / 2).copied().map_or(0.0, float)
+}
