@@ -20,7 +20,7 @@ use crate::operate::deliveries::Deliveries;
 use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
-use crate::store::{self, Origin, Store, StoreError};
+use crate::store::{self, Files, Part, Store, StoreError};
 use crate::tokens::Tokens;
 use crate::vault::{MasterKey, Vault};
 use crate::vehicles::Vehicles;
@@ -83,23 +83,24 @@ impl App {
     /// Opens the store and builds every room. Makes data directory and master key if they are missing.
     pub async fn build(config: &Config, world: World) -> Result<App, AppError> {
         make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
-        let path = config.data_dir.join(STORE);
-        let key = keys::master(&config.key, path.exists(), world.entropy.as_ref())?;
-        let built = App::build_over(config, world, &key, Origin::file(&path), store::Settings::default()).await;
-        built.map_err(|error| AppError::Store { path, error })
+        let files = store::directory(&config.data_dir);
+        let there = [Part::Tables, Part::JournalA].into_iter().any(|part| files.is_there(part).unwrap_or(true));
+        let key = keys::master(&config.key, there, world.entropy.as_ref())?;
+        let built = App::build_over(config, world, &key, files, store::Settings::default()).await;
+        built.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })
     }
 
-    /// Builds every room over a store at any place: a file, or a disk of the caller's own making.
+    /// Builds every room over a store at any place: a directory, or a disk of the caller's own making.
     pub async fn build_over(
         config: &Config,
         world: World,
         key: &MasterKey,
-        origin: Origin,
+        files: Arc<dyn Files>,
         settings: store::Settings,
     ) -> Result<App, StoreError> {
         let metrics = Arc::new(Metrics::new());
         let vault = Vault::new(key, world.entropy.as_ref());
-        let store = Store::open_at(origin, settings, vault.clone(), &world, metrics.clone())?;
+        let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
         let observer = metrics.clone();
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
             .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
@@ -195,7 +196,7 @@ impl App {
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());
             loops.spawn(async move { connect.run(stop).await });
             let (store, stop) = (store.clone(), loops_stop.clone());
-            loops.spawn(async move { keep_open(&store, stop).await });
+            loops.spawn(async move { tend(&store, stop).await });
         }
         let mut edge = JoinSet::new();
         for listener in listeners {
@@ -227,13 +228,10 @@ impl App {
     }
 }
 
-/// The store's name in the data directory.
-const STORE: &str = "carport.redb";
-
-/// Opens the store again after the disk has refused.
-async fn keep_open(store: &Store, shutdown: CancellationToken) {
+/// Opens the store again after the disk has refused, and lets it make its checkpoints.
+async fn tend(store: &Store, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        store.heal().await;
+        store.tend().await;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

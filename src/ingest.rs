@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::model::event::{Event, EventKind};
-use crate::model::{Blob, Secret, Seq, Timestamp};
+use crate::model::{Secret, Seq, Timestamp};
 use crate::signature;
-use crate::store::Store;
 use crate::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Recorded, Ring};
+use crate::store::{Packed, Store};
 use crate::world::World;
 
 /// What became of an accepted delivery.
@@ -264,7 +264,7 @@ impl Shared {
             kind: event.map_or("", |event| event.kind.as_str()).to_owned(),
             result,
             vehicle: event.and_then(|event| event.vehicle.clone()),
-            body: Blob(body.into()),
+            body: Packed::of(body.as_ref()),
             received_at: self.world.now(),
             ring: self.settings.ring,
         };

@@ -38,6 +38,8 @@ pub struct Gauges {
     pub projector_lag: u64,
     /// Size of the store in bytes.
     pub store_bytes: u64,
+    /// Bytes written to the store since the start.
+    pub store_written: u64,
     /// When the tokens of connections die.
     pub connections: Vec<ConnectionGauge>,
 }
@@ -142,6 +144,8 @@ impl Metrics {
         out.histogram("carport_commit_batch_size", "Changes made durable at once.", &self.batches);
         out.histogram("carport_commit_seconds", "Time to make a batch durable.", &self.commits);
         out.gauge("carport_store_bytes", "Size of the store.", gauges.store_bytes);
+        out.head("carport_store_written_bytes_total", "counter", "Bytes written to the store: what wears out a card.");
+        out.sample("carport_store_written_bytes_total", &[], gauges.store_written);
 
         let refreshes = ["generation", "result"];
         out.family("carport_token_refresh_total", "Token refreshes, by API generation and result.", refreshes, &self.refreshes);

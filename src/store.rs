@@ -1,10 +1,11 @@
-//! What is kept: one redb file, and the only ways to change it.
+//! What is kept, and the only ways to change it.
 //!
-//! A [`Change`] is plain data whose `apply` is a function of itself and the tables, so that it can be
-//! journalled and replayed. One writer thread commits everything that has queued at once; `commit`
-//! returns when the change is durable. Reads see a snapshot, copy out what they need, and never live
-//! across an await. What goes wrong for a reason is an `Outcome`; an `Err` means that the disk or the
-//! file is in trouble.
+//! A [`Change`] is plain data whose `apply` is a function of itself and the tables. One writer thread takes
+//! everything that has queued at once, appends it to the journal with one flush, applies it to the tables
+//! (one redb file) meanwhile, and answers when both are done; now and then a checkpoint makes the tables
+//! durable, and the journal begins anew. Opening replays the journal over the last checkpoint. Reads see a
+//! snapshot, copy out what they need, and never live across an await. What goes wrong for a reason is an
+//! `Outcome`; an `Err` means that the disk or a file is in trouble.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +21,23 @@ use crate::world::World;
 
 pub mod access;
 pub mod attempts;
+mod blocks;
+mod changes;
+mod checkpoint;
 pub mod connections;
 mod database;
+mod event_ids;
+mod files;
+mod flusher;
+mod journal;
 mod key;
+mod log_head;
+mod look;
 mod migrations;
+mod packing;
+mod places;
+mod recovery;
+mod rescue;
 mod tables;
 pub mod tokens;
 pub mod users;
@@ -32,7 +46,9 @@ pub mod vehicles;
 pub mod webhook_log;
 mod writer;
 
-pub use database::Origin;
+pub use changes::Named;
+pub use files::{Files, Part, directory};
+pub use packing::Packed;
 pub use tables::{Snapshot, Tables};
 
 use database::Database;
@@ -40,13 +56,19 @@ use tables::Rows;
 use writer::Writer;
 
 /// Something that can happen to stored state.
-pub trait Change: Serialize + DeserializeOwned + Send + 'static {
+pub trait Change: Named + Serialize + DeserializeOwned + Send + 'static {
     /// Everything that may legitimately come of it.
     type Outcome: Send + 'static;
 
     /// Applies it. Called again on fresh tables when another change of its batch failed. Must decide by
     /// the change and the tables alone: no clock, no chance.
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Self::Outcome, StoreError>;
+
+    /// Whether it follows from what the store holds and would be made again if it were lost. Such a change
+    /// needs no flush of its own: it becomes durable with the next one.
+    fn is_derived(&self) -> bool {
+        false
+    }
 }
 
 /// Why the store cannot do what was asked.
@@ -62,6 +84,9 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("the store is in use by another process: is carport running already?")]
     Locked,
+    /// The file system cannot tell whether another process has the store open.
+    #[error("the file system of the data directory has no locks, so that two carports could write to it: use a local disk")]
+    NoLocks,
     /// The master key is another one.
     #[error(
         "the store was sealed under master key {store}, but the key given is {given}: put the right key in place (key.file or key.secret)"
@@ -80,6 +105,9 @@ pub enum StoreError {
         /// The newest known here.
         known: u32,
     },
+    /// The file is another program's.
+    #[error("the file belongs to another program: move it away, or set data_dir to another directory")]
+    Foreign,
     /// The file is no store, or its innermost parts are damaged.
     #[error("the file is no carport store or is damaged: {0}")]
     NotAStore(String),
@@ -120,28 +148,29 @@ impl Default for Settings {
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes an empty one if there is no file.
+    /// Opens the store in a directory, or makes an empty one if there is none.
     pub fn open(
-        path: &Path,
+        directory: &Path,
         settings: Settings,
         vault: Vault,
         world: &World,
         metrics: Arc<Metrics>,
     ) -> Result<Store, StoreError> {
-        Store::open_at(Origin::file(path), settings, vault, world, metrics)
+        Store::open_at(files::directory(directory), settings, vault, world, metrics)
     }
 
-    /// Opens the store at any place: a file, or a disk of a test's own making.
+    /// Opens the store at any place: a directory, or a disk of a test's own making.
     pub fn open_at(
-        origin: Origin,
+        files: Arc<dyn Files>,
         settings: Settings,
         vault: Vault,
         world: &World,
         metrics: Arc<Metrics>,
     ) -> Result<Store, StoreError> {
-        let database = Arc::new(Database::open(origin, settings.cache, vault, world)?);
+        let (database, log) = Database::open(files, settings.cache, settings.inline, vault, world)?;
+        let database = Arc::new(database);
         let (grew_sender, grew) = watch::channel(Seq(0));
-        let writer = Writer::start(database.clone(), grew_sender, metrics, settings.inline)?;
+        let writer = Writer::start(database.clone(), log, grew_sender, metrics, settings.inline)?;
         Ok(Store { shared: Arc::new(Shared { database, writer, grew }) })
     }
 
@@ -175,19 +204,33 @@ impl Store {
         self.shared.database.is_open()
     }
 
-    /// Tries to open the store again if it was closed by a failure. Call it now and then.
-    pub async fn heal(&self) {
-        if !self.is_healthy() {
-            let _ = self.shared.writer.heal().await;
-        }
+    /// Opens the store again if it was closed by a failure, and makes the checkpoint that age asks for. Call
+    /// it about once a second.
+    pub async fn tend(&self) {
+        let _ = self.shared.writer.tend().await;
     }
 
-    /// Size of the file in bytes.
+    /// Makes everything so far durable in the tables, so that the next start has nothing to replay.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.shared.writer.checkpoint().await
+    }
+
+    /// What was found damaged or lost since the store was opened, in words for the operator.
+    pub fn findings(&self) -> Vec<String> {
+        self.shared.database.findings()
+    }
+
+    /// Size of the files in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared.database.bytes()
     }
 
-    /// Commits what is queued and closes the file; afterwards every call answers `Unavailable`.
+    /// How many bytes were written to the files since the store was opened.
+    pub fn written(&self) -> u64 {
+        self.shared.database.written()
+    }
+
+    /// Commits what is queued, makes a checkpoint and closes the files; afterwards every call answers `Unavailable`.
     pub async fn close(&self) {
         self.shared.writer.stop().await;
         self.shared.database.close();

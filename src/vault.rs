@@ -130,6 +130,9 @@ struct Shared {
 }
 
 impl Vault {
+    /// How much longer a sealed value is than the plain one: nonce and tag.
+    pub const OVERHEAD: usize = NONCE + 16;
+
     /// A vault under `key`.
     pub fn new(key: &MasterKey, entropy: &dyn Entropy) -> Vault {
         let mut run = [0; 16];

@@ -200,6 +200,7 @@ impl Status {
             webhook_log_bytes: facts.log.bytes,
             projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
             store_bytes: shared.store.bytes(),
+            store_written: shared.store.written(),
             connections,
         })
     }

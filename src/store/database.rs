@@ -1,184 +1,227 @@
-//! The open redb file, and how it is closed and opened again.
+//! The open store: tables and journal together, and how they are closed and opened again.
 //!
-//! redb's handle is poisoned by the first failed write. The only way on is to drop it and to open the
-//! file anew; the lock here makes sure that no reader holds the old handle meanwhile.
+//! redb's handle is poisoned by the first failed write, and a journal whose flush failed may hold anything.
+//! The only way on is to drop both, to open the files anew and to replay; the lock here makes sure that no
+//! reader holds the old handle meanwhile.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Builder, DatabaseError, ReadableDatabase, StorageError, WriteTransaction};
+use redb::{Durability, ReadableDatabase, WriteTransaction};
 
 use super::StoreError;
-use super::migrations;
-use super::tables::{Places, Snapshot};
+use super::checkpoint::{self, Checkpoint};
+use super::files::{Files, Scissors};
+use super::flusher::Flusher;
+use super::journal::{Journal, Record};
+use super::log_head::{self, Log};
+use super::recovery::{self, Findings, Handle, Opened};
+use super::tables::{Places, Snapshot, Tables};
 use crate::vault::Vault;
 use crate::world::World;
 
-/// Where a store lies, and how to open it again and again.
-pub struct Origin {
-    path: Option<PathBuf>,
-    open: Box<Open>,
-}
-
-type Open = dyn Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync;
-
-impl Origin {
-    /// A file, made (mode 0600) when the store is opened and it is missing.
-    pub fn file(path: &Path) -> Origin {
-        let path = path.to_owned();
-        let file = path.clone();
-        Origin { path: Some(path), open: Box::new(move |builder: &Builder| builder.open(&file)) }
-    }
-
-    /// A disk of the caller's own making, such as one that fails.
-    pub fn custom(open: impl Fn(&Builder) -> Result<redb::Database, DatabaseError> + Send + Sync + 'static) -> Origin {
-        Origin { path: None, open: Box::new(open) }
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Origin({:?})", self.path)
-    }
-}
-
 pub(super) struct Database {
-    origin: Origin,
+    files: Arc<dyn Files>,
     cache: usize,
-    places: Places,
-    handle: RwLock<Option<redb::Database>>,
+    vault: Vault,
+    world: World,
+    flusher: Flusher,
+    open: RwLock<Option<Open>>,
     /// A read has failed: redb refuses everything until it is opened anew.
     poisoned: AtomicBool,
+    /// What was found may be damage: look at everything when it is opened anew.
+    suspect: AtomicBool,
+    /// Nothing was committed since the last checkpoint.
+    is_at_checkpoint: AtomicBool,
+    findings: Mutex<Findings>,
+}
+
+struct Open {
+    tables: redb::Database,
+    scissors: Scissors,
+    journal: Arc<Mutex<Journal>>,
+    places: Places,
 }
 
 impl Database {
-    /// Opens or makes the store, checks the key and migrates.
-    pub(super) fn open(origin: Origin, cache: usize, vault: Vault, world: &World) -> Result<Database, StoreError> {
-        if let Some(path) = &origin.path {
-            // A path that cannot be looked at is not a path where nothing is.
-            let is_there = path.try_exists().map_err(|error| disk(&error))?;
-            guarded(|| if is_there { migrations::look(path, &vault) } else { make(path).map_err(not_opened) })?;
-        }
-        let handle = open_handle(&origin, cache)?;
-        let index_key = guarded(|| migrations::prepare(&handle, &vault, world))?;
-        Ok(Database {
-            origin,
+    /// Opens or makes the store.
+    pub(super) fn open(
+        files: Arc<dyn Files>,
+        cache: usize,
+        inline: bool,
+        vault: Vault,
+        world: &World,
+    ) -> Result<(Database, Log), StoreError> {
+        let database = Database {
+            files,
             cache,
-            places: Places::new(vault, index_key),
-            handle: RwLock::new(Some(handle)),
+            vault,
+            world: world.clone(),
+            flusher: Flusher::start(inline)?,
+            open: RwLock::new(None),
             poisoned: AtomicBool::new(false),
-        })
+            suspect: AtomicBool::new(true),
+            is_at_checkpoint: AtomicBool::new(true),
+            findings: Mutex::default(),
+        };
+        let log = database.reopen()?;
+        Ok((database, log))
+    }
+
+    /// Closes what is open, opens the files and replays the journal. Returns what the writer keeps in memory.
+    pub(super) fn reopen(&self) -> Result<Log, StoreError> {
+        self.close();
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let findings = &mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let verify = self.suspect.load(Ordering::Relaxed);
+        let Opened { handle: Handle { tables, scissors }, journal, places, log } =
+            recovery::open(&*self.files, self.cache, &self.vault, &self.world, verify, findings)?;
+        *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
+        self.poisoned.store(false, Ordering::Relaxed);
+        self.suspect.store(false, Ordering::Relaxed);
+        self.is_at_checkpoint.store(true, Ordering::Relaxed);
+        Ok(log)
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let result = self.with(|handle| {
-            let transaction = handle.begin_read().map_err(|error| disk(&error))?;
-            read(&Snapshot::new(&transaction, &self.places))
+        let result = self.with(|open| {
+            let transaction = open.tables.begin_read().map_err(|error| disk(&error))?;
+            read(&Snapshot::new(&transaction, &open.places))
         });
-        if let Err(StoreError::Unavailable(_)) = result {
-            self.poisoned.store(true, Ordering::Relaxed);
+        match result {
+            Err(StoreError::Unavailable(_)) => self.poisoned.store(true, Ordering::Relaxed),
+            Err(StoreError::NotAStore(_)) => self.is_suspect(),
+            _ => {}
         }
         result
     }
 
-    /// Runs one durable transaction. On an error nothing of it is kept.
-    pub(super) fn write<T>(
+    /// Applies changes and journals them at the same time; both succeed, or nothing is visible. Without
+    /// `records` nothing is journalled. Returns how many bytes of the journal are used.
+    pub(super) fn commit(
         &self,
-        write: impl FnOnce(&WriteTransaction, &Places) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.with(|handle| {
-            let mut transaction = handle.begin_write().map_err(|error| disk(&error))?;
-            transaction.set_two_phase_commit(true);
-            let result = write(&transaction, &self.places)?;
+        records: Vec<Record>,
+        log: &mut Log,
+        apply: impl FnOnce(&mut Tables<'_>) -> Result<(), StoreError>,
+    ) -> Result<u64, StoreError> {
+        let result = self.with(|open| {
+            let mut transaction = open.tables.begin_write().map_err(|error| disk(&error))?;
+            transaction.set_durability(Durability::None).map_err(|error| disk(&error))?;
+            let flushing = (!records.is_empty()).then(|| self.flusher.begin(&open.journal, records));
+            let applied = guarded(|| applied(&transaction, &open.places, log, apply));
+            // What is under way is waited for, whatever became of the tables.
+            flushing.map_or(Ok(()), |flushing| flushing.wait())?;
+            applied?;
+            self.is_at_checkpoint.store(false, Ordering::Relaxed);
             transaction.commit().map_err(|error| disk(&error))?;
-            Ok(result)
-        })
+            Ok(open.journal.lock().unwrap_or_else(PoisonError::into_inner).bytes())
+        });
+        match result {
+            Ok(_) => log.keep(),
+            Err(_) => log.forget(),
+        }
+        if let Err(StoreError::NotAStore(_)) = result {
+            self.is_suspect();
+        }
+        result
+    }
+
+    /// Makes the tables durable, and begins a new generation of the journal unless this is the end. Returns
+    /// how many bytes the copy of the small tables takes.
+    pub(super) fn checkpoint(&self, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
+        let begun = self.with(|open| {
+            let mut journal = open.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let generation = journal.generation() + 1;
+            let transaction = checkpoint::begin(&open.tables)?;
+            checkpoint::commit(transaction, &open.places, log, Checkpoint { generation, is_clean: is_last })?;
+            self.is_at_checkpoint.store(true, Ordering::Relaxed);
+            if is_last {
+                return Ok(0);
+            }
+            checkpoint::begin_generation(&open.tables, &open.places, &mut journal, generation)
+        });
+        if begun.is_err() {
+            log.forget();
+        }
+        begun
     }
 
     pub(super) fn is_open(&self) -> bool {
-        // Never waits: while somebody closes or opens the file, it is not open.
-        !self.poisoned.load(Ordering::Relaxed) && self.handle.try_read().is_ok_and(|handle| handle.is_some())
+        // Never waits: while somebody closes or opens the files, they are not open.
+        !self.poisoned.load(Ordering::Relaxed) && self.open.try_read().is_ok_and(|open| open.is_some())
     }
 
-    /// Waits for readers, then closes the file.
+    /// Waits for readers, then closes the files. What no checkpoint holds is left to the journal.
     pub(super) fn close(&self) {
-        let closed = self.handle.write().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(open) = &closed
+            && !self.is_at_checkpoint.load(Ordering::Relaxed)
+        {
+            open.scissors.cut();
+        }
         // redb may panic while it closes a file whose disk is failing; the file is as safe without.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
     }
 
-    pub(super) fn reopen(&self) -> Result<(), StoreError> {
-        self.close();
-        let handle = open_handle(&self.origin, self.cache)?;
-        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = Some(handle);
-        self.poisoned.store(false, Ordering::Relaxed);
-        Ok(())
-    }
-
     pub(super) fn bytes(&self) -> u64 {
-        self.origin.path.as_ref().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
+        self.files.bytes()
     }
 
-    fn with<T>(&self, work: impl FnOnce(&redb::Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let guard = self.handle.read().unwrap_or_else(PoisonError::into_inner);
-        let handle = guard.as_ref().ok_or_else(|| StoreError::Unavailable("it is being opened again".to_owned()))?;
-        guarded(|| work(handle))
+    pub(super) fn written(&self) -> u64 {
+        self.files.written()
+    }
+
+    pub(super) fn findings(&self) -> Vec<String> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).list()
+    }
+
+    fn is_suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+        self.poisoned.store(true, Ordering::Relaxed);
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let guard = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = guard.as_ref().ok_or_else(closed)?;
+        guarded(|| work(open))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Database").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-fn open_handle(origin: &Origin, cache: usize) -> Result<redb::Database, StoreError> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache);
-    guarded(|| (origin.open)(&builder).map_err(not_opened))
-}
-
-/// Makes an empty store, whole from the first moment it has its name: a file that is empty or cut off was
-/// never one of ours, and is kept for whoever looks what happened to it.
-fn make(path: &Path) -> Result<(), DatabaseError> {
-    let new = path.with_extension(format!("{}.new", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    drop(Builder::new().create_file(file)?);
-    // A link, because it fails where another process was quicker; a rename would take its store away.
-    let named = fs::hard_link(&new, path);
-    fs::remove_file(&new)?;
-    match named {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        named => named?,
-    }
-    if let Some(directory) = path.parent() {
-        fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
-}
-
-pub(super) fn not_opened(error: DatabaseError) -> StoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
-        DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::NotAStore(error.to_string()),
-            _ => StoreError::Unavailable(error.to_string()),
-        },
-        other => StoreError::NotAStore(other.to_string()),
-    }
+/// Applies within a transaction; what memory keeps of the log is written with it.
+pub(super) fn applied(
+    transaction: &WriteTransaction,
+    places: &Places,
+    log: &mut Log,
+    apply: impl FnOnce(&mut Tables<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut tables = Tables::new(transaction, places, log);
+    apply(&mut tables)?;
+    log_head::finish(&mut tables)
 }
 
 /// redb can panic on a damaged file; that must cost one answer, not the process.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::NotAStore("redb stopped in the middle".to_owned())))
 }
 
 pub(super) fn disk(error: &dyn fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is being opened again".to_owned())
 }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | name | format, key check, index key, counters, the log's head |
+//! | `meta-1` | name | format, key id, index key, checkpoint, counters, the log's head |
 //! | `index-1` | kind, keyed hash of an id | the row or key it stands for |
 //! | `users-1` | row | an owner |
 //! | `connections-1` | connection id | one owner's authority over one Smartcar user |
@@ -15,29 +15,30 @@
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
 //! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
-//! | `event_ids-1` | seq | keyed hash of an event's id and when it came: the dedupe window |
+//! | `event_ids-1` | first seq | keyed hashes of up to 128 events' ids and when they came: the dedupe window |
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
 //! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
 //! | `cursors-1` | follower | its place in the log |
 //!
-//! Every value is CBOR. All are sealed, bound to table and key, but for those that tell nothing of a
-//! person: `meta`, `index`, `cursors`, `event_ids`, the orders, and the header of the log.
+//! Every value is CBOR, packed, and sealed: bound to table and key, so that a changed, moved or swapped
+//! row does not open. In clear stand format and key id, and the header of a log entry, which the entry's
+//! seal covers. A row without a value is a sealed nothing.
 
 use std::ops::{Bound, ControlFlow};
 
-use hmac::{Hmac, KeyInit, Mac};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::database::disk;
 use super::key::Key;
-use super::webhook_log::Window;
-use crate::vault::{Row, Vault};
+use super::log_head::Log;
+use super::packing::{pack, unpack};
+pub(super) use super::places::{Kind, Places};
+use crate::vault::Row;
 
 pub(super) const META: &str = "meta-1";
 pub(super) const INDEX: &str = "index-1";
@@ -51,48 +52,40 @@ pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
 pub(super) const INVITES_BY_EXPIRY: &str = "invites_by_expiry-1";
 pub(super) const CURSORS: &str = "cursors-1";
 
-/// A kind of row that is sealed.
+/// Tables that grow with what the cars tell. All others are small, and copied to the journal.
+pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS];
+
+/// Tables that a copy in the journal holds: what Carport could not go on without.
+pub(super) const SMALL: &[&str] = &[
+    META,
+    INDEX,
+    "users-1",
+    "connections-1",
+    "smartcar_tokens-1",
+    TOKENS_BY_DUE,
+    "vehicles-1",
+    VEHICLES_BY_USER,
+    VEHICLES_TO_REVISIT,
+    VEHICLES_TO_READ,
+    "attempts-1",
+    "invites-1",
+    ATTEMPTS_BY_EXPIRY,
+    INVITES_BY_EXPIRY,
+    "api_tokens-1",
+    "sessions-1",
+    "sign_in_links-1",
+    CURSORS,
+];
+
+/// All tables.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    SMALL.iter().chain(LARGE).copied()
+}
+
+/// A value that is packed as well as sealed.
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// The table it lives in.
     const TABLE: &'static str;
-}
-
-/// What an index entry leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Kind {
-    User = 1,
-    Vehicle = 2,
-    Signal = 3,
-    Connection = 4,
-    Event = 5,
-}
-
-/// What turns values into rows: the vault, and the key of the index. Survives a reopening.
-#[derive(Debug)]
-pub(super) struct Places {
-    vault: Vault,
-    index_key: Zeroizing<[u8; 32]>,
-}
-
-impl Places {
-    pub(super) fn new(vault: Vault, index_key: Zeroizing<[u8; 32]>) -> Places {
-        Places { vault, index_key }
-    }
-
-    /// The keyed hash under which an id is looked up.
-    pub(super) fn hash(&self, kind: Kind, id: &str) -> [u8; 16] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.index_key).expect("HMAC takes keys of any length");
-        mac.update(&[kind as u8]);
-        mac.update(id.as_bytes());
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        hash
-    }
-
-    fn index_entry(&self, kind: Kind, id: &str) -> Vec<u8> {
-        [&[kind as u8][..], &self.hash(kind, id)].concat()
-    }
 }
 
 /// Looks at one row, by key and value, and says whether to go on.
@@ -122,7 +115,8 @@ pub(super) trait Typed: Rows {
     }
 
     fn decode<R: Record>(&self, key: &[u8], sealed: &[u8]) -> Result<R, StoreError> {
-        from_cbor(&self.open(R::TABLE, key, &[], sealed)?).ok_or(StoreError::Damaged { table: R::TABLE })
+        let damaged = StoreError::Damaged { table: R::TABLE };
+        from_cbor(&unpack(&self.open(R::TABLE, key, &[], sealed)?).ok_or(damaged.clone())?).ok_or(damaged)
     }
 
     fn open(&self, table: &'static str, key: &[u8], context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -181,9 +175,15 @@ pub(super) trait Typed: Rows {
         Ok(found)
     }
 
+    /// Whether there is such a record, sound or not.
+    fn has<R: Record>(&self, key: impl Key) -> Result<bool, StoreError> {
+        Ok(self.raw(R::TABLE, &key.bytes())?.is_some())
+    }
+
     /// What an id stands for.
     fn indexed(&self, kind: Kind, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.raw(INDEX, &self.places().index_entry(kind, id))
+        let key = self.places().index_entry(kind, id);
+        self.raw(INDEX, &key)?.map(|sealed| Ok(self.open(INDEX, &key, &[], &sealed)?.to_vec())).transpose()
     }
 
     /// The row of an id.
@@ -191,9 +191,11 @@ pub(super) trait Typed: Rows {
         Ok(self.indexed(kind, id)?.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?))))
     }
 
-    /// A value that is kept in clear.
-    fn clear<T: DeserializeOwned>(&self, table: &'static str, key: impl Key) -> Result<Option<T>, StoreError> {
-        self.raw(table, &key.bytes())?.map(|bytes| from_cbor(&bytes).ok_or(StoreError::Damaged { table })).transpose()
+    /// A small value that has no type of row to itself.
+    fn value<T: DeserializeOwned>(&self, table: &'static str, key: impl Key) -> Result<Option<T>, StoreError> {
+        let key = key.bytes();
+        let Some(sealed) = self.raw(table, &key)? else { return Ok(None) };
+        from_cbor(&self.open(table, &key, &[], &sealed)?).ok_or(StoreError::Damaged { table }).map(Some)
     }
 }
 
@@ -245,17 +247,17 @@ impl Rows for Snapshot<'_> {
 pub struct Tables<'a> {
     transaction: &'a WriteTransaction,
     places: &'a Places,
-    pub(super) window: &'a mut Window,
+    pub(super) log: &'a mut Log,
 }
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(transaction: &'a WriteTransaction, places: &'a Places, window: &'a mut Window) -> Tables<'a> {
-        Tables { transaction, places, window }
+    pub(super) fn new(transaction: &'a WriteTransaction, places: &'a Places, log: &'a mut Log) -> Tables<'a> {
+        Tables { transaction, places, log }
     }
 
     pub(super) fn put<R: Record>(&mut self, key: impl Key, record: &R) -> Result<(), StoreError> {
         let key = key.bytes();
-        let sealed = self.seal(R::TABLE, &key, &[], &Zeroizing::new(to_cbor(record)));
+        let sealed = self.seal(R::TABLE, &key, &[], &Zeroizing::new(pack(&Zeroizing::new(to_cbor(record)))));
         self.put_raw(R::TABLE, &key, &sealed)
     }
 
@@ -267,13 +269,17 @@ impl<'a> Tables<'a> {
         self.remove_raw(R::TABLE, &key.bytes())
     }
 
-    pub(super) fn put_clear<T: Serialize>(&mut self, table: &'static str, key: impl Key, value: &T) -> Result<(), StoreError> {
-        self.put_raw(table, &key.bytes(), &to_cbor(value))
+    pub(super) fn put_value<T: Serialize>(&mut self, table: &'static str, key: impl Key, value: &T) -> Result<(), StoreError> {
+        let key = key.bytes();
+        let sealed = self.seal(table, &key, &[], &to_cbor(value));
+        self.put_raw(table, &key, &sealed)
     }
 
     /// An entry whose key says it all.
     pub(super) fn put_mark(&mut self, table: &'static str, key: impl Key) -> Result<(), StoreError> {
-        self.put_raw(table, &key.bytes(), &[])
+        let key = key.bytes();
+        let sealed = self.seal(table, &key, &[], &[]);
+        self.put_raw(table, &key, &sealed)
     }
 
     pub(super) fn remove_mark(&mut self, table: &'static str, key: impl Key) -> Result<(), StoreError> {
@@ -282,7 +288,8 @@ impl<'a> Tables<'a> {
 
     pub(super) fn put_index(&mut self, kind: Kind, id: &str, target: impl Key) -> Result<(), StoreError> {
         let entry = self.places.index_entry(kind, id);
-        self.put_raw(INDEX, &entry, &target.bytes())
+        let sealed = self.seal(INDEX, &entry, &[], &target.bytes());
+        self.put_raw(INDEX, &entry, &sealed)
     }
 
     pub(super) fn remove_index(&mut self, kind: Kind, id: &str) -> Result<(), StoreError> {
@@ -303,8 +310,8 @@ impl<'a> Tables<'a> {
             Kind::Signal => "signals",
             Kind::Connection | Kind::Event => unreachable!("connections and events have no rows of their own"),
         };
-        let row = self.clear::<u32>(META, counter)?.unwrap_or(0) + 1;
-        self.put_clear(META, counter, &row)?;
+        let row = self.value::<u32>(META, counter)?.unwrap_or(0) + 1;
+        self.put_value(META, counter, &row)?;
         self.put_index(kind, id, row)?;
         Ok(row)
     }
@@ -316,9 +323,19 @@ impl<'a> Tables<'a> {
     }
 
     pub(super) fn remove_raw(&mut self, table: &'static str, key: &[u8]) -> Result<(), StoreError> {
+        self.take_raw(table, key).map(drop)
+    }
+
+    pub(super) fn take_raw(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
-        table.remove(key).map_err(|error| disk(&error))?;
-        Ok(())
+        let taken = table.remove(key).map_err(|error| disk(&error))?;
+        Ok(taken.map(|value| value.value().to_vec()))
+    }
+
+    /// How many rows a table has, by its own count.
+    pub(super) fn len(&self, table: &'static str) -> Result<u64, StoreError> {
+        let table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+        table.len().map_err(|error| disk(&error))
     }
 }
 

@@ -83,9 +83,14 @@ impl Change for ApplyReadings {
             tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
         }
         match self.cursor {
-            Some(cursor) => tables.put_clear(CURSORS, PROJECTOR, &cursor),
+            Some(cursor) => tables.put_value(CURSORS, PROJECTOR, &cursor),
             None => Ok(()),
         }
+    }
+
+    fn is_derived(&self) -> bool {
+        // Of the log, which is read again from the cursor, or for a vehicle that is still to be revisited.
+        self.cursor.is_some() || self.revisited.is_some()
     }
 }
 
@@ -94,7 +99,7 @@ const PROJECTOR: &str = "projector";
 
 /// The projector's place in the log.
 pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
-    Ok(rows.clear(CURSORS, PROJECTOR)?.unwrap_or_default())
+    Ok(rows.value(CURSORS, PROJECTOR)?.unwrap_or_default())
 }
 
 fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {

@@ -1,16 +1,16 @@
-//! The webhook log: a ring of deliveries, and the window of event ids behind it.
+//! The webhook log: a ring of deliveries.
 //!
-//! Appending to a full ring drops the oldest entries in the same commit, but never one that the projector
-//! has not read. Event ids outlive the ring: at least `dedupe_for`, in a window ordered by seq, whose
-//! hashes are all in memory.
+//! Appending to a full ring drops the oldest entries in the same commit, some more than are in the way,
+//! but never one that the projector has not read.
 
-use std::collections::{HashMap, VecDeque};
-use std::ops::{Bound, ControlFlow, Range};
+use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, EVENT_IDS, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
+use super::log_head::{HEAD, Head, is_erased, put_erased, split};
+use super::packing::Packed;
+use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
 use super::vehicle_data::projector_cursor;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::vehicle::Vehicle;
@@ -46,7 +46,7 @@ impl DeliveryResult {
 }
 
 /// The clear part of an entry: for filters, and telling nothing of a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// When it came in.
     pub received_at: Timestamp,
@@ -58,6 +58,18 @@ pub struct Header {
     pub vehicle: Option<u32>,
     /// Length of the body in bytes.
     pub bytes: u32,
+}
+
+impl Header {
+    /// Without names: there is one for every entry.
+    fn to_bytes(&self) -> Vec<u8> {
+        to_cbor(&(self.received_at, &self.kind, self.result, self.vehicle, self.bytes))
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Header> {
+        let (received_at, kind, result, vehicle, bytes) = from_cbor(bytes)?;
+        Some(Header { received_at, kind, result, vehicle, bytes })
+    }
 }
 
 /// How much the ring holds.
@@ -83,7 +95,7 @@ pub struct RecordDelivery {
     /// The vehicle, by Smartcar's id.
     pub vehicle: Option<VehicleId>,
     /// The body as received.
-    pub body: Blob,
+    pub body: Packed,
     /// Now.
     pub received_at: Timestamp,
     /// How much the ring holds.
@@ -106,34 +118,31 @@ impl Change for RecordDelivery {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Recorded, StoreError> {
         let event = tables.places().hash(Kind::Event, &self.event);
-        if let Some(seq) = tables.window.seq_of(&event) {
+        if let Some(seq) = tables.log.window.seq_of(&event) {
             return Ok(Recorded::Duplicate(seq));
         }
-        let mut head: Head = tables.clear(META, HEAD)?.unwrap_or_default();
-        if !make_room(tables, &mut head, self)? {
-            tables.put_clear(META, HEAD, &head)?;
+        if !make_room(tables, self)? {
             return Ok(Recorded::Full);
         }
         let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
-        let known = match vehicle.map(|row| tables.get::<Vehicle>(row)) {
-            Some(Ok(None)) => false,
-            // A damaged vehicle is a known one; only the label hangs on it.
-            None | Some(Ok(Some(_)) | Err(StoreError::Damaged { .. })) => true,
-            Some(Err(error)) => return Err(error),
-        };
+        let known = vehicle.map_or(Ok(true), |row| tables.has::<Vehicle>(row))?;
         let result = if self.result == DeliveryResult::Accepted && !known { DeliveryResult::UnknownVehicle } else { self.result };
-        let bytes = u32::try_from(self.body.0.len()).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
         let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
+        let head = &mut tables.log.head;
         let seq = head.newest.next();
-        head = Head { newest: seq, oldest: head.oldest, entries: head.entries + 1, bytes: head.bytes + u64::from(bytes) };
+        (head.newest, head.entries, head.bytes) = (seq, head.entries + 1, head.bytes + u64::from(bytes));
 
         let key = seq.0.to_be_bytes();
-        let header = to_cbor(&header);
-        let sealed = tables.seal(WEBHOOK_LOGS, &key, &header, &self.body.0);
+        let header = header.to_bytes();
+        let sealed = tables.seal(WEBHOOK_LOGS, &key, &header, self.body.as_bytes());
         let length = u16::try_from(header.len()).map_err(|_| StoreError::Damaged { table: WEBHOOK_LOGS })?;
         tables.put_raw(WEBHOOK_LOGS, &key, &[&length.to_be_bytes()[..], &header, &sealed].concat())?;
-        tables.put_clear(META, HEAD, &head)?;
-        remember(tables, &head, event, self)?;
+
+        tables.log.window.add(seq, event, self.received_at);
+        // An id from the future was noted while the clock was wrong; its age cannot be known.
+        let remembered = self.received_at.before(self.ring.dedupe_for)..self.received_at.after(CLOCK_ERROR);
+        tables.log.window.drop_oldest(remembered, tables.log.head.oldest);
         Ok(Recorded::New(seq, result))
     }
 }
@@ -151,162 +160,52 @@ impl Change for NoteVerify {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        tables.put_clear(META, VERIFY, &(self.at, self.signed))
+        tables.put_value(META, VERIFY, &(self.at, self.signed))
     }
 }
 
 const VERIFY: &str = "verify";
 
-/// Where the ring begins and ends. Erased entries leave holes.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Head {
-    /// The newest entry; 0 before the first.
-    newest: Seq,
-    /// The first place that may hold an entry.
-    oldest: Seq,
-    entries: u64,
-    bytes: u64,
-}
-
-impl Default for Head {
-    fn default() -> Head {
-        Head { newest: Seq(0), oldest: Seq(1), entries: 0, bytes: 0 }
+/// Drops the oldest entries until one more fits; `false` if the projector has not read them. When it drops
+/// any, it drops some more: the next deliveries need not.
+fn make_room(tables: &mut Tables<'_>, delivery: &RecordDelivery) -> Result<bool, StoreError> {
+    let ring = &delivery.ring;
+    let fits = |head: &Head, events: u64| {
+        head.entries == 0 || (head.entries < events && head.bytes + delivery.body.len() as u64 <= ring.bytes)
+    };
+    if fits(&tables.log.head, ring.events) {
+        return Ok(true);
     }
-}
-
-impl Head {
-    /// Takes an entry out, given by its value.
-    fn drop_entry(&mut self, value: &[u8]) {
-        self.entries = self.entries.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(split(value).map_or(0, |(header, ..)| u64::from(header.bytes)));
-    }
-}
-
-const HEAD: &str = "log";
-
-/// Drops the oldest entries until one more fits; `false` if the projector has not read them.
-fn make_room(tables: &mut Tables<'_>, head: &mut Head, delivery: &RecordDelivery) -> Result<bool, StoreError> {
-    let more = delivery.body.0.len() as u64;
-    let mut cursor = None;
-    while head.entries > 0 && (head.entries + 1 > delivery.ring.events || head.bytes + more > delivery.ring.bytes) {
-        let read_up_to = match cursor {
-            Some(cursor) => cursor,
-            None => *cursor.insert(projector_cursor(tables)?),
-        };
-        if head.oldest > read_up_to {
-            return Ok(false);
+    let read_up_to = projector_cursor(tables)?;
+    while !fits(&tables.log.head, ring.events - ring.events / 128) && tables.log.head.oldest <= read_up_to {
+        let key = tables.log.head.oldest.0.to_be_bytes();
+        if let Some(value) = tables.take_raw(WEBHOOK_LOGS, &key)? {
+            tables.log.head.drop_entry(&value);
         }
-        let key = head.oldest.0.to_be_bytes();
-        if let Some(value) = tables.raw(WEBHOOK_LOGS, &key)? {
-            head.drop_entry(&value);
-            tables.remove_raw(WEBHOOK_LOGS, &key)?;
-        }
-        head.oldest = head.oldest.next();
+        tables.log.head.oldest = tables.log.head.oldest.next();
     }
-    Ok(true)
-}
-
-/// Notes the event's id, and forgets ids that are older than the window and the ring.
-fn remember(tables: &mut Tables<'_>, head: &Head, event: [u8; 16], delivery: &RecordDelivery) -> Result<(), StoreError> {
-    tables.put_clear(EVENT_IDS, head.newest.0, &(event, delivery.received_at))?;
-    tables.window.add(head.newest, event, delivery.received_at);
-    let before = delivery.received_at.before(delivery.ring.dedupe_for);
-    // An id from the future was noted while the clock was wrong; its age cannot be known.
-    let beyond = delivery.received_at.after(CLOCK_ERROR);
-    while let Some(seq) = tables.window.drop_oldest(before..beyond, head.oldest) {
-        tables.remove_mark(EVENT_IDS, seq.0)?;
-    }
-    Ok(())
+    Ok(fits(&tables.log.head, ring.events))
 }
 
 /// How far a clock may be off before its times count as nonsense.
 const CLOCK_ERROR: Duration = Duration::from_secs(3600);
 
-/// Removes the entries about a vehicle.
+/// Erases the entries about a vehicle. Their places stay taken, so that a place without a row means damage.
 pub(super) fn erase_entries(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
-    let mut head: Head = tables.clear(META, HEAD)?.unwrap_or_default();
-    let mut keys = Vec::new();
+    let mut found = Vec::new();
+    let mut head = tables.log.head;
     tables.walk(WEBHOOK_LOGS, ALL, false, &mut |key, value| {
         if split(value).is_some_and(|(header, ..)| header.vehicle == Some(vehicle)) {
             head.drop_entry(value);
-            keys.push(key.to_vec());
+            found.push(key.to_vec());
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    for key in keys {
-        tables.remove_raw(WEBHOOK_LOGS, &key)?;
+    for key in found {
+        put_erased(tables, &key)?;
     }
-    tables.put_clear(META, HEAD, &head)
-}
-
-/// The event ids in memory. What a transaction adds or drops counts only after [`Window::keep`].
-#[derive(Debug, Default)]
-pub(super) struct Window {
-    seqs: HashMap<[u8; 16], Seq>,
-    order: VecDeque<(Seq, Timestamp, [u8; 16])>,
-    newest: Seq,
-    added: Vec<(Seq, Timestamp, [u8; 16])>,
-    dropped: usize,
-}
-
-impl Window {
-    /// Reads the window from the store.
-    pub(super) fn load(snapshot: &Snapshot<'_>) -> Result<Window, StoreError> {
-        let mut window = Window { newest: snapshot.log_head()?.newest, ..Window::default() };
-        snapshot.walk(EVENT_IDS, ALL, false, &mut |key, value| {
-            let seq = key.try_into().map(|key| Seq(u64::from_be_bytes(key)));
-            let entry = from_cbor::<([u8; 16], Timestamp)>(value);
-            let (Ok(seq), Some((event, at))) = (seq, entry) else {
-                tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
-                return Ok(ControlFlow::Continue(()));
-            };
-            window.seqs.insert(event, seq);
-            window.order.push_back((seq, at, event));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(window)
-    }
-
-    /// The newest entry of the log.
-    pub(super) fn newest(&self) -> Seq {
-        self.newest
-    }
-
-    /// What the transaction did has become durable.
-    pub(super) fn keep(&mut self) {
-        for (_, _, event) in self.order.drain(..self.dropped) {
-            self.seqs.remove(&event);
-        }
-        self.dropped = 0;
-        for (seq, at, event) in self.added.drain(..) {
-            self.newest = seq;
-            self.seqs.insert(event, seq);
-            self.order.push_back((seq, at, event));
-        }
-    }
-
-    /// What the transaction did has come to nothing.
-    pub(super) fn forget(&mut self) {
-        self.added.clear();
-        self.dropped = 0;
-    }
-
-    fn seq_of(&self, event: &[u8; 16]) -> Option<Seq> {
-        let added = || self.added.iter().find(|(_, _, known)| known == event).map(|(seq, ..)| *seq);
-        self.seqs.get(event).copied().or_else(added)
-    }
-
-    fn add(&mut self, seq: Seq, event: [u8; 16], at: Timestamp) {
-        self.added.push((seq, at, event));
-    }
-
-    fn drop_oldest(&mut self, remembered: Range<Timestamp>, ring_begins: Seq) -> Option<Seq> {
-        let (seq, at, _) = *self.order.get(self.dropped)?;
-        (!remembered.contains(&at) && seq < ring_begins).then(|| {
-            self.dropped += 1;
-            seq
-        })
-    }
+    tables.log.head = head;
+    Ok(())
 }
 
 /// An entry of the log.
@@ -353,6 +252,7 @@ impl Snapshot<'_> {
             part.up_to = key.try_into().map_or(part.up_to.next(), |key| Seq(u64::from_be_bytes(key)));
             match split(value).filter(|(header, ..)| !wanted(header)) {
                 Some(_) => {}
+                None if is_erased(value) => {}
                 None => match self.entry(key, value) {
                     Ok(entry) => {
                         bytes += entry.body.0.len();
@@ -396,7 +296,7 @@ impl Snapshot<'_> {
     /// One entry.
     pub fn log_entry(&self, seq: Seq) -> Result<Option<Entry>, StoreError> {
         let key = seq.0.to_be_bytes();
-        self.raw(WEBHOOK_LOGS, &key)?.map(|value| self.entry(&key, &value)).transpose()
+        self.raw(WEBHOOK_LOGS, &key)?.filter(|value| !is_erased(value)).map(|value| self.entry(&key, &value)).transpose()
     }
 
     /// How far the log reaches.
@@ -407,7 +307,7 @@ impl Snapshot<'_> {
 
     /// The last VERIFY that was noted: when, and whether it was signed.
     pub fn last_verify(&self) -> Result<Option<(Timestamp, bool)>, StoreError> {
-        self.clear(META, VERIFY)
+        self.value(META, VERIFY)
     }
 
     /// The row that stands for a vehicle in headers, whether it is linked or not.
@@ -416,21 +316,15 @@ impl Snapshot<'_> {
     }
 
     fn log_head(&self) -> Result<Head, StoreError> {
-        Ok(self.clear(META, HEAD)?.unwrap_or_default())
+        Ok(self.value(META, HEAD)?.unwrap_or_default())
     }
 
     fn entry(&self, key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
         let damaged = StoreError::Damaged { table: WEBHOOK_LOGS };
         let (header, context, sealed) = split(value).ok_or(damaged.clone())?;
-        let body = Blob(self.open(WEBHOOK_LOGS, key, context, sealed)?.to_vec());
+        let packed = Packed::from_bytes(self.open(WEBHOOK_LOGS, key, context, sealed)?.to_vec());
+        let body = Blob(packed.unpack().ok_or(damaged.clone())?.to_vec());
         let seq = Seq(u64::from_be_bytes(key.try_into().map_err(|_| damaged)?));
         Ok(Entry { seq, header, body })
     }
-}
-
-/// Header, the header's bytes, sealed body.
-fn split(value: &[u8]) -> Option<(Header, &[u8], &[u8])> {
-    let (length, rest) = value.split_first_chunk::<2>()?;
-    let (header, sealed) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-    Some((from_cbor(header)?, header, sealed))
 }

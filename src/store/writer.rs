@@ -2,27 +2,44 @@
 //!
 //! Batching comes from the disk itself: while one batch is being flushed, the next one queues. A change
 //! that fails is dropped and the rest of its batch applied again. When the disk fails, the whole batch is
-//! answered with an error, the file is closed and opened anew; nobody is told that something is durable
-//! that is not.
+//! answered with an error, the files are closed, opened anew and replayed; nobody is told that something
+//! is durable that is not. The writer also says when a checkpoint is due.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::database::Database;
-use super::tables::Tables;
-use super::webhook_log::Window;
+use super::journal::Record;
+use super::log_head::Log;
+use super::tables::{Tables, to_cbor};
 use super::{Change, StoreError};
 use crate::metrics::Metrics;
-use crate::model::Seq;
+use crate::model::{Blob, Seq};
 
 /// How many changes may wait.
 const QUEUE: usize = 4096;
 
 /// How many changes one commit takes at most.
 const BATCH: usize = 1024;
+
+/// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables twice,
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// or so many changes,
+const CHECKPOINT_CHANGES: u64 = 4_000;
+
+/// or when the oldest of them is so old. Each checkpoint costs about 120 kB, be it for two changes.
+const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
+
+/// Large copies come less often: for each of so many bytes there is one change more.
+const COPIED_CHANGE: u64 = 2_048;
+
+/// So many bytes of derived changes are journalled for their own sake.
+const DEFERRED: usize = 256 * 1024;
 
 /// How long a caller waits for room in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,13 +54,14 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(
         database: Arc<Database>,
+        log: Log,
         grew: watch::Sender<Seq>,
         metrics: Arc<Metrics>,
         inline: bool,
     ) -> Result<Writer, StoreError> {
-        let window = database.read(Window::load)?;
-        grew.send_replace(window.newest());
-        let core = Arc::new(Mutex::new(Core { database, window, grew, metrics }));
+        grew.send_replace(log.newest());
+        let core = Core { database, log, grew, metrics, deferred: Vec::new(), deferred_bytes: 0, since: Since::default() };
+        let core = Arc::new(Mutex::new(core));
         let (mut queue, mut done) = (None, None);
         if !inline {
             let (sender, receiver) = mpsc::channel(QUEUE);
@@ -68,22 +86,32 @@ impl Writer {
 
     pub(super) async fn commit<C: Change>(&self, change: C) -> Result<C::Outcome, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Change(Box::new(Pending { change, outcome: None, reply }))).await?;
+        // Made here, where many threads do it, and not in the writer.
+        let record = Record(C::NAME.to_owned(), Blob(to_cbor(&change)));
+        self.send(Job::Change(Box::new(Pending { change, record: Some(record), outcome: None, reply }))).await?;
         // The writer answers every job; a lost answer means that it has gone.
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    pub(super) async fn heal(&self) -> Result<(), StoreError> {
-        self.send(Job::Heal).await
+    /// Opens what was closed, and makes the checkpoint that is due.
+    pub(super) async fn tend(&self) -> Result<(), StoreError> {
+        self.send(Job::Tend(Instant::now())).await
     }
 
-    /// Lets the queue run empty and the thread end.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Checkpoint(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Lets the queue run empty and the thread end, and makes a last checkpoint.
     pub(super) async fn stop(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(done) = done {
             let _ = done.await;
         }
+        self.core.lock().unwrap_or_else(PoisonError::into_inner).end();
     }
 
     async fn send(&self, job: Job) -> Result<(), StoreError> {
@@ -119,22 +147,34 @@ fn work(core: &Mutex<Core>, mut queue: mpsc::Receiver<Job>) {
 
 enum Job {
     Change(Box<dyn Applied>),
-    Heal,
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    Tend(Instant),
 }
 
 /// A change whose type is forgotten.
 trait Applied: Send {
+    fn is_derived(&self) -> bool;
+    fn record(&mut self) -> Option<Record>;
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, durable: Result<(), StoreError>);
 }
 
 struct Pending<C: Change> {
     change: C,
+    record: Option<Record>,
     outcome: Option<C::Outcome>,
     reply: oneshot::Sender<Result<C::Outcome, StoreError>>,
 }
 
 impl<C: Change> Applied for Pending<C> {
+    fn is_derived(&self) -> bool {
+        self.change.is_derived()
+    }
+
+    fn record(&mut self) -> Option<Record> {
+        self.record.take()
+    }
+
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         self.outcome = Some(self.change.apply(tables)?);
         Ok(())
@@ -147,11 +187,25 @@ impl<C: Change> Applied for Pending<C> {
     }
 }
 
+/// What has happened since the last checkpoint.
+#[derive(Debug, Default)]
+struct Since {
+    changes: u64,
+    /// When the first of them was made.
+    first: Option<Instant>,
+    /// How many bytes of the journal the copy of the small tables takes.
+    copy: u64,
+}
+
 struct Core {
     database: Arc<Database>,
-    window: Window,
+    log: Log,
     grew: watch::Sender<Seq>,
     metrics: Arc<Metrics>,
+    /// Derived changes that were applied and are journalled with the next one that must be durable.
+    deferred: Vec<Record>,
+    deferred_bytes: usize,
+    since: Since,
 }
 
 impl Core {
@@ -161,77 +215,136 @@ impl Core {
                 Ok(()) => tracing::info!("the store is open again"),
                 Err(error) => {
                     tracing::debug!(%error, "the store cannot be opened yet");
-                    for job in jobs {
-                        if let Job::Change(change) = job {
-                            change.answer(Err(error.clone()));
-                        }
-                    }
-                    return;
+                    return jobs.into_iter().for_each(|job| job.refuse(&error));
                 }
             }
         }
-        let changes =
-            jobs.into_iter().filter_map(|job| if let Job::Change(change) = job { Some(change) } else { None }).collect();
-        self.commit(changes);
+        let mut changes = Vec::with_capacity(jobs.len());
+        let (mut asked, mut now) = (Vec::new(), None);
+        for job in jobs {
+            match job {
+                Job::Change(change) => changes.push(change),
+                Job::Checkpoint(reply) => asked.push(reply),
+                Job::Tend(at) => now = Some(at),
+            }
+        }
+        let bytes = self.commit(changes);
+        let is_old = |first: Instant| now.is_some_and(|now| now.duration_since(first) >= CHECKPOINT_AGE);
+        let is_due = self.since.changes >= CHECKPOINT_CHANGES + self.since.copy / COPIED_CHANGE
+            || bytes >= CHECKPOINT_BYTES + 2 * self.since.copy
+            || self.since.first.is_some_and(is_old);
+        if is_due || !asked.is_empty() {
+            let made = self.checkpoint();
+            asked.into_iter().for_each(|reply| drop(reply.send(made.clone())));
+        }
     }
 
-    fn commit(&mut self, mut changes: Vec<Box<dyn Applied>>) {
+    /// Returns how many bytes of the journal are used.
+    fn commit(&mut self, mut changes: Vec<Box<dyn Applied>>) -> u64 {
+        let batch = changes.len() as u64;
+        let mut records = self.records(&mut changes);
         while !changes.is_empty() {
-            let started = tokio::time::Instant::now();
-            let window = &mut self.window;
+            let started = Instant::now();
             let mut failed = None;
-            let result = self.database.write(|transaction, places| {
-                let mut tables = Tables::new(transaction, places, window);
+            let result = self.database.commit(std::mem::take(&mut records), &mut self.log, |tables| {
                 for (place, change) in changes.iter_mut().enumerate() {
-                    change.apply(&mut tables).inspect_err(|_| failed = Some(place))?;
+                    change.apply(tables).inspect_err(|_| failed = Some(place))?;
                 }
                 Ok(())
             });
             match (result, failed) {
-                (Ok(()), _) => {
-                    self.window.keep();
+                (Ok(bytes), _) => {
                     self.metrics.committed(changes.len(), started.elapsed());
-                    let newest = self.window.newest();
+                    self.since.changes += batch;
+                    self.since.first.get_or_insert(started);
+                    let newest = self.log.newest();
                     self.grew.send_if_modified(|seq| std::mem::replace(seq, newest) != newest);
-                    return changes.into_iter().for_each(|change| change.answer(Ok(())));
+                    changes.into_iter().for_each(|change| change.answer(Ok(())));
+                    return bytes;
                 }
-                // A damaged row costs the change that met it; the others are applied again without it.
+                // A damaged row costs the change that met it; the others are applied again without it. All
+                // are in the journal by now, and a replay leaves out the same.
                 (Err(error @ StoreError::Damaged { table }), Some(place)) => {
                     tracing::error!(table, "a row is damaged");
-                    self.window.forget();
                     changes.remove(place).answer(Err(error));
                 }
                 (Err(error), _) => {
-                    tracing::error!(%error, "a commit failed; the store is closed and opened again");
-                    self.database.close();
+                    self.trouble(&error);
                     let error = StoreError::Unavailable("the disk refused".to_owned());
-                    for change in changes {
-                        change.answer(Err(error.clone()));
-                    }
-                    if let Err(error) = self.reopen() {
-                        tracing::error!(%error, "the store cannot be opened again yet");
-                    }
-                    return;
+                    changes.into_iter().for_each(|change| change.answer(Err(error.clone())));
+                    return 0;
                 }
+            }
+        }
+        0
+    }
+
+    /// What is to be journalled of a batch: all of it and what was deferred, or nothing yet if all of it is
+    /// derived.
+    fn records(&mut self, changes: &mut [Box<dyn Applied>]) -> Vec<Record> {
+        let is_urgent = changes.iter().any(|change| !change.is_derived());
+        for record in changes.iter_mut().filter_map(|change| change.record()) {
+            self.deferred_bytes += record.1.0.len();
+            self.deferred.push(record);
+        }
+        if !is_urgent && self.deferred_bytes < DEFERRED {
+            return Vec::new();
+        }
+        self.deferred_bytes = 0;
+        std::mem::take(&mut self.deferred)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        // The tables hold it now.
+        (self.deferred_bytes, self.deferred) = (0, Vec::new());
+        match self.database.checkpoint(&mut self.log, false) {
+            Ok(copy) => {
+                self.since = Since { copy, ..Since::default() };
+                Ok(())
+            }
+            Err(error) => {
+                self.trouble(&error);
+                Err(error)
             }
         }
     }
 
-    /// What is in memory follows the file: it may hold less than was applied, or, after a flush whose
+    /// The last checkpoint. If it fails, the journal holds everything all the same.
+    fn end(&mut self) {
+        if self.database.is_open()
+            && self.since.first.is_some()
+            && let Err(error) = self.database.checkpoint(&mut self.log, true)
+        {
+            tracing::warn!(%error, "the last checkpoint failed; the journal is replayed at the next start");
+        }
+    }
+
+    fn trouble(&mut self, error: &StoreError) {
+        tracing::error!(%error, "a commit failed; the store is closed and opened again");
+        self.database.close();
+        if let Err(error) = self.reopen() {
+            tracing::error!(%error, "the store cannot be opened again yet");
+        }
+    }
+
+    /// What is in memory follows the files: they may hold less than was applied, or, after a flush whose
     /// failure was only reported, more.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        self.database.reopen()?;
-        match self.database.read(Window::load) {
-            Ok(window) => {
-                self.window = window;
-                // What was reported as failed may be there all the same: followers look.
-                self.grew.send_replace(self.window.newest());
-                Ok(())
-            }
-            Err(error) => {
-                self.database.close();
-                Err(error)
-            }
+        (self.deferred_bytes, self.deferred) = (0, Vec::new());
+        self.since = Since::default();
+        self.log = self.database.reopen()?;
+        // What was reported as failed may be there all the same, and what was derived may be gone: followers look.
+        self.grew.send_replace(self.log.newest());
+        Ok(())
+    }
+}
+
+impl Job {
+    fn refuse(self, error: &StoreError) {
+        match self {
+            Job::Change(change) => change.answer(Err(error.clone())),
+            Job::Checkpoint(reply) => drop(reply.send(Err(error.clone()))),
+            Job::Tend(_) => {}
         }
     }
 }

@@ -352,7 +352,7 @@ async fn a_store_that_refuses_spends_no_code() {
     is_problem(&gateway.back(&trip, &location).await, 503, "busy");
     assert_eq!(gateway.simulator.counters().codes_exchanged, 0);
     gateway.disk.mend();
-    gateway.app().store().heal().await;
+    gateway.app().store().tend().await;
     assert!(ending(&gateway, &gateway.back(&trip, &location).await).await.contains("Your cars are connected"));
     gateway.finish().await;
 }

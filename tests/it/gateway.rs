@@ -12,7 +12,7 @@ use carport::app::App;
 use carport::config::{self, Overrides, Sources};
 use carport::model::{ConnectionId, Timestamp};
 use carport::simulator::{Settings, Simulator};
-use carport::store::{self, Origin, StoreError};
+use carport::store::{self, StoreError};
 use carport::vault::MasterKey;
 use carport::web::{self, Peer, Services};
 use carport::world::{Clock, Entropy, World};
@@ -159,7 +159,7 @@ impl TestGateway {
         let config = config::load(&Sources { overrides, directory: "/nowhere".into(), ..Sources::default() }).unwrap();
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
         let settings = store::Settings { cache: self.cache, inline: true };
-        App::build_over(&config, world, &self.key, self.disk.origin(), settings).await
+        App::build_over(&config, world, &self.key, Arc::new(self.disk.clone()), settings).await
     }
 
     /// Puts another master key in the place of the gateway's own, which is returned.
@@ -248,7 +248,7 @@ impl TestGateway {
     /// Checks what must hold after every story, and stops.
     pub(crate) async fn finish(mut self) {
         self.disk.mend();
-        self.app().store().heal().await;
+        self.app().store().tend().await;
         self.catch_up().await;
         let status = self.get("/api/v1/status").local().send().await.json();
         assert_eq!(status["webhooks"]["projector_lag"], 0, "{status}");
@@ -541,12 +541,4 @@ pub(crate) fn is_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!(problem["status"], status);
     assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"));
     assert!(problem["detail"].as_str().unwrap().ends_with(['.', '!', '?']), "{problem}");
-}
-
-impl Disk {
-    /// Where a store finds it.
-    pub(crate) fn origin(&self) -> Origin {
-        let disk = self.clone();
-        Origin::custom(move |builder| builder.create_with_backend(disk.clone()))
-    }
 }

@@ -404,7 +404,7 @@ async fn a_store_that_refuses_is_503_until_it_heals() {
         assert_eq!(gateway.ask("POST", WEBHOOK).body(verify(&json!("abc"))).send().await.status, 200);
     }
     assert!(gateway.disk.mend() > 0);
-    gateway.app().store().heal().await;
+    gateway.app().store().tend().await;
     accepted(&gateway.delivery(state("e-1", "v-1").to_string()).send().await, "duplicate", 1);
     assert_eq!(gateway.deliver(&state("e-2", "v-1")).await, 2);
     gateway.finish().await;

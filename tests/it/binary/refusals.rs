@@ -101,10 +101,26 @@ async fn what_is_no_store_is_refused_and_kept() {
     for (what, bytes) in
         [("empty", empty), ("zeros", zeros), ("foreign", garbage), ("cut off", cut), ("without its first bytes", scratched)]
     {
-        std::fs::write(home.store(), bytes).unwrap();
+        std::fs::write(home.store(), &bytes).unwrap();
+        let journals = ["carport.journal-a", "carport.journal-b"].map(|name| home.data().join(name));
+        let kept = journals.clone().map(|journal| std::fs::read(journal).unwrap());
+        for journal in &journals {
+            std::fs::remove_file(journal).unwrap();
+        }
         let ran = unchanged(&home, 65).await;
         assert!(ran.complaint().contains("carport.redb"), "{what}: {ran:?}");
         assert_eq!(ran.complaint().lines().count(), 1, "{what}: {ran:?}");
+
+        // With its journal, the store comes back, and the file is kept for whoever looks what happened to it.
+        for (journal, bytes) in journals.iter().zip(kept) {
+            std::fs::write(journal, bytes).unwrap();
+        }
+        let listed = home.done(&["token", "list"]).await;
+        assert!(listed.contains("test"), "{what}: {listed}");
+        let mut names = std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().path());
+        let aside = names.find(|path| path.to_string_lossy().contains("redb.damaged-")).expect(what);
+        assert!(std::fs::read(&aside).unwrap() == bytes, "{what}: the damaged file was changed");
+        std::fs::remove_file(aside).unwrap();
     }
     std::fs::write(home.store(), whole).unwrap();
     home.done(&["token", "list"]).await;
@@ -122,7 +138,7 @@ async fn the_store_of_another_program_is_refused_and_kept() {
     transaction.commit().unwrap();
     drop(database);
     let ran = unchanged(&home, 65).await;
-    assert!(ran.complaint().contains("no carport store"), "{ran:?}");
+    assert!(ran.complaint().contains("belongs to another program"), "{ran:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! A disk in memory that can fail at any call.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use carport::store::{Files, Part};
 use redb::StorageBackend;
 
 /// What goes wrong with the calls to come, counted from 1. Reads count only when they are to fail too.
@@ -24,7 +26,9 @@ pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    bytes: Vec<u8>,
+    parts: BTreeMap<Part, Vec<u8>>,
+    /// Tables that were replaced.
+    kept: BTreeMap<String, Vec<u8>>,
     fault: Option<Fault>,
     calls: u64,
     refused: u64,
@@ -46,17 +50,26 @@ impl Disk {
 
     /// Another disk with the same bytes on it, in good order.
     pub(crate) fn copy(&self) -> Disk {
-        Disk::of(self.bytes())
+        let state = self.state();
+        let (parts, kept) = (state.parts.clone(), state.kept.clone());
+        Disk(Arc::new(Mutex::new(State { parts, kept, ..State::default() })))
     }
 
-    /// A disk with these bytes on it.
-    pub(crate) fn of(bytes: Vec<u8>) -> Disk {
-        Disk(Arc::new(Mutex::new(State { bytes, ..State::default() })))
+    /// A disk with nothing but these tables on it.
+    pub(crate) fn of(tables: Vec<u8>) -> Disk {
+        Disk(Arc::new(Mutex::new(State { parts: [(Part::Tables, tables)].into(), ..State::default() })))
     }
 
-    /// What is on it.
+    /// All that is on it.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.state().bytes.clone()
+        let state = self.state();
+        state.parts.values().chain(state.kept.values()).flatten().copied().collect()
+    }
+
+    /// A file of it.
+    pub(crate) fn backend(&self, part: Part) -> OnDisk {
+        self.state().parts.entry(part).or_default();
+        OnDisk { disk: self.clone(), part }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,32 +97,70 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl Files for Disk {
+    fn is_there(&self, part: Part) -> io::Result<bool> {
+        Ok(self.call(false)?.parts.contains_key(&part))
+    }
+
+    fn open(&self, part: Part) -> io::Result<Box<dyn StorageBackend>> {
+        drop(self.call(false)?);
+        Ok(Box::new(self.backend(part)))
+    }
+
+    fn remove_rescue(&self) -> io::Result<()> {
+        self.call(true)?.parts.remove(&Part::Rescue);
+        Ok(())
+    }
+
+    fn replace_tables(&self, why: &str) -> io::Result<Option<String>> {
+        let mut state = self.call(true)?;
+        let new = state.parts.remove(&Part::Rescue).ok_or(io::ErrorKind::NotFound)?;
+        let old = state.parts.insert(Part::Tables, new);
+        Ok(old.map(|old| {
+            let name = format!("{why}-{}", state.kept.len());
+            state.kept.insert(name.clone(), old);
+            name
+        }))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes().len() as u64
+    }
+}
+
+/// A file of a disk.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    disk: Disk,
+    part: Part,
+}
+
+impl StorageBackend for OnDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.call(false)?.bytes.len() as u64)
+        Ok(self.disk.call(false)?.parts.get(&self.part).map_or(0, Vec::len) as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.call(false)?;
+        let state = self.disk.call(false)?;
         let offset = usize::try_from(offset).unwrap();
-        let from = state.bytes.get(offset..offset + out.len());
+        let from = state.parts.get(&self.part).and_then(|bytes| bytes.get(offset..offset + out.len()));
         out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.call(true)?.bytes.resize(usize::try_from(len).unwrap(), 0);
+        self.disk.call(true)?.parts.entry(self.part).or_default().resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.call(true).map(drop)
+        self.disk.call(true).map(drop)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.call(true)?;
+        let mut state = self.disk.call(true)?;
         let offset = usize::try_from(offset).unwrap();
-        let to = state.bytes.get_mut(offset..offset + data.len());
+        let to = state.parts.get_mut(&self.part).and_then(|bytes| bytes.get_mut(offset..offset + data.len()));
         to.ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
         Ok(())
     }

@@ -1,0 +1,48 @@
+//! All that can happen to stored state: the registry by which the journal finds a change again.
+//!
+//! A name, and the fields of a change, are read by later versions of Carport: a change keeps both, gets
+//! new fields only with a default, and stays here for as long as a journal may hold it.
+
+use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use super::journal::Record;
+use super::tables::from_cbor;
+use super::tokens::{DropDue, Reschedule, RotateTokens};
+use super::users::{PutUser, RemoveUser};
+use super::vehicle_data::ApplyReadings;
+use super::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
+use super::webhook_log::{NoteVerify, RecordDelivery};
+use super::{Change, StoreError, Tables};
+
+/// What a change is called in the journal.
+pub trait Named {
+    /// Its name.
+    const NAME: &'static str;
+}
+
+macro_rules! changes {
+    ($($change:ident),+ $(,)?) => {
+        $(impl Named for $change {
+            const NAME: &'static str = stringify!($change);
+        })+
+
+        /// Applies a change from the journal. `None` if it cannot be read.
+        pub(super) fn replay(record: &Record, tables: &mut Tables<'_>) -> Option<Result<(), StoreError>> {
+            match record.0.as_str() {
+                $($change::NAME => Some(from_cbor::<$change>(&record.1.0)?.apply(tables).map(drop)),)+
+                _ => None,
+            }
+        }
+    };
+}
+
+changes! {
+    PutUser, RemoveUser,
+    PutInvite, OpenAttempt, TakeAttempt, EndTrip,
+    AdoptConnection, LinkVehicles, HandOver, MarkConnection, NoteGoodRead, EndConnection,
+    RotateTokens, Reschedule, DropDue,
+    RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
+    RecordDelivery, NoteVerify, ApplyReadings,
+    PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
+}

@@ -1,0 +1,207 @@
+//! The window of event ids, by which a redelivery is known.
+//!
+//! Ids outlive the log: each is remembered for at least as long as the ring says, and while its entry is
+//! there. All are in memory, as keyed hashes in the order of the log; at each checkpoint the new ones go
+//! to the table in rows of many, so that neither cost nor file grow with random keys. Between checkpoints
+//! the journal brings them back.
+
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
+
+use hashbrown::HashTable;
+
+use super::tables::{ALL, EVENT_IDS, Typed};
+use super::{Rows, StoreError, Tables};
+use crate::model::{Seq, Timestamp};
+
+/// How many ids one row holds at most: as many as fit a page.
+const ROW: usize = 128;
+
+/// An id in a row: its hash and when it came.
+const ENTRY: usize = 24;
+
+type Hash = [u8; 16];
+
+#[derive(Clone, Copy, Debug)]
+struct Id {
+    seq: Seq,
+    at: Timestamp,
+    hash: Hash,
+}
+
+/// The event ids in memory. What a transaction adds or drops counts only after [`Window::keep`].
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// In the order of the log.
+    ids: VecDeque<Id>,
+    /// Places among all ids that ever were in `ids`, by hash.
+    places: HashTable<u32>,
+    /// The place of the first of `ids`.
+    first: u32,
+    /// How many at the end the running transaction has added.
+    added: usize,
+    /// How many at the beginning it has dropped.
+    dropped: usize,
+    /// How many at the beginning are in the table.
+    stored: usize,
+    /// First and last seq of the table's rows.
+    rows: VecDeque<(Seq, Seq)>,
+}
+
+impl Window {
+    /// Reads the window from the table.
+    pub(super) fn load(rows: &impl Rows) -> Result<Window, StoreError> {
+        let mut window = Window::default();
+        let mut ids = Vec::new();
+        rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
+            let first = key.try_into().map(u64::from_be_bytes);
+            let (Ok(first), Ok(plain)) = (first, rows.open(EVENT_IDS, key, &[], sealed)) else {
+                tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
+                return Ok(ControlFlow::Continue(()));
+            };
+            let mut seq = Seq(first);
+            for entry in plain.chunks_exact(ENTRY) {
+                let (hash, at) = entry.split_at(16);
+                let hash = hash.try_into().unwrap_or_default();
+                let at = Timestamp::from_millis(i64::from_be_bytes(at.try_into().unwrap_or_default()));
+                ids.push(Id { seq, at, hash });
+                seq = seq.next();
+            }
+            window.rows.push_back((Seq(first), ids.last().map_or(Seq(first), |id| id.seq)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        window.places.reserve(ids.len(), |_| 0);
+        ids.into_iter().for_each(|id| window.push(id));
+        window.stored = window.ids.len();
+        Ok(window)
+    }
+
+    /// Writes what is new to the table, and takes from it what is no longer remembered.
+    pub(super) fn store(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let oldest = self.ids.front().map(|id| id.seq);
+        while let Some((first, last)) = self.rows.front().copied()
+            && oldest.is_none_or(|oldest| last < oldest)
+        {
+            tables.remove_mark(EVENT_IDS, first.0)?;
+            self.rows.pop_front();
+        }
+        let new: Vec<Id> = self.ids.iter().skip(self.stored).copied().collect();
+        for row in new.chunks(ROW).flat_map(|ids| ids.chunk_by(|a, b| a.seq.next() == b.seq)) {
+            let mut plain = Vec::with_capacity(row.len() * ENTRY);
+            for id in row {
+                plain.extend_from_slice(&id.hash);
+                plain.extend_from_slice(&id.at.as_millis().to_be_bytes());
+            }
+            let (first, last) = (row[0].seq, row[row.len() - 1].seq);
+            let sealed = tables.seal(EVENT_IDS, &first.0.to_be_bytes(), &[], &plain);
+            tables.put_raw(EVENT_IDS, &first.0.to_be_bytes(), &sealed)?;
+            self.rows.push_back((first, last));
+        }
+        self.stored = self.ids.len();
+        Ok(())
+    }
+
+    /// What the transaction did has become durable.
+    pub(super) fn keep(&mut self) {
+        for _ in 0..self.dropped {
+            let Some(id) = self.ids.pop_front() else { break };
+            let place = self.first;
+            if let Ok(entry) = self.places.find_entry(short(&id.hash), |other| *other == place) {
+                entry.remove();
+            }
+            self.first = self.first.wrapping_add(1);
+        }
+        self.stored = self.stored.saturating_sub(self.dropped);
+        (self.added, self.dropped) = (0, 0);
+    }
+
+    /// What the transaction did has come to nothing.
+    pub(super) fn forget(&mut self) {
+        for _ in 0..self.added {
+            let Some(id) = self.ids.pop_back() else { break };
+            let place = self.place(self.ids.len());
+            if let Ok(entry) = self.places.find_entry(short(&id.hash), |other| *other == place) {
+                entry.remove();
+            }
+        }
+        (self.added, self.dropped) = (0, 0);
+    }
+
+    pub(super) fn seq_of(&self, hash: &Hash) -> Option<Seq> {
+        let id = |place: &u32| self.ids.get(place.wrapping_sub(self.first) as usize);
+        let place = self.places.find(short(hash), |place| id(place).is_some_and(|id| id.hash == *hash))?;
+        id(place).map(|id| id.seq)
+    }
+
+    pub(super) fn add(&mut self, seq: Seq, hash: Hash, at: Timestamp) {
+        self.push(Id { seq, at, hash });
+        self.added += 1;
+    }
+
+    /// Drops the ids at the beginning that are of another time than `remembered`, and not of the ring.
+    pub(super) fn drop_oldest(&mut self, remembered: Range<Timestamp>, ring_begins: Seq) {
+        while let Some(id) = self.ids.get(self.dropped)
+            && !remembered.contains(&id.at)
+            && id.seq < ring_begins
+        {
+            self.dropped += 1;
+        }
+    }
+
+    fn push(&mut self, id: Id) {
+        let (ids, first) = (&self.ids, self.first);
+        let hash_of = |place: &u32| ids.get(place.wrapping_sub(first) as usize).map_or(0, |id| short(&id.hash));
+        self.places.insert_unique(short(&id.hash), self.place(self.ids.len()), hash_of);
+        self.ids.push_back(id);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "places wrap; there are never four billion at once")]
+    fn place(&self, index: usize) -> u32 {
+        self.first.wrapping_add(index as u32)
+    }
+}
+
+/// The hash is keyed and even: a part of it serves the table in memory.
+fn short(hash: &Hash) -> u64 {
+    u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(number: u64) -> Hash {
+        let mut hash = [0; 16];
+        hash[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        hash
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(millis).unwrap())
+    }
+
+    #[test]
+    fn what_comes_to_nothing_leaves_no_trace() {
+        let mut window = Window::default();
+        for number in 1..=1000 {
+            window.add(Seq(number), hash(number), at(number));
+        }
+        window.keep();
+        window.add(Seq(1001), hash(1001), at(1001));
+        window.drop_oldest(at(500)..at(2000), Seq(100));
+        assert_eq!(window.seq_of(&hash(1001)), Some(Seq(1001)));
+        window.forget();
+        assert_eq!(window.seq_of(&hash(1001)), None);
+        assert_eq!(window.seq_of(&hash(1)), Some(Seq(1)));
+
+        window.drop_oldest(at(500)..at(2000), Seq(100));
+        window.keep();
+        assert_eq!(window.seq_of(&hash(99)), None);
+        // Older than what is remembered, but the ring has it still.
+        assert_eq!(window.seq_of(&hash(100)), Some(Seq(100)));
+        window.add(Seq(1001), hash(99), at(1001));
+        window.keep();
+        assert_eq!(window.seq_of(&hash(99)), Some(Seq(1001)));
+        assert_eq!((window.ids.len(), window.places.len()), (902, 902));
+    }
+}

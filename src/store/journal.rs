@@ -1,0 +1,203 @@
+//! The journal: what makes a change durable before the tables are.
+//!
+//! A generation begins at a checkpoint with a copy of the small tables, and then holds every change, in
+//! the order of their application. Two files are used in turn, so that the generation before the last
+//! checkpoint is still there should the checkpoint turn out not to be.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::blocks::{BLOCK, BlockFile, End, FORMAT, Found};
+use super::database::disk;
+use super::files::{Files, Part};
+use super::packing::{pack, unpack};
+use super::tables::{from_cbor, to_cbor};
+use crate::model::Blob;
+use crate::vault::Vault;
+
+/// Something that is written to the journal as a whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Frame {
+    /// The beginning of a generation: how many blocks the one before it has.
+    Begin {
+        blocks_before: u64,
+    },
+    /// A part of the copy of the small tables.
+    Copy {
+        rows: Vec<RowCopy>,
+        is_last: bool,
+    },
+    Changes(Vec<Record>),
+}
+
+/// A change as it is journalled: its name, and itself as CBOR.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record(pub(super) String, pub(super) Blob);
+
+/// A row as it lies in its table, sealed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RowCopy(pub(super) String, pub(super) Blob, pub(super) Blob);
+
+/// How many bytes of rows go into one frame.
+const COPIED_AT_ONCE: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    files: [BlockFile; 2],
+    /// The newest generation that each file held when it was opened.
+    held: [Option<u64>; 2],
+    generation: u64,
+    next: u64,
+}
+
+/// What comes of reading a generation.
+pub(super) enum Entry {
+    /// A generation begins; so many blocks of the one before it were written.
+    Begin { blocks_before: u64 },
+    /// The copy of the small tables.
+    Copy(Vec<RowCopy>),
+    /// Changes that became durable at once.
+    Changes(Vec<Record>),
+    /// Something is missing here.
+    Gap,
+}
+
+impl Journal {
+    /// Opens both files, and makes them if they are missing. Refuses, before anything is written, a
+    /// journal under another key or of a newer format.
+    pub(super) fn open(files: &dyn Files, vault: &Vault) -> Result<Journal, StoreError> {
+        let open = |part| -> Result<BlockFile, StoreError> {
+            let file = files.open(part).map_err(|error| not_opened(&error))?;
+            let file = BlockFile::new(file, vault.clone()).map_err(|error| disk(&error))?;
+            refuse_strangers(&file, vault)?;
+            Ok(file)
+        };
+        let files = [open(Part::JournalA)?, open(Part::JournalB)?];
+        let newest = |file: &BlockFile| file.newest_generation().map_err(|error| disk(&error));
+        let held = [newest(&files[0])?, newest(&files[1])?];
+        Ok(Journal { files, held, generation: 0, next: 0 })
+    }
+
+    /// The generations that the files hold, oldest first.
+    pub(super) fn generations(&self) -> Vec<u64> {
+        let mut generations: Vec<u64> = self.held.iter().flatten().copied().collect();
+        generations.sort_unstable();
+        generations
+    }
+
+    /// Visits what a generation holds, in order. A copy that is not whole is passed over.
+    pub(super) fn read(
+        &self,
+        generation: u64,
+        mut visit: impl FnMut(Entry) -> Result<(), StoreError>,
+    ) -> Result<End, StoreError> {
+        let mut copy = Vec::new();
+        let mut copy_is_whole = true;
+        self.file(generation).read(generation, |found| {
+            let frame = match found {
+                Found::Frame(bytes) => unpack(&bytes).and_then(|frame| from_cbor::<Frame>(&frame)),
+                Found::Gap => None,
+            };
+            match frame {
+                Some(Frame::Begin { blocks_before }) => visit(Entry::Begin { blocks_before }),
+                Some(Frame::Copy { rows, is_last }) => {
+                    copy.extend(rows);
+                    if is_last && copy_is_whole { visit(Entry::Copy(std::mem::take(&mut copy))) } else { Ok(()) }
+                }
+                Some(Frame::Changes(records)) => visit(Entry::Changes(records)),
+                None => {
+                    copy_is_whole = false;
+                    visit(Entry::Gap)
+                }
+            }
+        })
+    }
+
+    /// Takes note where the last generation ends.
+    pub(super) fn stand_at(&mut self, generation: u64, blocks: u64) {
+        (self.generation, self.next) = (generation, blocks);
+    }
+
+    /// Begins a generation: from now on, changes go there. Becomes durable with its first change.
+    /// Returns how many bytes the copy takes.
+    pub(super) fn begin(
+        &mut self,
+        generation: u64,
+        tables: impl IntoIterator<Item = Result<RowCopy, StoreError>>,
+    ) -> Result<u64, StoreError> {
+        // None if the last generation is not the one before.
+        let blocks_before = if generation == self.generation + 1 { self.next } else { 0 };
+        (self.generation, self.next) = (generation, 0);
+        self.write(&Frame::Begin { blocks_before })?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for row in tables {
+            let row = row?;
+            bytes += row.1.0.len() + row.2.0.len();
+            rows.push(row);
+            if bytes >= COPIED_AT_ONCE {
+                self.write(&Frame::Copy { rows: std::mem::take(&mut rows), is_last: false })?;
+                bytes = 0;
+            }
+        }
+        self.write(&Frame::Copy { rows, is_last: true })?;
+        Ok(self.bytes())
+    }
+
+    /// Writes changes and makes them durable: one flush.
+    pub(super) fn append(&mut self, changes: Vec<Record>) -> Result<(), StoreError> {
+        self.write(&Frame::Changes(changes))?;
+        self.file(self.generation).sync().map_err(|error| disk(&error))
+    }
+
+    /// The present generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many bytes the present generation takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.next * BLOCK as u64
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), StoreError> {
+        let (generation, from) = (self.generation, self.next);
+        self.next = self.file_mut(generation).write(generation, from, &pack(&to_cbor(frame))).map_err(|error| disk(&error))?;
+        Ok(())
+    }
+
+    fn file(&self, generation: u64) -> &BlockFile {
+        &self.files[usize::from(generation % 2 == 1)]
+    }
+
+    fn file_mut(&mut self, generation: u64) -> &mut BlockFile {
+        &mut self.files[usize::from(generation % 2 == 1)]
+    }
+}
+
+/// The most frequent header is what the file is; a damaged one must not make it somebody else's.
+fn refuse_strangers(file: &BlockFile, vault: &Vault) -> Result<(), StoreError> {
+    let mut seen = BTreeMap::new();
+    for header in file.headers().map_err(|error| disk(&error))? {
+        seen.entry((*header.key.as_bytes(), header.format)).or_insert((0_u64, header)).0 += 1;
+    }
+    let Some((_, header)) = seen.into_values().max_by_key(|(count, _)| *count) else { return Ok(()) };
+    if header.format > FORMAT {
+        return Err(StoreError::Newer { found: header.format.into(), known: FORMAT.into() });
+    }
+    if header.key != vault.key_id() {
+        return Err(StoreError::WrongKey { store: header.key, given: vault.key_id() });
+    }
+    Ok(())
+}
+
+/// Why a part could not be opened.
+pub(super) fn not_opened(error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => StoreError::Locked,
+        io::ErrorKind::Unsupported => StoreError::NoLocks,
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,143 @@
+//! Where the webhook log begins and ends: what the writer holds of it in memory, beside the event ids.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::event_ids::Window;
+use super::tables::{ALL, META, Typed, WEBHOOK_LOGS};
+use super::webhook_log::Header;
+use super::{Rows, StoreError, Tables};
+use crate::model::Seq;
+
+/// Where the ring begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The newest entry; 0 before the first.
+    pub(super) newest: Seq,
+    /// The first place that holds an entry, be it an erased one.
+    pub(super) oldest: Seq,
+    /// How many there are, without the erased ones.
+    pub(super) entries: u64,
+    /// Length of their bodies.
+    pub(super) bytes: u64,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head { newest: Seq(0), oldest: Seq(1), entries: 0, bytes: 0 }
+    }
+}
+
+impl Head {
+    /// Takes an entry out, given by its value.
+    pub(super) fn drop_entry(&mut self, value: &[u8]) {
+        if !is_erased(value) {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(split(value).map_or(0, |(header, ..)| u64::from(header.bytes)));
+        }
+    }
+}
+
+pub(super) const HEAD: &str = "log";
+
+/// What the writer holds of the log in memory. What a transaction does to it counts only after [`Log::keep`].
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) head: Head,
+    kept: Head,
+    pub(super) window: Window,
+}
+
+impl Log {
+    pub(super) fn load(rows: &impl Rows) -> Result<Log, StoreError> {
+        let head = rows.value(META, HEAD)?.unwrap_or_default();
+        Ok(Log { head, kept: head, window: Window::load(rows)? })
+    }
+
+    /// The newest entry.
+    pub(super) fn newest(&self) -> Seq {
+        self.kept.newest
+    }
+
+    /// What the transaction did has become durable.
+    pub(super) fn keep(&mut self) {
+        self.kept = self.head;
+        self.window.keep();
+    }
+
+    /// What the transaction did has come to nothing.
+    pub(super) fn forget(&mut self) {
+        self.head = self.kept;
+        self.window.forget();
+    }
+}
+
+/// Writes the log's head, once for all the changes of a transaction.
+pub(super) fn finish(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let head = tables.log.head;
+    if head == tables.log.kept { Ok(()) } else { tables.put_value(META, HEAD, &head) }
+}
+
+/// Takes the log's head from its table, which has been replaced.
+pub(super) fn read_head(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let head = tables.value(META, HEAD)?.unwrap_or_default();
+    tables.log.head = head;
+    Ok(())
+}
+
+/// Makes the log's head fit the entries after some were lost: their places count as erased.
+pub(super) fn mend(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    read_head(tables)?;
+    let mut head = Head { entries: 0, bytes: 0, ..tables.log.head };
+    let (mut found, mut holes) = (None, Vec::new());
+    tables.walk(WEBHOOK_LOGS, ALL, false, &mut |key, value| {
+        let seq = Seq(key.try_into().map_or(0, u64::from_be_bytes));
+        let (first, last) = found.unwrap_or((seq, seq));
+        holes.extend((last.0 + 1..seq.0).map(Seq));
+        found = Some((first, seq));
+        if let Some((header, ..)) = split(value) {
+            (head.entries, head.bytes) = (head.entries + 1, head.bytes + u64::from(header.bytes));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let (first, last) = found.unwrap_or((head.newest.next(), head.newest));
+    holes.extend((last.0 + 1..=head.newest.0).map(Seq));
+    (head.oldest, head.newest) = (first, head.newest.max(last));
+    for hole in holes {
+        let key = hole.0.to_be_bytes();
+        put_erased(tables, &key)?;
+    }
+    tables.log.head = head;
+    Ok(())
+}
+
+/// Writes what is otherwise only in memory and in the journal.
+pub(super) fn store_event_ids(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let mut window = std::mem::take(&mut tables.log.window);
+    let stored = window.store(tables);
+    tables.log.window = window;
+    stored
+}
+
+/// Erases an entry. Its place stays taken, so that a place without a row means damage.
+pub(super) fn put_erased(tables: &mut Tables<'_>, key: &[u8]) -> Result<(), StoreError> {
+    let sealed = tables.seal(WEBHOOK_LOGS, key, &[], &[]);
+    tables.put_raw(WEBHOOK_LOGS, key, &[&[0, 0][..], &sealed].concat())
+}
+
+pub(super) fn is_erased(value: &[u8]) -> bool {
+    value.starts_with(&[0, 0])
+}
+
+/// Header, the header's bytes, sealed body.
+pub(super) fn split(value: &[u8]) -> Option<(Header, &[u8], &[u8])> {
+    let (header, sealed) = parts(value)?;
+    Some((Header::from_bytes(header)?, header, sealed))
+}
+
+/// The header's bytes, which the seal covers, and the sealed body.
+pub(super) fn parts(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = value.split_first_chunk::<2>()?;
+    rest.split_at_checked(u16::from_be_bytes(*length).into())
+}

@@ -1,0 +1,323 @@
+//! Opening a store: the tables as of their last checkpoint, and the journal replayed over them.
+//!
+//! What an honest disk leaves after a power cut needs nothing else. When the tables are damaged, `rescue`
+//! makes new ones of what can be read, and the journal is replayed over those. Whatever is missing
+//! afterwards is a finding: nothing is lost in silence, and nothing is ever written over.
+
+use redb::{Builder, DatabaseError, StorageBackend, StorageError, WriteTransaction};
+
+use super::StoreError;
+use super::changes;
+use super::checkpoint::{self, Checkpoint};
+use super::database::{applied, disk, guarded};
+use super::files::{self, Files, Part, Scissors};
+use super::journal::{Entry, Journal, RowCopy};
+use super::log_head::{self, Log};
+use super::look::Look;
+use super::migrations;
+use super::rescue;
+use super::tables::{ALL, Places, Rows, SMALL, Tables, Typed};
+use crate::vault::Vault;
+use crate::world::World;
+
+/// A file below this is looked at as a whole when it is opened; a larger one is walked through afterwards.
+const LOOKED_AT_WHOLE: u64 = 128 * 1024 * 1024;
+
+/// What was found damaged or lost, in words for the operator.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Vec<String>);
+
+impl Findings {
+    pub(super) fn add(&mut self, finding: impl Into<String>) {
+        let finding = finding.into();
+        tracing::error!("{finding}");
+        if !self.0.contains(&finding) && self.0.len() < 100 {
+            self.0.push(finding);
+        }
+    }
+
+    pub(super) fn list(&self) -> Vec<String> {
+        self.0.clone()
+    }
+}
+
+/// A store that is open and up to date.
+pub(super) struct Opened {
+    pub(super) handle: Handle,
+    pub(super) journal: Journal,
+    pub(super) places: Places,
+    pub(super) log: Log,
+}
+
+/// What a rescue and every try to open work with.
+pub(super) struct Site<'a> {
+    pub(super) files: &'a dyn Files,
+    pub(super) cache: usize,
+    pub(super) vault: &'a Vault,
+    pub(super) world: &'a World,
+}
+
+/// Opens or makes a store. With `verify`, everything is looked at first.
+pub(super) fn open(
+    files: &dyn Files,
+    cache: usize,
+    vault: &Vault,
+    world: &World,
+    verify: bool,
+    findings: &mut Findings,
+) -> Result<Opened, StoreError> {
+    let site = Site { files, cache, vault, world };
+    let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
+    let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
+    let tables_are_there = is_there(Part::Tables)?;
+    let looked = if verify && tables_are_there { look(&site) } else { Ok(()) };
+    if !(is_damage(&looked) && journal_is_there) {
+        looked.clone()?;
+    }
+    let journal = Journal::open(files, vault)?;
+    if !tables_are_there {
+        if journal.generations().is_empty() {
+            migrations::create(&site)?;
+        } else {
+            rescue::rescue(&site, &journal, "missing", findings)?;
+        }
+    }
+    let tried = match looked {
+        Ok(()) => attempt(&site, &journal, journal_is_there, findings),
+        Err(error) => Err(error),
+    };
+    let (handle, places, log, next) = match tried {
+        Err(error) if is_damage(&Err(error.clone())) && !journal.generations().is_empty() => {
+            tracing::error!(%error, "the tables are damaged: saving what can be read");
+            rescue::rescue(&site, &journal, "damaged", findings)?;
+            attempt(&site, &journal, journal_is_there, findings)?
+        }
+        tried => tried?,
+    };
+    begin(journal, handle, places, log, next)
+}
+
+fn is_damage(result: &Result<(), StoreError>) -> bool {
+    matches!(result, Err(StoreError::NotAStore(_) | StoreError::Damaged { .. }))
+}
+
+/// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
+/// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
+fn look(site: &Site<'_>) -> Result<(), StoreError> {
+    let (mut tables, length) = look_at_tables(site)?;
+    guarded(|| {
+        let places = migrations::prepare(&tables, site)?;
+        if length < LOOKED_AT_WHOLE {
+            tables.check_integrity().map_err(not_opened)?;
+        }
+        checkpoint::read(&tables, &places).map(drop)
+    })
+}
+
+/// Opens the tables so that nothing can change their file.
+pub(super) fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
+    let file = site.files.open(Part::Tables).map_err(|error| super::journal::not_opened(&error))?;
+    let look = Look::new(file).map_err(|error| disk(&error))?;
+    let length = look.len().map_err(|error| disk(&error))?;
+    if length == 0 {
+        return Err(StoreError::NotAStore("the file is empty".to_owned()));
+    }
+    let tables = guarded(|| Builder::new().set_cache_size(site.cache).create_with_backend(look).map_err(not_opened))?;
+    Ok((tables, length))
+}
+
+/// Where the journal goes on.
+struct Next {
+    generation: u64,
+    after: (u64, u64),
+}
+
+fn attempt(
+    site: &Site<'_>,
+    journal: &Journal,
+    journal_is_there: bool,
+    findings: &mut Findings,
+) -> Result<(Handle, Places, Log, Next), StoreError> {
+    let handle = open_tables(site, Part::Tables)?;
+    let places = guarded(|| migrations::prepare(&handle.tables, site))?;
+    let checkpoint = guarded(|| checkpoint::read(&handle.tables, &places))?;
+    if !checkpoint.is_clean && !journal_is_there {
+        findings.add("the journal is missing: what was changed last before the store was stopped is lost");
+    }
+    let (log, next) = guarded(|| replay(&handle.tables, &places, journal, checkpoint, findings))?;
+    Ok((handle, places, log, next))
+}
+
+fn begin(mut journal: Journal, handle: Handle, places: Places, log: Log, next: Next) -> Result<Opened, StoreError> {
+    journal.stand_at(next.after.0, next.after.1);
+    guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
+    Ok(Opened { handle, journal, places, log })
+}
+
+/// Tables that are open.
+pub(super) struct Handle {
+    pub(super) tables: redb::Database,
+    pub(super) scissors: Scissors,
+}
+
+/// Opens tables; makes them if the file is new.
+pub(super) fn open_tables(site: &Site<'_>, part: Part) -> Result<Handle, StoreError> {
+    let file = site.files.open(part).map_err(|error| super::journal::not_opened(&error))?;
+    let mut builder = Builder::new();
+    builder.set_cache_size(site.cache);
+    let (backend, scissors) = files::Tables::new(file);
+    let tables = guarded(|| builder.create_with_backend(backend).map_err(not_opened))?;
+    Ok(Handle { tables, scissors })
+}
+
+fn not_opened(error: DatabaseError) -> StoreError {
+    use std::io::ErrorKind;
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            StoreError::Unavailable(error.to_string())
+        }
+        other => StoreError::NotAStore(other.to_string()),
+    }
+}
+
+/// A change of the journal, by generation and number.
+type Place = (u64, usize);
+
+/// Replays what the journal holds after the checkpoint, in one transaction that is a checkpoint itself. A
+/// change that meets a damaged row is left out, as it was when it was made.
+fn replay(
+    tables: &redb::Database,
+    places: &Places,
+    journal: &Journal,
+    checkpoint: Checkpoint,
+    findings: &mut Findings,
+) -> Result<(Log, Next), StoreError> {
+    let generations: Vec<u64> = journal.generations().into_iter().filter(|held| *held >= checkpoint.generation).collect();
+    let mut log = load_log(tables, places)?;
+    let Some(newest) = generations.last().copied() else {
+        let before = checkpoint.generation - 1;
+        let blocks = if journal.generations().contains(&before) { journal.read(before, |_| Ok(()))?.blocks } else { 0 };
+        return Ok((log, Next { generation: checkpoint.generation, after: (before, blocks) }));
+    };
+    let mut left_out: Vec<Place> = Vec::new();
+    loop {
+        let transaction = checkpoint::begin(tables)?;
+        let mut pass = Pass { places, journal, left_out: &left_out, damaged: None, seen: Vec::new() };
+        match pass.run(&transaction, &mut log, &generations, checkpoint.generation) {
+            Ok(blocks) => {
+                pass.seen.into_iter().for_each(|finding| findings.add(finding));
+                checkpoint::commit(transaction, places, &mut log, Checkpoint { generation: newest + 1, is_clean: false })?;
+                return Ok((log, Next { generation: newest + 1, after: (newest, blocks) }));
+            }
+            Err(error) => {
+                log.forget();
+                let Some(place) = pass.damaged.filter(|_| left_out.len() < 10_000) else { return Err(error) };
+                left_out.push(place);
+            }
+        }
+        log = load_log(tables, places)?;
+    }
+}
+
+fn load_log(tables: &redb::Database, places: &Places) -> Result<Log, StoreError> {
+    use redb::ReadableDatabase;
+    let transaction = tables.begin_read().map_err(|error| disk(&error))?;
+    Log::load(&super::Snapshot::new(&transaction, places))
+}
+
+/// One try to replay everything.
+struct Pass<'a> {
+    places: &'a Places,
+    journal: &'a Journal,
+    left_out: &'a [Place],
+    /// The change that met a damaged row.
+    damaged: Option<Place>,
+    seen: Vec<String>,
+}
+
+impl Pass<'_> {
+    /// Returns how many blocks the newest generation has.
+    fn run(&mut self, transaction: &WriteTransaction, log: &mut Log, generations: &[u64], first: u64) -> Result<u64, StoreError> {
+        let mut is_missing = false;
+        let (mut expected, mut blocks) = (first, None);
+        for &generation in generations {
+            if generation != expected {
+                self.see("the changes between two checkpoints are missing from the journal");
+                is_missing = true;
+            }
+            let mut number = 0;
+            let (journal, before) = (self.journal, blocks);
+            let end = journal.read(generation, |entry| match entry {
+                Entry::Begin { blocks_before } => {
+                    if before.is_some_and(|before| blocks_before > before) {
+                        self.see("the end of a generation of the journal is missing: changes are lost");
+                        is_missing = true;
+                    }
+                    Ok(())
+                }
+                Entry::Gap => {
+                    self.see("a part of the journal does not open: changes are lost");
+                    is_missing = true;
+                    Ok(())
+                }
+                Entry::Copy(rows) if is_missing => {
+                    self.see("the small tables are taken from their copy in the journal");
+                    is_missing = false;
+                    applied(transaction, self.places, log, |tables| put_copy(tables, rows))
+                }
+                Entry::Copy(_) => Ok(()),
+                Entry::Changes(records) => applied(transaction, self.places, log, |tables| {
+                    for record in &records {
+                        number += 1;
+                        if self.left_out.contains(&(generation, number)) {
+                            continue;
+                        }
+                        match changes::replay(record, tables) {
+                            Some(Ok(())) => {}
+                            Some(Err(error)) => {
+                                if matches!(error, StoreError::Damaged { .. }) {
+                                    self.damaged = Some((generation, number));
+                                }
+                                return Err(error);
+                            }
+                            None => self.see("the journal holds a change that this carport does not know"),
+                        }
+                    }
+                    Ok(())
+                }),
+            })?;
+            if end.unfinished {
+                self.see(
+                    "the end of the journal holds an unfinished record: it was being written when the power failed, \
+                     or the disk has damaged it",
+                );
+            }
+            (expected, blocks) = (generation + 1, Some(end.blocks));
+        }
+        Ok(blocks.unwrap_or(0))
+    }
+
+    fn see(&mut self, finding: &str) {
+        self.seen.push(finding.to_owned());
+    }
+}
+
+/// Puts the copy of the small tables in their place.
+pub(super) fn put_copy(tables: &mut Tables<'_>, rows: Vec<RowCopy>) -> Result<(), StoreError> {
+    for table in SMALL {
+        for key in tables.keys(table, ALL, usize::MAX)? {
+            tables.remove_raw(table, &key)?;
+        }
+    }
+    for RowCopy(table, key, value) in rows {
+        if let Some(table) = SMALL.iter().find(|small| **small == table)
+            && tables.places().is_sound(table, &key.0, &value.0)
+        {
+            tables.put_raw(table, &key.0, &value.0)?;
+        }
+    }
+    log_head::read_head(tables)
+}

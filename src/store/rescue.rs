@@ -1,0 +1,174 @@
+//! New tables out of damaged ones: what can be read and opens is saved, the small tables come from the
+//! journal's copy, and the damaged file is kept beside.
+
+use std::ops::{Bound, ControlFlow};
+
+use redb::ReadableDatabase;
+
+use super::StoreError;
+use super::checkpoint::{self, Checkpoint};
+use super::database::{disk, guarded};
+use super::files::Part;
+use super::journal::{Entry, Journal, RowCopy};
+use super::log_head::{self, Log};
+use super::migrations;
+use super::recovery::{Findings, Site, look_at_tables, open_tables, put_copy};
+use super::tables::{self, LARGE, Places, Rows, Snapshot, Tables};
+
+/// How many rows are read from the damaged tables at once.
+const SLICE: usize = 1000;
+
+/// Puts new tables in the place of the old ones, to be replayed over.
+pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &mut Findings) -> Result<(), StoreError> {
+    site.files.remove_rescue().map_err(|error| disk(&error))?;
+    let old = Old::open(site);
+    let copies = copies(journal)?;
+    let wanted = old.checkpoint.map(|checkpoint| checkpoint.generation);
+    let copy = match wanted {
+        Some(wanted) if copies.iter().any(|(generation, _)| *generation == wanted) => {
+            copies.into_iter().find(|(generation, _)| *generation == wanted)
+        }
+        // Tables that are behind all copies: the newest. Tables that tell nothing: the one with most after it.
+        Some(_) => copies.into_iter().next_back(),
+        None => copies.into_iter().next(),
+    };
+    let generation = copy.as_ref().map(|(generation, _)| *generation).or(wanted);
+    let generation =
+        generation.ok_or_else(|| StoreError::NotAStore("neither its tables nor its journal can be read".to_owned()))?;
+    let from_copy = copy.as_ref().and_then(|(_, rows)| migrations::places_of_copy(rows, site));
+    let places = from_copy.or_else(|| old.places(site));
+    let places = places.ok_or_else(|| StoreError::NotAStore("its index key cannot be read".to_owned()))?;
+
+    let new = open_tables(site, Part::Rescue)?.tables;
+    let mut log = Log::default();
+    let transaction = checkpoint::begin(&new)?;
+    let mut into = Tables::new(&transaction, &places, &mut log);
+    let mut lost = Vec::new();
+    for (place, table) in tables::all().enumerate() {
+        if copy.is_some() && !LARGE.contains(&table) {
+            continue;
+        }
+        let saved = old.save(table, &mut into)?;
+        match old.census.as_ref().and_then(|census| census.get(place)) {
+            Some(counted) if *counted > saved => lost.push(format!("{} rows of {table}", counted - saved)),
+            _ => {}
+        }
+    }
+    let small_are_whole = copy.is_some();
+    if let Some((_, rows)) = copy {
+        put_copy(&mut into, rows)?;
+    }
+    log_head::mend(&mut into)?;
+    checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false })?;
+    drop(new);
+    let was_read = old.census.is_some();
+    drop(old);
+    let kept = site.files.replace_tables(why).map_err(|error| disk(&error))?;
+
+    let kept = kept
+        .map_or_else(|| "the tables were missing".to_owned(), |name| format!("the tables were damaged and are kept as {name}"));
+    let lost = match (was_read, lost.is_empty()) {
+        (false, _) => "what they held of events and vehicle data before the last checkpoint is lost".to_owned(),
+        (true, true) => "all that they held was saved".to_owned(),
+        (true, false) => format!("lost: {}", lost.join(", ")),
+    };
+    let small = if small_are_whole {
+        "users, connections, tokens and vehicles are whole"
+    } else {
+        "there is no copy of the small tables"
+    };
+    findings.add(format!("{kept}; {lost}; {small}"));
+    Ok(())
+}
+
+/// The whole copies in the journal, oldest first.
+fn copies(journal: &Journal) -> Result<Vec<(u64, Vec<RowCopy>)>, StoreError> {
+    let mut copies = Vec::new();
+    for generation in journal.generations() {
+        journal.read(generation, |entry| {
+            if let Entry::Copy(rows) = entry {
+                copies.push((generation, rows));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(copies)
+}
+
+/// The damaged tables, as far as they open.
+struct Old {
+    tables: Option<redb::Database>,
+    checkpoint: Option<Checkpoint>,
+    census: Option<Vec<u64>>,
+}
+
+impl Old {
+    fn open(site: &Site<'_>) -> Old {
+        let mut old = Old { tables: None, checkpoint: None, census: None };
+        let is_there = site.files.is_there(Part::Tables).unwrap_or(false);
+        old.tables = is_there.then(|| look_at_tables(site).ok()).flatten().map(|(tables, _)| tables);
+        if let (Some(tables), Some(places)) = (&old.tables, old.places(site)) {
+            let read = guarded(|| {
+                let transaction = tables.begin_read().map_err(|error| disk(&error))?;
+                let snapshot = Snapshot::new(&transaction, &places);
+                Ok((checkpoint::last(&snapshot), checkpoint::census(&snapshot)))
+            });
+            (old.checkpoint, old.census) = read.unwrap_or_default();
+        }
+        old
+    }
+
+    fn places(&self, site: &Site<'_>) -> Option<Places> {
+        let tables = self.tables.as_ref()?;
+        guarded(|| migrations::prepare(tables, site)).ok()
+    }
+
+    /// Saves the sound rows of a table: from its beginning to where it cannot be read, and from its end
+    /// back to there.
+    fn save(&self, table: &'static str, into: &mut Tables<'_>) -> Result<u64, StoreError> {
+        let Some(old) = &self.tables else { return Ok(0) };
+        let mut saved = 0;
+        let (mut first, mut last) = (Bound::Unbounded, Bound::Unbounded);
+        for backwards in [false, true] {
+            loop {
+                let mut rows = Vec::new();
+                // What was read before it failed counts.
+                let whole = guarded(|| slice(old, into.places(), table, (first.clone(), last.clone()), backwards, &mut rows));
+                if let Some((key, _)) = rows.last() {
+                    *(if backwards { &mut last } else { &mut first }) = Bound::Excluded(key.clone());
+                }
+                let read = rows.len();
+                for (key, value) in rows {
+                    if into.places().is_sound(table, &key, &value) {
+                        into.put_raw(table, &key, &value)?;
+                        saved += 1;
+                    }
+                }
+                if whole.is_err() || read < SLICE {
+                    if whole.is_ok() {
+                        return Ok(saved);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(saved)
+    }
+}
+
+type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+fn slice(
+    old: &redb::Database,
+    places: &Places,
+    table: &'static str,
+    range: Range,
+    backwards: bool,
+    rows: &mut Vec<(Vec<u8>, Vec<u8>)>,
+) -> Result<(), StoreError> {
+    let transaction = old.begin_read().map_err(|error| disk(&error))?;
+    Snapshot::new(&transaction, places).walk(table, range, backwards, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(if rows.len() < SLICE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })
+}
