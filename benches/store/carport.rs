@@ -15,7 +15,7 @@ use carport::store::tokens::SealedTokens;
 use carport::store::users::{PutUser, UserPut, When};
 use carport::store::vehicle_data::ApplyReadings;
 use carport::store::webhook_log::{DeliveryResult, RecordDelivery, Recorded, Ring};
-use carport::store::{Settings, Store};
+use carport::store::{Packed, Settings, Store};
 use carport::vault::{MasterKey, Vault};
 use carport::world::{Entropy, SystemClock, SystemEntropy, Transport, TransportError, World};
 use futures_util::future::BoxFuture;
@@ -40,7 +40,7 @@ impl Carport {
     pub(crate) fn open(disk: &Disk, ring: u64, inline: bool) -> anyhow::Result<Carport> {
         let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), transport: Arc::new(Nowhere) };
         let settings = Settings { inline, ..Settings::default() };
-        let store = Store::open_at(disk.origin(), settings, vault(), &world, Arc::new(Metrics::new()))?;
+        let store = Store::open_at(Arc::new(disk.clone()), settings, vault(), &world, Arc::new(Metrics::new()))?;
         Ok(Carport { store, ring })
     }
 
@@ -64,7 +64,7 @@ impl Carport {
             kind: KIND.to_owned(),
             result: DeliveryResult::Accepted,
             vehicle: Some(event.vehicle.clone()),
-            body: Blob(event.body.clone()),
+            body: Packed::of(&event.body),
             received_at: event.received_at,
             // Ids go when their events go, as in the reference.
             ring: Ring { events: self.ring, bytes: u64::MAX, dedupe_for: Duration::from_secs(3600) },

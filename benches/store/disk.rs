@@ -1,6 +1,6 @@
 //! A directory whose flushes and bytes are counted, and whose flushes can be made slow.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use carport::store::{Files, Part};
 use redb::StorageBackend;
 
 /// Clones count together.
@@ -20,16 +21,12 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Shared {
     flushes: AtomicU64,
+    /// Bytes written to the store's journals.
+    journal: AtomicU64,
     delay_ms: AtomicU64,
 }
 
 impl Disk {
-    // BEFORE-MERGE
-    pub(crate) fn origin(&self) -> carport::store::Origin {
-        let disk = self.clone();
-        carport::store::Origin::custom(move |builder| builder.create_with_backend(disk.open("carport.redb")?))
-    }
-
     pub(crate) fn new(path: &Path) -> Disk {
         Disk { path: path.to_owned(), shared: Arc::default() }
     }
@@ -43,16 +40,46 @@ impl Disk {
         self.shared.flushes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn open(&self, name: &str) -> io::Result<DiskFile> {
+    /// How many bytes were written to the store's journals.
+    pub(crate) fn journal(&self) -> u64 {
+        self.shared.journal.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> io::Result<DiskFile> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(DiskFile { file, disk: self.clone() })
+        Ok(DiskFile { file, is_journal: false, disk: self.clone() })
+    }
+}
+
+impl Files for Disk {
+    fn is_there(&self, part: Part) -> io::Result<bool> {
+        self.path.join(part.name()).try_exists()
+    }
+
+    fn open(&self, part: Part) -> io::Result<Box<dyn StorageBackend>> {
+        let is_journal = [Part::JournalA, Part::JournalB].contains(&part);
+        Ok(Box::new(DiskFile { is_journal, ..self.file(part.name())? }))
+    }
+
+    fn remove_rescue(&self) -> io::Result<()> {
+        if self.is_there(Part::Rescue)? { fs::remove_file(self.path.join(Part::Rescue.name())) } else { Ok(()) }
+    }
+
+    fn replace_tables(&self, _: &str) -> io::Result<Option<String>> {
+        fs::rename(self.path.join(Part::Rescue.name()), self.path.join(Part::Tables.name()))?;
+        Ok(None)
+    }
+
+    fn bytes(&self) -> u64 {
+        Part::ALL.iter().filter_map(|part| fs::metadata(self.path.join(part.name())).ok()).map(|file| file.len()).sum()
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     file: File,
+    is_journal: bool,
     disk: Disk,
 }
 
@@ -70,7 +97,7 @@ impl StorageBackend for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let Shared { flushes, delay_ms } = &*self.disk.shared;
+        let Shared { flushes, delay_ms, .. } = &*self.disk.shared;
         flushes.fetch_add(1, Ordering::Relaxed);
         self.file.sync_data()?;
         let delay = Duration::from_millis(delay_ms.load(Ordering::Relaxed));
@@ -82,13 +109,16 @@ impl StorageBackend for DiskFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.is_journal {
+            self.disk.shared.journal.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
         self.file.write_all_at(data, offset)
     }
 }
 
 /// How many bytes this process has caused to be written, by whole pages: what wears out a card.
 pub(crate) fn bytes_written() -> io::Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/io")?;
+    let text = fs::read_to_string("/proc/self/io")?;
     let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     line.and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other("no write_bytes in /proc/self/io"))
 }

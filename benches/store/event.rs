@@ -87,7 +87,8 @@ fn body(chance: &mut Chance, id: &str, car: u64, at: i64) -> String {
     let (user, year, webhook) = (Chance::new(car / CARS).uuid(), 2015 + of_car.below(11), Chance::new(7).uuid());
     let mut signals: Vec<String> = Vec::new();
     let skipped = chance.below(NUMBERS.len() as u64);
-    for (group, name, unit, most) in NUMBERS.iter().enumerate().filter(|(place, _)| *place as u64 != skipped).map(|(_, row)| row) {
+    for (group, name, unit, most) in NUMBERS.iter().enumerate().filter(|(place, _)| *place as u64 != skipped).map(|(_, row)| row)
+    {
         let (whole, tenths) = (chance.below(*most), chance.below(100));
         signals.push(signal(chance, group, name, &format!(r#"{{"value":{whole}.{tenths},"unit":"{unit}"}}"#), at));
     }
@@ -147,12 +148,12 @@ fn signal(chance: &mut Chance, group: &str, name: &str, body: &str, at: i64) -> 
 
 fn failed(chance: &mut Chance) -> String {
     let name = chance.one_of(&["DTCCount", "DTCList", "MILStatus"]);
-    let (kind, code) =
-        chance.one_of(&[&("COMPATIBILITY", r#""VEHICLE_NOT_CAPABLE""#), &("PERMISSION", "null"), &("VEHICLE_STATE", r#""ASLEEP""#)]);
-    format!(
-        r#"{},"status":{{"value":"ERROR","error":{{"type":"{kind}","code":{code}}}}}}}"#,
-        head("Diagnostics", name)
-    )
+    let (kind, code) = chance.one_of(&[
+        &("COMPATIBILITY", r#""VEHICLE_NOT_CAPABLE""#),
+        &("PERMISSION", "null"),
+        &("VEHICLE_STATE", r#""ASLEEP""#),
+    ]);
+    format!(r#"{},"status":{{"value":"ERROR","error":{{"type":"{kind}","code":{code}}}}}}}"#, head("Diagnostics", name))
 }
 
 fn head(group: &str, name: &str) -> String {

@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::queue::Queue;
 
 pub(crate) fn start(disk: &Disk, vault: Vault) -> anyhow::Result<Queue> {
-    let file = disk.open("flat")?;
+    let file = disk.file("flat")?;
     let mut end: u64 = 0;
     Ok(Queue::start(move |batch| {
         let mut plain = Vec::new();

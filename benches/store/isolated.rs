@@ -29,7 +29,7 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
         carport.checkpoint().await?;
 
         let (mut until_answered, mut in_all) = (Vec::new(), Vec::new());
-        let (written, flushed) = (bytes_written()?, disk.flushes());
+        let (written, journal, flushed) = (bytes_written()?, disk.journal(), disk.flushes());
         for number in ring..ring + events {
             let event = made.event(number);
             let before = disk.flushes();
@@ -39,12 +39,13 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
             in_all.push(disk.flushes() - before);
             tokio::time::advance(Duration::from_millis(500)).await;
             if number % 2 == 1 {
-                carport.tend().await;
+                carport.store.tend().await;
             }
         }
         carport.checkpoint().await?;
         let figures = figures([
             ("bytes", float(bytes_written()? - written) / float(events)),
+            ("journal", float(disk.journal() - journal) / float(events)),
             ("flushes", float(disk.flushes() - flushed) / float(events)),
             ("flushes of most", middle(in_all)),
             ("flushes until answered", middle(until_answered)),

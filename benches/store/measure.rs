@@ -19,7 +19,7 @@ use crate::plain::Plain;
 /// How fast the disk is by itself.
 pub(crate) fn flushes(directory: &Path, count: u64, delay_ms: u64) -> anyhow::Result<Figures> {
     let disk = Disk::new(directory);
-    let file = disk.open("flushes")?;
+    let file = disk.file("flushes")?;
     let blocks = 64;
     file.write(0, &vec![1; blocks * 4096])?;
     file.sync_data()?;
@@ -82,7 +82,7 @@ impl Load {
         let event = self.made(numbers.clone());
         settle().await?;
         disk.slow_down(self.delay_ms);
-        let (flushes, written) = (disk.flushes(), bytes_written()?);
+        let (flushes, journal, written) = (disk.flushes(), disk.journal(), bytes_written()?);
         let took = load(keeper, self.in_flight, numbers, event).await;
         let flushes = disk.flushes() - flushes;
         disk.slow_down(0);
@@ -90,6 +90,7 @@ impl Load {
         Ok(figures([
             ("rate", float(self.events) / took.as_secs_f64()),
             ("bytes", float(bytes_written()? - written) / float(self.events)),
+            ("journal", float(disk.journal() - journal) / float(self.events)),
             ("flushes", float(flushes) / float(self.events)),
         ]))
     }

@@ -1,9 +1,9 @@
 //! What the running program takes of memory: with a full log, after many have delivered at once.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,8 +29,6 @@ const CONFIG: &str = r#"
 [smartcar]
 application_id = "51a0ca12-0000-4000-8000-000000000001"
 application_management_token = "51a0ca12-0000-4000-8000-000000000005"
-[smartcar.v2]
-client_secret = "51a0ca12-0000-4000-8000-000000000002"
 [smartcar.origins]
 connect = "http://127.0.0.1:9"
 auth = "http://127.0.0.1:9"
@@ -66,6 +64,8 @@ pub(crate) fn after_burst(connections: u64) -> anyhow::Result<Figures> {
 struct Server {
     child: Child,
     address: SocketAddr,
+    /// Were it closed, the program would have nobody to talk to.
+    said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -73,15 +73,15 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carport"));
         command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&scratch.0).env_clear();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let said = BufReader::new(child.stdout.take().context("no output")?);
-        let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        for line in said.lines() {
-            if let Some((_, address)) = line?.split_once("listening  ") {
+        let said = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let mut server = Server { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        while server.address.port() == 0 {
+            let line = server.said.next().context("carport does not listen")??;
+            if let Some((_, address)) = line.split_once("listening  ") {
                 server.address = address.trim().parse()?;
-                return Ok(server);
             }
         }
-        anyhow::bail!("carport does not listen");
+        Ok(server)
     }
 
     fn resident(&self) -> anyhow::Result<f64> {

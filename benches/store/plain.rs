@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use carport::model::Timestamp;
 use carport::store::Settings;
 use carport::store::vehicle_data::Latest;
-use carport::store::webhook_log::{DeliveryResult, Header};
 use carport::vault::{Row, Vault};
 use hmac::{Hmac, KeyInit, Mac};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
@@ -30,12 +30,9 @@ pub(crate) struct Plain {
     vault: Vault,
 }
 
-/// The clear part of a row of the log.
+/// The clear part of a row of the log: hash of the id, time, kind, vehicle, length of the body.
 #[derive(Serialize, Deserialize)]
-struct Clear {
-    hash: [u8; 16],
-    header: Header,
-}
+pub(crate) struct Clear([u8; 16], Timestamp, String, u32, u32);
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Head {
@@ -46,7 +43,7 @@ struct Head {
 impl Plain {
     pub(crate) fn open(disk: &Disk, vault: Vault) -> anyhow::Result<Plain> {
         let cache = Settings::default().cache;
-        let database = Builder::new().set_cache_size(cache).create_with_backend(disk.open("plain.redb")?)?;
+        let database = Builder::new().set_cache_size(cache).create_with_backend(disk.file("plain.redb")?)?;
         Ok(Plain { database: Arc::new(database), vault })
     }
 
@@ -65,7 +62,7 @@ impl Plain {
                     }
                     if head.entries >= ring {
                         let oldest = log.remove(head.newest + 1 - head.entries)?.context("the log has a hole")?;
-                        ids.remove(&split(oldest.value())?.0.hash[..])?;
+                        ids.remove(&split(oldest.value())?.0.0[..])?;
                         head.entries -= 1;
                     }
                     head = Head { newest: head.newest + 1, entries: head.entries + 1 };
@@ -80,14 +77,8 @@ impl Plain {
     }
 
     fn row(&self, seq: u64, hash: [u8; 16], event: &Event) -> anyhow::Result<Vec<u8>> {
-        let header = Header {
-            received_at: event.received_at,
-            kind: KIND.to_owned(),
-            result: DeliveryResult::Accepted,
-            vehicle: Some(1),
-            bytes: u32::try_from(event.body.len())?,
-        };
-        let clear = to_cbor(&Clear { hash, header })?;
+        let bytes = u32::try_from(event.body.len())?;
+        let clear = to_cbor(&Clear(hash, event.received_at, KIND.to_owned(), 1, bytes))?;
         let sealed = self.vault.seal(Row { table: "log", key: &seq.to_be_bytes(), context: &clear }, &event.body);
         Ok([&u16::try_from(clear.len())?.to_be_bytes()[..], &clear, &sealed].concat())
     }
@@ -117,13 +108,13 @@ impl Plain {
     }
 
     /// The newest entries of the log, with their bodies.
-    pub(crate) fn newest(&self, transaction: &ReadTransaction, limit: usize) -> anyhow::Result<Vec<(u64, Header, Vec<u8>)>> {
+    pub(crate) fn newest(&self, transaction: &ReadTransaction, limit: usize) -> anyhow::Result<Vec<(u64, Clear, Vec<u8>)>> {
         let mut found = Vec::with_capacity(limit);
         for row in transaction.open_table(LOG)?.range::<u64>(..)?.rev().take(limit) {
             let (key, value) = row?;
             let (clear, context, sealed) = split(value.value())?;
             let body = self.vault.open(Row { table: "log", key: &key.value().to_be_bytes(), context }, sealed)?;
-            found.push((key.value(), clear.header, body.to_vec()));
+            found.push((key.value(), clear, body.to_vec()));
         }
         Ok(found)
     }

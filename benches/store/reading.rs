@@ -63,7 +63,9 @@ pub(crate) fn latest(directory: &Path, engine: Engine, count: u64) -> anyhow::Re
             return timed(count, signals, state).await;
         }
         let plain = Plain::open(&disk, vault())?;
-        let cars = (0..CARS).zip(0..).flat_map(|(car, row)| (0..).zip(reports(car)).map(move |(signal, report)| ((row, signal), kept(report))));
+        let cars = (0..CARS)
+            .zip(0..)
+            .flat_map(|(car, row)| (0..).zip(reports(car)).map(move |(signal, report)| ((row, signal), kept(report))));
         plain.put_latest(cars)?;
         let state = async |car: usize| {
             let row = u32::try_from(car)?;
@@ -115,13 +117,12 @@ fn told(row: u32, car: u64) -> ApplyReadings {
 /// The row that the store makes of a report.
 fn kept(report: SignalReport) -> Latest {
     let Outcome::Value(body) = report.outcome else { unreachable!("all reports here have a value") };
-    let reading = Reading { body, at: AT, oem_updated_at: report.oem_updated_at, retrieved_at: report.retrieved_at, source: Source::Webhook };
-    Latest {
-        code: report.code,
-        group: report.group,
-        name: report.name,
-        reading: Some(reading),
-        failure: None,
-        told_at: Some(AT),
-    }
+    let reading = Reading {
+        body,
+        at: AT,
+        oem_updated_at: report.oem_updated_at,
+        retrieved_at: report.retrieved_at,
+        source: Source::Webhook,
+    };
+    Latest { code: report.code, group: report.group, name: report.name, reading: Some(reading), failure: None, told_at: Some(AT) }
 }

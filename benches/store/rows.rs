@@ -56,7 +56,8 @@ pub(crate) fn tell_disk(extent: Extent) -> anyhow::Result<()> {
 fn isolated(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let job = Job::Isolated { events: bench.extent.count(10_000), ring: bench.extent.count(RING), vehicles: CARS };
     let [carport] = bench.extent.rounds("isolated", [&mut |_| job.measure()])?;
-    let note = format!("{} until it is answered, {:.3} with checkpoints", carport.of("flushes until answered"), carport.of("flushes"));
+    let note =
+        format!("{} until it is answered, {:.3} with checkpoints", carport.of("flushes until answered"), carport.of("flushes"));
     Ok(vec![
         Row {
             figure: "flushes for one isolated event, with its readings".to_owned(),
@@ -72,7 +73,7 @@ fn isolated(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             aim: Some(AtMost(6_000.0)),
             unit: Unit::KiloBytes,
             measured: carport.of("bytes"),
-            note: format!("2 a second, {CARS} cars"),
+            note: format!("{} of it journal; 2 a second, {CARS} cars", kb(&carport, "journal")),
         },
     ])
 }
@@ -103,7 +104,7 @@ impl Bench {
                 aim: Some(AtMost(1_500.0)),
                 unit: Unit::KiloBytes,
                 measured: carport.of("bytes"),
-                note: format!("with checkpoints; plain {}", Unit::KiloBytes.write(plain.of("bytes"))),
+                note: format!("{} of it journal; plain {}", kb(&carport, "journal"), kb(&plain, "bytes")),
             });
         }
         Ok(rows)
@@ -127,8 +128,7 @@ impl Bench {
             move |round| Job::Load(Load { ring, seed: round, ..load.clone() }).measure_in(scratch)
         };
         let [few, much] = self.extent.rounds("entries", [&mut in_place(RING, &small), &mut in_place(many, million)])?;
-        let sizes = format!("{RING} -> {many} log entries");
-        let kb = |medians: &Medians| Unit::KiloBytes.write(medians.of("bytes"));
+        let sizes = format!("{} -> {} log entries", grouped(RING), grouped(many));
         Ok(vec![
             ratio(&format!("{sizes}: commits a second, 64 in flight"), 0.8, 0.95, ("many", &much), ("few", &few)),
             Row {
@@ -137,7 +137,7 @@ impl Bench {
                 aim: None,
                 unit: Unit::Times,
                 measured: much.of("bytes") / few.of("bytes"),
-                note: format!("{} : {}", kb(&much), kb(&few)),
+                note: format!("{} : {}", kb(&much, "bytes"), kb(&few, "bytes")),
             },
         ])
     }
@@ -150,7 +150,7 @@ impl Bench {
         };
         let [opened] = self.extent.rounds("open", [kill_and_open])?;
         Ok(vec![Row {
-            figure: format!("open after SIGKILL with {ring} entries"),
+            figure: format!("open after SIGKILL with {} entries", grouped(ring)),
             must: AtMost(250.0),
             aim: Some(AtMost(50.0)),
             unit: Unit::Millis,
@@ -164,7 +164,7 @@ impl Bench {
         let name = format!("memory-{connections}");
         let [resident] = self.extent.rounds(&name, [&mut |_| memory::after_burst(connections)])?;
         Ok(vec![Row {
-            figure: format!("memory with {RING} entries, after a burst of {connections}"),
+            figure: format!("memory with {} entries, after a burst of {connections}", grouped(RING)),
             must: AtMost(must * mib),
             aim: Some(AtMost(aim * mib)),
             unit: Unit::MebiBytes,
@@ -195,6 +195,18 @@ impl Bench {
 fn fresh(load: &Load) -> impl FnMut(u64) -> anyhow::Result<crate::job::Figures> {
     let job = Job::Load(load.clone());
     move |_| job.measure()
+}
+
+/// Thousands apart.
+fn grouped(number: u64) -> String {
+    match (number / 1_000_000, number / 1_000) {
+        (0, thousands) => format!("{thousands},000"),
+        (millions, thousands) => format!("{millions},{:03},000", thousands % 1_000),
+    }
+}
+
+fn kb(medians: &Medians, figure: &str) -> String {
+    Unit::KiloBytes.write(medians.of(figure))
 }
 
 /// A rate as a multiple of another.
