@@ -35,6 +35,8 @@ pub(super) struct Database {
     suspect: AtomicBool,
     /// Nothing was committed since the last checkpoint.
     is_at_checkpoint: AtomicBool,
+    /// Everything was looked at when it was opened.
+    was_looked_at: AtomicBool,
     findings: Mutex<Findings>,
 }
 
@@ -64,6 +66,7 @@ impl Database {
             poisoned: AtomicBool::new(false),
             suspect: AtomicBool::new(true),
             is_at_checkpoint: AtomicBool::new(true),
+            was_looked_at: AtomicBool::new(false),
             findings: Mutex::default(),
         };
         let log = database.reopen()?;
@@ -76,12 +79,13 @@ impl Database {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let findings = &mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         let verify = self.suspect.load(Ordering::Relaxed);
-        let Opened { handle: Handle { tables, scissors }, journal, places, log } =
+        let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } =
             recovery::open(&*self.files, self.cache, &self.vault, &self.world, verify, findings)?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
         self.poisoned.store(false, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
         self.is_at_checkpoint.store(true, Ordering::Relaxed);
+        self.was_looked_at.store(verify && is_whole, Ordering::Relaxed);
         Ok(log)
     }
 
@@ -171,6 +175,16 @@ impl Database {
 
     pub(super) fn written(&self) -> u64 {
         self.files.written()
+    }
+
+    /// Notes damage.
+    pub(super) fn found(&self, finding: String) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
+    }
+
+    /// Whether all of it was looked at when it was opened.
+    pub(super) fn was_looked_at(&self) -> bool {
+        self.was_looked_at.load(Ordering::Relaxed)
     }
 
     pub(super) fn findings(&self) -> Vec<String> {
