@@ -31,6 +31,7 @@ mod database;
 mod event_ids;
 mod files;
 mod flusher;
+mod inspection;
 mod integrity;
 mod journal;
 mod key;
@@ -51,11 +52,13 @@ mod writer;
 
 pub use changes::Named;
 pub use files::{Files, Part, directory};
+pub use inspection::Inspected;
 pub use packing::Packed;
 pub use tables::{Snapshot, Tables};
 
 use database::Database;
 use integrity::Walk;
+use recovery::Site;
 use tables::Rows;
 use writer::Writer;
 
@@ -147,11 +150,13 @@ pub struct Settings {
     pub cache: usize,
     /// Commit on the caller's thread instead of the writer's: for tests with simulated time.
     pub inline: bool,
+    /// Look at every row before opening, and save what can be read if any is damaged.
+    pub repair: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 4 * 1024 * 1024, inline: false }
+        Settings { cache: 4 * 1024 * 1024, inline: false, repair: false }
     }
 }
 
@@ -175,11 +180,17 @@ impl Store {
         world: &World,
         metrics: Arc<Metrics>,
     ) -> Result<Store, StoreError> {
-        let (database, log) = Database::open(files, settings.cache, settings.inline, vault, world)?;
+        let (database, log) = Database::open(files, &settings, vault, world)?;
         let database = Arc::new(database);
         let (grew_sender, grew) = watch::channel(Seq(0));
         let writer = Writer::start(database.clone(), log, grew_sender, metrics, settings.inline)?;
         Ok(Store { shared: Arc::new(Shared { database, writer, grew, is_verified: AtomicBool::new(false) }) })
+    }
+
+    /// Looks at all that a store holds, and changes nothing. An `Err` says what damage there is.
+    pub fn inspect(directory: &Path, vault: &Vault, world: &World) -> Result<Inspected, StoreError> {
+        let files = files::directory(directory);
+        inspection::inspect(&Site { files: &*files, cache: Settings::default().cache, vault, world })
     }
 
     /// Applies a change; returns when it is durable.
@@ -268,7 +279,5 @@ impl Store {
 
 /// Waits for work on the disk without holding up others.
 async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".to_owned())))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".to_owned())))
 }

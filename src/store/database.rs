@@ -11,20 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Durability, ReadableDatabase, WriteTransaction};
 
-use super::StoreError;
 use super::checkpoint::{self, Checkpoint};
 use super::files::{Files, Scissors};
 use super::flusher::Flusher;
+use super::inspection::Depth;
 use super::journal::{Journal, Record};
 use super::log_head::{self, Log};
 use super::recovery::{self, Findings, Handle, Opened};
 use super::tables::{Places, Snapshot, Tables};
+use super::{Settings, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
 pub(super) struct Database {
     files: Arc<dyn Files>,
     cache: usize,
+    repair: bool,
     vault: Vault,
     world: World,
     flusher: Flusher,
@@ -51,17 +53,17 @@ impl Database {
     /// Opens or makes the store.
     pub(super) fn open(
         files: Arc<dyn Files>,
-        cache: usize,
-        inline: bool,
+        settings: &Settings,
         vault: Vault,
         world: &World,
     ) -> Result<(Database, Log), StoreError> {
         let database = Database {
             files,
-            cache,
+            cache: settings.cache,
+            repair: settings.repair,
             vault,
             world: world.clone(),
-            flusher: Flusher::start(inline)?,
+            flusher: Flusher::start(settings.inline)?,
             open: RwLock::new(None),
             poisoned: AtomicBool::new(false),
             suspect: AtomicBool::new(true),
@@ -78,14 +80,18 @@ impl Database {
         self.close();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let findings = &mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-        let verify = self.suspect.load(Ordering::Relaxed);
+        let depth = match (self.suspect.load(Ordering::Relaxed), self.repair) {
+            (false, _) => Depth::None,
+            (true, false) => Depth::Start,
+            (true, true) => Depth::Everything,
+        };
         let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } =
-            recovery::open(&*self.files, self.cache, &self.vault, &self.world, verify, findings)?;
+            recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, findings)?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
         self.poisoned.store(false, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
         self.is_at_checkpoint.store(true, Ordering::Relaxed);
-        self.was_looked_at.store(verify && is_whole, Ordering::Relaxed);
+        self.was_looked_at.store(depth != Depth::None && is_whole, Ordering::Relaxed);
         Ok(log)
     }
 

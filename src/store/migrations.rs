@@ -10,8 +10,8 @@ use super::journal::RowCopy;
 use super::log_head::{self, Log};
 use super::places::{FORMAT as FORMAT_ROW, KEY};
 use super::recovery::{Site, open_tables};
-use super::{Snapshot, StoreError};
 use super::tables::{self, META, Places, Tables, definition, from_cbor, to_cbor};
+use super::{Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
 
 mod from_1;

@@ -4,24 +4,21 @@
 //! makes new ones of what can be read, and the journal is replayed over those. Whatever is missing
 //! afterwards is a finding: nothing is lost in silence, and nothing is ever written over.
 
-use redb::{Builder, DatabaseError, StorageBackend, StorageError, WriteTransaction};
+use redb::{Builder, DatabaseError, StorageError, WriteTransaction};
 
 use super::StoreError;
 use super::changes;
 use super::checkpoint::{self, Checkpoint};
 use super::database::{applied, disk, guarded};
 use super::files::{self, Files, Part, Scissors};
+use super::inspection::{Depth, LOOKED_AT_WHOLE, look};
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
-use super::look::Look;
 use super::migrations;
 use super::rescue;
 use super::tables::{ALL, Places, Rows, SMALL, Tables, Typed};
 use crate::vault::Vault;
 use crate::world::World;
-
-/// A file below this is looked at as a whole when it is opened; a larger one is walked through afterwards.
-const LOOKED_AT_WHOLE: u64 = 128 * 1024 * 1024;
 
 /// A file below this is not worth the wear of compacting it.
 const WORTH_COMPACTING: u64 = 16 * 1024 * 1024;
@@ -62,20 +59,20 @@ pub(super) struct Site<'a> {
     pub(super) world: &'a World,
 }
 
-/// Opens or makes a store. With `verify`, everything is looked at first.
+/// Opens or makes a store.
 pub(super) fn open(
     files: &dyn Files,
     cache: usize,
     vault: &Vault,
     world: &World,
-    verify: bool,
+    depth: Depth,
     findings: &mut Findings,
 ) -> Result<Opened, StoreError> {
     let site = Site { files, cache, vault, world };
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let looked = if verify && tables_are_there { look(&site) } else { Ok(()) };
+    let looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
     if !(is_damage(&looked) && journal_is_there) {
         looked.clone()?;
     }
@@ -99,7 +96,7 @@ pub(super) fn open(
         }
         tried => tried?,
     };
-    if verify {
+    if depth != Depth::None {
         guarded(|| compact(&mut handle, &places, &mut log, next.generation))?;
     }
     begin(journal, handle, places, log, next)
@@ -127,34 +124,6 @@ fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64)
 
 fn is_damage(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::NotAStore(_) | StoreError::Damaged { .. }))
-}
-
-/// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
-/// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
-fn look(site: &Site<'_>) -> Result<(), StoreError> {
-    let (mut tables, length) = look_at_tables(site)?;
-    guarded(|| {
-        if migrations::is_old(&tables)? {
-            return migrations::migrate(&tables, site);
-        }
-        let places = migrations::prepare(&tables, site)?;
-        if length < LOOKED_AT_WHOLE {
-            tables.check_integrity().map_err(not_opened)?;
-        }
-        checkpoint::read(&tables, &places).map(drop)
-    })
-}
-
-/// Opens the tables so that nothing can change their file.
-pub(super) fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
-    let file = site.files.open(Part::Tables).map_err(|error| super::journal::not_opened(&error))?;
-    let look = Look::new(file).map_err(|error| disk(&error))?;
-    let length = look.len().map_err(|error| disk(&error))?;
-    if length == 0 {
-        return Err(StoreError::NotAStore("the file is empty".to_owned()));
-    }
-    let tables = guarded(|| Builder::new().set_cache_size(site.cache).create_with_backend(look).map_err(not_opened))?;
-    Ok((tables, length))
 }
 
 /// Where the journal goes on.
@@ -205,7 +174,7 @@ pub(super) fn open_tables(site: &Site<'_>, part: Part) -> Result<Handle, StoreEr
     Ok(Handle { tables, scissors, length })
 }
 
-fn not_opened(error: DatabaseError) -> StoreError {
+pub(super) fn not_opened(error: DatabaseError) -> StoreError {
     use std::io::ErrorKind;
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,
