@@ -195,8 +195,11 @@ impl App {
             loops.spawn(async move { vehicles.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());
             loops.spawn(async move { connect.run(stop).await });
+            let store_to_verify = store.clone();
             let (store, stop) = (store.clone(), loops_stop.clone());
             loops.spawn(async move { tend(&store, stop).await });
+            let (store, stop) = (store_to_verify, loops_stop.clone());
+            loops.spawn(async move { verify(&store, stop).await });
         }
         let mut edge = JoinSet::new();
         for listener in listeners {
@@ -235,6 +238,25 @@ async fn tend(store: &Store, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// Looks at all that is kept: at once if it was too much for the start, and daily.
+async fn verify(store: &Store, shutdown: CancellationToken) {
+    loop {
+        let walk = async {
+            if store.is_verified() {
+                tokio::time::sleep(Duration::from_secs(86_400)).await;
+            }
+            if store.verify().await.is_err() {
+                // The disk is in trouble, and is looked after elsewhere.
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = walk => {}
         }
     }
 }

@@ -9,6 +9,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,8 @@ mod database;
 mod event_ids;
 mod files;
 mod flusher;
+mod inspection;
+mod integrity;
 mod journal;
 mod key;
 mod log_head;
@@ -48,10 +52,13 @@ mod writer;
 
 pub use changes::Named;
 pub use files::{Files, Part, directory};
+pub use inspection::Inspected;
 pub use packing::Packed;
 pub use tables::{Snapshot, Tables};
 
 use database::Database;
+use integrity::Walk;
+use recovery::Site;
 use tables::Rows;
 use writer::Writer;
 
@@ -130,7 +137,11 @@ struct Shared {
     database: Arc<Database>,
     writer: Writer,
     grew: watch::Receiver<Seq>,
+    is_verified: AtomicBool,
 }
+
+/// How long a walk rests after each step.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -139,11 +150,13 @@ pub struct Settings {
     pub cache: usize,
     /// Commit on the caller's thread instead of the writer's: for tests with simulated time.
     pub inline: bool,
+    /// Look at every row before opening, and save what can be read if any is damaged.
+    pub repair: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 4 * 1024 * 1024, inline: false }
+        Settings { cache: 4 * 1024 * 1024, inline: false, repair: false }
     }
 }
 
@@ -167,11 +180,17 @@ impl Store {
         world: &World,
         metrics: Arc<Metrics>,
     ) -> Result<Store, StoreError> {
-        let (database, log) = Database::open(files, settings.cache, settings.inline, vault, world)?;
+        let (database, log) = Database::open(files, &settings, vault, world)?;
         let database = Arc::new(database);
         let (grew_sender, grew) = watch::channel(Seq(0));
         let writer = Writer::start(database.clone(), log, grew_sender, metrics, settings.inline)?;
-        Ok(Store { shared: Arc::new(Shared { database, writer, grew }) })
+        Ok(Store { shared: Arc::new(Shared { database, writer, grew, is_verified: AtomicBool::new(false) }) })
+    }
+
+    /// Looks at all that a store holds, and changes nothing. An `Err` says what damage there is.
+    pub fn inspect(directory: &Path, vault: &Vault, world: &World) -> Result<Inspected, StoreError> {
+        let files = files::directory(directory);
+        inspection::inspect(&Site { files: &*files, cache: Settings::default().cache, vault, world })
     }
 
     /// Applies a change; returns when it is durable.
@@ -189,9 +208,7 @@ impl Store {
         if self.shared.writer.is_inline() {
             return database.read(read);
         }
-        tokio::task::spawn_blocking(move || database.read(read))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".to_owned())))
+        off_reactor(move || database.read(read)).await
     }
 
     /// Wakes when the webhook log has grown; the value is its newest place.
@@ -215,6 +232,29 @@ impl Store {
         self.shared.writer.checkpoint().await
     }
 
+    /// Whether all that the store holds has been looked at since it was opened.
+    pub fn is_verified(&self) -> bool {
+        self.shared.is_verified.load(Ordering::Relaxed) || self.shared.database.was_looked_at()
+    }
+
+    /// Walks over everything that is kept, in small steps, and notes what is damaged or missing among the
+    /// findings. Takes minutes for gigabytes; reads and commits go on.
+    pub async fn verify(&self) -> Result<(), StoreError> {
+        let mut walk = Walk::new();
+        loop {
+            let database = self.shared.database.clone();
+            let step = move || walk.step(&database).map(|goes_on| (walk, goes_on));
+            let (walked, goes_on) = if self.shared.writer.is_inline() { step()? } else { off_reactor(step).await? };
+            if !goes_on {
+                self.shared.is_verified.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            walk = walked;
+            // A card is slow, and others wait for it.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// What was found damaged or lost since the store was opened, in words for the operator.
     pub fn findings(&self) -> Vec<String> {
         self.shared.database.findings()
@@ -235,4 +275,9 @@ impl Store {
         self.shared.writer.stop().await;
         self.shared.database.close();
     }
+}
+
+/// Waits for work on the disk without holding up others.
+async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".to_owned())))
 }

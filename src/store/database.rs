@@ -11,20 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Durability, ReadableDatabase, WriteTransaction};
 
-use super::StoreError;
 use super::checkpoint::{self, Checkpoint};
 use super::files::{Files, Scissors};
 use super::flusher::Flusher;
+use super::inspection::Depth;
 use super::journal::{Journal, Record};
 use super::log_head::{self, Log};
 use super::recovery::{self, Findings, Handle, Opened};
 use super::tables::{Places, Snapshot, Tables};
+use super::{Settings, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
 pub(super) struct Database {
     files: Arc<dyn Files>,
     cache: usize,
+    repair: bool,
     vault: Vault,
     world: World,
     flusher: Flusher,
@@ -35,6 +37,8 @@ pub(super) struct Database {
     suspect: AtomicBool,
     /// Nothing was committed since the last checkpoint.
     is_at_checkpoint: AtomicBool,
+    /// Everything was looked at when it was opened.
+    was_looked_at: AtomicBool,
     findings: Mutex<Findings>,
 }
 
@@ -49,21 +53,22 @@ impl Database {
     /// Opens or makes the store.
     pub(super) fn open(
         files: Arc<dyn Files>,
-        cache: usize,
-        inline: bool,
+        settings: &Settings,
         vault: Vault,
         world: &World,
     ) -> Result<(Database, Log), StoreError> {
         let database = Database {
             files,
-            cache,
+            cache: settings.cache,
+            repair: settings.repair,
             vault,
             world: world.clone(),
-            flusher: Flusher::start(inline)?,
+            flusher: Flusher::start(settings.inline)?,
             open: RwLock::new(None),
             poisoned: AtomicBool::new(false),
             suspect: AtomicBool::new(true),
             is_at_checkpoint: AtomicBool::new(true),
+            was_looked_at: AtomicBool::new(false),
             findings: Mutex::default(),
         };
         let log = database.reopen()?;
@@ -75,13 +80,18 @@ impl Database {
         self.close();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let findings = &mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-        let verify = self.suspect.load(Ordering::Relaxed);
-        let Opened { handle: Handle { tables, scissors }, journal, places, log } =
-            recovery::open(&*self.files, self.cache, &self.vault, &self.world, verify, findings)?;
+        let depth = match (self.suspect.load(Ordering::Relaxed), self.repair) {
+            (false, _) => Depth::None,
+            (true, false) => Depth::Start,
+            (true, true) => Depth::Everything,
+        };
+        let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } =
+            recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, findings)?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
         self.poisoned.store(false, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
         self.is_at_checkpoint.store(true, Ordering::Relaxed);
+        self.was_looked_at.store(depth != Depth::None && is_whole, Ordering::Relaxed);
         Ok(log)
     }
 
@@ -171,6 +181,16 @@ impl Database {
 
     pub(super) fn written(&self) -> u64 {
         self.files.written()
+    }
+
+    /// Notes damage.
+    pub(super) fn found(&self, finding: String) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
+    }
+
+    /// Whether all of it was looked at when it was opened.
+    pub(super) fn was_looked_at(&self) -> bool {
+        self.was_looked_at.load(Ordering::Relaxed)
     }
 
     pub(super) fn findings(&self) -> Vec<String> {

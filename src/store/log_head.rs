@@ -60,6 +60,11 @@ impl Log {
         self.kept.newest
     }
 
+    /// Length of all bodies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.kept.bytes
+    }
+
     /// What the transaction did has become durable.
     pub(super) fn keep(&mut self) {
         self.kept = self.head;

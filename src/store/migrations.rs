@@ -3,16 +3,18 @@
 use redb::{ReadableDatabase, TableHandle};
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::checkpoint::{self, Checkpoint};
 use super::database::{disk, guarded};
 use super::files::Part;
 use super::journal::RowCopy;
-use super::log_head::Log;
+use super::log_head::{self, Log};
 use super::places::{FORMAT as FORMAT_ROW, KEY};
 use super::recovery::{Site, open_tables};
 use super::tables::{self, META, Places, Tables, definition, from_cbor, to_cbor};
+use super::{Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
+
+mod from_1;
 
 /// The format that this Carport writes.
 const FORMAT: u32 = 2;
@@ -40,20 +42,54 @@ pub(super) fn create(site: &Site<'_>) -> Result<(), StoreError> {
     site.files.replace_tables("old").map_err(|error| disk(&error)).map(drop)
 }
 
-/// Checks format and key; returns what turns values into rows.
-pub(super) fn prepare(database: &redb::Database, site: &Site<'_>) -> Result<Places, StoreError> {
+/// Brings a store of an older format up: a new file is made beside and takes its place, the old one is kept.
+pub(super) fn migrate(old: &redb::Database, site: &Site<'_>) -> Result<(), StoreError> {
+    let places = key_fits(old, site)?;
+    site.files.remove_rescue().map_err(|error| disk(&error))?;
+    let tables = open_tables(site, Part::Rescue)?.tables;
+    let damaged = guarded(|| {
+        let reading = old.begin_read().map_err(|error| disk(&error))?;
+        let mut log = Log::default();
+        let transaction = checkpoint::begin(&tables)?;
+        let mut into = Tables::new(&transaction, &places, &mut log);
+        let damaged = from_1::bring_over(&Snapshot::new(&reading, &places), &mut into)?;
+        into.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
+        log_head::mend(&mut into)?;
+        checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation: 1, is_clean: true })?;
+        Ok(damaged)
+    })?;
+    drop(tables);
+    let kept = site.files.replace_tables("format-1").map_err(|error| disk(&error))?.unwrap_or_default();
+    tracing::info!(from = 1, to = FORMAT, damaged, kept, "the store was brought to a newer format; the old file is kept");
+    Ok(())
+}
+
+/// The format; `Foreign` if it is no store of ours.
+pub(super) fn format(database: &redb::Database) -> Result<u32, StoreError> {
     let Some(format) = get(database, FORMAT_ROW)? else {
         let transaction = database.begin_read().map_err(|error| disk(&error))?;
         let mut others = transaction.list_tables().map_err(|error| StoreError::NotAStore(error.to_string()))?;
-        let is_foreign = others.next().is_some() && !others.any(|table| tables::all().any(|ours| ours == table.name()));
+        let is_foreign = others.next().is_some_and(|table| tables::all().all(|ours| ours != table.name()));
         let empty = StoreError::NotAStore("it holds nothing".to_owned());
         return Err(if is_foreign { StoreError::Foreign } else { empty });
     };
+    let format: u32 = from_cbor(&format).ok_or(StoreError::Damaged { table: META })?;
+    if format > FORMAT { Err(StoreError::Newer { found: format, known: FORMAT }) } else { Ok(format) }
+}
+
+/// Whether a store is to be brought up.
+pub(super) fn is_old(database: &redb::Database) -> Result<bool, StoreError> {
+    Ok(format(database)? < FORMAT)
+}
+
+/// Checks format and key; returns what turns values into rows.
+pub(super) fn prepare(database: &redb::Database, site: &Site<'_>) -> Result<Places, StoreError> {
+    format(database)?;
+    key_fits(database, site)
+}
+
+fn key_fits(database: &redb::Database, site: &Site<'_>) -> Result<Places, StoreError> {
     let damaged = StoreError::Damaged { table: META };
-    let format: u32 = from_cbor(&format).ok_or(damaged.clone())?;
-    if format > FORMAT {
-        return Err(StoreError::Newer { found: format, known: FORMAT });
-    }
     let id = get(database, KEY)?.and_then(|id| id.try_into().ok()).ok_or(damaged.clone())?;
     let store = KeyId::from_bytes(id);
     if store != site.vault.key_id() {

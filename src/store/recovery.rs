@@ -4,24 +4,24 @@
 //! makes new ones of what can be read, and the journal is replayed over those. Whatever is missing
 //! afterwards is a finding: nothing is lost in silence, and nothing is ever written over.
 
-use redb::{Builder, DatabaseError, StorageBackend, StorageError, WriteTransaction};
+use redb::{Builder, DatabaseError, StorageError, WriteTransaction};
 
 use super::StoreError;
 use super::changes;
 use super::checkpoint::{self, Checkpoint};
 use super::database::{applied, disk, guarded};
 use super::files::{self, Files, Part, Scissors};
+use super::inspection::{Depth, LOOKED_AT_WHOLE, look};
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
-use super::look::Look;
 use super::migrations;
 use super::rescue;
 use super::tables::{ALL, Places, Rows, SMALL, Tables, Typed};
 use crate::vault::Vault;
 use crate::world::World;
 
-/// A file below this is looked at as a whole when it is opened; a larger one is walked through afterwards.
-const LOOKED_AT_WHOLE: u64 = 128 * 1024 * 1024;
+/// A file below this is not worth the wear of compacting it.
+const WORTH_COMPACTING: u64 = 16 * 1024 * 1024;
 
 /// What was found damaged or lost, in words for the operator.
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) places: Places,
     pub(super) log: Log,
+    /// The file was small enough to be looked at as a whole.
+    pub(super) is_whole: bool,
 }
 
 /// What a rescue and every try to open work with.
@@ -57,20 +59,20 @@ pub(super) struct Site<'a> {
     pub(super) world: &'a World,
 }
 
-/// Opens or makes a store. With `verify`, everything is looked at first.
+/// Opens or makes a store.
 pub(super) fn open(
     files: &dyn Files,
     cache: usize,
     vault: &Vault,
     world: &World,
-    verify: bool,
+    depth: Depth,
     findings: &mut Findings,
 ) -> Result<Opened, StoreError> {
     let site = Site { files, cache, vault, world };
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let looked = if verify && tables_are_there { look(&site) } else { Ok(()) };
+    let looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
     if !(is_damage(&looked) && journal_is_there) {
         looked.clone()?;
     }
@@ -86,7 +88,7 @@ pub(super) fn open(
         Ok(()) => attempt(&site, &journal, journal_is_there, findings),
         Err(error) => Err(error),
     };
-    let (handle, places, log, next) = match tried {
+    let (mut handle, places, mut log, next) = match tried {
         Err(error) if is_damage(&Err(error.clone())) && !journal.generations().is_empty() => {
             tracing::error!(%error, "the tables are damaged: saving what can be read");
             rescue::rescue(&site, &journal, "damaged", findings)?;
@@ -94,36 +96,34 @@ pub(super) fn open(
         }
         tried => tried?,
     };
+    if depth != Depth::None {
+        guarded(|| compact(&mut handle, &places, &mut log, next.generation))?;
+    }
     begin(journal, handle, places, log, next)
+}
+
+/// Gives space back when more than half of a file is dead. Needs the database for itself, hence now.
+fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64) -> Result<(), StoreError> {
+    // To know what is dead all that lives must be read: a large file is worth it only if little can live.
+    let may_be_dead = handle.length < LOOKED_AT_WHOLE || log.bytes() < handle.length / 4;
+    if handle.length < WORTH_COMPACTING || !may_be_dead {
+        return Ok(());
+    }
+    let transaction = handle.tables.begin_write().map_err(|error| disk(&error))?;
+    let stats = transaction.stats().map_err(|error| disk(&error))?;
+    transaction.abort().map_err(|error| disk(&error))?;
+    let live = stats.allocated_pages() * stats.page_size() as u64;
+    if live * 2 < handle.length {
+        tracing::info!(bytes = handle.length, live, "more than half of the store is dead: compacting");
+        handle.tables.compact().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let transaction = checkpoint::begin(&handle.tables)?;
+        checkpoint::commit(transaction, places, log, Checkpoint { generation, is_clean: false })?;
+    }
+    Ok(())
 }
 
 fn is_damage(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::NotAStore(_) | StoreError::Damaged { .. }))
-}
-
-/// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
-/// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
-fn look(site: &Site<'_>) -> Result<(), StoreError> {
-    let (mut tables, length) = look_at_tables(site)?;
-    guarded(|| {
-        let places = migrations::prepare(&tables, site)?;
-        if length < LOOKED_AT_WHOLE {
-            tables.check_integrity().map_err(not_opened)?;
-        }
-        checkpoint::read(&tables, &places).map(drop)
-    })
-}
-
-/// Opens the tables so that nothing can change their file.
-pub(super) fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
-    let file = site.files.open(Part::Tables).map_err(|error| super::journal::not_opened(&error))?;
-    let look = Look::new(file).map_err(|error| disk(&error))?;
-    let length = look.len().map_err(|error| disk(&error))?;
-    if length == 0 {
-        return Err(StoreError::NotAStore("the file is empty".to_owned()));
-    }
-    let tables = guarded(|| Builder::new().set_cache_size(site.cache).create_with_backend(look).map_err(not_opened))?;
-    Ok((tables, length))
 }
 
 /// Where the journal goes on.
@@ -151,26 +151,30 @@ fn attempt(
 fn begin(mut journal: Journal, handle: Handle, places: Places, log: Log, next: Next) -> Result<Opened, StoreError> {
     journal.stand_at(next.after.0, next.after.1);
     guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
-    Ok(Opened { handle, journal, places, log })
+    let is_whole = handle.length < LOOKED_AT_WHOLE;
+    Ok(Opened { handle, journal, places, log, is_whole })
 }
 
 /// Tables that are open.
 pub(super) struct Handle {
     pub(super) tables: redb::Database,
     pub(super) scissors: Scissors,
+    /// How long their file was.
+    pub(super) length: u64,
 }
 
 /// Opens tables; makes them if the file is new.
 pub(super) fn open_tables(site: &Site<'_>, part: Part) -> Result<Handle, StoreError> {
     let file = site.files.open(part).map_err(|error| super::journal::not_opened(&error))?;
+    let length = file.len().map_err(|error| disk(&error))?;
     let mut builder = Builder::new();
     builder.set_cache_size(site.cache);
     let (backend, scissors) = files::Tables::new(file);
     let tables = guarded(|| builder.create_with_backend(backend).map_err(not_opened))?;
-    Ok(Handle { tables, scissors })
+    Ok(Handle { tables, scissors, length })
 }
 
-fn not_opened(error: DatabaseError) -> StoreError {
+pub(super) fn not_opened(error: DatabaseError) -> StoreError {
     use std::io::ErrorKind;
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::Locked,

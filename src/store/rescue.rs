@@ -9,10 +9,11 @@ use super::StoreError;
 use super::checkpoint::{self, Checkpoint};
 use super::database::{disk, guarded};
 use super::files::Part;
+use super::inspection::look_at_tables;
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
-use super::recovery::{Findings, Site, look_at_tables, open_tables, put_copy};
+use super::recovery::{Findings, Site, open_tables, put_copy};
 use super::tables::{self, LARGE, Places, Rows, Snapshot, Tables};
 
 /// How many rows are read from the damaged tables at once.

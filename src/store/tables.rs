@@ -214,6 +214,17 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+impl Snapshot<'_> {
+    /// How many rows a table has, by its own count.
+    pub(super) fn len(&self, table: &'static str) -> Result<u64, StoreError> {
+        match self.transaction.open_table(definition(table)) {
+            Ok(table) => table.len().map_err(|error| disk(&error)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(0),
+            Err(error) => Err(disk(&error)),
+        }
+    }
+}
+
 impl Rows for Snapshot<'_> {
     fn places(&self) -> &Places {
         self.places
@@ -256,9 +267,13 @@ impl<'a> Tables<'a> {
     }
 
     pub(super) fn put<R: Record>(&mut self, key: impl Key, record: &R) -> Result<(), StoreError> {
-        let key = key.bytes();
-        let sealed = self.seal(R::TABLE, &key, &[], &Zeroizing::new(pack(&Zeroizing::new(to_cbor(record)))));
-        self.put_raw(R::TABLE, &key, &sealed)
+        self.put_packed(R::TABLE, &key.bytes(), &Zeroizing::new(to_cbor(record)))
+    }
+
+    /// Puts a record that is CBOR already.
+    pub(super) fn put_packed(&mut self, table: &'static str, key: &[u8], plain: &[u8]) -> Result<(), StoreError> {
+        let sealed = self.seal(table, key, &[], &Zeroizing::new(pack(plain)));
+        self.put_raw(table, key, &sealed)
     }
 
     pub(super) fn seal(&self, table: &'static str, key: &[u8], context: &[u8], plain: &[u8]) -> Vec<u8> {

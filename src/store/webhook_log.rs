@@ -66,6 +66,14 @@ impl Header {
         to_cbor(&(self.received_at, &self.kind, self.result, self.vehicle, self.bytes))
     }
 
+    /// Writes an entry.
+    pub(super) fn put(&self, tables: &mut Tables<'_>, key: &[u8], body: &Packed) -> Result<(), StoreError> {
+        let header = self.to_bytes();
+        let sealed = tables.seal(WEBHOOK_LOGS, key, &header, body.as_bytes());
+        let length = u16::try_from(header.len()).map_err(|_| StoreError::Damaged { table: WEBHOOK_LOGS })?;
+        tables.put_raw(WEBHOOK_LOGS, key, &[&length.to_be_bytes()[..], &header, &sealed].concat())
+    }
+
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Header> {
         let (received_at, kind, result, vehicle, bytes) = from_cbor(bytes)?;
         Some(Header { received_at, kind, result, vehicle, bytes })
@@ -133,12 +141,7 @@ impl Change for RecordDelivery {
         let seq = head.newest.next();
         (head.newest, head.entries, head.bytes) = (seq, head.entries + 1, head.bytes + u64::from(bytes));
 
-        let key = seq.0.to_be_bytes();
-        let header = header.to_bytes();
-        let sealed = tables.seal(WEBHOOK_LOGS, &key, &header, self.body.as_bytes());
-        let length = u16::try_from(header.len()).map_err(|_| StoreError::Damaged { table: WEBHOOK_LOGS })?;
-        tables.put_raw(WEBHOOK_LOGS, &key, &[&length.to_be_bytes()[..], &header, &sealed].concat())?;
-
+        header.put(tables, &seq.0.to_be_bytes(), &self.body)?;
         tables.log.window.add(seq, event, self.received_at);
         // An id from the future was noted while the clock was wrong; its age cannot be known.
         let remembered = self.received_at.before(self.ring.dedupe_for)..self.received_at.after(CLOCK_ERROR);
@@ -313,6 +316,12 @@ impl Snapshot<'_> {
     /// The row that stands for a vehicle in headers, whether it is linked or not.
     pub fn vehicle_row(&self, id: &VehicleId) -> Result<Option<u32>, StoreError> {
         self.row(Kind::Vehicle, id.as_str())
+    }
+
+    /// The first and the last place that an entry, erased or not, must be at.
+    pub(super) fn log_places(&self) -> Result<(u64, u64), StoreError> {
+        let head = self.log_head()?;
+        Ok((head.oldest.0, head.newest.0))
     }
 
     fn log_head(&self) -> Result<Head, StoreError> {

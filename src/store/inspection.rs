@@ -1,0 +1,116 @@
+//! Looking at a store without changing it: before it is opened, and for the doctor.
+
+use std::ops::ControlFlow;
+
+use redb::{Builder, ReadableDatabase, StorageBackend};
+
+use super::checkpoint;
+use super::database::{disk, guarded};
+use super::files::Part;
+use super::journal::{self, Entry, Journal};
+use super::look::Look;
+use super::migrations;
+use super::recovery::{Site, not_opened};
+use super::tables::{self, ALL, Places, Rows};
+use super::{Snapshot, StoreError};
+
+/// A file below this is looked at as a whole when it is opened; a larger one is walked through afterwards.
+pub(super) const LOOKED_AT_WHOLE: u64 = 128 * 1024 * 1024;
+
+/// How much is looked at before a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Nothing: it was open a moment ago.
+    None,
+    /// What a start can wait for.
+    Start,
+    /// Every row, however long it takes.
+    Everything,
+}
+
+/// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
+/// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
+pub(super) fn look(site: &Site<'_>, depth: Depth) -> Result<(), StoreError> {
+    let (mut tables, length) = look_at_tables(site)?;
+    guarded(|| {
+        if migrations::is_old(&tables)? {
+            return migrations::migrate(&tables, site);
+        }
+        let places = migrations::prepare(&tables, site)?;
+        if length < LOOKED_AT_WHOLE || depth == Depth::Everything {
+            tables.check_integrity().map_err(not_opened)?;
+        }
+        checkpoint::read(&tables, &places)?;
+        if depth == Depth::Everything { every_row(&tables, &places).map(drop) } else { Ok(()) }
+    })
+}
+
+/// What an inspection found in a store that is sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// How many rows there are.
+    pub rows: u64,
+    /// How many changes the journal holds that a start would replay.
+    pub changes: u64,
+    /// What is not as it should be, in words for the operator.
+    pub findings: Vec<String>,
+}
+
+/// Looks at everything, and changes nothing.
+pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
+    let (mut tables, _) = look_at_tables(site)?;
+    guarded(|| {
+        let places = migrations::prepare(&tables, site)?;
+        tables.check_integrity().map_err(not_opened)?;
+        let checkpoint = checkpoint::read(&tables, &places)?;
+        let mut inspected = Inspected { rows: every_row(&tables, &places)?, changes: 0, findings: Vec::new() };
+        let is_there = |part| site.files.is_there(part).map_err(|error| disk(&error));
+        if !is_there(Part::JournalA)? || !is_there(Part::JournalB)? {
+            if !checkpoint.is_clean {
+                inspected.findings.push("the journal is missing".to_owned());
+            }
+            return Ok(inspected);
+        }
+        let journal = Journal::open(site.files, site.vault)?;
+        for generation in journal.generations().into_iter().filter(|held| *held >= checkpoint.generation) {
+            let end = journal.read(generation, |entry| {
+                match entry {
+                    Entry::Changes(changes) => inspected.changes += changes.len() as u64,
+                    Entry::Gap => inspected.findings.push("a part of the journal does not open".to_owned()),
+                    Entry::Begin { .. } | Entry::Copy(_) => {}
+                }
+                Ok(())
+            })?;
+            if end.unfinished {
+                inspected.findings.push("the end of the journal holds an unfinished record".to_owned());
+            }
+        }
+        Ok(inspected)
+    })
+}
+
+/// Opens every row; `Damaged` for the first table with one that does not. Returns how many there are.
+fn every_row(tables: &redb::Database, places: &Places) -> Result<u64, StoreError> {
+    let transaction = tables.begin_read().map_err(|error| disk(&error))?;
+    let snapshot = Snapshot::new(&transaction, places);
+    let mut rows = 0;
+    for table in tables::all() {
+        snapshot.walk(table, ALL, false, &mut |key, value| {
+            rows += 1;
+            if places.is_sound(table, key, value) { Ok(ControlFlow::Continue(())) } else { Err(StoreError::Damaged { table }) }
+        })?;
+    }
+    Ok(rows)
+}
+
+/// Opens the tables so that nothing can change their file.
+pub(super) fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
+    let file = site.files.open(Part::Tables).map_err(|error| journal::not_opened(&error))?;
+    let look = Look::new(file).map_err(|error| disk(&error))?;
+    let length = look.len().map_err(|error| disk(&error))?;
+    if length == 0 {
+        return Err(StoreError::NotAStore("the file is empty".to_owned()));
+    }
+    let tables = guarded(|| Builder::new().set_cache_size(site.cache).create_with_backend(look).map_err(not_opened))?;
+    Ok((tables, length))
+}
