@@ -52,11 +52,13 @@ pub(crate) fn after_burst(connections: u64) -> anyhow::Result<Figures> {
     let server = Server::start(&scratch)?;
     runtime()?.block_on(async {
         let events = Events { seed: 1, vehicles: 500 };
+        let idle = server.resident()?;
         drop(deliver(server.address, events, 16, 0..RING).await?);
+        let full = server.resident()?;
         let open = deliver(server.address, events, connections, RING..RING + EACH * connections).await?;
         let resident = server.resident()?;
         drop(open);
-        Ok(figures([("resident", resident)]))
+        Ok(figures([("idle", idle), ("full", full), ("resident", resident)]))
     })
 }
 

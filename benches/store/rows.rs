@@ -33,6 +33,7 @@ pub(crate) const ALL: [Rows; 13] = [
 /// The log's default, and how many cars send events where that is not the question.
 const RING: u64 = 10_000;
 const CARS: u64 = 500;
+const MIB: f64 = 1024.0 * 1024.0;
 const MILLION: u64 = 1_000_000;
 
 /// What is left of earlier rows for later ones.
@@ -160,16 +161,21 @@ impl Bench {
     }
 
     fn memory(&self, connections: u64, must: f64, aim: f64) -> anyhow::Result<Vec<Row>> {
-        let mib = 1024.0 * 1024.0;
+        let mib = |bytes| Unit::MebiBytes.write(bytes);
         let name = format!("memory-{connections}");
         let [resident] = self.extent.rounds(&name, [&mut |_| memory::after_burst(connections)])?;
         Ok(vec![Row {
             figure: format!("memory with {} entries, after a burst of {connections}", grouped(RING)),
-            must: AtMost(must * mib),
-            aim: Some(AtMost(aim * mib)),
+            must: AtMost(must * MIB),
+            aim: Some(AtMost(aim * MIB)),
             unit: Unit::MebiBytes,
             measured: resident.of("resident"),
-            note: format!("at most {}", Unit::MebiBytes.write(resident.largest("resident"))),
+            note: format!(
+                "idle {}, full log {}, at most {}",
+                mib(resident.of("idle")),
+                mib(resident.of("full")),
+                mib(resident.largest("resident"))
+            ),
         }])
     }
 
