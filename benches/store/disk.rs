@@ -1,4 +1,8 @@
 //! A directory whose flushes and bytes are counted, and whose flushes can be made slow.
+//!
+//! Bytes are counted by whole pages, as they reach the disk. The kernel's own count (`write_bytes` in
+//! `/proc/self/io`) is of no use: it takes each write for as large as the piece of its cache that it falls
+//! into, which may be a megabyte.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -11,6 +15,8 @@ use std::time::Duration;
 use carport::store::{Files, Part};
 use redb::StorageBackend;
 
+const PAGE: u64 = 4096;
+
 /// Clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
@@ -21,6 +27,8 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Shared {
     flushes: AtomicU64,
+    /// Bytes written to any file.
+    written: AtomicU64,
     /// Bytes written to the store's journals.
     journal: AtomicU64,
     delay_ms: AtomicU64,
@@ -40,7 +48,12 @@ impl Disk {
         self.shared.flushes.load(Ordering::Relaxed)
     }
 
-    /// How many bytes were written to the store's journals.
+    /// How many bytes were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Relaxed)
+    }
+
+    /// How many of them to the store's journals.
     pub(crate) fn journal(&self) -> u64 {
         self.shared.journal.load(Ordering::Relaxed)
     }
@@ -109,16 +122,12 @@ impl StorageBackend for DiskFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset + data.len() as u64;
+        let bytes = end.next_multiple_of(PAGE) - offset / PAGE * PAGE;
+        self.disk.shared.written.fetch_add(bytes, Ordering::Relaxed);
         if self.is_journal {
-            self.disk.shared.journal.fetch_add(data.len() as u64, Ordering::Relaxed);
+            self.disk.shared.journal.fetch_add(bytes, Ordering::Relaxed);
         }
         self.file.write_all_at(data, offset)
     }
-}
-
-/// How many bytes this process has caused to be written, by whole pages: what wears out a card.
-pub(crate) fn bytes_written() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/self/io")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    line.and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other("no write_bytes in /proc/self/io"))
 }

@@ -8,7 +8,7 @@ use carport::projector::Projector;
 use tokio::runtime::Builder;
 
 use crate::carport::Carport;
-use crate::disk::{Disk, bytes_written};
+use crate::disk::Disk;
 use crate::event::Events;
 use crate::job::Figures;
 use crate::measure::{figures, float};
@@ -29,7 +29,7 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
         carport.checkpoint().await?;
 
         let (mut until_answered, mut in_all) = (Vec::new(), Vec::new());
-        let (written, journal, flushed) = (bytes_written()?, disk.journal(), disk.flushes());
+        let (written, journal, flushed) = (disk.written(), disk.journal(), disk.flushes());
         for number in ring..ring + events {
             let event = made.event(number);
             let before = disk.flushes();
@@ -44,7 +44,7 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
         }
         carport.checkpoint().await?;
         let figures = figures([
-            ("bytes", float(bytes_written()? - written) / float(events)),
+            ("bytes", float(disk.written() - written) / float(events)),
             ("journal", float(disk.journal() - journal) / float(events)),
             ("flushes", float(disk.flushes() - flushed) / float(events)),
             ("flushes of most", middle(in_all)),

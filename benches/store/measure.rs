@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::carport::{Carport, vault};
-use crate::disk::{Disk, bytes_written};
+use crate::disk::Disk;
 use crate::event::Events;
 use crate::flat;
 use crate::job::{Engine, Figures};
@@ -82,14 +82,14 @@ impl Load {
         let event = self.made(numbers.clone());
         settle().await?;
         disk.slow_down(self.delay_ms);
-        let (flushes, journal, written) = (disk.flushes(), disk.journal(), bytes_written()?);
+        let (flushes, journal, written) = (disk.flushes(), disk.journal(), disk.written());
         let took = load(keeper, self.in_flight, numbers, event).await;
         let flushes = disk.flushes() - flushes;
         disk.slow_down(0);
         settle().await?;
         Ok(figures([
             ("rate", float(self.events) / took.as_secs_f64()),
-            ("bytes", float(bytes_written()? - written) / float(self.events)),
+            ("bytes", float(disk.written() - written) / float(self.events)),
             ("journal", float(disk.journal() - journal) / float(self.events)),
             ("flushes", float(flushes) / float(self.events)),
         ]))
