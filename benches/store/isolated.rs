@@ -5,27 +5,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use carport::projector::Projector;
+use futures_util::future::try_join_all;
 use tokio::runtime::Builder;
 
 use crate::carport::Carport;
 use crate::disk::Disk;
 use crate::event::Events;
 use crate::job::Figures;
+use crate::load::runtime;
 use crate::measure::{figures, float};
 
 /// `events` are measured after the ring is full and every car has data.
 pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> anyhow::Result<Figures> {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
-    runtime.block_on(async {
+    let made = Events { seed: 1, vehicles };
+    runtime()?.block_on(fill(directory, ring, made))?;
+    let paused = Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    paused.block_on(async {
         let disk = Disk::new(directory);
         let carport = Carport::open(&disk, ring, true)?;
         let projector = Projector::new(carport.store.clone());
-        let made = Events { seed: 1, vehicles };
-        carport.link(vehicles).await?;
-        for number in 0..ring {
-            carport.record(&made.event(number)).await?;
-            projector.catch_up().await?;
-        }
         carport.checkpoint().await?;
 
         let (mut until_answered, mut in_all) = (Vec::new(), Vec::new());
@@ -53,6 +51,19 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
         carport.store.close().await;
         Ok(figures)
     })
+}
+
+async fn fill(directory: &Path, ring: u64, made: Events) -> anyhow::Result<()> {
+    let carport = Carport::open(&Disk::new(directory), ring, false)?;
+    let projector = Projector::new(carport.store.clone());
+    carport.link(made.vehicles).await?;
+    for first in (0..ring).step_by(256) {
+        let some: Vec<_> = (first..ring.min(first + 256)).map(|number| made.event(number)).collect();
+        try_join_all(some.iter().map(|event| carport.record(event))).await?;
+        projector.catch_up().await?;
+    }
+    carport.store.close().await;
+    Ok(())
 }
 
 /// Checkpoints are few, and do not show.
