@@ -178,6 +178,9 @@ impl Status {
         } else if let Err(error) = self.shared.store.read(|snapshot| snapshot.log_extent()).await {
             reasons.push(format!("the store cannot be read: {error}"));
         }
+        if !self.shared.store.has_room() {
+            reasons.push("the disk has less free space than store.min_free: refreshes and webhooks wait".to_owned());
+        }
         Readiness { ready: reasons.is_empty(), reasons }
     }
 
@@ -270,6 +273,13 @@ impl Shared {
                 "refused",
                 &format!("Smartcar refuses our credentials: {fault}"),
                 "compare client id and client secret with Smartcar's dashboard".to_owned(),
+            );
+        }
+        if !self.store.has_room() {
+            add(
+                "disk",
+                "the disk is nearly full, so no token is refreshed and webhooks are answered 503",
+                "make room on the disk of the data directory: store.min_free says how much must stay free".to_owned(),
             );
         }
         if !self.ingest.is_configured() {

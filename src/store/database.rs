@@ -175,6 +175,10 @@ impl Database {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
     }
 
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.files.bytes()
     }

@@ -67,6 +67,11 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     fn written(&self) -> u64 {
         0
     }
+
+    /// How many bytes the disk has left, if it can tell.
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// Files in a directory.
@@ -130,6 +135,12 @@ impl Files for Directory {
 
     fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    fn free(&self) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        // Some network file systems tell no sizes at all.
+        Ok((disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 }
 
