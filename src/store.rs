@@ -276,17 +276,27 @@ impl Store {
 
     /// What was found damaged or lost since the store was opened, in words for the operator.
     pub fn findings(&self) -> Vec<String> {
-        self.shared.database.findings()
+        self.shared.database.findings().list()
     }
 
     /// Size of the files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.shared.database.bytes()
+        Part::ALL.into_iter().map(|part| self.shared.database.files().bytes(part)).sum()
+    }
+
+    /// How many of them are the journal.
+    pub fn journal_bytes(&self) -> u64 {
+        [Part::JournalA, Part::JournalB].into_iter().map(|part| self.shared.database.files().bytes(part)).sum()
+    }
+
+    /// How many bytes the disk has left, if it can tell.
+    pub fn free(&self) -> Option<u64> {
+        self.shared.database.files().free().ok().flatten()
     }
 
     /// How many bytes were written to the files since the store was opened.
     pub fn written(&self) -> u64 {
-        self.shared.database.written()
+        self.shared.database.files().written()
     }
 
     /// Commits what is queued, makes a checkpoint and closes the files; afterwards every call answers `Unavailable`.

@@ -40,8 +40,18 @@ pub struct StatusView {
 pub struct StoreStatus {
     /// Whether it takes changes.
     pub healthy: bool,
-    /// Size of the file in bytes.
+    /// Size of its files in bytes.
     pub bytes: u64,
+    /// How many of them are the journal: what was changed since the tables were written last.
+    pub journal_bytes: u64,
+    /// How many bytes were written since the start: what wears out a card.
+    pub written_bytes: u64,
+    /// What was found damaged or lost since the start, in words.
+    pub findings: Vec<String>,
+    /// How many bytes the disk has left, if it can tell.
+    pub free_bytes: Option<u64>,
+    /// Whether that is too little: then refreshes and webhooks wait.
+    pub low: bool,
 }
 
 /// The webhook log's part of the status.
@@ -142,7 +152,15 @@ impl Status {
         let now = shared.world.now();
         // A store in trouble shows as such; the rest of the status must still be told.
         let facts = shared.facts().await.unwrap_or_default();
-        let store = StoreStatus { healthy: shared.store.is_healthy(), bytes: shared.store.bytes() };
+        let store = StoreStatus {
+            healthy: shared.store.is_healthy(),
+            bytes: shared.store.bytes(),
+            journal_bytes: shared.store.journal_bytes(),
+            written_bytes: shared.store.written(),
+            findings: shared.store.findings(),
+            free_bytes: shared.store.free(),
+            low: !shared.store.has_room(),
+        };
         let webhooks = WebhookStatus {
             last_verify: shared.ingest.last_verify(),
             newest: facts.log.newest,

@@ -431,7 +431,11 @@ async fn a_disk_with_little_room_takes_no_deliveries() {
     let ready = gateway.get("/readyz").send().await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("store.min_free"), "{}", ready.text());
-    assert!(gateway.told("/api/v1/status").await["missing"].to_string().contains("\"disk\""));
+    let status = gateway.told("/api/v1/status").await;
+    assert!(status["missing"].to_string().contains("\"disk\""), "{status}");
+    let store = &status["store"];
+    assert_eq!((&store["low"], &store["free_bytes"], &store["findings"]), (&json!(true), &json!((16 << 20) - 1), &json!([])));
+    assert!(store["bytes"].as_u64() > store["journal_bytes"].as_u64() && store["journal_bytes"].as_u64() > Some(0), "{store}");
     let erased = gateway.ask("DELETE", "/api/v1/users/ada?history=erase").bearer(&gateway.admin).send().await;
     assert!([200, 204].contains(&erased.status), "{}", erased.text());
 

@@ -130,8 +130,8 @@ impl Files for Disk {
         }))
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes().len() as u64
+    fn bytes(&self, part: Part) -> u64 {
+        self.state().parts.get(&part).map_or(0, Vec::len) as u64
     }
 
     fn free(&self) -> io::Result<Option<u64>> {
