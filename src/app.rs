@@ -98,6 +98,7 @@ impl App {
         files: Arc<dyn Files>,
         settings: store::Settings,
     ) -> Result<App, StoreError> {
+        let settings = store::Settings { min_free: config.min_free, ..settings };
         let metrics = Arc::new(Metrics::new());
         let vault = Vault::new(key, world.entropy.as_ref());
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
