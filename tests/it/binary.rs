@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod canaries;
+mod check;
 mod commands;
 mod demo;
 mod first_run;
@@ -12,3 +13,4 @@ mod load;
 mod process;
 mod refusals;
 mod smartcar;
+mod upgrade;
