@@ -241,7 +241,11 @@ impl Store {
             self.shared.room.look(self.shared.database.files());
         } else {
             let shared = self.shared.clone();
-            let _ = off_reactor(move || Ok(shared.room.look(shared.database.files()))).await;
+            let look = move || {
+                shared.room.look(shared.database.files());
+                Ok(())
+            };
+            let _ = off_reactor(look).await;
         }
         let _ = self.shared.writer.tend().await;
     }
