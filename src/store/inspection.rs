@@ -58,13 +58,16 @@ pub struct Inspected {
 
 /// Looks at everything, and changes nothing.
 pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
+    let is_there = |part| site.files.is_there(part).map_err(|error| disk(&error));
+    if !is_there(Part::Tables)? {
+        return Err(StoreError::NotAStore("the tables are missing".to_owned()));
+    }
     let (mut tables, _) = look_at_tables(site)?;
     guarded(|| {
         let places = migrations::prepare(&tables, site)?;
         tables.check_integrity().map_err(not_opened)?;
         let checkpoint = checkpoint::read(&tables, &places)?;
         let mut inspected = Inspected { rows: every_row(&tables, &places)?, changes: 0, findings: Vec::new() };
-        let is_there = |part| site.files.is_there(part).map_err(|error| disk(&error));
         if !is_there(Part::JournalA)? || !is_there(Part::JournalB)? {
             if !checkpoint.is_clean {
                 inspected.findings.push("the journal is missing".to_owned());
