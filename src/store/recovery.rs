@@ -72,7 +72,7 @@ pub(super) fn open(
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
+    let looked = if depth != Depth::None && tables_are_there { look(&site, depth, findings) } else { Ok(()) };
     if !(is_damage(&looked) && journal_is_there) {
         looked.clone()?;
     }

@@ -11,3 +11,4 @@ mod kill;
 mod process;
 mod refusals;
 mod smartcar;
+mod upgrade;
