@@ -78,7 +78,12 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             return Ok(inspected);
         }
         let journal = Journal::open(site.files, site.vault)?;
+        let mut expected = checkpoint.generation;
         for generation in journal.generations().into_iter().filter(|held| *held >= checkpoint.generation) {
+            if generation != expected {
+                inspected.findings.push("the journal does not continue these tables: are they from a backup?".to_owned());
+            }
+            expected = generation + 1;
             let end = journal.read(generation, |entry| {
                 match entry {
                     Entry::Changes(changes) => inspected.changes += changes.len() as u64,

@@ -35,13 +35,17 @@ struct OldHeader {
 pub(super) fn bring_over(old: &Snapshot<'_>, new: &mut Tables<'_>) -> Result<u64, StoreError> {
     let mut damaged = 0;
     for table in tables::all() {
+        let mut shown = 0;
         old.walk(table, ALL, false, &mut |key, value| {
+            shown += 1;
             match bring_row(new, table, key, value) {
                 Err(StoreError::Damaged { .. }) => damaged += 1,
                 result => result?,
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        // A damaged page can hide rows.
+        damaged += old.len(table)?.abs_diff(shown);
     }
     Ok(damaged)
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use redb::{Database, ReadableTable, TableDefinition};
+use serde_json::{Value, json};
 
 use super::commands::house;
-use super::process::{Home, Server, chmod};
-use super::smartcar::{MANAGEMENT, Smartcar, V3_SECRET};
+use super::process::{Home, Server, chmod, until};
+use super::smartcar::{MANAGEMENT, Smartcar, V3_SECRET, deliver, walk};
 
 #[tokio::test]
 async fn a_healthy_house_is_well_with_and_without_its_server() {
@@ -183,6 +184,92 @@ async fn what_a_killed_server_left_is_no_damage() {
     assert!(said.contains("1 changes in the journal") || said.contains("2 changes in the journal"), "{said}");
     assert!(files(&home) == before, "looking has changed something");
     assert_eq!(ids(&home, &["users", "list"]).await, ["lin"]);
+}
+
+#[tokio::test]
+async fn a_damaged_row_costs_nothing_but_itself() {
+    for table in ["vehicle_latest-1", "users-1"] {
+        let home = Home::new();
+        let smartcar = Smartcar::start(&home).await;
+        home.write("config.toml", &Smartcar::settings(smartcar.address));
+        let server = Server::start(&home).await;
+        // Takes the first row, which a repair must not give to another car.
+        let said = deliver(
+            &server,
+            &json!({ "eventId": "1", "eventType": "VEHICLE_STATE", "data": { "vehicle": { "id": "nobodys" } } }),
+        )
+        .await;
+        assert_eq!(said.json()["seq"], 1);
+        let link = home.done(&["connect", "--user", "ada", "--create"]).await;
+        assert_eq!(walk(&link, "ada@example.com").await.status, 200);
+        until("the first pictures of both cars", || async {
+            let pictures = signals(&home.json(&["vehicles", "list"]).await);
+            (pictures.len() == 2 && pictures.iter().all(|(_, count)| *count > 5)).then_some(())
+        })
+        .await;
+        server.stop().await;
+        // Opened again, the journal would begin anew: a copy is asked.
+        let cars = signals(&twin(&home).json(&["vehicles", "list"]).await);
+
+        damage_row(&home, table);
+        let said = failed(&home, &["check", "--offline"]).await;
+        assert!(said.contains(&format!("a row of {table} is damaged")), "{said}");
+        let repaired = home.done(&["check", "--offline", "--repair"]).await;
+        let lost = u64::from(table == "vehicle_latest-1");
+        assert_eq!(repaired.contains("lost: 1 rows of vehicle_latest-1"), lost == 1, "{repaired}");
+        let now = signals(&home.json(&["vehicles", "list"]).await);
+        let missing: usize = cars.iter().zip(&now).map(|(before, now)| before.1.abs_diff(now.1)).sum();
+        assert_eq!(missing as u64, lost, "{table}: {cars:?} {now:?}");
+        assert_eq!(ids(&home, &["users", "list"]).await, ["ada"]);
+        assert_eq!(home.json(&["webhooks", "list"]).await["items"][0]["vehicle"], "nobodys");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_does_not_fit_the_tables_is_told() {
+    let home = Home::new();
+    home.token().await;
+    let backup = std::fs::read(home.store()).unwrap();
+    for user in ["ada", "grace", "lin"] {
+        home.done(&["users", "add", user]).await;
+    }
+    std::fs::write(home.store(), backup).unwrap();
+    let said = home.done(&["check", "--offline"]).await;
+    assert!(said.lines().any(|line| line.starts_with("warn  store") && line.contains("are they from a backup?")), "{said}");
+}
+
+/// A home with the same data.
+fn twin(home: &Home) -> Home {
+    let twin = Home::new();
+    std::fs::create_dir(twin.data()).unwrap();
+    for (path, bytes) in files(home) {
+        let copy = twin.data().join(path.file_name().unwrap());
+        std::fs::write(&copy, bytes).unwrap();
+        chmod(&copy, 0o600);
+    }
+    twin
+}
+
+/// The cars and how many signals each has.
+fn signals(cars: &Value) -> Vec<(String, usize)> {
+    let count = |car: &Value| car["signals"].as_object().map_or(0, |signals| signals.len());
+    let mut cars: Vec<(String, usize)> =
+        cars["items"].as_array().unwrap().iter().map(|car| (car["id"].to_string(), count(car))).collect();
+    cars.sort();
+    cars
+}
+
+/// Changes the first row of a table, as redb would never notice.
+fn damage_row(home: &Home, table: &str) {
+    let database = Database::open(home.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(table);
+    let mut rows = transaction.open_table(definition).unwrap();
+    let (key, mut value) = rows.first().unwrap().map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).unwrap();
+    *value.last_mut().unwrap() ^= 1;
+    rows.insert(key.as_slice(), value.as_slice()).unwrap();
+    drop(rows);
+    transaction.commit().unwrap();
 }
 
 /// Runs a check that must fail, and returns what it printed.

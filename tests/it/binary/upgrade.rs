@@ -3,15 +3,13 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use data_encoding::{BASE64, HEXLOWER};
-use hmac::{Hmac, KeyInit, Mac};
+use data_encoding::BASE64;
 use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
-use super::http::{Answer, Say};
+use super::http::Say;
 use super::process::{Home, Server, chmod};
-use super::smartcar::{MANAGEMENT, Smartcar};
+use super::smartcar::{Smartcar, deliver};
 
 #[tokio::test]
 async fn a_store_of_format_1_is_brought_up_whole() {
@@ -166,14 +164,6 @@ fn same(path: &str, said: &Value, now: &Value) {
         }
         _ => assert_eq!(said, now, "{path}"),
     }
-}
-
-async fn deliver(server: &Server, event: &Value) -> Answer {
-    let body = event.to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(MANAGEMENT.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
-    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
-    server.send(Say::post("/api/webhooks/smartcar", body).header("SC-Signature", &signature)).await
 }
 
 /// What is kept beside the store.
