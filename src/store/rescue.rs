@@ -172,7 +172,7 @@ impl Old {
                     let whole = guarded(|| slice(old, into.places(), table, range.clone(), backwards, &mut rows));
                     (!matches!(whole, Err(StoreError::Unavailable(_)))).then_some(whole)
                 });
-                let whole = whole.unwrap_or_else(|| Err(StoreError::Damaged { table }));
+                let whole = whole.unwrap_or(Err(StoreError::Damaged { table }));
                 if let Some((key, _)) = rows.last() {
                     *(if backwards { &mut last } else { &mut first }) = Bound::Excluded(key.clone());
                 }

@@ -256,7 +256,9 @@ impl Core {
             || self.since.first.is_some_and(is_old);
         if is_due || !asked.is_empty() {
             let made = self.checkpoint();
-            asked.into_iter().for_each(|reply| drop(reply.send(made.clone())));
+            for reply in asked {
+                drop(reply.send(made.clone()));
+            }
         }
     }
 
@@ -280,7 +282,9 @@ impl Core {
                     self.since.first.get_or_insert(started);
                     let newest = self.log.newest();
                     self.grew.send_if_modified(|seq| std::mem::replace(seq, newest) != newest);
-                    changes.into_iter().for_each(|change| change.answer(Ok(())));
+                    for change in changes {
+                        change.answer(Ok(()));
+                    }
                     return bytes;
                 }
                 // A damaged row costs the change that met it; the others are applied again without it. All
@@ -292,7 +296,9 @@ impl Core {
                 (Err(error), _) => {
                     self.trouble(&error);
                     let error = StoreError::Unavailable("the disk refused".to_owned());
-                    changes.into_iter().for_each(|change| change.answer(Err(error.clone())));
+                    for change in changes {
+                        change.answer(Err(error.clone()));
+                    }
                     return 0;
                 }
             }
