@@ -140,8 +140,8 @@ impl Database {
         result
     }
 
-    /// Makes the tables durable, and begins a new generation of the journal unless this is the end. Returns
-    /// how many bytes the copy of the small tables takes.
+    /// Makes the tables durable, and begins a new generation of the journal. Returns how many bytes the copy of
+    /// the small tables takes.
     pub(super) fn checkpoint(&self, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
         let begun = self.with(|open| {
             let mut journal = open.journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,9 +149,6 @@ impl Database {
             let transaction = checkpoint::begin(&open.tables)?;
             checkpoint::commit(transaction, &open.places, log, Checkpoint { generation, is_clean: is_last })?;
             self.is_at_checkpoint.store(true, Ordering::Relaxed);
-            if is_last {
-                return Ok(0);
-            }
             checkpoint::begin_generation(&open.tables, &open.places, &mut journal, generation)
         });
         if begun.is_err() {

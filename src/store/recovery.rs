@@ -144,6 +144,7 @@ fn is_damage(result: &Result<(), StoreError>) -> bool {
 /// Where the journal goes on.
 struct Next {
     generation: u64,
+    /// The generation before, or this one if it is begun, and how many blocks it has.
     after: (u64, u64),
 }
 
@@ -165,7 +166,10 @@ fn attempt(
 
 fn begin(mut journal: Journal, handle: Handle, places: Places, log: Log, next: Next) -> Result<Opened, StoreError> {
     journal.stand_at(next.after.0, next.after.1);
-    guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
+    // A store that was closed has begun it.
+    if next.after.0 != next.generation {
+        guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
+    }
     let is_whole = handle.length < LOOKED_AT_WHOLE;
     Ok(Opened { handle, journal, places, log, is_whole })
 }
@@ -216,6 +220,12 @@ fn replay(
 ) -> Result<(Log, Next), StoreError> {
     let generations: Vec<u64> = journal.generations().into_iter().filter(|held| *held >= checkpoint.generation).collect();
     let mut log = load_log(tables, places)?;
+    if let [begun] = generations[..]
+        && begun == checkpoint.generation
+        && let Some(blocks) = journal.copy_alone(begun)?
+    {
+        return Ok((log, Next { generation: begun, after: (begun, blocks) }));
+    }
     let Some(newest) = generations.last().copied() else {
         let before = checkpoint.generation - 1;
         let blocks = if journal.generations().contains(&before) { journal.read(before, |_| Ok(()))?.blocks } else { 0 };

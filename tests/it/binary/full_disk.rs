@@ -83,7 +83,8 @@ async fn deliveries_are_refused_before_the_disk_is_full() {
     let ready = server.get("/readyz", "").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("store.min_free"), "{}", ready.text());
-    assert!(disk.free() > 14 << 20, "{} bytes are left", disk.free());
+    // A second may pass until it is seen.
+    assert!(disk.free() > 8 << 20, "{} bytes are left", disk.free());
     // Whatever makes room must work.
     disk.home.done(&["users", "add", "ada"]).await;
     disk.home.done(&["users", "remove", "ada", "--yes"]).await;
