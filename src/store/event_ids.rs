@@ -71,7 +71,9 @@ impl Window {
             Ok(ControlFlow::Continue(()))
         })?;
         window.places.reserve(ids.len(), |_| 0);
-        ids.into_iter().for_each(|id| window.push(id));
+        for id in ids {
+            window.push(id);
+        }
         window.stored = window.ids.len();
         Ok(window)
     }

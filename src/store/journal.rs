@@ -115,6 +115,20 @@ impl Journal {
         })
     }
 
+    /// How many blocks a generation has that holds its copy and nothing else.
+    pub(super) fn copy_alone(&self, generation: u64) -> Result<Option<u64>, StoreError> {
+        let (mut copies, mut others) = (0, 0);
+        let end = self.read(generation, |entry| {
+            match entry {
+                Entry::Begin { .. } => {}
+                Entry::Copy(_) => copies += 1,
+                _ => others += 1,
+            }
+            Ok(())
+        })?;
+        Ok((copies == 1 && others == 0 && !end.unfinished).then_some(end.blocks))
+    }
+
     /// Takes note where the last generation ends.
     pub(super) fn stand_at(&mut self, generation: u64, blocks: u64) {
         (self.generation, self.next) = (generation, blocks);

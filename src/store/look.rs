@@ -1,6 +1,7 @@
 //! A look at a file that must not be changed: whatever redb writes to it stays in memory.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -73,14 +74,12 @@ impl StorageBackend for Look {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut written = self.written();
         for (number, within, place) in pieces(offset, data.len()) {
-            if !written.pages.contains_key(&number) {
-                let page = self.page(number)?;
-                written.pages.insert(number, page);
-            }
+            let page = match written.pages.entry(number) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.page(number)?),
+            };
             let data = &data[place];
-            if let Some(page) = written.pages.get_mut(&number) {
-                page[within..within + data.len()].copy_from_slice(data);
-            }
+            page[within..within + data.len()].copy_from_slice(data);
         }
         Ok(())
     }

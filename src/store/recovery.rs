@@ -24,15 +24,24 @@ use crate::world::World;
 const WORTH_COMPACTING: u64 = 16 * 1024 * 1024;
 
 /// What was found damaged or lost, in words for the operator.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Findings(Vec<String>);
 
 impl Findings {
     pub(super) fn add(&mut self, finding: impl Into<String>) {
         let finding = finding.into();
-        tracing::error!("{finding}");
         if !self.0.contains(&finding) && self.0.len() < 100 {
+            tracing::error!("{finding}");
             self.0.push(finding);
+        }
+    }
+
+    /// Takes over what was told before.
+    pub(super) fn join(&mut self, others: Findings) {
+        for finding in others.0 {
+            if !self.0.contains(&finding) {
+                self.0.push(finding);
+            }
         }
     }
 
@@ -72,7 +81,7 @@ pub(super) fn open(
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
+    let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth, findings) } else { Ok(()) };
     if depth == Depth::Everything
         && let Err(StoreError::Unavailable(error)) = looked
     {
@@ -135,6 +144,7 @@ fn is_damage(result: &Result<(), StoreError>) -> bool {
 /// Where the journal goes on.
 struct Next {
     generation: u64,
+    /// The generation before, or this one if it is begun, and how many blocks it has.
     after: (u64, u64),
 }
 
@@ -156,7 +166,10 @@ fn attempt(
 
 fn begin(mut journal: Journal, handle: Handle, places: Places, log: Log, next: Next) -> Result<Opened, StoreError> {
     journal.stand_at(next.after.0, next.after.1);
-    guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
+    // A store that was closed has begun it.
+    if next.after.0 != next.generation {
+        guarded(|| checkpoint::begin_generation(&handle.tables, &places, &mut journal, next.generation))?;
+    }
     let is_whole = handle.length < LOOKED_AT_WHOLE;
     Ok(Opened { handle, journal, places, log, is_whole })
 }
@@ -207,6 +220,12 @@ fn replay(
 ) -> Result<(Log, Next), StoreError> {
     let generations: Vec<u64> = journal.generations().into_iter().filter(|held| *held >= checkpoint.generation).collect();
     let mut log = load_log(tables, places)?;
+    if let [begun] = generations[..]
+        && begun == checkpoint.generation
+        && let Some(blocks) = journal.copy_alone(begun)?
+    {
+        return Ok((log, Next { generation: begun, after: (begun, blocks) }));
+    }
     let Some(newest) = generations.last().copied() else {
         let before = checkpoint.generation - 1;
         let blocks = if journal.generations().contains(&before) { journal.read(before, |_| Ok(()))?.blocks } else { 0 };

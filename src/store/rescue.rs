@@ -14,7 +14,7 @@ use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
 use super::recovery::{Findings, Site, open_tables, put_copy};
-use super::tables::{self, LARGE, Places, Rows, Snapshot, Tables};
+use super::tables::{self, ALL, LARGE, Places, Rows, SMALL, Snapshot, Tables};
 
 /// How often a disk is asked for the same.
 const TRIES: usize = 3;
@@ -32,6 +32,8 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         Some(wanted) if copies.iter().any(|(generation, _)| *generation == wanted) => {
             copies.into_iter().find(|(generation, _)| *generation == wanted)
         }
+        // Nothing is newer than what a store was closed with, if it is whole.
+        Some(_) if old.small_tables_are_whole(site) => None,
         // Tables that are behind all copies: the newest. Tables that tell nothing: the one with most after it.
         Some(_) => copies.into_iter().next_back(),
         None => copies.into_iter().next(),
@@ -58,7 +60,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
             _ => {}
         }
     }
-    let small_are_whole = copy.is_some();
+    let small_are_whole = copy.is_some() || old.small_tables_are_whole(site);
     if let Some((_, rows)) = copy {
         put_copy(&mut into, rows)?;
     }
@@ -133,6 +135,27 @@ impl Old {
         guarded(|| migrations::prepare(tables, site)).ok()
     }
 
+    /// Whether every row of the small tables is there and opens.
+    fn small_tables_are_whole(&self, site: &Site<'_>) -> bool {
+        let (Some(tables), Some(census), Some(places)) = (&self.tables, &self.census, self.places(site)) else { return false };
+        let are_whole = guarded(|| {
+            let transaction = tables.begin_read().map_err(|error| disk(&error))?;
+            let snapshot = Snapshot::new(&transaction, &places);
+            for (table, counted) in SMALL.iter().copied().zip(census) {
+                let mut sound = 0;
+                snapshot.walk(table, ALL, false, &mut |key, value| {
+                    sound += u64::from(places.is_sound(table, key, value));
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                if sound != *counted {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        are_whole.unwrap_or(false)
+    }
+
     /// Saves the sound rows of a table: from its beginning to where it cannot be read, and from its end
     /// back to there.
     fn save(&self, table: &'static str, into: &mut Tables<'_>) -> Result<u64, StoreError> {
@@ -149,7 +172,7 @@ impl Old {
                     let whole = guarded(|| slice(old, into.places(), table, range.clone(), backwards, &mut rows));
                     (!matches!(whole, Err(StoreError::Unavailable(_)))).then_some(whole)
                 });
-                let whole = whole.unwrap_or_else(|| Err(StoreError::Damaged { table }));
+                let whole = whole.unwrap_or(Err(StoreError::Damaged { table }));
                 if let Some((key, _)) = rows.last() {
                     *(if backwards { &mut last } else { &mut first }) = Bound::Excluded(key.clone());
                 }
