@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     cli.common.quiet_log = !run::is_service(&cli.command);
     log::install(&cli.common);
     let place = Place::of_process();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(anyhow::Error::from(error).context("cannot start")).report(),
     };
@@ -49,6 +49,9 @@ pub fn main() -> ExitCode {
         Err(failure) => failure.report(),
     }
 }
+
+/// How many threads read the store at once. More would wait for the same disk, and each takes memory.
+const READERS: usize = 8;
 
 /// Where a command runs: what it would otherwise ask the process for.
 #[derive(Clone, Debug, Default)]

@@ -156,7 +156,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 4 * 1024 * 1024, inline: false, repair: false }
+        Settings { cache: 2 * 1024 * 1024, inline: false, repair: false }
     }
 }
 

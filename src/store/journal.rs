@@ -10,7 +10,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::blocks::{BLOCK, BlockFile, End, FORMAT, Found};
+use super::blocks::{BLOCK, BlockFile, End, FORMAT, Found, Header};
 use super::database::disk;
 use super::files::{Files, Part};
 use super::packing::{pack, unpack};
@@ -71,11 +71,10 @@ impl Journal {
     pub(super) fn open(files: &dyn Files, vault: &Vault) -> Result<Journal, StoreError> {
         let open = |part| -> Result<BlockFile, StoreError> {
             let file = files.open(part).map_err(|error| not_opened(&error))?;
-            let file = BlockFile::new(file, vault.clone()).map_err(|error| disk(&error))?;
-            refuse_strangers(&file, vault)?;
-            Ok(file)
+            BlockFile::new(file, vault.clone()).map_err(|error| disk(&error))
         };
         let files = [open(Part::JournalA)?, open(Part::JournalB)?];
+        refuse_strangers(&files, vault)?;
         let newest = |file: &BlockFile| file.newest_generation().map_err(|error| disk(&error));
         let held = [newest(&files[0])?, newest(&files[1])?];
         Ok(Journal { files, held, generation: 0, next: 0 })
@@ -121,8 +120,8 @@ impl Journal {
         (self.generation, self.next) = (generation, blocks);
     }
 
-    /// Begins a generation: from now on, changes go there. Becomes durable with its first change.
-    /// Returns how many bytes the copy takes.
+    /// Begins a generation: from now on, changes go there. Returns how many bytes the
+    /// copy takes.
     pub(super) fn begin(
         &mut self,
         generation: u64,
@@ -143,6 +142,8 @@ impl Journal {
             }
         }
         self.write(&Frame::Copy { rows, is_last: true })?;
+        // Now, and not with the first change: then only the last frame can be unfinished.
+        self.file(generation).sync().map_err(|error| disk(&error))?;
         Ok(self.bytes())
     }
 
@@ -177,20 +178,24 @@ impl Journal {
     }
 }
 
-/// The most frequent header is what the file is; a damaged one must not make it somebody else's.
-fn refuse_strangers(file: &BlockFile, vault: &Vault) -> Result<(), StoreError> {
-    let mut seen = BTreeMap::new();
-    for header in file.headers().map_err(|error| disk(&error))? {
-        seen.entry((*header.key.as_bytes(), header.format)).or_insert((0_u64, header)).0 += 1;
+/// Refuses a journal under another key or of a newer format. One block alone may be damaged: it does not make
+/// a journal somebody else's.
+fn refuse_strangers(files: &[BlockFile], vault: &Vault) -> Result<(), StoreError> {
+    let mut seen: BTreeMap<_, (u64, Header)> = BTreeMap::new();
+    for file in files {
+        for header in file.headers().map_err(|error| disk(&error))? {
+            seen.entry((header.format, *header.key.as_bytes())).or_insert((0, header)).0 += 1;
+        }
     }
-    let Some((_, header)) = seen.into_values().max_by_key(|(count, _)| *count) else { return Ok(()) };
-    if header.format > FORMAT {
-        return Err(StoreError::Newer { found: header.format.into(), known: FORMAT.into() });
+    let several = || seen.values().filter(|(blocks, _)| *blocks > 1).map(|(_, header)| header);
+    if let Some(newer) = several().find(|header| header.format > FORMAT) {
+        return Err(StoreError::Newer { found: newer.format.into(), known: FORMAT.into() });
     }
-    if header.key != vault.key_id() {
-        return Err(StoreError::WrongKey { store: header.key, given: vault.key_id() });
+    let is_ours = seen.values().any(|(_, header)| header.key == vault.key_id());
+    match several().next() {
+        Some(other) if !is_ours => Err(StoreError::WrongKey { store: other.key, given: vault.key_id() }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Why a part could not be opened.

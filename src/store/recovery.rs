@@ -72,7 +72,13 @@ pub(super) fn open(
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
+    let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
+    if depth == Depth::Everything
+        && let Err(StoreError::Unavailable(error)) = looked
+    {
+        // Whoever wants a repair says that the disk will not get better by waiting.
+        looked = Err(StoreError::NotAStore(error));
+    }
     if !(is_damage(&looked) && journal_is_there) {
         looked.clone()?;
     }
@@ -252,7 +258,7 @@ impl Pass<'_> {
                 self.see("the changes between two checkpoints are missing from the journal");
                 is_missing = true;
             }
-            let mut number = 0;
+            let (mut number, mut is_broken) = (0, false);
             let (journal, before) = (self.journal, blocks);
             let end = journal.read(generation, |entry| match entry {
                 Entry::Begin { blocks_before } => {
@@ -263,8 +269,7 @@ impl Pass<'_> {
                     Ok(())
                 }
                 Entry::Gap => {
-                    self.see("a part of the journal does not open: changes are lost");
-                    is_missing = true;
+                    is_broken = true;
                     Ok(())
                 }
                 Entry::Copy(rows) if is_missing => {
@@ -273,27 +278,34 @@ impl Pass<'_> {
                     applied(transaction, self.places, log, |tables| put_copy(tables, rows))
                 }
                 Entry::Copy(_) => Ok(()),
-                Entry::Changes(records) => applied(transaction, self.places, log, |tables| {
-                    for record in &records {
-                        number += 1;
-                        if self.left_out.contains(&(generation, number)) {
-                            continue;
-                        }
-                        match changes::replay(record, tables) {
-                            Some(Ok(())) => {}
-                            Some(Err(error)) => {
-                                if matches!(error, StoreError::Damaged { .. }) {
-                                    self.damaged = Some((generation, number));
-                                }
-                                return Err(error);
-                            }
-                            None => self.see("the journal holds a change that this carport does not know"),
-                        }
+                Entry::Changes(records) => {
+                    // What is missing before a whole frame of changes was durable once.
+                    if std::mem::take(&mut is_broken) {
+                        self.see("a part of the journal does not open: changes are lost");
+                        is_missing = true;
                     }
-                    Ok(())
-                }),
+                    applied(transaction, self.places, log, |tables| {
+                        for record in &records {
+                            number += 1;
+                            if self.left_out.contains(&(generation, number)) {
+                                continue;
+                            }
+                            match changes::replay(record, tables) {
+                                Some(Ok(())) => {}
+                                Some(Err(error)) => {
+                                    if matches!(error, StoreError::Damaged { .. }) {
+                                        self.damaged = Some((generation, number));
+                                    }
+                                    return Err(error);
+                                }
+                                None => self.see("the journal holds a change that this carport does not know"),
+                            }
+                        }
+                        Ok(())
+                    })
+                }
             })?;
-            if end.unfinished {
+            if end.unfinished || is_broken {
                 self.see(
                     "the end of the journal holds an unfinished record: it was being written when the power failed, \
                      or the disk has damaged it",

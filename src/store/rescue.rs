@@ -16,13 +16,16 @@ use super::migrations;
 use super::recovery::{Findings, Site, open_tables, put_copy};
 use super::tables::{self, LARGE, Places, Rows, Snapshot, Tables};
 
+/// How often a disk is asked for the same.
+const TRIES: usize = 3;
+
 /// How many rows are read from the damaged tables at once.
 const SLICE: usize = 1000;
 
 /// Puts new tables in the place of the old ones, to be replayed over.
 pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &mut Findings) -> Result<(), StoreError> {
     site.files.remove_rescue().map_err(|error| disk(&error))?;
-    let old = Old::open(site);
+    let old = Old::open(site)?;
     let copies = copies(journal)?;
     let wanted = old.checkpoint.map(|checkpoint| checkpoint.generation);
     let copy = match wanted {
@@ -104,10 +107,16 @@ struct Old {
 }
 
 impl Old {
-    fn open(site: &Site<'_>) -> Old {
+    fn open(site: &Site<'_>) -> Result<Old, StoreError> {
         let mut old = Old { tables: None, checkpoint: None, census: None };
-        let is_there = site.files.is_there(Part::Tables).unwrap_or(false);
-        old.tables = is_there.then(|| look_at_tables(site).ok()).flatten().map(|(tables, _)| tables);
+        if site.files.is_there(Part::Tables).map_err(|error| disk(&error))? {
+            old.tables = match look_at_tables(site) {
+                Ok((tables, _)) => Some(tables),
+                // A disk in trouble is no damage: it may be well again in a moment.
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(_) => None,
+            };
+        }
         if let (Some(tables), Some(places)) = (&old.tables, old.places(site)) {
             let read = guarded(|| {
                 let transaction = tables.begin_read().map_err(|error| disk(&error))?;
@@ -116,7 +125,7 @@ impl Old {
             });
             (old.checkpoint, old.census) = read.unwrap_or_default();
         }
-        old
+        Ok(old)
     }
 
     fn places(&self, site: &Site<'_>) -> Option<Places> {
@@ -133,8 +142,14 @@ impl Old {
         for backwards in [false, true] {
             loop {
                 let mut rows = Vec::new();
-                // What was read before it failed counts.
-                let whole = guarded(|| slice(old, into.places(), table, (first.clone(), last.clone()), backwards, &mut rows));
+                let range = (first.clone(), last.clone());
+                // What was read before it failed counts. A bad sector stays bad, another error may not.
+                let whole = (0..TRIES).find_map(|_| {
+                    rows.clear();
+                    let whole = guarded(|| slice(old, into.places(), table, range.clone(), backwards, &mut rows));
+                    (!matches!(whole, Err(StoreError::Unavailable(_)))).then_some(whole)
+                });
+                let whole = whole.unwrap_or_else(|| Err(StoreError::Damaged { table }));
                 if let Some((key, _)) = rows.last() {
                     *(if backwards { &mut last } else { &mut first }) = Bound::Excluded(key.clone());
                 }

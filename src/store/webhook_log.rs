@@ -135,7 +135,7 @@ impl Change for RecordDelivery {
         let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
         let known = vehicle.map_or(Ok(true), |row| tables.has::<Vehicle>(row))?;
         let result = if self.result == DeliveryResult::Accepted && !known { DeliveryResult::UnknownVehicle } else { self.result };
-        let bytes = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(self.body.plain_len()).unwrap_or(u32::MAX);
         let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
         let head = &mut tables.log.head;
         let seq = head.newest.next();
@@ -174,7 +174,7 @@ const VERIFY: &str = "verify";
 fn make_room(tables: &mut Tables<'_>, delivery: &RecordDelivery) -> Result<bool, StoreError> {
     let ring = &delivery.ring;
     let fits = |head: &Head, events: u64| {
-        head.entries == 0 || (head.entries < events && head.bytes + delivery.body.len() as u64 <= ring.bytes)
+        head.entries == 0 || (head.entries < events && head.bytes + delivery.body.plain_len() as u64 <= ring.bytes)
     };
     if fits(&tables.log.head, ring.events) {
         return Ok(true);
