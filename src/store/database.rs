@@ -86,7 +86,7 @@ impl Database {
             (true, true) => Depth::Everything,
         };
         let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } =
-            recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, findings)?;
+            guarded(|| recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, findings))?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
         self.poisoned.store(false, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Database {
         let result = self.with(|open| {
             let mut transaction = open.tables.begin_write().map_err(|error| disk(&error))?;
             transaction.set_durability(Durability::None).map_err(|error| disk(&error))?;
-            let flushing = (!records.is_empty()).then(|| self.flusher.begin(&open.journal, records));
+            let flushing = (!records.is_empty()).then(|| self.flusher.begin(&open.journal, log.newest(), records));
             let applied = guarded(|| applied(&transaction, &open.places, log, apply));
             // What is under way is waited for, whatever became of the tables.
             flushing.map_or(Ok(()), |flushing| flushing.wait())?;

@@ -6,7 +6,7 @@ use super::model::Model;
 use super::view::View;
 
 /// Rows that changes alter in part: when a change before was lost, they are a mixture.
-const MIXED: [&str; 6] = ["connection", "invite", "latest", "session", "sum of", "vehicle"];
+const MIXED: [&str; 7] = ["connection", "invite", "label", "latest", "session", "sum of", "vehicle"];
 
 /// Every state, by the number of changes that had been asked for.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Past {
     models: Vec<Model>,
     views: Vec<View>,
     values: BTreeMap<String, BTreeSet<String>>,
+    /// What was ever in the log. A redelivery that was not is there if what told it apart was lost.
+    entries: BTreeSet<String>,
 }
 
 impl Past {
@@ -21,6 +23,9 @@ impl Past {
     pub(crate) fn add(&mut self, model: &Model) {
         let view = View::of_model(model);
         for (name, value) in &view.rows {
+            if name.starts_with("entry") {
+                self.entries.insert(value.clone());
+            }
             self.values.entry(name.clone()).or_default().insert(value.clone());
         }
         self.models.push(model.clone());
@@ -42,7 +47,8 @@ impl Past {
         let differences = || view.differences(self.views.last().unwrap()).join("\n");
         assert!(!findings.is_empty(), "lost in silence, since {since} of {}:\n{}", self.views.len(), differences());
         for (name, value) in view.rows.iter().filter(|(name, _)| !MIXED.iter().any(|mixed| name.starts_with(mixed))) {
-            let is_true = self.values.get(name).is_some_and(|values| values.contains(value));
+            let is_true = self.values.get(name).is_some_and(|values| values.contains(value))
+                || (name.starts_with("entry") && !self.entries.contains(value));
             assert!(is_true, "{name}: {value} was never so; {findings:?}\n{}", differences());
         }
         false

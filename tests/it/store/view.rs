@@ -6,6 +6,7 @@ use std::fmt::Display;
 use carport::model::token::Generation;
 use carport::model::{Seq, Timestamp};
 use carport::store::vehicle_data::HistoryRange;
+use carport::store::webhook_log::Header;
 use carport::store::{Snapshot, StoreError};
 use serde::Serialize;
 
@@ -110,8 +111,7 @@ impl View {
             let part = store.log_after(after, usize::MAX, |_| true)?;
             self.damaged += usize::try_from(part.damaged).unwrap();
             for entry in &part.entries {
-                let header = format!("{:?}", entry.header);
-                self.put(format!("entry {}", entry.seq), &(header, String::from_utf8_lossy(&entry.body.0)));
+                self.put_entry(entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
             }
             if part.up_to == after {
                 break;
@@ -121,6 +121,12 @@ impl View {
         let extent = store.log_extent()?;
         self.put("sum of the log", &(extent.newest, extent.entries, extent.bytes));
         self.put_if("cursor", store.projector_cursor().map(|cursor| (cursor > Seq(0)).then_some(cursor)))
+    }
+
+    fn put_entry(&mut self, seq: Seq, header: &Header, body: &str) {
+        let Header { received_at, kind, result, vehicle, bytes } = header;
+        self.put(format!("entry {seq}"), &(received_at, kind, bytes, body));
+        self.put(format!("label of entry {seq}"), &(result, vehicle));
     }
 
     /// The same of a model.
@@ -169,7 +175,7 @@ impl View {
             view.put(format!("to read {row}"), &());
         }
         for (seq, (header, body)) in &model.log {
-            view.put(format!("entry {seq}"), &(format!("{header:?}"), body));
+            view.put_entry(*seq, header, body);
         }
         view.put("sum of the log", &(model.newest, model.log.len(), model.log_bytes()));
         if let Some(verify) = &model.verify {
