@@ -63,7 +63,16 @@ impl Writer {
         inline: bool,
     ) -> Result<Writer, StoreError> {
         grew.send_replace(log.newest());
-        let core = Core { database, log, grew, metrics, deferred: Vec::new(), deferred_bytes: 0, since: Since::default(), refused_at: None };
+        let core = Core {
+            database,
+            log,
+            grew,
+            metrics,
+            deferred: Vec::new(),
+            deferred_bytes: 0,
+            since: Since::default(),
+            refused_at: None,
+        };
         let core = Arc::new(Mutex::new(core));
         let (mut queue, mut done) = (None, None);
         if !inline {

@@ -100,6 +100,13 @@ fn bring_row(new: &mut Tables<'_>, table: &'static str, key: &[u8], value: &[u8]
             Header { received_at, kind, result, vehicle, bytes }.put(new, key, &body)
         }
         _ if MARKS.contains(&table) => new.put_mark(table, key),
+        "vehicle_data-1" => {
+            let plain = new.places().vault.open(Row { table, key, context: &[] }, value).map_err(|_| damaged.clone())?;
+            // A block was found by its day, and now is by a time.
+            let (signal, day) = key.split_at_checked(8).ok_or(damaged.clone())?;
+            let day = u64::from(u32::from_be_bytes(day.try_into().map_err(|_| damaged)?));
+            new.put_packed(table, &[signal, &(day * 86_400_000).to_be_bytes()].concat(), &plain)
+        }
         _ => {
             let plain = new.places().vault.open(Row { table, key, context: &[] }, value).map_err(|_| damaged)?;
             new.put_packed(table, key, &plain)
