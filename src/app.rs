@@ -84,8 +84,7 @@ impl App {
     pub async fn build(config: &Config, world: World) -> Result<App, AppError> {
         make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
         let files = store::directory(&config.data_dir);
-        let there = [Part::Tables, Part::JournalA].into_iter().any(|part| files.is_there(part).unwrap_or(true));
-        let key = keys::master(&config.key, there, world.entropy.as_ref())?;
+        let key = keys::master(&config.key, there_is_a_store(&config.data_dir), world.entropy.as_ref())?;
         let built = App::build_over(config, world, &key, files, store::Settings::default()).await;
         built.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })
     }
@@ -98,6 +97,7 @@ impl App {
         files: Arc<dyn Files>,
         settings: store::Settings,
     ) -> Result<App, StoreError> {
+        let settings = store::Settings { min_free: config.min_free, ..settings };
         let metrics = Arc::new(Metrics::new());
         let vault = Vault::new(key, world.entropy.as_ref());
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
@@ -229,6 +229,17 @@ impl App {
     pub async fn close(&self) {
         self.store.close().await;
     }
+}
+
+/// Whether a data directory holds a store, or what is left of one. What cannot be looked at counts.
+pub fn there_is_a_store(data_dir: &Path) -> bool {
+    let files = store::directory(data_dir);
+    [Part::Tables, Part::JournalA].into_iter().any(|part| files.is_there(part).unwrap_or(true))
+}
+
+/// The master key as it is configured; `None` if it has not been made yet.
+pub fn key(config: &Config) -> Result<Option<MasterKey>, KeyError> {
+    keys::find(&config.key)
 }
 
 /// Opens the store again after the disk has refused, and lets it make its checkpoints.

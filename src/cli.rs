@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigFile, Environment, Overrides, Sources, load};
 
 mod access;
 pub mod args;
+mod check;
 pub mod client;
 mod exit;
 mod greeting;

@@ -63,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// The master key.
     pub key: Key,
+    /// `store.min_free`: below so many free bytes no refresh is sent and webhooks get 503.
+    pub min_free: u64,
     /// What looks mixed up, though it can be run.
     pub warnings: Vec<String>,
     shown: Vec<Shown>,

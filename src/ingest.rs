@@ -43,6 +43,8 @@ pub enum IngestError {
     NotAnEvent,
     /// The store cannot take it now.
     Busy,
+    /// The disk is nearly full.
+    NoRoom,
 }
 
 /// A delivery that was refused, for the operator. Kept in memory, without its body.
@@ -181,7 +183,7 @@ impl IngestError {
             IngestError::BadSignature => "bad_signature",
             IngestError::ChallengeRefused => "challenge_refused",
             IngestError::NotAnEvent => "not_an_event",
-            IngestError::Busy => "busy",
+            IngestError::Busy | IngestError::NoRoom => "busy",
         }
     }
 
@@ -193,6 +195,7 @@ impl IngestError {
             IngestError::ChallengeRefused => "the challenge is not 1 to 256 token characters, or the body is over 4 KiB",
             IngestError::NotAnEvent => "the body is not a JSON object",
             IngestError::Busy => "the store cannot take it now",
+            IngestError::NoRoom => "the disk has less free space than store.min_free",
         }
     }
 }
@@ -252,6 +255,9 @@ impl Shared {
     }
 
     async fn record(&self, event: Option<&Event>, body: Bytes) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
+        if !self.store.has_room() {
+            return Err(IngestError::NoRoom);
+        }
         let result = match event {
             None => DeliveryResult::NotUnderstood,
             Some(event) if event.test => DeliveryResult::Test,

@@ -42,6 +42,7 @@ mod packing;
 mod places;
 mod recovery;
 mod rescue;
+mod room;
 mod tables;
 pub mod tokens;
 pub mod users;
@@ -59,6 +60,7 @@ pub use tables::{Snapshot, Tables};
 use database::Database;
 use integrity::Walk;
 use recovery::Site;
+use room::Room;
 use tables::Rows;
 use writer::Writer;
 
@@ -138,6 +140,7 @@ struct Shared {
     writer: Writer,
     grew: watch::Receiver<Seq>,
     is_verified: AtomicBool,
+    room: Room,
 }
 
 /// How long a walk rests after each step.
@@ -148,6 +151,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Settings {
     /// The page cache, in bytes. redb's own default is a gigabyte.
     pub cache: usize,
+    /// With less free space on the disk, in bytes, there is no [room](Store::has_room).
+    pub min_free: u64,
     /// Commit on the caller's thread instead of the writer's: for tests with simulated time.
     pub inline: bool,
     /// Look at every row before opening, and save what can be read if any is damaged.
@@ -156,7 +161,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 2 * 1024 * 1024, inline: false, repair: false }
+        Settings { cache: 2 * 1024 * 1024, min_free: 0, inline: false, repair: false }
     }
 }
 
@@ -184,7 +189,9 @@ impl Store {
         let database = Arc::new(database);
         let (grew_sender, grew) = watch::channel(Seq(0));
         let writer = Writer::start(database.clone(), log, grew_sender, metrics, settings.inline)?;
-        Ok(Store { shared: Arc::new(Shared { database, writer, grew, is_verified: AtomicBool::new(false) }) })
+        let shared = Shared { database, writer, grew, is_verified: AtomicBool::new(false), room: Room::new(settings.min_free) };
+        shared.room.look(shared.database.files());
+        Ok(Store { shared: Arc::new(shared) })
     }
 
     /// Looks at all that a store holds, and changes nothing. An `Err` says what damage there is.
@@ -221,9 +228,25 @@ impl Store {
         self.shared.database.is_open()
     }
 
-    /// Opens the store again if it was closed by a failure, and makes the checkpoint that age asks for. Call
-    /// it about once a second.
+    /// Whether the disk has room for what can wait or come again. The store itself takes changes as long as it
+    /// can: whoever brings new events or spends a token asks first.
+    pub fn has_room(&self) -> bool {
+        !self.shared.room.is_low()
+    }
+
+    /// Opens the store again if it was closed by a failure, makes the checkpoint that age asks for, and looks
+    /// whether there is room. Call it about once a second.
     pub async fn tend(&self) {
+        if self.shared.writer.is_inline() {
+            self.shared.room.look(self.shared.database.files());
+        } else {
+            let shared = self.shared.clone();
+            let look = move || {
+                shared.room.look(shared.database.files());
+                Ok(())
+            };
+            let _ = off_reactor(look).await;
+        }
         let _ = self.shared.writer.tend().await;
     }
 
@@ -257,17 +280,27 @@ impl Store {
 
     /// What was found damaged or lost since the store was opened, in words for the operator.
     pub fn findings(&self) -> Vec<String> {
-        self.shared.database.findings()
+        self.shared.database.findings().list()
     }
 
     /// Size of the files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.shared.database.bytes()
+        Part::ALL.into_iter().map(|part| self.shared.database.files().bytes(part)).sum()
+    }
+
+    /// How many of them are the journal.
+    pub fn journal_bytes(&self) -> u64 {
+        [Part::JournalA, Part::JournalB].into_iter().map(|part| self.shared.database.files().bytes(part)).sum()
+    }
+
+    /// How many bytes the disk has left, if it can tell.
+    pub fn free(&self) -> Option<u64> {
+        self.shared.database.files().free().ok().flatten()
     }
 
     /// How many bytes were written to the files since the store was opened.
     pub fn written(&self) -> u64 {
-        self.shared.database.written()
+        self.shared.database.files().written()
     }
 
     /// Commits what is queued, makes a checkpoint and closes the files; afterwards every call answers `Unavailable`.

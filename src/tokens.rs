@@ -197,7 +197,9 @@ impl Tokens {
         }
         match self.soon(connection, tokens.version).await {
             // What is not fresh may still be good.
-            Err(TokenError::Later { .. } | TokenError::Configuration(_)) if tokens.access_expires_at > now => {
+            Err(TokenError::Later { .. } | TokenError::Configuration(_) | TokenError::Store(_))
+                if tokens.access_expires_at > now =>
+            {
                 shared.access(connection, &tokens)
             }
             result => result,

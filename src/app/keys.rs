@@ -57,21 +57,28 @@ pub enum KeyError {
 
 /// The configured key; the key file's; or a new one in that file, if there is no store yet.
 pub(super) fn master(config: &config::Key, there_is_a_store: bool, entropy: &dyn Entropy) -> Result<MasterKey, KeyError> {
-    if let Some(secret) = &config.secret {
-        return MasterKey::parse(secret.expose()).map_err(|error| KeyError::NotAKey { origin: "key.secret".to_owned(), error });
+    if let Some(key) = find(config)? {
+        return Ok(key);
     }
     let path = &config.file;
-    match read(path) {
-        Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            if there_is_a_store {
-                return Err(KeyError::Missing(path.clone()));
-            }
-            let key = MasterKey::generate(entropy);
-            write(path, &key).map_err(|error| KeyError::NotMade { path: path.clone(), error })?;
-            tracing::info!(key.id = %key.id(), "a master key was made: keep a copy of the file away from this machine");
-            Ok(key)
-        }
-        result => result,
+    if there_is_a_store {
+        return Err(KeyError::Missing(path.clone()));
+    }
+    let key = MasterKey::generate(entropy);
+    write(path, &key).map_err(|error| KeyError::NotMade { path: path.clone(), error })?;
+    tracing::info!(key.id = %key.id(), "a master key was made: keep a copy of the file away from this machine");
+    Ok(key)
+}
+
+/// The configured key, or the key file's; `None` if there is no such file.
+pub(super) fn find(config: &config::Key) -> Result<Option<MasterKey>, KeyError> {
+    if let Some(secret) = &config.secret {
+        let key = MasterKey::parse(secret.expose());
+        return key.map(Some).map_err(|error| KeyError::NotAKey { origin: "key.secret".to_owned(), error });
+    }
+    match read(&config.file) {
+        Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -13,6 +13,10 @@ use clap_complete::Shell;
 
 use crate::model::span;
 
+mod check;
+
+pub use check::Check;
+
 /// The command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "carport", version, about = "A self-hosted Smartcar gateway", max_term_width = 100)]
@@ -68,6 +72,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Ask for Smartcar's credentials and write the configuration
     Init(Init),
+    /// Look for what is wrong, and say what to do about it
+    Check(Check),
     /// Make a link by which an owner connects a car
     Connect(Connect),
     /// Make a one-time sign-in link for the dashboard

@@ -71,13 +71,14 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
     Ok(Client::InProcess(wiring::application(config).await?))
 }
 
-enum Reached {
+/// Who answers at a socket.
+pub(super) enum Reached {
     Server,
     Nobody,
     Forbidden,
 }
 
-async fn reach(socket: &Path) -> Reached {
+pub(super) async fn reach(socket: &Path) -> Reached {
     match UnixStream::connect(socket).await {
         // The server hangs up on everybody else than its own user and root.
         Ok(stream) => match (stream.peer_cred(), rustix::process::geteuid()) {

@@ -126,6 +126,8 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
         ("smartcar.origins.vehicle", origin),
         ("smartcar.origins.management", origin),
         ("smartcar.origins.management_v3", origin),
+        // A demonstration is welcome in a small temporary directory too.
+        ("store.min_free", "0"),
     ] {
         overrides = overrides.set(key, value, "demo");
     }

@@ -6,7 +6,7 @@ use super::args::{Command, Common, Serve};
 use super::client::connect;
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, init, local, records, webhooks, wiring};
+use super::{Cli, Failure, Place, access, check, init, local, records, webhooks, wiring};
 use crate::config::load;
 
 /// Runs a command.
@@ -19,6 +19,7 @@ pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
         #[cfg(feature = "simulator")]
         Command::Simulate(flags) => play::simulate(flags).await,
         Command::Init(flags) => init::init(flags, common, place, wiring::probe).await,
+        Command::Check(flags) => check::check(flags, common, place).await,
         Command::Config(command) => local::config(command, common, place),
         Command::Healthcheck => local::healthcheck(common, place).await,
         Command::Completions { shell } => local::completions(shell),

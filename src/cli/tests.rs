@@ -62,6 +62,7 @@ fn help_names_every_command() {
           demo         Try everything: gateway and simulated Smartcar with three cars, no account needed
           simulate     Run a simulated Smartcar alone
           init         Ask for Smartcar's credentials and write the configuration
+          check        Look for what is wrong, and say what to do about it
           connect      Make a link by which an owner connects a car
           login        Make a one-time sign-in link for the dashboard
           token        API tokens

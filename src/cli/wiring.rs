@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Handler;
 use super::{Exit, Failure, Place, greeting};
-use crate::app::{App, AppError, KeyError};
+use crate::app::{self, App, AppError, KeyError};
 use crate::config::{Config, Credentials, Origins};
+use crate::metrics::Metrics;
 use crate::smartcar::{self, Smartcar, SmartcarError};
-use crate::store::StoreError;
+use crate::store::{self, Inspected, Part, Store, StoreError};
+use crate::vault::{MasterKey, Vault};
 use crate::web::{self, Peer};
 use crate::world::{TransportError, World};
 
@@ -82,6 +84,35 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
         Err(SmartcarError::Later { what, .. }) => Probe::Unreachable(what.to_string()),
         Err(error) => Probe::Refused(error.to_string()),
     }
+}
+
+/// Whether there is a store.
+pub(super) fn is_there(config: &Config) -> bool {
+    app::there_is_a_store(&config.data_dir)
+}
+
+/// The master key; `None` if there is none yet.
+pub(super) fn key(config: &Config) -> Result<Option<MasterKey>, KeyError> {
+    app::key(config)
+}
+
+/// Looks at the store and changes nothing.
+pub(super) fn inspect(config: &Config, key: &MasterKey) -> Result<Inspected, StoreError> {
+    let world = World::system().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Store::inspect(&config.data_dir, &Vault::new(key, world.entropy.as_ref()), &world)
+}
+
+/// Saves what can be read of a damaged store; returns what was found.
+pub(super) async fn repair(config: &Config) -> Result<Vec<String>, Failure> {
+    let world = world()?;
+    let key = app::key(config).map_err(AppError::from)?.ok_or_else(|| KeyError::Missing(config.key.file.clone()));
+    let vault = Vault::new(&key.map_err(AppError::from)?, world.entropy.as_ref());
+    let settings = store::Settings { repair: true, ..store::Settings::default() };
+    let opened = Store::open(&config.data_dir, settings, vault, &world, Arc::new(Metrics::new()));
+    let store = opened.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })?;
+    let findings = store.findings();
+    store.close().await;
+    Ok(findings)
 }
 
 /// The real world.

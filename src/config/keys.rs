@@ -79,6 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("limits.body_time", Default),
     plain("key.file", Derived),
     secret("key.secret", None),
+    plain("store.min_free", Default),
 ];
 
 const fn plain(name: &'static str, sample: Sample) -> Key {

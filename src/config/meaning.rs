@@ -37,6 +37,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         session: Session { idle: reader.take("session.idle", values::time), max: reader.take("session.max", values::time) },
         limits: reader.limits(),
         key: reader.key(&data_dir),
+        min_free: reader.take("store.min_free", values::bytes),
         public_url,
         private_url,
         data_dir,

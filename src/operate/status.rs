@@ -40,8 +40,18 @@ pub struct StatusView {
 pub struct StoreStatus {
     /// Whether it takes changes.
     pub healthy: bool,
-    /// Size of the file in bytes.
+    /// Size of its files in bytes.
     pub bytes: u64,
+    /// How many of them are the journal: what was changed since the tables were written last.
+    pub journal_bytes: u64,
+    /// How many bytes were written since the start: what wears out a card.
+    pub written_bytes: u64,
+    /// What was found damaged or lost since the start, in words.
+    pub findings: Vec<String>,
+    /// How many bytes the disk has left, if it can tell.
+    pub free_bytes: Option<u64>,
+    /// Whether that is too little: then refreshes and webhooks wait.
+    pub low: bool,
 }
 
 /// The webhook log's part of the status.
@@ -142,7 +152,15 @@ impl Status {
         let now = shared.world.now();
         // A store in trouble shows as such; the rest of the status must still be told.
         let facts = shared.facts().await.unwrap_or_default();
-        let store = StoreStatus { healthy: shared.store.is_healthy(), bytes: shared.store.bytes() };
+        let store = StoreStatus {
+            healthy: shared.store.is_healthy(),
+            bytes: shared.store.bytes(),
+            journal_bytes: shared.store.journal_bytes(),
+            written_bytes: shared.store.written(),
+            findings: shared.store.findings(),
+            free_bytes: shared.store.free(),
+            low: !shared.store.has_room(),
+        };
         let webhooks = WebhookStatus {
             last_verify: shared.ingest.last_verify(),
             newest: facts.log.newest,
@@ -177,6 +195,9 @@ impl Status {
             reasons.push("the store is closed because the disk refused; it is being opened again".to_owned());
         } else if let Err(error) = self.shared.store.read(|snapshot| snapshot.log_extent()).await {
             reasons.push(format!("the store cannot be read: {error}"));
+        }
+        if !self.shared.store.has_room() {
+            reasons.push("the disk has less free space than store.min_free: refreshes and webhooks wait".to_owned());
         }
         Readiness { ready: reasons.is_empty(), reasons }
     }
@@ -270,6 +291,13 @@ impl Shared {
                 "refused",
                 &format!("Smartcar refuses our credentials: {fault}"),
                 "compare client id and client secret with Smartcar's dashboard".to_owned(),
+            );
+        }
+        if !self.store.has_room() {
+            add(
+                "disk",
+                "the disk is nearly full, so no token is refreshed and webhooks are answered 503",
+                "make room on the disk of the data directory: store.min_free says how much must stay free".to_owned(),
             );
         }
         if !self.ingest.is_configured() {

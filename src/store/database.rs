@@ -7,7 +7,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Durability, ReadableDatabase, WriteTransaction};
 
@@ -79,14 +79,17 @@ impl Database {
     pub(super) fn reopen(&self) -> Result<Log, StoreError> {
         self.close();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let findings = &mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        // Opening can take long, and the status must not wait for it.
+        let mut findings = self.findings().clone();
         let depth = match (self.suspect.load(Ordering::Relaxed), self.repair) {
             (false, _) => Depth::None,
             (true, false) => Depth::Start,
             (true, true) => Depth::Everything,
         };
-        let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } =
-            guarded(|| recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, findings))?;
+        // redb may panic even while it closes what is damaged.
+        let opened = guarded(|| recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, &mut findings));
+        self.findings().join(findings);
+        let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } = opened?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
         self.poisoned.store(false, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
@@ -175,17 +178,13 @@ impl Database {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.files.bytes()
-    }
-
-    pub(super) fn written(&self) -> u64 {
-        self.files.written()
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.files
     }
 
     /// Notes damage.
     pub(super) fn found(&self, finding: String) {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
+        self.findings().add(finding);
     }
 
     /// Whether all of it was looked at when it was opened.
@@ -193,8 +192,8 @@ impl Database {
         self.was_looked_at.load(Ordering::Relaxed)
     }
 
-    pub(super) fn findings(&self) -> Vec<String> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner).list()
+    pub(super) fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_suspect(&self) {

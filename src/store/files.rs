@@ -60,12 +60,17 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     /// kept under a name that tells `why`, which is returned.
     fn replace_tables(&self, why: &str) -> io::Result<Option<String>>;
 
-    /// How many bytes the parts take.
-    fn bytes(&self) -> u64;
+    /// How many bytes a part has; none if it is not there.
+    fn bytes(&self, part: Part) -> u64;
 
     /// How many bytes were written to them since they were opened first: what wears out a card.
     fn written(&self) -> u64 {
         0
+    }
+
+    /// How many bytes the disk has left, if it can tell.
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(None)
     }
 }
 
@@ -124,12 +129,18 @@ impl Files for Directory {
         Ok(kept)
     }
 
-    fn bytes(&self) -> u64 {
-        Part::ALL.iter().filter_map(|part| fs::metadata(self.path(*part)).ok()).map(|file| file.len()).sum()
+    fn bytes(&self, part: Part) -> u64 {
+        fs::metadata(self.path(part)).map_or(0, |file| file.len())
     }
 
     fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    fn free(&self) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        // Some network file systems tell no sizes at all.
+        Ok((disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 }
 

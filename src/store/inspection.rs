@@ -10,7 +10,7 @@ use super::files::Part;
 use super::journal::{self, Entry, Journal};
 use super::look::Look;
 use super::migrations;
-use super::recovery::{Site, not_opened};
+use super::recovery::{Findings, Site, not_opened};
 use super::tables::{self, ALL, Places, Rows};
 use super::{Snapshot, StoreError};
 
@@ -30,12 +30,12 @@ pub(super) enum Depth {
 
 /// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
 /// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
-pub(super) fn look(site: &Site<'_>, depth: Depth) -> Result<(), StoreError> {
+pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Result<(), StoreError> {
     // redb may panic even while it closes what is damaged.
     guarded(|| {
         let (mut tables, length) = look_at_tables(site)?;
         if migrations::is_old(&tables)? {
-            return migrations::migrate(&tables, site);
+            return migrations::migrate(&tables, site, findings);
         }
         let places = migrations::prepare(&tables, site)?;
         if length < LOOKED_AT_WHOLE || depth == Depth::Everything {
@@ -59,13 +59,19 @@ pub struct Inspected {
 
 /// Looks at everything, and changes nothing.
 pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
+    let is_there = |part| site.files.is_there(part).map_err(|error| disk(&error));
+    if !is_there(Part::Tables)? {
+        return Err(StoreError::NotAStore("the tables are missing".to_owned()));
+    }
     guarded(|| {
         let (mut tables, _) = look_at_tables(site)?;
         let places = migrations::prepare(&tables, site)?;
         tables.check_integrity().map_err(not_opened)?;
+        if migrations::is_old(&tables)? {
+            return migrations::inspect(&tables, &places);
+        }
         let checkpoint = checkpoint::read(&tables, &places)?;
         let mut inspected = Inspected { rows: every_row(&tables, &places)?, changes: 0, findings: Vec::new() };
-        let is_there = |part| site.files.is_there(part).map_err(|error| disk(&error));
         if !is_there(Part::JournalA)? || !is_there(Part::JournalB)? {
             if !checkpoint.is_clean {
                 inspected.findings.push("the journal is missing".to_owned());
@@ -73,7 +79,12 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             return Ok(inspected);
         }
         let journal = Journal::open(site.files, site.vault)?;
+        let mut expected = checkpoint.generation;
         for generation in journal.generations().into_iter().filter(|held| *held >= checkpoint.generation) {
+            if generation != expected {
+                inspected.findings.push("the journal does not continue these tables: are they from a backup?".to_owned());
+            }
+            expected = generation + 1;
             let end = journal.read(generation, |entry| {
                 match entry {
                     Entry::Changes(_, changes) => inspected.changes += changes.len() as u64,

@@ -9,9 +9,9 @@ use super::files::Part;
 use super::journal::RowCopy;
 use super::log_head::{self, Log};
 use super::places::{FORMAT as FORMAT_ROW, KEY};
-use super::recovery::{Site, open_tables};
+use super::recovery::{Findings, Site, open_tables};
 use super::tables::{self, META, Places, Tables, definition, from_cbor, to_cbor};
-use super::{Snapshot, StoreError};
+use super::{Inspected, Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
 
 mod from_1;
@@ -43,7 +43,7 @@ pub(super) fn create(site: &Site<'_>) -> Result<(), StoreError> {
 }
 
 /// Brings a store of an older format up: a new file is made beside and takes its place, the old one is kept.
-pub(super) fn migrate(old: &redb::Database, site: &Site<'_>) -> Result<(), StoreError> {
+pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Findings) -> Result<(), StoreError> {
     let places = key_fits(old, site)?;
     site.files.remove_rescue().map_err(|error| disk(&error))?;
     let tables = open_tables(site, Part::Rescue)?.tables;
@@ -60,8 +60,22 @@ pub(super) fn migrate(old: &redb::Database, site: &Site<'_>) -> Result<(), Store
     })?;
     drop(tables);
     let kept = site.files.replace_tables("format-1").map_err(|error| disk(&error))?.unwrap_or_default();
-    tracing::info!(from = 1, to = FORMAT, damaged, kept, "the store was brought to a newer format; the old file is kept");
+    if damaged > 0 {
+        findings.add(format!("{damaged} rows were damaged and are left behind in {kept}"));
+    }
+    tracing::info!(from = 1, to = FORMAT, kept, "the store was brought to a newer format; the old file is kept");
     Ok(())
+}
+
+/// Looks at a store of an older format.
+pub(super) fn inspect(old: &redb::Database, places: &Places) -> Result<Inspected, StoreError> {
+    let transaction = old.begin_read().map_err(|error| disk(&error))?;
+    let (rows, damaged) = from_1::count(&Snapshot::new(&transaction, places))?;
+    let mut findings = vec![format!("it has format 1, and will be brought to format {FORMAT}; the old file will be kept")];
+    if damaged > 0 {
+        findings.push(format!("{damaged} of its rows are damaged and will be left behind"));
+    }
+    Ok(Inspected { rows, changes: 0, findings })
 }
 
 /// The format; `Foreign` if it is no store of ours.

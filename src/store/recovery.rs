@@ -24,15 +24,24 @@ use crate::world::World;
 const WORTH_COMPACTING: u64 = 16 * 1024 * 1024;
 
 /// What was found damaged or lost, in words for the operator.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Findings(Vec<String>);
 
 impl Findings {
     pub(super) fn add(&mut self, finding: impl Into<String>) {
         let finding = finding.into();
-        tracing::error!("{finding}");
         if !self.0.contains(&finding) && self.0.len() < 100 {
+            tracing::error!("{finding}");
             self.0.push(finding);
+        }
+    }
+
+    /// Takes over what was told before.
+    pub(super) fn join(&mut self, others: Findings) {
+        for finding in others.0 {
+            if !self.0.contains(&finding) {
+                self.0.push(finding);
+            }
         }
     }
 
@@ -72,7 +81,7 @@ pub(super) fn open(
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
     let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
     let tables_are_there = is_there(Part::Tables)?;
-    let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth) } else { Ok(()) };
+    let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth, findings) } else { Ok(()) };
     if depth == Depth::Everything
         && let Err(StoreError::Unavailable(error)) = looked
     {

@@ -14,7 +14,7 @@ use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
 use super::recovery::{Findings, Site, open_tables, put_copy};
-use super::tables::{self, LARGE, Places, Rows, Snapshot, Tables};
+use super::tables::{self, ALL, LARGE, Places, Rows, SMALL, Snapshot, Tables};
 
 /// How often a disk is asked for the same.
 const TRIES: usize = 3;
@@ -28,9 +28,13 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     let old = Old::open(site)?;
     let mut copies = copies(journal)?;
     let wanted = old.checkpoint.map(|checkpoint| checkpoint.generation);
-    // The first that is not older than the tables, as it has most after it. If all are older, the newest.
-    let place = copies.iter().position(|(generation, _)| wanted.is_none_or(|wanted| *generation >= wanted));
-    let copy = place.or(copies.len().checked_sub(1)).map(|place| copies.swap_remove(place));
+    // The first that is not older than the tables: it has most after it. Nothing is newer than what a store was
+    // closed with, if it is whole.
+    let copy = match copies.iter().position(|(generation, _)| wanted.is_none_or(|wanted| *generation >= wanted)) {
+        Some(place) => Some(copies.swap_remove(place)),
+        None if old.small_tables_are_whole(site) => None,
+        None => copies.pop(),
+    };
     let generation = copy.as_ref().map(|(generation, _)| *generation).or(wanted);
     let generation =
         generation.ok_or_else(|| StoreError::NotAStore("neither its tables nor its journal can be read".to_owned()))?;
@@ -53,7 +57,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
             _ => {}
         }
     }
-    let small_are_whole = copy.is_some();
+    let small_are_whole = copy.is_some() || old.small_tables_are_whole(site);
     if let Some((_, rows)) = copy {
         put_copy(&mut into, rows)?;
     }
@@ -131,6 +135,27 @@ impl Old {
     fn places(&self, site: &Site<'_>) -> Option<Places> {
         let tables = self.tables.as_ref()?;
         guarded(|| migrations::prepare(tables, site)).ok()
+    }
+
+    /// Whether every row of the small tables is there and opens.
+    fn small_tables_are_whole(&self, site: &Site<'_>) -> bool {
+        let (Some(tables), Some(census), Some(places)) = (&self.tables, &self.census, self.places(site)) else { return false };
+        let are_whole = guarded(|| {
+            let transaction = tables.begin_read().map_err(|error| disk(&error))?;
+            let snapshot = Snapshot::new(&transaction, &places);
+            for (table, counted) in SMALL.iter().copied().zip(census) {
+                let mut sound = 0;
+                snapshot.walk(table, ALL, false, &mut |key, value| {
+                    sound += u64::from(places.is_sound(table, key, value));
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                if sound != *counted {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        are_whole.unwrap_or(false)
     }
 
     /// Saves the sound rows of a table: from its beginning to where it cannot be read, and from its end

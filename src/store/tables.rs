@@ -11,7 +11,7 @@
 //! | `vehicles-1` | row | a vehicle |
 //! | `vehicles_by_user-1` | user row, vehicle row | nothing |
 //! | `vehicle_latest-1` | vehicle row, signal row | the newest of a signal |
-//! | `vehicle_data-1` | vehicle row, signal row, day | a block: the changes of a signal on a day |
+//! | `vehicle_data-1` | vehicle row, signal row, time of its first | a block: up to 64 changes of a signal on one day |
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
 //! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |

@@ -1,9 +1,10 @@
-//! Readings: the latest of each signal, and the changes of each signal in blocks by day.
+//! Readings: the latest of each signal, and the changes of each signal in blocks of a day or less.
 
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT, under};
 use super::vehicles::merge;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
@@ -32,7 +33,7 @@ impl Record for Latest {
     const TABLE: &'static str = "vehicle_latest-1";
 }
 
-/// The changes of one signal of one vehicle on one day, in order of time.
+/// Changes of one signal of one vehicle on one day, in order of time: at most [`READINGS`].
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Block(Vec<Reading>);
 
@@ -185,16 +186,24 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
     tables.put(key, &latest)
 }
 
-/// Adds a reading to its day's block, at its place in time, if it differs from the one before. The next
-/// one goes if it says the same, for it is no change any more. `newest` is the newest reading so far: it
-/// may have been left out because it equalled one that now is not the last before it.
-fn remember(tables: &mut Tables<'_>, signal: (u32, u32), reading: &Reading, newest: Option<&Reading>) -> Result<(), StoreError> {
-    let key = (signal.0, signal.1, reading.at.day());
-    let mut block = tables.get_sound::<Block>(key)?.unwrap_or_default();
+/// Adds a reading at its place in time, if it differs from the one before. The next one goes if it says the
+/// same, for it is no change any more. `newest` is the newest reading so far: it may have been left out
+/// because it equalled one that now is not the last before it.
+fn remember(tables: &mut Tables<'_>, signal: Signal, reading: &Reading, newest: Option<&Reading>) -> Result<(), StoreError> {
+    let before = block_before(tables, signal, Bound::Included(key(signal, reading.at)))?;
+    // The block of the day, if it begins before this; else there is one before it, or none.
+    let (mut at, mut block, before) = match before {
+        Some((at, block)) if day_of(&at) == reading.at.day() => (at, block, None),
+        before => (key(signal, reading.at), Block::default(), before.and_then(|(_, mut block)| block.0.pop())),
+    };
     let place = block.0.partition_point(|known| known.at < reading.at);
     let before = match place.checked_sub(1) {
         Some(before) => Some(block.0[before].clone()),
-        None => last_before(tables, signal, reading.at.day())?,
+        // A block whose first reading went says no less of the one before it.
+        None if before.is_none() && !block.0.is_empty() => {
+            block_before(tables, signal, Bound::Excluded(at.clone()))?.and_then(|(_, mut block)| block.0.pop())
+        }
+        None => before,
     };
     if before.is_some_and(|before| before.body.same_as(&reading.body)) {
         return Ok(());
@@ -206,17 +215,26 @@ fn remember(tables: &mut Tables<'_>, signal: (u32, u32), reading: &Reading, newe
             }
             *known = reading.clone();
         }
+        // Most come in order, and begin a new block when one is full.
+        None if place >= READINGS => {
+            (at, block) = (key(signal, reading.at), Block(vec![reading.clone()]));
+        }
         _ => block.0.insert(place, reading.clone()),
     }
+    let place = block.0.partition_point(|known| known.at < reading.at);
     let next = block.0.get(place + 1).map(|next| next.body.same_as(&reading.body));
     if next == Some(true) {
         block.0.remove(place + 1);
     }
-    tables.put(key, &block)?;
+    let later = if block.0.len() > READINGS { block.0.split_off(READINGS / 2) } else { Vec::new() };
+    if let Some(first) = later.first() {
+        tables.put(&key(signal, first.at)[..], &Block(later.clone()))?;
+    }
+    tables.put(&at[..], &block)?;
     if next.is_some() {
         return Ok(());
     }
-    if let Some((key, mut later)) = next_block(tables, signal, reading.at.day())? {
+    if let Some((key, mut later)) = block_after(tables, signal, at)? {
         if !later.0.first().is_some_and(|next| next.body.same_as(&reading.body)) {
             return Ok(());
         }
@@ -229,19 +247,26 @@ fn remember(tables: &mut Tables<'_>, signal: (u32, u32), reading: &Reading, newe
     }
 }
 
-/// The last reading before a day.
-fn last_before(tables: &Tables<'_>, (vehicle, signal): (u32, u32), day: u32) -> Result<Option<Reading>, StoreError> {
+/// How many readings a block holds at most: every one of them is written again with each that is added.
+const READINGS: usize = 64;
+
+/// Vehicle row, signal row.
+type Signal = (u32, u32);
+
+/// The block of a signal that begins last up to `end`.
+fn block_before(
+    rows: &impl Rows,
+    (vehicle, signal): Signal,
+    end: Bound<Vec<u8>>,
+) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
     let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-    let end = to_key(vehicle, signal, day);
-    let newest = tables.list::<Block>((of_signal.0, Bound::Excluded(end)), true, 1)?;
-    Ok(newest.into_iter().next().and_then(|(_, mut block)| block.0.pop()))
+    Ok(rows.list::<Block>((of_signal.0, end), true, 1)?.into_iter().next())
 }
 
-/// The first block after a day, and its key.
-fn next_block(tables: &Tables<'_>, (vehicle, signal): (u32, u32), day: u32) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
+/// The first block of a signal after one, and its key.
+fn block_after(rows: &impl Rows, (vehicle, signal): Signal, after: Vec<u8>) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
     let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-    let after = to_key(vehicle, signal, day);
-    Ok(tables.list::<Block>((Bound::Excluded(after), of_signal.1), false, 1)?.into_iter().next())
+    Ok(rows.list::<Block>((Bound::Excluded(after), of_signal.1), false, 1)?.into_iter().next())
 }
 
 /// Removes all data of a vehicle.
@@ -300,8 +325,11 @@ impl Snapshot<'_> {
                 Some(after) if after.signal == signal => range.since.max(Timestamp::from_millis(after.at.as_millis() + 1)),
                 _ => range.since,
             };
-            let key = |day: u32| to_key(range.vehicle, signal, day);
-            let blocks = (Bound::Included(key(since.day())), Bound::Included(key(range.until.day())));
+            let of_signal = (range.vehicle, signal);
+            // The block that was begun before may reach into the range.
+            let first = block_before(self, of_signal, Bound::Included(key(of_signal, since)))?;
+            let first = first.map_or_else(|| key(of_signal, since), |(key, _)| key);
+            let blocks = (Bound::Included(first), Bound::Excluded(key(of_signal, range.until)));
             self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
                 let Ok(block) = self.decode::<Block>(key, sealed) else {
                     tracing::error!(table = Block::TABLE, "a row is damaged and was passed over");
@@ -336,6 +364,13 @@ impl Snapshot<'_> {
     }
 }
 
-fn to_key(vehicle: u32, signal: u32, day: u32) -> Vec<u8> {
-    [vehicle.to_be_bytes(), signal.to_be_bytes(), day.to_be_bytes()].concat()
+/// The key of a block that begins at a time.
+fn key(signal: Signal, at: Timestamp) -> Vec<u8> {
+    Key::bytes(&(signal.0, signal.1, at))
+}
+
+/// The day of a block.
+fn day_of(key: &[u8]) -> u32 {
+    let millis = key.get(8..).and_then(|at| at.try_into().ok()).map_or(0, u64::from_be_bytes);
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)).day()
 }

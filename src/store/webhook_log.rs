@@ -125,6 +125,9 @@ impl Change for RecordDelivery {
     type Outcome = Recorded;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Recorded, StoreError> {
+        // First, whatever the log knows: after a rescue it may know more than the small tables, and the replay
+        // must give the vehicles the rows that they had.
+        let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
         let event = tables.places().hash(Kind::Event, &self.event);
         if let Some(seq) = tables.log.window.seq_of(&event) {
             return Ok(Recorded::Duplicate(seq));
@@ -132,7 +135,6 @@ impl Change for RecordDelivery {
         if !make_room(tables, self)? {
             return Ok(Recorded::Full);
         }
-        let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
         let known = vehicle.map_or(Ok(true), |row| tables.has::<Vehicle>(row))?;
         let result = if self.result == DeliveryResult::Accepted && !known { DeliveryResult::UnknownVehicle } else { self.result };
         let bytes = u32::try_from(self.body.plain_len()).unwrap_or(u32::MAX);

@@ -38,6 +38,9 @@ const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
 /// Large copies come less often: for each of so many bytes there is one change more.
 const COPIED_CHANGE: u64 = 2_048;
 
+/// How long a disk that refused is left alone, unless somebody tends the store: a reopening is work.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// So many bytes of derived changes are journalled for their own sake.
 const DEFERRED: usize = 256 * 1024;
 
@@ -60,7 +63,16 @@ impl Writer {
         inline: bool,
     ) -> Result<Writer, StoreError> {
         grew.send_replace(log.newest());
-        let core = Core { database, log, grew, metrics, deferred: Vec::new(), deferred_bytes: 0, since: Since::default() };
+        let core = Core {
+            database,
+            log,
+            grew,
+            metrics,
+            deferred: Vec::new(),
+            deferred_bytes: 0,
+            since: Since::default(),
+            refused_at: None,
+        };
         let core = Arc::new(Mutex::new(core));
         let (mut queue, mut done) = (None, None);
         if !inline {
@@ -206,11 +218,20 @@ struct Core {
     deferred: Vec<Record>,
     deferred_bytes: usize,
     since: Since,
+    /// When the files were last tried to be opened again.
+    refused_at: Option<Instant>,
 }
 
 impl Core {
     fn process(&mut self, jobs: Vec<Job>) {
         if !self.database.is_open() {
+            let now = Instant::now();
+            let is_early = self.refused_at.is_some_and(|at| now.duration_since(at) < RETRY);
+            if is_early && !jobs.iter().any(|job| matches!(job, Job::Tend(_))) {
+                let error = StoreError::Unavailable("the disk refused".to_owned());
+                return jobs.into_iter().for_each(|job| job.refuse(&error));
+            }
+            self.refused_at = Some(now);
             match self.reopen() {
                 Ok(()) => tracing::info!("the store is open again"),
                 Err(error) => {

@@ -43,6 +43,9 @@ impl Default for Settings {
 /// How many refreshes are under way at once.
 const AT_ONCE: usize = 8;
 
+/// How long to wait for room on the disk before looking again.
+const ROOM: Duration = Duration::from_secs(5);
+
 /// The longest sleep: a wall clock that was set shows within this time.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -141,6 +144,11 @@ async fn look(
         }
         let unwanted = connection == ConnectionId::APPLICATION && shared.smartcar.settings().v3.is_none();
         if unwanted || busy.values().any(|other| *other == connection) {
+            continue;
+        }
+        // The application token is made anew, not spent: there is nothing to lose.
+        if connection != ConnectionId::APPLICATION && !shared.store.has_room() {
+            wait = wait.min(ROOM);
             continue;
         }
         let stopped = locked(&shared.stopped).get(&super::renewal::generation(connection)).map(|(until, _)| *until);

@@ -45,6 +45,9 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
     let before = tokens.as_ref().map(|tokens| shared.open(connection, tokens)).transpose()?;
     if let Some(tokens) = tokens.as_ref().filter(|_| connection != ConnectionId::APPLICATION) {
         // A pair that cannot be replaced on disk must not be spent: the disk proves itself first.
+        if !shared.store.has_room() {
+            return Err(StoreError::Unavailable("the disk is nearly full".to_owned()).into());
+        }
         let proof = Reschedule { connection, version: tokens.version, used_at: tokens.used_at, due_at: tokens.due_at };
         if let Err(error) = shared.store.commit(proof).await {
             let what = error.to_string();

@@ -175,7 +175,7 @@ impl From<IngestError> for Problem {
             IngestError::BadSignature => problem(StatusCode::UNAUTHORIZED, "bad_signature"),
             IngestError::ChallengeRefused => problem(StatusCode::BAD_REQUEST, "challenge_refused"),
             IngestError::NotAnEvent => problem(StatusCode::BAD_REQUEST, "not_an_event"),
-            IngestError::Busy => Problem::busy(error.to_string()),
+            IngestError::Busy | IngestError::NoRoom => Problem::busy(error.to_string()),
         }
     }
 }
@@ -284,6 +284,7 @@ mod tests {
             (IngestError::ChallengeRefused, 400, "challenge_refused"),
             (IngestError::NotAnEvent, 400, "not_an_event"),
             (IngestError::Busy, 503, "busy"),
+            (IngestError::NoRoom, 503, "busy"),
         ] {
             let (response, body) = shape(error.into()).await;
             assert_eq!((response.status().as_u16(), body["code"].as_str()), (status, Some(code)));

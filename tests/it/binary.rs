@@ -2,11 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod canaries;
+mod check;
 mod commands;
 mod demo;
 mod first_run;
+mod full_disk;
 mod http;
 mod kill;
+mod load;
 mod process;
 mod refusals;
 mod smartcar;
+mod upgrade;

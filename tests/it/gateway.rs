@@ -158,7 +158,7 @@ impl TestGateway {
         }
         let config = config::load(&Sources { overrides, directory: "/nowhere".into(), ..Sources::default() }).unwrap();
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
-        let settings = store::Settings { cache: self.cache, inline: true, repair: false };
+        let settings = store::Settings { cache: self.cache, inline: true, ..store::Settings::default() };
         App::build_over(&config, world, &self.key, Arc::new(self.disk.clone()), settings).await
     }
 

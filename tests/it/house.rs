@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["connect", "vehicles", "operate"],
     &["web"],
     &["config"],
-    &[], // Here comes `operate::check`.
+    &[], // Free.
     &["app"],
     &["cli"],
     &["main"],

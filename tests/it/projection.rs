@@ -66,6 +66,34 @@ async fn the_newest_wins_whatever_the_order() {
     gateway.finish().await;
 }
 
+/// More than a block holds, on several days, in order and in any other.
+#[tokio::test(start_paused = true)]
+async fn a_long_day_is_kept_whole_in_any_order() {
+    let (gateway, vehicle) = with_ada(52).await;
+    let at = |number: i64| T + number * 600_000;
+    for number in 0..400_i64 {
+        // 400 and 171 have no common divisor: every number comes once.
+        let mixed = number * 171 % 400;
+        let signals = [events::signal("a-inorder", number, at(number)), events::signal("a-mixed", mixed, at(mixed))];
+        gateway.deliver(&events::state(&format!("e-{number}"), &vehicle, &signals)).await;
+    }
+    gateway.catch_up().await;
+    let all: Vec<(i64, i64)> = (0..400).map(|number| (number, at(number))).collect();
+    for code in ["a-inorder", "a-mixed"] {
+        assert_eq!(history(&gateway, &vehicle, code).await, all, "{code}");
+    }
+    let path = format!("/api/v1/vehicles/{vehicle}/history?signal=a-mixed&limit=500");
+    let time = |at| carport::model::Timestamp::from_millis(at).to_string();
+    for (since, until) in [(0, 400), (1, 399), (63, 65), (100, 300), (390, 400)] {
+        let range = format!("&since={}&until={}", time(at(since)), time(at(until)));
+        let told = gateway.told(&format!("{path}{range}")).await;
+        let values: Vec<i64> =
+            told["items"].as_array().unwrap().iter().map(|item| item["body"]["value"].as_i64().unwrap()).collect();
+        assert_eq!(values, (since..until).collect::<Vec<_>>(), "{range}");
+    }
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_late_reading_between_two_equal_ones_shows_both_changes() {
     let (gateway, vehicle) = with_ada(41).await;

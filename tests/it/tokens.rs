@@ -195,6 +195,29 @@ async fn a_pair_that_cannot_be_replaced_is_not_spent() {
     gateway.finish().await;
 }
 
+/// With little room on the disk no pair is spent; with room again, the loop is back within seconds.
+#[tokio::test(start_paused = true)]
+async fn no_refresh_is_sent_while_the_disk_has_little_room() {
+    let (mut gateway, connection) = with_ada(66).await;
+    let (before, applications) = (gateway.net.count(REFRESH), gateway.simulator.counters().application_tokens);
+    gateway.disk.leave(1 << 20);
+    gateway.app().store().tend().await;
+    gateway.start_refreshing();
+    pass(3 * HOUR).await;
+    assert!(matches!(access(&gateway, connection).await, Err(TokenError::Store(_))));
+    let asked = gateway.post(&format!("/api/v1/connections/{connection}/refresh"), &json!({}));
+    assert_eq!(asked.bearer(&gateway.admin).send().await.status, 503);
+    assert_eq!(gateway.net.count(REFRESH), before);
+    assert!(gateway.simulator.counters().application_tokens > applications, "nothing is lost with an application token");
+    gateway.disk.leave(1 << 30);
+    gateway.app().store().tend().await;
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(gateway.net.count(REFRESH), before + 1);
+    assert_eq!(view(&gateway, connection).await["status"], "active");
+    proves_itself(&gateway).await;
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again() {
     let times = |kind, times| Trouble { times: Some(times), ..Trouble::always(kind) };

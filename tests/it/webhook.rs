@@ -11,7 +11,7 @@ use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use crate::gateway::{Fault, TestGateway, WEBHOOK, events, is_problem, pass};
-use crate::simulator::rig::{Answer, sign_with};
+use crate::simulator::rig::{ADA, Answer, sign_with};
 
 /// Not limited, so that tables of refusals can be long.
 const UNLIMITED: (&str, &str) = ("limits.webhook_failures", "100000/m");
@@ -406,6 +406,58 @@ async fn a_store_that_refuses_is_503_until_it_heals() {
     assert!(gateway.disk.mend() > 0);
     gateway.app().store().tend().await;
     accepted(&gateway.delivery(state("e-1", "v-1").to_string()).send().await, "duplicate", 1);
+    assert_eq!(gateway.deliver(&state("e-2", "v-1")).await, 2);
+    gateway.finish().await;
+}
+
+/// Deliveries wait before the disk is full; what makes room, and what is read, goes on.
+#[tokio::test(start_paused = true)]
+async fn a_disk_with_little_room_takes_no_deliveries() {
+    let gateway = TestGateway::new(24).await;
+    gateway.connect("ada", ADA).await;
+    assert_eq!(gateway.deliver(&state("e-1", "v-1")).await, 1);
+    gateway.disk.leave((16 << 20) - 1);
+    // Looked at once a second.
+    assert_eq!(gateway.deliver(&state("e-2", "v-1")).await, 2);
+    gateway.app().store().tend().await;
+    gateway.app().store().tend().await;
+    let answer = gateway.delivery(state("e-3", "v-1").to_string()).send().await;
+    is_problem(&answer, 503, "busy");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert!(gateway.told("/api/v1/webhooks/refused").await.to_string().contains("store.min_free"));
+    is_problem(&gateway.ask("POST", WEBHOOK).body("{}").send().await, 401, "bad_signature");
+    assert_eq!(gateway.ask("POST", WEBHOOK).body(verify(&json!("abc"))).send().await.status, 200);
+
+    let ready = gateway.get("/readyz").send().await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("store.min_free"), "{}", ready.text());
+    let status = gateway.told("/api/v1/status").await;
+    assert!(status["missing"].to_string().contains("\"disk\""), "{status}");
+    let store = &status["store"];
+    assert_eq!((&store["low"], &store["free_bytes"], &store["findings"]), (&json!(true), &json!((16 << 20) - 1), &json!([])));
+    assert!(store["bytes"].as_u64() > store["journal_bytes"].as_u64() && store["journal_bytes"].as_u64() > Some(0), "{store}");
+    let erased = gateway.ask("DELETE", "/api/v1/users/ada?history=erase").bearer(&gateway.admin).send().await;
+    assert!([200, 204].contains(&erased.status), "{}", erased.text());
+
+    gateway.disk.leave(16 << 20);
+    gateway.app().store().tend().await;
+    gateway.app().store().tend().await;
+    assert_eq!(gateway.get("/readyz").send().await.status, 200);
+    assert_eq!(gateway.deliver(&state("e-3", "v-1")).await, 3);
+    let logged = gateway.logged();
+    assert_eq!(logged.matches("the disk is nearly full").count(), 1, "{logged}");
+    assert_eq!(logged.matches("the disk has room again").count(), 1, "{logged}");
+    gateway.finish().await;
+}
+
+/// Zero is no limit, and a disk that tells nothing is not taken for a full one.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_free_space_can_be_taken_away() {
+    let gateway = TestGateway::with(25, &[("store.min_free", "0")], Settings { seed: 25, ..Settings::default() }).await;
+    gateway.app().store().tend().await;
+    assert_eq!(gateway.deliver(&state("e-1", "v-1")).await, 1);
+    gateway.disk.leave(0);
+    gateway.app().store().tend().await;
     assert_eq!(gateway.deliver(&state("e-2", "v-1")).await, 2);
     gateway.finish().await;
 }

@@ -18,6 +18,7 @@ struct SetupView<'a> {
     works: Vec<(bool, String, Option<When>)>,
     uptime: String,
     store: String,
+    free: Option<String>,
 }
 
 #[derive(Template)]
@@ -47,7 +48,11 @@ impl SetupPage<'_> {
         let (status, now) = (self.status, self.shell.now);
         let ago = |at| Some(When::ago(now, at));
         let verify = status.webhooks.last_verify.as_ref().map(|verify| verify.at);
-        let store = if status.store.healthy { "The store takes changes" } else { "The store takes no changes: look at the log" };
+        let store = match &status.store {
+            store if !store.healthy => "The store takes no changes: look at the log",
+            store if store.low => "The disk is nearly full: webhooks and renewals wait",
+            _ => "The store takes changes",
+        };
         let cars = status.refresh.active;
         let connections = match cars {
             0 => "No active connection yet".to_owned(),
@@ -57,7 +62,7 @@ impl SetupPage<'_> {
         let told = |yes: bool, good: &str, bad: &str| if yes { good.to_owned() } else { bad.to_owned() };
         let delivery = status.webhooks.last_delivery_at;
         let works = vec![
-            (status.store.healthy, store.to_owned(), None),
+            (status.store.healthy && !status.store.low, store.to_owned(), None),
             (
                 verify.is_some(),
                 told(verify.is_some(), "Smartcar has verified the webhook address", "No VERIFY from Smartcar yet"),
@@ -74,6 +79,7 @@ impl SetupPage<'_> {
             works,
             uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
             store: format::size(status.store.bytes),
+            free: status.store.free_bytes.map(format::size),
         })
     }
 }

@@ -288,7 +288,15 @@ pub(super) fn status(missing: bool) -> StatusView {
         version: "0.1.0",
         started_at: ago(4 * DAY),
         uptime_seconds: 4 * DAY,
-        store: StoreStatus { healthy: true, bytes: 12_582_912 },
+        store: StoreStatus {
+            healthy: true,
+            bytes: 12_582_912,
+            journal_bytes: 1_048_576,
+            written_bytes: 730_000_000,
+            findings: if missing { vec!["a row of `vehicle_data` is <damaged>".to_owned()] } else { Vec::new() },
+            free_bytes: Some(9_663_676_416),
+            low: false,
+        },
         webhooks: WebhookStatus {
             last_verify: (!missing).then(|| LastVerify { at: ago(12 * DAY), signed: true }),
             newest: Seq(10_482),

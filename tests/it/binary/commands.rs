@@ -182,7 +182,7 @@ async fn what_is_local_needs_no_server() {
 }
 
 /// A server with Ada's two cars and what their first deliveries brought, and a simulator that stays quiet.
-async fn house() -> (Home, Smartcar, Server) {
+pub(super) async fn house() -> (Home, Smartcar, Server) {
     let home = Home::new();
     let smartcar = Smartcar::start(&home).await;
     home.write("config.toml", &Smartcar::settings(smartcar.address));

@@ -2,20 +2,16 @@
 //!
 //! This shows what a dying process leaves behind, not what a power cut does: the page cache survives.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::Signal;
-use serde_json::json;
-use sha2::Sha256;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::http::{Line, Say};
+use super::http::Line;
+use super::load::{self, Chance};
 use super::process::{Home, Program, SERVE, Server};
 
 #[tokio::test]
@@ -23,13 +19,7 @@ async fn acknowledged_events_survive_being_killed() {
     let rounds = if std::env::var_os("CARPORT_LONG").is_some() { 200 } else { 50 };
     let mut chance = Chance::new();
     let home = Home::new();
-    home.write(
-        "config.toml",
-        &format!(
-            "[smartcar]\napplication_management_token = \"{KEY}\"\n[limits]\napi = \"100000/m\"\n\
-             [webhooks]\nkeep_events = 1000000\nkeep_bytes = \"1GiB\"\n"
-        ),
-    );
+    load::configure(&home, "");
     let token = home.token().await;
     let began = Instant::now();
     let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -46,14 +36,14 @@ async fn acknowledged_events_survive_being_killed() {
         let start = Instant::now();
         let server = Server::start(&home).await;
         (slowest, most_polls) = (slowest.max(start.elapsed()), most_polls.max(server.polls));
-        let mut load = JoinSet::new();
+        let mut senders = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            load.spawn(post_until_it_dies(server.address, ledger.clone()));
+            senders.spawn(post_until_it_dies(server.address, ledger.clone()));
         }
         tokio::time::sleep(chance.up_to(500)).await;
         server.program.signal(Signal::KILL);
         assert_eq!(server.program.end().await.signal, Some(9));
-        load.join_all().await;
+        senders.join_all().await;
     }
 
     let server = Server::start(&home).await;
@@ -66,20 +56,7 @@ async fn acknowledged_events_survive_being_killed() {
     let acknowledged = ledger.lock().unwrap().acknowledged.clone();
     assert!(acknowledged.len() > rounds, "the load was no load: {} events", acknowledged.len());
 
-    let mut kept = BTreeMap::new();
-    let mut before = String::new();
-    loop {
-        let part = server.get(&format!("/api/v1/webhooks?limit=500{before}"), &token).await.json();
-        for item in part["items"].as_array().unwrap() {
-            let id = item["event_id"].as_str().unwrap().to_owned();
-            let twice = kept.insert(id, item["seq"].as_u64().unwrap());
-            assert_eq!(twice, None, "kept twice: {item}");
-        }
-        let Some(next) = part["next"].as_str() else { break };
-        before = format!("&before={next}");
-    }
-    let wanted: BTreeMap<String, u64> = acknowledged.iter().map(|(number, seq)| (event_id(*number), *seq)).collect();
-    assert!(kept == wanted, "lost: {:?}, made up: {:?}", without(&wanted, &kept), without(&kept, &wanted));
+    load::holds_exactly(&server, &token, &acknowledged).await;
 
     // Looking through a long log took longer than an idle connection may live.
     let mut line = Line::open(server.address).await.unwrap();
@@ -135,50 +112,7 @@ async fn post_until_it_dies(address: std::net::SocketAddr, ledger: Arc<Mutex<Led
 
 /// Posts an event; returns what is said about it.
 async fn post(line: &mut Line, number: u32) -> hyper::Result<(String, u64)> {
-    let body = json!({
-        "eventId": event_id(number),
-        "eventType": "VEHICLE_STATE",
-        "data": { "vehicle": { "id": format!("vehicle-{}", number % 7) }, "signals": [] },
-        "meta": { "version": "4.0", "deliveryId": format!("delivery-{number}"), "deliveredAt": 1_760_000_000_000_u64 },
-    });
-    let body = body.to_string();
-    let mut signature = Hmac::<Sha256>::new_from_slice(KEY.as_bytes()).unwrap();
-    signature.update(body.as_bytes());
-    let signature = data_encoding::HEXLOWER.encode(&signature.finalize().into_bytes());
-    let answer = line.send(Say::post("/api/webhooks/smartcar", body).header("sc-signature", &signature)).await?;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let receipt = answer.json();
-    Ok((receipt["status"].as_str().unwrap().to_owned(), receipt["seq"].as_u64().unwrap()))
+    Ok(load::receipt(&load::post(line, number, "").await?))
 }
 
-fn event_id(number: u32) -> String {
-    format!("event-{number}")
-}
-
-fn without(left: &BTreeMap<String, u64>, right: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
-    left.iter().filter(|(id, seq)| right.get(*id) != Some(seq)).map(|(id, seq)| (id.clone(), *seq)).take(20).collect()
-}
-
-/// Random moments; a run is as far repeatable by its seed as a machine is.
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Chance {
-        let given = std::env::var_os("CARPORT_SEED").and_then(|seed| seed.to_str()?.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        println!("CARPORT_SEED={seed}");
-        Chance(seed)
-    }
-
-    fn up_to(&mut self, milliseconds: u64) -> Duration {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Duration::from_millis((mixed ^ (mixed >> 31)) % (milliseconds + 1))
-    }
-}
-
-const KEY: &str = "the management token of this story";
 const CONNECTIONS: usize = 4;

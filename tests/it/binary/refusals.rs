@@ -157,6 +157,32 @@ async fn a_newer_format_is_left_to_the_newer_version() {
 }
 
 #[tokio::test]
+async fn a_newer_journal_is_left_to_the_newer_version() {
+    let home = Home::new();
+    home.token().await;
+    let journals = ["carport.journal-a", "carport.journal-b"].map(|name| home.data().join(name));
+    let mut blocks = 0;
+    for journal in &journals {
+        let mut bytes = std::fs::read(journal).unwrap();
+        for block in bytes.chunks_mut(4096).filter(|block| block.starts_with(b"CPJ")) {
+            block[3] = 99;
+            blocks += 1;
+        }
+        std::fs::write(journal, bytes).unwrap();
+    }
+    assert!(blocks > 0);
+    let kept = journals.clone().map(|journal| std::fs::read(journal).unwrap());
+    let ran = unchanged(&home, 65).await;
+    assert!(ran.complaint().contains("format 99"), "{ran:?}");
+    // Nor does a repair know what to do with it.
+    refused(&home, &["check", "--offline", "--repair"], 65).await;
+    let checked = home.run(&["check", "--offline"]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.stdout.contains("install the newer version again"), "{checked:?}");
+    assert!(journals.map(|journal| std::fs::read(journal).unwrap()) == kept, "the journal was changed");
+}
+
+#[tokio::test]
 async fn a_key_that_everybody_can_read_is_refused() {
     let home = Home::new();
     home.token().await;

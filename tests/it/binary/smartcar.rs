@@ -4,7 +4,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use url::Url;
 
 use super::http::{Answer, Line, Say, browse};
@@ -85,4 +88,13 @@ pub(crate) async fn walk(link: &str, account: &str) -> Answer {
     assert_eq!(back.status, 303, "{}", back.text());
     let done = Url::parse(agreed.header("location")).unwrap().join(back.header("location")).unwrap();
     browse(done.as_str(), "").await
+}
+
+/// Signs an event as Smartcar does, and sends it.
+pub(crate) async fn deliver(server: &Server, event: &Value) -> Answer {
+    let body = event.to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(MANAGEMENT.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
+    server.send(Say::post("/api/webhooks/smartcar", body).header("SC-Signature", &signature)).await
 }

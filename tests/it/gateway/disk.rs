@@ -30,6 +30,8 @@ struct State {
     /// Tables that were replaced.
     kept: BTreeMap<String, Vec<u8>>,
     fault: Option<Fault>,
+    /// How many bytes are left; nobody can tell until it is said.
+    free: Option<u64>,
     calls: u64,
     refused: u64,
 }
@@ -39,6 +41,11 @@ impl Disk {
     pub(crate) fn break_at(&self, fault: Fault) {
         let mut state = self.state();
         (state.fault, state.calls, state.refused) = (Some(fault), 0, 0);
+    }
+
+    /// From now on, so much is left.
+    pub(crate) fn leave(&self, free: u64) {
+        self.state().free = Some(free);
     }
 
     /// Nothing goes wrong any more; returns how many calls were refused.
@@ -123,8 +130,12 @@ impl Files for Disk {
         }))
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes().len() as u64
+    fn bytes(&self, part: Part) -> u64 {
+        self.state().parts.get(&part).map_or(0, Vec::len) as u64
+    }
+
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(self.state().free)
     }
 }
 

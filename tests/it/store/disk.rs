@@ -363,8 +363,8 @@ impl Files for Disk {
         Ok(old.map(|file| format!("{}.{why}-{file}", Part::Tables.name())))
     }
 
-    fn bytes(&self) -> u64 {
-        self.parts().into_iter().map(|(_, bytes)| bytes as u64).sum()
+    fn bytes(&self, part: Part) -> u64 {
+        self.parts().into_iter().find(|(other, _)| *other == part).map_or(0, |(_, bytes)| bytes as u64)
     }
 }
 

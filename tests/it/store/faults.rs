@@ -30,34 +30,31 @@ fn any_call_fails_from_then_on() {
 }
 
 fn every_call(first: u64, fault: Fault) {
-    let seeds = if is_long() { first..first + 8 } else { first..first + 1 };
-    let days = under_seeds(seeds, |seed| {
+    let seeds = if is_long() { first..first + 10 } else { first..first + 2 };
+    let days = under_seeds(seeds, 20, |seed| {
         let (mut at, mut days) = (1, 0);
         while bad_day(seed, Fault { at, ..fault }) {
             // The first ones all, then a sample.
-            at += if is_long() { 1 } else { 1 + at / 6 };
+            at += if is_long() { 1 } else { 1 + at / 4 };
             days += 1;
         }
         days
     });
     println!("{days} days");
-    assert!(days > 15, "the disk was hardly used");
 }
 
 /// A history on a day on which the disk fails, and what comes after. Returns whether it did fail.
 fn bad_day(seed: u64, fault: Fault) -> bool {
     let mut chance = Chance::new(seed);
     let disk = Disk::new(chance.split());
-    let mut store = Some(open(&disk, &mut chance).unwrap());
-    let mut belief = Belief::of(vec![Model::default()]);
-    let mut refusals = 0;
-    for step in 1..24 {
-        if step == 8 {
+    // From its very beginning, or in the middle of its life.
+    let begins = if seed % 2 == 0 { 8 } else { 0 };
+    let (mut store, mut belief, mut refusals) = (None, Belief::of(vec![Model::default()]), 0);
+    for step in 0..20 {
+        if step == begins {
             disk.break_at(fault);
         }
         let Some(open_store) = &store else {
-            // Nobody is told anything by a store that does not open.
-            refusals += 1;
             store = open(&disk, &mut chance).ok();
             continue;
         };
@@ -67,18 +64,22 @@ fn bad_day(seed: u64, fault: Fault) -> bool {
         if refusals > 4 {
             break;
         }
-        match chance.below(8) {
-            0 if now(open_store.checkpoint()).is_ok() => belief.is_durable(),
-            0 => belief.was_reopened(),
-            1 => {
+        match chance.below(10) {
+            0 | 1 if now(open_store.checkpoint()).is_ok() => belief.is_durable(),
+            0 | 1 => belief.was_reopened(),
+            2 => {
                 now(open_store.close());
                 belief.was_reopened();
                 store = open(&disk, &mut chance).ok();
             }
-            2 => {
+            3 => {
                 if let Ok(seen) = view(open_store) {
                     belief.seen(&seen);
                 }
+            }
+            4 => {
+                now(open_store.tend());
+                belief.was_reopened();
             }
             _ => {}
         }
@@ -88,8 +89,9 @@ fn bad_day(seed: u64, fault: Fault) -> bool {
     let store = store.unwrap_or_else(|| open(&disk, &mut chance).unwrap());
     now(store.tend());
     assert!(store.is_healthy(), "{fault:?}: not healthy again");
+    belief.was_reopened();
     belief.seen(&view(&store).unwrap());
-    for step in 24..28 {
+    for step in 20..24 {
         let deed = Step::random(&mut chance).deed(step, belief.model());
         belief.commit(&store, deed).unwrap();
     }

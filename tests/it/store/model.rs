@@ -25,7 +25,7 @@ use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVeh
 use carport::store::webhook_log::{DeliveryResult, Header, NoteVerify, RecordDelivery, Recorded};
 use carport::store::{Change, Store, StoreError};
 
-use super::{body_of, now};
+use super::{body_of, now, view};
 
 pub(crate) type Hash = [u8; 32];
 
@@ -64,11 +64,17 @@ pub(crate) struct Model {
 /// A change, and what a model makes of it.
 pub(crate) trait Played: Change {
     fn play(&self, model: &mut Model) -> Self::Outcome;
+
+    /// Rows of a view that are true from now on, though they may not be there.
+    fn tells(&self, _: &Model) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// A change whose type is forgotten. Outcomes are compared as text.
 pub(crate) trait Deed {
     fn play(&self, model: &mut Model) -> String;
+    fn tells(&self, model: &Model) -> Vec<(String, String)>;
     fn commit(self: Box<Self>, store: &Store) -> Result<String, StoreError>;
     /// Whether it is durable only with the next one.
     fn is_derived(&self) -> bool;
@@ -81,6 +87,10 @@ where
 {
     fn play(&self, model: &mut Model) -> String {
         format!("{:?}", Played::play(self, model))
+    }
+
+    fn tells(&self, model: &Model) -> Vec<(String, String)> {
+        Played::tells(self, model)
     }
 
     fn commit(self: Box<Self>, store: &Store) -> Result<String, StoreError> {
@@ -447,6 +457,7 @@ impl Model {
 
 impl Played for RecordDelivery {
     fn play(&self, model: &mut Model) -> Recorded {
+        let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         if let Some((seq, ..)) = model.events.iter().find(|(.., event)| *event == self.event) {
             return Recorded::Duplicate(*seq);
         }
@@ -459,7 +470,6 @@ impl Played for RecordDelivery {
         if !model.has_room(self) {
             return Recorded::Full;
         }
-        let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         let is_known = vehicle.is_none_or(|row| model.vehicles.contains_key(&row));
         let result = match self.result {
             DeliveryResult::Accepted if !is_known => DeliveryResult::UnknownVehicle,
@@ -477,6 +487,10 @@ impl Played for RecordDelivery {
         }
         Recorded::New(model.newest, result)
     }
+
+    fn tells(&self, _: &Model) -> Vec<(String, String)> {
+        self.vehicle.iter().map(|car| view::car_of(self.received_at, car)).collect()
+    }
 }
 
 impl Played for NoteVerify {
@@ -492,6 +506,16 @@ impl Played for ApplyReadings {
         self.tellings.iter().for_each(|telling| model.tell(telling));
         self.revisited.map(|row| model.to_revisit.remove(&row));
         model.cursor = self.cursor.unwrap_or(model.cursor);
+    }
+
+    fn tells(&self, model: &Model) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        for telling in &self.tellings {
+            let Some(vehicle) = model.vehicles.get(&telling.vehicle) else { continue };
+            let readings = telling.reports.iter().filter_map(|report| Some((&report.code, reading(telling, report)?)));
+            told.extend(readings.map(|(code, reading)| view::reading(vehicle, code, &reading)));
+        }
+        told
     }
 }
 
@@ -540,19 +564,24 @@ impl Model {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
             }
-            Outcome::Value(body) => {
-                let at = report.oem_updated_at.or(report.retrieved_at).unwrap_or(telling.at).min(telling.at);
-                let SignalReport { oem_updated_at, retrieved_at, .. } = *report;
-                let reading = Reading { body: body.clone(), at, oem_updated_at, retrieved_at, source: telling.source };
+            Outcome::Value(_) => {
+                let reading = reading(telling, report).unwrap();
                 latest.failure.take_if(|(_, failed_at)| *failed_at <= telling.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
                 remember(self.readings.entry(key).or_default(), &reading, latest.reading.as_ref());
-                if latest.reading.as_ref().is_none_or(|known| known.at <= at) {
+                if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                     latest.reading = Some(reading);
                 }
             }
         }
     }
+}
+
+fn reading(telling: &Telling, report: &SignalReport) -> Option<Reading> {
+    let Outcome::Value(body) = &report.outcome else { return None };
+    let SignalReport { oem_updated_at, retrieved_at, .. } = *report;
+    let at = oem_updated_at.or(retrieved_at).unwrap_or(telling.at).min(telling.at);
+    Some(Reading { body: body.clone(), at, oem_updated_at, retrieved_at, source: telling.source })
 }
 
 /// Keeps a reading if it is a change. One after it that says the same is none any more; the newest may be

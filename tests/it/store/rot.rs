@@ -7,10 +7,8 @@ use carport::store::{Part, StoreError};
 
 use crate::gateway::is_long;
 
-use super::belief::Belief;
 use super::deeds::Step;
 use super::disk::{Chance, Disk};
-use super::model::Model;
 use super::past::Past;
 use super::{now, open, under_seeds, view};
 
@@ -18,7 +16,7 @@ use super::{now, open, under_seeds, view};
 fn a_bit_turns_over() {
     let (refused, reported) = (AtomicU64::new(0), AtomicU64::new(0));
     let (seeds, flips) = if is_long() { (3000..3200, 100) } else { (3000..3004, 30) };
-    let all = under_seeds(seeds, |seed| {
+    let all = under_seeds(seeds, if is_long() { 20_000 } else { 100 }, |seed| {
         let mut chance = Chance::new(seed);
         let (disk, past, since) = history(&mut chance, seed % 2 == 0);
         for _ in 0..flips {
@@ -33,9 +31,8 @@ fn a_bit_turns_over() {
                 Ok(store) => {
                     let seen = view(&store).unwrap();
                     let findings = store.findings();
-                    let is_whole = past.judge(&seen, &findings, since);
+                    past.judge(&seen, &findings, since);
                     reported.fetch_add((!findings.is_empty()).into(), Ordering::Relaxed);
-                    assert!(is_whole || !findings.is_empty(), "{part:?}, bit {bit}");
                 }
             }
         }
@@ -48,14 +45,12 @@ fn a_bit_turns_over() {
 fn history(chance: &mut Chance, close: bool) -> (Disk, Past, usize) {
     let disk = Disk::new(chance.split());
     let store = open(&disk, chance).unwrap();
-    let (mut past, mut belief) = (Past::default(), Belief::of(vec![Model::default()]));
-    past.add(belief.model());
-    let mut since = 0;
+    let (mut past, mut since) = (Past::new(), 0);
     for step in 1..60 {
-        let deed = Step::random(chance).deed(step, belief.model());
+        let deed = Step::random(chance).deed(step, past.model());
         let is_derived = deed.is_derived();
-        belief.commit(&store, deed).unwrap();
-        past.add(belief.model());
+        past.add(&*deed);
+        deed.commit(&store).unwrap();
         if chance.percent(6) {
             now(store.checkpoint()).unwrap();
             since = step;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use carport::model::reading::Reading;
 use carport::model::token::Generation;
-use carport::model::{Seq, Timestamp};
+use carport::model::vehicle::Vehicle;
+use carport::model::{Seq, Timestamp, VehicleId};
 use carport::store::vehicle_data::HistoryRange;
 use carport::store::webhook_log::Header;
 use carport::store::{Snapshot, StoreError};
@@ -79,7 +81,8 @@ impl View {
             let since = Timestamp::from_millis(0);
             let range = HistoryRange { vehicle: row, signal: None, since, until: FAR, after: None, limit: 10_000 };
             for (place, code, reading) in store.history(&range)? {
-                view.put(format!("reading {row} {code} {}", reading.at), &(place.signal, reading));
+                view.put(format!("reading {row} {code} {}", reading.at), &(place.signal, &reading));
+                view.rows.extend([self::reading(&vehicle, &code, &reading)]);
             }
         }
         for row in store.vehicles_to_revisit(usize::MAX)? {
@@ -106,12 +109,14 @@ impl View {
     }
 
     fn log_of(&mut self, store: &Snapshot<'_>) -> Result<(), StoreError> {
+        let row_of = |car: VehicleId| store.vehicle_row(&car).ok().flatten().map(|row| (car, row));
+        let cars: Vec<_> = (0..CARS).map(car).filter_map(row_of).collect();
         let mut after = Seq(0);
         loop {
             let part = store.log_after(after, usize::MAX, |_| true)?;
             self.damaged += usize::try_from(part.damaged).unwrap();
             for entry in &part.entries {
-                self.put_entry(entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
+                self.put_entry(&cars, entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
             }
             if part.up_to == after {
                 break;
@@ -123,8 +128,10 @@ impl View {
         self.put_if("cursor", store.projector_cursor().map(|cursor| (cursor > Seq(0)).then_some(cursor)))
     }
 
-    fn put_entry(&mut self, seq: Seq, header: &Header, body: &str) {
+    fn put_entry(&mut self, cars: &[(VehicleId, u32)], seq: Seq, header: &Header, body: &str) {
         let Header { received_at, kind, result, vehicle, bytes } = header;
+        let car = vehicle.and_then(|row| cars.iter().find(|(_, known)| *known == row));
+        self.rows.extend(car.map(|(car, _)| car_of(*received_at, car)));
         self.put(format!("entry {seq}"), &(received_at, kind, bytes, body));
         self.put(format!("label of entry {seq}"), &(result, vehicle));
     }
@@ -166,6 +173,7 @@ impl View {
         for ((row, code), readings) in &model.readings {
             for (at, reading) in readings {
                 view.put(format!("reading {row} {code} {at}"), &(model.signal_rows[code], reading));
+                view.rows.extend([self::reading(&model.vehicles[row], code, reading)]);
             }
         }
         for row in &model.to_revisit {
@@ -174,8 +182,9 @@ impl View {
         for row in &model.to_read {
             view.put(format!("to read {row}"), &());
         }
+        let cars: Vec<_> = model.vehicle_rows.iter().map(|(car, row)| (car.clone(), *row)).collect();
         for (seq, (header, body)) in &model.log {
-            view.put_entry(*seq, header, body);
+            view.put_entry(&cars, *seq, header, body);
         }
         view.put("sum of the log", &(model.newest, model.log.len(), model.log_bytes()));
         if let Some(verify) = &model.verify {
@@ -215,6 +224,17 @@ impl View {
         found.extend(missing.map(|(name, value)| format!("{name}: {} is missing", cut(value))));
         found
     }
+}
+
+/// What was read of a car while it was somebody's.
+pub(crate) fn reading(vehicle: &Vehicle, code: &str, reading: &Reading) -> (String, String) {
+    let name = format!("{code} of {} of {} at {}", vehicle.facts.id, vehicle.user, reading.at);
+    (name, serde_json::to_string(reading).unwrap())
+}
+
+/// Of which car a delivery is.
+pub(crate) fn car_of(received_at: Timestamp, car: &VehicleId) -> (String, String) {
+    (format!("car of the delivery of {received_at}"), car.to_string())
 }
 
 fn cut(value: &str) -> String {

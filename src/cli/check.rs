@@ -1,0 +1,286 @@
+//! `carport check`: the doctor. One check is one function that answers with a line: ok, warn or fail, what
+//! was found, and the one thing to do about it. Nothing is changed without `--repair`.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::{Check, Common};
+use super::client::{Client, Reached, reach};
+use super::print::{align, say, say_json};
+use super::wiring::{self, Probe};
+use super::{Exit, Failure, Place};
+use crate::app::KeyError;
+use crate::config::{Config, Mistake};
+use crate::store::{Inspected, Part, StoreError};
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// What a check says. Never a secret, and nothing of a person.
+#[derive(Debug, Serialize)]
+struct Line {
+    check: &'static str,
+    result: Outcome,
+    /// What was found.
+    text: String,
+    /// The one thing to do.
+    remedy: Option<String>,
+}
+
+impl Line {
+    fn ok(check: &'static str, text: impl Into<String>) -> Line {
+        Line { check, result: Outcome::Ok, text: text.into(), remedy: None }
+    }
+
+    fn warn(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Line {
+        Line { check, result: Outcome::Warn, text: text.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn fail(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Line {
+        Line { result: Outcome::Fail, ..Line::warn(check, text, remedy) }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let result = match self.result {
+            Outcome::Ok => "ok",
+            Outcome::Warn => "warn",
+            Outcome::Fail => "fail",
+        };
+        let text = self.remedy.as_ref().map_or_else(|| self.text.clone(), |remedy| format!("{}: {remedy}", self.text));
+        vec![result.to_owned(), self.check.to_owned(), text]
+    }
+}
+
+/// Runs the command.
+pub(super) async fn check(flags: Check, common: &Common, place: &Place) -> Result<(), Failure> {
+    let mut lines = if flags.repair { vec![repair(&place.config(common)?).await?] } else { Vec::new() };
+    lines.extend(examine(flags, common, place).await);
+    if flags.json {
+        say_json(&json!({ "items": lines }))?;
+    } else {
+        say(&align(lines.iter().map(Line::cells).collect()))?;
+    }
+    let failed = lines.iter().any(|line| line.result == Outcome::Fail);
+    if failed { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
+}
+
+/// All checks, in the order in which one would ask.
+async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
+    let (mut lines, config) = configuration(common, place);
+    let Some(config) = config else { return lines };
+    if config.data_dir.is_dir() {
+        let (key, store) = key_and_store(&config).await;
+        lines.extend([permissions(&config), key, store]);
+        lines.extend(kept_files(&config.data_dir));
+    } else {
+        lines.push(no_data_dir(&config));
+    }
+    if !flags.offline {
+        lines.push(credentials(&config).await);
+    }
+    lines
+}
+
+/// Saves what can be read of the store.
+async fn repair(config: &Config) -> Result<Line, Failure> {
+    if !matches!(reach(&config.socket).await, Reached::Nobody) {
+        let sentence = "a server is running on this store: stop it first (sudo systemctl stop carport), then repair";
+        return Err(Failure::new(Exit::TryAgain, sentence));
+    }
+    if !wiring::is_there(config) {
+        return Ok(Line::ok("repair", "there is no store yet"));
+    }
+    let findings = wiring::repair(config).await?;
+    Ok(if findings.is_empty() {
+        Line::ok("repair", "nothing was damaged")
+    } else {
+        Line::warn("repair", findings.join("; "), "look whether the disk or the card is failing")
+    })
+}
+
+/// Whether the configuration reads, and what looks mixed up in it.
+fn configuration(common: &Common, place: &Place) -> (Vec<Line>, Option<Config>) {
+    const CHECK: &str = "configuration";
+    match crate::config::load(&place.sources(common)) {
+        Ok(config) if config.warnings.is_empty() => (vec![Line::ok(CHECK, "reads well")], Some(config)),
+        Ok(config) => {
+            let line = |warning: &String| Line::warn(CHECK, warning, "see carport config show");
+            (config.warnings.iter().map(line).collect(), Some(config))
+        }
+        Err(mistakes) => {
+            let line = |mistake: Mistake| {
+                let origin = if mistake.origin.is_empty() { String::new() } else { format!(" ({})", mistake.origin) };
+                Line::fail(CHECK, format!("{}{origin}: {}", mistake.key, mistake.wrong), mistake.remedy)
+            };
+            (mistakes.0.into_iter().map(line).collect(), None)
+        }
+    }
+}
+
+fn no_data_dir(config: &Config) -> Line {
+    let text = format!("there is no {}", config.data_dir.display());
+    Line::warn("data directory", text, "carport serve makes it; if yours is elsewhere, say --data-dir or --config")
+}
+
+/// Whether others can look into the files, and whether they are all of one user.
+fn permissions(config: &Config) -> Line {
+    const CHECK: &str = "permissions";
+    let directory = &config.data_dir;
+    let Ok(of_directory) = fs::metadata(directory) else {
+        return Line::fail(CHECK, format!("{} cannot be looked at", directory.display()), "run this as the server's user");
+    };
+    // The key is looked at where it is read.
+    let files = Part::ALL.iter().map(|part| directory.join(part.name()));
+    let files: Vec<(PathBuf, Metadata)> = files.filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?))).collect();
+    let mode = |metadata: &Metadata| metadata.permissions().mode() & 0o777;
+    if let Some((path, metadata)) = files.iter().find(|(_, metadata)| mode(metadata) & 0o077 != 0) {
+        let text = format!("others can read {} (mode {:o})", path.display(), mode(metadata));
+        return Line::warn(CHECK, text, format!("chmod 600 {}", path.display()));
+    }
+    if let Some((path, _)) = files.iter().find(|(_, metadata)| metadata.uid() != of_directory.uid()) {
+        let text = format!("{} belongs to another user than its directory", path.display());
+        return Line::warn(CHECK, text, format!("chown --reference={} {}", directory.display(), path.display()));
+    }
+    if mode(&of_directory) & 0o077 != 0 {
+        let text = format!("others may look into {} (mode {:o})", directory.display(), mode(&of_directory));
+        return Line::warn(CHECK, text, format!("chmod 700 {}", directory.display()));
+    }
+    Line::ok(CHECK, format!("only their user can read the files in {}", directory.display()))
+}
+
+/// Whether there is a key, and whether the store is sound under it: by a look at it, or by what its server says.
+async fn key_and_store(config: &Config) -> (Line, Line) {
+    const KEY: &str = "master key";
+    const STORE: &str = "store";
+    let blind = || Line::warn(STORE, "not looked at", "first put the master key right");
+    let is_there = wiring::is_there(config);
+    let key = match wiring::key(config) {
+        Ok(Some(key)) => key,
+        Ok(None) if is_there => {
+            return (in_its_own_words(KEY, &KeyError::Missing(config.key.file.clone())), blind());
+        }
+        Ok(None) => return (Line::ok(KEY, "none yet"), Line::ok(STORE, "none yet")),
+        Err(error @ KeyError::Io { .. }) => {
+            return (Line::fail(KEY, error.to_string(), "run this as the server's user"), blind());
+        }
+        Err(error) => return (in_its_own_words(KEY, &error), blind()),
+    };
+    let id = key.id();
+    match reach(&config.socket).await {
+        Reached::Server => (Line::ok(KEY, format!("{id}")), store_of_server(STORE, config).await),
+        Reached::Forbidden => {
+            let line = Line::fail(STORE, "the server of another user has it", "sudo -u carport carport check");
+            (Line::ok(KEY, format!("{id}")), line)
+        }
+        Reached::Nobody if !is_there => (Line::ok(KEY, format!("{id}")), Line::ok(STORE, "none yet")),
+        Reached::Nobody => match wiring::inspect(config, &key) {
+            Err(error @ StoreError::WrongKey { .. }) => (in_its_own_words(KEY, &error), blind()),
+            Err(error) => (Line::ok(KEY, format!("{id}")), store_in_trouble(STORE, &error)),
+            Ok(inspected) => (Line::ok(KEY, format!("{id} fits the store")), store_that_opens(STORE, inspected)),
+        },
+    }
+}
+
+/// What a running server says of its store.
+async fn store_of_server(check: &'static str, config: &Config) -> Line {
+    let status = match Client::Socket(config.socket.clone()).get(&["status"], &[]).await {
+        Ok(status) => status,
+        Err(failure) => return Line::fail(check, format!("the server does not say: {failure}"), "look into its log"),
+    };
+    let store = &status["store"];
+    if store["healthy"] != true {
+        return Line::fail(check, "the running server cannot write to it", "look whether the disk is full, read-only or failing");
+    }
+    let findings: Vec<&str> = store["findings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !findings.is_empty() {
+        return Line::warn(check, findings.join("; "), "stop the server and run carport check --repair");
+    }
+    let bytes = store["bytes"].as_u64().unwrap_or(0);
+    Line::ok(check, format!("the running server takes changes; {}", size(bytes)))
+}
+
+fn store_that_opens(check: &'static str, inspected: Inspected) -> Line {
+    let Inspected { rows, changes, findings } = inspected;
+    let text = format!("{rows} rows, all whole; {changes} changes in the journal");
+    if findings.is_empty() {
+        return Line::ok(check, text);
+    }
+    Line::warn(check, format!("{text}; {}", findings.join("; ")), "the next start deals with it and says in the log what it did")
+}
+
+fn store_in_trouble(check: &'static str, error: &StoreError) -> Line {
+    let remedy = match error {
+        StoreError::NotAStore(_) | StoreError::Damaged { .. } => {
+            "run carport check --repair: it saves what can be read, and keeps the damaged file"
+        }
+        StoreError::Locked => "no server answers at its socket: find out which other process has it, or try again",
+        StoreError::Unavailable(_) | StoreError::Busy => "look whether the disk is full, read-only or failing",
+        _ => return in_its_own_words(check, error),
+    };
+    Line::fail(check, error.to_string(), remedy)
+}
+
+/// An error that ends with what to do about it.
+fn in_its_own_words(check: &'static str, error: &dyn std::fmt::Display) -> Line {
+    let error = error.to_string();
+    let (text, remedy) = error.rsplit_once(": ").unwrap_or((&error, "carport help check"));
+    Line::fail(check, text, remedy)
+}
+
+/// Files that a rescue or a newer format has kept aside.
+fn kept_files(directory: &Path) -> Option<Line> {
+    let tables = format!("{}.", Part::Tables.name());
+    let entries = fs::read_dir(directory).ok()?.filter_map(Result::ok);
+    let is_kept = |name: &String| name.starts_with(&tables) && name != Part::Rescue.name();
+    let mut kept: Vec<(String, u64)> = entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len())))
+        .filter(|(name, _)| is_kept(name))
+        .collect();
+    kept.sort();
+    let bytes = kept.iter().map(|(_, bytes)| bytes).sum();
+    let names: Vec<String> = kept.into_iter().map(|(name, _)| name).collect();
+    let text = format!("{} ({}) in {}", names.join(", "), size(bytes), directory.display());
+    let remedy = "kept from a repair or an upgrade; remove when nothing is missed";
+    (!names.is_empty()).then(|| Line::warn("kept files", text, remedy))
+}
+
+/// Whether Smartcar takes the credentials.
+async fn credentials(config: &Config) -> Line {
+    const CHECK: &str = "credentials";
+    let Some(credentials) = &config.smartcar.v3 else {
+        return match config.smartcar.v2 {
+            Some(_) => Line::ok(CHECK, "v2 only: these can be tried only together with an owner"),
+            None => Line::warn(CHECK, "none for Smartcar", "carport init asks for them"),
+        };
+    };
+    match wiring::probe(credentials, &config.smartcar.origins).await {
+        Probe::Good => Line::ok(CHECK, "Smartcar takes the v3 client id and secret"),
+        Probe::Refused(why) => Line::fail(
+            CHECK,
+            format!("Smartcar refuses the v3 client id and secret: {why}"),
+            "take id and secret from Smartcar's dashboard again; the id begins with client_",
+        ),
+        Probe::Unreachable(why) => {
+            Line::fail(CHECK, format!("Smartcar cannot be asked: {why}"), "look after the network, or say --offline")
+        }
+    }
+}
+
+/// A size as people write it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
+}

@@ -1,0 +1,312 @@
+//! `carport check`: what it says of a healthy house and of a sick one, and that looking changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use redb::{Database, ReadableTable, TableDefinition};
+use serde_json::{Value, json};
+
+use super::commands::house;
+use super::process::{Home, Server, chmod, until};
+use super::smartcar::{MANAGEMENT, Smartcar, V3_SECRET, deliver, walk};
+
+#[tokio::test]
+async fn a_healthy_house_is_well_with_and_without_its_server() {
+    let (home, smartcar, server) = house().await;
+    let mut server = Some(server);
+    let key = std::fs::read_to_string(home.key()).unwrap();
+    let vin = home.json(&["vehicles", "list"]).await["items"][0]["vin"].as_str().unwrap().to_owned();
+    for is_running in [true, false] {
+        let said = home.done(&["check"]).await;
+        assert!(said.lines().all(|line| line.starts_with("ok  ")), "{said}");
+        for check in ["configuration", "permissions", "master key", "store", "credentials"] {
+            assert_eq!(
+                said.lines().filter(|line| line.split("  ").any(|cell| cell.trim() == check)).count(),
+                1,
+                "{check}: {said}"
+            );
+        }
+        assert_eq!(said.contains("the running server takes changes"), is_running, "{said}");
+        let checked = home.json(&["check", "--offline"]).await;
+        assert_eq!(checks(&checked), ["configuration", "permissions", "master key", "store"]);
+        assert_eq!(checked["items"][3]["remedy"], Value::Null);
+        for secret in [key.trim(), V3_SECRET, MANAGEMENT, &vin] {
+            assert!(!said.contains(secret) && !checked.to_string().contains(secret), "{said}{checked}");
+        }
+        if is_running {
+            let ran = home.run(&["check", "--repair"]).await;
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(75), ""), "{ran:?}");
+            assert!(ran.complaint().contains("stop it first"), "{ran:?}");
+        }
+        if let Some(server) = server.take() {
+            server.stop().await;
+        }
+    }
+    // Nothing to repair.
+    let said = home.done(&["check", "--offline", "--repair"]).await;
+    assert!(said.lines().next().unwrap().contains("nothing was damaged"), "{said}");
+    assert!(kept(&home).is_empty());
+
+    // Smartcar takes other credentials, and then goes away.
+    home.write("config.toml", &Smartcar::settings(smartcar.address).replace(V3_SECRET, "51a0ca12-0000-4000-8000-00000000000f"));
+    let ran = failed(&home, &["check"]).await;
+    assert!(ran.contains("Smartcar refuses"), "{ran}");
+    drop(smartcar);
+    let ran = failed(&home, &["check"]).await;
+    assert!(ran.contains("Smartcar cannot be asked"), "{ran}");
+    home.done(&["check", "--offline"]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_no_fault() {
+    let home = Home::new();
+    let said = home.done(&["check", "--offline"]).await;
+    assert!(said.contains("there is no") && said.contains("--data-dir"), "{said}");
+    assert!(!home.data().exists(), "it was made by looking for it");
+    std::fs::create_dir(home.data()).unwrap();
+    chmod(&home.data(), 0o700);
+    let said = home.done(&["check"]).await;
+    assert_eq!(said.matches("none yet").count(), 2, "{said}");
+    assert!(said.contains("carport init"), "{said}");
+    assert!(home.done(&["check", "--repair"]).await.contains("there is no store yet"));
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn mistakes_of_the_configuration_are_a_line_each() {
+    let home = Home::new();
+    home.write("config.toml", "listen = \"everywhere\"\n[smartcar]\nmode = \"imaginary\"\n");
+    let said = failed(&home, &["check"]).await;
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.lines().all(|line| line.starts_with("fail  configuration  ")), "{said}");
+    let ran = home.run(&["check", "--repair"]).await;
+    assert_eq!(ran.code, Some(64), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_others_can_read_is_named() {
+    let home = Home::new();
+    home.token().await;
+    for (path, mode, good) in [(home.data(), 0o755, 0o700), (home.store(), 0o644, 0o600)] {
+        chmod(&path, mode);
+        let said = home.done(&["check", "--offline"]).await;
+        let remedy = format!("chmod {good:o} {}", path.display());
+        assert!(said.lines().any(|line| line.starts_with("warn  permissions") && line.ends_with(&remedy)), "{said}");
+        chmod(&path, good);
+    }
+    chmod(&home.key(), 0o644);
+    let said = failed(&home, &["check", "--offline"]).await;
+    assert!(said.lines().any(|line| line.starts_with("fail  master key") && line.ends_with(": chmod 600 it")), "{said}");
+}
+
+#[tokio::test]
+async fn another_key_is_told_from_damage() {
+    let (home, other) = (Home::new(), Home::new());
+    home.token().await;
+    other.token().await;
+    std::fs::copy(other.key(), home.key()).unwrap();
+    let before = files(&home);
+    let said = failed(&home, &["check", "--offline"]).await;
+    assert!(said.contains("the store was sealed under master key"), "{said}");
+    assert!(!said.contains("--repair"), "{said}");
+    let ran = home.run(&["check", "--repair"]).await;
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    std::fs::remove_file(home.key()).unwrap();
+    let said = failed(&home, &["check", "--offline"]).await;
+    assert!(said.contains("put the key back in place"), "{said}");
+    assert_eq!(home.run(&["check", "--repair"]).await.code, Some(65));
+    std::fs::write(home.key(), "a text that is no key\n").unwrap();
+    chmod(&home.key(), 0o600);
+    failed(&home, &["check", "--offline"]).await;
+    std::fs::copy(other.key(), home.key()).unwrap();
+    assert!(files(&home) == before, "looking has changed something");
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_told_and_repaired() {
+    let (home, _smartcar, server) = house().await;
+    home.json(&["token", "create", "--name", "kept", "--scope", "read"]).await;
+    home.json(&["users", "add", "lin", "--name", "Lin"]).await;
+    server.stop().await;
+    let reading: &[&[&str]] = &[&["users", "list"], &["token", "list"], &["connections", "list"]];
+    let mut before = Vec::new();
+    for words in reading {
+        before.push(home.json(words).await);
+    }
+    let cars = ids(&home, &["vehicles", "list"]).await;
+    assert_eq!(cars.len(), 2);
+
+    damage(&home);
+    let (damaged, all) = (std::fs::read(home.store()).unwrap(), files(&home));
+    let said = failed(&home, &["check", "--offline"]).await;
+    assert!(said.contains("carport check --repair"), "{said}");
+    let checked = home.run(&["check", "--offline", "--json"]).await;
+    let checked: Value = serde_json::from_str(&checked.stdout).unwrap();
+    let store = checked["items"].as_array().unwrap().iter().find(|item| item["check"] == "store").unwrap();
+    assert_eq!(store["result"], "fail", "{store}");
+    assert!(files(&home) == all, "looking has changed something");
+
+    let repaired = home.done(&["check", "--offline", "--repair"]).await;
+    assert!(repaired.lines().next().unwrap().contains("kept as carport.redb.damaged-1"), "{repaired}");
+    let aside = kept(&home);
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(std::fs::read(&aside[0]).unwrap() == damaged, "the damaged file was changed");
+    for (words, before) in reading.iter().zip(before) {
+        assert_eq!(home.json(words).await, before, "{words:?}");
+    }
+    assert_eq!(ids(&home, &["vehicles", "list"]).await, cars);
+
+    let said = home.done(&["check", "--offline"]).await;
+    let kept_line = said.lines().find(|line| line.starts_with("warn")).unwrap();
+    assert!(kept_line.contains("kept files") && kept_line.contains("carport.redb.damaged-1"), "{said}");
+    assert_eq!(said.matches("warn").count(), 1, "{said}");
+    assert!(said.contains("all whole"), "{said}");
+
+    // All of it gone: the journal has what matters.
+    std::fs::remove_file(home.store()).unwrap();
+    let said = failed(&home, &["check", "--offline"]).await;
+    assert!(said.contains("the tables are missing"), "{said}");
+    assert!(!home.store().exists(), "looking has made an empty store");
+    home.done(&["check", "--offline", "--repair"]).await;
+    assert_eq!(ids(&home, &["vehicles", "list"]).await, cars);
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_is_no_damage() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    home.json(&["users", "add", "lin"]).await;
+    server.program.signal(rustix::process::Signal::KILL);
+    let mut program = server.program;
+    program.ended().await;
+    let before = files(&home);
+    let said = home.done(&["check", "--offline"]).await;
+    assert!(said.contains("1 changes in the journal") || said.contains("2 changes in the journal"), "{said}");
+    assert!(files(&home) == before, "looking has changed something");
+    assert_eq!(ids(&home, &["users", "list"]).await, ["lin"]);
+}
+
+#[tokio::test]
+async fn a_damaged_row_costs_nothing_but_itself() {
+    for table in ["vehicle_latest-1", "users-1"] {
+        let home = Home::new();
+        let smartcar = Smartcar::start(&home).await;
+        home.write("config.toml", &Smartcar::settings(smartcar.address));
+        let server = Server::start(&home).await;
+        // Takes the first row, which a repair must not give to another car.
+        let said = deliver(
+            &server,
+            &json!({ "eventId": "1", "eventType": "VEHICLE_STATE", "data": { "vehicle": { "id": "nobodys" } } }),
+        )
+        .await;
+        assert_eq!(said.json()["seq"], 1);
+        let link = home.done(&["connect", "--user", "ada", "--create"]).await;
+        assert_eq!(walk(&link, "ada@example.com").await.status, 200);
+        until("the first pictures of both cars", || async {
+            let pictures = signals(&home.json(&["vehicles", "list"]).await);
+            (pictures.len() == 2 && pictures.iter().all(|(_, count)| *count > 5)).then_some(())
+        })
+        .await;
+        server.stop().await;
+        // Opened again, the journal would begin anew: a copy is asked.
+        let cars = signals(&twin(&home).json(&["vehicles", "list"]).await);
+
+        damage_row(&home, table);
+        let said = failed(&home, &["check", "--offline"]).await;
+        assert!(said.contains(&format!("a row of {table} is damaged")), "{said}");
+        let repaired = home.done(&["check", "--offline", "--repair"]).await;
+        let lost = u64::from(table == "vehicle_latest-1");
+        assert_eq!(repaired.contains("lost: 1 rows of vehicle_latest-1"), lost == 1, "{repaired}");
+        let now = signals(&home.json(&["vehicles", "list"]).await);
+        let missing: usize = cars.iter().zip(&now).map(|(before, now)| before.1.abs_diff(now.1)).sum();
+        assert_eq!(missing as u64, lost, "{table}: {cars:?} {now:?}");
+        assert_eq!(ids(&home, &["users", "list"]).await, ["ada"]);
+        assert_eq!(home.json(&["webhooks", "list"]).await["items"][0]["vehicle"], "nobodys");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_does_not_fit_the_tables_is_told() {
+    let home = Home::new();
+    home.token().await;
+    let backup = std::fs::read(home.store()).unwrap();
+    for user in ["ada", "grace", "lin"] {
+        home.done(&["users", "add", user]).await;
+    }
+    std::fs::write(home.store(), backup).unwrap();
+    let said = home.done(&["check", "--offline"]).await;
+    assert!(said.lines().any(|line| line.starts_with("warn  store") && line.contains("are they from a backup?")), "{said}");
+}
+
+/// A home with the same data.
+fn twin(home: &Home) -> Home {
+    let twin = Home::new();
+    std::fs::create_dir(twin.data()).unwrap();
+    for (path, bytes) in files(home) {
+        let copy = twin.data().join(path.file_name().unwrap());
+        std::fs::write(&copy, bytes).unwrap();
+        chmod(&copy, 0o600);
+    }
+    twin
+}
+
+/// The cars and how many signals each has.
+fn signals(cars: &Value) -> Vec<(String, usize)> {
+    let count = |car: &Value| car["signals"].as_object().map_or(0, |signals| signals.len());
+    let mut cars: Vec<(String, usize)> =
+        cars["items"].as_array().unwrap().iter().map(|car| (car["id"].to_string(), count(car))).collect();
+    cars.sort();
+    cars
+}
+
+/// Changes the first row of a table, as redb would never notice.
+fn damage_row(home: &Home, table: &str) {
+    let database = Database::open(home.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(table);
+    let mut rows = transaction.open_table(definition).unwrap();
+    let (key, mut value) = rows.first().unwrap().map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).unwrap();
+    *value.last_mut().unwrap() ^= 1;
+    rows.insert(key.as_slice(), value.as_slice()).unwrap();
+    drop(rows);
+    transaction.commit().unwrap();
+}
+
+/// Runs a check that must fail, and returns what it printed.
+async fn failed(home: &Home, words: &[&str]) -> String {
+    let ran = home.run(words).await;
+    assert_eq!(ran.code, Some(1), "{words:?}: {ran:?}");
+    assert!(ran.stdout.contains("fail"), "{words:?}: {ran:?}");
+    ran.stdout
+}
+
+fn checks(checked: &Value) -> Vec<&str> {
+    checked["items"].as_array().unwrap().iter().map(|item| item["check"].as_str().unwrap()).collect()
+}
+
+async fn ids(home: &Home, words: &[&str]) -> Vec<String> {
+    let list = home.json(words).await;
+    list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Flips a byte in every second page of the middle of the store that holds anything.
+fn damage(home: &Home) {
+    let mut bytes = std::fs::read(home.store()).unwrap();
+    let pages: Vec<usize> = (0..bytes.len() / 4096).filter(|page| bytes[page * 4096..][..4096].iter().any(|b| *b != 0)).collect();
+    let (first, last) = (pages.len() / 4, pages.len() * 3 / 4);
+    for page in pages[first..last].iter().step_by(2) {
+        bytes[page * 4096 + 100] ^= 0x55;
+    }
+    std::fs::write(home.store(), bytes).unwrap();
+}
+
+/// What the data directory holds.
+fn files(home: &Home) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// What is kept beside the store.
+fn kept(home: &Home) -> Vec<PathBuf> {
+    files(home).into_keys().filter(|path| path.to_string_lossy().contains("carport.redb.")).collect()
+}
