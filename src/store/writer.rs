@@ -30,7 +30,7 @@ const BATCH: usize = 1024;
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// or so many changes,
-const CHECKPOINT_CHANGES: u64 = 4_000;
+const CHECKPOINT_CHANGES: u64 = 3_000;
 
 /// or when the oldest of them is so old. Each checkpoint costs about 120 kB, be it for two changes.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
