@@ -86,7 +86,8 @@ impl Database {
             (true, false) => Depth::Start,
             (true, true) => Depth::Everything,
         };
-        let opened = recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, &mut findings);
+        // redb may panic even while it closes what is damaged.
+        let opened = guarded(|| recovery::open(&*self.files, self.cache, &self.vault, &self.world, depth, &mut findings));
         self.findings().join(findings);
         let Opened { handle: Handle { tables, scissors, .. }, journal, places, log, is_whole } = opened?;
         *open = Some(Open { tables, scissors, journal: Arc::new(Mutex::new(journal)), places });
@@ -121,7 +122,7 @@ impl Database {
         let result = self.with(|open| {
             let mut transaction = open.tables.begin_write().map_err(|error| disk(&error))?;
             transaction.set_durability(Durability::None).map_err(|error| disk(&error))?;
-            let flushing = (!records.is_empty()).then(|| self.flusher.begin(&open.journal, records));
+            let flushing = (!records.is_empty()).then(|| self.flusher.begin(&open.journal, log.newest(), records));
             let applied = guarded(|| applied(&transaction, &open.places, log, apply));
             // What is under way is waited for, whatever became of the tables.
             flushing.map_or(Ok(()), |flushing| flushing.wait())?;
@@ -140,11 +141,13 @@ impl Database {
         result
     }
 
-    /// Makes the tables durable, and begins a new generation of the journal. Returns how many bytes the copy of
-    /// the small tables takes.
-    pub(super) fn checkpoint(&self, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
+    /// Makes the tables durable, and begins a new generation of the journal. `deferred` changes, which only the
+    /// tables hold, are journalled all the same: the disk may lie about the tables. Returns how many bytes the
+    /// copy of the small tables takes.
+    pub(super) fn checkpoint(&self, deferred: Vec<Record>, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
         let begun = self.with(|open| {
             let mut journal = open.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.note(log.newest(), deferred)?;
             let generation = journal.generation() + 1;
             let transaction = checkpoint::begin(&open.tables)?;
             checkpoint::commit(transaction, &open.places, log, Checkpoint { generation, is_clean: is_last })?;

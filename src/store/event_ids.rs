@@ -49,8 +49,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Reads the window from the table.
-    pub(super) fn load(rows: &impl Rows) -> Result<Window, StoreError> {
+    /// Reads the window from the table. Its first row may hold ids that were forgotten, before `remembered`.
+    pub(super) fn load(rows: &impl Rows, remembered: Seq) -> Result<Window, StoreError> {
         let mut window = Window::default();
         let mut ids = Vec::new();
         rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
@@ -71,7 +71,7 @@ impl Window {
             Ok(ControlFlow::Continue(()))
         })?;
         window.places.reserve(ids.len(), |_| 0);
-        for id in ids {
+        for id in ids.into_iter().filter(|id| id.seq >= remembered) {
             window.push(id);
         }
         window.stored = window.ids.len();
@@ -80,7 +80,7 @@ impl Window {
 
     /// Writes what is new to the table, and takes from it what is no longer remembered.
     pub(super) fn store(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let oldest = self.ids.front().map(|id| id.seq);
+        let oldest = self.oldest();
         while let Some((first, last)) = self.rows.front().copied()
             && oldest.is_none_or(|oldest| last < oldest)
         {
@@ -103,6 +103,11 @@ impl Window {
         Ok(())
     }
 
+    /// The first entry whose id is remembered.
+    pub(super) fn oldest(&self) -> Option<Seq> {
+        self.ids.get(self.dropped).map(|id| id.seq)
+    }
+
     /// What the transaction did has become durable.
     pub(super) fn keep(&mut self) {
         for _ in 0..self.dropped {
@@ -120,19 +125,35 @@ impl Window {
     /// What the transaction did has come to nothing.
     pub(super) fn forget(&mut self) {
         for _ in 0..self.added {
-            let Some(id) = self.ids.pop_back() else { break };
-            let place = self.place(self.ids.len());
-            if let Ok(entry) = self.places.find_entry(short(&id.hash), |other| *other == place) {
-                entry.remove();
-            }
+            self.pop();
         }
         (self.added, self.dropped) = (0, 0);
     }
 
+    /// The id of the last entry, which the transaction added, is gone with it.
+    pub(super) fn forget_last(&mut self, last: Seq) {
+        if self.added > 0 && self.ids.back().is_some_and(|id| id.seq == last) {
+            self.pop();
+            self.added -= 1;
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(id) = self.ids.pop_back() else { return };
+        let place = self.place(self.ids.len());
+        if let Ok(entry) = self.places.find_entry(short(&id.hash), |other| *other == place) {
+            entry.remove();
+        }
+    }
+
+    /// What was dropped is forgotten at once: a replay, which is one transaction, must decide as the many did
+    /// that it replays.
     pub(super) fn seq_of(&self, hash: &Hash) -> Option<Seq> {
-        let id = |place: &u32| self.ids.get(place.wrapping_sub(self.first) as usize);
-        let place = self.places.find(short(hash), |place| id(place).is_some_and(|id| id.hash == *hash))?;
-        id(place).map(|id| id.seq)
+        let id = |place: &u32| {
+            let index = place.wrapping_sub(self.first) as usize;
+            self.ids.get(index).filter(|id| index >= self.dropped && id.hash == *hash)
+        };
+        self.places.find(short(hash), |place| id(place).is_some()).and_then(id).map(|id| id.seq)
     }
 
     pub(super) fn add(&mut self, seq: Seq, hash: Hash, at: Timestamp) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::StoreError;
 use super::journal::{Journal, Record};
+use crate::model::Seq;
 
 #[derive(Debug)]
 pub(super) struct Flusher(Option<SyncSender<Job>>);
@@ -13,6 +14,7 @@ pub(super) struct Flusher(Option<SyncSender<Job>>);
 #[derive(Debug)]
 struct Job {
     journal: Arc<Mutex<Journal>>,
+    after: Seq,
     changes: Vec<Record>,
     done: SyncSender<Result<(), StoreError>>,
 }
@@ -32,9 +34,9 @@ impl Flusher {
         }
         let (sender, jobs) = sync_channel::<Job>(1);
         let run = move || {
-            for Job { journal, changes, done } in jobs {
+            for Job { journal, after, changes, done } in jobs {
                 // Whoever began it may have given up.
-                let _ = done.send(append(&journal, changes));
+                let _ = done.send(append(&journal, after, changes));
             }
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
@@ -42,10 +44,10 @@ impl Flusher {
         Ok(Flusher(Some(sender)))
     }
 
-    pub(super) fn begin(&self, journal: &Arc<Mutex<Journal>>, changes: Vec<Record>) -> Flushing {
-        let Some(thread) = &self.0 else { return Flushing::Done(append(journal, changes)) };
+    pub(super) fn begin(&self, journal: &Arc<Mutex<Journal>>, after: Seq, changes: Vec<Record>) -> Flushing {
+        let Some(thread) = &self.0 else { return Flushing::Done(append(journal, after, changes)) };
         let (done, result) = sync_channel(1);
-        match thread.send(Job { journal: journal.clone(), changes, done }) {
+        match thread.send(Job { journal: journal.clone(), after, changes, done }) {
             Ok(()) => Flushing::Underway(result),
             Err(_) => Flushing::Done(Err(ended())),
         }
@@ -61,8 +63,8 @@ impl Flushing {
     }
 }
 
-fn append(journal: &Mutex<Journal>, changes: Vec<Record>) -> Result<(), StoreError> {
-    journal.lock().unwrap_or_else(PoisonError::into_inner).append(changes)
+fn append(journal: &Mutex<Journal>, after: Seq, changes: Vec<Record>) -> Result<(), StoreError> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner).append(after, changes)
 }
 
 fn ended() -> StoreError {

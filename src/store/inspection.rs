@@ -31,8 +31,9 @@ pub(super) enum Depth {
 /// Looks at the tables before anything writes to them, which opening them for use would do at once: refuses
 /// what is no store, is sealed under another key, or was written by a newer Carport, and finds damage.
 pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Result<(), StoreError> {
-    let (mut tables, length) = look_at_tables(site)?;
+    // redb may panic even while it closes what is damaged.
     guarded(|| {
+        let (mut tables, length) = look_at_tables(site)?;
         if migrations::is_old(&tables)? {
             return migrations::migrate(&tables, site, findings);
         }
@@ -62,8 +63,8 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
     if !is_there(Part::Tables)? {
         return Err(StoreError::NotAStore("the tables are missing".to_owned()));
     }
-    let (mut tables, _) = look_at_tables(site)?;
     guarded(|| {
+        let (mut tables, _) = look_at_tables(site)?;
         let places = migrations::prepare(&tables, site)?;
         tables.check_integrity().map_err(not_opened)?;
         if migrations::is_old(&tables)? {
@@ -86,7 +87,7 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             expected = generation + 1;
             let end = journal.read(generation, |entry| {
                 match entry {
-                    Entry::Changes(changes) => inspected.changes += changes.len() as u64,
+                    Entry::Changes(_, changes) => inspected.changes += changes.len() as u64,
                     Entry::Gap => inspected.findings.push("a part of the journal does not open".to_owned()),
                     Entry::Begin { .. } | Entry::Copy(_) => {}
                 }

@@ -15,22 +15,18 @@ use super::database::disk;
 use super::files::{Files, Part};
 use super::packing::{pack, unpack};
 use super::tables::{from_cbor, to_cbor};
-use crate::model::Blob;
+use crate::model::{Blob, Seq};
 use crate::vault::Vault;
 
 /// Something that is written to the journal as a whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Frame {
     /// The beginning of a generation: how many blocks the one before it has.
-    Begin {
-        blocks_before: u64,
-    },
+    Begin { blocks_before: u64 },
     /// A part of the copy of the small tables.
-    Copy {
-        rows: Vec<RowCopy>,
-        is_last: bool,
-    },
-    Changes(Vec<Record>),
+    Copy { rows: Vec<RowCopy>, is_last: bool },
+    /// Changes, and the newest entry of the log before them: what is lost keeps its place there.
+    Changes { after: Seq, changes: Vec<Record> },
 }
 
 /// A change as it is journalled: its name, and itself as CBOR.
@@ -59,8 +55,8 @@ pub(super) enum Entry {
     Begin { blocks_before: u64 },
     /// The copy of the small tables.
     Copy(Vec<RowCopy>),
-    /// Changes that became durable at once.
-    Changes(Vec<Record>),
+    /// Changes that became durable at once, after an entry of the log.
+    Changes(Seq, Vec<Record>),
     /// Something is missing here.
     Gap,
 }
@@ -106,7 +102,7 @@ impl Journal {
                     copy.extend(rows);
                     if is_last && copy_is_whole { visit(Entry::Copy(std::mem::take(&mut copy))) } else { Ok(()) }
                 }
-                Some(Frame::Changes(records)) => visit(Entry::Changes(records)),
+                Some(Frame::Changes { after, changes }) => visit(Entry::Changes(after, changes)),
                 None => {
                     copy_is_whole = false;
                     visit(Entry::Gap)
@@ -161,9 +157,14 @@ impl Journal {
         Ok(self.bytes())
     }
 
+    /// Writes changes that need not be durable by themselves: the last of a generation.
+    pub(super) fn note(&mut self, after: Seq, changes: Vec<Record>) -> Result<(), StoreError> {
+        if changes.is_empty() { Ok(()) } else { self.write(&Frame::Changes { after, changes }) }
+    }
+
     /// Writes changes and makes them durable: one flush.
-    pub(super) fn append(&mut self, changes: Vec<Record>) -> Result<(), StoreError> {
-        self.write(&Frame::Changes(changes))?;
+    pub(super) fn append(&mut self, after: Seq, changes: Vec<Record>) -> Result<(), StoreError> {
+        self.write(&Frame::Changes { after, changes })?;
         self.file(self.generation).sync().map_err(|error| disk(&error))
     }
 

@@ -41,6 +41,9 @@ impl Head {
 
 pub(super) const HEAD: &str = "log";
 
+/// The first entry whose event id is remembered.
+const REMEMBERED: &str = "event_ids";
+
 /// What the writer holds of the log in memory. What a transaction does to it counts only after [`Log::keep`].
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -52,7 +55,7 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn load(rows: &impl Rows) -> Result<Log, StoreError> {
         let head = rows.value(META, HEAD)?.unwrap_or_default();
-        Ok(Log { head, kept: head, window: Window::load(rows)? })
+        Ok(Log { head, kept: head, window: window(rows)? })
     }
 
     /// The newest entry.
@@ -84,17 +87,32 @@ pub(super) fn finish(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     if head == tables.log.kept { Ok(()) } else { tables.put_value(META, HEAD, &head) }
 }
 
-/// Takes the log's head from its table, which has been replaced.
-pub(super) fn read_head(tables: &mut Tables<'_>) -> Result<(), StoreError> {
-    let head = tables.value(META, HEAD)?.unwrap_or_default();
-    tables.log.head = head;
+/// Makes the log end where it once did, however it came to be otherwise by a replay of less than there was.
+/// Entries that are missing count as erased, and those after them keep their own places.
+pub(super) fn end_at(tables: &mut Tables<'_>, newest: Seq) -> Result<(), StoreError> {
+    while tables.log.head.newest < newest {
+        tables.log.head.newest = tables.log.head.newest.next();
+        let key = tables.log.head.newest.0.to_be_bytes();
+        put_erased(tables, &key)?;
+    }
+    // What the tables held before the replay stays.
+    while tables.log.head.newest > newest.max(tables.log.kept.newest) {
+        let last = tables.log.head.newest;
+        if let Some(value) = tables.take_raw(WEBHOOK_LOGS, &last.0.to_be_bytes())? {
+            tables.log.head.drop_entry(&value);
+        }
+        tables.log.window.forget_last(last);
+        tables.log.head.newest = Seq(last.0 - 1);
+        tables.log.head.oldest = tables.log.head.oldest.min(last);
+    }
     Ok(())
 }
 
-/// Makes the log's head fit the entries after some were lost: their places count as erased.
+/// Makes the log's head, which may be that of another time, fit the entries that are there. The places of
+/// those that were lost count as erased.
 pub(super) fn mend(tables: &mut Tables<'_>) -> Result<(), StoreError> {
-    read_head(tables)?;
-    let mut head = Head { entries: 0, bytes: 0, ..tables.log.head };
+    let head: Head = tables.value(META, HEAD)?.unwrap_or_default();
+    let mut head = Head { entries: 0, bytes: 0, ..head };
     let (mut found, mut holes) = (None, Vec::new());
     tables.walk(WEBHOOK_LOGS, ALL, false, &mut |key, value| {
         let seq = Seq(key.try_into().map_or(0, u64::from_be_bytes));
@@ -117,11 +135,23 @@ pub(super) fn mend(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn window(rows: &impl Rows) -> Result<Window, StoreError> {
+    Window::load(rows, rows.value(META, REMEMBERED)?.unwrap_or_default())
+}
+
+/// Takes the event ids from their table, which has been filled otherwise.
+pub(super) fn load_event_ids(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    tables.log.window = window(tables)?;
+    Ok(())
+}
+
 /// Writes what is otherwise only in memory and in the journal.
 pub(super) fn store_event_ids(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     let mut window = std::mem::take(&mut tables.log.window);
     let stored = window.store(tables);
+    let remembered = window.oldest().unwrap_or(tables.log.head.newest.next());
     tables.log.window = window;
+    tables.put_value(META, REMEMBERED, &remembered)?;
     stored
 }
 

@@ -100,7 +100,7 @@ pub(super) fn open(
         }
     }
     let tried = match looked {
-        Ok(()) => attempt(&site, &journal, journal_is_there, findings),
+        Ok(()) => guarded(|| attempt(&site, &journal, journal_is_there, findings)),
         Err(error) => Err(error),
     };
     let (mut handle, places, mut log, next) = match tried {
@@ -297,13 +297,14 @@ impl Pass<'_> {
                     applied(transaction, self.places, log, |tables| put_copy(tables, rows))
                 }
                 Entry::Copy(_) => Ok(()),
-                Entry::Changes(records) => {
+                Entry::Changes(after, records) => {
                     // What is missing before a whole frame of changes was durable once.
                     if std::mem::take(&mut is_broken) {
                         self.see("a part of the journal does not open: changes are lost");
                         is_missing = true;
                     }
                     applied(transaction, self.places, log, |tables| {
+                        log_head::end_at(tables, after)?;
                         for record in &records {
                             number += 1;
                             if self.left_out.contains(&(generation, number)) {
@@ -354,5 +355,5 @@ pub(super) fn put_copy(tables: &mut Tables<'_>, rows: Vec<RowCopy>) -> Result<()
             tables.put_raw(table, &key.0, &value.0)?;
         }
     }
-    log_head::read_head(tables)
+    log_head::mend(tables)
 }

@@ -26,17 +26,14 @@ const SLICE: usize = 1000;
 pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &mut Findings) -> Result<(), StoreError> {
     site.files.remove_rescue().map_err(|error| disk(&error))?;
     let old = Old::open(site)?;
-    let copies = copies(journal)?;
+    let mut copies = copies(journal)?;
     let wanted = old.checkpoint.map(|checkpoint| checkpoint.generation);
-    let copy = match wanted {
-        Some(wanted) if copies.iter().any(|(generation, _)| *generation == wanted) => {
-            copies.into_iter().find(|(generation, _)| *generation == wanted)
-        }
-        // Nothing is newer than what a store was closed with, if it is whole.
-        Some(_) if old.small_tables_are_whole(site) => None,
-        // Tables that are behind all copies: the newest. Tables that tell nothing: the one with most after it.
-        Some(_) => copies.into_iter().next_back(),
-        None => copies.into_iter().next(),
+    // The first that is not older than the tables: it has most after it. Nothing is newer than what a store was
+    // closed with, if it is whole.
+    let copy = match copies.iter().position(|(generation, _)| wanted.is_none_or(|wanted| *generation >= wanted)) {
+        Some(place) => Some(copies.swap_remove(place)),
+        None if old.small_tables_are_whole(site) => None,
+        None => copies.pop(),
     };
     let generation = copy.as_ref().map(|(generation, _)| *generation).or(wanted);
     let generation =
@@ -65,10 +62,15 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         put_copy(&mut into, rows)?;
     }
     log_head::mend(&mut into)?;
+    log_head::load_event_ids(&mut into)?;
     checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false })?;
     drop(new);
     let was_read = old.census.is_some();
-    drop(old);
+    // redb may panic even while it closes what is damaged.
+    let _ = guarded(|| {
+        drop(old);
+        Ok(())
+    });
     let kept = site.files.replace_tables(why).map_err(|error| disk(&error))?;
 
     let kept = kept

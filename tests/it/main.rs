@@ -14,5 +14,6 @@ mod linkage;
 mod projection;
 mod ring;
 mod simulator;
+mod store;
 mod tokens;
 mod webhook;

@@ -1,0 +1,315 @@
+//! Histories: every kind of change, in a small world, so that they meet each other often.
+
+use std::time::Duration;
+
+use carport::model::access::{ApiToken, Scope, Session};
+use carport::model::connection::{Cause, Connection, ConnectionStatus};
+use carport::model::journey::{Attempt, Ending, Invite, Terms};
+use carport::model::reading::{Outcome, SignalFailure, SignalReport, Source};
+use carport::model::token::Generation;
+use carport::model::user::User;
+use carport::model::vehicle::{Resolved, VehicleError, VehicleFacts};
+use carport::model::{AppUserId, Blob, ConnectionId, Json, Seq, SmartcarUserId, Timestamp, VehicleId};
+use carport::store::Packed;
+use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
+use carport::store::users::{PutUser, RemoveUser, When};
+use carport::store::vehicle_data::{ApplyReadings, Telling};
+use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
+use carport::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Ring};
+use serde_json::json;
+
+use super::disk::Chance;
+use super::model::{Deed, Hash, Model};
+use super::{BEGIN, body_of};
+
+/// A small ring, so that entries and event ids go soon.
+const RING: Ring = Ring { events: 4, bytes: 22_000, dedupe_for: Duration::from_secs(2 * 3600) };
+
+pub(crate) const USERS: u8 = 4;
+pub(crate) const CARS: u8 = 4;
+pub(crate) const ACCOUNTS: u8 = 3;
+pub(crate) const CONNECTIONS: u8 = 5;
+pub(crate) const SIGNALS: [&str; 3] = ["odometer-traveleddistance", "closure-islocked", "location-preciselocation"];
+pub(crate) const HASHES: u8 = 6;
+const EVENTS: u8 = 10;
+
+pub(crate) fn user(n: u8) -> AppUserId {
+    AppUserId::new(format!("user-{}", n % USERS))
+}
+
+pub(crate) fn car(n: u8) -> VehicleId {
+    VehicleId::new(format!("car-{}", n % CARS))
+}
+
+pub(crate) fn account(n: u8) -> SmartcarUserId {
+    SmartcarUserId::new(format!("account-{}", n % ACCOUNTS))
+}
+
+/// One of the connections; the application, which has tokens but is none, is the last.
+pub(crate) fn connection(n: u8) -> ConnectionId {
+    match n % (CONNECTIONS + 1) {
+        CONNECTIONS => ConnectionId::APPLICATION,
+        n => ConnectionId(uuid::Uuid::from_u128(u128::from(n) + 1)),
+    }
+}
+
+pub(crate) fn hash(n: u8) -> Hash {
+    [n % HASHES; 32]
+}
+
+/// What is done next: a kind of change, and what distinguishes it from others of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) kind: u8,
+    pub(crate) who: u8,
+    pub(crate) what: u8,
+    pub(crate) how: u8,
+}
+
+impl Step {
+    pub(crate) fn random(chance: &mut Chance) -> Step {
+        let [kind, who, what, how, ..] = chance.next().to_le_bytes();
+        Step { kind, who, what, how }
+    }
+
+    /// The change that this step makes of what there is. Steps are 17 minutes apart.
+    pub(crate) fn deed(self, number: usize, model: &Model) -> Box<dyn Deed> {
+        let at = BEGIN.after(minutes(17 * number));
+        let Step { kind, who, what, how } = self;
+        let hash = hash(what);
+        match kind % 60 {
+            0..8 | 48..56 => self.delivery(at),
+            8..14 => self.rotation(at, model),
+            14..19 | 56..60 => self.projection(at, model),
+            19..22 => self.link(at),
+            22 | 23 => self.adoption(at),
+            24 | 25 => Box::new(self.user(at)),
+            26 => Box::new(RemoveUser { id: user(who) }),
+            27 => self.invite(at),
+            28 => Box::new(EndTrip { hash, ending: self.ending() }),
+            29 | 30 => self.attempt(at),
+            31 => {
+                let user = (how % 2 == 0).then(|| user(who));
+                Box::new(TakeAttempt { hash, browser: browser(who), user, redirect_uri: None, at })
+            }
+            32 => self.hand_over(at, model),
+            33 => {
+                let cause = if how % 2 == 0 { Cause::Tokens } else { Cause::Account };
+                let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause };
+                let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
+                Box::new(MarkConnection { id: connection(who), status, error: (how % 3 > 0).then(|| format!("error {how}")) })
+            }
+            34 => Box::new(NoteGoodRead { id: connection(who) }),
+            35 => Box::new(EndConnection { id: connection(who), erase: what % 2 == 0, if_empty: how % 2 == 0 }),
+            36 => self.reschedule(at, model),
+            37 => {
+                let due_at = model.due.iter().nth(usize::from(how) % model.due.len().max(1)).map_or(at, |(due_at, _)| *due_at);
+                Box::new(DropDue { due_at, connection: connection(who) })
+            }
+            38 => Box::new(RenameVehicle { id: car(who), nickname: (what % 3 > 0).then(|| format!("Herbie {how}")) }),
+            39 => Box::new(NoteFacts { facts: self.facts(who) }),
+            40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
+            41 => Box::new(ForgetVehicle { id: car(who), erase: what % 2 == 0 }),
+            42 => Box::new(NoteVerify { at, signed: how % 2 == 0 }),
+            43 => {
+                let expires_at = (how % 2 == 0).then(|| at.after(minutes(600)));
+                let user = (who % 2 == 0).then(|| user(who));
+                let (id, name) = (format!("token-{}", what % HASHES), format!("name {how}"));
+                let token = ApiToken { id, name, scope: Scope::Read, user, vehicle: None, created_at: at, expires_at };
+                Box::new(PutApiToken { hash, token })
+            }
+            44 => Box::new(RevokeApiToken { id: format!("token-{}", what % HASHES) }),
+            45 => Box::new(PutSignInLink { hash, expires_at: at.after(minutes(how.into())), at }),
+            46 => {
+                let id = format!("session-{}", what % HASHES);
+                let session = Session { id, created_at: at, last_seen_at: at, browser: Some(format!("browser {how}")) };
+                let link = super::deeds::hash(model.links.keys().next().map_or(who, |link| link[0]));
+                Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
+            }
+            _ if how % 2 == 0 => Box::new(TouchSession { hash, at }),
+            _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
+        }
+    }
+
+    fn user(self, at: Timestamp) -> PutUser {
+        let (name, email) = (Some(format!("name {}", self.how)), (self.how % 2 == 0).then(|| "a@example.com".to_owned()));
+        let when = if self.what % 3 > 0 { When::New } else { When::There };
+        PutUser { user: User { id: user(self.who), name, email, created_at: at }, when }
+    }
+
+    fn delivery(self, at: Timestamp) -> Box<dyn Deed> {
+        let event = format!("event-{}", self.how % EVENTS);
+        let result = if self.what % 5 == 0 { DeliveryResult::Test } else { DeliveryResult::Accepted };
+        let vehicle = (self.what % 7 > 0).then(|| car(self.who));
+        let body = Packed::of(body_of(&event).as_bytes());
+        Box::new(RecordDelivery { event, kind: "VEHICLE_STATE".to_owned(), result, vehicle, body, received_at: at, ring: RING })
+    }
+
+    fn tokens(self, at: Timestamp, version: u64) -> SealedTokens {
+        SealedTokens {
+            version,
+            sealed: Blob(vec![self.how; 8 + usize::from(self.what)]),
+            access_expires_at: at.after(minutes(120)),
+            refresh_expires_at: (self.what % 4 > 0).then(|| at.after(minutes(60 * 24 * 60))),
+            issued_at: at,
+            used_at: at,
+            due_at: (self.what % 5 > 0).then(|| at.after(minutes(usize::from(self.how) * 10))),
+        }
+    }
+
+    fn rotation(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
+        let connection = connection(self.who);
+        let known = model.tokens.get(&connection).map_or(0, |tokens| tokens.version);
+        let from_version = if self.what % 8 == 0 { known + 1 } else { known };
+        Box::new(RotateTokens { connection, from_version, tokens: self.tokens(at, from_version + 1) })
+    }
+
+    fn reschedule(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
+        let connection = connection(self.who);
+        let version = model.tokens.get(&connection).map_or(1, |tokens| tokens.version);
+        Box::new(Reschedule { connection, version, used_at: at, due_at: (self.how % 3 > 0).then(|| at.after(minutes(60))) })
+    }
+
+    fn connection(self, at: Timestamp, id: ConnectionId) -> Connection {
+        Connection {
+            id,
+            user: user(self.what),
+            smartcar_user: None,
+            generation: if self.how % 2 == 0 { Generation::V2 } else { Generation::V3 },
+            single: None,
+            single_select: self.how % 3 == 0,
+            mode: None,
+            status: ConnectionStatus::Active,
+            scope: vec!["read_odometer".to_owned()],
+            connected_at: at,
+            last_error: None,
+        }
+    }
+
+    fn adoption(self, at: Timestamp) -> Box<dyn Deed> {
+        let id = connection(self.who % CONNECTIONS);
+        Box::new(AdoptConnection { connection: self.connection(at, id), tokens: self.tokens(at, 1) })
+    }
+
+    fn link(self, at: Timestamp) -> Box<dyn Deed> {
+        let id = connection(self.who % CONNECTIONS);
+        let smartcar_user = (self.how % 7 > 0).then(|| account(self.how / 7));
+        let connection = Connection { smartcar_user, ..self.connection(at, id) };
+        let vehicles = (0..self.what % 3).map(|n| self.facts((self.how / 3).wrapping_add(n))).collect();
+        Box::new(LinkVehicles { connection, vehicles, at })
+    }
+
+    fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
+        let (from, to) = (connection(self.who), connection(self.what));
+        let to_version = model.tokens.get(&to).map_or(0, |tokens| tokens.version) + u64::from(self.how % 4 == 0);
+        Box::new(HandOver { from, to, to_version, tokens: self.tokens(at, to_version + 1) })
+    }
+
+    fn facts(self, which: u8) -> VehicleFacts {
+        VehicleFacts {
+            make: (self.what % 2 == 0).then(|| "VOLKSWAGEN".to_owned()),
+            model: (self.what % 3 == 0).then(|| format!("ID.{}", self.how)),
+            year: (self.how % 2 == 0).then(|| 2000 + i32::from(self.how)),
+            ..VehicleFacts::unknown(car(which))
+        }
+    }
+
+    fn terms(self) -> Terms {
+        Terms { make: Some(format!("make {}", self.how)), ..Terms::default() }
+    }
+
+    fn invite(self, at: Timestamp) -> Box<dyn Deed> {
+        let expires_at = at.after(minutes(usize::from(self.how)));
+        let invite = Invite { user: user(self.who), terms: self.terms(), expires_at, spent: false, ending: Ending::NotYet };
+        // Long enough ago that some have expired for a day.
+        Box::new(PutInvite { hash: hash(self.what), invite, at: at.after(minutes(20 * 60)) })
+    }
+
+    fn ending(self) -> Ending {
+        match self.how % 3 {
+            0 => Ending::NotYet,
+            1 => Ending::Connected { vehicles: Vec::new(), virtual_key_url: Some(format!("https://{}", self.who)) },
+            _ => Ending::Failed { code: "access_denied".to_owned(), sentence: format!("Sentence {}.", self.who) },
+        }
+    }
+
+    fn attempt(self, at: Timestamp) -> Box<dyn Deed> {
+        let attempt = Attempt {
+            invite: Some(format!("invite {}", self.how)),
+            user: user(self.who),
+            terms: self.terms(),
+            redirect_uri: "https://gateway.example/callback".to_owned(),
+            single_select: self.how % 2 == 0,
+            browser: browser(self.who),
+            expires_at: at.after(minutes(usize::from(self.how))),
+        };
+        Box::new(OpenAttempt { hash: hash(self.what), attempt, at })
+    }
+
+    /// As the projector does it, or a read, or for a vehicle that is revisited.
+    fn projection(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
+        let row = |n: u8| model.vehicles.keys().nth(usize::from(n) % model.vehicles.len().max(1)).copied().unwrap_or(1);
+        let (source, cursor, revisited) = match self.what % 8 {
+            0 | 1 => (Source::Read, None, None),
+            2 => (Source::Webhook, None, Some(row(self.who))),
+            n => (Source::Webhook, Some(Seq(model.cursor.0.max(model.newest.0.saturating_sub(u64::from(n % 2))))), None),
+        };
+        let tellings =
+            (0..=self.how % 2).map(|n| Telling { source, ..self.telling(at, row(self.who.wrapping_add(n))) }).collect();
+        Box::new(ApplyReadings { tellings, cursor, revisited })
+    }
+
+    fn telling(self, at: Timestamp, vehicle: u32) -> Telling {
+        let mut chance = Chance::new(u64::from_le_bytes([self.who, self.what, self.how, 0, 0, 0, 0, 0]));
+        let mut reports = Vec::new();
+        for code in SIGNALS {
+            if chance.percent(40) {
+                continue;
+            }
+            let failed = SignalFailure { status: "ERROR".to_owned(), kind: Some(format!("kind {}", self.how)), code: None };
+            let value = Json::of(&json!({ "value": chance.below(3), "unit": "km" }));
+            reports.push(SignalReport {
+                code: code.to_owned(),
+                group: chance.maybe(50, |chance| format!("Group {}", chance.below(9))),
+                name: chance.maybe(50, |chance| format!("Name {}", chance.below(9))),
+                outcome: if chance.percent(20) { Outcome::Failed(failed) } else { Outcome::Value(value) },
+                // To the hour, so that some fall together; some come from a car whose clock is ahead.
+                oem_updated_at: chance.maybe(80, |chance| hour(at, chance.below(40), 38)),
+                retrieved_at: chance.maybe(50, |chance| hour(at, chance.below(3), 2)),
+            });
+        }
+        let (kind, code) = (format!("KIND_{}", chance.below(2)), chance.percent(50).then(|| "CODE".to_owned()));
+        let error = |chance: &mut Chance| VehicleError {
+            kind: kind.clone(),
+            code: code.clone(),
+            description: Some(format!("description {}", self.how)),
+            message: None,
+            resolution: None,
+            signals: Vec::new(),
+            since: hour(at, chance.below(5), 5),
+        };
+        let errors = if self.how % 3 == 0 { vec![error(&mut chance)] } else { Vec::new() };
+        let resolved =
+            if self.how % 4 == 0 { vec![Resolved { kind, code, at: hour(at, chance.below(5), 5) }] } else { Vec::new() };
+        let told_at = hour(at, chance.below(4), 4);
+        let facts = (self.how % 5 == 0).then(|| self.facts(self.who));
+        Telling { vehicle, reports, source: Source::Webhook, at, told_at, facts, errors, resolved }
+    }
+}
+
+fn minutes(n: usize) -> Duration {
+    Duration::from_secs(60 * n as u64)
+}
+
+/// A full hour, `n - back` hours from `at`.
+fn hour(at: Timestamp, n: usize, back: usize) -> Timestamp {
+    let at = at.before(minutes(60 * back)).after(minutes(60 * n));
+    Timestamp::from_millis(at.as_millis() / 3_600_000 * 3_600_000)
+}
+
+fn browser(n: u8) -> Option<Hash> {
+    (n % 3 > 0).then_some([n % 3; 32])
+}

@@ -1,0 +1,650 @@
+//! What a store should hold: plain maps, and every change in a few lines of its own.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::ops::Bound::{Excluded, Unbounded};
+use std::time::Duration;
+
+use carport::model::access::{ApiToken, Session};
+use carport::model::connection::{Cause, Connection, ConnectionStatus};
+use carport::model::journey::{Attempt, Ending, Invite};
+use carport::model::reading::{Outcome, Reading, SignalReport, Source};
+use carport::model::token::Generation;
+use carport::model::user::User;
+use carport::model::vehicle::{Vehicle, VehicleError, VehicleFacts};
+use carport::model::{AppUserId, ConnectionId, Seq, Timestamp, VehicleId};
+use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use carport::store::connections::{
+    AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
+};
+use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
+use carport::store::users::{PutUser, RemoveUser, UserPut, When};
+use carport::store::vehicle_data::{ApplyReadings, Latest, Telling};
+use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
+use carport::store::webhook_log::{DeliveryResult, Header, NoteVerify, RecordDelivery, Recorded};
+use carport::store::{Change, Store, StoreError};
+
+use super::{body_of, now, view};
+
+pub(crate) type Hash = [u8; 32];
+
+/// Everything that a store holds, and some of how it numbers things.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
+    pub(crate) users: BTreeMap<AppUserId, User>,
+    pub(crate) user_rows: BTreeMap<AppUserId, u32>,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) identities: BTreeMap<String, ConnectionId>,
+    pub(crate) tokens: BTreeMap<ConnectionId, SealedTokens>,
+    pub(crate) due: BTreeSet<(Timestamp, ConnectionId)>,
+    pub(crate) vehicles: BTreeMap<u32, Vehicle>,
+    pub(crate) vehicle_rows: BTreeMap<VehicleId, u32>,
+    pub(crate) last_vehicle_row: u32,
+    pub(crate) to_revisit: BTreeSet<u32>,
+    pub(crate) to_read: BTreeSet<u32>,
+    pub(crate) signal_rows: BTreeMap<String, u32>,
+    pub(crate) latest: BTreeMap<(u32, String), Latest>,
+    pub(crate) readings: BTreeMap<(u32, String), BTreeMap<Timestamp, Reading>>,
+    pub(crate) cursor: Seq,
+    pub(crate) log: BTreeMap<Seq, (Header, String)>,
+    pub(crate) newest: Seq,
+    pub(crate) oldest: Seq,
+    pub(crate) events: VecDeque<(Seq, Timestamp, String)>,
+    pub(crate) verify: Option<(Timestamp, bool)>,
+    pub(crate) invites: BTreeMap<Hash, Invite>,
+    pub(crate) invites_by_expiry: BTreeSet<(Timestamp, Hash)>,
+    pub(crate) attempts: BTreeMap<Hash, Attempt>,
+    pub(crate) attempts_by_expiry: BTreeSet<(Timestamp, Hash)>,
+    pub(crate) api_tokens: BTreeMap<Hash, ApiToken>,
+    pub(crate) sessions: BTreeMap<Hash, Session>,
+    pub(crate) links: BTreeMap<Hash, Timestamp>,
+}
+
+/// A change, and what a model makes of it.
+pub(crate) trait Played: Change {
+    fn play(&self, model: &mut Model) -> Self::Outcome;
+
+    /// Rows of a view that are true from now on, though they may not be there.
+    fn tells(&self, _: &Model) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// A change whose type is forgotten. Outcomes are compared as text.
+pub(crate) trait Deed {
+    fn play(&self, model: &mut Model) -> String;
+    fn tells(&self, model: &Model) -> Vec<(String, String)>;
+    fn commit(self: Box<Self>, store: &Store) -> Result<String, StoreError>;
+    /// Whether it is durable only with the next one.
+    fn is_derived(&self) -> bool;
+    fn name(&self) -> String;
+}
+
+impl<C: Played + Debug> Deed for C
+where
+    C::Outcome: Debug,
+{
+    fn play(&self, model: &mut Model) -> String {
+        format!("{:?}", Played::play(self, model))
+    }
+
+    fn tells(&self, model: &Model) -> Vec<(String, String)> {
+        Played::tells(self, model)
+    }
+
+    fn commit(self: Box<Self>, store: &Store) -> Result<String, StoreError> {
+        now(store.commit(*self)).map(|outcome| format!("{outcome:?}"))
+    }
+
+    fn is_derived(&self) -> bool {
+        Change::is_derived(self)
+    }
+
+    fn name(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// The row of a name; the next one if it has none yet.
+fn row_of<K: Ord + Clone>(rows: &mut BTreeMap<K, u32>, name: &K) -> u32 {
+    let next = u32::try_from(rows.len()).unwrap() + 1;
+    *rows.entry(name.clone()).or_insert(next)
+}
+
+// === Users ===
+
+impl Played for PutUser {
+    fn play(&self, model: &mut Model) -> UserPut {
+        if model.users.contains_key(&self.user.id) != (self.when == When::There) {
+            return UserPut::Refused;
+        }
+        row_of(&mut model.user_rows, &self.user.id);
+        model.users.insert(self.user.id.clone(), self.user.clone());
+        UserPut::Stored
+    }
+}
+
+impl Played for RemoveUser {
+    fn play(&self, model: &mut Model) {
+        model.users.remove(&self.id);
+        model.api_tokens.retain(|_, token| token.user.as_ref() != Some(&self.id));
+        let expiry = |user: &AppUserId, at: Timestamp| (*user == self.id).then_some(at);
+        drop_those(&mut model.invites, &mut model.invites_by_expiry, |invite| expiry(&invite.user, invite.expires_at));
+        drop_those(&mut model.attempts, &mut model.attempts_by_expiry, |attempt| expiry(&attempt.user, attempt.expires_at));
+    }
+}
+
+// === Invites and attempts ===
+
+/// Drops what expired before a time.
+fn make_room<V>(kept: &mut BTreeMap<Hash, V>, by_expiry: &mut BTreeSet<(Timestamp, Hash)>, before: Timestamp) {
+    while let Some((at, hash)) = by_expiry.first().copied()
+        && at < before
+    {
+        by_expiry.pop_first();
+        kept.remove(&hash);
+    }
+}
+
+/// Drops those for which there is an expiry.
+fn drop_those<V>(
+    kept: &mut BTreeMap<Hash, V>,
+    by_expiry: &mut BTreeSet<(Timestamp, Hash)>,
+    expiry: impl Fn(&V) -> Option<Timestamp>,
+) {
+    kept.retain(|hash, value| expiry(value).map(|at| by_expiry.remove(&(at, *hash))).is_none());
+}
+
+impl Played for PutInvite {
+    fn play(&self, model: &mut Model) {
+        let before = self.at.before(Duration::from_secs(86_400));
+        make_room(&mut model.invites, &mut model.invites_by_expiry, before);
+        model.invites_by_expiry.insert((self.invite.expires_at, self.hash));
+        model.invites.insert(self.hash, self.invite.clone());
+    }
+}
+
+impl Played for EndTrip {
+    fn play(&self, model: &mut Model) {
+        let Some(invite) = model.invites.get_mut(&self.hash) else { return };
+        let connected = matches!(self.ending, Ending::Connected { .. });
+        if connected || !invite.spent {
+            invite.spent |= connected;
+            invite.ending = self.ending.clone();
+        }
+    }
+}
+
+impl Played for OpenAttempt {
+    fn play(&self, model: &mut Model) {
+        make_room(&mut model.attempts, &mut model.attempts_by_expiry, self.at);
+        model.attempts_by_expiry.insert((self.attempt.expires_at, self.hash));
+        model.attempts.insert(self.hash, self.attempt.clone());
+    }
+}
+
+impl Played for TakeAttempt {
+    fn play(&self, model: &mut Model) -> Option<Attempt> {
+        let attempt = model.attempts.get(&self.hash)?;
+        let fits = attempt.browser == self.browser
+            && self.user.as_ref().is_none_or(|user| *user == attempt.user)
+            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
+        if !fits {
+            return None;
+        }
+        model.attempts_by_expiry.remove(&(attempt.expires_at, self.hash));
+        model.attempts.remove(&self.hash).filter(|attempt| attempt.expires_at > self.at)
+    }
+}
+
+// === Tokens ===
+
+impl Model {
+    fn put_tokens(&mut self, connection: ConnectionId, tokens: &SealedTokens) {
+        self.drop_tokens(connection);
+        self.due.extend(tokens.due_at.map(|due_at| (due_at, connection)));
+        self.tokens.insert(connection, tokens.clone());
+    }
+
+    fn drop_tokens(&mut self, connection: ConnectionId) {
+        if let Some(due_at) = self.tokens.remove(&connection).and_then(|before| before.due_at) {
+            self.due.remove(&(due_at, connection));
+        }
+    }
+
+    fn version(&self, connection: ConnectionId) -> u64 {
+        self.tokens.get(&connection).map_or(0, |tokens| tokens.version)
+    }
+}
+
+impl Played for RotateTokens {
+    fn play(&self, model: &mut Model) -> Rotated {
+        match model.version(self.connection) {
+            version if version == self.from_version => {}
+            0 => return Rotated::Gone,
+            _ => return Rotated::Superseded,
+        }
+        model.put_tokens(self.connection, &self.tokens);
+        model.connections.get_mut(&self.connection).map(|connection| connection.mended(Cause::Tokens));
+        Rotated::Stored
+    }
+}
+
+impl Played for Reschedule {
+    fn play(&self, model: &mut Model) {
+        if let Some(tokens) = model.tokens.get(&self.connection)
+            && tokens.version == self.version
+        {
+            let tokens = SealedTokens { used_at: self.used_at, due_at: self.due_at, ..tokens.clone() };
+            model.put_tokens(self.connection, &tokens);
+        }
+    }
+}
+
+impl Played for DropDue {
+    fn play(&self, model: &mut Model) {
+        model.due.remove(&(self.due_at, self.connection));
+    }
+}
+
+// === Connections ===
+
+impl Played for AdoptConnection {
+    fn play(&self, model: &mut Model) {
+        model.connections.insert(self.connection.id, self.connection.clone());
+        model.put_tokens(self.connection.id, &self.tokens);
+    }
+}
+
+impl Played for LinkVehicles {
+    fn play(&self, model: &mut Model) -> Linking {
+        let id = self.connection.id;
+        if self.connection.generation == Generation::V2 && !model.tokens.contains_key(&id) {
+            return Linking::Gone;
+        }
+        if let Some(identity) = self.connection.identity() {
+            match model.identities.get(&identity) {
+                Some(other) if *other != id && model.connections.contains_key(other) => return Linking::Existing(*other),
+                _ => model.identities.insert(identity, id),
+            };
+        }
+        model.connections.insert(id, self.connection.clone());
+        for facts in &self.vehicles {
+            model.link(facts, &self.connection, self.at);
+        }
+        if !self.vehicles.is_empty() {
+            model.unlink(id, |vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id));
+        }
+        Linking::Linked
+    }
+}
+
+impl Played for HandOver {
+    fn play(&self, model: &mut Model) -> HandedOver {
+        if model.version(self.to) != self.to_version {
+            return HandedOver::Superseded;
+        }
+        model.put_tokens(self.to, &self.tokens);
+        model.drop_tokens(self.from);
+        model.connections.remove(&self.from);
+        HandedOver::Done
+    }
+}
+
+impl Played for MarkConnection {
+    fn play(&self, model: &mut Model) -> bool {
+        match model.connections.get_mut(&self.id) {
+            Some(connection) if connection.status != ConnectionStatus::Disconnected => {
+                connection.status = self.status.clone().unwrap_or(connection.status.clone());
+                connection.last_error.clone_from(&self.error);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Played for NoteGoodRead {
+    fn play(&self, model: &mut Model) {
+        model.connections.get_mut(&self.id).map(|connection| connection.mended(Cause::Account));
+    }
+}
+
+impl Played for EndConnection {
+    fn play(&self, model: &mut Model) {
+        let Some(connection) = model.connections.get(&self.id).cloned() else { return };
+        let mut served = model.vehicles.values().filter(|vehicle| vehicle.connection == Some(self.id));
+        if self.if_empty && served.any(|vehicle| vehicle.user == connection.user) {
+            return;
+        }
+        model.drop_tokens(self.id);
+        model.unlink_of(&connection.user, self.id, |_| false);
+        if self.erase {
+            connection.identity().map(|identity| model.identities.remove(&identity));
+            model.connections.remove(&self.id);
+        } else {
+            let ended = Connection { status: ConnectionStatus::Disconnected, last_error: None, ..connection };
+            model.connections.insert(self.id, ended);
+        }
+    }
+}
+
+// === Vehicles ===
+
+impl Model {
+    fn new_vehicle_row(&mut self, id: &VehicleId) -> u32 {
+        self.last_vehicle_row += 1;
+        self.vehicle_rows.insert(id.clone(), self.last_vehicle_row);
+        self.last_vehicle_row
+    }
+
+    fn vehicle_row(&mut self, id: &VehicleId) -> u32 {
+        self.vehicle_rows.get(id).copied().unwrap_or_else(|| self.new_vehicle_row(id))
+    }
+
+    fn vehicle(&mut self, id: &VehicleId) -> Option<&mut Vehicle> {
+        self.vehicles.get_mut(self.vehicle_rows.get(id)?)
+    }
+
+    fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp) {
+        let mut row = self.vehicle_row(&facts.id);
+        if let Some(former) = self.vehicles.get_mut(&row).filter(|vehicle| vehicle.user != connection.user) {
+            former.connection = None;
+            former.errors.clear();
+            row = self.new_vehicle_row(&facts.id);
+        }
+        let Model { vehicles, to_revisit, .. } = self;
+        let vehicle = vehicles.entry(row).or_insert_with(|| {
+            to_revisit.insert(row);
+            Vehicle {
+                facts: VehicleFacts::unknown(facts.id.clone()),
+                nickname: None,
+                user: connection.user.clone(),
+                connection: None,
+                linked_at: at,
+                last_event_at: None,
+                errors: Vec::new(),
+                resolved: Vec::new(),
+            }
+        });
+        merge(&mut vehicle.facts, facts);
+        vehicle.connection = Some(connection.id);
+        self.to_read.insert(row);
+        row_of(&mut self.user_rows, &connection.user);
+    }
+
+    /// Takes from a connection the vehicles of its owner that are not to stay.
+    fn unlink(&mut self, id: ConnectionId, stays: impl Fn(&Vehicle) -> bool) {
+        let user = self.connections[&id].user.clone();
+        self.unlink_of(&user, id, stays);
+    }
+
+    fn unlink_of(&mut self, user: &AppUserId, id: ConnectionId, stays: impl Fn(&Vehicle) -> bool) {
+        for vehicle in self.vehicles.values_mut() {
+            if vehicle.user == *user && vehicle.connection == Some(id) && !stays(vehicle) {
+                vehicle.connection = None;
+            }
+        }
+    }
+}
+
+/// What is told of a vehicle is newer than what is known; what is not told stays.
+fn merge(known: &mut VehicleFacts, told: &VehicleFacts) {
+    let (before, told) = (known.clone(), told.clone());
+    *known = VehicleFacts {
+        id: before.id,
+        make: told.make.or(before.make),
+        model: told.model.or(before.model),
+        year: told.year.or(before.year),
+        vin: told.vin.or(before.vin),
+        mode: told.mode.or(before.mode),
+        powertrain: told.powertrain.or(before.powertrain),
+        smartcar_connection_id: told.smartcar_connection_id.or(before.smartcar_connection_id),
+        permissions: told.permissions.or(before.permissions),
+    };
+}
+
+impl Played for RenameVehicle {
+    fn play(&self, model: &mut Model) -> bool {
+        model.vehicle(&self.id).map(|vehicle| vehicle.nickname.clone_from(&self.nickname)).is_some()
+    }
+}
+
+impl Played for NoteFacts {
+    fn play(&self, model: &mut Model) -> bool {
+        model.vehicle(&self.facts.id).map(|vehicle| merge(&mut vehicle.facts, &self.facts)).is_some()
+    }
+}
+
+impl Played for PictureTaken {
+    fn play(&self, model: &mut Model) {
+        model.to_read.remove(&self.vehicle);
+    }
+}
+
+impl Played for ForgetVehicle {
+    fn play(&self, model: &mut Model) -> bool {
+        let Some(vehicle) = model.vehicle(&self.id) else { return false };
+        if !self.erase {
+            vehicle.connection = None;
+            vehicle.errors.clear();
+            return true;
+        }
+        let row = model.vehicle_rows.remove(&self.id).unwrap();
+        model.vehicles.remove(&row);
+        model.to_revisit.remove(&row);
+        model.to_read.remove(&row);
+        model.latest.retain(|(vehicle, _), _| *vehicle != row);
+        model.readings.retain(|(vehicle, _), _| *vehicle != row);
+        model.log.retain(|_, (header, _)| header.vehicle != Some(row));
+        true
+    }
+}
+
+// === The log ===
+
+impl Model {
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log.values().map(|(header, _)| u64::from(header.bytes)).sum()
+    }
+
+    fn has_room(&self, delivery: &RecordDelivery) -> bool {
+        let (entries, more) = (self.log.len() as u64, body_of(&delivery.event).len() as u64);
+        entries == 0 || (entries < delivery.ring.events && self.log_bytes() + more <= delivery.ring.bytes)
+    }
+}
+
+impl Played for RecordDelivery {
+    fn play(&self, model: &mut Model) -> Recorded {
+        let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
+        if let Some((seq, ..)) = model.events.iter().find(|(.., event)| *event == self.event) {
+            return Recorded::Duplicate(*seq);
+        }
+        // Seqs begin with 1.
+        model.oldest = model.oldest.max(Seq(1));
+        while !model.has_room(self) && model.oldest <= model.cursor {
+            model.log.remove(&model.oldest);
+            model.oldest = model.oldest.next();
+        }
+        if !model.has_room(self) {
+            return Recorded::Full;
+        }
+        let is_known = vehicle.is_none_or(|row| model.vehicles.contains_key(&row));
+        let result = match self.result {
+            DeliveryResult::Accepted if !is_known => DeliveryResult::UnknownVehicle,
+            result => result,
+        };
+        let body = body_of(&self.event);
+        let bytes = u32::try_from(body.len()).unwrap();
+        let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
+        model.newest = model.newest.next();
+        model.log.insert(model.newest, (header, body));
+        model.events.push_back((model.newest, self.received_at, self.event.clone()));
+        let remembered = self.received_at.before(self.ring.dedupe_for)..self.received_at.after(Duration::from_secs(3600));
+        while model.events.front().is_some_and(|(seq, at, _)| !remembered.contains(at) && *seq < model.oldest) {
+            model.events.pop_front();
+        }
+        Recorded::New(model.newest, result)
+    }
+
+    fn tells(&self, _: &Model) -> Vec<(String, String)> {
+        self.vehicle.iter().map(|car| view::car_of(self.received_at, car)).collect()
+    }
+}
+
+impl Played for NoteVerify {
+    fn play(&self, model: &mut Model) {
+        model.verify = Some((self.at, self.signed));
+    }
+}
+
+// === Readings ===
+
+impl Played for ApplyReadings {
+    fn play(&self, model: &mut Model) {
+        self.tellings.iter().for_each(|telling| model.tell(telling));
+        self.revisited.map(|row| model.to_revisit.remove(&row));
+        model.cursor = self.cursor.unwrap_or(model.cursor);
+    }
+
+    fn tells(&self, model: &Model) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        for telling in &self.tellings {
+            let Some(vehicle) = model.vehicles.get(&telling.vehicle) else { continue };
+            let readings = telling.reports.iter().filter_map(|report| Some((&report.code, reading(telling, report)?)));
+            told.extend(readings.map(|(code, reading)| view::reading(vehicle, code, &reading)));
+        }
+        told
+    }
+}
+
+impl Model {
+    fn tell(&mut self, telling: &Telling) {
+        if !self.vehicles.contains_key(&telling.vehicle) {
+            return;
+        }
+        telling.reports.iter().for_each(|report| self.record(telling, report));
+        let vehicle = self.vehicles.get_mut(&telling.vehicle).unwrap();
+        telling.facts.iter().for_each(|facts| merge(&mut vehicle.facts, facts));
+        for end in &telling.resolved {
+            vehicle.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
+            vehicle.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
+            vehicle.resolved.push(end.clone());
+        }
+        for error in &telling.errors {
+            let is_over = |error: &VehicleError| {
+                vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since)
+            };
+            if is_over(error) {
+                continue;
+            }
+            match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
+                Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },
+                None => vehicle.errors.push(error.clone()),
+            }
+        }
+        if telling.source == Source::Webhook {
+            vehicle.last_event_at = vehicle.last_event_at.max(Some(telling.at));
+        }
+    }
+
+    fn record(&mut self, telling: &Telling, report: &SignalReport) {
+        row_of(&mut self.signal_rows, &report.code);
+        let key = (telling.vehicle, report.code.clone());
+        let code = report.code.clone();
+        let nothing = Latest { code, group: None, name: None, reading: None, failure: None, told_at: None };
+        let latest = self.latest.entry(key.clone()).or_insert(nothing);
+        latest.group = report.group.clone().or(latest.group.take());
+        latest.name = report.name.clone().or(latest.name.take());
+        match &report.outcome {
+            Outcome::Failed(failure) => {
+                let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
+                if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at) && !is_late {
+                    latest.failure = Some((failure.clone(), telling.told_at));
+                }
+            }
+            Outcome::Value(_) => {
+                let reading = reading(telling, report).unwrap();
+                latest.failure.take_if(|(_, failed_at)| *failed_at <= telling.told_at);
+                latest.told_at = latest.told_at.max(Some(telling.told_at));
+                remember(self.readings.entry(key).or_default(), &reading, latest.reading.as_ref());
+                if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
+                    latest.reading = Some(reading);
+                }
+            }
+        }
+    }
+}
+
+fn reading(telling: &Telling, report: &SignalReport) -> Option<Reading> {
+    let Outcome::Value(body) = &report.outcome else { return None };
+    let SignalReport { oem_updated_at, retrieved_at, .. } = *report;
+    let at = oem_updated_at.or(retrieved_at).unwrap_or(telling.at).min(telling.at);
+    Some(Reading { body: body.clone(), at, oem_updated_at, retrieved_at, source: telling.source })
+}
+
+/// Keeps a reading if it is a change. One after it that says the same is none any more; the newest may be
+/// one now.
+fn remember(readings: &mut BTreeMap<Timestamp, Reading>, reading: &Reading, newest: Option<&Reading>) {
+    let is_same = |known: &Reading| known.body.same_as(&reading.body);
+    let before = readings.range(..reading.at).next_back();
+    if before.is_some_and(|(_, before)| is_same(before)) || readings.get(&reading.at).is_some_and(is_same) {
+        return;
+    }
+    readings.insert(reading.at, reading.clone());
+    match readings.range((Excluded(reading.at), Unbounded)).next().map(|(at, next)| (*at, is_same(next))) {
+        Some((at, true)) => drop(readings.remove(&at)),
+        Some((_, false)) => {}
+        None => newest.filter(|newest| newest.at > reading.at).into_iter().for_each(|newest| remember(readings, newest, None)),
+    }
+}
+
+// === Access ===
+
+impl Played for PutApiToken {
+    fn play(&self, model: &mut Model) {
+        model.api_tokens.insert(self.hash, self.token.clone());
+    }
+}
+
+impl Played for RevokeApiToken {
+    fn play(&self, model: &mut Model) -> bool {
+        let before = model.api_tokens.len();
+        model.api_tokens.retain(|_, token| token.id != self.id);
+        model.api_tokens.len() < before
+    }
+}
+
+impl Played for PutSignInLink {
+    fn play(&self, model: &mut Model) {
+        model.links.retain(|_, expires_at| *expires_at > self.at);
+        model.links.insert(self.hash, self.expires_at);
+    }
+}
+
+impl Played for SignIn {
+    fn play(&self, model: &mut Model) -> bool {
+        if model.links.get(&self.link).is_none_or(|expires_at| *expires_at <= self.session.created_at) {
+            return false;
+        }
+        model.links.remove(&self.link);
+        model.sessions.retain(|_, session| session.last_seen_at >= self.idle_before);
+        model.sessions.insert(self.hash, self.session.clone());
+        true
+    }
+}
+
+impl Played for TouchSession {
+    fn play(&self, model: &mut Model) {
+        model.sessions.entry(self.hash).and_modify(|session| session.last_seen_at = self.at);
+    }
+}
+
+impl Played for RevokeSession {
+    fn play(&self, model: &mut Model) -> bool {
+        let before = model.sessions.len();
+        model.sessions.retain(|_, session| session.id != self.id);
+        model.sessions.len() < before
+    }
+}

@@ -1,0 +1,85 @@
+//! All that a store has ever been: what may be read of one that a disk has damaged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{Deed, Model};
+use super::view::View;
+
+/// Rows that changes alter in part, or that count or number others: when a change before was lost, they are
+/// a mixture.
+const MIXED: &[&str] = &[
+    "connection",
+    "identity",
+    "invite",
+    "label",
+    "latest",
+    "reading",
+    "row of",
+    "session",
+    "sum of",
+    "to re",
+    "users",
+    "vehicle",
+];
+
+/// Every state, by the number of changes that had been asked for.
+#[derive(Debug)]
+pub(crate) struct Past {
+    models: Vec<Model>,
+    views: Vec<View>,
+    /// What was once so, by row.
+    truth: BTreeMap<String, BTreeSet<String>>,
+    /// What was ever in the log, at any place.
+    entries: BTreeSet<String>,
+}
+
+impl Past {
+    /// A store that has just been made.
+    pub(crate) fn new() -> Past {
+        let (models, views) = (vec![Model::default()], vec![View::of_model(&Model::default())]);
+        Past { models, views, truth: BTreeMap::new(), entries: BTreeSet::new() }
+    }
+
+    /// The state now.
+    pub(crate) fn model(&self) -> &Model {
+        &self.models[self.models.len() - 1]
+    }
+
+    /// A change is asked for.
+    pub(crate) fn add(&mut self, deed: &dyn Deed) {
+        let mut model = self.model().clone();
+        let told = deed.tells(&model);
+        deed.play(&mut model);
+        let view = View::of_model(&model);
+        for (name, value) in told.into_iter().chain(view.rows.clone()) {
+            if name.starts_with("entry") {
+                self.entries.insert(value.clone());
+            }
+            self.truth.entry(name).or_default().insert(value);
+        }
+        self.models.push(model);
+        self.views.push(view);
+    }
+
+    /// The states since so many changes.
+    pub(crate) fn since(&self, changes: usize) -> &[Model] {
+        &self.models[changes..]
+    }
+
+    /// What is read must be a state since so many changes, or there are findings, and even then every row
+    /// must once have been so.
+    #[track_caller]
+    pub(crate) fn judge(&self, view: &View, findings: &[String], since: usize) {
+        if self.views[since..].contains(view) {
+            return;
+        }
+        let differences = || view.differences(&self.views[self.views.len() - 1]).join("\n");
+        assert!(!findings.is_empty(), "lost in silence, since {since} of {}:\n{}", self.models.len() - 1, differences());
+        for (name, value) in view.rows.iter().filter(|(name, _)| !MIXED.iter().any(|mixed| name.starts_with(mixed))) {
+            // A delivery that came twice is there twice if what told it apart was lost.
+            let came_twice = name.starts_with("entry") && !self.entries.contains(value);
+            let is_true = self.truth.get(name).is_some_and(|values| values.contains(value));
+            assert!(is_true || came_twice, "{name}: {value} was never so; {findings:?}\n{}", differences());
+        }
+    }
+}
