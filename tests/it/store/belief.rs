@@ -60,7 +60,9 @@ impl Belief {
             }
             // Nobody was told that it is durable, but it may be. The files were opened anew.
             Err(error) => {
-                played.into_iter().for_each(|(_, model)| add(&mut self.after_crash, model));
+                for (_, model) in played {
+                    add(&mut self.after_crash, model);
+                }
                 self.was_reopened();
                 Err(error)
             }
