@@ -84,8 +84,8 @@ impl Files for Disk {
         Ok(None)
     }
 
-    fn bytes(&self) -> u64 {
-        Part::ALL.iter().filter_map(|part| fs::metadata(self.path.join(part.name())).ok()).map(|file| file.len()).sum()
+    fn bytes(&self, part: Part) -> u64 {
+        fs::metadata(self.path.join(part.name())).map_or(0, |file| file.len())
     }
 }
 
