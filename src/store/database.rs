@@ -141,11 +141,13 @@ impl Database {
         result
     }
 
-    /// Makes the tables durable, and begins a new generation of the journal. Returns how many bytes the copy of
-    /// the small tables takes.
-    pub(super) fn checkpoint(&self, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
+    /// Makes the tables durable, and begins a new generation of the journal. `deferred` changes, which only the
+    /// tables hold, are journalled all the same: the disk may lie about the tables. Returns how many bytes the
+    /// copy of the small tables takes.
+    pub(super) fn checkpoint(&self, deferred: Vec<Record>, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
         let begun = self.with(|open| {
             let mut journal = open.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.note(log.newest(), deferred)?;
             let generation = journal.generation() + 1;
             let transaction = checkpoint::begin(&open.tables)?;
             checkpoint::commit(transaction, &open.places, log, Checkpoint { generation, is_clean: is_last })?;

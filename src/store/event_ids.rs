@@ -59,20 +59,25 @@ impl Window {
                 tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
                 return Ok(ControlFlow::Continue(()));
             };
-            let mut seq = Seq(first);
+            let (mut seq, mut last) = (Seq(first), Seq(first));
             for entry in plain.chunks_exact(ENTRY) {
                 let (hash, at) = entry.split_at(16);
                 let hash = hash.try_into().unwrap_or_default();
                 let at = Timestamp::from_millis(i64::from_be_bytes(at.try_into().unwrap_or_default()));
-                ids.push(Id { seq, at, hash });
+                if seq >= remembered {
+                    ids.push(Id { seq, at, hash });
+                }
+                last = seq;
                 seq = seq.next();
             }
-            window.rows.push_back((Seq(first), ids.last().map_or(Seq(first), |id| id.seq)));
+            window.rows.push_back((Seq(first), last));
             Ok(ControlFlow::Continue(()))
         })?;
-        window.places.reserve(ids.len(), |_| 0);
-        for id in ids.into_iter().filter(|id| id.seq >= remembered) {
-            window.push(id);
+        window.ids = VecDeque::from(ids);
+        window.places.reserve(window.ids.len(), |_| 0);
+        for (place, id) in (0_u32..).zip(&window.ids) {
+            // There is room for all of them: none is asked for its hash again.
+            window.places.insert_unique(short(&id.hash), place, |_| 0);
         }
         window.stored = window.ids.len();
         Ok(window)

@@ -157,6 +157,11 @@ impl Journal {
         Ok(self.bytes())
     }
 
+    /// Writes changes that need not be durable by themselves: the last of a generation.
+    pub(super) fn note(&mut self, after: Seq, changes: Vec<Record>) -> Result<(), StoreError> {
+        if changes.is_empty() { Ok(()) } else { self.write(&Frame::Changes { after, changes }) }
+    }
+
     /// Writes changes and makes them durable: one flush.
     pub(super) fn append(&mut self, after: Seq, changes: Vec<Record>) -> Result<(), StoreError> {
         self.write(&Frame::Changes { after, changes })?;

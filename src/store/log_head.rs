@@ -98,8 +98,10 @@ pub(super) fn end_at(tables: &mut Tables<'_>, newest: Seq) -> Result<(), StoreEr
     // What the tables held before the replay stays.
     while tables.log.head.newest > newest.max(tables.log.kept.newest) {
         let last = tables.log.head.newest;
-        if let Some(value) = tables.take_raw(WEBHOOK_LOGS, &last.0.to_be_bytes())? {
+        let key = last.0.to_be_bytes();
+        if let Some(value) = tables.raw(WEBHOOK_LOGS, &key)? {
             tables.log.head.drop_entry(&value);
+            tables.remove_raw(WEBHOOK_LOGS, &key)?;
         }
         tables.log.window.forget_last(last);
         tables.log.head.newest = Seq(last.0 - 1);

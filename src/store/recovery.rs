@@ -100,14 +100,14 @@ pub(super) fn open(
         }
     }
     let tried = match looked {
-        Ok(()) => guarded(|| attempt(&site, &journal, journal_is_there, findings)),
+        Ok(()) => guarded(|| attempt(&site, &journal, journal_is_there, depth, findings)),
         Err(error) => Err(error),
     };
     let (mut handle, places, mut log, next) = match tried {
         Err(error) if is_damage(&Err(error.clone())) && !journal.generations().is_empty() => {
             tracing::error!(%error, "the tables are damaged: saving what can be read");
             rescue::rescue(&site, &journal, "damaged", findings)?;
-            attempt(&site, &journal, journal_is_there, findings)?
+            attempt(&site, &journal, journal_is_there, depth, findings)?
         }
         tried => tried?,
     };
@@ -152,6 +152,7 @@ fn attempt(
     site: &Site<'_>,
     journal: &Journal,
     journal_is_there: bool,
+    depth: Depth,
     findings: &mut Findings,
 ) -> Result<(Handle, Places, Log, Next), StoreError> {
     let handle = open_tables(site, Part::Tables)?;
@@ -160,7 +161,7 @@ fn attempt(
     if !checkpoint.is_clean && !journal_is_there {
         findings.add("the journal is missing: what was changed last before the store was stopped is lost");
     }
-    let (log, next) = guarded(|| replay(&handle.tables, &places, journal, checkpoint, findings))?;
+    let (log, next) = guarded(|| replay(&handle.tables, &places, journal, checkpoint, depth, findings))?;
     Ok((handle, places, log, next))
 }
 
@@ -216,6 +217,7 @@ fn replay(
     places: &Places,
     journal: &Journal,
     checkpoint: Checkpoint,
+    depth: Depth,
     findings: &mut Findings,
 ) -> Result<(Log, Next), StoreError> {
     let generations: Vec<u64> = journal.generations().into_iter().filter(|held| *held >= checkpoint.generation).collect();
@@ -234,7 +236,7 @@ fn replay(
     let mut left_out: Vec<Place> = Vec::new();
     loop {
         let transaction = checkpoint::begin(tables)?;
-        let mut pass = Pass { places, journal, left_out: &left_out, damaged: None, seen: Vec::new() };
+        let mut pass = Pass { places, journal, depth, left_out: &left_out, damaged: None, seen: Vec::new() };
         match pass.run(&transaction, &mut log, &generations, checkpoint.generation) {
             Ok(blocks) => {
                 pass.seen.into_iter().for_each(|finding| findings.add(finding));
@@ -261,6 +263,7 @@ fn load_log(tables: &redb::Database, places: &Places) -> Result<Log, StoreError>
 struct Pass<'a> {
     places: &'a Places,
     journal: &'a Journal,
+    depth: Depth,
     left_out: &'a [Place],
     /// The change that met a damaged row.
     damaged: Option<Place>,
@@ -325,7 +328,8 @@ impl Pass<'_> {
                     })
                 }
             })?;
-            if end.unfinished || is_broken {
+            // While it runs, a store knows why: the disk has just refused.
+            if (end.unfinished || is_broken) && self.depth != Depth::None {
                 self.see(
                     "the end of the journal holds an unfinished record: it was being written when the power failed, \
                      or the disk has damaged it",

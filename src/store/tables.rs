@@ -338,13 +338,22 @@ impl<'a> Tables<'a> {
     }
 
     pub(super) fn remove_raw(&mut self, table: &'static str, key: &[u8]) -> Result<(), StoreError> {
-        self.take_raw(table, key).map(drop)
+        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+        table.remove(key).map_err(|error| disk(&error))?;
+        Ok(())
     }
 
-    pub(super) fn take_raw(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Drops the rows from `first` to `last` that `visit` takes. One pass: row by row, every page would be looked
+    /// up again.
+    pub(super) fn drop_rows(
+        &mut self,
+        table: &'static str,
+        first: &[u8],
+        last: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
         let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
-        let taken = table.remove(key).map_err(|error| disk(&error))?;
-        Ok(taken.map(|value| value.value().to_vec()))
+        table.retain_in::<&[u8], _>(first..=last, |key, value| !visit(key, value)).map_err(|error| disk(&error))
     }
 
     /// How many rows a table has, by its own count.

@@ -182,15 +182,30 @@ fn make_room(tables: &mut Tables<'_>, delivery: &RecordDelivery) -> Result<bool,
         return Ok(true);
     }
     let read_up_to = projector_cursor(tables)?;
-    while !fits(&tables.log.head, ring.events - ring.events / 128) && tables.log.head.oldest <= read_up_to {
-        let key = tables.log.head.oldest.0.to_be_bytes();
-        if let Some(value) = tables.take_raw(WEBHOOK_LOGS, &key)? {
-            tables.log.head.drop_entry(&value);
+    let wanted = ring.events - (ring.events / 128).min(RUN);
+    let mut head = tables.log.head;
+    while !fits(&head, wanted) && head.oldest <= read_up_to {
+        let end = read_up_to.min(Seq(head.oldest.0 + RUN));
+        let first = head.oldest.0.to_be_bytes();
+        tables.drop_rows(WEBHOOK_LOGS, &first, &end.0.to_be_bytes(), |key, value| {
+            let is_dropped = !fits(&head, wanted);
+            if is_dropped {
+                head.drop_entry(value);
+                head.oldest = Seq(key.try_into().map_or(head.oldest.0, u64::from_be_bytes)).next();
+            }
+            is_dropped
+        })?;
+        // Places without a row are damage, and nothing to wait for.
+        if !fits(&head, wanted) {
+            head.oldest = end.next();
         }
-        tables.log.head.oldest = tables.log.head.oldest.next();
     }
-    Ok(fits(&tables.log.head, ring.events))
+    tables.log.head = head;
+    Ok(fits(&head, ring.events))
 }
+
+/// How many entries are dropped at once: others wait meanwhile.
+const RUN: u64 = 256;
 
 /// How far a clock may be off before its times count as nonsense.
 const CLOCK_ERROR: Duration = Duration::from_secs(3600);

@@ -30,7 +30,7 @@ const BATCH: usize = 1024;
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// or so many changes,
-const CHECKPOINT_CHANGES: u64 = 4_000;
+const CHECKPOINT_CHANGES: u64 = 3_000;
 
 /// or when the oldest of them is so old. Each checkpoint costs about 120 kB, be it for two changes.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
@@ -322,9 +322,8 @@ impl Core {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        // The tables hold it now.
-        (self.deferred_bytes, self.deferred) = (0, Vec::new());
-        match self.database.checkpoint(&mut self.log, false) {
+        self.deferred_bytes = 0;
+        match self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, false) {
             Ok(copy) => {
                 self.since = Since { copy, ..Since::default() };
                 Ok(())
@@ -340,7 +339,7 @@ impl Core {
     fn end(&mut self) {
         if self.database.is_open()
             && self.since.first.is_some()
-            && let Err(error) = self.database.checkpoint(&mut self.log, true)
+            && let Err(error) = self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, true)
         {
             tracing::warn!(%error, "the last checkpoint failed; the journal is replayed at the next start");
         }

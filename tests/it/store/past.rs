@@ -7,7 +7,20 @@ use super::view::View;
 
 /// Rows that changes alter in part, or that count or number others: when a change before was lost, they are
 /// a mixture.
-const MIXED: [&str; 9] = ["connection", "invite", "label", "latest", "reading", "row of", "session", "sum of", "vehicle"];
+const MIXED: &[&str] = &[
+    "connection",
+    "identity",
+    "invite",
+    "label",
+    "latest",
+    "reading",
+    "row of",
+    "session",
+    "sum of",
+    "to re",
+    "users",
+    "vehicle",
+];
 
 /// Every state, by the number of changes that had been asked for.
 #[derive(Debug)]

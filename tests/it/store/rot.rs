@@ -68,7 +68,8 @@ fn history(chance: &mut Chance, close: bool) -> (Disk, Past, usize) {
 
 /// One that says something, if one is found soon: large parts of a file are zeros.
 fn some_bit(disk: &Disk, chance: &mut Chance) -> (Part, usize) {
-    let parts = disk.parts();
+    let mut parts = disk.parts();
+    parts.retain(|(_, bytes)| *bytes > 0);
     let (part, bytes) = parts[chance.below(parts.len())];
     let mut bit = chance.below(bytes * 8);
     for _ in 0..10 {

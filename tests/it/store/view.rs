@@ -46,7 +46,7 @@ impl View {
         for id in (0..USERS).map(user) {
             view.put_if(format!("user {id}"), store.user(&id))?;
             for (row, _) in store.vehicles_of_user(&id)? {
-                view.put(format!("{id} has vehicle {row}"), &());
+                view.put(format!("vehicles of {id}: {row}"), &());
             }
         }
         for (row, user) in store.users(0, usize::MAX)? {
@@ -164,7 +164,7 @@ impl View {
         }
         for (row, vehicle) in &model.vehicles {
             view.put(format!("vehicles {row}"), vehicle);
-            view.put(format!("{} has vehicle {row}", vehicle.user), &());
+            view.put(format!("vehicles of {}: {row}", vehicle.user), &());
         }
         for ((row, code), latest) in &model.latest {
             view.put(format!("latest {row} {code}"), latest);
