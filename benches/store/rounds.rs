@@ -25,7 +25,7 @@ impl Extent {
         self,
         name: &str,
         mut side: [&mut dyn FnMut(u64) -> anyhow::Result<Figures>; N],
-    ) -> anyhow::Result<[Medians; N]> {
+    ) -> anyhow::Result<[Rounds; N]> {
         let mut all = [const { Vec::new() }; N];
         for round in 1..=self.rounds {
             for (place, (measure, found)) in side.iter_mut().zip(&mut all).enumerate() {
@@ -34,30 +34,37 @@ impl Extent {
             }
         }
         progress("");
-        Ok(all.map(Medians))
+        Ok(all.map(Rounds))
     }
 }
 
 /// What was measured in all rounds.
 #[derive(Debug)]
-pub(crate) struct Medians(Vec<Figures>);
+pub(crate) struct Rounds(Vec<Figures>);
 
-impl Medians {
+impl Rounds {
     /// The median of a figure.
     pub(crate) fn of(&self, name: &str) -> f64 {
-        let all = self.sorted(name);
-        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.all(name).collect())
     }
 
     pub(crate) fn largest(&self, name: &str) -> f64 {
-        self.sorted(name).last().copied().unwrap_or(f64::NAN)
+        self.all(name).fold(f64::NAN, f64::max)
     }
 
-    fn sorted(&self, name: &str) -> Vec<f64> {
-        let mut all: Vec<f64> = self.0.iter().filter_map(|figures| figures.get(name).copied()).collect();
-        all.sort_by(f64::total_cmp);
-        all
+    /// The median of a figure as a multiple of the other's of the same round.
+    pub(crate) fn times(&self, other: &Rounds, name: &str) -> f64 {
+        median(self.all(name).zip(other.all(name)).map(|(one, other)| one / other).collect())
     }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = f64> {
+        self.0.iter().filter_map(|figures| figures.get(name).copied())
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Shows people what is going on; the table is on standard output.

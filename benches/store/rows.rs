@@ -6,7 +6,7 @@ use crate::chance::Chance;
 use crate::job::{Engine, Job, Scratch};
 use crate::measure::Load;
 use crate::memory;
-use crate::rounds::{Extent, Medians};
+use crate::rounds::{Extent, Rounds};
 use crate::table::Bound::{AtLeast, AtMost, Exactly};
 use crate::table::{Row, Table, Unit};
 
@@ -125,12 +125,12 @@ impl Bench {
     }
 
     fn entries(&self) -> anyhow::Result<Vec<Row>> {
-        let (small, million) = (Scratch::new()?, self.million()?);
         let many = self.extent.count(MILLION);
+        let (small, million) = (self.filled(RING)?, self.million()?);
         let load = self.load(Engine::Carport, 64, 40_000);
         let in_place = |ring, scratch| {
             let load = load.clone();
-            move |round| Job::Load(Load { ring, seed: round, ..load.clone() }).measure_in(scratch)
+            move |round| Job::Load(Load { ring, seed: 100 + round, ..load.clone() }).measure_in(scratch)
         };
         let [few, much] = self.extent.rounds("entries", [&mut in_place(RING, &small), &mut in_place(many, million)])?;
         let sizes = format!("{} -> {} log entries", grouped(RING), grouped(many));
@@ -141,7 +141,7 @@ impl Bench {
                 must: AtMost(1.3),
                 aim: None,
                 unit: Unit::Times,
-                measured: much.of("bytes") / few.of("bytes"),
+                measured: much.times(&few, "bytes"),
                 note: format!("{} : {}", kb(&much, "bytes"), kb(&few, "bytes")),
             },
         ])
@@ -197,8 +197,15 @@ impl Bench {
         if let Some(scratch) = self.million.get() {
             return Ok(scratch);
         }
-        let scratch = Scratch::new()?;
+        let scratch = self.filled(self.extent.count(MILLION))?;
         Ok(self.million.get_or_init(|| scratch))
+    }
+
+    /// A directory with a store whose ring is full.
+    fn filled(&self, ring: u64) -> anyhow::Result<Scratch> {
+        let scratch = Scratch::new()?;
+        Job::Load(Load { ring, ..self.load(Engine::Carport, 64, 1_000) }).measure_in(&scratch)?;
+        Ok(scratch)
     }
 }
 
@@ -215,18 +222,18 @@ fn grouped(number: u64) -> String {
     }
 }
 
-fn kb(medians: &Medians, figure: &str) -> String {
-    Unit::KiloBytes.write(medians.of(figure))
+fn kb(rounds: &Rounds, figure: &str) -> String {
+    Unit::KiloBytes.write(rounds.of(figure))
 }
 
 /// A rate as a multiple of another.
-fn ratio(figure: &str, must: f64, aim: f64, (name, side): (&str, &Medians), (other, reference): (&str, &Medians)) -> Row {
+fn ratio(figure: &str, must: f64, aim: f64, (name, side): (&str, &Rounds), (other, reference): (&str, &Rounds)) -> Row {
     Row {
         figure: figure.to_owned(),
         must: AtLeast(must),
         aim: Some(AtLeast(aim)),
         unit: Unit::Times,
-        measured: side.of("rate") / reference.of("rate"),
+        measured: side.times(reference, "rate"),
         note: format!("{name} {:.0}/s, {other} {:.0}/s", side.of("rate"), reference.of("rate")),
     }
 }
