@@ -15,12 +15,15 @@ use super::tables::{self, META, Places, Rows, SMALL, Snapshot, Tables, Typed};
 use crate::model::Blob;
 
 /// What a checkpoint says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     /// The generation of the journal that continues it.
     pub(super) generation: u64,
     /// Whether the store was closed with it.
     pub(super) is_clean: bool,
+    /// What was found lost when it was made by a recovery. Nobody may have been told before the power failed
+    /// again.
+    pub(super) findings: Vec<String>,
 }
 
 const CHECKPOINT: &str = "checkpoint";

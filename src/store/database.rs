@@ -150,7 +150,12 @@ impl Database {
             journal.note(log.newest(), deferred)?;
             let generation = journal.generation() + 1;
             let transaction = checkpoint::begin(&open.tables)?;
-            checkpoint::commit(transaction, &open.places, log, Checkpoint { generation, is_clean: is_last })?;
+            checkpoint::commit(
+                transaction,
+                &open.places,
+                log,
+                Checkpoint { generation, is_clean: is_last, findings: Vec::new() },
+            )?;
             self.is_at_checkpoint.store(true, Ordering::Relaxed);
             checkpoint::begin_generation(&open.tables, &open.places, &mut journal, generation)
         });

@@ -36,7 +36,7 @@ pub(super) fn create(site: &Site<'_>) -> Result<(), StoreError> {
         into.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
         into.put_raw(META, KEY, site.vault.key_id().as_bytes())?;
         into.put_raw(META, INDEX_KEY.key, &sealed)?;
-        checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation: 1, is_clean: true })
+        checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation: 1, is_clean: true, findings: Vec::new() })
     })?;
     drop(tables);
     site.files.replace_tables("old").map_err(|error| disk(&error)).map(drop)
@@ -55,13 +55,17 @@ pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Find
         let damaged = from_1::bring_over(&Snapshot::new(&reading, &places), &mut into)?;
         into.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
         log_head::mend(&mut into)?;
-        checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation: 1, is_clean: true })?;
+        if damaged > 0 {
+            findings.add(format!("{damaged} rows were damaged and are left behind in the file of the old format"));
+        }
+        let checkpoint = Checkpoint { generation: 1, is_clean: true, findings: findings.list() };
+        checkpoint::commit(transaction, &places, &mut log, checkpoint)?;
         Ok(damaged)
     })?;
     drop(tables);
     let kept = site.files.replace_tables("format-1").map_err(|error| disk(&error))?.unwrap_or_default();
     if damaged > 0 {
-        findings.add(format!("{damaged} rows were damaged and are left behind in {kept}"));
+        findings.add(format!("the file of the old format is kept as {kept}"));
     }
     tracing::info!(from = 1, to = FORMAT, kept, "the store was brought to a newer format; the old file is kept");
     Ok(())

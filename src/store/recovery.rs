@@ -112,13 +112,13 @@ pub(super) fn open(
         tried => tried?,
     };
     if depth != Depth::None {
-        guarded(|| compact(&mut handle, &places, &mut log, next.generation))?;
+        guarded(|| compact(&mut handle, &places, &mut log, next.generation, findings))?;
     }
     begin(journal, handle, places, log, next)
 }
 
 /// Gives space back when more than half of a file is dead. Needs the database for itself, hence now.
-fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64) -> Result<(), StoreError> {
+fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64, findings: &Findings) -> Result<(), StoreError> {
     // To know what is dead all that lives must be read: a large file is worth it only if little can live.
     let may_be_dead = handle.length < LOOKED_AT_WHOLE || log.bytes() < handle.length / 4;
     if handle.length < WORTH_COMPACTING || !may_be_dead {
@@ -132,7 +132,7 @@ fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64)
         tracing::info!(bytes = handle.length, live, "more than half of the store is dead: compacting");
         handle.tables.compact().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let transaction = checkpoint::begin(&handle.tables)?;
-        checkpoint::commit(transaction, places, log, Checkpoint { generation, is_clean: false })?;
+        checkpoint::commit(transaction, places, log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
     }
     Ok(())
 }
@@ -158,6 +158,7 @@ fn attempt(
     let handle = open_tables(site, Part::Tables)?;
     let places = guarded(|| migrations::prepare(&handle.tables, site))?;
     let checkpoint = guarded(|| checkpoint::read(&handle.tables, &places))?;
+    checkpoint.findings.iter().for_each(|finding| findings.add(finding));
     if !checkpoint.is_clean && !journal_is_there {
         findings.add("the journal is missing: what was changed last before the store was stopped is lost");
     }
@@ -240,7 +241,8 @@ fn replay(
         match pass.run(&transaction, &mut log, &generations, checkpoint.generation) {
             Ok(blocks) => {
                 pass.seen.into_iter().for_each(|finding| findings.add(finding));
-                checkpoint::commit(transaction, places, &mut log, Checkpoint { generation: newest + 1, is_clean: false })?;
+                let checkpoint = Checkpoint { generation: newest + 1, is_clean: false, findings: findings.list() };
+                checkpoint::commit(transaction, places, &mut log, checkpoint)?;
                 return Ok((log, Next { generation: newest + 1, after: (newest, blocks) }));
             }
             Err(error) => {

@@ -27,7 +27,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     site.files.remove_rescue().map_err(|error| disk(&error))?;
     let old = Old::open(site)?;
     let mut copies = copies(journal)?;
-    let wanted = old.checkpoint.map(|checkpoint| checkpoint.generation);
+    let wanted = old.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
     // The first that is not older than the tables: it has most after it. Nothing is newer than what a store was
     // closed with, if it is whole.
     let copy = match copies.iter().position(|(generation, _)| wanted.is_none_or(|wanted| *generation >= wanted)) {
@@ -63,29 +63,27 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     }
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
-    checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false })?;
-    drop(new);
-    let was_read = old.census.is_some();
-    // redb may panic even while it closes what is damaged.
-    let _ = guarded(|| {
-        drop(old);
-        Ok(())
-    });
-    let kept = site.files.replace_tables(why).map_err(|error| disk(&error))?;
-
-    let kept = kept
-        .map_or_else(|| "the tables were missing".to_owned(), |name| format!("the tables were damaged and are kept as {name}"));
-    let lost = match (was_read, lost.is_empty()) {
-        (false, _) => "what they held of events and vehicle data before the last checkpoint is lost".to_owned(),
-        (true, true) => "all that they held was saved".to_owned(),
-        (true, false) => format!("lost: {}", lost.join(", ")),
+    let lost = match (&old.census, lost.is_empty()) {
+        (None, _) => "what they held of events and vehicle data before the last checkpoint is lost".to_owned(),
+        (Some(_), true) => "all that they held was saved".to_owned(),
+        (Some(_), false) => format!("lost: {}", lost.join(", ")),
     };
     let small = if small_are_whole {
         "users, connections, tokens and vehicles are whole"
     } else {
         "there is no copy of the small tables"
     };
-    findings.add(format!("{kept}; {lost}; {small}"));
+    findings.add(format!("the tables were {why}; {lost}; {small}"));
+    checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
+    drop(new);
+    // redb may panic even while it closes what is damaged.
+    let _ = guarded(|| {
+        drop(old);
+        Ok(())
+    });
+    if let Some(name) = site.files.replace_tables(why).map_err(|error| disk(&error))? {
+        findings.add(format!("the damaged tables are kept as {name}"));
+    }
     Ok(())
 }
 

@@ -31,11 +31,11 @@ fn any_call_fails_from_then_on() {
 
 fn every_call(first: u64, fault: Fault) {
     let seeds = if is_long() { first..first + 10 } else { first..first + 2 };
-    let days = under_seeds(seeds, 20, |seed| {
+    let days = under_seeds(seeds, 15, |seed| {
         let (mut at, mut days) = (1, 0);
         while bad_day(seed, Fault { at, ..fault }) {
             // The first ones all, then a sample.
-            at += if is_long() { 1 } else { 1 + at / 4 };
+            at += if is_long() { 1 } else { 1 + at / 2 };
             days += 1;
         }
         days

@@ -2,6 +2,8 @@
 //! and again while it recovers. The disk is honest, so everything that was acknowledged is there, nothing
 //! else is, and nothing is reported as lost.
 
+use carport::store::Store;
+
 use crate::gateway::is_long;
 
 use super::belief::Belief;
@@ -12,78 +14,99 @@ use super::{now, open, under_seeds, view};
 
 #[test]
 fn a_power_cut_loses_nothing() {
-    let seeds = if is_long() { 1000..1100 } else { 1000..1004 };
-    let images = under_seeds(seeds, if is_long() { 20_000 } else { 200 }, |seed| {
+    let (seeds, images) = if is_long() { (1000..1110, 20_000) } else { (1000..1001, 150) };
+    let images = under_seeds(seeds, images, |seed| {
         let mut chance = Chance::new(seed);
         let disk = Disk::new(chance.split());
-        life(&disk, &[Model::default()], 0, 0, &mut chance)
+        Life::begin(disk, &[Model::default()], 0, 0, chance)
     });
     println!("{images} images");
 }
 
-/// How many steps a life has, and of how many writes one is its last, by how many crashes came before.
+/// How many steps a life has, and of how many writes one is its last, by how many power cuts came before.
 const LIVES: [(usize, Option<usize>); 4] = [(50, Some(6)), (3, Some(60)), (2, Some(60)), (1, None)];
 
-/// The life of a store from its opening on, and all those that it has after power cuts. `crashed` is what
-/// the crash before it may have left. Returns how many power cuts there were.
-fn life(disk: &Disk, crashed: &[Model], generation: usize, step: usize, chance: &mut Chance) -> u64 {
-    let (steps, image_of_one_in) = LIVES[generation];
-    disk.take_images(image_of_one_in);
-    let mut chance = chance.split();
-    let mut cuts = 0;
-    let mut images = |disk: &Disk, models: &[Model], step: usize, chance: &mut Chance| {
-        for image in disk.images() {
-            cuts += 1 + life(&image, models, generation + 1, step, chance);
-        }
-    };
+/// The life of a store between power cuts.
+struct Life {
+    disk: Disk,
+    store: Store,
+    belief: Belief,
+    /// How many power cuts came before.
+    cuts: usize,
+    chance: Chance,
+    /// How many came in it, and in the lives after each of them.
+    later_cuts: u64,
+}
 
-    let mut disk = disk.clone();
-    let mut store = open(&disk, &mut chance).unwrap();
-    images(&disk, crashed, step, &mut chance);
-    let mut belief = Belief::of(crashed.to_vec());
-    belief.seen(&view(&store).unwrap());
-    belief.is_durable();
-    for step in step..step + steps {
-        match chance.below(30) {
+impl Life {
+    /// Lives it, from the opening on, and all those that come after power cuts in it. `left` is what the one
+    /// before it may have left. Returns how many power cuts there were.
+    fn begin(disk: Disk, left: &[Model], cuts: usize, step: usize, mut chance: Chance) -> u64 {
+        disk.take_images(LIVES[cuts].1);
+        let store = open(&disk, &mut chance).unwrap();
+        let mut life = Life { disk, store, belief: Belief::of(left.to_vec()), cuts, chance, later_cuts: 0 };
+        life.is_as_it_was_left(left, step);
+        for step in step..step + LIVES[cuts].0 {
+            life.step(step);
+        }
+        life.belief.seen(&view(&life.store).unwrap());
+        now(life.store.verify()).unwrap();
+        life.has_lost_nothing();
+        life.later_cuts
+    }
+
+    fn step(&mut self, step: usize) {
+        match self.chance.below(30) {
             0 | 1 => {
-                now(store.checkpoint()).unwrap();
-                images(&disk, belief.after_crash(), step, &mut chance);
-                belief.is_durable();
+                now(self.store.checkpoint()).unwrap();
+                self.cut_off(&self.belief.after_crash().to_vec(), step);
+                self.belief.is_durable();
             }
             2 => {
-                now(store.close());
-                images(&disk, belief.after_crash(), step, &mut chance);
-                belief.is_durable();
-                drop(store);
-                store = open(&disk, &mut chance).unwrap();
-                images(&disk, belief.after_crash(), step, &mut chance);
+                now(self.store.close());
+                self.cut_off(&self.belief.after_crash().to_vec(), step);
+                self.belief.is_durable();
+                self.open_again(step);
             }
             3 => {
-                disk = disk.kill();
-                disk.take_images(image_of_one_in);
-                store = open(&disk, &mut chance).unwrap();
-                images(&disk, belief.after_crash(), step, &mut chance);
-                belief.was_reopened();
-                belief.seen(&view(&store).unwrap());
-                belief.is_durable();
+                self.disk = self.disk.kill();
+                self.disk.take_images(LIVES[self.cuts].1);
+                self.open_again(step);
             }
             _ => {
-                let deed = Step::random(&mut chance).deed(step, belief.model());
-                let models = belief.during(&*deed);
-                belief.commit(&store, deed).unwrap();
-                images(&disk, &models, step + 1, &mut chance);
+                let deed = Step::random(&mut self.chance).deed(step, self.belief.model());
+                let models = self.belief.during(&*deed);
+                self.belief.commit(&self.store, deed).unwrap();
+                self.cut_off(&models, step + 1);
             }
         }
     }
-    belief.seen(&view(&store).unwrap());
-    only_torn(&store.findings(), &disk);
-    cuts
-}
 
-/// A record that a power cut has torn is noted, and nothing else is.
-#[track_caller]
-fn only_torn(findings: &[String], disk: &Disk) {
-    for finding in findings {
-        assert!(finding.contains("unfinished record") && disk.is_torn(), "{finding}");
+    fn open_again(&mut self, step: usize) {
+        let left = self.belief.after_crash().to_vec();
+        self.store = open(&self.disk, &mut self.chance).unwrap();
+        self.belief.was_reopened();
+        self.is_as_it_was_left(&left, step);
+    }
+
+    fn is_as_it_was_left(&mut self, left: &[Model], step: usize) {
+        self.cut_off(left, step);
+        self.belief.seen(&view(&self.store).unwrap());
+        self.belief.is_durable();
+        self.has_lost_nothing();
+    }
+
+    /// What the power cut before it has torn is noted, and nothing else is.
+    fn has_lost_nothing(&self) {
+        for finding in self.store.findings() {
+            assert!(finding.contains("unfinished record") && self.disk.is_torn(), "{finding}");
+        }
+    }
+
+    /// Goes on after the power cuts that came just now, which may have left any of these.
+    fn cut_off(&mut self, left: &[Model], step: usize) {
+        for image in self.disk.images() {
+            self.later_cuts += 1 + Life::begin(image, left, self.cuts + 1, step, self.chance.split());
+        }
     }
 }

@@ -20,7 +20,7 @@ fn step() -> impl Strategy<Value = (Step, bool)> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if is_long() { 400 } else { 12 },
+        cases: if is_long() { 400 } else { 6 },
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         ..ProptestConfig::default()
     })]

@@ -15,8 +15,8 @@ use super::{now, open, under_seeds, view};
 #[test]
 fn a_bit_turns_over() {
     let (refused, reported) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (seeds, flips) = if is_long() { (3000..3200, 100) } else { (3000..3004, 30) };
-    let all = under_seeds(seeds, if is_long() { 20_000 } else { 100 }, |seed| {
+    let (seeds, flips) = if is_long() { (3000..3200, 100) } else { (3000..3004, 15) };
+    let all = under_seeds(seeds, if is_long() { 20_000 } else { 60 }, |seed| {
         let mut chance = Chance::new(seed);
         let (disk, past, since) = history(&mut chance, seed % 2 == 0);
         for _ in 0..flips {
