@@ -5,6 +5,7 @@
 //! both (`deeds`), and everything that can be read of the two is compared (`view`). Every story names the
 //! seeds under which it fails; `CARPORT_SEED` plays one of them alone.
 
+use std::fmt::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +104,7 @@ fn body_of(event: &str) -> String {
     };
     let mut body = format!("{{\"eventId\":\"{event}\",\"noise\":\"");
     while body.len() < length {
-        body.push_str(&format!("{:x}", chance.next()));
+        write!(body, "{:x}", chance.next()).unwrap();
     }
     body.push_str("\"}");
     body
@@ -123,12 +124,11 @@ fn under_seeds(seeds: Range<u64>, at_least: u64, story: impl Fn(u64) -> u64 + Sy
             if seed >= seeds.end || failed.lock().unwrap().len() > 20 {
                 return;
             }
-            match catch_unwind(AssertUnwindSafe(|| story(seed))) {
-                Ok(value) => drop(sum.fetch_add(value, Ordering::Relaxed)),
-                Err(_) => {
-                    eprintln!("the seed was {seed}");
-                    failed.lock().unwrap().push(seed);
-                }
+            if let Ok(value) = catch_unwind(AssertUnwindSafe(|| story(seed))) {
+                sum.fetch_add(value, Ordering::Relaxed);
+            } else {
+                eprintln!("the seed was {seed}");
+                failed.lock().unwrap().push(seed);
             }
         }
     };

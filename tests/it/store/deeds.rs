@@ -92,31 +92,35 @@ impl Step {
             28 => Box::new(EndTrip { hash, ending: self.ending() }),
             29 | 30 => self.attempt(at),
             31 => {
-                let user = (how % 2 == 0).then(|| user(who));
+                let user = how.is_multiple_of(2).then(|| user(who));
                 Box::new(TakeAttempt { hash, browser: browser(who), user, redirect_uri: None, at })
             }
             32 => self.hand_over(at, model),
             33 => {
-                let cause = if how % 2 == 0 { Cause::Tokens } else { Cause::Account };
+                let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
                 let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause };
                 let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
-                Box::new(MarkConnection { id: connection(who), status, error: (how % 3 > 0).then(|| format!("error {how}")) })
+                Box::new(MarkConnection {
+                    id: connection(who),
+                    status,
+                    error: (!how.is_multiple_of(3)).then(|| format!("error {how}")),
+                })
             }
             34 => Box::new(NoteGoodRead { id: connection(who) }),
-            35 => Box::new(EndConnection { id: connection(who), erase: what % 2 == 0, if_empty: how % 2 == 0 }),
+            35 => Box::new(EndConnection { id: connection(who), erase: what.is_multiple_of(2), if_empty: how.is_multiple_of(2) }),
             36 => self.reschedule(at, model),
             37 => {
                 let due_at = model.due.iter().nth(usize::from(how) % model.due.len().max(1)).map_or(at, |(due_at, _)| *due_at);
                 Box::new(DropDue { due_at, connection: connection(who) })
             }
-            38 => Box::new(RenameVehicle { id: car(who), nickname: (what % 3 > 0).then(|| format!("Herbie {how}")) }),
+            38 => Box::new(RenameVehicle { id: car(who), nickname: (!what.is_multiple_of(3)).then(|| format!("Herbie {how}")) }),
             39 => Box::new(NoteFacts { facts: self.facts(who) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
-            41 => Box::new(ForgetVehicle { id: car(who), erase: what % 2 == 0 }),
-            42 => Box::new(NoteVerify { at, signed: how % 2 == 0 }),
+            41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2) }),
+            42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
-                let expires_at = (how % 2 == 0).then(|| at.after(minutes(600)));
-                let user = (who % 2 == 0).then(|| user(who));
+                let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
+                let user = who.is_multiple_of(2).then(|| user(who));
                 let (id, name) = (format!("token-{}", what % HASHES), format!("name {how}"));
                 let token = ApiToken { id, name, scope: Scope::Read, user, vehicle: None, created_at: at, expires_at };
                 Box::new(PutApiToken { hash, token })
@@ -129,21 +133,21 @@ impl Step {
                 let link = super::deeds::hash(model.links.keys().next().map_or(who, |link| link[0]));
                 Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
             }
-            _ if how % 2 == 0 => Box::new(TouchSession { hash, at }),
+            _ if how.is_multiple_of(2) => Box::new(TouchSession { hash, at }),
             _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
         }
     }
 
     fn user(self, at: Timestamp) -> PutUser {
-        let (name, email) = (Some(format!("name {}", self.how)), (self.how % 2 == 0).then(|| "a@example.com".to_owned()));
-        let when = if self.what % 3 > 0 { When::New } else { When::There };
+        let (name, email) = (Some(format!("name {}", self.how)), self.how.is_multiple_of(2).then(|| "a@example.com".to_owned()));
+        let when = if self.what.is_multiple_of(3) { When::There } else { When::New };
         PutUser { user: User { id: user(self.who), name, email, created_at: at }, when }
     }
 
     fn delivery(self, at: Timestamp) -> Box<dyn Deed> {
         let event = format!("event-{}", self.how % EVENTS);
-        let result = if self.what % 5 == 0 { DeliveryResult::Test } else { DeliveryResult::Accepted };
-        let vehicle = (self.what % 7 > 0).then(|| car(self.who));
+        let result = if self.what.is_multiple_of(5) { DeliveryResult::Test } else { DeliveryResult::Accepted };
+        let vehicle = (!self.what.is_multiple_of(7)).then(|| car(self.who));
         let body = Packed::of(body_of(&event).as_bytes());
         Box::new(RecordDelivery { event, kind: "VEHICLE_STATE".to_owned(), result, vehicle, body, received_at: at, ring: RING })
     }
@@ -153,24 +157,29 @@ impl Step {
             version,
             sealed: Blob(vec![self.how; 8 + usize::from(self.what)]),
             access_expires_at: at.after(minutes(120)),
-            refresh_expires_at: (self.what % 4 > 0).then(|| at.after(minutes(60 * 24 * 60))),
+            refresh_expires_at: (!self.what.is_multiple_of(4)).then(|| at.after(minutes(60 * 24 * 60))),
             issued_at: at,
             used_at: at,
-            due_at: (self.what % 5 > 0).then(|| at.after(minutes(usize::from(self.how) * 10))),
+            due_at: (!self.what.is_multiple_of(5)).then(|| at.after(minutes(usize::from(self.how) * 10))),
         }
     }
 
     fn rotation(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
         let connection = connection(self.who);
         let known = model.tokens.get(&connection).map_or(0, |tokens| tokens.version);
-        let from_version = if self.what % 8 == 0 { known + 1 } else { known };
+        let from_version = if self.what.is_multiple_of(8) { known + 1 } else { known };
         Box::new(RotateTokens { connection, from_version, tokens: self.tokens(at, from_version + 1) })
     }
 
     fn reschedule(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
         let connection = connection(self.who);
         let version = model.tokens.get(&connection).map_or(1, |tokens| tokens.version);
-        Box::new(Reschedule { connection, version, used_at: at, due_at: (self.how % 3 > 0).then(|| at.after(minutes(60))) })
+        Box::new(Reschedule {
+            connection,
+            version,
+            used_at: at,
+            due_at: (!self.how.is_multiple_of(3)).then(|| at.after(minutes(60))),
+        })
     }
 
     fn connection(self, at: Timestamp, id: ConnectionId) -> Connection {
@@ -178,9 +187,9 @@ impl Step {
             id,
             user: user(self.what),
             smartcar_user: None,
-            generation: if self.how % 2 == 0 { Generation::V2 } else { Generation::V3 },
+            generation: if self.how.is_multiple_of(2) { Generation::V2 } else { Generation::V3 },
             single: None,
-            single_select: self.how % 3 == 0,
+            single_select: self.how.is_multiple_of(3),
             mode: None,
             status: ConnectionStatus::Active,
             scope: vec!["read_odometer".to_owned()],
@@ -196,7 +205,7 @@ impl Step {
 
     fn link(self, at: Timestamp) -> Box<dyn Deed> {
         let id = connection(self.who % CONNECTIONS);
-        let smartcar_user = (self.how % 7 > 0).then(|| account(self.how / 7));
+        let smartcar_user = (!self.how.is_multiple_of(7)).then(|| account(self.how / 7));
         let connection = Connection { smartcar_user, ..self.connection(at, id) };
         let vehicles = (0..self.what % 3).map(|n| self.facts((self.how / 3).wrapping_add(n))).collect();
         Box::new(LinkVehicles { connection, vehicles, at })
@@ -204,15 +213,15 @@ impl Step {
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
         let (from, to) = (connection(self.who), connection(self.what));
-        let to_version = model.tokens.get(&to).map_or(0, |tokens| tokens.version) + u64::from(self.how % 4 == 0);
+        let to_version = model.tokens.get(&to).map_or(0, |tokens| tokens.version) + u64::from(self.how.is_multiple_of(4));
         Box::new(HandOver { from, to, to_version, tokens: self.tokens(at, to_version + 1) })
     }
 
     fn facts(self, which: u8) -> VehicleFacts {
         VehicleFacts {
-            make: (self.what % 2 == 0).then(|| "VOLKSWAGEN".to_owned()),
-            model: (self.what % 3 == 0).then(|| format!("ID.{}", self.how)),
-            year: (self.how % 2 == 0).then(|| 2000 + i32::from(self.how)),
+            make: self.what.is_multiple_of(2).then(|| "VOLKSWAGEN".to_owned()),
+            model: self.what.is_multiple_of(3).then(|| format!("ID.{}", self.how)),
+            year: self.how.is_multiple_of(2).then(|| 2000 + i32::from(self.how)),
             ..VehicleFacts::unknown(car(which))
         }
     }
@@ -242,7 +251,7 @@ impl Step {
             user: user(self.who),
             terms: self.terms(),
             redirect_uri: "https://gateway.example/callback".to_owned(),
-            single_select: self.how % 2 == 0,
+            single_select: self.how.is_multiple_of(2),
             browser: browser(self.who),
             expires_at: at.after(minutes(usize::from(self.how))),
         };
@@ -291,11 +300,11 @@ impl Step {
             signals: Vec::new(),
             since: hour(at, chance.below(5), 5),
         };
-        let errors = if self.how % 3 == 0 { vec![error(&mut chance)] } else { Vec::new() };
+        let errors = if self.how.is_multiple_of(3) { vec![error(&mut chance)] } else { Vec::new() };
         let resolved =
-            if self.how % 4 == 0 { vec![Resolved { kind, code, at: hour(at, chance.below(5), 5) }] } else { Vec::new() };
+            if self.how.is_multiple_of(4) { vec![Resolved { kind, code, at: hour(at, chance.below(5), 5) }] } else { Vec::new() };
         let told_at = hour(at, chance.below(4), 4);
-        let facts = (self.how % 5 == 0).then(|| self.facts(self.who));
+        let facts = self.how.is_multiple_of(5).then(|| self.facts(self.who));
         Telling { vehicle, reports, source: Source::Webhook, at, told_at, facts, errors, resolved }
     }
 }
@@ -311,5 +320,5 @@ fn hour(at: Timestamp, n: usize, back: usize) -> Timestamp {
 }
 
 fn browser(n: u8) -> Option<Hash> {
-    (n % 3 > 0).then_some([n % 3; 32])
+    (!n.is_multiple_of(3)).then_some([n % 3; 32])
 }

@@ -157,7 +157,9 @@ impl File {
                 is_torn |= fate == Fate::Torn || (fate == Fate::Whole && is_missing);
                 is_missing |= fate != Fate::Whole;
             }
-            parts.iter().for_each(|part| part.apply(Arc::make_mut(&mut durable)));
+            for part in parts {
+                part.apply(Arc::make_mut(&mut durable));
+            }
         }
         (File { seen: durable.clone(), durable, ..File::default() }, is_torn)
     }
@@ -409,7 +411,9 @@ impl StorageBackend for Handle {
                     let is_journal = machine.is_journal(self.file);
                     let file = &mut machine.files[self.file];
                     let flushed = std::mem::take(&mut file.pending);
-                    flushed.iter().for_each(|(_, op)| op.apply(Arc::make_mut(&mut file.durable)));
+                    for (_, op) in &flushed {
+                        op.apply(Arc::make_mut(&mut file.durable));
+                    }
                     if let Some((mark, _)) = flushed.last().filter(|_| is_journal) {
                         machine.flushed = machine.flushed.max(*mark);
                     }
