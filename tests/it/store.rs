@@ -104,7 +104,7 @@ fn body_of(event: &str) -> String {
     };
     let mut body = format!("{{\"eventId\":\"{event}\",\"noise\":\"");
     while body.len() < length {
-        let _ = write!(body, "{:x}", chance.next());
+        write!(body, "{:x}", chance.next()).unwrap();
     }
     body.push_str("\"}");
     body

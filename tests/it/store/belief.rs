@@ -23,8 +23,8 @@ impl Belief {
     }
 
     /// What there may be after a crash now.
-    pub(crate) fn after_crash(&self) -> &[Model] {
-        &self.after_crash
+    pub(crate) fn after_crash(&self) -> Vec<Model> {
+        self.after_crash.clone()
     }
 
     /// The likeliest.
@@ -35,7 +35,9 @@ impl Belief {
     /// What there may be after a crash while the store is at it.
     pub(crate) fn during(&self, deed: &dyn Deed) -> Vec<Model> {
         let mut models = self.after_crash.clone();
-        self.played(deed).into_iter().for_each(|(_, model)| add(&mut models, model));
+        for (_, model) in self.played(deed) {
+            add(&mut models, model);
+        }
         models
     }
 
@@ -55,7 +57,9 @@ impl Belief {
                 if !is_derived {
                     self.after_crash.clear();
                 }
-                self.now.iter().for_each(|model| add(&mut self.after_crash, model.clone()));
+                for model in &self.now {
+                    add(&mut self.after_crash, model.clone());
+                }
                 Ok(())
             }
             // Nobody was told that it is durable, but it may be. The files were opened anew.

@@ -92,31 +92,35 @@ impl Step {
             28 => Box::new(EndTrip { hash, ending: self.ending() }),
             29 | 30 => self.attempt(at),
             31 => {
-                let user = (how % 2 == 0).then(|| user(who));
+                let user = how.is_multiple_of(2).then(|| user(who));
                 Box::new(TakeAttempt { hash, browser: browser(who), user, redirect_uri: None, at })
             }
             32 => self.hand_over(at, model),
             33 => {
-                let cause = if how % 2 == 0 { Cause::Tokens } else { Cause::Account };
+                let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
                 let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause };
                 let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
-                Box::new(MarkConnection { id: connection(who), status, error: (how % 3 > 0).then(|| format!("error {how}")) })
+                Box::new(MarkConnection {
+                    id: connection(who),
+                    status,
+                    error: (!how.is_multiple_of(3)).then(|| format!("error {how}")),
+                })
             }
             34 => Box::new(NoteGoodRead { id: connection(who) }),
-            35 => Box::new(EndConnection { id: connection(who), erase: what % 2 == 0, if_empty: how % 2 == 0 }),
+            35 => Box::new(EndConnection { id: connection(who), erase: what.is_multiple_of(2), if_empty: how.is_multiple_of(2) }),
             36 => self.reschedule(at, model),
             37 => {
                 let due_at = model.due.iter().nth(usize::from(how) % model.due.len().max(1)).map_or(at, |(due_at, _)| *due_at);
                 Box::new(DropDue { due_at, connection: connection(who) })
             }
-            38 => Box::new(RenameVehicle { id: car(who), nickname: (what % 3 > 0).then(|| format!("Herbie {how}")) }),
+            38 => Box::new(RenameVehicle { id: car(who), nickname: (!what.is_multiple_of(3)).then(|| format!("Herbie {how}")) }),
             39 => Box::new(NoteFacts { facts: self.facts(who) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
-            41 => Box::new(ForgetVehicle { id: car(who), erase: what % 2 == 0 }),
-            42 => Box::new(NoteVerify { at, signed: how % 2 == 0 }),
+            41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2) }),
+            42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
-                let expires_at = (how % 2 == 0).then(|| at.after(minutes(600)));
-                let user = (who % 2 == 0).then(|| user(who));
+                let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
+                let user = who.is_multiple_of(2).then(|| user(who));
                 let (id, name) = (format!("token-{}", what % HASHES), format!("name {how}"));
                 let token = ApiToken { id, name, scope: Scope::Read, user, vehicle: None, created_at: at, expires_at };
                 Box::new(PutApiToken { hash, token })
@@ -129,14 +133,13 @@ impl Step {
                 let link = super::deeds::hash(model.links.keys().next().map_or(who, |link| link[0]));
                 Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
             }
-            _ if how % 2 == 0 => Box::new(TouchSession { hash, at }),
+            _ if how.is_multiple_of(2) => Box::new(TouchSession { hash, at }),
             _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
         }
     }
 
     fn user(self, at: Timestamp) -> PutUser {
-        let (name, email) =
-            (Some(format!("name {}", self.how)), (self.how.is_multiple_of(2)).then(|| "a@example.com".to_owned()));
+        let (name, email) = (Some(format!("name {}", self.how)), self.how.is_multiple_of(2).then(|| "a@example.com".to_owned()));
         let when = if self.what.is_multiple_of(3) { When::There } else { When::New };
         PutUser { user: User { id: user(self.who), name, email, created_at: at }, when }
     }
@@ -216,9 +219,9 @@ impl Step {
 
     fn facts(self, which: u8) -> VehicleFacts {
         VehicleFacts {
-            make: (self.what.is_multiple_of(2)).then(|| "VOLKSWAGEN".to_owned()),
-            model: (self.what.is_multiple_of(3)).then(|| format!("ID.{}", self.how)),
-            year: (self.how.is_multiple_of(2)).then(|| 2000 + i32::from(self.how)),
+            make: self.what.is_multiple_of(2).then(|| "VOLKSWAGEN".to_owned()),
+            model: self.what.is_multiple_of(3).then(|| format!("ID.{}", self.how)),
+            year: self.how.is_multiple_of(2).then(|| 2000 + i32::from(self.how)),
             ..VehicleFacts::unknown(car(which))
         }
     }
@@ -301,7 +304,7 @@ impl Step {
         let resolved =
             if self.how.is_multiple_of(4) { vec![Resolved { kind, code, at: hour(at, chance.below(5), 5) }] } else { Vec::new() };
         let told_at = hour(at, chance.below(4), 4);
-        let facts = (self.how.is_multiple_of(5)).then(|| self.facts(self.who));
+        let facts = self.how.is_multiple_of(5).then(|| self.facts(self.who));
         Telling { vehicle, reports, source: Source::Webhook, at, told_at, facts, errors, resolved }
     }
 }

@@ -157,7 +157,7 @@ impl File {
                 is_torn |= fate == Fate::Torn || (fate == Fate::Whole && is_missing);
                 is_missing |= fate != Fate::Whole;
             }
-            for part in &parts {
+            for part in parts {
                 part.apply(Arc::make_mut(&mut durable));
             }
         }

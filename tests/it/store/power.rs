@@ -18,7 +18,7 @@ fn a_power_cut_loses_nothing() {
     let images = under_seeds(seeds, images, |seed| {
         let mut chance = Chance::new(seed);
         let disk = Disk::new(chance.split());
-        Life::begin(disk, &[Model::default()], 0, 0, chance)
+        Life::begin(disk, vec![Model::default()], 0, 0, chance)
     });
     println!("{images} images");
 }
@@ -41,10 +41,10 @@ struct Life {
 impl Life {
     /// Lives it, from the opening on, and all those that come after power cuts in it. `left` is what the one
     /// before it may have left. Returns how many power cuts there were.
-    fn begin(disk: Disk, left: &[Model], cuts: usize, step: usize, mut chance: Chance) -> u64 {
+    fn begin(disk: Disk, left: Vec<Model>, cuts: usize, step: usize, mut chance: Chance) -> u64 {
         disk.take_images(LIVES[cuts].1);
         let store = open(&disk, &mut chance).unwrap();
-        let mut life = Life { disk, store, belief: Belief::of(left.to_vec()), cuts, chance, later_cuts: 0 };
+        let mut life = Life { disk, store, belief: Belief::of(left.clone()), cuts, chance, later_cuts: 0 };
         life.is_as_it_was_left(left, step);
         for step in step..step + LIVES[cuts].0 {
             life.step(step);
@@ -59,12 +59,12 @@ impl Life {
         match self.chance.below(30) {
             0 | 1 => {
                 now(self.store.checkpoint()).unwrap();
-                self.cut_off(&self.belief.after_crash().to_vec(), step);
+                self.cut_off(self.belief.after_crash(), step);
                 self.belief.is_durable();
             }
             2 => {
                 now(self.store.close());
-                self.cut_off(&self.belief.after_crash().to_vec(), step);
+                self.cut_off(self.belief.after_crash(), step);
                 self.belief.is_durable();
                 self.open_again(step);
             }
@@ -77,19 +77,19 @@ impl Life {
                 let deed = Step::random(&mut self.chance).deed(step, self.belief.model());
                 let models = self.belief.during(&*deed);
                 self.belief.commit(&self.store, deed).unwrap();
-                self.cut_off(&models, step + 1);
+                self.cut_off(models, step + 1);
             }
         }
     }
 
     fn open_again(&mut self, step: usize) {
-        let left = self.belief.after_crash().to_vec();
+        let left = self.belief.after_crash();
         self.store = open(&self.disk, &mut self.chance).unwrap();
         self.belief.was_reopened();
-        self.is_as_it_was_left(&left, step);
+        self.is_as_it_was_left(left, step);
     }
 
-    fn is_as_it_was_left(&mut self, left: &[Model], step: usize) {
+    fn is_as_it_was_left(&mut self, left: Vec<Model>, step: usize) {
         self.cut_off(left, step);
         self.belief.seen(&view(&self.store).unwrap());
         self.belief.is_durable();
@@ -104,9 +104,9 @@ impl Life {
     }
 
     /// Goes on after the power cuts that came just now, which may have left any of these.
-    fn cut_off(&mut self, left: &[Model], step: usize) {
+    fn cut_off(&mut self, left: Vec<Model>, step: usize) {
         for image in self.disk.images() {
-            self.later_cuts += 1 + Life::begin(image, left, self.cuts + 1, step, self.chance.split());
+            self.later_cuts += 1 + Life::begin(image, left.clone(), self.cuts + 1, step, self.chance.split());
         }
     }
 }

@@ -18,7 +18,7 @@ fn a_bit_turns_over() {
     let (seeds, flips) = if is_long() { (3000..3200, 100) } else { (3000..3004, 15) };
     let all = under_seeds(seeds, if is_long() { 20_000 } else { 60 }, |seed| {
         let mut chance = Chance::new(seed);
-        let (disk, past, since) = history(&mut chance, seed % 2 == 0);
+        let (disk, past, since) = history(&mut chance, seed.is_multiple_of(2));
         for _ in 0..flips {
             let disk = disk.kill();
             let (part, bit) = some_bit(&disk, &mut chance);
