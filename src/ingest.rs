@@ -223,7 +223,10 @@ impl Shared {
             Ok(event) if event.kind == EventKind::Verify => Some(self.answer(event, body.len())?),
             _ => None,
         };
-        let recorded = self.record(event.as_ref().ok(), body).await?;
+        let change = self.delivery(event.as_ref().ok(), &body)?;
+        // What waits for the disk, often together with many others, is only what is stored.
+        drop((event, body));
+        let recorded = self.record(change).await?;
         if let Some(answer) = challenge {
             self.note_verify(true).await;
             return Ok((Accepted::Challenge(answer), "verify"));
@@ -254,7 +257,7 @@ impl Shared {
         Ok(signature::answer(token, challenge.ok_or(IngestError::ChallengeRefused)?))
     }
 
-    async fn record(&self, event: Option<&Event>, body: Bytes) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
+    fn delivery(&self, event: Option<&Event>, body: &[u8]) -> Result<RecordDelivery, IngestError> {
         if !self.store.has_room() {
             return Err(IngestError::NoRoom);
         }
@@ -264,16 +267,19 @@ impl Shared {
             Some(Event { kind: EventKind::Unknown(_), .. }) => DeliveryResult::UnknownType,
             Some(_) => DeliveryResult::Accepted,
         };
-        let by_body = || format!("body:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(&body)));
-        let change = RecordDelivery {
+        let by_body = || format!("body:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(body)));
+        Ok(RecordDelivery {
             event: event.and_then(|event| event.id.as_ref()).map_or_else(by_body, |id| id.as_str().to_owned()),
             kind: event.map_or("", |event| event.kind.as_str()).to_owned(),
             result,
             vehicle: event.and_then(|event| event.vehicle.clone()),
-            body: Packed::of(body.as_ref()),
+            body: Packed::of(body),
             received_at: self.world.now(),
             ring: self.settings.ring,
-        };
+        })
+    }
+
+    async fn record(&self, change: RecordDelivery) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
         match self.store.commit(change).await {
             Ok(Recorded::New(seq, result)) => Ok((seq, Some(result))),
             Ok(Recorded::Duplicate(seq)) => Ok((seq, None)),

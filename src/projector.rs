@@ -25,7 +25,7 @@ pub struct Projector {
 }
 
 /// How many entries are turned into data in one commit.
-const SLICE: usize = 256;
+const SLICE: usize = 32;
 
 impl Projector {
     /// A follower of the log in `store`.

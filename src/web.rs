@@ -193,7 +193,7 @@ where
         services.take(bucket, client)?;
     }
     if route == Route::Webhook {
-        return webhook::receive(services, client, &head, body, cap.unwrap_or_default()).await;
+        return webhook::receive(services, client, head, body, cap.unwrap_or_default()).await;
     }
     // Open pages look a little different to who is signed in; other open routes need not know.
     let identity = match policy.auth {
@@ -218,7 +218,8 @@ where
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }
-    dispatch(route, &call).await
+    // Large, and a connection that only delivers need not have room for it.
+    Box::pin(dispatch(route, &call)).await
 }
 
 async fn dispatch(route: Route, call: &Call<'_>) -> Answer {

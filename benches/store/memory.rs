@@ -52,13 +52,13 @@ pub(crate) fn after_burst(connections: u64) -> anyhow::Result<Figures> {
     let server = Server::start(&scratch)?;
     runtime()?.block_on(async {
         let events = Events { seed: 1, vehicles: 500 };
-        let idle = server.resident()?;
+        let idle = server.status("VmRSS:")?;
         drop(deliver(server.address, events, 16, 0..RING).await?);
-        let full = server.resident()?;
+        let full = server.status("VmRSS:")?;
         let open = deliver(server.address, events, connections, RING..RING + EACH * connections).await?;
-        let resident = server.resident()?;
+        let (resident, program) = (server.status("VmRSS:")?, server.status("RssFile:")?);
         drop(open);
-        Ok(figures([("idle", idle), ("full", full), ("resident", resident)]))
+        Ok(figures([("idle", idle), ("full", full), ("resident", resident), ("program", program)]))
     })
 }
 
@@ -86,9 +86,10 @@ impl Server {
         Ok(server)
     }
 
-    fn resident(&self) -> anyhow::Result<f64> {
+    /// A line of the process's status, in bytes.
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a line is missing")?;
         let kib: f64 = line.trim_end_matches("kB").trim().parse()?;
         Ok(kib * 1024.0)
     }

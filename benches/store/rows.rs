@@ -175,9 +175,10 @@ impl Bench {
             unit: Unit::MebiBytes,
             measured: resident.of("resident"),
             note: format!(
-                "idle {}, full log {}, at most {}",
+                "idle {}, full log {}, {} of it the program's file, at most {}",
                 mib(resident.of("idle")),
                 mib(resident.of("full")),
+                mib(resident.of("program")),
                 mib(resident.largest("resident"))
             ),
         }])

@@ -27,7 +27,7 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 1024;
 
 /// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables twice,
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+const CHECKPOINT_BYTES: u64 = 6 * 1024 * 1024;
 
 /// or so many changes,
 const CHECKPOINT_CHANGES: u64 = 3_000;

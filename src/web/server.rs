@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -86,13 +86,13 @@ impl Listener {
                 let (stream, address) = socket.accept().await?;
                 // Answers are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer::Remote { address: address.ip().to_canonical(), tls: false }))
+                Ok((Box::new(stream), Peer::Remote { address: address.ip().to_canonical(), tls: false }))
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 // A proxy on this machine: loopback, so that `trusted_proxies` can name it.
                 let address = std::net::Ipv4Addr::LOCALHOST.into();
-                Ok((Stream::Unix(stream), Peer::Remote { address, tls: false }))
+                Ok((Box::new(stream), Peer::Remote { address, tls: false }))
             }
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -101,17 +101,18 @@ impl Listener {
                 if ![0, rustix::process::geteuid().as_raw()].contains(&stream.peer_cred()?.uid()) {
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
                 }
-                Ok((Stream::Unix(stream), Peer::Local))
+                Ok((Box::new(stream), Peer::Local))
             }
         }
     }
 }
 
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+/// A connection of whatever kind: what serves them is large, and is compiled once.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+type Stream = Box<dyn Duplex>;
 
 /// Removes the socket file when the listener goes.
 #[derive(Debug)]
@@ -163,10 +164,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                 connections.spawn(async move {
                     let _permit = permit;
                     let _counted = services.metrics.connection();
-                    match stream {
-                        Stream::Tcp(stream) => talk(http, stream, peer, &services, shutdown).await,
-                        Stream::Unix(stream) => talk(http, stream, peer, &services, shutdown).await,
-                    }
+                    talk(http, stream, peer, &services, shutdown).await;
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -186,10 +184,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
 }
 
 /// One connection, from its first byte to its last.
-async fn talk<S>(http: http1::Builder, stream: S, peer: Peer, services: &Services, shutdown: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
+async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Services, shutdown: CancellationToken) {
     let service =
         service_fn(|request| async move { Ok::<_, std::convert::Infallible>(super::handle(services, peer, request).await) });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));

@@ -25,7 +25,7 @@ enum Receipt {
 }
 
 /// Takes a delivery. What became of it is counted by `ingest`, and here if it never got there.
-pub(super) async fn receive<B>(services: &Services, client: Client, head: &Parts, body: B, cap: usize) -> Answer
+pub(super) async fn receive<B>(services: &Services, client: Client, head: Parts, body: B, cap: usize) -> Answer
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -33,16 +33,19 @@ where
     answer::json(StatusCode::OK, &take(services, client, head, body, cap).await?)
 }
 
-async fn take<B>(services: &Services, client: Client, head: &Parts, body: B, cap: usize) -> Result<Receipt, Problem>
+async fn take<B>(services: &Services, client: Client, head: Parts, body: B, cap: usize) -> Result<Receipt, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let body = match input::body(&head.headers, body, cap, services.settings.limits.body_time).await {
         Ok(body) => body,
-        Err(problem) => return Err(unread(services, client, head, problem)),
+        Err(problem) => return Err(unread(services, client, &head, problem)),
     };
-    let signatures = signatures(head);
+    // The head is a part of hyper's buffer, which waits for the disk as long as anything of it does.
+    let signatures: Vec<Vec<u8>> = signatures(&head).into_iter().map(<[u8]>::to_vec).collect();
+    drop(head);
+    let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
     match services.ingest.accept(body, &signatures).await {
         Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
         Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
