@@ -161,7 +161,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 2560 * 1024, min_free: 0, inline: false, repair: false }
+        Settings { cache: 2304 * 1024, min_free: 0, inline: false, repair: false }
     }
 }
 

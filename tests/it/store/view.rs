@@ -8,7 +8,7 @@ use carport::model::token::Generation;
 use carport::model::vehicle::Vehicle;
 use carport::model::{Seq, Timestamp, VehicleId};
 use carport::store::vehicle_data::HistoryRange;
-use carport::store::webhook_log::Header;
+use carport::store::webhook_log::{Filed, Header};
 use carport::store::{Snapshot, StoreError};
 use serde::Serialize;
 
@@ -115,7 +115,7 @@ impl View {
         loop {
             let part = store.log_after(after, usize::MAX, |_| true)?;
             self.damaged += usize::try_from(part.damaged).unwrap();
-            for entry in &part.entries {
+            for entry in part.entries.into_iter().filter_map(Filed::unpack) {
                 self.put_entry(&cars, entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
             }
             if part.up_to == after {
