@@ -2,4 +2,6 @@
 
 pub mod access;
 pub mod deliveries;
+pub mod key_files;
+pub mod rotation;
 pub mod status;
