@@ -1,4 +1,4 @@
-//! What operators want: who may do what, the webhook log, how everything fares.
+//! What operators want: who may do what, the webhook log, how everything fares, another master key.
 
 pub mod access;
 pub mod deliveries;

@@ -282,7 +282,7 @@ impl Store {
     pub async fn reseal(&self, to: KeyId, mut told: impl FnMut(Resealed)) -> Result<Resealed, StoreError> {
         let writer = &self.shared.writer;
         writer.checkpoint(Turn::To(to)).await?;
-        let mut done = Resealed { of: self.read(|snapshot| reseal::rows(snapshot)).await?, ..Resealed::default() };
+        let mut done = Resealed { of: self.read(reseal::rows).await?, ..Resealed::default() };
         let mut place = Some(Place::default());
         while let Some(from) = place {
             told(done);

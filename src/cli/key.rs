@@ -23,13 +23,11 @@ pub(super) async fn show_id(flags: Json, common: &Common, place: &Place) -> Resu
     let key = match reach(&config.socket).await {
         Reached::Server => Client::Socket(config.socket).get(&["key"], &[]).await?,
         Reached::Forbidden => return Err(client::forbidden(&config.socket)),
-        Reached::Nobody => match wiring::keys(&config)? {
-            Some(keys) => json!({ "id": keys.key.id().to_string(), "rotation": null }),
-            None => {
-                let sentence = format!("there is no master key yet: the first start makes {}", config.key.file.display());
-                return Err(Failure::new(Exit::Configuration, sentence));
-            }
-        },
+        Reached::Nobody => {
+            let none = || format!("there is no master key yet: the first start makes {}", config.key.file.display());
+            let keys = wiring::keys(&config)?.ok_or_else(|| Failure::new(Exit::Configuration, none()))?;
+            json!({ "id": keys.key.id().to_string(), "rotation": null })
+        }
     };
     if flags.json { say_json(&key) } else { say(&field(&key, "id")) }
 }

@@ -84,7 +84,7 @@ pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
 /// what shows as one where there are access lists, is how the service itself may read them.
 fn is_handed_in(path: &Path, mode: u32, owner: u32) -> bool {
     let is_of_root = owner == 0 && !rustix::process::geteuid().is_root();
-    ["/run/credentials", "/run/secrets"].iter().any(|place| path.starts_with(place)) || (is_of_root && mode & 0o037 == 0)
+    ["/run/credentials", "/run/secrets"].iter().any(|place| path.starts_with(place)) || (is_of_root && mode & 0o077 == 0o040)
 }
 
 /// Whole and on disk before it has its name: a store sealed under a key that a power cut takes away is lost.
