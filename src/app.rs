@@ -17,12 +17,14 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
+use crate::operate::key_files::KeyError;
+use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
 use crate::store::{self, Files, Part, Store, StoreError};
 use crate::tokens::Tokens;
-use crate::vault::{MasterKey, Vault};
+use crate::vault::MasterKey;
 use crate::vehicles::Vehicles;
 use crate::web::server::{self, Listen, Listener};
 use crate::web::{Rooms, Services};
@@ -31,7 +33,7 @@ use crate::world::World;
 mod keys;
 mod settings;
 
-pub use keys::KeyError;
+pub use keys::Keys;
 
 /// Why the house cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +86,8 @@ impl App {
     pub async fn build(config: &Config, world: World) -> Result<App, AppError> {
         make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
         let files = store::directory(&config.data_dir);
-        let key = keys::master(&config.key, there_is_a_store(&config.data_dir), world.entropy.as_ref())?;
-        let built = App::build_over(config, world, &key, files, store::Settings::default()).await;
+        let keys = Keys::find_or_make(config, there_is_a_store(&config.data_dir), world.entropy.as_ref())?;
+        let built = App::assemble(config, world, &keys, files, store::Settings::default()).await;
         built.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })
     }
 
@@ -97,9 +99,20 @@ impl App {
         files: Arc<dyn Files>,
         settings: store::Settings,
     ) -> Result<App, StoreError> {
+        let keys = Keys { key: key.clone(), next: None };
+        App::assemble(config, world, &keys, files, settings).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        world: World,
+        keys: &Keys,
+        files: Arc<dyn Files>,
+        settings: store::Settings,
+    ) -> Result<App, StoreError> {
         let settings = store::Settings { min_free: config.min_free, ..settings };
         let metrics = Arc::new(Metrics::new());
-        let vault = Vault::new(key, world.entropy.as_ref());
+        let vault = keys.vault(world.entropy.as_ref());
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
         let observer = metrics.clone();
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
@@ -107,6 +120,7 @@ impl App {
             .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
         let linked = Arc::new(Notify::new());
 
+        let rotation = Rotation::new(settings::rotation(config, &keys.key), store.clone(), vault.clone(), world.clone());
         let tokens =
             Tokens::new(settings::tokens(config), store.clone(), vault, smartcar.clone(), world.clone(), metrics.clone());
         let ingest = Ingest::new(settings::ingest(config), store.clone(), world.clone(), metrics.clone()).await;
@@ -133,7 +147,7 @@ impl App {
             world.clone(),
             metrics.clone(),
         );
-        let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status };
+        let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App { services, store, tokens, projector, listeners: Vec::new() })
     }
@@ -206,6 +220,7 @@ impl App {
         for listener in listeners {
             edge.spawn(server::serve(listener, services.clone(), shutdown.clone()));
         }
+        services.rotation.resume().await;
         let early = tokio::select! {
             () = shutdown.cancelled() => false,
             Some(_) = loops.join_next() => true,
@@ -236,11 +251,6 @@ impl App {
 pub fn there_is_a_store(data_dir: &Path) -> bool {
     let files = store::directory(data_dir);
     [Part::Tables, Part::JournalA].into_iter().any(|part| files.is_there(part).unwrap_or(true))
-}
-
-/// The master key as it is configured; `None` if it has not been made yet.
-pub fn key(config: &Config) -> Result<Option<MasterKey>, KeyError> {
-    keys::find(&config.key)
 }
 
 /// Opens the store again after the disk has refused, and lets it make its checkpoints.

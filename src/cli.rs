@@ -19,8 +19,10 @@ pub mod client;
 mod exit;
 mod greeting;
 mod init;
+mod key;
 mod local;
 mod log;
+mod memory;
 #[cfg(feature = "simulator")]
 mod play;
 mod print;
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
     let mut cli = Cli::parse();
     cli.common.quiet_log = !run::is_service(&cli.command);
     log::install(&cli.common);
+    memory::keep_to_itself();
     let place = Place::of_process();
     let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build() {
         Ok(runtime) => runtime,

@@ -42,6 +42,7 @@ mod packing;
 mod places;
 mod recovery;
 mod rescue;
+mod reseal;
 mod roll;
 mod room;
 pub mod rotation;
@@ -57,11 +58,13 @@ pub use changes::Named;
 pub use files::{Files, Part, directory};
 pub use inspection::Inspected;
 pub use packing::Packed;
+pub use reseal::{KeyIds, Resealed};
 pub use tables::{Snapshot, Tables};
 
 use database::Database;
 use integrity::Walk;
 use recovery::Site;
+use reseal::{Place, Turn};
 use room::Room;
 use tables::Rows;
 use writer::Writer;
@@ -105,6 +108,19 @@ pub enum StoreError {
     WrongKey {
         /// The key it was sealed under.
         store: KeyId,
+        /// The key that was given.
+        given: KeyId,
+    },
+    /// The master key is being replaced, and one of the two is missing.
+    #[error(
+        "the rotation from master key {from} to {to} is not finished and needs both, but the key given is {given}: put \
+         the old key back in place (key.file or key.secret), and the new one into master.key.next in the data directory"
+    )]
+    HalfRotated {
+        /// The key that some of the store is sealed under still.
+        from: KeyId,
+        /// The key that the rest is sealed under.
+        to: KeyId,
         /// The key that was given.
         given: KeyId,
     },
@@ -254,7 +270,38 @@ impl Store {
 
     /// Makes everything so far durable in the tables, so that the next start has nothing to replay.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
-        self.shared.writer.checkpoint().await
+        self.shared.writer.checkpoint(Turn::Stay).await
+    }
+
+    /// Under which keys it is sealed.
+    pub async fn key_ids(&self) -> Result<KeyIds, StoreError> {
+        self.read(|snapshot| reseal::key_ids(snapshot)).await
+    }
+
+    /// Seals everything anew under the key `to`, which its vault must have learnt; begins or goes on, and
+    /// may be broken off at any moment. Afterwards no file of the store needs the old key. In small steps:
+    /// reads and commits go on. `told` hears how far it is.
+    pub async fn reseal(&self, to: KeyId, mut told: impl FnMut(Resealed)) -> Result<Resealed, StoreError> {
+        let writer = &self.shared.writer;
+        writer.checkpoint(Turn::To(to)).await?;
+        let mut done = Resealed { of: self.read(reseal::rows).await?, ..Resealed::default() };
+        let mut place = Some(Place::default());
+        while let Some(from) = place {
+            told(done);
+            let slice = writer.reseal(from).await?;
+            done.add(&slice);
+            place = slice.next;
+            if slice.weight > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        told(done);
+        // Two, for either file of the journal; then the old key is not needed any more; then, should the tables be
+        // lost, neither copy in the journal asks for it.
+        for turn in [Turn::Stay, Turn::Stay, Turn::End, Turn::Stay] {
+            writer.checkpoint(turn).await?;
+        }
+        Ok(done)
     }
 
     /// Whether all that the store holds has been looked at since it was opened.

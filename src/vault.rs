@@ -2,10 +2,11 @@
 //!
 //! A sealed value is bound to its place (format, table, key, context) and to the id of its key, so that
 //! it opens nowhere else. Nonces are 16 random bytes of this run and a counter: they never repeat.
+//! While the master key is being replaced, a vault knows two: it opens by either, and seals under one.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -79,9 +80,10 @@ impl MasterKey {
 
     /// Reads the printed form; white space and dashes are skipped, case does not matter.
     pub fn parse(text: &str) -> Result<MasterKey, VaultError> {
-        let text: Zeroizing<String> =
-            Zeroizing::new(text.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase()).collect());
-        let bytes = Zeroizing::new(data_encoding::BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| VaultError::NotAKey)?);
+        // Made large enough at once: a text that grows leaves copies of itself behind.
+        let mut letters = Zeroizing::new(String::with_capacity(text.len()));
+        letters.extend(text.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase()));
+        let bytes = Zeroizing::new(data_encoding::BASE32_NOPAD.decode(letters.as_bytes()).map_err(|_| VaultError::NotAKey)?);
         let (key, checksum) = bytes.split_at_checked(32).ok_or(VaultError::NotAKey)?;
         let mut master = MasterKey(Zeroizing::new([0; 32]));
         master.0.copy_from_slice(key);
@@ -123,10 +125,21 @@ pub struct Vault {
 }
 
 struct Shared {
-    cipher: XChaCha20Poly1305,
-    id: KeyId,
+    keys: RwLock<Keys>,
     run: [u8; 16],
     sealed: AtomicU64,
+}
+
+struct Keys {
+    /// What is sealed, is sealed under this one.
+    present: Cipher,
+    /// What was sealed under this one opens too.
+    other: Option<Cipher>,
+}
+
+struct Cipher {
+    cipher: XChaCha20Poly1305,
+    id: KeyId,
 }
 
 impl Vault {
@@ -137,13 +150,40 @@ impl Vault {
     pub fn new(key: &MasterKey, entropy: &dyn Entropy) -> Vault {
         let mut run = [0; 16];
         entropy.fill(&mut run);
-        let cipher = XChaCha20Poly1305::new((&*key.0).into());
-        Vault { shared: Arc::new(Shared { cipher, id: key.id(), run, sealed: AtomicU64::new(0) }) }
+        let keys = RwLock::new(Keys { present: Cipher::new(key), other: None });
+        Vault { shared: Arc::new(Shared { keys, run, sealed: AtomicU64::new(0) }) }
     }
 
-    /// The id of the key.
+    /// Takes note of a second key, which opens from now on. It replaces the second key that was known.
+    pub fn learn(&self, key: &MasterKey) {
+        let mut keys = self.shared.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.present.id != key.id() {
+            keys.other = Some(Cipher::new(key));
+        }
+    }
+
+    /// Seals under another of the known keys from now on. `false` if it is not known.
+    pub fn turn_to(&self, id: KeyId) -> bool {
+        let mut guard = self.shared.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let keys = &mut *guard;
+        match &mut keys.other {
+            _ if keys.present.id == id => true,
+            Some(other) if other.id == id => {
+                std::mem::swap(&mut keys.present, other);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The id of the key that is sealed under.
     pub fn key_id(&self) -> KeyId {
-        self.shared.id
+        self.keys().present.id
+    }
+
+    /// Whether what was sealed under a key opens.
+    pub fn knows(&self, id: KeyId) -> bool {
+        self.keys().all().any(|cipher| cipher.id == id)
     }
 
     /// Seals `plain` for `row`: nonce, ciphertext and tag, 40 bytes longer than `plain`.
@@ -151,36 +191,71 @@ impl Vault {
     /// # Panics
     /// For a `plain` of 256 GiB or more.
     pub fn seal(&self, row: Row<'_>, plain: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE];
-        nonce[..16].copy_from_slice(&self.shared.run);
-        nonce[16..].copy_from_slice(&self.shared.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        let payload = Payload { msg: plain, aad: &self.associated(row) };
-        let sealed = self.shared.cipher.encrypt(&XNonce::from(nonce), payload).expect("only a value of 256 GiB cannot be sealed");
-        [&nonce[..], &sealed].concat()
+        self.seal_under(&self.keys().present, row, plain)
     }
 
     /// Opens what was sealed for `row`.
     pub fn open(&self, row: Row<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(VaultError::DoesNotOpen)?;
-        let payload = Payload { msg: sealed, aad: &self.associated(row) };
-        self.shared.cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| VaultError::DoesNotOpen)
+        self.keys().all().find_map(|cipher| cipher.open(row, sealed)).ok_or(VaultError::DoesNotOpen)
     }
 
-    /// Each part is preceded by its length, so that no two places look alike.
-    fn associated(&self, row: Row<'_>) -> Vec<u8> {
-        let parts = [FORMAT, self.shared.id.as_bytes(), row.table.as_bytes(), row.key, row.context];
-        let mut bytes = Vec::with_capacity(64 + row.context.len());
-        for part in parts {
-            bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            bytes.extend_from_slice(part);
+    /// Seals again what was sealed under the other key; `None` if it need not be.
+    pub fn reseal(&self, row: Row<'_>, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let keys = self.keys();
+        let Some(other) = &keys.other else { return Ok(None) };
+        if keys.present.open(row, sealed).is_some() {
+            return Ok(None);
         }
-        bytes
+        let plain = other.open(row, sealed).ok_or(VaultError::DoesNotOpen)?;
+        Ok(Some(self.seal_under(&keys.present, row, &plain)))
     }
+
+    fn seal_under(&self, cipher: &Cipher, row: Row<'_>, plain: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE];
+        nonce[..16].copy_from_slice(&self.shared.run);
+        nonce[16..].copy_from_slice(&self.shared.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let payload = Payload { msg: plain, aad: &associated(cipher.id, row) };
+        let sealed = cipher.cipher.encrypt(&XNonce::from(nonce), payload).expect("only a value of 256 GiB cannot be sealed");
+        [&nonce[..], &sealed].concat()
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.shared.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &Cipher> {
+        std::iter::once(&self.present).chain(&self.other)
+    }
+}
+
+impl Cipher {
+    fn new(key: &MasterKey) -> Cipher {
+        Cipher { cipher: XChaCha20Poly1305::new((&*key.0).into()), id: key.id() }
+    }
+
+    fn open(&self, row: Row<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
+        let payload = Payload { msg: sealed, aad: &associated(self.id, row) };
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).ok()
+    }
+}
+
+/// Each part is preceded by its length, so that no two places look alike.
+fn associated(key: KeyId, row: Row<'_>) -> Vec<u8> {
+    let parts = [FORMAT, key.as_bytes(), row.table.as_bytes(), row.key, row.context];
+    let mut bytes = Vec::with_capacity(64 + row.context.len());
+    for part in parts {
+        bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
 }
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Vault({})", self.shared.id)
+        write!(f, "Vault({})", self.key_id())
     }
 }
 
@@ -222,6 +297,42 @@ mod tests {
             wrong.replace_range(place..=place, other);
             assert_eq!(MasterKey::parse(&wrong).err(), Some(VaultError::NotAKey), "place {place}");
         }
+    }
+
+    #[test]
+    fn a_key_reads_as_people_copy_it_and_nothing_else_does() {
+        let key = MasterKey::generate(&SystemEntropy);
+        let printed = key.print();
+        let groups: Vec<&str> = (0..printed.len()).step_by(7).map(|at| &printed[at..at + 7]).collect();
+        let (dashes, lines) = (groups.join("-"), groups.join("\r\n  "));
+        for copied in [format!("{}\n", *printed), format!(" {}\r\n\n", *printed), dashes, lines] {
+            assert_eq!(MasterKey::parse(&copied).unwrap().id(), key.id(), "{copied:?}");
+        }
+        let (short, long) = (printed[..55].to_owned(), format!("{}A", *printed));
+        let (twice, odd) = (format!("{}{}", *printed, *printed), printed.replacen(&printed[..1], "1", 1));
+        for wrong in [String::new(), "-".to_owned(), short, printed[..51].to_owned(), long, twice, odd, format!("{}=", *printed)]
+        {
+            assert_eq!(MasterKey::parse(&wrong).err(), Some(VaultError::NotAKey), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn two_keys_open_and_one_seals() {
+        let (old, new) = (MasterKey::generate(&SystemEntropy), MasterKey::generate(&SystemEntropy));
+        let vault = Vault::new(&old, &SystemEntropy);
+        let place = row("users", b"1", b"");
+        let before = vault.seal(place, b"secret");
+        assert!(!vault.turn_to(new.id()) && !vault.knows(new.id()));
+        assert_eq!(vault.reseal(place, &before), Ok(None));
+        vault.learn(&new);
+        assert_eq!((vault.key_id(), vault.reseal(place, &before)), (old.id(), Ok(None)));
+        assert!(vault.turn_to(new.id()) && vault.knows(old.id()));
+        assert_eq!(vault.open(place, &before).unwrap().as_slice(), b"secret");
+        let after = vault.reseal(place, &before).unwrap().unwrap();
+        assert_eq!(vault.reseal(place, &after), Ok(None));
+        assert_eq!(vault.reseal(row("users", b"2", b""), &before), Err(VaultError::DoesNotOpen));
+        assert_eq!(Vault::new(&new, &SystemEntropy).open(place, &after).unwrap().as_slice(), b"secret");
+        assert_eq!(Vault::new(&old, &SystemEntropy).open(place, &after), Err(VaultError::DoesNotOpen));
     }
 
     proptest! {

@@ -26,6 +26,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
+use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
 use crate::world::World;
@@ -90,6 +91,8 @@ pub struct Services {
     pub deliveries: Deliveries,
     /// How everything fares.
     pub status: Status,
+    /// The master key.
+    pub rotation: Rotation,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     guard: Arc<Guard>,
@@ -110,15 +113,17 @@ pub struct Rooms {
     pub deliveries: Deliveries,
     /// How everything fares.
     pub status: Status,
+    /// The master key.
+    pub rotation: Rotation,
 }
 
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, access, deliveries, status } = rooms;
+        let Rooms { ingest, connect, vehicles, access, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let settings = Arc::new(settings);
-        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, metrics, guard }
+        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, rotation, metrics, guard }
     }
 
     /// Takes one from a client's bucket.
@@ -285,6 +290,8 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::Sessions => api::access::sessions(call).await,
         Route::SessionRevoke => api::access::revoke_session(call).await,
         Route::LoginLink => api::access::login_link(call).await,
+        Route::Key => api::access::key(call).await,
+        Route::KeyRotate => api::access::rotate_key(call).await,
         // Answered before its body was read into a call.
         Route::Webhook => Err(Problem::not_found()),
     }

@@ -7,6 +7,7 @@ use url::Url;
 use crate::config::{self, Config, Mode};
 use crate::model::token::Generation;
 use crate::store::webhook_log::Ring;
+use crate::vault::MasterKey;
 use crate::web::server::Listen;
 use crate::{connect, ingest, operate, smartcar, tokens, vehicles, web};
 
@@ -53,6 +54,15 @@ pub(super) fn client_secrets(config: &Config) -> smartcar::Reread {
 pub(super) fn tokens(config: &Config) -> tokens::Settings {
     let config::Refresh { access_margin, refresh_margin, idle_renewal } = config.refresh;
     tokens::Settings { access_margin, refresh_margin, idle_renewal, ..tokens::Settings::default() }
+}
+
+pub(super) fn rotation(config: &Config, key: &MasterKey) -> operate::rotation::Settings {
+    operate::rotation::Settings {
+        file: config.key.file.clone(),
+        next: super::keys::next(config),
+        is_given: config.key.secret.is_some(),
+        configured: key.id(),
+    }
 }
 
 pub(super) fn ingest(config: &Config) -> ingest::Settings {

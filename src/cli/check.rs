@@ -13,8 +13,8 @@ use super::client::{Client, Reached, reach};
 use super::print::{align, say, say_json};
 use super::wiring::{self, Probe};
 use super::{Exit, Failure, Place};
-use crate::app::KeyError;
 use crate::config::{Config, Mistake};
+use crate::operate::key_files::KeyError;
 use crate::store::{Inspected, Part, StoreError};
 
 /// How a check ended.
@@ -164,8 +164,8 @@ async fn key_and_store(config: &Config) -> (Line, Line) {
     const STORE: &str = "store";
     let blind = || Line::warn(STORE, "not looked at", "first put the master key right");
     let is_there = wiring::is_there(config);
-    let key = match wiring::key(config) {
-        Ok(Some(key)) => key,
+    let keys = match wiring::keys(config) {
+        Ok(Some(keys)) => keys,
         Ok(None) if is_there => {
             return (in_its_own_words(KEY, &KeyError::Missing(config.key.file.clone())), blind());
         }
@@ -175,18 +175,27 @@ async fn key_and_store(config: &Config) -> (Line, Line) {
         }
         Err(error) => return (in_its_own_words(KEY, &error), blind()),
     };
-    let id = key.id();
+    let id = keys.key.id();
+    let key_line = |text: String| match &keys.next {
+        Some(next) => {
+            let text = format!("{text}; it is being replaced by {}", next.id());
+            Line::warn(KEY, text, "carport key rotate goes on with it, or says what is left to do")
+        }
+        None => Line::ok(KEY, text),
+    };
     match reach(&config.socket).await {
-        Reached::Server => (Line::ok(KEY, format!("{id}")), store_of_server(STORE, config).await),
+        Reached::Server => (key_line(format!("{id}")), store_of_server(STORE, config).await),
         Reached::Forbidden => {
             let line = Line::fail(STORE, "the server of another user has it", "sudo -u carport carport check");
-            (Line::ok(KEY, format!("{id}")), line)
+            (key_line(format!("{id}")), line)
         }
-        Reached::Nobody if !is_there => (Line::ok(KEY, format!("{id}")), Line::ok(STORE, "none yet")),
-        Reached::Nobody => match wiring::inspect(config, &key) {
-            Err(error @ StoreError::WrongKey { .. }) => (in_its_own_words(KEY, &error), blind()),
-            Err(error) => (Line::ok(KEY, format!("{id}")), store_in_trouble(STORE, &error)),
-            Ok(inspected) => (Line::ok(KEY, format!("{id} fits the store")), store_that_opens(STORE, inspected)),
+        Reached::Nobody if !is_there => (key_line(format!("{id}")), Line::ok(STORE, "none yet")),
+        Reached::Nobody => match wiring::inspect(config, &keys) {
+            Err(error @ (StoreError::WrongKey { .. } | StoreError::HalfRotated { .. })) => {
+                (in_its_own_words(KEY, &error), blind())
+            }
+            Err(error) => (key_line(format!("{id}")), store_in_trouble(STORE, &error)),
+            Ok(inspected) => (key_line(format!("{id} fits the store")), store_that_opens(STORE, inspected)),
         },
     }
 }

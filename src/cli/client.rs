@@ -56,13 +56,7 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
     let config = place.config(common)?;
     match reach(&config.socket).await {
         Reached::Server => return Ok(Client::Socket(config.socket)),
-        Reached::Forbidden => {
-            let sentence = format!(
-                "{} belongs to another user: run this as the user that runs the server (sudo -u carport carport ...) or as root",
-                config.socket.display()
-            );
-            return Err(Failure::new(Exit::Failed, sentence));
-        }
+        Reached::Forbidden => return Err(forbidden(&config.socket)),
         Reached::Nobody => {}
     }
     if !may_create && !config.data_dir.is_dir() {
@@ -89,6 +83,15 @@ pub(super) async fn reach(socket: &Path) -> Reached {
         // Not there, or left behind by a server that was killed.
         Err(_) => Reached::Nobody,
     }
+}
+
+/// The server is somebody else's.
+pub(super) fn forbidden(socket: &Path) -> Failure {
+    let sentence = format!(
+        "{} belongs to another user: run this as the user that runs the server (sudo -u carport carport ...) or as root",
+        socket.display()
+    );
+    Failure::new(Exit::Failed, sentence)
 }
 
 async fn nothing_here(place: &Place, common: &args::Common, config: &Config) -> Failure {

@@ -2,11 +2,11 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::args::{Command, Common, Serve};
+use super::args::{Command, Common, Key, Serve};
 use super::client::connect;
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, check, init, local, records, webhooks, wiring};
+use super::{Cli, Failure, Place, access, check, init, key, local, records, webhooks, wiring};
 use crate::config::load;
 
 /// Runs a command.
@@ -22,6 +22,8 @@ pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
         Command::Check(flags) => check::check(flags, common, place).await,
         Command::Config(command) => local::config(command, common, place),
         Command::Healthcheck => local::healthcheck(common, place).await,
+        Command::Key(Key::Generate) => key::generate(),
+        Command::Key(Key::ShowId(flags)) => key::show_id(flags, common, place).await,
         Command::Completions { shell } => local::completions(shell),
         administrative => administer(administrative, common, place).await,
     }
@@ -39,6 +41,7 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
         Command::Vehicles(command) => records::vehicles(&client, command, place).await,
         Command::Connections(command) => records::connections(&client, command, place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
+        Command::Key(Key::Rotate(flags)) => key::rotate(&client, flags).await,
         _ => Ok(()),
     };
     client.close().await;

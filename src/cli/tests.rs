@@ -52,7 +52,7 @@ fn the_definition_is_sound() {
 #[test]
 fn help_names_every_command() {
     let help = Cli::command().render_help().to_string();
-    expect![[r"
+    expect![[r#"
         A self-hosted Smartcar gateway
 
         Usage: carport [OPTIONS] <COMMAND>
@@ -70,6 +70,7 @@ fn help_names_every_command() {
           vehicles     Cars
           connections  Connections to Smartcar accounts
           webhooks     The webhook log
+          key          The master key
           config       The configuration
           healthcheck  Ask the running gateway whether it is well; for Docker and systemd
           completions  Print the completions of a shell
@@ -84,7 +85,7 @@ fn help_names_every_command() {
           -V, --version              Print version
 
         Try it without an account: carport demo
-    "]]
+    "#]]
     .assert_eq(&help);
 }
 

@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Handler;
 use super::{Exit, Failure, Place, greeting};
-use crate::app::{self, App, AppError, KeyError};
+use crate::app::{self, App, AppError, Keys};
 use crate::config::{Config, Credentials, Origins};
 use crate::metrics::Metrics;
+use crate::operate::key_files::KeyError;
 use crate::smartcar::{self, Smartcar, SmartcarError};
 use crate::store::{self, Inspected, Part, Store, StoreError};
-use crate::vault::{MasterKey, Vault};
 use crate::web::{self, Peer};
 use crate::world::{TransportError, World};
 
@@ -91,22 +91,22 @@ pub(super) fn is_there(config: &Config) -> bool {
     app::there_is_a_store(&config.data_dir)
 }
 
-/// The master key; `None` if there is none yet.
-pub(super) fn key(config: &Config) -> Result<Option<MasterKey>, KeyError> {
-    app::key(config)
+/// The master key, and the next one if it is being replaced; `None` if there is none yet.
+pub(super) fn keys(config: &Config) -> Result<Option<Keys>, KeyError> {
+    Keys::find(config)
 }
 
 /// Looks at the store and changes nothing.
-pub(super) fn inspect(config: &Config, key: &MasterKey) -> Result<Inspected, StoreError> {
+pub(super) fn inspect(config: &Config, keys: &Keys) -> Result<Inspected, StoreError> {
     let world = World::system().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Store::inspect(&config.data_dir, &Vault::new(key, world.entropy.as_ref()), &world)
+    Store::inspect(&config.data_dir, &keys.vault(world.entropy.as_ref()), &world)
 }
 
 /// Saves what can be read of a damaged store; returns what was found.
 pub(super) async fn repair(config: &Config) -> Result<Vec<String>, Failure> {
     let world = world()?;
-    let key = app::key(config).map_err(AppError::from)?.ok_or_else(|| KeyError::Missing(config.key.file.clone()));
-    let vault = Vault::new(&key.map_err(AppError::from)?, world.entropy.as_ref());
+    let keys = Keys::find(config).map_err(AppError::from)?.ok_or_else(|| KeyError::Missing(config.key.file.clone()));
+    let vault = keys.map_err(AppError::from)?.vault(world.entropy.as_ref());
     let settings = store::Settings { repair: true, ..store::Settings::default() };
     let opened = Store::open(&config.data_dir, settings, vault, &world, Arc::new(Metrics::new()));
     let store = opened.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })?;
@@ -160,6 +160,12 @@ impl From<AppError> for Failure {
             AppError::Bind { .. } | AppError::Stopped => Exit::Failed,
         };
         Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Failure {
+        AppError::from(error).into()
     }
 }
 

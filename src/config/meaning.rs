@@ -175,6 +175,11 @@ impl Reader<'_> {
     fn key(&mut self, data_dir: &Path) -> super::Key {
         let base = self.base("key.file");
         let secret = self.optional("key.secret", values::secret);
+        if secret.is_some() && matches!(self.origin("key.secret"), Origin::Variable(name) if !name.ends_with("_FILE")) {
+            let warning = "CARPORT_KEY_SECRET: what starts Carport can show the environment to others; a systemd credential or \
+                           CARPORT_KEY_SECRET_FILE keeps the master key to itself";
+            self.collected.warnings.push(warning.to_owned());
+        }
         let written = self.optional("key.file", |raw| values::path(raw, &base));
         if written.is_some() && secret.is_some() {
             let warning = "both key.secret and key.file are set: key.secret is used, the file is not";

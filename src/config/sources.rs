@@ -9,6 +9,7 @@ use super::keys::{self, KEYS, Named};
 use super::secrets;
 use super::written::{Origin, Raw, Written, flatten};
 use super::{Mistake, Mistakes};
+use crate::operate::key_files;
 
 /// Everything that the configuration may come from.
 #[derive(Clone, Debug, Default)]
@@ -256,6 +257,13 @@ impl Collected {
 
     /// The secret in a file; a mistake is noted.
     fn secret_in(&mut self, key: &str, path: &Path, origin: &Origin) -> Option<Raw> {
+        // Whoever has it has everything: more than a warning.
+        let is_master = key == "key.secret" && !matches!(origin, Origin::Credential(_));
+        if let (true, Ok(Some(mode))) = (is_master, key_files::exposed(path)) {
+            let (wrong, shown) = (format!("can be read by others (mode {mode:o})"), path.display());
+            self.mistake(key, origin, format!("its file {shown} {wrong}"), &format!("chmod 600 {shown}"));
+            return None;
+        }
         match secrets::read(path) {
             Ok(secret) => {
                 self.warnings.extend(secret.warning);

@@ -181,8 +181,15 @@ fn a_secret_that_all_can_read_is_warned_of_and_an_empty_one_refused() {
     let place = Place::new();
     let open = place.write("open", "secret");
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let config = place.load("", &[("CARPORT_KEY_SECRET_FILE", open.to_str().unwrap())]);
+    let config = place.load("", &[("CARPORT_SMARTCAR_APPLICATION_MANAGEMENT_TOKEN_FILE", open.to_str().unwrap())]);
     assert!(config.warnings[0].ends_with("holds a secret and can be read by everybody: chmod 600 it"), "{:?}", config.warnings);
+    let key = [("CARPORT_KEY_SECRET_FILE", open.to_str().unwrap())];
+    for mode in [0o644, 0o640, 0o604] {
+        fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+        let refusal = format!("~/open can be read by others (mode {mode:o}). chmod 600 ~/open.");
+        let told = load(&place.sources("", &key)).unwrap_err().to_string().replace(place.0.to_str().unwrap(), "~");
+        assert!(told.contains(&refusal), "{told}");
+    }
     place.write("empty", "\n");
     place.mistakes(
         "[key]\nsecret_file = \"../empty\"\n",

@@ -154,6 +154,13 @@ impl BlockFile {
         Ok(number)
     }
 
+    /// Takes everything out.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.length = 0;
+        Ok(())
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

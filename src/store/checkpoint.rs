@@ -11,6 +11,7 @@ use super::StoreError;
 use super::database::disk;
 use super::journal::{Journal, RowCopy};
 use super::log_head::{self, Log};
+use super::places::KEY_BEFORE;
 use super::tables::{self, META, Places, Rows, SMALL, Snapshot, Tables, Typed};
 use crate::model::Blob;
 
@@ -95,7 +96,9 @@ pub(super) fn begin_generation(
         Ok(rows) => rows.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     });
-    journal.begin(generation, copies)
+    // Once the key has been replaced, what the old one sealed would pass for damage.
+    let key_is_being_replaced = snapshot.raw(META, KEY_BEFORE)?.is_some();
+    journal.begin(generation, key_is_being_replaced, copies)
 }
 
 fn rows_of(snapshot: &Snapshot<'_>, table: &'static str) -> Result<Vec<RowCopy>, StoreError> {

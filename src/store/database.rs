@@ -18,6 +18,7 @@ use super::inspection::Depth;
 use super::journal::{Journal, Record};
 use super::log_head::{self, Log};
 use super::recovery::{self, Findings, Handle, Opened};
+use super::reseal::Turn;
 use super::tables::{Places, Snapshot, Tables};
 use super::{Settings, StoreError};
 use crate::vault::Vault;
@@ -144,12 +145,13 @@ impl Database {
     /// Makes the tables durable, and begins a new generation of the journal. `deferred` changes, which only the
     /// tables hold, are journalled all the same: the disk may lie about the tables. Returns how many bytes the
     /// copy of the small tables takes.
-    pub(super) fn checkpoint(&self, deferred: Vec<Record>, log: &mut Log, is_last: bool) -> Result<u64, StoreError> {
+    pub(super) fn checkpoint(&self, deferred: Vec<Record>, log: &mut Log, turn: Turn, is_last: bool) -> Result<u64, StoreError> {
         let begun = self.with(|open| {
             let mut journal = open.journal.lock().unwrap_or_else(PoisonError::into_inner);
             journal.note(log.newest(), deferred)?;
             let generation = journal.generation() + 1;
             let transaction = checkpoint::begin(&open.tables)?;
+            turn.note(&mut Tables::new(&transaction, &open.places, log))?;
             checkpoint::commit(
                 transaction,
                 &open.places,
@@ -157,6 +159,7 @@ impl Database {
                 Checkpoint { generation, is_clean: is_last, findings: Vec::new() },
             )?;
             self.is_at_checkpoint.store(true, Ordering::Relaxed);
+            turn.take(&open.places.vault);
             checkpoint::begin_generation(&open.tables, &open.places, &mut journal, generation)
         });
         if begun.is_err() {

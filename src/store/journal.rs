@@ -130,16 +130,20 @@ impl Journal {
         (self.generation, self.next) = (generation, blocks);
     }
 
-    /// Begins a generation: from now on, changes go there. Returns how many bytes the
-    /// copy takes.
+    /// Begins a generation: from now on, changes go there; in an `empty` file, if nothing older may stay.
+    /// Returns how many bytes the copy takes.
     pub(super) fn begin(
         &mut self,
         generation: u64,
+        empty: bool,
         tables: impl IntoIterator<Item = Result<RowCopy, StoreError>>,
     ) -> Result<u64, StoreError> {
         // None if the last generation is not the one before.
         let blocks_before = if generation == self.generation + 1 { self.next } else { 0 };
         (self.generation, self.next) = (generation, 0);
+        if empty {
+            self.file_mut(generation).clear().map_err(|error| disk(&error))?;
+        }
         self.write(&Frame::Begin { blocks_before })?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for row in tables {
@@ -206,7 +210,7 @@ fn refuse_strangers(files: &[BlockFile], vault: &Vault) -> Result<(), StoreError
     if let Some(newer) = several().find(|header| header.format > FORMAT) {
         return Err(StoreError::Newer { found: newer.format.into(), known: FORMAT.into() });
     }
-    let is_ours = seen.values().any(|(_, header)| header.key == vault.key_id());
+    let is_ours = seen.values().any(|(_, header)| vault.knows(header.key));
     match several().next() {
         Some(other) if !is_ours => Err(StoreError::WrongKey { store: other.key, given: vault.key_id() }),
         _ => Ok(()),

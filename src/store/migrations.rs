@@ -8,8 +8,9 @@ use super::database::{disk, guarded};
 use super::files::Part;
 use super::journal::RowCopy;
 use super::log_head::{self, Log};
-use super::places::{FORMAT as FORMAT_ROW, KEY};
+use super::places::{FORMAT as FORMAT_ROW, KEY, KEY_BEFORE};
 use super::recovery::{Findings, Site, open_tables};
+use super::reseal;
 use super::tables::{self, META, Places, Tables, definition, from_cbor, to_cbor};
 use super::{Inspected, Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
@@ -108,11 +109,10 @@ pub(super) fn prepare(database: &redb::Database, site: &Site<'_>) -> Result<Plac
 
 fn key_fits(database: &redb::Database, site: &Site<'_>) -> Result<Places, StoreError> {
     let damaged = StoreError::Damaged { table: META };
-    let id = get(database, KEY)?.and_then(|id| id.try_into().ok()).ok_or(damaged.clone())?;
-    let store = KeyId::from_bytes(id);
-    if store != site.vault.key_id() {
-        return Err(StoreError::WrongKey { store, given: site.vault.key_id() });
-    }
+    let id = |name: &'static [u8]| -> Result<Option<KeyId>, StoreError> {
+        Ok(get(database, name)?.and_then(|id| id.try_into().ok()).map(KeyId::from_bytes))
+    };
+    reseal::key_fits(id(KEY)?.ok_or(damaged.clone())?, id(KEY_BEFORE)?, site.vault)?;
     // The id fits, so a row that does not open is damage and not a wrong key.
     let sealed = get(database, INDEX_KEY.key)?.ok_or(damaged.clone())?;
     places(&sealed, site.vault).ok_or(damaged)

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::log_head;
 use super::tables::{META, WEBHOOK_LOGS};
-use crate::vault::{Row, Vault};
+use crate::vault::{Row, Vault, VaultError};
 
 /// What an index entry leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +47,35 @@ impl Places {
 
     /// Whether a row is what was once written at its place.
     pub(super) fn is_sound(&self, table: &str, key: &[u8], value: &[u8]) -> bool {
-        let (context, sealed) = match table {
-            META if CLEAR.contains(&key) => return true,
-            WEBHOOK_LOGS => match log_head::parts(value) {
-                Some(parts) => parts,
-                None => return false,
-            },
-            _ => (&[][..], value),
-        };
-        self.vault.open(Row { table, key, context }, sealed).is_ok()
+        match sealed(table, key, value) {
+            Ok(Some((row, sealed))) => self.vault.open(row, sealed).is_ok(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
+
+    /// A row's value sealed under the present key; `None` if it is so already.
+    pub(super) fn resealed(&self, table: &str, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let Some((row, sealed)) = sealed(table, key, value)? else { return Ok(None) };
+        let resealed = self.vault.reseal(row, sealed)?;
+        Ok(resealed.map(|resealed| [&value[..value.len() - sealed.len()], &resealed].concat()))
+    }
+}
+
+/// The sealed part of a value, which is its end, and what it is bound to. `None` if the row stands in clear.
+fn sealed<'a>(table: &'a str, key: &'a [u8], value: &'a [u8]) -> Result<Option<(Row<'a>, &'a [u8])>, VaultError> {
+    let (context, sealed) = match table {
+        META if CLEAR.contains(&key) => return Ok(None),
+        WEBHOOK_LOGS => log_head::parts(value).ok_or(VaultError::DoesNotOpen)?,
+        _ => (&[][..], value),
+    };
+    Ok(Some((Row { table, key, context }, sealed)))
 }
 
 /// What stands in clear in `meta`, to be read before the key is known to fit.
 pub(super) const FORMAT: &[u8] = b"format";
+/// The id of the key that rows are sealed under.
 pub(super) const KEY: &[u8] = b"key";
-const CLEAR: &[&[u8]] = &[FORMAT, KEY];
+/// The id of the key that rows may be sealed under still; only while the key is being replaced.
+pub(super) const KEY_BEFORE: &[u8] = b"key_before";
+const CLEAR: &[&[u8]] = &[FORMAT, KEY, KEY_BEFORE];

@@ -15,8 +15,10 @@ use super::inspection::{Depth, LOOKED_AT_WHOLE, look};
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
+use super::places::KEY;
 use super::rescue;
-use super::tables::{ALL, Places, Rows, SMALL, Tables, Typed};
+use super::reseal;
+use super::tables::{ALL, META, Places, Rows, SMALL, Tables, Typed};
 use crate::vault::Vault;
 use crate::world::World;
 
@@ -355,6 +357,10 @@ pub(super) fn put_copy(tables: &mut Tables<'_>, rows: Vec<RowCopy>) -> Result<()
         }
     }
     for RowCopy(table, key, value) in rows {
+        if table == META && key.0 == KEY {
+            // The copy may be of another time than the tables.
+            reseal::follow(&value.0, &tables.places().vault);
+        }
         if let Some(table) = SMALL.iter().find(|small| **small == table)
             && tables.places().is_sound(table, &key.0, &value.0)
         {

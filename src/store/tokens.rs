@@ -9,6 +9,7 @@ use super::tables::{ALL, Record, Rows, TOKENS_BY_DUE, Typed, to_cbor};
 use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::connection::{Cause, Connection};
 use crate::model::{Blob, ConnectionId, Timestamp};
+use crate::vault::{Row, Vault};
 
 /// A token set as it is kept. The tokens were sealed by the `tokens` room; nothing here can open them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,14 +126,29 @@ impl Change for DropDue {
     }
 }
 
+impl SealedTokens {
+    /// Reseals what `tokens` has sealed. `false` if there was nothing to do.
+    pub(super) fn reseal(&mut self, connection: ConnectionId, vault: &Vault) -> Result<bool, StoreError> {
+        let key = seal_key(connection, self.version);
+        let resealed = vault.reseal(seal_row(&key), &self.sealed.0);
+        let resealed = resealed.map_err(|_| StoreError::Damaged { table: SealedTokens::TABLE })?;
+        Ok(resealed.map(|resealed| self.sealed = Blob(resealed)).is_some())
+    }
+}
+
 pub(super) fn put_tokens(tables: &mut Tables<'_>, connection: ConnectionId, tokens: &SealedTokens) -> Result<(), StoreError> {
+    let mut tokens = tokens.clone();
+    // They may have been sealed in the moment before the key was replaced, and its rows were resealed since.
+    if let Err(error) = tokens.reseal(connection, &tables.places().vault) {
+        tracing::error!(connection.id = %connection, %error, "a new token set does not open");
+    }
     if let Some(before) = tables.get_sound::<SealedTokens>(connection)? {
         unmark(tables, connection, before.due_at)?;
     }
     if let Some(due_at) = tokens.due_at {
         tables.put_mark(TOKENS_BY_DUE, (due_at, connection))?;
     }
-    tables.put(connection, tokens)
+    tables.put(connection, &tokens)
 }
 
 pub(super) fn drop_tokens(tables: &mut Tables<'_>, connection: ConnectionId) -> Result<(), StoreError> {
@@ -176,7 +192,12 @@ fn due_key(key: &[u8]) -> Option<(Timestamp, ConnectionId)> {
     Some((Timestamp::from_millis(millis), ConnectionId(uuid::Uuid::from_slice(connection).ok()?)))
 }
 
-/// The row under which tokens are sealed: connection and version, so that no older set passes for a newer.
+/// The key under which tokens are sealed: connection and version, so that no older set passes for a newer.
 pub fn seal_key(connection: ConnectionId, version: u64) -> Vec<u8> {
     to_cbor(&(connection, version))
+}
+
+/// The place that sealed tokens are bound to, by its [key](seal_key).
+pub fn seal_row(key: &[u8]) -> Row<'_> {
+    Row { table: "smartcar_tokens", key, context: b"" }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::database::Database;
 use super::journal::Record;
 use super::log_head::Log;
+use super::reseal::{self, Place, Slice, Turn};
 use super::tables::{Tables, to_cbor};
 use super::{Change, StoreError};
 use crate::metrics::Metrics;
@@ -110,9 +111,16 @@ impl Writer {
         self.send(Job::Tend(Instant::now())).await
     }
 
-    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+    pub(super) async fn checkpoint(&self, turn: Turn) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Checkpoint(reply)).await?;
+        self.send(Job::Checkpoint(turn, reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Reseals some rows from a place on.
+    pub(super) async fn reseal(&self, from: Place) -> Result<Slice, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Reseal(from, reply)).await?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -159,7 +167,8 @@ fn work(core: &Mutex<Core>, mut queue: mpsc::Receiver<Job>) {
 
 enum Job {
     Change(Box<dyn Applied>),
-    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    Checkpoint(Turn, oneshot::Sender<Result<(), StoreError>>),
+    Reseal(Place, oneshot::Sender<Result<Slice, StoreError>>),
     Tend(Instant),
 }
 
@@ -241,24 +250,29 @@ impl Core {
             }
         }
         let mut changes = Vec::with_capacity(jobs.len());
-        let (mut asked, mut now) = (Vec::new(), None);
+        let (mut asked, mut reseals, mut now) = (Vec::new(), Vec::new(), None);
         for job in jobs {
             match job {
                 Job::Change(change) => changes.push(change),
-                Job::Checkpoint(reply) => asked.push(reply),
+                Job::Checkpoint(turn, reply) => asked.push((turn, reply)),
+                Job::Reseal(from, reply) => reseals.push((from, reply)),
                 Job::Tend(at) => now = Some(at),
             }
         }
         let bytes = self.commit(changes);
+        for (from, reply) in reseals {
+            drop(reply.send(self.reseal(from)));
+        }
         let is_old = |first: Instant| now.is_some_and(|now| now.duration_since(first) >= CHECKPOINT_AGE);
         let is_due = self.since.changes >= CHECKPOINT_CHANGES + self.since.copy / COPIED_CHANGE
             || bytes >= CHECKPOINT_BYTES + 2 * self.since.copy
             || self.since.first.is_some_and(is_old);
-        if is_due || !asked.is_empty() {
-            let made = self.checkpoint();
-            for reply in asked {
-                drop(reply.send(made.clone()));
-            }
+        if is_due && asked.is_empty() {
+            // What went wrong was said, and dealt with.
+            let _ = self.checkpoint(Turn::Stay);
+        }
+        for (turn, reply) in asked {
+            drop(reply.send(self.checkpoint(turn)));
         }
     }
 
@@ -321,9 +335,29 @@ impl Core {
         std::mem::take(&mut self.deferred)
     }
 
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
+    /// Not journalled: it changes nothing that a row says, and is done again if it is lost.
+    fn reseal(&mut self, from: Place) -> Result<Slice, StoreError> {
+        let mut slice = Slice::default();
+        let result = self.database.commit(Vec::new(), &mut self.log, |tables| {
+            slice = reseal::slice(tables, &from)?;
+            Ok(())
+        });
+        match result {
+            Ok(_) => {
+                self.since.changes += slice.weight;
+                self.since.first.get_or_insert(Instant::now());
+                Ok(slice)
+            }
+            Err(error) => {
+                self.trouble(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, turn: Turn) -> Result<(), StoreError> {
         self.deferred_bytes = 0;
-        match self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, false) {
+        match self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, turn, false) {
             Ok(copy) => {
                 self.since = Since { copy, ..Since::default() };
                 Ok(())
@@ -339,7 +373,7 @@ impl Core {
     fn end(&mut self) {
         if self.database.is_open()
             && self.since.first.is_some()
-            && let Err(error) = self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, true)
+            && let Err(error) = self.database.checkpoint(std::mem::take(&mut self.deferred), &mut self.log, Turn::Stay, true)
         {
             tracing::warn!(%error, "the last checkpoint failed; the journal is replayed at the next start");
         }
@@ -369,7 +403,8 @@ impl Job {
     fn refuse(self, error: &StoreError) {
         match self {
             Job::Change(change) => change.answer(Err(error.clone())),
-            Job::Checkpoint(reply) => drop(reply.send(Err(error.clone()))),
+            Job::Checkpoint(_, reply) => drop(reply.send(Err(error.clone()))),
+            Job::Reseal(_, reply) => drop(reply.send(Err(error.clone()))),
             Job::Tend(_) => {}
         }
     }

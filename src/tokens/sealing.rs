@@ -7,8 +7,7 @@ use super::{Shared, TokenError, due};
 use crate::model::token::{Renewal, TokenSet};
 use crate::model::{Blob, ConnectionId, Secret, Timestamp};
 use crate::store::StoreError;
-use crate::store::tokens::{SealedTokens, seal_key};
-use crate::vault::Row;
+use crate::store::tokens::{SealedTokens, seal_key, seal_row};
 
 /// The plain form: never leaves this file.
 #[derive(Serialize)]
@@ -35,7 +34,7 @@ impl Shared {
         let mut plain = Zeroizing::new(Vec::with_capacity(4096));
         ciborium::into_writer(&Plain { access: set.access.expose(), refresh }, &mut *plain).expect("memory does not fail");
         let key = seal_key(connection, version);
-        let sealed = Blob(self.vault.seal(Row { table: TABLE, key: &key, context: b"" }, &plain));
+        let sealed = Blob(self.vault.seal(seal_row(&key), &plain));
         let access_expires_at = set.access_expires_at;
         let mut tokens = SealedTokens {
             version,
@@ -54,8 +53,7 @@ impl Shared {
     pub(super) fn open(&self, connection: ConnectionId, tokens: &SealedTokens) -> Result<TokenSet, TokenError> {
         let damaged = TokenError::Store(StoreError::Damaged { table: TABLE });
         let key = seal_key(connection, tokens.version);
-        let plain =
-            self.vault.open(Row { table: TABLE, key: &key, context: b"" }, &tokens.sealed.0).map_err(|_| damaged.clone())?;
+        let plain = self.vault.open(seal_row(&key), &tokens.sealed.0).map_err(|_| damaged.clone())?;
         let opened: Opened = ciborium::from_reader(plain.as_slice()).map_err(|_| damaged)?;
         let renewal = match (opened.refresh, tokens.refresh_expires_at) {
             (Some(token), Some(expires_at)) => Renewal::Refresh { token, expires_at },

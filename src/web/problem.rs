@@ -18,6 +18,7 @@ use crate::ingest::IngestError;
 use crate::model::Timestamp;
 use crate::operate::access::AccessError;
 use crate::operate::deliveries::DeliveriesError;
+use crate::operate::rotation::RotationError;
 use crate::vehicles::VehiclesError;
 
 /// An error as a client sees it.
@@ -222,6 +223,17 @@ impl From<AccessError> for Problem {
             AccessError::Unknown => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
             AccessError::BadRequest(text) => Problem::bad_request(sentence(text)),
             AccessError::Store => Problem::busy(error.to_string()),
+        }
+    }
+}
+
+impl From<RotationError> for Problem {
+    fn from(error: RotationError) -> Problem {
+        let words = sentence(&error.to_string());
+        match &error {
+            RotationError::NotSwapped { .. } => Problem::new(StatusCode::CONFLICT, "key_not_swapped", words),
+            RotationError::Key(_) => Problem::new(StatusCode::CONFLICT, "key_file", words),
+            RotationError::Store(_) => Problem::busy(error.to_string()),
         }
     }
 }

@@ -84,6 +84,8 @@ routes! {
     GET    "/api/v1/sessions"                       Sessions,
     DELETE "/api/v1/sessions/{id}"                  SessionRevoke,
     POST   "/api/v1/login-links"                    LoginLink,
+    GET    "/api/v1/key"                            Key,
+    POST   "/api/v1/key/rotate"                     KeyRotate,
 }
 
 /// What holds on a route.
@@ -189,8 +191,9 @@ impl Route {
             | Route::TokenCreate
             | Route::TokenRevoke
             | Route::SessionRevoke
-            | Route::LoginLink => api(form, Scope::Admin),
-            Route::Tokens | Route::Sessions => api(None, Scope::Admin),
+            | Route::LoginLink
+            | Route::KeyRotate => api(form, Scope::Admin),
+            Route::Tokens | Route::Sessions | Route::Key => api(None, Scope::Admin),
         }
     }
 

@@ -8,6 +8,7 @@ mod demo;
 mod first_run;
 mod full_disk;
 mod http;
+mod keys;
 mod kill;
 mod load;
 mod process;

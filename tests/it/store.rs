@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carport::app::Keys;
 use carport::metrics::Metrics;
 use carport::model::Timestamp;
 use carport::store::{Settings, Store, StoreError};
-use carport::vault::{MasterKey, Vault};
+use carport::vault::MasterKey;
 use carport::world::{Clock, Entropy, Transport, TransportError, World};
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -33,6 +34,7 @@ mod model;
 mod past;
 mod power;
 mod replay;
+mod reseal;
 mod rot;
 mod view;
 
@@ -65,11 +67,20 @@ impl Transport for Stillness {
     }
 }
 
+/// Always the same, with another one that is to replace it.
+fn keys(with_next: bool) -> Keys {
+    let key = |seed| MasterKey::generate(&Stillness(Mutex::new(Chance::new(seed))));
+    Keys { key: key(0), next: with_next.then(|| key(1)) }
+}
+
 /// Opens the store of a disk, always under the same key.
 fn open(disk: &Disk, chance: &mut Chance) -> Result<Store, StoreError> {
+    open_with(disk, &keys(false), chance)
+}
+
+fn open_with(disk: &Disk, keys: &Keys, chance: &mut Chance) -> Result<Store, StoreError> {
     let world = Arc::new(Stillness(Mutex::new(chance.split())));
-    let key = MasterKey::generate(&Stillness(Mutex::new(Chance::new(0))));
-    let vault = Vault::new(&key, &*world);
+    let vault = keys.vault(&*world);
     let world = World { clock: world.clone(), entropy: world.clone(), transport: world };
     // With a small cache pages reach the disk before their time.
     let cache = [0, 64 * 1024, Settings::default().cache][chance.below(3)];

@@ -1,4 +1,4 @@
-//! Tokens, sessions and sign-in links. All of it concerns everybody, so bound tokens may not.
+//! Tokens, sessions, sign-in links, and the master key. All of it concerns everybody, so bound tokens may not.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::super::Call;
 use super::super::answer::{self, Answer};
+use super::super::client::Client;
 use super::super::input::Span;
 use super::super::problem::Problem;
 use super::checked_text;
@@ -102,6 +103,24 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
     let base = settings.private_url.as_ref().unwrap_or(&settings.public_url).as_str().trim_end_matches('/');
     let url = format!("{base}/login?t={}", answer::path_part(secret.expose()));
     answer::json(StatusCode::CREATED, &Link { url, expires_at: call.services.world.now().after(expires_in) })
+}
+
+/// `GET key`
+pub(in crate::web) async fn key(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    answer::ok(&call.services.rotation.view().await?)
+}
+
+/// `POST key/rotate`
+pub(in crate::web) async fn rotate_key(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    // SECURITY: whoever gets hold of a token must not be able to make the copy of the key worthless.
+    if call.client != Client::Local {
+        return Err(Problem::forbidden("The master key is replaced on Carport's own machine: `carport key rotate`."));
+    }
+    answer::json(StatusCode::ACCEPTED, &call.services.rotation.start().await?)
 }
 
 const LINK_TIME: Duration = Duration::from_secs(15 * 60);

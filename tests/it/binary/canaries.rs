@@ -1,10 +1,12 @@
 //! What must stay secret, sought everywhere it must not be: in the log at its most talkative, on standard
-//! output, in metrics, in errors, on pages, and in the files of the data directory.
+//! output, in metrics, in errors, on pages, and in the files of the data directory, also while the master key is
+//! being replaced.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use hmac::{Hmac, KeyInit, Mac};
 use http::Method;
 use serde_json::json;
@@ -14,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, tcp};
 use url::form_urlencoded;
 
 use super::http::{Answer, Say, browse};
-use super::process::{Home, SERVE, Server, until};
+use super::process::{Home, Program, SERVE, Server, breath, files, until};
 use super::smartcar::{APPLICATION, MANAGEMENT, Smartcar, V2_SECRET, V3_CLIENT, V3_SECRET, walk};
 
 const OWNERS: [(&str, &str); 2] = [("canary-owner-9c1f", "ada@example.com"), ("canary-owner-4e7b", "grace@example.com")];
@@ -109,22 +111,64 @@ async fn no_secret_is_told_or_left_in_the_clear() {
     assert!(shown.contains("***"), "{shown}");
     seek("config show", &shown, &secrets);
 
+    // The files, before, while and after all of it is sealed under another key.
+    let Rotated { seen, keys, said } = rotate(&home).await;
+    for (name, bytes) in seen {
+        let keys = if name.starts_with("master.key") { &Canaries::default() } else { &keys };
+        for canaries in [&all, keys] {
+            seek(&name, &String::from_utf8_lossy(&bytes), canaries);
+        }
+    }
+    seek("rotation", &said, &all);
+    seek("rotation", &said, &keys);
+
     let ran = server.stop().await;
+    seek("log", &ran.stderr, &keys);
     for level in ["INFO", "WARN"] {
         assert!(ran.stderr.contains(&format!("\"level\":\"{level}\"")), "no {level} in the log: {}", ran.stderr);
     }
     seek("standard output", &ran.stdout, &all);
     seek("log", &ran.stderr, &secrets);
     seek("log", &ran.stderr, &personal);
-    for entry in std::fs::read_dir(home.data()).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        seek(&path.display().to_string(), &String::from_utf8_lossy(&bytes), &all);
+    for (name, bytes) in files(&home.data()) {
+        seek(&name, &String::from_utf8_lossy(&bytes), &all);
     }
     hits.sort();
     hits.dedup();
     assert!(hits.is_empty(), "{hits:#?}");
     println!("{} canaries, {} bytes of log", all.0.len(), ran.stderr.len());
+}
+
+/// What there was to be seen of a rotation of the master key.
+struct Rotated {
+    /// All files of the data directory, before, meanwhile and afterwards.
+    seen: BTreeSet<(String, Vec<u8>)>,
+    /// Both keys.
+    keys: Canaries,
+    said: String,
+}
+
+async fn rotate(home: &Home) -> Rotated {
+    let mut keys = Canaries::default();
+    let mut seen: BTreeSet<(String, Vec<u8>)> = files(&home.data()).into_iter().collect();
+    let add = |keys: &mut Canaries| keys.add("master key", std::fs::read_to_string(home.key()).unwrap().trim());
+    add(&mut keys);
+    let mut rotating = Program::start(home.command(&["key", "rotate"]));
+    while rotating.is_running() {
+        seen.extend(files(&home.data()));
+        breath(0).await;
+    }
+    let ran = rotating.end().await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    add(&mut keys);
+    seen.extend(files(&home.data()));
+    for (_, key) in keys.0.clone() {
+        let key = &BASE32_NOPAD.decode(key.as_bytes()).unwrap()[..32];
+        keys.add("master key in hex", HEXLOWER.encode(key));
+        let is_in = |bytes: &[u8]| bytes.windows(key.len()).any(|part| part == key);
+        assert!(!seen.iter().any(|(_, bytes)| is_in(bytes)), "the bytes of a key are in a file");
+    }
+    Rotated { seen, keys, said: ran.stdout + &ran.stderr }
 }
 
 /// What is personal, as the API serves it to its owner; and ids.

@@ -1,6 +1,7 @@
 //! Starting the program, reading what it says, and ending it. Nothing here sleeps for a fixed time: every
 //! wait looks again and again, and gives up in the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -98,6 +99,13 @@ pub(crate) fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// The files of a directory, without sockets.
+pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).unwrap().filter_map(Result::ok);
+    // One may go while this looks.
+    entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, std::fs::read(entry.path()).ok()?))).collect()
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -180,6 +188,10 @@ impl Program {
 
     pub(crate) fn stderr(&self) -> String {
         self.stderr.text()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -93,8 +93,12 @@ pub(crate) async fn walk(link: &str, account: &str) -> Answer {
 /// Signs an event as Smartcar does, and sends it.
 pub(crate) async fn deliver(server: &Server, event: &Value) -> Answer {
     let body = event.to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(MANAGEMENT.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
-    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
+    let signature = sign(MANAGEMENT, &body);
     server.send(Say::post("/api/webhooks/smartcar", body).header("SC-Signature", &signature)).await
+}
+
+pub(crate) fn sign(key: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    HEXLOWER.encode(&mac.finalize().into_bytes())
 }

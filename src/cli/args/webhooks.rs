@@ -1,0 +1,60 @@
+use clap::{Args, Subcommand};
+
+/// `webhooks`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Webhooks {
+    /// List the newest webhooks
+    List {
+        /// Which
+        #[command(flatten)]
+        filter: WebhookFilter,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Only before this number
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one webhook with its payload
+    Show {
+        /// Its number
+        seq: u64,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print webhooks as they come in
+    Tail {
+        /// Which
+        #[command(flatten)]
+        filter: WebhookFilter,
+        /// One line of JSON each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn a webhook into vehicle data again
+    Replay {
+        /// Its number
+        seq: u64,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which webhooks.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WebhookFilter {
+    /// Only about this vehicle
+    #[arg(long, value_name = "ID")]
+    pub vehicle: Option<String>,
+    /// Only of this type, such as VEHICLE_STATE
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Only with this result, such as accepted
+    #[arg(long)]
+    pub result: Option<String>,
+}
