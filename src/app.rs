@@ -17,6 +17,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
+use crate::operate::notices::Notices;
 use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
@@ -76,6 +77,7 @@ pub struct App {
     store: Store,
     tokens: Tokens,
     projector: Projector,
+    notices: Notices,
     listeners: Vec<Listener>,
 }
 
@@ -123,6 +125,7 @@ impl App {
             Vehicles::new(settings::vehicles(config), store.clone(), tokens.clone(), smartcar.clone(), world.clone(), linked);
         let access = Access::new(settings::access(config), store.clone(), world.clone());
         let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
+        let notices = Notices::new(store.clone(), tokens.clone(), smartcar.clone(), world.clone());
         let status = Status::new(
             settings::status(config),
             store.clone(),
@@ -134,7 +137,7 @@ impl App {
         );
         let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status };
         let services = Services::new(settings::web(config), world, metrics, rooms);
-        Ok(App { services, store, tokens, projector, listeners: Vec::new() })
+        Ok(App { services, store, tokens, projector, notices, listeners: Vec::new() })
     }
 
     /// What the edge calls: for requests without a socket.
@@ -155,6 +158,11 @@ impl App {
     /// The follower of the webhook log.
     pub fn projector(&self) -> &Projector {
         &self.projector
+    }
+
+    /// Who gives notices.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
@@ -181,7 +189,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, listeners } = self;
+        let App { services, store, tokens, projector, notices, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -191,6 +199,8 @@ impl App {
             loops.spawn(async move { tokens.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { projector.run(stop).await });
+            let stop = loops_stop.clone();
+            loops.spawn(async move { notices.run(stop).await });
             let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());

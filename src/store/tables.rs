@@ -19,6 +19,7 @@
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
 //! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
+//! | `notices-1` | subject | a notice that was given and is not over |
 //! | `cursors-1` | follower | its place in the log |
 //!
 //! Every value is CBOR, packed, and sealed: bound to table and key, so that a changed, moved or swapped
@@ -52,8 +53,9 @@ pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
 pub(super) const INVITES_BY_EXPIRY: &str = "invites_by_expiry-1";
 pub(super) const CURSORS: &str = "cursors-1";
 
-/// Tables that grow with what the cars tell. All others are small, and copied to the journal.
-pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS];
+/// Tables that grow, or are no loss. All others are small, and copied to the journal. A new one goes to the end of
+/// this list: checkpoints count rows in the order of the tables.
+pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS, "notices-1"];
 
 /// Tables that a copy in the journal holds: what Carport could not go on without.
 pub(super) const SMALL: &[&str] = &[
