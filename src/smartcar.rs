@@ -25,7 +25,7 @@ mod v2;
 mod v3;
 
 pub use authorize::Authorize;
-pub use error::{Failure, SmartcarError};
+pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
 pub use v3::{ConnectionFilter, SmartcarConnection};
 

@@ -38,6 +38,7 @@ mod key;
 mod log_head;
 mod look;
 mod migrations;
+pub mod notices;
 mod packing;
 mod places;
 mod recovery;

@@ -94,6 +94,7 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
     operate::status::Settings {
         public_url: origin(&config.public_url),
         webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
+        dashboard_url: origin(&config.private_url),
     }
 }
 

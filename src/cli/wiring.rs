@@ -82,7 +82,7 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
     match Smartcar::new(world.transport, settings).application_token().await {
         Ok(_) => Probe::Good,
         Err(SmartcarError::Later { what, .. }) => Probe::Unreachable(what.to_string()),
-        Err(error) => Probe::Refused(error.to_string()),
+        Err(error) => Probe::Refused(error.failure().to_string()),
     }
 }
 

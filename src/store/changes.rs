@@ -7,6 +7,7 @@ use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, S
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::journal::Record;
+use super::notices::{EndNotice, GiveNotice};
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
 use super::tables::from_cbor;
 use super::tokens::{DropDue, Reschedule, RotateTokens};
@@ -45,5 +46,6 @@ changes! {
     RotateTokens, Reschedule, DropDue, BeginRefresh, PostponeRefresh, RefuseTokens,
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
     RecordDelivery, NoteVerify, ApplyReadings,
+    GiveNotice, EndNotice,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
 }

@@ -5,8 +5,8 @@ use super::tables::{
     VEHICLES_TO_REVISIT, WEBHOOK_LOGS,
 };
 
-/// Tables that grow with what the cars tell. All others are small, and copied to the journal.
-pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS];
+/// Tables that grow with what the cars tell, or are no loss. All others are small, and copied to the journal.
+pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS, "notices-1"];
 
 /// Tables that a copy in the journal holds: what Carport could not go on without. New ones come last.
 pub(super) const SMALL: &[&str] = &[

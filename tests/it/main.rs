@@ -12,6 +12,8 @@ mod gateway;
 mod house;
 mod linkage;
 mod projection;
+mod repair;
+mod reporting;
 mod ring;
 mod simulator;
 mod store;
