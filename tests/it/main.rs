@@ -13,6 +13,7 @@ mod house;
 mod linkage;
 mod projection;
 mod ring;
+mod sim;
 mod simulator;
 mod store;
 mod tokens;
