@@ -13,6 +13,9 @@ use super::net::Net;
 /// The signal whose value tells when it was recorded.
 pub(super) const ODOMETER: &str = "odometer-traveleddistance";
 
+/// And where the car was.
+pub(super) const PLACE: &str = "location-preciselocation";
+
 /// What the odometer says at a moment.
 pub(super) fn odometer(at: i64) -> i64 {
     at / 1000 % 1_000_000
@@ -50,7 +53,7 @@ pub(super) struct Beliefs {
     /// Owners who are being disconnected: it may have happened.
     leaving: BTreeSet<String>,
     /// The newest value of each signal, in car time.
-    newest: BTreeMap<(String, String), i64>,
+    newest: BTreeMap<(String, &'static str), i64>,
     /// How many token sets a lying card has kept, of how many.
     pub(super) token_sets: (u64, u64),
     pub(super) losses: u64,
@@ -89,7 +92,7 @@ pub(super) struct Seen {
     count: u64,
     cursor: u64,
     /// Vehicle, code, value, car time.
-    latest: Vec<(String, String, Value, i64)>,
+    latest: Vec<(String, &'static str, Value, i64)>,
 }
 
 impl Seen {
@@ -108,10 +111,10 @@ impl Seen {
             seen.entries = Some(entries.iter().map(|entry| (entry.seq.0, text(&entry.body.0))).collect());
         }
         for (row, vehicle) in snapshot.vehicles(0, 100)? {
-            for latest in snapshot.latest(row)? {
-                if let Some(reading) = latest.reading {
+            for code in [ODOMETER, PLACE] {
+                if let Some(reading) = snapshot.latest_of(row, code)?.and_then(|latest| latest.reading) {
                     let body = serde_json::to_value(&reading.body).unwrap();
-                    seen.latest.push((vehicle.facts.id.as_str().to_owned(), latest.code, body, reading.at.as_millis()));
+                    seen.latest.push((vehicle.facts.id.as_str().to_owned(), code, body, reading.at.as_millis()));
                 }
             }
         }
@@ -207,10 +210,10 @@ impl Beliefs {
 
     fn check_latest(&mut self, seen: &Seen) {
         for (vehicle, code, body, at) in &seen.latest {
-            if code == ODOMETER && at % 1000 == 7 {
+            if *code == ODOMETER && at % 1000 == 7 {
                 assert_eq!(body["value"], odometer(*at), "{vehicle}: a value that never was");
             }
-            let newest = self.newest.entry((vehicle.clone(), code.clone())).or_insert(*at);
+            let newest = self.newest.entry((vehicle.clone(), *code)).or_insert(*at);
             assert!(at >= newest, "{vehicle} {code} went back from {newest} to {at}");
             *newest = *at;
         }

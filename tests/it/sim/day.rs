@@ -112,6 +112,7 @@ impl Day {
         let machine = &self.machine;
         machine.with_time(|| machine.net.goes_wrong("power"));
         self.machine.switch_off();
+        let flushed = self.machine.disk.flushed();
         // What the disk refused is over with the machine.
         self.machine.net.is_well("disk");
         let outage = match self.chance.below(10) {
@@ -136,7 +137,7 @@ impl Day {
         self.machine.disk.cut_in(None);
         let machine = &self.machine;
         machine.with_time(|| machine.net.is_well("power"));
-        self.was_switched_on();
+        self.was_switched_on(flushed);
     }
 
     /// Starts the machine, which it must. `None` if the power went meanwhile.
@@ -146,8 +147,9 @@ impl Day {
         Some(())
     }
 
-    /// What is there counts from now on.
-    pub(super) fn was_switched_on(&mut self) {
+    /// What is there counts from now on. What was written in the steps before `flushed` was on the disk for
+    /// certain.
+    pub(super) fn was_switched_on(&mut self, flushed: usize) {
         self.no_panic();
         let findings = self.machine.store().findings();
         self.tally.findings += findings.len() as u64;
@@ -159,7 +161,7 @@ impl Day {
             return;
         }
         let seen = self.seen(true).unwrap();
-        self.beliefs.judge_losses(&seen, self.machine.disk.flushed(), &findings);
+        self.beliefs.judge_losses(&seen, flushed, &findings);
         self.beliefs.forgive_log(&seen);
         if !findings.is_empty() {
             let status = self.machine.run(self.machine.caller().ask("GET", "/api/v1/status", None)).unwrap();
@@ -220,10 +222,14 @@ impl Day {
             secrets.extend([self.canaries.vin.clone(), self.canaries.latitude.clone()]);
             canaries::check(&self.machine.disk.bytes(), &secrets);
         }
+        if self.seed % 4 != 0 {
+            return;
+        }
         self.machine.stop().unwrap();
         self.no_panic();
+        let flushed = self.machine.disk.flushed();
         self.machine.switch_on().unwrap().unwrap();
-        self.was_switched_on();
+        self.was_switched_on(flushed);
     }
 }
 

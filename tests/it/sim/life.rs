@@ -94,7 +94,7 @@ impl Machine {
         let disk = Disk::new(chance.split());
         let net = Net::new(simulator.clone(), time.clone(), disk.clone(), is_lying);
         let key = MasterKey::generate(&*dice);
-        let (ring, takes_pictures) = (chance.below(RINGS.len()), chance.percent(20));
+        let (ring, takes_pictures) = (chance.below(RINGS.len()), chance.percent(4));
         Machine { disk, net, time, simulator, ring, takes_pictures, dice, key, life: None, cut_after: Cell::new(None) }
     }
 

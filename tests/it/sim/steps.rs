@@ -6,7 +6,7 @@ use carport::simulator::{Fault, FaultKind, Faults};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::beliefs::{Beliefs, ODOMETER, odometer};
+use super::beliefs::{Beliefs, ODOMETER, PLACE, odometer};
 use super::day::Day;
 use super::net::Kind;
 use crate::gateway::events;
@@ -268,7 +268,7 @@ impl Day {
         if self.chance.percent(30) {
             signals.push(with_body("vehicleidentification-vin", &json!({ "value": self.canaries.vin }), at));
             let place = json!({ "latitude": self.canaries.latitude.parse::<f64>().unwrap(), "longitude": 11.5 });
-            signals.push(with_body("location-preciselocation", &place, at));
+            signals.push(with_body(PLACE, &place, at));
         }
         let body = events::state(&event, &vehicle, &signals).to_string();
         self.deliver(&event, &body).map(|status| format!("{event}: {status}"))
@@ -423,8 +423,9 @@ impl Day {
             self.disk_is_mended();
         }
         self.machine.stop()?;
+        let flushed = self.machine.disk.flushed();
         match self.machine.switch_on()? {
-            Ok(()) => self.was_switched_on(),
+            Ok(()) => self.was_switched_on(flushed),
             Err(error) => panic!("it does not start again: {error}"),
         }
         None
