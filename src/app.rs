@@ -103,6 +103,7 @@ impl App {
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
         let observer = metrics.clone();
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
+            .rereading(settings::client_secrets(config))
             .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
         let linked = Arc::new(Notify::new());
 

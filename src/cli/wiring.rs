@@ -73,7 +73,7 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
         Ok(world) => world,
         Err(error) => return Probe::Unreachable(error.to_string()),
     };
-    let Credentials { client_id, client_secret } = credentials.clone();
+    let Credentials { client_id, client_secret, .. } = credentials.clone();
     let settings = smartcar::Settings {
         v3: Some(smartcar::Credentials { client_id, client_secret }),
         origins: smartcar::Origins { iam: origins.iam.as_str().trim_end_matches('/').to_owned(), ..smartcar::Origins::default() },
