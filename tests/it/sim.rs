@@ -14,6 +14,7 @@ mod beliefs;
 mod caller;
 mod canaries;
 mod day;
+mod deeds;
 mod life;
 mod net;
 mod steps;

@@ -197,7 +197,7 @@ impl Day {
 
     /// All is well again: what was kept works, and what could not be kept says so.
     fn end(&mut self) {
-        super::steps::all_is_well(self);
+        super::deeds::all_is_well(self);
         self.machine.run(async { tokio::time::sleep(Duration::from_secs(900)).await }).unwrap();
         self.look(true);
         for (event, body) in self.beliefs.unacknowledged() {
@@ -217,12 +217,12 @@ impl Day {
             self.tally.needs_reconnect += u64::from(answer.status != 200);
         }
         self.look(true);
-        if self.seed % 8 == 0 {
+        if self.seed.is_multiple_of(8) {
             let mut secrets = self.machine.net.secrets();
             secrets.extend([self.canaries.vin.clone(), self.canaries.latitude.clone()]);
             canaries::check(&self.machine.disk.bytes(), &secrets);
         }
-        if self.seed % 4 != 0 {
+        if !self.seed.is_multiple_of(4) {
             return;
         }
         self.machine.stop().unwrap();

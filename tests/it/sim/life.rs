@@ -35,7 +35,7 @@ fn configure(events: u64) -> Config {
         .set("smartcar.v2.client_id", &application.application_id, "story")
         .set("smartcar.v2.client_secret", &application.v2_client_secret, "story")
         .set("smartcar.application_management_token", &application.management_token, "story")
-        .set("webhooks.keep_events", &events.to_string(), "story")
+        .set("webhooks.keep_events", events.to_string(), "story")
         .set("limits.callback", "100000/m", "story");
     if events == RINGS[2] {
         overrides = overrides.set("smartcar.v3.client_id", &application.v3_client_id, "story").set(
