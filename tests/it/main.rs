@@ -15,6 +15,7 @@ mod projection;
 mod repair;
 mod reporting;
 mod ring;
+mod sim;
 mod simulator;
 mod store;
 mod tokens;
