@@ -272,6 +272,11 @@ impl Tokens {
         self.shared.gate.shut(generation).filter(|shut| shut.why == Why::Refused).map(|shut| shut.what)
     }
 
+    /// When a set ought to be renewed, whatever has kept it from that since.
+    pub fn ought_at(&self, connection: ConnectionId, tokens: &SealedTokens, now: Timestamp) -> Timestamp {
+        due::due_at(&self.shared.settings, connection, tokens, now)
+    }
+
     /// What went wrong with the last refresh of a connection, if that has not been mended.
     pub fn trouble(&self, connection: ConnectionId) -> Option<String> {
         locked(&self.shared.troubles).get(&connection).map(|trouble| trouble.what.clone())
@@ -289,7 +294,7 @@ impl Tokens {
 
     /// A refresh for a caller, who does not wait for a disk that heals in an hour.
     async fn soon(&self, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
-        let what = || "the refresh has not ended yet".to_owned();
+        let what = || self.trouble(connection).unwrap_or_else(|| "the refresh has not ended yet".to_owned());
         let refreshed = tokio::time::timeout(PATIENCE, self.refreshed(connection, seen)).await;
         refreshed.unwrap_or_else(|_| Err(TokenError::Later { after: Duration::from_secs(5), what: what() }))
     }
@@ -333,6 +338,13 @@ impl Shared {
         troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.to_owned() });
         tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
         after
+    }
+
+    /// Notes what delays a refresh that is under way.
+    fn note_delay(&self, connection: ConnectionId, what: String) {
+        let mut troubles = locked(&self.troubles);
+        let fresh = Trouble { tries: 0, not_before: Instant::now(), what: String::new() };
+        troubles.entry(connection).or_insert(fresh).what = what;
     }
 
     /// Says more about a trouble that was noted.

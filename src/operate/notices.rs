@@ -202,8 +202,8 @@ impl Survey {
 }
 
 impl Pulse {
-    fn see(&mut self, tokens: &SealedTokens, now: Timestamp) {
-        self.is_overdue |= tokens.due_at.is_some_and(|due_at| due_at <= now);
+    fn see(&mut self, tokens: &SealedTokens, ought_at: Timestamp, now: Timestamp) {
+        self.is_overdue |= tokens.due_at.is_some() && ought_at <= now;
         self.renewed_at = self.renewed_at.max(tokens.issued_at);
     }
 
@@ -228,7 +228,7 @@ impl Shared {
             let tokens = self.store.read(|snapshot| snapshot.tokens(ConnectionId::APPLICATION)).await?;
             match &tokens {
                 Some(tokens) if is_behind(tokens) => return Ok(None),
-                Some(tokens) => survey.v3.see(tokens, now),
+                Some(tokens) => survey.v3.see(tokens, self.tokens.ought_at(ConnectionId::APPLICATION, tokens, now), now),
                 None => survey.v3.is_overdue = true,
             }
             survey.v3.trouble = self.tokens.trouble(ConnectionId::APPLICATION);
@@ -265,10 +265,11 @@ impl Shared {
             (ConnectionStatus::Active, Generation::V2) => {
                 survey.v2.is_used = true;
                 let Some(tokens) = tokens else { return };
-                survey.v2.see(tokens, now);
+                let ought_at = self.tokens.ought_at(connection.id, tokens, now);
+                survey.v2.see(tokens, ought_at, now);
                 let trouble = self.tokens.trouble(connection.id);
                 let hindrance = trouble.clone().or_else(|| survey.v2.refused.clone());
-                if let Some((ends_at, days)) = ending(tokens, hindrance.is_some(), now) {
+                if let Some((ends_at, days)) = ending(tokens, ought_at, hindrance.is_some(), now) {
                     let reason = hindrance.map(|what| in_two(&what).0.to_owned());
                     let (ends_at, days) = (Some(ends_at), Some(days));
                     survey.notices.push(Notice { reason, ends_at, days, ..about(Subject::AccessEnding(connection.id)) });
@@ -305,9 +306,9 @@ impl Shared {
 }
 
 /// When access ends, and the threshold that was crossed last; `None` if it is far or is being renewed as it should.
-fn ending(tokens: &SealedTokens, is_hindered: bool, now: Timestamp) -> Option<(Timestamp, u8)> {
+fn ending(tokens: &SealedTokens, ought_at: Timestamp, is_hindered: bool, now: Timestamp) -> Option<(Timestamp, u8)> {
     let ends_at = tokens.refresh_expires_at.unwrap_or(tokens.access_expires_at);
-    let is_late = tokens.due_at.is_none_or(|due_at| due_at.after(LATE) <= now);
+    let is_late = tokens.due_at.is_none() || ought_at.after(LATE) <= now;
     // Without a refresh token nothing can be renewed.
     if !is_hindered && !is_late && tokens.refresh_expires_at.is_some() {
         return None;
@@ -334,7 +335,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 
-    fn tokens(refresh: Option<Duration>, due: Option<Timestamp>) -> SealedTokens {
+    fn tokens(refresh: Option<Duration>) -> SealedTokens {
         SealedTokens {
             version: 1,
             sealed: Blob(Vec::new()),
@@ -342,25 +343,25 @@ mod tests {
             refresh_expires_at: refresh.map(|left| NOW.after(left)),
             issued_at: NOW.before(DAY),
             used_at: NOW.before(DAY),
-            due_at: due,
+            due_at: Some(NOW.after(DAY)),
         }
     }
 
     #[test]
     fn the_nearest_threshold_that_was_crossed_counts() {
-        let late = Some(NOW.before(DAY));
+        let late = NOW.before(DAY);
         for (left, days) in [(15, None), (14, Some(14)), (8, Some(14)), (7, Some(7)), (3, Some(3)), (2, Some(3)), (1, Some(1))] {
-            let told = ending(&tokens(Some(left * DAY), late), false, NOW).map(|(_, days)| days);
+            let told = ending(&tokens(Some(left * DAY)), late, false, NOW).map(|(_, days)| days);
             assert_eq!(told, days, "{left} days left");
         }
-        assert_eq!(ending(&tokens(Some(Duration::ZERO), late), true, NOW).map(|(_, days)| days), Some(1));
+        assert_eq!(ending(&tokens(Some(Duration::ZERO)), late, true, NOW).map(|(_, days)| days), Some(1));
     }
 
     #[test]
     fn what_is_renewed_as_it_should_is_no_news() {
-        let soon = Some(NOW.before(Duration::from_secs(60)));
-        assert_eq!(ending(&tokens(Some(5 * DAY), soon), false, NOW), None);
-        assert!(ending(&tokens(Some(5 * DAY), soon), true, NOW).is_some(), "it fails");
-        assert!(ending(&tokens(None, soon), false, NOW).is_some(), "it has no refresh token");
+        let soon = NOW.before(Duration::from_secs(60));
+        assert_eq!(ending(&tokens(Some(5 * DAY)), soon, false, NOW), None);
+        assert!(ending(&tokens(Some(5 * DAY)), soon, true, NOW).is_some(), "it fails");
+        assert!(ending(&tokens(None), soon, false, NOW).is_some(), "it has no refresh token");
     }
 }

@@ -111,6 +111,7 @@ pub(super) async fn spend(
         if began.elapsed() + pause > WINDOW {
             return Spent::Failed { error, is_ambiguous };
         }
+        shared.note_delay(connection, error.to_string());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // One more before Carport stops; the next start goes on.
