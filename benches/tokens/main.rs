@@ -63,7 +63,7 @@ fn measure(size: usize, rounds: usize) -> anyhow::Result<Row> {
             while rig.asked() < count + size {
                 rig::pass(60).await;
             }
-            busy += rig::busy()? - before;
+            busy += rig::busy()?.saturating_sub(before);
             asked += rig.asked() - count;
         }
         // By now none is due for an hour.

@@ -145,6 +145,21 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_secret_is_used_from_then_on() {
+        let script = Script::new([good(GRANTED), good(GRANTED)]);
+        let client = script.client();
+        assert!(!client.reread(Generation::V2), "nothing to read");
+        let client = client
+            .rereading(std::sync::Arc::new(|generation| (generation == Generation::V2).then(|| Secret::new("another secret"))));
+        run(client.refresh(&Secret::new("r"))).unwrap();
+        assert!(client.reread(Generation::V2) && !client.reread(Generation::V2) && !client.reread(Generation::V3));
+        run(client.clone().refresh(&Secret::new("r"))).unwrap();
+        let (before, after) = ("YXBwOmEgc2VjcmV0", "YXBwOmFub3RoZXIgc2VjcmV0");
+        let asked = script.asked();
+        assert!(asked.find(before).is_some_and(|first| asked.find(after).is_some_and(|second| first < second)), "{asked}");
+    }
+
+    #[test]
     fn lives_are_sane() {
         for (said, seconds) in [
             ("7200", 7200),

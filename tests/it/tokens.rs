@@ -9,11 +9,11 @@ use carport::model::ConnectionId;
 use carport::simulator::{Fault as Trouble, FaultKind, Faults, Settings};
 use carport::tokens::{Access, TokenError};
 use futures_util::future::join_all;
-use http::Response;
+use http::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, Fault, HOUR, TestGateway, connection_id, pass};
-use crate::simulator::rig::{ADA, GRACE};
+use crate::simulator::rig::{ADA, GRACE, basic, encode};
 
 mod clock;
 mod crash;
@@ -418,6 +418,26 @@ async fn an_answer_without_a_refresh_token_leaves_the_old_one() {
     assert!(asked.len() == 3 && asked.iter().all(|token| *token == asked[0]), "the same one each time");
     let expires_at = view(&gateway, connection).await["refresh_expires_at"].clone();
     assert_eq!(expires_at, "2025-12-08T08:53:20.000Z", "as when it was issued");
+    gateway.finish().await;
+}
+
+/// An answer that was late made our newest pair the dead one: the pair before it is still honoured.
+#[tokio::test(start_paused = true)]
+async fn the_pair_before_is_kept_for_a_while() {
+    let (gateway, connection) = with_ada_alone(73).await;
+    let spent = gateway.net.tokens().pop().unwrap();
+    pass(2 * HOUR).await;
+    token(&gateway, connection).await;
+    let application = gateway.simulator.settings().application.clone();
+    let request = Request::post("/oauth/token")
+        .header("authorization", basic(&application.application_id, &application.v2_client_secret))
+        .body(Bytes::from(encode(&[("grant_type", "refresh_token"), ("refresh_token", &spent)])));
+    assert_eq!(gateway.simulator.handle(request.unwrap()).await.status(), 200);
+    let before = gateway.net.count(REFRESH);
+    gateway.app().tokens().renew(connection, None).await.unwrap();
+    assert_eq!(gateway.net.count(REFRESH), before + 3, "twice the newest, and then the one before");
+    assert_eq!(view(&gateway, connection).await["status"], "active");
+    proves_itself(&gateway).await;
     gateway.finish().await;
 }
 

@@ -39,14 +39,14 @@ fn answer_all(gateway: &TestGateway) {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_that_are_due_come_eight_at_a_time() {
-    let size = if is_long() { 10_000 } else { 2_000 };
+    let size = if is_long() { 10_000 } else { 1_000 };
     let mut gateway = crowd(80, size).await;
     answer_all(&gateway);
     gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Delay(Duration::from_secs(2)))]));
     pass(3 * HOUR).await;
     gateway.start_refreshing();
     let mut before = 0;
-    for _ in 0..10 {
+    for _ in 0..3 {
         pass(MINUTE).await;
         let asked = gateway.net.count(REFRESH);
         assert!(asked - before <= 241, "{} in a minute", asked - before);
@@ -58,8 +58,6 @@ async fn ten_thousand_that_are_due_come_eight_at_a_time() {
     assert_eq!(gateway.net.count(REFRESH), size, "each of them once");
     assert_eq!(gateway.net.most_at_once(), 8);
     assert_eq!(gateway.app().tokens().remembered(), 0);
-    // They were due together, and are not any more.
-    pass(94 * MINUTE - Duration::from_secs(size as u64 / 4)).await;
     gateway.finish().await;
 }
 
