@@ -220,6 +220,9 @@ impl Tokens {
         // Only an operator who asks may jump the queue; a refused token waits as the loop does.
         if refused.is_none() {
             shared.forget_trouble(connection);
+            if let Some((until, _)) = locked(&shared.stopped).get_mut(&renewal::generation(connection)) {
+                *until = Instant::now();
+            }
         }
         self.soon(connection, tokens.version).await
     }
