@@ -230,6 +230,7 @@ impl Tokens {
         // Only an operator who asks may jump the queue; a refused token waits as the loop does.
         if refused.is_none() {
             shared.forget_trouble(connection);
+            shared.gate.try_again(gate::generation(connection));
         }
         self.soon(connection, tokens.version).await
     }

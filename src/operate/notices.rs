@@ -135,19 +135,15 @@ impl Notices {
             let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);
             if !before.as_ref().is_some_and(is_same) && shared.store.commit(GiveNotice { notice: notice.clone() }).await? {
                 let NoticeView { code, what, .. } = NoticeView::of(notice.clone(), "", now);
-                match notice.subject.connection() {
-                    Some(connection) => tracing::warn!(notice = code, connection.id = %connection, "{what}"),
-                    None => tracing::warn!(notice = code, "{what}"),
-                }
+                let connection = notice.subject.connection().map(tracing::field::display);
+                tracing::warn!(notice = code, connection.id = connection, "{what}");
             }
         }
         for (subject, before) in given {
             let may_go_on = subject.generation().is_some_and(|generation| survey.of(generation).may_go_on(&before));
             if !may_go_on && shared.store.commit(EndNotice { subject }).await? {
-                match subject.connection() {
-                    Some(connection) => tracing::info!(notice = subject.code(), connection.id = %connection, "it is over"),
-                    None => tracing::info!(notice = subject.code(), "it is over"),
-                }
+                let connection = subject.connection().map(tracing::field::display);
+                tracing::info!(notice = subject.code(), connection.id = connection, "it is over");
             }
         }
         Ok(())

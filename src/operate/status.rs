@@ -11,7 +11,7 @@ use crate::model::event::EventKind;
 use crate::model::notice::Notice;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
-use crate::smartcar::Smartcar;
+use crate::smartcar::{Smartcar, in_two};
 use crate::store::tokens::SealedTokens;
 use crate::store::webhook_log::LogExtent;
 use crate::store::{Store, StoreError};
@@ -309,7 +309,7 @@ impl Shared {
             );
         }
         if let Some(fault) = stopped {
-            add("refused", &fault, "compare client id and client secret with Smartcar's dashboard".to_owned());
+            add("refused", in_two(&fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
         if !self.store.has_room() {
             add(

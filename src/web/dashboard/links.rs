@@ -10,6 +10,7 @@ use super::{ConnectionsPage, DonePage, InvitePage, Shell, finish, names};
 use crate::connect::{Ending, Invite};
 use crate::model::token::Generation;
 use crate::operate::status::RefreshStatus;
+use crate::smartcar::in_two;
 use crate::vehicles::connections::ConnectionView;
 use crate::web::answer::path_part;
 
@@ -19,6 +20,7 @@ struct View<'a> {
     shell: Shell<'a>,
     cards: Vec<Card<'a>>,
     status: &'a RefreshStatus,
+    stopped: Option<&'a str>,
     told: Vec<Told>,
     next_due: Option<When>,
 }
@@ -72,7 +74,7 @@ impl ConnectionsPage<'_> {
                 .iter()
                 .map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id)))
                 .collect(),
-            told: Told::of(connection, self.status.stopped.is_some())
+            told: Told::of(connection, self.status.stopped.as_deref())
                 .into_iter()
                 .chain(Told::notices(self.notices, "access_ending", Some(connection)))
                 .collect(),
@@ -84,8 +86,9 @@ impl ConnectionsPage<'_> {
             granted: connection.scope.iter().map(|scope| permission(scope)).collect(),
         });
         let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
+        let stopped = self.status.stopped.as_deref().map(|said| in_two(said).0);
         let told = Told::notices(self.notices, "renewal_failing", None);
-        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, told, next_due })
+        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, stopped, told, next_due })
     }
 }
 

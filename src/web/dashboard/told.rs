@@ -20,7 +20,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Why a connection is not as it should be.
-    pub(super) fn of(connection: &ConnectionView, all_stopped: bool) -> Option<Told> {
+    pub(super) fn of(connection: &ConnectionView, stopped: Option<&str>) -> Option<Told> {
         let (color, said, remedy) = match (connection.status, &connection.reason, &connection.last_error) {
             ("needs_reconnect", reason, _) => {
                 let said = reason.as_deref().unwrap_or("Smartcar no longer accepts what the owner agreed to");
@@ -28,7 +28,7 @@ impl Told {
             }
             ("disconnected", ..) => ("grey", "it was disconnected here", "Connect the car again when you want it back."),
             (_, _, None) => return None,
-            (_, _, Some(error)) if all_stopped => {
+            (_, _, Some(error)) if stopped == Some(error.as_str()) => {
                 ("red", error.as_str(), "Set it right in the configuration, then restart Carport.")
             }
             (_, _, Some(error)) => ("yellow", error.as_str(), "Nothing to do yet: Carport tries again by itself."),
