@@ -132,7 +132,9 @@ impl Rotation {
                 key
             }
         };
-        if shared.claim(ids.before.unwrap_or(ids.present), to.id()) {
+        // One that was cut off at its very end has nothing left to do but to put the key in place.
+        let from = if ids.present == to.id() { *configured } else { ids.present };
+        if shared.claim(ids.before.unwrap_or(from), to.id()) {
             shared.vault.learn(&to);
             let (shared, to) = (shared.clone(), to.id());
             tokio::spawn(async move { shared.run(to).await });
@@ -175,7 +177,7 @@ impl Shared {
                 (State::Done, note)
             }
             Err(error) => {
-                tracing::error!(%error, "the rotation of the master key was broken off; it goes on with carport key rotate");
+                tracing::error!(%error, "the rotation of the master key was broken off; it goes on at the next start, or with carport key rotate");
                 (State::Failed, Some(error.to_string()))
             }
         };

@@ -96,7 +96,8 @@ async fn what_others_can_read_is_named() {
     }
     chmod(&home.key(), 0o644);
     let said = failed(&home, &["check", "--offline"]).await;
-    assert!(said.lines().any(|line| line.starts_with("fail  master key") && line.ends_with(": chmod 600 it")), "{said}");
+    let remedy = format!(": chmod 600 {}", home.key().display());
+    assert!(said.lines().any(|line| line.starts_with("fail  master key") && line.ends_with(&remedy)), "{said}");
 }
 
 #[tokio::test]
