@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
 use crate::operate::key_files::KeyError;
+use crate::operate::notices::Notices;
 use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::projector::Projector;
@@ -78,6 +79,7 @@ pub struct App {
     store: Store,
     tokens: Tokens,
     projector: Projector,
+    notices: Notices,
     listeners: Vec<Listener>,
 }
 
@@ -116,6 +118,7 @@ impl App {
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
         let observer = metrics.clone();
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
+            .rereading(settings::client_secrets(config))
             .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
         let linked = Arc::new(Notify::new());
 
@@ -137,6 +140,7 @@ impl App {
             Vehicles::new(settings::vehicles(config), store.clone(), tokens.clone(), smartcar.clone(), world.clone(), linked);
         let access = Access::new(settings::access(config), store.clone(), world.clone());
         let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
+        let notices = Notices::new(store.clone(), tokens.clone(), smartcar.clone(), world.clone());
         let status = Status::new(
             settings::status(config),
             store.clone(),
@@ -148,7 +152,7 @@ impl App {
         );
         let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
-        Ok(App { services, store, tokens, projector, listeners: Vec::new() })
+        Ok(App { services, store, tokens, projector, notices, listeners: Vec::new() })
     }
 
     /// What the edge calls: for requests without a socket.
@@ -169,6 +173,11 @@ impl App {
     /// The follower of the webhook log.
     pub fn projector(&self) -> &Projector {
         &self.projector
+    }
+
+    /// Who gives notices.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
@@ -195,7 +204,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, listeners } = self;
+        let App { services, store, tokens, projector, notices, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -205,6 +214,8 @@ impl App {
             loops.spawn(async move { tokens.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { projector.run(stop).await });
+            let stop = loops_stop.clone();
+            loops.spawn(async move { notices.run(stop).await });
             let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
 }
 
 /// How many threads read the store at once. More would wait for the same disk, and each takes memory.
-const READERS: usize = 8;
+const READERS: usize = 6;
 
 /// Where a command runs: what it would otherwise ask the process for.
 #[derive(Clone, Debug, Default)]

@@ -29,6 +29,7 @@ mod written;
 
 pub use keys::EXAMPLE;
 pub use mistakes::{Mistake, Mistakes};
+pub use secrets::reread;
 pub use sources::{ConfigFile, Environment, Overrides, Sources};
 pub use values::{quota, size};
 
@@ -111,6 +112,8 @@ pub struct Credentials {
     pub client_id: String,
     /// The secret.
     pub client_secret: Secret,
+    /// The file that it was read from, if it was: one that is written there later can be read again.
+    pub client_secret_file: Option<PathBuf>,
 }
 
 /// Which cars Connect shows.

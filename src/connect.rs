@@ -24,11 +24,13 @@ use crate::store::users::{PutUser, When};
 use crate::tokens::Tokens;
 use crate::world::World;
 
+mod again;
 mod callback;
 mod error;
 mod linking;
 mod words;
 
+use again::Way;
 pub use callback::{Callback, CallbackOutcome};
 pub use error::ConnectError;
 
@@ -183,7 +185,8 @@ impl Connect {
         let terms = Terms { vehicle, mode, scope, make, force };
         let expires_at = at.after(expires_in);
         // Credentials that are missing show now, not to the owner later.
-        shared.authorize_url(&terms, &user, &shared.settings.redirect_uri, "check")?;
+        let (asked, way) = shared.way(terms.clone()).await?;
+        shared.authorize_url(&asked, way, &user, &shared.settings.redirect_uri, "check")?;
         let invite = KeptInvite { user: user.clone(), terms: terms.clone(), expires_at, spent: false, ending: Ending::NotYet };
         if redirect_uri.as_ref().is_some_and(|uri| !shared.settings.redirect_uris.contains(uri)) {
             // Not even the browser callback: it takes no attempt of an app.
@@ -367,17 +370,29 @@ impl Shared {
         browser: Option<[u8; 32]>,
     ) -> Result<(Url, String), ConnectError> {
         let (state, at) = (self.world.random_key(), self.world.now());
-        let url = self.authorize_url(&terms, &user, &redirect_uri, &state)?;
-        let single_select = self.smartcar.settings().single_select;
+        let (terms, way) = self.way(terms).await?;
+        let url = self.authorize_url(&terms, way, &user, &redirect_uri, &state)?;
+        let single_select = way == Way::Connect { single_select: true };
         let attempt = Attempt { invite, user, terms, redirect_uri, single_select, browser, expires_at: at.after(ATTEMPT) };
         self.store.commit(OpenAttempt { hash: hash(&state), attempt, at }).await?;
         Ok((url, state))
     }
 
-    fn authorize_url(&self, terms: &Terms, user: &AppUserId, redirect_uri: &str, state: &str) -> Result<Url, ConnectError> {
-        if let Some(vehicle) = &terms.vehicle {
-            return Ok(self.smartcar.reauthenticate_url(vehicle, Some(redirect_uri), state, Some(user.as_str()))?);
-        }
+    fn authorize_url(
+        &self,
+        terms: &Terms,
+        way: Way,
+        user: &AppUserId,
+        redirect_uri: &str,
+        state: &str,
+    ) -> Result<Url, ConnectError> {
+        let single_select = match (way, &terms.vehicle) {
+            (Way::Connect { single_select }, _) => Some(single_select),
+            (Way::SignIn, None) => None,
+            (Way::SignIn, Some(vehicle)) => {
+                return Ok(self.smartcar.reauthenticate_url(vehicle, Some(redirect_uri), state, Some(user.as_str()))?);
+            }
+        };
         let authorize = Authorize {
             redirect_uri: Some(redirect_uri.to_owned()),
             state: state.to_owned(),
@@ -385,6 +400,7 @@ impl Shared {
             mode: terms.mode.clone().or_else(|| self.settings.mode.clone()),
             make: terms.make.clone(),
             force: terms.force,
+            single_select,
             external_id: Some(user.as_str().to_owned()),
             ..Authorize::default()
         };

@@ -42,6 +42,10 @@ pub struct Gauges {
     pub store_written: u64,
     /// When the tokens of connections die.
     pub connections: Vec<ConnectionGauge>,
+    /// How many connections have each status.
+    pub by_status: [(&'static str, u64); 3],
+    /// Notices that are not over.
+    pub notices: u64,
 }
 
 /// When a token of a connection dies.
@@ -154,6 +158,11 @@ impl Metrics {
             let labels = [("connection", gauge.connection.as_str()), ("kind", gauge.kind)];
             out.sample("carport_connection_expires_seconds", &labels, gauge.seconds);
         }
+        out.head("carport_connections", "gauge", "Connections, by status.");
+        for (status, count) in gauges.by_status.iter().filter(|(status, _)| !status.is_empty()) {
+            out.sample("carport_connections", &[("status", status)], count);
+        }
+        out.gauge("carport_notices", "Notices that are not over: see GET /api/v1/status.", gauges.notices);
         let requests = ["endpoint", "status"];
         out.family("carport_smartcar_requests_total", "Requests to Smartcar, by answer.", requests, &self.smartcar_requests);
 
@@ -315,6 +324,8 @@ mod tests {
         let open = metrics.connection();
         let gauges = Gauges {
             webhook_log_entries: 7,
+            by_status: [("active", 2), ("needs_reconnect", 1), ("disconnected", 0)],
+            notices: 1,
             connections: vec![ConnectionGauge { connection: "a\"b\\c\nd".to_owned(), kind: "access", seconds: -5 }],
             ..Gauges::default()
         };
@@ -337,6 +348,8 @@ mod tests {
             "carport_smartcar_requests_total{endpoint=\"token\",status=\"none\"} 1",
             "carport_smartcar_requests_total{endpoint=\"token\",status=\"200\"} 1",
             "carport_connection_expires_seconds{connection=\"a\\\"b\\\\c\\nd\",kind=\"access\"} -5",
+            "carport_connections{status=\"needs_reconnect\"} 1",
+            "carport_notices 1",
             "carport_http_connections 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");

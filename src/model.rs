@@ -15,6 +15,7 @@ pub mod journey;
 pub mod json;
 pub mod lenient;
 pub mod mapping;
+pub mod notice;
 pub mod reach;
 pub mod reading;
 mod secret;

@@ -1,7 +1,8 @@
-//! What operators want: who may do what, the webhook log, how everything fares, another master key.
+//! What operators want: who may do what, the webhook log, how everything fares, what to be told, another master key.
 
 pub mod access;
 pub mod deliveries;
 pub mod key_files;
+pub mod notices;
 pub mod rotation;
 pub mod status;

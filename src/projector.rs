@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::event::{EventKind, Projection, project};
+use crate::model::event::{EventKind, Projection, VehicleProjection, project};
 use crate::model::reading::Source;
 use crate::model::vehicle::{Resolved, VehicleError};
 use crate::model::{Seq, Timestamp};
@@ -25,7 +25,7 @@ pub struct Projector {
 }
 
 /// How many entries are turned into data in one commit.
-const SLICE: usize = 32;
+const SLICE: usize = 64;
 
 impl Projector {
     /// A follower of the log in `store`.
@@ -69,23 +69,16 @@ impl Projector {
 
     /// Turns one entry into data again; `false` if it is not in the log.
     pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
-        let tellings =
-            self.store.read(move |snapshot| snapshot.log_entry(seq)?.map(|entry| tellings(snapshot, &entry)).transpose()).await?;
-        let Some(tellings) = tellings else { return Ok(false) };
+        let Some(entry) = self.store.read(move |snapshot| snapshot.log_entry(seq)).await? else { return Ok(false) };
+        let tellings = self.tellings(told(&entry), None).await?;
         self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
         Ok(true)
     }
 
     /// One slice; `false` at the end of the log.
     async fn follow(&self) -> Result<bool, StoreError> {
-        let (tellings, cursor, up_to) = self
-            .store
-            .read(|snapshot| {
-                let cursor = snapshot.projector_cursor()?;
-                let (tellings, up_to) = slice(snapshot, cursor, None)?;
-                Ok((tellings, cursor, up_to))
-            })
-            .await?;
+        let cursor = self.store.read(|snapshot| snapshot.projector_cursor()).await?;
+        let (tellings, up_to) = self.slice(cursor, None).await?;
         if up_to == cursor {
             return Ok(false);
         }
@@ -96,7 +89,7 @@ impl Projector {
     async fn revisit(&self, vehicle: u32) -> Result<(), StoreError> {
         let mut cursor = Seq::default();
         loop {
-            let (tellings, up_to) = self.store.read(move |snapshot| slice(snapshot, cursor, Some(vehicle))).await?;
+            let (tellings, up_to) = self.slice(cursor, Some(vehicle)).await?;
             let revisited = (up_to == cursor).then_some(vehicle);
             self.store.commit(ApplyReadings { tellings, cursor: None, revisited }).await?;
             if revisited.is_some() {
@@ -105,50 +98,81 @@ impl Projector {
             cursor = up_to;
         }
     }
+
+    /// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
+    async fn slice(&self, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
+        // A legacy event may tell of several vehicles; its header names the first.
+        let is_about = move |header: &Header| header.vehicle == vehicle || header.kind == EventKind::Scheduled.as_str();
+        let wanted = move |header: &Header| vehicle.is_none() || is_about(header);
+        let part = self.store.read(move |snapshot| snapshot.log_after(after, SLICE, wanted)).await?;
+        if part.damaged > 0 {
+            tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
+        }
+        // Not while a snapshot lasts: what is committed meanwhile could use no page again.
+        let mut all = Vec::new();
+        for entry in part.entries {
+            all.extend(entry.unpack().iter().flat_map(told));
+            tokio::task::yield_now().await;
+        }
+        Ok((self.tellings(all, vehicle).await?, part.up_to))
+    }
+
+    /// What was told of vehicles that are linked. Of others the log keeps it, until they are.
+    async fn tellings(&self, told: Vec<Said>, vehicle: Option<u32>) -> Result<Vec<Telling>, StoreError> {
+        if told.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of_linked = move |snapshot: &Snapshot<'_>| {
+            let mut tellings = Vec::with_capacity(told.len());
+            for told in told {
+                let row = snapshot.vehicle_row(&told.vehicle.id)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row));
+                if let Some(row) = row
+                    && snapshot.is_linked(row)?
+                {
+                    tellings.push(told.telling(row));
+                }
+            }
+            Ok(tellings)
+        };
+        self.store.read(of_linked).await
+    }
 }
 
-/// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
-fn slice(snapshot: &Snapshot<'_>, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
-    // A legacy event may tell of several vehicles; its header names the first.
-    let is_about = |header: &Header| header.vehicle == vehicle || header.kind == EventKind::Scheduled.as_str();
-    let part = snapshot.log_after(after, SLICE, |header| vehicle.is_none() || is_about(header))?;
-    if part.damaged > 0 {
-        tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
-    }
-    let mut all = Vec::new();
-    for entry in &part.entries {
-        all.extend(tellings(snapshot, entry)?);
-    }
-    all.retain(|telling| vehicle.is_none_or(|vehicle| telling.vehicle == vehicle));
-    Ok((all, part.up_to))
+/// What one entry tells of one vehicle.
+struct Said {
+    vehicle: VehicleProjection,
+    at: Timestamp,
+    told_at: Timestamp,
 }
 
-/// What one entry tells of vehicles that we have a row for.
-fn tellings(snapshot: &Snapshot<'_>, entry: &Entry) -> Result<Vec<Telling>, StoreError> {
+/// A pure function of the entry.
+fn told(entry: &Entry) -> Vec<Said> {
     if entry.header.result == DeliveryResult::Test {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let Projection { vehicles, delivered_at, sequence, .. } = project(&entry.body.0).unwrap_or_default();
+    let at = entry.header.received_at;
     // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
     let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
-    let told_at = sequence.or(delivered_at).unwrap_or(entry.header.received_at).min(entry.header.received_at);
-    let mut tellings = Vec::with_capacity(vehicles.len());
-    for vehicle in vehicles {
-        let Some(row) = snapshot.vehicle_row(&vehicle.id)? else { continue };
-        let at = entry.header.received_at;
-        let (resolved, errors): (Vec<_>, Vec<_>) = vehicle.errors.into_iter().partition(|change| change.resolved);
-        tellings.push(Telling {
-            vehicle: row,
-            reports: vehicle.reports,
+    let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
+    vehicles.into_iter().map(|vehicle| Said { vehicle, at, told_at }).collect()
+}
+
+impl Said {
+    fn telling(self, vehicle: u32) -> Telling {
+        let Said { vehicle: VehicleProjection { reports, facts, errors, .. }, at, told_at } = self;
+        let (resolved, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|change| change.resolved);
+        Telling {
+            vehicle,
+            reports,
             source: Source::Webhook,
             at,
             told_at,
-            facts: Some(vehicle.facts),
+            facts: Some(facts),
             errors: errors.into_iter().map(|change| VehicleError { since: told_at, ..change.error }).collect(),
             resolved: resolved.into_iter().map(|change| ended(change.error, told_at)).collect(),
-        });
+        }
     }
-    Ok(tellings)
 }
 
 fn ended(error: VehicleError, at: Timestamp) -> Resolved {

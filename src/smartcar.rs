@@ -5,10 +5,12 @@
 //! [`SmartcarError`], decided from Smartcar's own words rather than from the HTTP status alone. Whatever
 //! comes back, no answer can make a method panic, and no text of an answer reaches an error.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::Secret;
+use crate::model::token::Generation;
 use crate::world::Transport;
 
 mod authorize;
@@ -23,7 +25,7 @@ mod v2;
 mod v3;
 
 pub use authorize::Authorize;
-pub use error::{Failure, SmartcarError};
+pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
 pub use v3::{ConnectionFilter, SmartcarConnection};
 
@@ -120,6 +122,9 @@ impl Default for Origins {
     }
 }
 
+/// Reads the client secret of a generation where it was read first; `None` if it cannot change while Carport runs.
+pub type Reread = Arc<dyn Fn(Generation) -> Option<Secret> + Send + Sync>;
+
 /// Told of every exchange: the endpoint's name and the HTTP status, 0 if no answer came.
 pub type Observer = Arc<dyn Fn(&'static str, u16) + Send + Sync>;
 
@@ -129,18 +134,47 @@ pub struct Smartcar {
     transport: Arc<dyn Transport>,
     settings: Arc<Settings>,
     observer: Option<Observer>,
+    reread: Option<Reread>,
+    /// Client secrets that have changed since the start.
+    changed: Arc<Mutex<HashMap<Generation, Secret>>>,
 }
 
 impl Smartcar {
     /// A client of the application that `settings` describe.
     pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Smartcar {
-        Smartcar { transport, settings: Arc::new(settings), observer: None }
+        Smartcar { transport, settings: Arc::new(settings), observer: None, reread: None, changed: Arc::default() }
     }
 
     /// The same client, with `observer` told of every exchange.
     pub fn observed(mut self, observer: Observer) -> Smartcar {
         self.observer = Some(observer);
         self
+    }
+
+    /// The same client, that finds changed client secrets with `reread`.
+    pub fn rereading(mut self, reread: Reread) -> Smartcar {
+        self.reread = Some(reread);
+        self
+    }
+
+    /// Reads the client secret of a generation again; whether it has changed.
+    pub fn reread(&self, generation: Generation) -> bool {
+        let Some(read) = self.reread.as_ref().and_then(|reread| reread(generation)) else { return false };
+        let has_changed = self.credentials(generation).is_some_and(|known| known.client_secret.expose() != read.expose());
+        if has_changed {
+            self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(generation, read);
+        }
+        has_changed
+    }
+
+    /// The credentials of a generation, as they are now.
+    fn credentials(&self, generation: Generation) -> Option<Credentials> {
+        let known = match generation {
+            Generation::V2 => self.settings.v2.clone(),
+            Generation::V3 => self.settings.v3.clone(),
+        }?;
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).get(&generation).cloned();
+        Some(Credentials { client_secret: changed.unwrap_or(known.client_secret), ..known })
     }
 
     /// The settings.

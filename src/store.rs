@@ -38,12 +38,15 @@ mod key;
 mod log_head;
 mod look;
 mod migrations;
+pub mod notices;
 mod packing;
 mod places;
 mod recovery;
 mod rescue;
 mod reseal;
+mod roll;
 mod room;
+pub mod rotation;
 mod tables;
 pub mod tokens;
 pub mod users;
@@ -177,7 +180,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 2560 * 1024, min_free: 0, inline: false, repair: false }
+        Settings { cache: 2304 * 1024, min_free: 0, inline: false, repair: false }
     }
 }
 

@@ -25,11 +25,21 @@ use crate::store::{Store, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
+mod clock;
 mod due;
+mod gate;
+mod offer;
 mod renewal;
+mod rotation;
+mod run;
 mod sealing;
+mod turn;
 
 pub use due::Settings;
+
+use clock::Watch;
+use gate::{Gate, Why};
+use turn::Turns;
 
 /// An access token, good for now.
 #[derive(Clone, Debug)]
@@ -80,11 +90,12 @@ struct Shared {
     world: World,
     metrics: Arc<Metrics>,
     /// One refresh at a time for each connection.
-    locks: Mutex<HashMap<ConnectionId, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
     /// Connections whose last refresh failed for a reason that passes.
     troubles: Mutex<HashMap<ConnectionId, Trouble>>,
-    /// By generation: our own credentials are refused, so no refresh is sent before this moment.
-    stopped: Mutex<HashMap<Generation, (Instant, String)>>,
+    /// How much is asked at once, and whether at all.
+    gate: Gate,
+    clock: Mutex<Watch>,
     wake: Notify,
     /// What must end before the store is closed.
     tasks: TaskTracker,
@@ -109,7 +120,7 @@ impl Tokens {
         world: World,
         metrics: Arc<Metrics>,
     ) -> Tokens {
-        let (locks, troubles, stopped) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let clock = Mutex::new(Watch::new(world.now()));
         Tokens {
             shared: Arc::new(Shared {
                 settings,
@@ -118,9 +129,10 @@ impl Tokens {
                 smartcar,
                 world,
                 metrics,
-                locks,
-                troubles,
-                stopped,
+                turns: Turns::default(),
+                troubles: Mutex::default(),
+                gate: Gate::default(),
+                clock,
                 wake: Notify::new(),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
@@ -155,7 +167,7 @@ impl Tokens {
         let set = shared.token_set(id, granted, None);
         let tokens = shared.seal(id, 1, &set, now);
         // The code is spent: this memory is the only place that has the pair.
-        renewal::offer(shared, id, AdoptConnection { connection, tokens }).await?;
+        offer::offer(shared, id, AdoptConnection { connection, tokens }).await?;
         shared.forget_trouble(id);
         shared.wake.notify_one();
         Ok(id)
@@ -165,8 +177,8 @@ impl Tokens {
     pub async fn hand_over(&self, from: ConnectionId, to: ConnectionId) -> Result<(), TokenError> {
         let shared = &self.shared;
         // Neither may be refreshed meanwhile, or the newer pair would be the lost one.
-        let (first, second) = (shared.lock(from.min(to)), shared.lock(from.max(to)));
-        let (_first, _second) = (first.lock().await, second.lock().await);
+        let (first, second) = (shared.turns.of(from.min(to)), shared.turns.of(from.max(to)));
+        let (_first, _second) = (first.come().await, second.come().await);
         let (fresh, before) = shared.store.read(move |snapshot| Ok((snapshot.tokens(from)?, snapshot.tokens(to)?))).await?;
         let set = shared.open(from, &fresh.ok_or(TokenError::Gone)?)?;
         let to_version = before.map_or(0, |tokens| tokens.version);
@@ -192,14 +204,12 @@ impl Tokens {
         };
         let now = shared.world.now();
         shared.note_use(connection, &tokens, now).await;
-        if due::is_fresh(&tokens, now) {
+        if due::is_fresh(&tokens, now, locked(&shared.clock).is_steady()) {
             return shared.access(connection, &tokens);
         }
         match self.soon(connection, tokens.version).await {
-            // What is not fresh may still be good.
-            Err(TokenError::Later { .. } | TokenError::Configuration(_) | TokenError::Store(_))
-                if tokens.access_expires_at > now =>
-            {
+            // What is not fresh may still be good, also when it was the last one.
+            Err(error) if tokens.access_expires_at > now && !matches!(error, TokenError::Gone) => {
                 shared.access(connection, &tokens)
             }
             result => result,
@@ -259,7 +269,7 @@ impl Tokens {
 
     /// Why no refresh is sent at all, for a generation: our credentials are refused.
     pub fn stopped(&self, generation: Generation) -> Option<String> {
-        locked(&self.shared.stopped).get(&generation).map(|(_, what)| what.clone())
+        self.shared.gate.shut(generation).filter(|shut| shut.why == Why::Refused).map(|shut| shut.what)
     }
 
     /// What went wrong with the last refresh of a connection, if that has not been mended.
@@ -267,9 +277,14 @@ impl Tokens {
         locked(&self.shared.troubles).get(&connection).map(|trouble| trouble.what.clone())
     }
 
+    /// How many connections memory knows something of: those that are being refreshed or have failed.
+    pub fn remembered(&self) -> usize {
+        self.shared.turns.len().max(locked(&self.shared.troubles).len())
+    }
+
     /// The refresh loop: renews what is due until `shutdown`, then waits for refreshes under way.
     pub async fn run(&self, shutdown: CancellationToken) {
-        due::run(self, shutdown).await;
+        run::run(self, shutdown).await;
     }
 
     /// A refresh for a caller, who does not wait for a disk that heals in an hour.
@@ -289,7 +304,7 @@ impl Tokens {
     }
 }
 
-/// How long a caller waits for a refresh: two calls to the token endpoint, and a little more.
+/// How long a caller waits for a refresh: about as long as an answer that was lost can be asked for again.
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Why a call to Smartcar gave nothing.
@@ -305,15 +320,11 @@ pub enum CallError {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tokens")
+        f.debug_struct("Tokens").field("remembered", &self.remembered()).finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    fn lock(&self, connection: ConnectionId) -> Arc<tokio::sync::Mutex<()>> {
-        locked(&self.locks).entry(connection).or_default().clone()
-    }
-
     /// Notes a failure that passes; returns how long to wait before the next try, at least `least`.
     fn note_trouble(&self, connection: ConnectionId, what: &str, least: Duration) -> Duration {
         let mut troubles = locked(&self.troubles);
@@ -322,6 +333,13 @@ impl Shared {
         troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.to_owned() });
         tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
         after
+    }
+
+    /// Says more about a trouble that was noted.
+    fn add_to_trouble(&self, connection: ConnectionId, more: &str) {
+        if let Some(trouble) = locked(&self.troubles).get_mut(&connection) {
+            trouble.what.push_str(more);
+        }
     }
 
     fn forget_trouble(&self, connection: ConnectionId) {
@@ -351,7 +369,7 @@ impl Shared {
         if now.since(tokens.used_at) < self.settings.idle_renewal / 7 {
             return;
         }
-        let due_at = due::due_at(&self.settings, &SealedTokens { used_at: now, ..tokens.clone() }, now);
+        let due_at = due::due_at(&self.settings, connection, &SealedTokens { used_at: now, ..tokens.clone() }, now);
         let change = Reschedule { connection, version: tokens.version, used_at: now, due_at: tokens.due_at.and(Some(due_at)) };
         // A store in trouble shows elsewhere; the token is good all the same.
         if self.store.commit(change).await.is_ok() {

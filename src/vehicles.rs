@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,8 @@ pub struct HistoryQuery {
 }
 
 /// What happens to the data of a vehicle that goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum History {
     /// Stays readable.
     Keep,
@@ -61,8 +63,16 @@ pub enum VehiclesError {
     #[error("{0}")]
     BadRequest(&'static str),
     /// Only a new Connect helps.
-    #[error("the owner must connect again: {0}")]
+    #[error("the owner must connect again (Reconnect on the dashboard, or `carport connect --vehicle ID`): {0}")]
     Reconnect(String),
+    /// Smartcar cannot be asked now.
+    #[error("{what}")]
+    Later {
+        /// What happened.
+        what: String,
+        /// When to try again.
+        after: Duration,
+    },
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
@@ -86,6 +96,7 @@ impl From<CallError> for VehiclesError {
             CallError::Token(TokenError::NeedsReconnect(what)) => VehiclesError::Reconnect(what),
             CallError::Token(TokenError::Gone) => VehiclesError::BadRequest("its connection has ended: connect it again"),
             CallError::Token(TokenError::Store(_)) => VehiclesError::Store,
+            CallError::Token(TokenError::Later { what, after }) => VehiclesError::Later { what, after },
             CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
             CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
             CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
@@ -140,6 +151,7 @@ impl Vehicles {
     ) -> Result<Page<VehicleView>, VehiclesError> {
         let (reach, user, mode, now) = (reach.clone(), user.cloned(), mode.map(str::to_owned), self.shared.world.now());
         let mut after = row_cursor(page.cursor.as_deref())?;
+        let shared = self.shared.clone();
         let found = self.shared.store.read(move |snapshot| {
             let mut items = Vec::new();
             loop {
@@ -153,7 +165,7 @@ impl Vehicles {
                         return Ok(Page { items, next: Some(after.to_string()) });
                     }
                     if wanted {
-                        items.push(view::vehicle(snapshot, row, vehicle, now)?);
+                        items.push(view::vehicle(&shared, snapshot, row, vehicle, now)?);
                     }
                     after = row;
                 }
@@ -168,8 +180,9 @@ impl Vehicles {
     /// One vehicle.
     pub async fn show(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (id, reach, now) = (id.clone(), reach.clone(), self.shared.world.now());
+        let shared = self.shared.clone();
         let found = self.shared.store.read(move |snapshot| match snapshot.vehicle(&id)? {
-            Some((row, vehicle)) if is_within(&reach, &vehicle) => view::vehicle(snapshot, row, vehicle, now).map(Some),
+            Some((row, vehicle)) if is_within(&reach, &vehicle) => view::vehicle(&shared, snapshot, row, vehicle, now).map(Some),
             _ => Ok(None),
         });
         found.await?.ok_or(VehiclesError::NotFound)

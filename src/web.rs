@@ -200,6 +200,19 @@ where
     if route == Route::Webhook {
         return webhook::receive(services, client, head, body, cap.unwrap_or_default()).await;
     }
+    // Large, and a connection that only delivers need not have room for it.
+    Box::pin(respond(services, client, router::Found { route, named }, head, body)).await
+}
+
+/// Who calls, whether they may, and what they get.
+async fn respond<B>(services: &Services, client: Client, found: router::Found, head: Parts, body: B) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let router::Found { route, named } = found;
+    let policy = route.policy();
+    let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
     // Open pages look a little different to who is signed in; other open routes need not know.
     let identity = match policy.auth {
         Auth::Open if route != Route::ConnectDone => None,
@@ -223,8 +236,7 @@ where
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }
-    // Large, and a connection that only delivers need not have room for it.
-    Box::pin(dispatch(route, &call)).await
+    dispatch(route, &call).await
 }
 
 async fn dispatch(route: Route, call: &Call<'_>) -> Answer {

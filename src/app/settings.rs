@@ -1,8 +1,11 @@
 //! The configuration, handed out to the rooms: each gets its own settings and nothing else.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use crate::config::{self, Config, Mode};
+use crate::model::token::Generation;
 use crate::store::webhook_log::Ring;
 use crate::vault::MasterKey;
 use crate::web::server::Listen;
@@ -33,6 +36,19 @@ pub(super) fn smartcar(config: &Config) -> smartcar::Settings {
             management_v3: origin(&origins.management_v3),
         },
     }
+}
+
+/// Reads client secrets again that stand in files of their own.
+pub(super) fn client_secrets(config: &Config) -> smartcar::Reread {
+    let file = |given: &Option<config::Credentials>| given.as_ref().and_then(|given| given.client_secret_file.clone());
+    let (v2, v3) = (file(&config.smartcar.v2), file(&config.smartcar.v3));
+    Arc::new(move |generation| {
+        let file = match generation {
+            Generation::V2 => v2.as_deref(),
+            Generation::V3 => v3.as_deref(),
+        };
+        config::reread(file?)
+    })
 }
 
 pub(super) fn tokens(config: &Config) -> tokens::Settings {
@@ -78,6 +94,7 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
     operate::status::Settings {
         public_url: origin(&config.public_url),
         webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
+        dashboard_url: origin(&config.private_url),
     }
 }
 

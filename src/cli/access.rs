@@ -28,10 +28,15 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
             }
         }
     };
-    let mut body = json!({ "user": flags.user, "expires_in": flags.expires.as_secs() });
+    let user = match (flags.user, &flags.vehicle) {
+        (Some(user), _) => user,
+        (None, Some(vehicle)) => field(&client.get(&["vehicles", vehicle], &[]).await?, "user"),
+        (None, None) => "owner".to_owned(),
+    };
+    let mut body = json!({ "user": user, "expires_in": flags.expires.as_secs() });
     let optional = [
         // The usual owner of a house with one needs no ceremony.
-        ("create", json!(flags.create || flags.user == "owner"), flags.create || flags.user == "owner"),
+        ("create", json!(flags.create || user == "owner"), flags.create || user == "owner"),
         ("vehicle_id", json!(flags.vehicle), flags.vehicle.is_some()),
         ("mode", json!(flags.mode), flags.mode.is_some()),
         ("scope", json!(scope), scope.is_some()),
@@ -53,7 +58,7 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
         say(&link)?;
         return say(&format!(
             "For {}; good until it is used, or it expires {}.",
-            flags.user,
+            user,
             age(&invite, "expires_at", SystemClock.now())
         ));
     }

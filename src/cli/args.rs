@@ -14,10 +14,12 @@ use clap_complete::Shell;
 use crate::model::span;
 
 mod check;
+mod connections;
 mod key;
 mod webhooks;
 
 pub use check::Check;
+pub use connections::Connections;
 pub use key::Key;
 pub use webhooks::{WebhookFilter, Webhooks};
 
@@ -188,9 +190,9 @@ pub struct Init {
 /// Flags of `connect`.
 #[derive(Clone, Debug, Args)]
 pub struct Connect {
-    /// Whose car it is
-    #[arg(long, value_name = "ID", default_value = "owner")]
-    pub user: String,
+    /// Whose car it is [default: whose --vehicle is, else owner]
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
     /// Make the user if there is none
     #[arg(long)]
     pub create: bool,
@@ -368,19 +370,6 @@ pub enum Vehicles {
     Disconnect(Disconnect),
     /// Disconnect a car at Smartcar and erase its history
     Erase(Disconnect),
-}
-
-/// `connections`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Connections {
-    /// List the connections
-    List(Json),
-    /// Show a connection
-    Show(Show),
-    /// Renew the tokens of a connection now
-    Refresh(Show),
-    /// End a connection at Smartcar; the history of its cars stays
-    Disconnect(Disconnect),
 }
 
 /// `config`.

@@ -33,7 +33,7 @@ impl Answers {
     /// What can be tried at Smartcar: client credentials.
     fn credentials(&self) -> Option<Credentials> {
         let client_id = self.client_id.clone().filter(|id| id.starts_with("client_"))?;
-        Some(Credentials { client_id, client_secret: self.client_secret.clone()? })
+        Some(Credentials { client_id, client_secret: self.client_secret.clone()?, client_secret_file: None })
     }
 }
 

@@ -7,6 +7,7 @@ use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
 use super::{Failure, Place};
 use crate::model::Timestamp;
+use crate::smartcar::in_two;
 use crate::world::{Clock, SystemClock};
 
 /// `carport users`
@@ -107,6 +108,7 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
                     ("USER", &|v| field(v, "user")),
                     ("API", &|v| field(v, "generation")),
                     ("STATUS", &|v| field(v, "status")),
+                    ("PROBLEM", &problem),
                     ("CARS", &|v| v["vehicles"].as_array().map_or(0, Vec::len).to_string()),
                     ("LAST REFRESH", &|v| age(v, "last_refresh", now)),
                     ("NEXT", &|v| age(v, "next_refresh", now)),
@@ -125,6 +127,15 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
         Connections::Disconnect(disconnect) => {
             let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
             end(client, "connections", disconnect, false, &question, "Disconnected.", place).await
+        }
+        Connections::Forget(which) => {
+            let question = format!(
+                "Forget connection {} here without asking Smartcar? Its cars stay with their history, but without a connection.",
+                which.id
+            );
+            confirm(place, which.yes, &question)?;
+            let forgotten = client.delete(&["connections", &which.id], &[("local", "true")]).await?;
+            if which.json { say_json(&forgotten) } else { say(&forgotten_words(&forgotten)) }
         }
     }
 }
@@ -209,6 +220,23 @@ fn value(body: &Value) -> String {
             _ => body.to_string(),
         },
     }
+}
+
+/// What is wrong with a connection, in a few words; `show` has all of it.
+fn problem(connection: &Value) -> String {
+    let said = [field(connection, "reason"), field(connection, "last_error")].into_iter().find(|said| !said.is_empty());
+    shorten(in_two(&said.unwrap_or_default()).0)
+}
+
+fn forgotten_words(forgotten: &Value) -> String {
+    let cars = match forgotten["vehicles"].as_array().map_or(0, Vec::len) {
+        0 => "It served no car.".to_owned(),
+        1 => format!("Its car ({}) stays with its history, without a connection.", field(forgotten, "vehicles")),
+        several => {
+            format!("Its {several} cars ({}) stay with their history, without a connection.", field(forgotten, "vehicles"))
+        }
+    };
+    format!("Forgotten here. {cars}\nSmartcar was not asked: to end it there too, remove the car in Smartcar's dashboard.")
 }
 
 fn connection_card(connection: &Value, now: Timestamp) -> String {

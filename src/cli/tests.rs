@@ -139,6 +139,13 @@ async fn check(line: &str, expected: Expect) {
 #[tokio::test]
 async fn connect_asks_for_an_invite() {
     check("connect", expect![[r#"POST /api/v1/connect {"create":true,"expires_in":86400,"user":"owner"}"#]]).await;
+    check(
+        "connect --vehicle v1",
+        expect![[r#"
+        GET /api/v1/vehicles/v1
+        POST /api/v1/connect {"expires_in":86400,"user":"","vehicle_id":"v1"}"#]],
+    )
+    .await;
     let all =
         "connect --user u1 --create --expires 90s --vehicle v1 --mode simulated --add-scope control_charge --make TESLA --force";
     check(all, expect![[r#"POST /api/v1/connect {"create":true,"expires_in":90,"force":true,"make":"TESLA","mode":"simulated","scope":["read_vehicle_info","read_vin","read_odometer","read_battery","read_charge","read_fuel","read_location","read_security","read_tires","read_engine_oil","control_charge"],"user":"u1","vehicle_id":"v1"}"#]]).await;
@@ -170,6 +177,7 @@ async fn records_are_listed_and_ended() {
     check("vehicles erase v1 -y", expect!["DELETE /api/v1/vehicles/v1?history=erase"]).await;
     check("connections refresh c1", expect!["POST /api/v1/connections/c1/refresh"]).await;
     check("connections disconnect c1 -y", expect!["DELETE /api/v1/connections/c1?history=keep"]).await;
+    check("connections forget c1 --yes", expect!["DELETE /api/v1/connections/c1?local=true"]).await;
     check("webhooks list --type VEHICLE_STATE --limit 5", expect!["GET /api/v1/webhooks?type=VEHICLE_STATE&limit=5"]).await;
     check("webhooks replay 7", expect!["POST /api/v1/webhooks/7/replay"]).await;
 }

@@ -73,7 +73,7 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
         Ok(world) => world,
         Err(error) => return Probe::Unreachable(error.to_string()),
     };
-    let Credentials { client_id, client_secret } = credentials.clone();
+    let Credentials { client_id, client_secret, .. } = credentials.clone();
     let settings = smartcar::Settings {
         v3: Some(smartcar::Credentials { client_id, client_secret }),
         origins: smartcar::Origins { iam: origins.iam.as_str().trim_end_matches('/').to_owned(), ..smartcar::Origins::default() },
@@ -82,7 +82,7 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
     match Smartcar::new(world.transport, settings).application_token().await {
         Ok(_) => Probe::Good,
         Err(SmartcarError::Later { what, .. }) => Probe::Unreachable(what.to_string()),
-        Err(error) => Probe::Refused(error.to_string()),
+        Err(error) => Probe::Refused(error.failure().to_string()),
     }
 }
 

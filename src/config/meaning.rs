@@ -136,7 +136,10 @@ impl Reader<'_> {
         let client_secret = self.optional(secret, values::secret);
         // A secret that was written and refused has its mistake already.
         let (there, missing) = match (client_id, client_secret) {
-            (Some(client_id), Some(client_secret)) => return Some(Credentials { client_id, client_secret }),
+            (Some(client_id), Some(client_secret)) => {
+                let client_secret_file = self.collected.secret_file(secret);
+                return Some(Credentials { client_id, client_secret, client_secret_file });
+            }
             (Some(_), None) if !self.is_written(secret) => (id, secret),
             (None, Some(_)) if !self.is_written(id) => (secret, id),
             _ => return None,

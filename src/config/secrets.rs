@@ -5,6 +5,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::model::Secret;
+
 /// What a secret file holds.
 pub(super) struct SecretFile {
     /// Its lines that are not empty: a secret that may be a list has one a line.
@@ -35,6 +37,14 @@ pub(super) fn read(path: &Path) -> Result<SecretFile, String> {
     }
     let warning = readable_by_all(path).then(|| format!("{shown} holds a secret and can be read by everybody: chmod 600 it"));
     Ok(SecretFile { lines, warning })
+}
+
+/// The secret that a file holds by now; `None` while it holds none that can be used.
+pub fn reread(path: &Path) -> Option<Secret> {
+    match read(path).ok()?.lines.as_slice() {
+        [secret] => Some(Secret::new(secret.clone())),
+        _ => None,
+    }
 }
 
 /// Whether everybody on this machine can read a file. Container secrets below `/run/secrets` always look

@@ -116,6 +116,8 @@ pub(super) struct Collected {
     pub(super) values: BTreeMap<&'static str, Written>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<String>,
+    /// Secrets that were read from files of their own: where they were named, and the file.
+    secret_files: BTreeMap<String, (Origin, PathBuf)>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
 }
@@ -265,6 +267,7 @@ impl Collected {
         match secrets::read(path) {
             Ok(secret) => {
                 self.warnings.extend(secret.warning);
+                self.secret_files.insert(key.to_owned(), (origin.clone(), path.to_owned()));
                 Some(Raw::List(secret.lines.into_iter().map(Raw::Text).collect()))
             }
             Err(wrong) => {
@@ -272,6 +275,12 @@ impl Collected {
                 None
             }
         }
+    }
+
+    /// The file that a secret in effect was read from.
+    pub(super) fn secret_file(&self, key: &str) -> Option<PathBuf> {
+        let (origin, path) = self.secret_files.get(key)?;
+        self.values.get(key).filter(|written| written.origin == *origin).map(|_| path.clone())
     }
 
     pub(super) fn mistake(&mut self, key: &str, origin: impl fmt::Display, wrong: impl Into<String>, remedy: &str) {

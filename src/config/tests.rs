@@ -166,7 +166,11 @@ fn secrets_come_from_files_and_systemd() {
             ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap()),
         ],
     );
-    assert_eq!(config.smartcar.v3.unwrap().client_secret.expose(), "from the file");
+    let v3 = config.smartcar.v3.unwrap();
+    assert_eq!(v3.client_secret.expose(), "from the file");
+    // It may be another one by the time it is refused.
+    place.write("etc/v3", "from the file, later\n");
+    assert_eq!(reread(&v3.client_secret_file.unwrap()).unwrap().expose(), "from the file, later");
     let tokens: Vec<&str> = config.smartcar.management_tokens.iter().map(Secret::expose).collect();
     assert_eq!(tokens, ["first", "second"]);
     assert_eq!(config.key.secret.unwrap().expose(), "master");

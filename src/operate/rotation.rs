@@ -119,8 +119,12 @@ impl Rotation {
     /// Begins a rotation or goes on with one that was cut off, unless one is under way.
     pub async fn start(&self) -> Result<KeyView, RotationError> {
         let shared = &self.shared;
-        let Settings { next, is_given, configured, .. } = &shared.settings;
+        let Settings { file, next, is_given, configured } = &shared.settings;
         let ids = shared.store.key_ids().await?;
+        if !shared.is_running() {
+            key_files::sweep(file);
+            key_files::sweep(next);
+        }
         let to = match shared.next(ids)? {
             Some(key) if ids == (KeyIds { present: key.id(), before: None }) && *is_given && *configured != key.id() => {
                 return Err(RotationError::NotSwapped { id: key.id(), file: next.clone() });
@@ -219,10 +223,14 @@ impl Shared {
         Ok(key)
     }
 
+    fn is_running(&self) -> bool {
+        is_running(self.view().as_ref())
+    }
+
     /// Whether the caller is the one to do it.
     fn claim(&self, from: KeyId, to: KeyId) -> bool {
         let mut view = self.view();
-        if view.as_ref().is_some_and(|view| view.state == State::Running) {
+        if is_running(view.as_ref()) {
             return false;
         }
         let (from, to) = (from.to_string(), to.to_string());
@@ -233,6 +241,10 @@ impl Shared {
     fn view(&self) -> MutexGuard<'_, Option<RotationView>> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_running(view: Option<&RotationView>) -> bool {
+    view.is_some_and(|view| view.state == State::Running)
 }
 
 fn remove(path: &Path) -> Result<(), KeyError> {

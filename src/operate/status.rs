@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::notices::NoticeView;
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
 use crate::model::event::EventKind;
+use crate::model::notice::Notice;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
 use crate::smartcar::Smartcar;
@@ -33,6 +35,8 @@ pub struct StatusView {
     pub refresh: RefreshStatus,
     /// What is still missing, one thing to do each.
     pub missing: Vec<Missing>,
+    /// What happened and is not over; at most a hundred.
+    pub notices: Vec<NoticeView>,
 }
 
 /// The store's part of the status.
@@ -111,6 +115,8 @@ pub struct Settings {
     pub public_url: String,
     /// Where Smartcar posts.
     pub webhook_url: String,
+    /// Where people open the dashboard.
+    pub dashboard_url: String,
 }
 
 /// How everything fares. Cheap to clone.
@@ -177,6 +183,8 @@ impl Status {
             stopped: stopped.clone(),
         };
         let missing = shared.missing(&facts, stopped);
+        let dashboard = &shared.settings.dashboard_url;
+        let notices = facts.notices.into_iter().take(NOTICES).map(|notice| NoticeView::of(notice, dashboard, now)).collect();
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: shared.started_at,
@@ -185,6 +193,7 @@ impl Status {
             webhooks,
             refresh,
             missing,
+            notices,
         }
     }
 
@@ -223,9 +232,18 @@ impl Status {
             store_bytes: shared.store.bytes(),
             store_written: shared.store.written(),
             connections,
+            by_status: [
+                ("active", facts.active),
+                ("needs_reconnect", facts.needs_reconnect),
+                ("disconnected", facts.disconnected),
+            ],
+            notices: facts.notices.len() as u64,
         })
     }
 }
+
+/// How many notices the status holds at most.
+const NOTICES: usize = 100;
 
 /// What one look at the store tells.
 #[derive(Default)]
@@ -235,6 +253,8 @@ struct Facts {
     last_delivery_at: Option<Timestamp>,
     active: u64,
     needs_reconnect: u64,
+    disconnected: u64,
+    notices: Vec<Notice>,
     next_due_at: Option<Timestamp>,
     tokens: Vec<(ConnectionId, SealedTokens)>,
 }
@@ -262,6 +282,8 @@ impl Shared {
                     .map(|entry| entry.header.received_at),
                 active: count("active"),
                 needs_reconnect: count("needs_reconnect"),
+                disconnected: count("disconnected"),
+                notices: snapshot.notices(usize::MAX)?,
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
             })
@@ -287,11 +309,7 @@ impl Shared {
             );
         }
         if let Some(fault) = stopped {
-            add(
-                "refused",
-                &format!("Smartcar refuses our credentials: {fault}"),
-                "compare client id and client secret with Smartcar's dashboard".to_owned(),
-            );
+            add("refused", &fault, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
         if !self.store.has_room() {
             add(

@@ -25,6 +25,10 @@ pub enum FaultKind {
     Throttle(Option<u32>),
     /// 500 in the shape of the API asked.
     Fail,
+    /// 401 `invalid_client` from the token endpoints, as if the client secret were wrong.
+    InvalidClient,
+    /// 400 `invalid_grant` for a refresh token that is good, as if its owner had taken back the consent.
+    InvalidGrant,
     /// VERIFY is sent without a signature.
     UnsignedVerify,
     /// v3 signal lists stay empty until a webhook is verified and the vehicle subscribed.
@@ -61,7 +65,8 @@ pub struct Faults(Vec<Fault>);
 impl Faults {
     /// How to write a fault, for `--help`.
     pub const HELP: &'static str = "NAME[=VALUE][@PROBABILITY][*TIMES], for example throttle=30@0.1 or rotate-then-lose*1. \
-        Names: refuse, delay=SECONDS, lose-answer, rotate-then-lose, garble, throttle[=SECONDS], fail, unsigned-verify, empty-store";
+        Names: refuse, delay=SECONDS, lose-answer, rotate-then-lose, garble, throttle[=SECONDS], fail, \
+        invalid-client, invalid-grant, unsigned-verify, empty-store";
 
     /// Puts faults together.
     pub fn new(faults: impl IntoIterator<Item = Fault>) -> Faults {
@@ -146,6 +151,8 @@ impl FromStr for Fault {
             ("rotate-then-lose", None) => FaultKind::RotateThenLose,
             ("garble", None) => FaultKind::Garble,
             ("fail", None) => FaultKind::Fail,
+            ("invalid-client", None) => FaultKind::InvalidClient,
+            ("invalid-grant", None) => FaultKind::InvalidGrant,
             ("unsigned-verify", None) => FaultKind::UnsignedVerify,
             ("empty-store", None) => FaultKind::EmptyStore,
             ("throttle", None | Some("none")) => FaultKind::Throttle(None),

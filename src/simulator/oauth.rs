@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::chance::Chance;
 use super::exchange::{self, Exchange, Fields, Reply};
+use super::faults::FaultKind;
 use crate::model::Timestamp;
 
 /// All live codes and tokens.
@@ -191,9 +192,10 @@ fn exchange_code(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
 }
 
 fn refresh(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
+    let is_refused = struck(exchange, FaultKind::InvalidGrant);
     let (settings, now, state) = (exchange.settings, exchange.now, &mut *exchange.state);
     let token = form.get("refresh_token").unwrap_or_default();
-    let Some(grant) = state.tokens.grant_of_refresh(token) else {
+    let Some(grant) = state.tokens.grant_of_refresh(token).filter(|_| !is_refused) else {
         state.counters.refreshes_refused += 1;
         return refusal(StatusCode::BAD_REQUEST, "invalid_grant", "Invalid or expired refresh token.");
     };
@@ -208,13 +210,21 @@ fn refresh(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
 }
 
 /// Checks method and client, in `Authorization: Basic` or in the form.
-fn refuse(exchange: &Exchange<'_>, form: &Fields, id: &str, secret: &str) -> Option<Reply> {
+fn refuse(exchange: &mut Exchange<'_>, form: &Fields, id: &str, secret: &str) -> Option<Reply> {
     if exchange.method != Method::POST {
         return Some(refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "POST is needed here."));
     }
     let in_form = || Some((form.get("client_id")?.to_owned(), form.get("client_secret")?.to_owned()));
     let right = exchange.basic().or_else(in_form).is_some_and(|(user, password)| user == id && password == secret);
+    let right = right && !struck(exchange, FaultKind::InvalidClient);
     (!right).then(|| refusal(StatusCode::UNAUTHORIZED, "invalid_client", "Invalid client_id or client_secret"))
+}
+
+fn struck(exchange: &mut Exchange<'_>, kind: FaultKind) -> bool {
+    let state = &mut *exchange.state;
+    let struck = state.faults.strikes(kind, &mut state.chance);
+    state.counters.faults += u64::from(struck);
+    struck
 }
 
 fn refusal(status: StatusCode, error: &str, description: &str) -> Reply {

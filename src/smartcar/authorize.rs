@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = client(Settings::default()).connect_url(&Authorize::default()).unwrap_err();
-        assert_eq!(error.to_string(), "connect: set smartcar.application_id");
+        assert_eq!(error.to_string(), "set smartcar.application_id (connect)");
         let mut settings = settings();
         settings.origins.connect = "nowhere".to_owned();
         assert!(matches!(client(settings).connect_url(&Authorize::default()), Err(SmartcarError::Configuration { .. })));

@@ -1,14 +1,17 @@
 //! What can go wrong with Smartcar, by what the caller can do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::grant::EXCHANGE;
+
 /// Why a call gave nothing, by what to do next.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Shown, it says it in plain words first, and what exactly happened in parentheses.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SmartcarError {
     /// Nothing is wrong that will not pass: ask again later.
-    #[error("{what}")]
     Later {
         /// How long Smartcar asks to wait, at most an hour; `None` if it did not say.
         after: Option<Duration>,
@@ -16,19 +19,16 @@ pub enum SmartcarError {
         what: Failure,
     },
     /// The access token is not accepted: refresh it, once.
-    #[error("{what}")]
     Unauthorized {
         /// What happened.
         what: Failure,
     },
     /// This code or refresh token is dead.
-    #[error("{what}")]
     Rejected {
         /// What happened.
         what: Failure,
     },
     /// Only the owner can help, through Connect or at the manufacturer.
-    #[error("{what}")]
     Reconnect {
         /// What happened.
         what: Failure,
@@ -36,13 +36,11 @@ pub enum SmartcarError {
         url: Option<String>,
     },
     /// Only the operator can help; the failure's note says how.
-    #[error("{what}")]
     Configuration {
         /// What happened.
         what: Failure,
     },
     /// Asking again would give the same answer.
-    #[error("{what}")]
     NotPossible {
         /// What happened.
         what: Failure,
@@ -61,6 +59,54 @@ impl SmartcarError {
             | SmartcarError::NotPossible { what } => what,
         }
     }
+
+    /// What it means, for whoever owns the car or runs Carport.
+    fn plain(&self) -> Cow<'_, str> {
+        let Failure { endpoint, status, kind, note, .. } = self.failure();
+        Cow::Borrowed(match self {
+            SmartcarError::Later { .. } => match (kind.as_deref(), status) {
+                (Some("VEHICLE_STATE"), _) => "the car cannot be read at the moment",
+                (Some("UPSTREAM"), _) => "the car's manufacturer does not answer at the moment",
+                (_, None) => "Smartcar cannot be reached",
+                (_, Some(429)) => "Smartcar asks us to slow down",
+                (_, Some(500..)) => "Smartcar is having trouble",
+                (_, Some(_)) => "the answer did not come from Smartcar, or cannot be understood",
+            },
+            SmartcarError::Unauthorized { .. } => "Smartcar does not accept our access token",
+            SmartcarError::Rejected { .. } if *endpoint == EXCHANGE => "Smartcar does not accept the code of this sign-in",
+            SmartcarError::Rejected { .. } => "Smartcar no longer accepts what the owner agreed to",
+            SmartcarError::Reconnect { .. } if kind.as_deref() == Some("PERMISSION") => "the owner has not permitted this",
+            SmartcarError::Reconnect { .. } => "the car's manufacturer refuses the owner's account",
+            SmartcarError::Configuration { .. } => match note.as_deref() {
+                Some(keys) if keys.starts_with("check smartcar.v") => {
+                    return format!("Smartcar refuses our credentials: {keys}").into();
+                }
+                note => note.unwrap_or("Smartcar refuses our request"),
+            },
+            SmartcarError::NotPossible { .. } => "Smartcar cannot do this for this car",
+        })
+    }
+}
+
+impl fmt::Display for SmartcarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plain, failure) = (self.plain(), self.failure());
+        // What has been said is not said twice.
+        let note = failure.note.clone().filter(|_| !matches!(self, SmartcarError::Configuration { .. }));
+        let rest = Failure { note, ..failure.clone() };
+        match (rest.status, &rest.note) {
+            (None, None) => write!(f, "{plain} ({})", rest.endpoint),
+            _ => write!(f, "{plain} ({rest})"),
+        }
+    }
+}
+
+impl std::error::Error for SmartcarError {}
+
+/// The plain words of what a [`SmartcarError`] said of itself, and what exactly happened.
+pub fn in_two(said: &str) -> (&str, Option<&str>) {
+    let parts = said.split_once(" (").and_then(|(plain, rest)| Some((plain, rest.strip_suffix(')')?)));
+    parts.map_or((said, None), |(plain, exact)| (plain, Some(exact)))
 }
 
 /// What happened, fit for logs: never a token, an address with its query, a VIN, or text of a body.

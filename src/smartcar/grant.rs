@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::call::{Answer, Audience, Call, TOKEN, join};
 use super::{Credentials, Failure, Smartcar, SmartcarError};
+use crate::model::token::Generation;
 use crate::model::{Secret, lenient};
 
 /// What a token endpoint hands out.
@@ -37,9 +38,10 @@ impl Smartcar {
     pub async fn application_token(&self) -> Result<Granted, SmartcarError> {
         const ENDPOINT: &str = "token.application";
         let settings = self.settings();
-        let Credentials { client_id, client_secret } =
-            settings.v3.as_ref().ok_or_else(|| missing(ENDPOINT, "set smartcar.v3.client_id and smartcar.v3.client_secret"))?;
-        let form = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", client_secret.expose())];
+        let Credentials { client_id, client_secret } = self
+            .credentials(Generation::V3)
+            .ok_or_else(|| missing(ENDPOINT, "set smartcar.v3.client_id and smartcar.v3.client_secret"))?;
+        let form = [("grant_type", "client_credentials"), ("client_id", &client_id), ("client_secret", client_secret.expose())];
         let url = join(&settings.origins.iam, "/oauth2/token");
         let call = Call::new(ENDPOINT, Audience::ApplicationToken, Method::POST, url).within(TOKEN).form(&form);
         granted(&self.call(call).await?, Duration::from_secs(3600))
@@ -47,11 +49,12 @@ impl Smartcar {
 
     async fn v2_token(&self, endpoint: &'static str, form: &[(&str, &str)]) -> Result<Granted, SmartcarError> {
         let settings = self.settings();
-        let Credentials { client_id, client_secret } =
-            settings.v2.as_ref().ok_or_else(|| missing(endpoint, "set smartcar.v2.client_id and smartcar.v2.client_secret"))?;
+        let Credentials { client_id, client_secret } = self
+            .credentials(Generation::V2)
+            .ok_or_else(|| missing(endpoint, "set smartcar.v2.client_id and smartcar.v2.client_secret"))?;
         let url = join(&settings.origins.auth, "/oauth/token");
         let call = Call::new(endpoint, Audience::OwnerToken, Method::POST, url).within(TOKEN);
-        granted(&self.call(call.basic(client_id, client_secret).form(form)).await?, Duration::from_secs(7200))
+        granted(&self.call(call.basic(&client_id, &client_secret).form(form)).await?, Duration::from_secs(7200))
     }
 }
 

@@ -237,6 +237,23 @@ mod tests {
     }
 
     #[test]
+    fn plain_words_come_first() {
+        let script = Script::new([answer(401, &[], r#"{"error":"invalid_client"}"#)]);
+        let refused = run(script.client().refresh(&Secret::new("t"))).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "Smartcar refuses our credentials: check smartcar.v2.client_id and smartcar.v2.client_secret \
+             (token.refresh: Smartcar answered 401 invalid_client)"
+        );
+        let unreachable = from_transport("token.refresh", &TransportError::Unreachable("nobody is there".to_owned()));
+        assert!(unreachable.to_string().starts_with("Smartcar cannot be reached (token.refresh: "), "{unreachable}");
+        let told = ask(429, &[], "").to_string();
+        assert_eq!(told, "Smartcar asks us to slow down (v2.disconnect: Smartcar answered 429)");
+        assert!(ask(503, &[], "").to_string().starts_with("Smartcar is having trouble ("));
+        assert!(ask(409, &[], r#"{"type":"VEHICLE_STATE","code":"ASLEEP"}"#).to_string().starts_with("the car cannot be read"));
+    }
+
+    #[test]
     fn waits_in_all_forms() {
         let date = ("Date", "Thu, 09 Oct 2025 08:53:20 GMT");
         for (said, seconds) in [
@@ -268,7 +285,7 @@ mod tests {
         let body =
             r#"{"type":"0SCTESTVIN0000001","code":"Bearer abc","requestId":"a b","detail":"canary","description":"canary"}"#;
         let error = ask(400, &[("SC-Request-Id", "req-1")], body);
-        assert_eq!(error.to_string(), "v2.disconnect: Smartcar answered 400 (request req-1)");
+        assert_eq!(error.failure().to_string(), "v2.disconnect: Smartcar answered 400 (request req-1)");
         assert!(!format!("{error:?}").contains("canary"));
     }
 

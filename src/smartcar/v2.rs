@@ -289,7 +289,7 @@ mod tests {
         for body in ["", "<html>", r#"{"vehicles":"#, "[]", r#"{"vehicles":{}}"#, r#"{"status":"success"}"#, "\u{7f}"] {
             let error = run(Script::new([good(body)]).client().vehicles(&token())).unwrap_err();
             assert!(matches!(error, SmartcarError::Later { after: None, .. }), "{body}");
-            assert_eq!(error.to_string(), "v2.vehicles: Smartcar answered 200: the answer is not understood");
+            assert_eq!(error.failure().to_string(), "v2.vehicles: Smartcar answered 200: the answer is not understood");
         }
     }
 

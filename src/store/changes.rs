@@ -7,6 +7,8 @@ use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, S
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::journal::Record;
+use super::notices::{EndNotice, GiveNotice};
+use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
 use super::tables::from_cbor;
 use super::tokens::{DropDue, Reschedule, RotateTokens};
 use super::users::{PutUser, RemoveUser};
@@ -41,8 +43,9 @@ changes! {
     PutUser, RemoveUser,
     PutInvite, OpenAttempt, TakeAttempt, EndTrip,
     AdoptConnection, LinkVehicles, HandOver, MarkConnection, NoteGoodRead, EndConnection,
-    RotateTokens, Reschedule, DropDue,
+    RotateTokens, Reschedule, DropDue, BeginRefresh, PostponeRefresh, RefuseTokens,
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
     RecordDelivery, NoteVerify, ApplyReadings,
+    GiveNotice, EndNotice,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
 }

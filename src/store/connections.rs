@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use super::rotation;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::tokens::{SealedTokens, drop_tokens, put_tokens};
 use super::vehicles::{link_vehicle, serves_any, unlink_vehicles_of};
@@ -113,9 +114,12 @@ impl Change for HandOver {
     type Outcome = HandedOver;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<HandedOver, StoreError> {
-        let version = tables.get_sound::<SealedTokens>(self.to)?.map_or(0, |tokens| tokens.version);
-        if version != self.to_version {
+        let before = tables.get_sound::<SealedTokens>(self.to)?;
+        if before.as_ref().map_or(0, |tokens| tokens.version) != self.to_version {
             return Ok(HandedOver::Superseded);
+        }
+        if let Some(before) = before {
+            rotation::forget(tables, self.to, &before)?;
         }
         put_tokens(tables, self.to, &self.tokens)?;
         drop_tokens(tables, self.from)?;

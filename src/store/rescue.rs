@@ -14,7 +14,7 @@ use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
 use super::recovery::{Findings, Site, open_tables, put_copy};
-use super::tables::{self, ALL, LARGE, Places, Rows, SMALL, Snapshot, Tables};
+use super::tables::{self, ALL, LARGE, Places, Rows, Snapshot, Tables};
 
 /// How often a disk is asked for the same.
 const TRIES: usize = 3;
@@ -141,13 +141,13 @@ impl Old {
         let are_whole = guarded(|| {
             let transaction = tables.begin_read().map_err(|error| disk(&error))?;
             let snapshot = Snapshot::new(&transaction, &places);
-            for (table, counted) in SMALL.iter().copied().zip(census) {
+            for (table, counted) in tables::small_of(census) {
                 let mut sound = 0;
                 snapshot.walk(table, ALL, false, &mut |key, value| {
                     sound += u64::from(places.is_sound(table, key, value));
                     Ok(ControlFlow::Continue(()))
                 })?;
-                if sound != *counted {
+                if sound != counted {
                     return Ok(false);
                 }
             }

@@ -8,6 +8,7 @@
 //! | `connections-1` | connection id | one owner's authority over one Smartcar user |
 //! | `smartcar_tokens-1` | connection id | sealed token set (sealed twice: by `tokens` and here) |
 //! | `tokens_by_due-1` | due time, connection id | nothing: the order of the refresh loop |
+//! | `refresh_intents-1`, `previous_tokens-1` | connection id; time and it | a refresh under way; the set before |
 //! | `vehicles-1` | row | a vehicle |
 //! | `vehicles_by_user-1` | user row, vehicle row | nothing |
 //! | `vehicle_latest-1` | vehicle row, signal row | the newest of a signal |
@@ -19,6 +20,7 @@
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
 //! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
+//! | `notices-1` | subject | a notice that was given and is not over |
 //! | `cursors-1` | follower | its place in the log |
 //!
 //! Every value is CBOR, packed, and sealed: bound to table and key, so that a changed, moved or swapped
@@ -38,6 +40,7 @@ use super::key::Key;
 use super::log_head::Log;
 use super::packing::{pack, unpack};
 pub(super) use super::places::{Kind, Places};
+pub(super) use super::roll::{LARGE, SMALL, all, small_of};
 use crate::vault::Row;
 
 pub(super) const META: &str = "meta-1";
@@ -51,36 +54,6 @@ pub(super) const EVENT_IDS: &str = "event_ids-1";
 pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
 pub(super) const INVITES_BY_EXPIRY: &str = "invites_by_expiry-1";
 pub(super) const CURSORS: &str = "cursors-1";
-
-/// Tables that grow with what the cars tell. All others are small, and copied to the journal.
-pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS];
-
-/// Tables that a copy in the journal holds: what Carport could not go on without.
-pub(super) const SMALL: &[&str] = &[
-    META,
-    INDEX,
-    "users-1",
-    "connections-1",
-    "smartcar_tokens-1",
-    TOKENS_BY_DUE,
-    "vehicles-1",
-    VEHICLES_BY_USER,
-    VEHICLES_TO_REVISIT,
-    VEHICLES_TO_READ,
-    "attempts-1",
-    "invites-1",
-    ATTEMPTS_BY_EXPIRY,
-    INVITES_BY_EXPIRY,
-    "api_tokens-1",
-    "sessions-1",
-    "sign_in_links-1",
-    CURSORS,
-];
-
-/// All tables.
-pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    SMALL.iter().chain(LARGE).copied()
-}
 
 /// A value that is packed as well as sealed.
 pub(super) trait Record: Serialize + DeserializeOwned {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use super::rotation;
 use super::tables::{ALL, Record, Rows, TOKENS_BY_DUE, Typed, to_cbor};
 use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::connection::{Cause, Connection};
@@ -59,7 +60,8 @@ impl Change for RotateTokens {
     type Outcome = Rotated;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Rotated, StoreError> {
-        let version = tables.get_sound::<SealedTokens>(self.connection)?.map_or(0, |tokens| tokens.version);
+        let before = tables.get_sound::<SealedTokens>(self.connection)?;
+        let version = before.as_ref().map_or(0, |tokens| tokens.version);
         if version == 0 && self.from_version != 0 {
             return Ok(Rotated::Gone);
         }
@@ -67,6 +69,9 @@ impl Change for RotateTokens {
             return Ok(Rotated::Superseded);
         }
         put_tokens(tables, self.connection, &self.tokens)?;
+        if let Some(before) = before {
+            rotation::replaced(tables, self.connection, before, self.tokens.issued_at)?;
+        }
         if let Some(mut connection) = tables.get_sound::<Connection>(self.connection)?
             && connection.mended(Cause::Tokens)
         {
@@ -149,6 +154,7 @@ pub(super) fn put_tokens(tables: &mut Tables<'_>, connection: ConnectionId, toke
 pub(super) fn drop_tokens(tables: &mut Tables<'_>, connection: ConnectionId) -> Result<(), StoreError> {
     if let Some(tokens) = tables.get_sound::<SealedTokens>(connection)? {
         unmark(tables, connection, tokens.due_at)?;
+        rotation::forget(tables, connection, &tokens)?;
     }
     tables.remove::<SealedTokens>(connection)
 }

@@ -214,6 +214,11 @@ impl Snapshot<'_> {
         vehicle(self, id)
     }
 
+    /// Whether a row stands for a vehicle that was linked, and not only for one that events came in about.
+    pub fn is_linked(&self, row: u32) -> Result<bool, StoreError> {
+        self.has::<Vehicle>(row)
+    }
+
     /// The vehicle of a row.
     pub fn vehicle_at(&self, row: u32) -> Result<Option<Vehicle>, StoreError> {
         self.get(row)

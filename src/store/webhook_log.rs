@@ -239,11 +239,29 @@ pub struct Entry {
     pub body: Blob,
 }
 
+/// An entry as it is filed: small, so that many can leave a snapshot, which must not last.
+#[derive(Clone, Debug)]
+pub struct Filed {
+    /// Its place.
+    pub seq: Seq,
+    /// The clear part.
+    pub header: Header,
+    body: Packed,
+}
+
+impl Filed {
+    /// The entry; `None` if its body was never packed.
+    pub fn unpack(self) -> Option<Entry> {
+        let body = Blob(self.body.unpack()?.to_vec());
+        Some(Entry { seq: self.seq, header: self.header, body })
+    }
+}
+
 /// A stretch of the log.
 #[derive(Clone, Debug)]
 pub struct LogPart {
     /// The entries that were asked for.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Filed>,
     /// How far the stretch reaches.
     pub up_to: Seq,
     /// Entries that do not open.
@@ -273,9 +291,9 @@ impl Snapshot<'_> {
             match split(value).filter(|(header, ..)| !wanted(header)) {
                 Some(_) => {}
                 None if is_erased(value) => {}
-                None => match self.entry(key, value) {
+                None => match self.filed(key, value) {
                     Ok(entry) => {
-                        bytes += entry.body.0.len();
+                        bytes += entry.body.as_bytes().len();
                         part.entries.push(entry);
                     }
                     Err(_) => part.damaged += 1,
@@ -346,11 +364,14 @@ impl Snapshot<'_> {
     }
 
     fn entry(&self, key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
+        self.filed(key, value)?.unpack().ok_or(StoreError::Damaged { table: WEBHOOK_LOGS })
+    }
+
+    fn filed(&self, key: &[u8], value: &[u8]) -> Result<Filed, StoreError> {
         let damaged = StoreError::Damaged { table: WEBHOOK_LOGS };
         let (header, context, sealed) = split(value).ok_or(damaged.clone())?;
-        let packed = Packed::from_bytes(self.open(WEBHOOK_LOGS, key, context, sealed)?.to_vec());
-        let body = Blob(packed.unpack().ok_or(damaged.clone())?.to_vec());
+        let body = Packed::from_bytes(self.open(WEBHOOK_LOGS, key, context, sealed)?.to_vec());
         let seq = Seq(u64::from_be_bytes(key.try_into().map_err(|_| damaged)?));
-        Ok(Entry { seq, header, body })
+        Ok(Filed { seq, header, body })
     }
 }

@@ -24,8 +24,8 @@ use crate::model::{Blob, Seq};
 /// How many changes may wait.
 const QUEUE: usize = 4096;
 
-/// How many changes one commit takes at most.
-const BATCH: usize = 1024;
+/// How many changes one commit takes at most: all of them are in memory several times.
+const BATCH: usize = 64;
 
 /// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables twice,
 const CHECKPOINT_BYTES: u64 = 6 * 1024 * 1024;

@@ -4,28 +4,33 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Access, Shared, TokenError, Trouble, locked};
+use super::gate::{Pass, Shut, Why, generation};
+use super::offer::offer;
+use super::rotation::{self, Spent};
+use super::{Access, Shared, TokenError, due, locked};
 use crate::model::ConnectionId;
-use crate::model::connection::{Cause, ConnectionStatus};
-use crate::model::token::{Generation, Renewal, TokenSet};
+use crate::model::connection::ConnectionStatus;
+use crate::model::token::{Renewal, TokenSet};
 use crate::smartcar::{Failure, Granted, SmartcarError};
-use crate::store::connections::MarkConnection;
-use crate::store::tokens::{Reschedule, RotateTokens, Rotated, SealedTokens};
-use crate::store::{Change, StoreError};
+use crate::store::Snapshot;
+use crate::store::rotation::{PostponeRefresh, RefuseTokens, Refused};
+use crate::store::tokens::{RotateTokens, Rotated, SealedTokens};
 
 /// How long a generation rests after its credentials were refused.
 const REST: Duration = Duration::from_secs(300);
 
-/// How often a new set is offered to a disk that refuses it when Carport stops, a second apart. Until
-/// then there is no end to it.
-const LAST_OFFERS: u32 = 30;
+/// How long to wait when Smartcar limits us and does not say for how long.
+const THROTTLED: Duration = Duration::from_secs(60);
+
+/// How long to wait at most before looking whether Smartcar answers again.
+const PROBE: Duration = Duration::from_secs(60);
 
 /// Renews, unless somebody else has done so since version `seen`.
 pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) -> Result<Access, TokenError> {
     // Who must wait in any case does not queue for it.
     may_ask(shared, connection)?;
-    let lock = shared.lock(connection);
-    let _one_at_a_time = lock.lock().await;
+    let turn = shared.turns.of(connection);
+    let _one_at_a_time = turn.come().await;
     let (tokens, row) =
         shared.store.read(move |snapshot| Ok((snapshot.tokens(connection)?, snapshot.connection(connection)?))).await?;
     if let Some(tokens) = &tokens
@@ -33,56 +38,91 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
     {
         return shared.access(connection, tokens);
     }
-    if connection != ConnectionId::APPLICATION && tokens.is_none() {
-        return Err(TokenError::Gone);
-    }
     if let Some(ConnectionStatus::NeedsReconnect { reason, .. }) = row.map(|row| row.status)
         && tokens.as_ref().is_some_and(|tokens| tokens.due_at.is_none())
     {
         return Err(TokenError::NeedsReconnect(reason));
     }
     may_ask(shared, connection)?;
-    let before = tokens.as_ref().map(|tokens| shared.open(connection, tokens)).transpose()?;
-    if let Some(tokens) = tokens.as_ref().filter(|_| connection != ConnectionId::APPLICATION) {
-        // A pair that cannot be replaced on disk must not be spent: the disk proves itself first.
-        if !shared.store.has_room() {
-            return Err(StoreError::Unavailable("the disk is nearly full".to_owned()).into());
-        }
-        let proof = Reschedule { connection, version: tokens.version, used_at: tokens.used_at, due_at: tokens.due_at };
-        if let Err(error) = shared.store.commit(proof).await {
-            let what = error.to_string();
-            let after = shared.note_trouble(connection, &what, Duration::ZERO);
-            return Err(TokenError::Later { after, what });
-        }
+    match tokens {
+        _ if connection == ConnectionId::APPLICATION => mint(shared, tokens.as_ref()).await,
+        Some(tokens) => rotate(shared, connection, &tokens).await,
+        None => Err(TokenError::Gone),
     }
-    match ask(shared, before.as_ref()).await {
+}
+
+/// A new application token. There is nothing to lose with one, so there is no intent, and a full disk is no
+/// reason not to ask.
+async fn mint(shared: &Shared, before: Option<&SealedTokens>) -> Result<Access, TokenError> {
+    let connection = ConnectionId::APPLICATION;
+    let pass = enter(shared, connection, false).await?;
+    match shared.smartcar.application_token().await {
         Ok(granted) => {
-            shared.forget_trouble(connection);
-            locked(&shared.stopped).remove(&generation(connection));
-            shared.metrics.refreshed(generation(connection), true);
-            let set = shared.token_set(connection, granted, before.as_ref());
-            store(shared, connection, tokens.as_ref(), set).await
+            told(shared, &pass, Ok(()));
+            let set = shared.token_set(connection, granted, None);
+            store(shared, connection, before, set).await
         }
         Err(error) => {
-            shared.metrics.refreshed(generation(connection), false);
-            Err(failed(shared, connection, tokens.as_ref(), &error).await)
+            told(shared, &pass, Err(&error));
+            Err(failed(shared, connection, &error))
         }
     }
 }
 
-/// One call. A refresh token is declared dead only after it was refused twice.
-async fn ask(shared: &Shared, before: Option<&TokenSet>) -> Result<Granted, SmartcarError> {
-    match before.map(|set| &set.renewal) {
-        Some(Renewal::Refresh { token, .. }) => match shared.smartcar.refresh(token).await {
-            Err(SmartcarError::Rejected { .. }) => shared.smartcar.refresh(token).await,
-            result => result,
-        },
-        Some(Renewal::Impossible) => {
-            let note = Some("Smartcar sent no refresh token".into());
-            Err(SmartcarError::Rejected { what: Failure { endpoint: "token.refresh", note, ..Failure::default() } })
-        }
-        Some(Renewal::ClientCredentials) | None => shared.smartcar.application_token().await,
+/// The next pair of an owner's connection.
+async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens) -> Result<Access, TokenError> {
+    let set = shared.open(connection, tokens)?;
+    let version = tokens.version;
+    let read = move |snapshot: &Snapshot<'_>| snapshot.intent(connection);
+    let pending = shared.store.read(read).await?.filter(|intent| intent.version == version);
+    let is_urgent = pending.is_some_and(|intent| rotation::is_open(intent, shared.world.now()));
+    let Renewal::Refresh { token, .. } = &set.renewal else {
+        let note = Some("Smartcar sent no refresh token".into());
+        let what = Failure { endpoint: "token.refresh", note, ..Failure::default() };
+        return refuse(shared, connection, version, &what.to_string()).await;
+    };
+    let pass = enter(shared, connection, is_urgent).await?;
+    if !is_urgent && !rotation::begin(shared, connection, version).await? {
+        return superseded(shared, connection).await;
     }
+    match rotation::spend(shared, &pass, connection, version, token, pending.is_some()).await {
+        Spent::Granted(granted) => keep(shared, connection, tokens, &set, granted).await,
+        Spent::Superseded => superseded(shared, connection).await,
+        Spent::Rejected(error) => match rotation::spend_previous(shared, connection, tokens).await {
+            Some(granted) => keep(shared, connection, tokens, &set, granted).await,
+            None => refuse(shared, connection, version, &error.to_string()).await,
+        },
+        Spent::Failed { error, is_ambiguous } => {
+            drop(pass);
+            let error = failed(shared, connection, &error);
+            // Those who wait for Smartcar or the operator stay due: the door is shut for all of them.
+            if let TokenError::Later { after, .. } = &error {
+                let due_at = shared.world.now().after(*after);
+                let change = PostponeRefresh { connection, version, due_at, unspent: !is_ambiguous };
+                if let Err(error) = shared.store.commit(change).await {
+                    tracing::debug!(%error, "a refresh could not be postponed");
+                }
+            }
+            if is_ambiguous {
+                shared.add_to_trouble(connection, UNCLEAR);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What the owner of a trouble should know of it.
+const UNCLEAR: &str = "; whether the tokens were replaced is not known, so the same ones are tried again";
+
+async fn keep(
+    shared: &Shared,
+    connection: ConnectionId,
+    tokens: &SealedTokens,
+    before: &TokenSet,
+    granted: Granted,
+) -> Result<Access, TokenError> {
+    let set = shared.token_set(connection, granted, Some(before));
+    store(shared, connection, Some(tokens), set).await
 }
 
 async fn store(
@@ -104,72 +144,93 @@ async fn store(
             shared.forget_trouble(connection);
             Ok(access)
         }
-        // The owner ended or renewed the connection meanwhile: what is stored counts.
-        Rotated::Superseded | Rotated::Gone => {
-            let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
-            shared.access(connection, &stored.ok_or(TokenError::Gone)?)
-        }
+        Rotated::Superseded | Rotated::Gone => superseded(shared, connection).await,
     }
 }
 
-/// Offers a change that must not be lost to the disk, for as long as it refuses and Carport runs.
-pub(super) async fn offer<C: Change + Clone>(
-    shared: &Shared,
-    connection: ConnectionId,
-    change: C,
-) -> Result<C::Outcome, StoreError> {
-    let (mut offers, mut last_offers) = (0_u32, 0);
-    loop {
-        let error = match shared.store.commit(change.clone()).await {
-            Ok(outcome) => return Ok(outcome),
-            Err(error) => error,
-        };
-        if offers.is_multiple_of(60) {
-            tracing::error!(connection.id = %connection, %error, "a new token set cannot be written; it is kept in memory");
-        }
-        offers = offers.saturating_add(1);
-        last_offers += u32::from(shared.closing.is_cancelled());
-        if last_offers > LAST_OFFERS {
-            return Err(error);
-        }
-        let what = "a new token set waits for the disk".to_owned();
-        let trouble = Trouble { tries: 0, not_before: Instant::now() + Duration::from_secs(2), what };
-        locked(&shared.troubles).insert(connection, trouble);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+/// The owner ended or renewed the connection meanwhile: what is stored counts.
+async fn superseded(shared: &Shared, connection: ConnectionId) -> Result<Access, TokenError> {
+    shared.forget_trouble(connection);
+    let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await?;
+    shared.access(connection, &stored.ok_or(TokenError::Gone)?)
 }
 
-async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&SealedTokens>, error: &SmartcarError) -> TokenError {
-    let what = error.to_string();
-    match error {
-        SmartcarError::Rejected { .. } | SmartcarError::Reconnect { .. } if connection != ConnectionId::APPLICATION => {
-            tracing::warn!(connection.id = %connection, error = what, "the owner must connect again");
-            let status = ConnectionStatus::NeedsReconnect { reason: what.clone(), cause: Cause::Tokens };
-            let mark = MarkConnection { id: connection, status: Some(status), error: Some(what.clone()) };
-            let marked = shared.store.commit(mark).await;
-            if let Some(tokens) = tokens {
-                // Asking again would be in vain.
-                let rest = Reschedule { connection, version: tokens.version, used_at: tokens.used_at, due_at: None };
-                if let Err(error) = marked.and(shared.store.commit(rest).await.map(|()| true)) {
-                    return error.into();
-                }
+/// Asks no more: only the owner can help. Says so once.
+async fn refuse(shared: &Shared, connection: ConnectionId, version: u64, what: &str) -> Result<Access, TokenError> {
+    match shared.store.commit(RefuseTokens { connection, version, reason: what.to_owned() }).await {
+        Ok(Refused::Superseded) => superseded(shared, connection).await,
+        Ok(outcome) => {
+            if outcome == Refused::Marked {
+                tracing::warn!(connection.id = %connection, error = what, "the owner must connect again");
             }
             shared.forget_trouble(connection);
-            TokenError::NeedsReconnect(what)
+            Err(TokenError::NeedsReconnect(what.to_owned()))
         }
+        Err(error) => {
+            shared.note_trouble(connection, what, Duration::ZERO);
+            Err(error.into())
+        }
+    }
+}
+
+/// Notes a failure that passes.
+fn failed(shared: &Shared, connection: ConnectionId, error: &SmartcarError) -> TokenError {
+    let what = error.to_string();
+    match error {
         SmartcarError::Later { after, what: failure } => {
             // Smartcar's "at once" is no leave to hammer, and its limits last longer than a second.
-            let least = if failure.status == Some(429) && after.is_none() { Duration::from_secs(60) } else { Duration::ZERO };
+            let least = if failure.status == Some(429) && after.is_none() { THROTTLED } else { Duration::ZERO };
             let after = shared.note_trouble(connection, &what, after.unwrap_or(least));
             TokenError::Later { after, what }
         }
         // Our own credentials are refused, or the answer makes no sense: that is no connection's fault.
-        _ => {
-            let mut stopped = locked(&shared.stopped);
-            if stopped.insert(generation(connection), (Instant::now() + REST, what.clone())).is_none() {
-                tracing::error!(generation = %generation(connection), error = what, "no token can be refreshed");
+        _ => TokenError::Configuration(what),
+    }
+}
+
+/// Tells the gate what has come of one request.
+pub(super) fn told(shared: &Shared, pass: &Pass<'_>, outcome: Result<(), &SmartcarError>) {
+    let generation = generation(pass.connection());
+    shared.metrics.refreshed(generation, outcome.is_ok());
+    let error = match outcome {
+        Ok(()) | Err(SmartcarError::Rejected { .. }) => {
+            if let Some(shut) = pass.answered() {
+                tracing::info!(%generation, after = shut.what, "Smartcar answers again: tokens are refreshed");
+                shared.wake.notify_one();
             }
-            TokenError::Configuration(what)
+            return;
+        }
+        Err(error) => error,
+    };
+    let what = error.to_string();
+    match error {
+        SmartcarError::Later { after, what: failure } if failure.status == Some(429) => {
+            pass.shut(Why::Throttled, &what, after.unwrap_or(THROTTLED));
+        }
+        SmartcarError::Later { what: failure, .. } if failure.status.is_none_or(|status| !(300..500).contains(&status)) => {
+            let wait = |tries: u32| due::backoff(tries.saturating_add(2), shared.world.entropy.as_ref()).min(PROBE);
+            if pass.unanswered(&what, wait) {
+                tracing::error!(%generation, error = what, "Smartcar does not answer: one refresh at a time is tried");
+            }
+        }
+        SmartcarError::Later { .. } => {}
+        _ => {
+            if pass.shut(Why::Refused, &what, REST) {
+                tracing::error!(%generation, error = what, "no token can be refreshed");
+            }
+        }
+    }
+}
+
+async fn enter(shared: &Shared, connection: ConnectionId, is_urgent: bool) -> Result<Pass<'_>, TokenError> {
+    shared.gate.enter(connection, is_urgent).await.map_err(closed)
+}
+
+fn closed(shut: Shut) -> TokenError {
+    match shut.why {
+        Why::Refused => TokenError::Configuration(shut.what),
+        Why::Down | Why::Throttled => {
+            TokenError::Later { after: shut.until.saturating_duration_since(Instant::now()), what: shut.what }
         }
     }
 }
@@ -177,10 +238,8 @@ async fn failed(shared: &Shared, connection: ConnectionId, tokens: Option<&Seale
 /// Whether Smartcar may be asked now.
 fn may_ask(shared: &Shared, connection: ConnectionId) -> Result<(), TokenError> {
     let now = Instant::now();
-    if let Some((until, what)) = locked(&shared.stopped).get(&generation(connection))
-        && *until > now
-    {
-        return Err(TokenError::Configuration(what.clone()));
+    if let Some(shut) = shared.gate.shut(generation(connection)).filter(|shut| shut.why == Why::Refused && shut.until > now) {
+        return Err(closed(shut));
     }
     match locked(&shared.troubles).get(&connection) {
         Some(trouble) if trouble.not_before > now => {
@@ -188,8 +247,4 @@ fn may_ask(shared: &Shared, connection: ConnectionId) -> Result<(), TokenError> 
         }
         _ => Ok(()),
     }
-}
-
-pub(super) fn generation(connection: ConnectionId) -> Generation {
-    if connection == ConnectionId::APPLICATION { Generation::V3 } else { Generation::V2 }
 }

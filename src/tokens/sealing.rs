@@ -45,7 +45,7 @@ impl Shared {
             used_at,
             due_at: None,
         };
-        tokens.due_at = Some(due::due_at(&self.settings, &tokens, self.world.now()));
+        tokens.due_at = Some(due::due_at(&self.settings, connection, &tokens, self.world.now()));
         tokens
     }
 

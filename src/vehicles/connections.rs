@@ -9,6 +9,7 @@ use crate::model::token::Generation;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::Scope;
 use crate::store::connections::EndConnection;
+use crate::store::vehicles::ForgetVehicle;
 use crate::store::{Snapshot, StoreError};
 use crate::tokens::CallError;
 
@@ -45,6 +46,19 @@ pub struct ConnectionView {
     pub last_error: Option<String>,
     /// Its vehicles.
     pub vehicles: Vec<VehicleId>,
+}
+
+/// What became of a connection that was forgotten here.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forgotten {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The vehicles that it served. They are without a connection now.
+    pub vehicles: Vec<VehicleId>,
+    /// Whether the vehicles and their history stay readable.
+    pub history: History,
+    /// Always `not_asked`: Smartcar goes on with its own connection until it is ended there.
+    pub smartcar: &'static str,
 }
 
 impl Vehicles {
@@ -104,17 +118,44 @@ impl Vehicles {
     }
 }
 
+impl Vehicles {
+    /// Forgets a connection with its tokens here, and does not ask Smartcar. What Smartcar sends later about a
+    /// vehicle that stays is still taken.
+    pub async fn forget_connection(&self, id: ConnectionId, history: History) -> Result<Forgotten, VehiclesError> {
+        let vehicles = self.connection(&Reach::All, id).await?.vehicles;
+        if history == History::Erase {
+            for vehicle in &vehicles {
+                self.shared.store.commit(ForgetVehicle { id: vehicle.clone(), erase: true }).await?;
+            }
+        }
+        self.shared.store.commit(EndConnection { id, erase: true, if_empty: false }).await?;
+        tracing::info!(connection.id = %id, "a connection was forgotten here; Smartcar was not asked");
+        Ok(Forgotten { id, vehicles, history, smartcar: "not_asked" })
+    }
+}
+
 impl Shared {
+    /// What keeps the access of an active connection from being renewed.
+    pub(super) fn hindrance(&self, connection: &Connection) -> Option<Hindrance> {
+        if connection.status != ConnectionStatus::Active {
+            return None;
+        }
+        if let Some(what) = self.tokens.stopped(connection.generation) {
+            return Some(Hindrance::Refused(what));
+        }
+        let trouble = self.tokens.trouble(holder(connection));
+        trouble.or_else(|| connection.last_error.clone()).map(Hindrance::Passing)
+    }
+
     fn view(&self, snapshot: &Snapshot<'_>, connection: Connection) -> Result<ConnectionView, StoreError> {
-        let holder = if connection.generation == Generation::V3 { ConnectionId::APPLICATION } else { connection.id };
-        let tokens = if connection.status == ConnectionStatus::Disconnected { None } else { snapshot.tokens(holder)? };
+        let is_over = connection.status == ConnectionStatus::Disconnected;
+        let tokens = if is_over { None } else { snapshot.tokens(holder(&connection))? };
         let (reason, reconnect_url) = match &connection.status {
             ConnectionStatus::NeedsReconnect { reason, .. } => {
                 (Some(reason.clone()), Some(format!("{}/connections", self.settings.dashboard_url)))
             }
             ConnectionStatus::Active | ConnectionStatus::Disconnected => (None, None),
         };
-        let trouble = self.tokens.trouble(holder).or_else(|| self.tokens.stopped(connection.generation));
         Ok(ConnectionView {
             id: connection.id,
             status: connection.status.as_str(),
@@ -125,7 +166,7 @@ impl Shared {
             refresh_expires_at: tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at),
             last_refresh: tokens.as_ref().map(|tokens| tokens.issued_at),
             next_refresh: tokens.as_ref().and_then(|tokens| tokens.due_at),
-            last_error: trouble.or_else(|| connection.last_error.clone()),
+            last_error: self.hindrance(&connection).map(Hindrance::what).or_else(|| connection.last_error.clone()),
             vehicles: snapshot.vehicles_of(&connection)?,
             user: connection.user,
             smartcar_user_id: connection.smartcar_user,
@@ -144,6 +185,28 @@ impl Shared {
             _ => Vec::new(),
         }
     }
+}
+
+/// What keeps access from being renewed, in the words of whoever noticed.
+#[derive(Debug)]
+pub(super) enum Hindrance {
+    /// Smartcar refuses our own credentials: the operator must act.
+    Refused(String),
+    /// It passes by itself.
+    Passing(String),
+}
+
+impl Hindrance {
+    fn what(self) -> String {
+        match self {
+            Hindrance::Refused(what) | Hindrance::Passing(what) => what,
+        }
+    }
+}
+
+/// Whose tokens serve a connection.
+fn holder(connection: &Connection) -> ConnectionId {
+    if connection.generation == Generation::V3 { ConnectionId::APPLICATION } else { connection.id }
 }
 
 /// All connections of a user.

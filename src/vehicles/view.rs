@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Shared;
+use super::connections::Hindrance;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reading::{Reading, SignalFailure, Source};
 use crate::model::vehicle::{Vehicle, VehicleError};
 use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
+use crate::smartcar::in_two;
 use crate::store::vehicle_data::Latest;
 use crate::store::{Snapshot, StoreError};
 
@@ -102,10 +105,17 @@ pub struct HistoryView {
     pub source: Source,
 }
 
-pub(super) fn vehicle(snapshot: &Snapshot<'_>, row: u32, vehicle: Vehicle, now: Timestamp) -> Result<VehicleView, StoreError> {
+pub(super) fn vehicle(
+    shared: &Shared,
+    snapshot: &Snapshot<'_>,
+    row: u32,
+    vehicle: Vehicle,
+    now: Timestamp,
+) -> Result<VehicleView, StoreError> {
     let latest = snapshot.latest(row)?;
     let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
-    let lights = Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref()) };
+    let lights =
+        Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) };
     let Vehicle { facts, nickname, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {
         id: facts.id,
@@ -171,7 +181,7 @@ fn data_flow(vehicle: &Vehicle, latest: &[Latest], now: Timestamp) -> Light {
     }
 }
 
-fn authority(vehicle: &Vehicle, connection: Option<&Connection>) -> Light {
+fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared) -> Light {
     let Some(connection) = connection else { return light("grey", "This car is not connected.") };
     match &connection.status {
         ConnectionStatus::Disconnected => light("grey", "This car is not connected."),
@@ -179,13 +189,16 @@ fn authority(vehicle: &Vehicle, connection: Option<&Connection>) -> Light {
         ConnectionStatus::Active => {
             let error =
                 vehicle.errors.iter().find(|error| error.kind == "CONNECTED_SERVICES_ACCOUNT" || error.kind == "PERMISSION");
-            match (error, &connection.last_error) {
-                (Some(error), _) => light(
-                    "red",
-                    error.message.clone().unwrap_or_else(|| "The manufacturer refuses us: the owner must act.".to_owned()),
-                ),
-                (None, Some(_)) => light("yellow", "The last attempt to renew our access failed; it is tried again."),
-                (None, None) => light("green", "We may ask for this car's data."),
+            if let Some(error) = error {
+                let refused = || "The manufacturer refuses us: the owner must act.".to_owned();
+                return light("red", error.message.clone().unwrap_or_else(refused));
+            }
+            match shared.hindrance(connection) {
+                Some(Hindrance::Refused(what)) => light("red", format!("Access cannot be renewed: {}.", in_two(&what).0)),
+                Some(Hindrance::Passing(what)) => {
+                    light("yellow", format!("Access cannot be renewed now: {}. Carport tries again by itself.", in_two(&what).0))
+                }
+                None => light("green", "We may ask for this car's data."),
             }
         }
     }

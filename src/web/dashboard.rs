@@ -37,11 +37,13 @@ mod samples;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
 use crate::model::{Seq, Timestamp};
 use crate::operate::deliveries::DeliveryView;
+use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
@@ -89,6 +91,8 @@ pub(crate) struct CarsPage<'a> {
     pub(crate) deliveries: &'a [DeliveryView],
     /// What is missing, from the status.
     pub(crate) missing: &'a [Missing],
+    /// The notices, from the status.
+    pub(crate) notices: &'a [NoticeView],
 }
 
 /// `GET /vehicles/{id}`: everything about one car.
@@ -165,6 +169,8 @@ pub(crate) struct ConnectionsPage<'a> {
     pub(crate) vehicles: &'a [VehicleView],
     /// The refresh loop's part of the status.
     pub(crate) status: &'a RefreshStatus,
+    /// The notices, from the status.
+    pub(crate) notices: &'a [NoticeView],
 }
 
 /// `GET /setup`: what is missing, and what to paste into Smartcar's dashboard.

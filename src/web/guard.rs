@@ -1,13 +1,13 @@
 //! How often: a bucket for each client and purpose, in a table of fixed size.
 //!
 //! governor's own keyed store grows with every address it sees. Here 65,536 slots are shared by all
-//! clients and purposes under a hash with a secret key: memory is fixed, nothing needs sweeping, and
+//! clients and purposes under a hash with a secret key: memory has a bound, nothing needs sweeping, and
 //! nobody can choose to share a slot with somebody else.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -38,7 +38,7 @@ impl Guard {
     pub(super) fn new(limits: &Limits, entropy: &dyn Entropy) -> Guard {
         let mut key = [0; 32];
         entropy.fill(&mut key);
-        let table = Arc::new(Table { key, slots: (0..SLOTS).map(|_| InMemoryState::default()).collect() });
+        let table = Arc::new(Table { key, pages: (0..PAGES).map(|_| OnceLock::new()).collect() });
         let clock = TokioClock(Instant::now());
         let limiter = |bucket: Bucket, quota: settings::Quota| {
             RateLimiter::new(governor_quota(quota), Slots { table: Arc::clone(&table), purpose: bucket as u8 }, clock.clone())
@@ -104,8 +104,11 @@ impl Client {
 
 struct Table {
     key: [u8; 32],
-    slots: Vec<InMemoryState>,
+    /// Made when the first client comes that falls on them: most households have few.
+    pages: Vec<OnceLock<Page>>,
 }
+
+type Page = Box<[InMemoryState; PAGES]>;
 
 struct Slots {
     table: Arc<Table>,
@@ -113,12 +116,14 @@ struct Slots {
 }
 
 impl Slots {
-    fn place(&self, client: Client) -> usize {
+    fn slot(&self, client: Client) -> &InMemoryState {
         let mut hash = Hmac::<Sha256>::new_from_slice(&self.table.key).expect("HMAC takes keys of any length");
         hash.update(&[self.purpose]);
         hash.update(&client.0);
         let hash = hash.finalize().into_bytes();
-        usize::from(u16::from_be_bytes([hash[0], hash[1]]))
+        let page =
+            self.table.pages[usize::from(hash[0])].get_or_init(|| Box::new(std::array::from_fn(|_| InMemoryState::default())));
+        &page[usize::from(hash[1])]
     }
 }
 
@@ -129,7 +134,7 @@ impl StateStore for Slots {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.table.slots[self.place(*client)].measure_and_replace(&NotKeyed::NonKey, decide)
+        self.slot(*client).measure_and_replace(&NotKeyed::NonKey, decide)
     }
 }
 
@@ -151,8 +156,8 @@ fn governor_quota(quota: settings::Quota) -> Quota {
     Quota::with_period(each).map_or_else(|| Quota::per_second(count), |rate| rate.allow_burst(count))
 }
 
-/// As many as a `u16` can count.
-const SLOTS: usize = 65_536;
+/// As many pages, and slots on each, as a byte can count.
+const PAGES: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,7 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
         connections: &connections,
         deliveries: &deliveries.items,
         missing: &status.missing,
+        notices: &status.notices,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
@@ -113,6 +114,7 @@ pub(super) async fn connections(call: &Call<'_>) -> Answer {
         connections: &connections,
         vehicles: &vehicles,
         status: &status.refresh,
+        notices: &status.notices,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
 }

@@ -113,6 +113,12 @@ impl Problem {
         Problem { cause: Some(cause.into()), ..problem }
     }
 
+    /// Adds one thing that can be done about it.
+    pub(super) fn advised(mut self, advice: &str) -> Problem {
+        self.sentence = format!("{} {advice}", self.sentence).into();
+        self
+    }
+
     pub(super) fn code(&self) -> &'static str {
         self.code
     }
@@ -211,6 +217,10 @@ impl From<VehiclesError> for Problem {
             VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
             VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
             VehiclesError::Upstream(cause) => Problem::upstream(cause),
+            VehiclesError::Later { after, .. } => {
+                let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
+                Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
+            }
             VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             VehiclesError::Store => Problem::busy(error.to_string()),
         }

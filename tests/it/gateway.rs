@@ -4,6 +4,7 @@
 //! security headers and no token; at its end a gateway must have caught up, and no secret of the run may
 //! be on the disk or in the log. A failure prints the seed.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ mod leaks;
 mod net;
 
 pub(crate) use disk::{Disk, Fault};
-pub(crate) use net::Net;
+pub(crate) use net::{Cut, Net};
 
 use leaks::Log;
 
@@ -58,6 +59,19 @@ impl Entropy for Seeded {
     }
 }
 
+/// The gateway's own wall clock, which may be wrong.
+#[derive(Debug)]
+struct WallClock {
+    right: TestClock,
+    ahead_ms: AtomicI64,
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.right.now().as_millis() + self.ahead_ms.load(Ordering::Relaxed))
+    }
+}
+
 /// A gateway under test.
 pub(crate) struct TestGateway {
     pub(crate) seed: u64,
@@ -67,7 +81,7 @@ pub(crate) struct TestGateway {
     pub(crate) admin: String,
     /// The page cache of the store.
     pub(crate) cache: usize,
-    clock: Arc<TestClock>,
+    clock: Arc<WallClock>,
     entropy: Arc<Seeded>,
     key: MasterKey,
     overrides: Vec<(String, String)>,
@@ -89,12 +103,13 @@ impl TestGateway {
     /// a key out.
     pub(crate) async fn with(seed: u64, keys: &[(&str, &str)], simulation: Settings) -> TestGateway {
         let log = Log::capture();
-        let clock = Arc::new(TestClock(tokio::time::Instant::now()));
+        let start = tokio::time::Instant::now();
+        let clock = Arc::new(WallClock { right: TestClock(start), ahead_ms: AtomicI64::new(0) });
         let entropy = Arc::new(Seeded(Mutex::new(seed)));
         let net = Arc::new(Net::default());
         let application = simulation.application.clone();
         let line = net.line();
-        let world = World { clock: clock.clone(), entropy: Arc::new(NoEntropy), transport: Arc::new(line) };
+        let world = World { clock: Arc::new(TestClock(start)), entropy: Arc::new(NoEntropy), transport: Arc::new(line) };
         let simulator = Simulator::new(world, simulation);
         net.plug_in_simulator(simulator.clone());
         let origin = "https://smartcar.test";
@@ -218,6 +233,32 @@ impl TestGateway {
         self.open().await.unwrap();
     }
 
+    /// Loses its power, and starts again after `outage` from what the disk has kept.
+    pub(crate) async fn lose_power(&mut self, outage: Duration) {
+        for task in std::mem::take(&mut self.loops) {
+            task.abort();
+        }
+        self.stop = CancellationToken::new();
+        self.net.hang_up();
+        let entropy = self.entropy.clone();
+        let old = self.disk.clone();
+        self.disk = self.disk.without_power(|writes| {
+            let mut chance = [0; 1];
+            entropy.fill(&mut chance);
+            usize::from(chance[0]) % (writes + 1)
+        });
+        // Whatever the old process still waits for, it gets from the old disk.
+        old.mend();
+        self.app = None;
+        pass(outage).await;
+        self.open().await.unwrap();
+    }
+
+    /// The wall clock of the gateway goes wrong by this much; Smartcar's does not.
+    pub(crate) fn set_clock(&self, ahead: i64) {
+        self.clock.ahead_ms.store(ahead * 1000, Ordering::Relaxed);
+    }
+
     /// Starts all loops.
     pub(crate) fn start(&mut self) {
         self.start_refreshing();
@@ -226,6 +267,8 @@ impl TestGateway {
         self.loops.push(tokio::spawn(async move { vehicles.run(stop).await }));
         let (connect, stop) = (self.services().connect.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { connect.run(stop).await }));
+        let (notices, stop) = (self.app().notices().clone(), self.stop.clone());
+        self.loops.push(tokio::spawn(async move { notices.run(stop).await }));
     }
 
     /// Starts the loop that renews tokens.

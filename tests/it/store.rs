@@ -27,7 +27,7 @@ use crate::gateway::is_long;
 
 mod belief;
 mod deeds;
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod lies;
 mod model;
@@ -123,7 +123,7 @@ fn body_of(event: &str) -> String {
 
 /// Tells a story under many seeds, in the long form on every processor; fails with the names of those
 /// under which it failed. What a story returns is summed up, and must be so much.
-fn under_seeds(seeds: Range<u64>, at_least: u64, story: impl Fn(u64) -> u64 + Sync) -> u64 {
+pub(crate) fn under_seeds(seeds: Range<u64>, at_least: u64, story: impl Fn(u64) -> u64 + Sync) -> u64 {
     let (seeds, at_least) = match std::env::var_os("CARPORT_SEED").and_then(|seed| seed.to_str()?.parse().ok()) {
         Some(seed) => (seed..seed + 1, 0),
         None => (seeds, at_least),

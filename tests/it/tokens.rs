@@ -15,6 +15,11 @@ use serde_json::{Value, json};
 use crate::gateway::{DAY, Fault, HOUR, TestGateway, connection_id, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
+mod clock;
+mod crash;
+mod crowd;
+mod swaps;
+
 const REFRESH: &str = "POST /oauth/token";
 const MINUTE: Duration = Duration::from_secs(60);
 

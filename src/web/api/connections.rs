@@ -15,6 +15,7 @@ use super::removal;
 use crate::connect::InviteRequest;
 use crate::model::{ConnectionId, VehicleId};
 use crate::operate::access::Scope;
+use crate::vehicles::VehiclesError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +77,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
 /// `GET connections/{id}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.vehicles.connection(call.reach()?, id(call)?).await?)
+    answer::ok(&call.services.vehicles.connection(call.reach()?, id(call)?).await.map_err(known)?)
 }
 
 /// `POST connections/{id}/refresh`
@@ -90,22 +91,41 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (history, force) = removal(&mut query)?;
+    let local = query.flag("local")?;
     query.finish()?;
     let id = within_reach(call).await?;
-    call.services.vehicles.disconnect_connection(id, history, force).await?;
+    if local {
+        return answer::ok(&call.services.vehicles.forget_connection(id, history).await?);
+    }
+    let ended = call.services.vehicles.disconnect_connection(id, history, force).await;
+    ended.map_err(|error| match error {
+        VehiclesError::NotFound | VehiclesError::Store => Problem::from(error),
+        refused => Problem::from(refused).advised(END_ANYWAY),
+    })?;
     Ok(answer::done())
 }
 
 /// The id of the path, if the caller may see that connection.
 async fn within_reach(call: &Call<'_>) -> Result<ConnectionId, Problem> {
     let id = id(call)?;
-    call.services.vehicles.connection(call.reach()?, id).await?;
+    call.services.vehicles.connection(call.reach()?, id).await.map_err(known)?;
     Ok(id)
 }
 
 fn id(call: &Call<'_>) -> Result<ConnectionId, Problem> {
-    ConnectionId::parse(call.named(0)?).ok_or_else(Problem::not_found)
+    ConnectionId::parse(call.named(0)?).ok_or_else(unknown)
 }
+
+fn known(error: VehiclesError) -> Problem {
+    if matches!(error, VehiclesError::NotFound) { unknown() } else { error.into() }
+}
+
+fn unknown() -> Problem {
+    let sentence = "There is no connection of this id. `carport connections list` shows them all.";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", sentence)
+}
+
+const END_ANYWAY: &str = "To end it here all the same: `carport connections disconnect ID --force`.";
 
 /// SECURITY: a token that only connects cars may not have their owners hand over the keys.
 fn check_scope(asked: &[String], configured: &[String], caller: Scope) -> Result<(), Problem> {

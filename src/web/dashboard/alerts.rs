@@ -2,6 +2,7 @@
 
 use super::format::When;
 use crate::model::Timestamp;
+use crate::smartcar::in_two;
 use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
 
@@ -24,7 +25,7 @@ impl<'a> Link<'a> {
     pub(super) fn of(vehicle: &VehicleView, connection: Option<&'a ConnectionView>) -> Link<'a> {
         match connection {
             Some(connection) if connection.status == "needs_reconnect" => Link::Broken {
-                reason: connection.reason.as_deref().unwrap_or("Smartcar no longer accepts the owner\u{2019}s consent."),
+                reason: in_two(connection.reason.as_deref().unwrap_or("Smartcar no longer accepts what the owner agreed to")).0,
             },
             Some(connection) if connection.status == "disconnected" => Link::Gone,
             None if vehicle.connection.is_none() => Link::Gone,

@@ -4,9 +4,10 @@ use askama::Template;
 
 use super::alerts::{self, Alert, Link};
 use super::deliveries::{self, Row};
-use super::format::{self, When};
+use super::format::{self, Rich, When};
 use super::gauge::{self, Gauge};
 use super::signals::{self, Latest};
+use super::told::Told;
 use super::{CarsPage, Shell, finish, names};
 use crate::model::Timestamp;
 use crate::operate::status::Missing;
@@ -20,6 +21,7 @@ struct View<'a> {
     cards: Vec<Card<'a>>,
     rows: Vec<Row>,
     missing: &'a [Missing],
+    told: Vec<Told>,
     /// Whether a car can be connected, whatever else is missing.
     can_connect: bool,
     /// Whether more is missing than a car.
@@ -90,7 +92,17 @@ impl CarsPage<'_> {
         let can_connect =
             !self.missing.iter().any(|missing| ["credentials", "application_id", "refused"].contains(&missing.code));
         let more_to_do = self.missing.iter().any(|missing| missing.code != "vehicle");
-        finish(&View { shell: self.shell, cards: cards.collect(), rows, missing: self.missing, can_connect, more_to_do })
+        // Of the rest, the cars tell themselves or what is missing does.
+        let told = ["renewal_failing", "access_ending"].into_iter().flat_map(|code| Told::notices(self.notices, code, None));
+        finish(&View {
+            shell: self.shell,
+            cards: cards.collect(),
+            rows,
+            missing: self.missing,
+            told: told.collect(),
+            can_connect,
+            more_to_do,
+        })
     }
 }
 

@@ -4,7 +4,8 @@ use askama::Template;
 use qrcode::QrCode;
 use qrcode::render::svg;
 
-use super::format::{Rich, When, page_link, words};
+use super::format::{self, Rich, When, page_link, words};
+use super::told::Told;
 use super::{ConnectionsPage, DonePage, InvitePage, Shell, finish, names};
 use crate::connect::{Ending, Invite};
 use crate::model::token::Generation;
@@ -18,6 +19,7 @@ struct View<'a> {
     shell: Shell<'a>,
     cards: Vec<Card<'a>>,
     status: &'a RefreshStatus,
+    told: Vec<Told>,
     next_due: Option<When>,
 }
 
@@ -25,6 +27,7 @@ struct Card<'a> {
     connection: &'a ConnectionView,
     state: (&'static str, &'static str),
     vehicles: Vec<(String, String)>,
+    told: Vec<Told>,
     access: Option<When>,
     refresh: Option<When>,
     last: Option<When>,
@@ -69,6 +72,10 @@ impl ConnectionsPage<'_> {
                 .iter()
                 .map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id)))
                 .collect(),
+            told: Told::of(connection, self.status.stopped.is_some())
+                .into_iter()
+                .chain(Told::notices(self.notices, "access_ending", Some(connection)))
+                .collect(),
             access: connection.access_expires_at.map(|at| When::ahead(now, at)),
             refresh: connection.refresh_expires_at.map(|at| When::ahead(now, at)),
             last: connection.last_refresh.map(|at| When::ago(now, at)),
@@ -77,7 +84,8 @@ impl ConnectionsPage<'_> {
             granted: connection.scope.iter().map(|scope| permission(scope)).collect(),
         });
         let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
-        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, next_due })
+        let told = Told::notices(self.notices, "renewal_failing", None);
+        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, told, next_due })
     }
 }
 

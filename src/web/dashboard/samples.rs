@@ -13,6 +13,7 @@ use crate::model::token::Generation;
 use crate::model::vehicle::VehicleError;
 use crate::model::{AppUserId, ConnectionId, Json, Seq, SmartcarUserId, Timestamp, VehicleId};
 use crate::operate::deliveries::DeliveryView;
+use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::{Light, Lights, SignalView, VehicleView};
@@ -312,7 +313,27 @@ pub(super) fn status(missing: bool) -> StatusView {
             stopped: None,
         },
         missing: if missing { all } else { Vec::new() },
+        notices: notices(),
     }
+}
+
+fn notices() -> Vec<NoticeView> {
+    let one = |code, connection, days: Option<u8>, what: &str, remedy: &str| NoticeView {
+        code,
+        connection,
+        generation: None,
+        what: what.to_owned(),
+        remedy: remedy.to_owned(),
+        url: None,
+        since: ago(DAY),
+        ends_at: days.map(|days| ahead(u64::from(days) * DAY)),
+        days,
+    };
+    vec![
+        one("renewal_failing", None, None, "access by v2 cannot be renewed: Smartcar cannot be reached", "nothing yet"),
+        one("access_ending", Some(connection_id(3)), Some(7), "access ends in 7 days", "run `carport check`"),
+        one("needs_reconnect", Some(connection_id(2)), None, "a connection waits for its owner", "press Reconnect"),
+    ]
 }
 
 pub(super) fn invite() -> Invite {

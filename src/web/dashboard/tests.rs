@@ -112,10 +112,22 @@ fn pages(garage: &Garage) -> Vec<(String, String)> {
     let url = if *text == EVIL { EVIL } else { "https://car.example.org/api/webhooks/smartcar" };
     let back = if *text == EVIL { EVIL } else { "https://car.example.org/api/smartcar/callback" };
     let mut pages = vec![
-        ("cars", CarsPage { shell: shell(Tab::Cars), vehicles, connections, deliveries, missing: &status.missing }.render()),
+        (
+            "cars",
+            CarsPage {
+                shell: shell(Tab::Cars),
+                vehicles,
+                connections,
+                deliveries,
+                missing: &status.missing,
+                notices: &status.notices,
+            }
+            .render(),
+        ),
         (
             "cars-empty",
-            CarsPage { shell: shell(Tab::Cars), vehicles: &[], connections: &[], deliveries: &[], missing: &[] }.render(),
+            CarsPage { shell: shell(Tab::Cars), vehicles: &[], connections: &[], deliveries: &[], missing: &[], notices: &[] }
+                .render(),
         ),
         (
             "cars-todo",
@@ -125,6 +137,7 @@ fn pages(garage: &Garage) -> Vec<(String, String)> {
                 connections: &[],
                 deliveries: &[],
                 missing: &todo.missing,
+                notices: &todo.notices,
             }
             .render(),
         ),
@@ -160,7 +173,14 @@ fn pages(garage: &Garage) -> Vec<(String, String)> {
         ("delivery", DeliveryPage { shell: shell(Tab::Webhooks), delivery: &deliveries[0], vehicle: vehicles.first() }.render()),
         (
             "connections",
-            ConnectionsPage { shell: shell(Tab::Connections), connections, vehicles, status: &status.refresh }.render(),
+            ConnectionsPage {
+                shell: shell(Tab::Connections),
+                connections,
+                vehicles,
+                status: &status.refresh,
+                notices: &status.notices,
+            }
+            .render(),
         ),
         ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: back, webhook_url: url }.render()),
         ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: back, webhook_url: url }.render()),
@@ -303,7 +323,8 @@ fn a_car_of_which_nothing_is_known_is_drawn() {
     assert!(page.contains("A car") && page.contains("Disconnected") && page.contains("No values yet"));
     let vehicles = [vehicle];
     let page =
-        CarsPage { shell: shell(Tab::Cars), vehicles: &vehicles, connections: &[], deliveries: &[], missing: &[] }.render();
+        CarsPage { shell: shell(Tab::Cars), vehicles: &vehicles, connections: &[], deliveries: &[], missing: &[], notices: &[] }
+            .render();
     hold_to_the_rules("bare cars", &page);
     assert!(page.contains("No delivery yet"));
 }

@@ -68,7 +68,8 @@ async fn a_rotation_that_is_killed_goes_on_and_loses_nothing() {
             home.done(ROTATE).await;
             server = Server::start(&home).await;
         }
-        assert!(!home.path(NEXT).exists(), "the next key is left over");
+        let left: Vec<String> = files(&home.data()).into_keys().filter(|name| name.starts_with("master")).collect();
+        assert_eq!(left, ["master.key"], "a key is left over");
         let id = home.done(&["key", "show-id"]).await;
 
         refresh(&server, &token).await;
@@ -84,7 +85,7 @@ async fn a_rotation_that_is_killed_goes_on_and_loses_nothing() {
         let killed = server.program;
         killed.signal(Signal::KILL);
         killed.end().await;
-        for old in &past {
+        for old in past.iter().rev().take(2) {
             opens_nothing(&home, old, &id).await;
         }
         server = Server::start(&home).await;

@@ -27,6 +27,8 @@ pub(crate) struct Disk(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     parts: BTreeMap<Part, Vec<u8>>,
+    /// What stood where something was written since the last flush of a part.
+    unflushed: BTreeMap<Part, Vec<(usize, Vec<u8>)>>,
     /// Tables that were replaced.
     kept: BTreeMap<String, Vec<u8>>,
     fault: Option<Fault>,
@@ -60,6 +62,29 @@ impl Disk {
         let state = self.state();
         let (parts, kept) = (state.parts.clone(), state.kept.clone());
         Disk(Arc::new(Mutex::new(State { parts, kept, ..State::default() })))
+    }
+
+    /// Another disk with what is left when the power fails: of each file, all that was flushed and the first of
+    /// what was not, `keep` deciding by the number of those writes.
+    pub(crate) fn without_power(&self, mut keep: impl FnMut(usize) -> usize) -> Disk {
+        let copy = self.copy();
+        let (mut state, before) = (copy.state(), self.state());
+        for (part, writes) in &before.unflushed {
+            let kept = keep(writes.len());
+            let Some(bytes) = state.parts.get_mut(part) else { continue };
+            for (offset, old) in writes.iter().skip(kept).rev() {
+                if let Some(place) = bytes.get_mut(*offset..offset + old.len()) {
+                    place.copy_from_slice(old);
+                }
+            }
+        }
+        drop(state);
+        copy
+    }
+
+    /// Whether a call was refused since it was told to.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.state().refused > 0
     }
 
     /// A disk with nothing but these tables on it.
@@ -165,14 +190,18 @@ impl StorageBackend for OnDisk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.call(true).map(drop)
+        self.disk.call(true)?.unflushed.remove(&self.part);
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.disk.call(true)?;
         let offset = usize::try_from(offset).unwrap();
         let to = state.parts.get_mut(&self.part).and_then(|bytes| bytes.get_mut(offset..offset + data.len()));
-        to.ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+        let to = to.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let before = to.to_vec();
+        to.copy_from_slice(data);
+        state.unflushed.entry(self.part).or_default().push((offset, before));
         Ok(())
     }
 }

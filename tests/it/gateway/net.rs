@@ -1,6 +1,6 @@
 //! The network between gateway and simulator, and a note of all that went over it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,15 @@ use super::HOST;
 /// What becomes of an answer on its way back; `None` leaves it as it is.
 type Change = Box<dyn FnMut(&Request<Bytes>, &Response<Bytes>) -> Option<Result<Response<Bytes>, TransportError>> + Send>;
 
+/// A moment at which the gateway's connection breaks for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Before this refresh, counted from 1, reaches Smartcar.
+    Before(usize),
+    /// After Smartcar has acted upon it.
+    After(usize),
+}
+
 /// The network.
 #[derive(Default)]
 pub(crate) struct Net {
@@ -29,6 +38,10 @@ pub(crate) struct Net {
     tokens: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
     change: Mutex<Option<Change>>,
+    cut: Mutex<Option<(Cut, usize)>>,
+    was_cut: AtomicBool,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 impl std::fmt::Debug for Net {
@@ -57,6 +70,7 @@ impl Net {
     /// The gateway has gone: nothing that it still wants to send leaves, nothing reaches it.
     pub(super) fn hang_up(&self) {
         *self.gateway.lock().unwrap() = None;
+        *self.cut.lock().unwrap() = None;
         for line in self.lines.lock().unwrap().iter().skip(1) {
             line.store(true, Ordering::Relaxed);
         }
@@ -68,6 +82,37 @@ impl Net {
         change: impl FnMut(&Request<Bytes>, &Response<Bytes>) -> Option<Result<Response<Bytes>, TransportError>> + Send + 'static,
     ) {
         *self.change.lock().unwrap() = Some(Box::new(change));
+    }
+
+    /// The line breaks at this moment, counted from now.
+    pub(crate) fn cut_at(&self, cut: Cut) {
+        self.was_cut.store(false, Ordering::Relaxed);
+        *self.cut.lock().unwrap() = Some((cut, 0));
+    }
+
+    /// Whether that moment has come.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Relaxed)
+    }
+
+    /// The most refreshes that were under way at the same time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::Relaxed)
+    }
+
+    /// Whether the line breaks before or after a refresh.
+    async fn break_if(&self, is_after: bool) {
+        let comes = {
+            let mut cut = self.cut.lock().unwrap();
+            let Some((cut, seen)) = &mut *cut else { return };
+            *seen += usize::from(!is_after);
+            *cut == if is_after { Cut::After(*seen) } else { Cut::Before(*seen) }
+        };
+        if comes {
+            *self.cut.lock().unwrap() = None;
+            self.was_cut.store(true, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Leaves answers alone again.
@@ -120,7 +165,17 @@ impl Net {
                 }
             }
         }
+        let is_refresh = request.uri().path() == "/oauth/token";
+        if is_refresh {
+            self.break_if(false).await;
+        }
+        let now = self.at_once.fetch_add(usize::from(is_refresh), Ordering::Relaxed) + usize::from(is_refresh);
+        self.most_at_once.fetch_max(now, Ordering::Relaxed);
         let mut answer = simulator.send(request.clone(), deadline).await;
+        self.at_once.fetch_sub(usize::from(is_refresh), Ordering::Relaxed);
+        if is_refresh {
+            self.break_if(true).await;
+        }
         if let (Ok(response), Some(change)) = (&answer, &mut *self.change.lock().unwrap())
             && let Some(changed) = change(&request, response)
         {

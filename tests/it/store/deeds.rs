@@ -14,6 +14,7 @@ use carport::store::Packed;
 use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, When};
 use carport::store::vehicle_data::{ApplyReadings, Telling};
@@ -80,7 +81,7 @@ impl Step {
         let at = BEGIN.after(minutes(17 * number));
         let Step { kind, who, what, how } = self;
         let hash = hash(what);
-        match kind % 60 {
+        match kind % 63 {
             0..8 | 48..56 => self.delivery(at),
             8..14 => self.rotation(at, model),
             14..19 | 56..60 => self.projection(at, model),
@@ -133,6 +134,7 @@ impl Step {
                 let link = super::deeds::hash(model.links.keys().next().map_or(who, |link| link[0]));
                 Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
             }
+            60..63 => self.refresh(at, model),
             _ if how.is_multiple_of(2) => Box::new(TouchSession { hash, at }),
             _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
         }
@@ -169,6 +171,20 @@ impl Step {
         let known = model.tokens.get(&connection).map_or(0, |tokens| tokens.version);
         let from_version = if self.what.is_multiple_of(8) { known + 1 } else { known };
         Box::new(RotateTokens { connection, from_version, tokens: self.tokens(at, from_version + 1) })
+    }
+
+    /// A refresh that begins, gives nothing, or is refused.
+    fn refresh(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
+        let connection = connection(self.who);
+        let version = model.tokens.get(&connection).map_or(1, |tokens| tokens.version) + u64::from(self.what.is_multiple_of(8));
+        match self.how % 4 {
+            0 => Box::new(RefuseTokens { connection, version, reason: format!("reason {}", self.how) }),
+            1 => {
+                let due_at = at.after(minutes(usize::from(self.how)));
+                Box::new(PostponeRefresh { connection, version, due_at, unspent: self.what.is_multiple_of(2) })
+            }
+            _ => Box::new(BeginRefresh { connection, intent: Intent { version, started_at: at } }),
+        }
     }
 
     fn reschedule(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use carport::store::{Files, Part};
 use redb::StorageBackend;
+use tokio::sync::Notify;
 
 /// What devices tear writes at.
 const SECTOR: usize = 512;
@@ -79,6 +80,14 @@ struct Machine {
     /// Of one in so many writes and flushes an image is taken, as of a power cut before it.
     image_of_one_in: Option<usize>,
     images: Vec<Disk>,
+    /// So many writes and flushes from now, the power goes.
+    cut_in: Option<u64>,
+    /// What a power cut has left: from then on every call fails.
+    left: Option<Disk>,
+    /// Rings when the power goes.
+    bell: Arc<Notify>,
+    /// How many bytes are free; nobody can tell until it is said.
+    free: Option<u64>,
     is_torn: bool,
     mark: usize,
     flushed: usize,
@@ -184,6 +193,10 @@ impl Machine {
             refused: 0,
             image_of_one_in: None,
             images: Vec::new(),
+            cut_in: None,
+            left: None,
+            bell: Arc::default(),
+            free: None,
             is_torn: false,
             mark: 0,
             flushed: 0,
@@ -204,11 +217,29 @@ impl Machine {
         Machine { lies, is_torn, mark, flushed, ..Machine::new(files, self.names.clone(), chance) }
     }
 
+    fn goes_off(&mut self) {
+        let left = Disk::of(self.after_power_cut());
+        self.left = Some(left);
+        self.bell.notify_one();
+    }
+
     fn is_journal(&self, file: usize) -> bool {
         [Part::JournalA, Part::JournalB].iter().any(|part| self.names.get(part) == Some(&file))
     }
 
     fn refuses(&mut self, is_read: bool) -> bool {
+        if let Some(calls) = &mut self.cut_in
+            && !is_read
+            && self.left.is_none()
+        {
+            *calls = calls.saturating_sub(1);
+            if *calls == 0 {
+                self.goes_off();
+            }
+        }
+        if self.left.is_some() {
+            return true;
+        }
         let Some(Fault { at, lasts, reads }) = self.fault else { return false };
         if is_read && !reads {
             return false;
@@ -254,6 +285,34 @@ impl Disk {
         Disk::of(Machine { lies, is_torn, mark, flushed, ..Machine::new(files, names, chance) })
     }
 
+    /// Cuts the power at this moment: from now on every call fails. [`Disk::left`] is what is found later.
+    pub(crate) fn cut(&self) {
+        let mut machine = self.machine();
+        if machine.left.is_none() {
+            machine.goes_off();
+        }
+    }
+
+    /// Cuts the power so many writes and flushes from now, or not at all.
+    pub(crate) fn cut_in(&self, calls: Option<u64>) {
+        self.machine().cut_in = calls;
+    }
+
+    /// What the power cut has left, if there was one.
+    pub(crate) fn left(&self) -> Option<Disk> {
+        self.machine().left.clone()
+    }
+
+    /// Rings when the power goes.
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        self.machine().bell.clone()
+    }
+
+    /// From now on, so much is free.
+    pub(crate) fn leave(&self, free: u64) {
+        self.machine().free = Some(free);
+    }
+
     /// From now on an image is taken of one in so many writes and flushes.
     pub(crate) fn take_images(&self, of_one_in: Option<usize>) {
         self.machine().image_of_one_in = of_one_in;
@@ -282,6 +341,13 @@ impl Disk {
         std::mem::take(&mut machine.refused)
     }
 
+    /// Whether it refuses all writes by now, or has hardly any room.
+    pub(crate) fn is_refusing(&self) -> bool {
+        let machine = self.machine();
+        let refuses = machine.fault.is_some_and(|fault| fault.lasts && machine.calls >= fault.at);
+        refuses || machine.free.is_some_and(|free| free < 1 << 21)
+    }
+
     /// Turns one bit over.
     pub(crate) fn flip(&self, part: Part, bit: usize) {
         let mut machine = self.machine();
@@ -302,6 +368,11 @@ impl Disk {
     pub(crate) fn byte(&self, part: Part, at: usize) -> u8 {
         let machine = self.machine();
         machine.files[machine.names[&part]].seen[at]
+    }
+
+    /// All that is on it, also in files that have no name any more.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.machine().files.iter().flat_map(|file| file.seen.iter().copied()).collect()
     }
 
     /// Whether a power cut has left some of a write to a journal, or some of several writes.
@@ -368,6 +439,10 @@ impl Files for Disk {
     fn bytes(&self, part: Part) -> u64 {
         self.parts().into_iter().find(|(other, _)| *other == part).map_or(0, |(_, bytes)| bytes as u64)
     }
+
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(self.machine().free)
+    }
 }
 
 /// An open file. It is this process's alone, until it is dropped.
@@ -423,7 +498,7 @@ impl StorageBackend for Handle {
             Err(error) => {
                 // After a failed flush the kernel takes what it could not write for written, or tries again.
                 let mut machine = self.disk.machine();
-                if machine.chance.percent(50) {
+                if machine.left.is_none() && machine.chance.percent(50) {
                     machine.files[self.file].pending.clear();
                 }
                 Err(error)
@@ -444,6 +519,8 @@ impl StorageBackend for Handle {
         };
         let mark = machine.mark;
         if written > 0 {
+            let is_journal = machine.is_journal(self.file);
+            machine.is_torn |= is_journal && written < data.len();
             machine.files[self.file].do_now(mark, Op::Write(offset, data[..written].to_vec()));
         }
         result

@@ -18,6 +18,7 @@ use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
+use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, UserPut, When};
 use carport::store::vehicle_data::{ApplyReadings, Latest, Telling};
@@ -38,6 +39,8 @@ pub(crate) struct Model {
     pub(crate) identities: BTreeMap<String, ConnectionId>,
     pub(crate) tokens: BTreeMap<ConnectionId, SealedTokens>,
     pub(crate) due: BTreeSet<(Timestamp, ConnectionId)>,
+    pub(crate) intents: BTreeMap<ConnectionId, Intent>,
+    pub(crate) previous: BTreeMap<(Timestamp, ConnectionId), SealedTokens>,
     pub(crate) vehicles: BTreeMap<u32, Vehicle>,
     pub(crate) vehicle_rows: BTreeMap<VehicleId, u32>,
     pub(crate) last_vehicle_row: u32,
@@ -202,15 +205,30 @@ impl Played for TakeAttempt {
 
 impl Model {
     fn put_tokens(&mut self, connection: ConnectionId, tokens: &SealedTokens) {
-        self.drop_tokens(connection);
+        if let Some(due_at) = self.tokens.get(&connection).and_then(|before| before.due_at) {
+            self.due.remove(&(due_at, connection));
+        }
         self.due.extend(tokens.due_at.map(|due_at| (due_at, connection)));
         self.tokens.insert(connection, tokens.clone());
     }
 
     fn drop_tokens(&mut self, connection: ConnectionId) {
+        self.forget_refresh(connection);
         if let Some(due_at) = self.tokens.remove(&connection).and_then(|before| before.due_at) {
             self.due.remove(&(due_at, connection));
         }
+    }
+
+    /// The intent goes, and the set before the present one.
+    fn forget_refresh(&mut self, connection: ConnectionId) {
+        if let Some(tokens) = self.tokens.get(&connection) {
+            self.intents.remove(&connection);
+            self.previous.remove(&(tokens.issued_at.after(KEPT), connection));
+        }
+    }
+
+    fn current(&self, connection: ConnectionId, version: u64) -> Option<SealedTokens> {
+        self.tokens.get(&connection).filter(|tokens| tokens.version == version).cloned()
     }
 
     fn version(&self, connection: ConnectionId) -> u64 {
@@ -224,6 +242,18 @@ impl Played for RotateTokens {
             version if version == self.from_version => {}
             0 => return Rotated::Gone,
             _ => return Rotated::Superseded,
+        }
+        if let Some(before) = model.tokens.get(&self.connection).cloned() {
+            let at = self.tokens.issued_at;
+            model.forget_refresh(self.connection);
+            if self.connection != ConnectionId::APPLICATION {
+                let first: Vec<_> = model.previous.keys().take(2).copied().filter(|(until, _)| *until <= at).collect();
+                let last = model.previous.keys().next_back().copied().filter(|(until, _)| *until > at.after(2 * KEPT));
+                for key in first.into_iter().chain(last) {
+                    model.previous.remove(&key);
+                }
+                model.previous.insert((at.after(KEPT), self.connection), before);
+            }
         }
         model.put_tokens(self.connection, &self.tokens);
         model.connections.get_mut(&self.connection).map(|connection| connection.mended(Cause::Tokens));
@@ -245,6 +275,49 @@ impl Played for Reschedule {
 impl Played for DropDue {
     fn play(&self, model: &mut Model) {
         model.due.remove(&(self.due_at, self.connection));
+    }
+}
+
+impl Played for BeginRefresh {
+    fn play(&self, model: &mut Model) -> bool {
+        let Some(tokens) = model.current(self.connection, self.intent.version) else { return false };
+        model.intents.insert(self.connection, self.intent);
+        if tokens.due_at.is_some_and(|due_at| due_at > self.intent.started_at) {
+            model.put_tokens(self.connection, &SealedTokens { due_at: Some(self.intent.started_at), ..tokens });
+        }
+        true
+    }
+}
+
+impl Played for PostponeRefresh {
+    fn play(&self, model: &mut Model) {
+        let Some(tokens) = model.current(self.connection, self.version) else { return };
+        if self.unspent {
+            model.intents.remove(&self.connection);
+        }
+        if tokens.due_at.is_some() {
+            model.put_tokens(self.connection, &SealedTokens { due_at: Some(self.due_at), ..tokens });
+        }
+    }
+}
+
+impl Played for RefuseTokens {
+    fn play(&self, model: &mut Model) -> Refused {
+        let Some(tokens) = model.current(self.connection, self.version) else { return Refused::Superseded };
+        model.intents.remove(&self.connection);
+        model.put_tokens(self.connection, &SealedTokens { due_at: None, ..tokens });
+        let Some(connection) = model.connections.get_mut(&self.connection) else { return Refused::Known };
+        let known = match &connection.status {
+            ConnectionStatus::Active => false,
+            ConnectionStatus::NeedsReconnect { cause, .. } => *cause == Cause::Tokens,
+            ConnectionStatus::Disconnected => true,
+        };
+        if known {
+            return Refused::Known;
+        }
+        connection.status = ConnectionStatus::NeedsReconnect { reason: self.reason.clone(), cause: Cause::Tokens };
+        connection.last_error = Some(self.reason.clone());
+        Refused::Marked
     }
 }
 
@@ -285,6 +358,7 @@ impl Played for HandOver {
         if model.version(self.to) != self.to_version {
             return HandedOver::Superseded;
         }
+        model.forget_refresh(self.to);
         model.put_tokens(self.to, &self.tokens);
         model.drop_tokens(self.from);
         model.connections.remove(&self.from);

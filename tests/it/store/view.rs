@@ -7,8 +7,9 @@ use carport::model::reading::Reading;
 use carport::model::token::Generation;
 use carport::model::vehicle::Vehicle;
 use carport::model::{Seq, Timestamp, VehicleId};
+use carport::store::rotation::KEPT;
 use carport::store::vehicle_data::HistoryRange;
-use carport::store::webhook_log::Header;
+use carport::store::webhook_log::{Filed, Header};
 use carport::store::{Snapshot, StoreError};
 use serde::Serialize;
 
@@ -54,13 +55,21 @@ impl View {
         }
         for id in (0..=CONNECTIONS).map(connection) {
             view.put_if(format!("connection {id}"), store.connection(id))?;
-            view.put_if(format!("tokens {id}"), store.tokens(id))?;
+            let tokens = store.tokens(id);
+            if let Ok(Some(tokens)) = &tokens {
+                view.put_if(format!("previous {id}"), store.previous(id, tokens))?;
+            }
+            view.put_if(format!("tokens {id}"), tokens)?;
+            view.put_if(format!("intent {id}"), store.intent(id))?;
         }
         for identity in identities() {
             view.put_if(format!("identity {identity:?}"), store.connection_of(&identity))?;
         }
         for connection in store.connections(None, usize::MAX)? {
             view.put(format!("connections {}", connection.id), &connection);
+        }
+        for (id, intent) in store.intents(usize::MAX)? {
+            view.put(format!("intents {id}"), &intent);
         }
         for (due_at, id) in store.next_due(usize::MAX)? {
             view.put(format!("due {due_at} {id}"), &());
@@ -115,7 +124,7 @@ impl View {
         loop {
             let part = store.log_after(after, usize::MAX, |_| true)?;
             self.damaged += usize::try_from(part.damaged).unwrap();
-            for entry in &part.entries {
+            for entry in part.entries.into_iter().filter_map(Filed::unpack) {
                 self.put_entry(&cars, entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
             }
             if part.up_to == after {
@@ -152,6 +161,13 @@ impl View {
         }
         for (id, tokens) in &model.tokens {
             view.put(format!("tokens {id}"), tokens);
+            if let Some(previous) = model.previous.get(&(tokens.issued_at.after(KEPT), *id)) {
+                view.put(format!("previous {id}"), previous);
+            }
+        }
+        for (id, intent) in &model.intents {
+            view.put(format!("intent {id}"), intent);
+            view.put(format!("intents {id}"), intent);
         }
         for (due_at, id) in &model.due {
             view.put(format!("due {due_at} {id}"), &());

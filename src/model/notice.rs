@@ -1,0 +1,62 @@
+//! Notices: what an operator is told once, and that it is over.
+
+use serde::{Deserialize, Serialize};
+
+use super::token::Generation;
+use super::{ConnectionId, Timestamp};
+
+/// What a notice is about. There is one notice at most for each subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// A connection that only its owner can mend.
+    NeedsReconnect(ConnectionId),
+    /// A connection whose access ends soon, because it is not renewed.
+    AccessEnding(ConnectionId),
+    /// Smartcar refuses our credentials of a generation.
+    CredentialsRefused(Generation),
+    /// Tokens of a generation cannot be renewed for a reason that passes.
+    RenewalFailing(Generation),
+}
+
+impl Subject {
+    /// A stable name of its kind.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Subject::NeedsReconnect(_) => "needs_reconnect",
+            Subject::AccessEnding(_) => "access_ending",
+            Subject::CredentialsRefused(_) => "credentials_refused",
+            Subject::RenewalFailing(_) => "renewal_failing",
+        }
+    }
+
+    /// The connection that it is about.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Subject::NeedsReconnect(id) | Subject::AccessEnding(id) => Some(*id),
+            Subject::CredentialsRefused(_) | Subject::RenewalFailing(_) => None,
+        }
+    }
+
+    /// The generation that it is about, if it is about a whole one.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Subject::CredentialsRefused(generation) | Subject::RenewalFailing(generation) => Some(*generation),
+            Subject::NeedsReconnect(_) | Subject::AccessEnding(_) => None,
+        }
+    }
+}
+
+/// A notice that was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was given first.
+    pub since: Timestamp,
+    /// What happened, in the words of whoever noticed.
+    pub reason: Option<String>,
+    /// When access ends.
+    pub ends_at: Option<Timestamp>,
+    /// The threshold that was crossed last, in days before the end.
+    pub days: Option<u8>,
+}

@@ -1,0 +1,366 @@
+//! Notices: each fault is told once, in one line of the log and for as long as it lasts in the status; and once
+//! that it is over. They are kept, so that a restart does not repeat them.
+//!
+//! A notice follows from what the store says of connections and tokens, and from what the refresh loop is waiting
+//! for. The second is forgotten by a restart: until something has been renewed since, the notice stays.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::notice::{Notice, Subject};
+use crate::model::token::Generation;
+use crate::model::{ConnectionId, Timestamp};
+use crate::smartcar::{Smartcar, in_two};
+use crate::store::notices::{EndNotice, GiveNotice};
+use crate::store::tokens::SealedTokens;
+use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
+use crate::world::World;
+
+/// A notice, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct NoticeView {
+    /// A stable name, such as `needs_reconnect`.
+    pub code: &'static str,
+    /// The connection that it is about; null if it is about all.
+    pub connection: Option<ConnectionId>,
+    /// The generation that it is about, if it is about a whole one.
+    pub generation: Option<Generation>,
+    /// What happened, in one sentence.
+    pub what: String,
+    /// The one thing to do.
+    pub remedy: String,
+    /// Where that is done.
+    pub url: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When access ends.
+    pub ends_at: Option<Timestamp>,
+    /// The threshold that was crossed last, in days before the end.
+    pub days: Option<u8>,
+}
+
+impl NoticeView {
+    pub(super) fn of(notice: Notice, dashboard_url: &str, now: Timestamp) -> NoticeView {
+        let Notice { subject, since, reason, ends_at, days } = notice;
+        let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let (what, remedy) = match subject {
+            Subject::NeedsReconnect(_) => (
+                format!("a connection waits for its owner{because}"),
+                "press Reconnect on the page of connections, or send the owner the link of `carport connect --vehicle ID`",
+            ),
+            Subject::AccessEnding(_) => (
+                format!("access to the cars of a connection {}, because it is not renewed{because}", ends(ends_at, now)),
+                "mend what keeps it from being renewed, or press Reconnect on the page of connections",
+            ),
+            Subject::CredentialsRefused(generation) => (
+                reason.unwrap_or_else(|| format!("Smartcar refuses our credentials for {generation}")),
+                "compare client id and client secret with Smartcar's dashboard, set them right and restart Carport",
+            ),
+            Subject::RenewalFailing(generation) => (
+                format!("access by {generation} cannot be renewed at the moment{because}"),
+                "nothing yet: Carport tries again by itself; if it lasts for hours, run `carport check`",
+            ),
+        };
+        let page = match subject {
+            Subject::NeedsReconnect(_) | Subject::AccessEnding(_) => Some(format!("{dashboard_url}/connections")),
+            Subject::CredentialsRefused(_) => Some(format!("{dashboard_url}/setup")),
+            Subject::RenewalFailing(_) => None,
+        };
+        NoticeView {
+            code: subject.code(),
+            connection: subject.connection(),
+            generation: subject.generation(),
+            what,
+            remedy: remedy.to_owned(),
+            url: page,
+            since,
+            ends_at,
+            days,
+        }
+    }
+}
+
+/// Gives notices and takes them back. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    tokens: Tokens,
+    smartcar: Smartcar,
+    world: World,
+    /// Whose renewal failed at the last look: what is over by the next one is not worth a notice.
+    failing: Mutex<HashSet<Generation>>,
+}
+
+impl Notices {
+    /// Notices about the connections in `store`.
+    pub fn new(store: Store, tokens: Tokens, smartcar: Smartcar, world: World) -> Notices {
+        Notices { shared: Arc::new(Shared { store, tokens, smartcar, world, failing: Mutex::default() }) }
+    }
+
+    /// Looks every few minutes until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                looked = self.look() => if let Err(error) = looked {
+                    tracing::debug!(%error, "notices wait for the store");
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let now = shared.world.now();
+        let Some(survey) = shared.survey(now).await? else { return Ok(()) };
+        let given = shared.store.read(|snapshot| snapshot.notices(usize::MAX)).await?;
+        let mut given: HashMap<Subject, Notice> = given.into_iter().map(|notice| (notice.subject, notice)).collect();
+        for notice in shared.wanted(&survey, now) {
+            let before = given.remove(&notice.subject);
+            let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);
+            if !before.as_ref().is_some_and(is_same) && shared.store.commit(GiveNotice { notice: notice.clone() }).await? {
+                let NoticeView { code, what, .. } = NoticeView::of(notice.clone(), "", now);
+                match notice.subject.connection() {
+                    Some(connection) => tracing::warn!(notice = code, connection.id = %connection, "{what}"),
+                    None => tracing::warn!(notice = code, "{what}"),
+                }
+            }
+        }
+        for (subject, before) in given {
+            let may_go_on = subject.generation().is_some_and(|generation| survey.of(generation).may_go_on(&before));
+            if !may_go_on && shared.store.commit(EndNotice { subject }).await? {
+                match subject.connection() {
+                    Some(connection) => tracing::info!(notice = subject.code(), connection.id = %connection, "it is over"),
+                    None => tracing::info!(notice = subject.code(), "it is over"),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often is looked. Thresholds are days, and a fault that is over within it is no news.
+const EVERY: Duration = Duration::from_secs(300);
+
+/// How many connections are looked at in one go.
+const SLICE: usize = 256;
+
+/// Before the end of access, in days: the nearest first.
+const THRESHOLDS: [u8; 4] = [1, 3, 7, 14];
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long a renewal may be overdue before it counts as failing.
+const LATE: Duration = Duration::from_secs(3600);
+
+/// What all connections tell.
+#[derive(Debug, Default)]
+struct Survey {
+    v2: Pulse,
+    v3: Pulse,
+    /// About one connection each.
+    notices: Vec<Notice>,
+}
+
+/// How a generation fares.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// There is an active connection.
+    is_used: bool,
+    /// A renewal is due and has not been made.
+    is_overdue: bool,
+    /// When one was made last.
+    renewed_at: Timestamp,
+    /// Why one failed.
+    trouble: Option<String>,
+    /// Why none is tried.
+    refused: Option<String>,
+}
+
+impl Survey {
+    fn of(&self, generation: Generation) -> &Pulse {
+        match generation {
+            Generation::V2 => &self.v2,
+            Generation::V3 => &self.v3,
+        }
+    }
+}
+
+impl Pulse {
+    fn see(&mut self, tokens: &SealedTokens, now: Timestamp) {
+        self.is_overdue |= tokens.due_at.is_some_and(|due_at| due_at <= now);
+        self.renewed_at = self.renewed_at.max(tokens.issued_at);
+    }
+
+    /// Whether a notice stands that nothing bears out at present, because nothing has been renewed since.
+    fn may_go_on(&self, notice: &Notice) -> bool {
+        let is_open = self.is_overdue && self.renewed_at <= notice.since;
+        match notice.subject {
+            Subject::CredentialsRefused(_) => is_open,
+            _ => is_open && self.is_used && self.refused.is_none(),
+        }
+    }
+}
+
+impl Shared {
+    /// Looks at all connections. `None` while the clock is behind: then no time can be believed.
+    async fn survey(&self, now: Timestamp) -> Result<Option<Survey>, StoreError> {
+        let mut survey = Survey::default();
+        let is_behind = |tokens: &SealedTokens| tokens.issued_at > now.after(Duration::from_secs(300));
+        survey.v2.refused = self.tokens.stopped(Generation::V2);
+        survey.v3.refused = self.tokens.stopped(Generation::V3);
+        if self.smartcar.settings().v3.is_some() {
+            let tokens = self.store.read(|snapshot| snapshot.tokens(ConnectionId::APPLICATION)).await?;
+            match &tokens {
+                Some(tokens) if is_behind(tokens) => return Ok(None),
+                Some(tokens) => survey.v3.see(tokens, now),
+                None => survey.v3.is_overdue = true,
+            }
+            survey.v3.trouble = self.tokens.trouble(ConnectionId::APPLICATION);
+        }
+        let mut after = None;
+        loop {
+            let slice = self.store.read(move |snapshot| {
+                let connections = snapshot.connections(after, SLICE)?;
+                connections.into_iter().map(|connection| Ok((snapshot.tokens(connection.id)?, connection))).collect()
+            });
+            let slice: Vec<(Option<SealedTokens>, Connection)> = slice.await?;
+            after = slice.last().map(|(_, connection)| connection.id);
+            for (tokens, connection) in &slice {
+                if tokens.as_ref().is_some_and(is_behind) {
+                    return Ok(None);
+                }
+                self.see(&mut survey, connection, tokens.as_ref(), now);
+            }
+            if slice.len() < SLICE {
+                return Ok(Some(survey));
+            }
+        }
+    }
+
+    fn see(&self, survey: &mut Survey, connection: &Connection, tokens: Option<&SealedTokens>, now: Timestamp) {
+        let about = |subject| Notice { subject, since: now, reason: None, ends_at: None, days: None };
+        match (&connection.status, connection.generation) {
+            (ConnectionStatus::Disconnected, _) => {}
+            (ConnectionStatus::NeedsReconnect { reason, .. }, _) => {
+                let reason = Some(in_two(reason).0.to_owned());
+                survey.notices.push(Notice { reason, ..about(Subject::NeedsReconnect(connection.id)) });
+            }
+            (ConnectionStatus::Active, Generation::V3) => survey.v3.is_used = true,
+            (ConnectionStatus::Active, Generation::V2) => {
+                survey.v2.is_used = true;
+                let Some(tokens) = tokens else { return };
+                survey.v2.see(tokens, now);
+                let trouble = self.tokens.trouble(connection.id);
+                let hindrance = trouble.clone().or_else(|| survey.v2.refused.clone());
+                if let Some((ends_at, days)) = ending(tokens, hindrance.is_some(), now) {
+                    let reason = hindrance.map(|what| in_two(&what).0.to_owned());
+                    let (ends_at, days) = (Some(ends_at), Some(days));
+                    survey.notices.push(Notice { reason, ends_at, days, ..about(Subject::AccessEnding(connection.id)) });
+                }
+                survey.v2.trouble = survey.v2.trouble.take().or(trouble);
+            }
+        }
+    }
+
+    /// All notices that are to stand now.
+    fn wanted(&self, survey: &Survey, now: Timestamp) -> Vec<Notice> {
+        let mut wanted = survey.notices.clone();
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        for generation in [Generation::V2, Generation::V3] {
+            let pulse = survey.of(generation);
+            let mut add = |subject, what: &str| {
+                let reason = Some(in_two(what).0.to_owned());
+                wanted.push(Notice { subject, since: now, reason, ends_at: None, days: None });
+            };
+            match (&pulse.refused, &pulse.trouble) {
+                (Some(what), _) => add(Subject::CredentialsRefused(generation), what),
+                (None, Some(what)) if pulse.is_used => {
+                    if !failing.insert(generation) {
+                        add(Subject::RenewalFailing(generation), what);
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            failing.remove(&generation);
+        }
+        wanted
+    }
+}
+
+/// When access ends, and the threshold that was crossed last; `None` if it is far or is being renewed as it should.
+fn ending(tokens: &SealedTokens, is_hindered: bool, now: Timestamp) -> Option<(Timestamp, u8)> {
+    let ends_at = tokens.refresh_expires_at.unwrap_or(tokens.access_expires_at);
+    let is_late = tokens.due_at.is_none_or(|due_at| due_at.after(LATE) <= now);
+    // Without a refresh token nothing can be renewed.
+    if !is_hindered && !is_late && tokens.refresh_expires_at.is_some() {
+        return None;
+    }
+    let left = ends_at.since(now);
+    THRESHOLDS.into_iter().find(|days| left <= u32::from(*days) * DAY).map(|days| (ends_at, days))
+}
+
+/// `ends in 3 days`
+fn ends(ends_at: Option<Timestamp>, now: Timestamp) -> String {
+    let Some(ends_at) = ends_at else { return "ends soon".to_owned() };
+    match ends_at.since(now).as_secs() {
+        0 => "has ended".to_owned(),
+        1..5400 => "ends within an hour or two".to_owned(),
+        seconds @ 5400..172_800 => format!("ends in {} hours", (seconds + 1800) / 3600),
+        seconds => format!("ends in {} days", (seconds + 43_200) / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Blob;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
+
+    fn tokens(refresh: Option<Duration>, due: Option<Timestamp>) -> SealedTokens {
+        SealedTokens {
+            version: 1,
+            sealed: Blob(Vec::new()),
+            access_expires_at: NOW.after(Duration::from_secs(3600)),
+            refresh_expires_at: refresh.map(|left| NOW.after(left)),
+            issued_at: NOW.before(DAY),
+            used_at: NOW.before(DAY),
+            due_at: due,
+        }
+    }
+
+    #[test]
+    fn the_nearest_threshold_that_was_crossed_counts() {
+        let late = Some(NOW.before(DAY));
+        for (left, days) in [(15, None), (14, Some(14)), (8, Some(14)), (7, Some(7)), (3, Some(3)), (2, Some(3)), (1, Some(1))] {
+            let told = ending(&tokens(Some(left * DAY), late), false, NOW).map(|(_, days)| days);
+            assert_eq!(told, days, "{left} days left");
+        }
+        assert_eq!(ending(&tokens(Some(Duration::ZERO), late), true, NOW).map(|(_, days)| days), Some(1));
+    }
+
+    #[test]
+    fn what_is_renewed_as_it_should_is_no_news() {
+        let soon = Some(NOW.before(Duration::from_secs(60)));
+        assert_eq!(ending(&tokens(Some(5 * DAY), soon), false, NOW), None);
+        assert!(ending(&tokens(Some(5 * DAY), soon), true, NOW).is_some(), "it fails");
+        assert!(ending(&tokens(None, soon), false, NOW).is_some(), "it has no refresh token");
+    }
+}

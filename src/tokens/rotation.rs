@@ -1,0 +1,146 @@
+//! Spending one refresh token so that no silence can lose its successor.
+//!
+//! Smartcar honours a refresh token for a minute after its first use. So the intent is on disk before the first
+//! request, and whatever becomes of its answer, the same token is sent again within that minute.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::gate::Pass;
+use super::renewal::told;
+use super::{Shared, TokenError, due};
+use crate::model::token::Renewal;
+use crate::model::{ConnectionId, Secret, Timestamp};
+use crate::smartcar::{Granted, SmartcarError};
+use crate::store::rotation::{BeginRefresh, Intent, KEPT};
+use crate::store::tokens::SealedTokens;
+use crate::store::{Snapshot, StoreError};
+
+/// How long after the first request the last one is sent.
+const WINDOW: Duration = Duration::from_secs(55);
+
+/// When the last request is sent if all of the others were in vain early.
+const LAST: Duration = Duration::from_secs(50);
+
+/// How long an intent says that the token may have been spent just now.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// So long at most between a request and the next.
+const PAUSES: [u64; 5] = [1, 2, 4, 8, 16];
+
+/// What came of spending a refresh token.
+pub(super) enum Spent {
+    /// Its successor.
+    Granted(Granted),
+    /// Somebody has replaced it meanwhile.
+    Superseded,
+    /// Smartcar refused it, and again when asked once more.
+    Rejected(SmartcarError),
+    /// No answer that decides.
+    Failed {
+        error: SmartcarError,
+        /// It may have been spent all the same.
+        is_ambiguous: bool,
+    },
+}
+
+/// Whether a token may have been spent so recently that it must be sent again at once.
+pub(super) fn is_open(intent: Intent, now: Timestamp) -> bool {
+    now.since(intent.started_at) < FRESH && intent.started_at.since(now) < FRESH
+}
+
+/// Puts the intent on disk: a pair that cannot be replaced there must not be spent. False if there is a newer one.
+pub(super) async fn begin(shared: &Shared, connection: ConnectionId, version: u64) -> Result<bool, TokenError> {
+    if !shared.store.has_room() {
+        return Err(StoreError::Unavailable("the disk is nearly full".to_owned()).into());
+    }
+    let intent = Intent { version, started_at: shared.world.now() };
+    shared.store.commit(BeginRefresh { connection, intent }).await.map_err(|error| {
+        let what = error.to_string();
+        let after = shared.note_trouble(connection, &what, Duration::ZERO);
+        TokenError::Later { after, what }
+    })
+}
+
+/// Sends the token until an answer decides, for as long as Smartcar honours one that was spent. `was_sent`: an
+/// earlier request may have spent it.
+pub(super) async fn spend(
+    shared: &Shared,
+    pass: &Pass<'_>,
+    connection: ConnectionId,
+    version: u64,
+    token: &Secret,
+    was_sent: bool,
+) -> Spent {
+    let began = Instant::now();
+    let mut pauses = PAUSES.into_iter();
+    let (mut is_ambiguous, mut was_rejected, mut is_last) = (was_sent, false, false);
+    loop {
+        let outcome = shared.smartcar.refresh(token).await;
+        told(shared, pass, outcome.as_ref().map(|_| ()));
+        let error = match outcome {
+            Ok(granted) => return Spent::Granted(granted),
+            Err(error) => error,
+        };
+        let asked_to_wait = match &error {
+            SmartcarError::Rejected { .. } if was_rejected => return Spent::Rejected(error),
+            SmartcarError::Rejected { .. } => {
+                if !is_current(shared, connection, version).await {
+                    return Spent::Superseded;
+                }
+                was_rejected = true;
+                continue;
+            }
+            SmartcarError::Later { after, what } => {
+                is_ambiguous |= what.may_have_acted;
+                after.unwrap_or_default()
+            }
+            _ => return Spent::Failed { error, is_ambiguous },
+        };
+        if !is_ambiguous || is_last {
+            return Spent::Failed { error, is_ambiguous };
+        }
+        let pause = if let Some(most) = pauses.next() {
+            jittered(shared, most)
+        } else {
+            is_last = true;
+            LAST.saturating_sub(began.elapsed())
+        };
+        let pause = pause.max(asked_to_wait);
+        if began.elapsed() + pause > WINDOW {
+            return Spent::Failed { error, is_ambiguous };
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // One more before Carport stops; the next start goes on.
+            () = shared.closing.cancelled(), if asked_to_wait.is_zero() => is_last = true,
+        }
+    }
+}
+
+/// The set before is still honoured if the present one has never reached Smartcar's books.
+pub(super) async fn spend_previous(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens) -> Option<Granted> {
+    if shared.world.now().since(tokens.issued_at) >= KEPT {
+        return None;
+    }
+    let current = tokens.clone();
+    let read = move |snapshot: &Snapshot<'_>| snapshot.previous(connection, &current);
+    let previous = shared.store.read(read).await.ok().flatten()?;
+    let Renewal::Refresh { token, .. } = shared.open(connection, &previous).ok()?.renewal else { return None };
+    let granted = shared.smartcar.refresh(&token).await.ok()?;
+    tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
+    Some(granted)
+}
+
+/// Whether the tokens that were sent are still those that are stored.
+async fn is_current(shared: &Shared, connection: ConnectionId, version: u64) -> bool {
+    let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await;
+    // A store that cannot be read has not been changed by anybody.
+    stored.map_or(true, |tokens| tokens.is_some_and(|tokens| tokens.version == version))
+}
+
+/// Anything up to `most` seconds.
+fn jittered(shared: &Shared, most: u64) -> Duration {
+    Duration::from_secs(most).mul_f64(due::chance(shared.world.entropy.as_ref()))
+}
