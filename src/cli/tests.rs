@@ -52,7 +52,7 @@ fn the_definition_is_sound() {
 #[test]
 fn help_names_every_command() {
     let help = Cli::command().render_help().to_string();
-    expect![[r#"
+    expect![[r"
         A self-hosted Smartcar gateway
 
         Usage: carport [OPTIONS] <COMMAND>
@@ -85,7 +85,7 @@ fn help_names_every_command() {
           -V, --version              Print version
 
         Try it without an account: carport demo
-    "#]]
+    "]]
     .assert_eq(&help);
 }
 

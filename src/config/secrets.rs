@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::model::Secret;
 
 /// What a secret file holds.
@@ -26,8 +28,9 @@ pub(super) fn read(path: &Path) -> Result<SecretFile, String> {
     if metadata.len() > LONGEST {
         return Err(format!("its file {shown} is too long for a secret"));
     }
-    let text = std::fs::read(path).map_err(|error| format!("its file {shown} cannot be read: {error}"))?;
-    let text = String::from_utf8(text).map_err(|_| format!("its file {shown} is not text"))?;
+    let bytes = std::fs::read(path).map_err(|error| format!("its file {shown} cannot be read: {error}"))?;
+    let bytes = Zeroizing::new(bytes);
+    let text = str::from_utf8(&bytes).map_err(|_| format!("its file {shown} is not text"))?;
     let lines: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if lines.is_empty() {
         return Err(format!("its file {shown} is empty"));

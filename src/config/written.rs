@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroize;
 
 /// A value as written.
 #[derive(Clone, PartialEq)]
@@ -15,6 +16,14 @@ pub(super) enum Raw {
     List(Vec<Raw>),
     /// Something that no key takes, by TOML's name of its type.
     Other(&'static str),
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Raw::Text(text) = self {
+            text.zeroize();
+        }
+    }
 }
 
 /// It may be a secret.

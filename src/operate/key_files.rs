@@ -1,5 +1,6 @@
 //! Master keys in files: reading, making and replacing them.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -116,6 +117,20 @@ fn unfinished(path: &Path, key: &MasterKey) -> io::Result<PathBuf> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     Ok(unfinished)
+}
+
+/// Removes what a process that was killed has left of a key it was writing. For whoever has the store to itself.
+pub(super) fn sweep(path: &Path) {
+    let (Some(directory), Some(stem)) = (path.parent(), path.file_stem().and_then(OsStr::to_str)) else { return };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".new"));
+        if writer.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            tracing::warn!(%error, path = %entry.path().display(), "what is left of a master key cannot be removed");
+        }
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -119,8 +119,12 @@ impl Rotation {
     /// Begins a rotation or goes on with one that was cut off, unless one is under way.
     pub async fn start(&self) -> Result<KeyView, RotationError> {
         let shared = &self.shared;
-        let Settings { next, is_given, configured, .. } = &shared.settings;
+        let Settings { file, next, is_given, configured } = &shared.settings;
         let ids = shared.store.key_ids().await?;
+        if !shared.is_running() {
+            key_files::sweep(file);
+            key_files::sweep(next);
+        }
         let to = match shared.next(ids)? {
             Some(key) if ids == (KeyIds { present: key.id(), before: None }) && *is_given && *configured != key.id() => {
                 return Err(RotationError::NotSwapped { id: key.id(), file: next.clone() });
@@ -132,7 +136,9 @@ impl Rotation {
                 key
             }
         };
-        if shared.claim(ids.before.unwrap_or(ids.present), to.id()) {
+        // One that was cut off at its very end has nothing left to do but to put the key in place.
+        let from = if ids.present == to.id() { *configured } else { ids.present };
+        if shared.claim(ids.before.unwrap_or(from), to.id()) {
             shared.vault.learn(&to);
             let (shared, to) = (shared.clone(), to.id());
             tokio::spawn(async move { shared.run(to).await });
@@ -175,7 +181,7 @@ impl Shared {
                 (State::Done, note)
             }
             Err(error) => {
-                tracing::error!(%error, "the rotation of the master key was broken off; it goes on with carport key rotate");
+                tracing::error!(%error, "the rotation of the master key was broken off; it goes on at the next start, or with carport key rotate");
                 (State::Failed, Some(error.to_string()))
             }
         };
@@ -217,10 +223,14 @@ impl Shared {
         Ok(key)
     }
 
+    fn is_running(&self) -> bool {
+        is_running(self.view().as_ref())
+    }
+
     /// Whether the caller is the one to do it.
     fn claim(&self, from: KeyId, to: KeyId) -> bool {
         let mut view = self.view();
-        if view.as_ref().is_some_and(|view| view.state == State::Running) {
+        if is_running(view.as_ref()) {
             return false;
         }
         let (from, to) = (from.to_string(), to.to_string());
@@ -231,6 +241,10 @@ impl Shared {
     fn view(&self) -> MutexGuard<'_, Option<RotationView>> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_running(view: Option<&RotationView>) -> bool {
+    view.is_some_and(|view| view.state == State::Running)
 }
 
 fn remove(path: &Path) -> Result<(), KeyError> {
