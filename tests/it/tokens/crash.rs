@@ -112,6 +112,9 @@ async fn all(first: u64, outage: impl Fn(u64) -> u64) -> (usize, usize) {
                 lost += usize::from(outcome.lost);
             }
         }
+        if is_long() {
+            println!("{moment:?}: {stories} crashes so far, {lost} connections lost, the last seed was {seed}");
+        }
     }
     (stories, lost)
 }
