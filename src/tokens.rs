@@ -273,6 +273,11 @@ impl Tokens {
         self.shared.gate.shut(generation).filter(|shut| shut.why == Why::Refused).map(|shut| shut.what)
     }
 
+    /// Why refreshes of a generation wait although our credentials are good: no answers come, or Smartcar says so.
+    pub fn held_up(&self, generation: Generation) -> Option<String> {
+        self.shared.gate.shut(generation).filter(|shut| shut.why != Why::Refused).map(|shut| shut.what)
+    }
+
     /// When a set ought to be renewed, whatever has kept it from that since.
     pub fn ought_at(&self, connection: ConnectionId, tokens: &SealedTokens, now: Timestamp) -> Timestamp {
         due::due_at(&self.shared.settings, connection, tokens, now)

@@ -218,6 +218,7 @@ impl Shared {
     async fn survey(&self, now: Timestamp) -> Result<Option<Survey>, StoreError> {
         let mut survey = Survey::default();
         let is_behind = |tokens: &SealedTokens| tokens.issued_at > now.after(Duration::from_secs(300));
+        survey.v2.trouble = self.tokens.held_up(Generation::V2);
         survey.v2.refused = self.tokens.stopped(Generation::V2);
         survey.v3.refused = self.tokens.stopped(Generation::V3);
         if self.smartcar.settings().v3.is_some() {
@@ -227,7 +228,8 @@ impl Shared {
                 Some(tokens) => survey.v3.see(tokens, self.tokens.ought_at(ConnectionId::APPLICATION, tokens, now), now),
                 None => survey.v3.is_overdue = true,
             }
-            survey.v3.trouble = self.tokens.trouble(ConnectionId::APPLICATION);
+            let trouble = self.tokens.trouble(ConnectionId::APPLICATION);
+            survey.v3.trouble = trouble.or_else(|| self.tokens.held_up(Generation::V3));
         }
         let mut after = None;
         loop {
@@ -263,7 +265,7 @@ impl Shared {
                 let Some(tokens) = tokens else { return };
                 let ought_at = self.tokens.ought_at(connection.id, tokens, now);
                 survey.v2.see(tokens, ought_at, now);
-                let trouble = self.tokens.trouble(connection.id);
+                let trouble = self.tokens.trouble(connection.id).or_else(|| self.tokens.held_up(Generation::V2));
                 let hindrance = trouble.clone().or_else(|| survey.v2.refused.clone());
                 if let Some((ends_at, days)) = ending(tokens, ought_at, hindrance.is_some(), now) {
                     let reason = hindrance.map(|what| in_two(&what).0.to_owned());

@@ -105,8 +105,8 @@ impl std::error::Error for SmartcarError {}
 
 /// The plain words of what a [`SmartcarError`] said of itself, and what exactly happened.
 pub fn in_two(said: &str) -> (&str, Option<&str>) {
-    let parts = said.split_once(" (").and_then(|(plain, rest)| Some((plain, rest.strip_suffix(')')?)));
-    parts.map_or((said, None), |(plain, exact)| (plain, Some(exact)))
+    // More may follow the exact words.
+    said.split_once(" (").map_or((said, None), |(plain, exact)| (plain, Some(exact.strip_suffix(')').unwrap_or(exact))))
 }
 
 /// What happened, fit for logs: never a token, an address with its query, a VIN, or text of a body.

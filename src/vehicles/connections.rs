@@ -143,7 +143,8 @@ impl Shared {
         if let Some(what) = self.tokens.stopped(connection.generation) {
             return Some(Hindrance::Refused(what));
         }
-        let trouble = self.tokens.trouble(holder(connection));
+        // Behind a shut door nobody is asked, so nobody has a trouble of its own.
+        let trouble = self.tokens.trouble(holder(connection)).or_else(|| self.tokens.held_up(connection.generation));
         trouble.or_else(|| connection.last_error.clone()).map(Hindrance::Passing)
     }
 

@@ -1,6 +1,6 @@
 // Bad days: what a person sees on the dashboard when something breaks, the one thing to do about it, and that all of
 // it goes away again.
-import { complaints, end, freePort, has, open, picture, run, same, start, step, write } from './rig.mjs';
+import { complaints, end, freePort, has, open, picture, run, same, start, step, until, write } from './rig.mjs';
 
 const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
 
@@ -82,6 +82,7 @@ await step('two cars are connected, and all is well', async () => {
   id = JSON.parse(await run('connections', 'list', '--json')).items[0].id;
 });
 
+let asked;
 const refresh = () => run('connections', 'refresh', id).then(() => null, error => String(error));
 const well = async words => {
   for (const light of await lights()) same(light.color, 'green', light.words);
@@ -99,9 +100,14 @@ for (const { name, fault, color, words, todo, code } of [
 ]) {
   await step(`${name}: light, words and the one thing to do`, async () => {
     await tell('faults', { faults: [fault] });
-    const said = await refresh();
-    has(said, words);
-    has(said, `: ${code} `);
+    asked = refresh();
+    // Without an answer it is asked again for a minute; what is wrong shows at once.
+    if (fault !== 'refuse') {
+      const said = await asked;
+      has(said, words);
+      has(said, `: ${code} `);
+    }
+    await until('the light', async () => (await lights())[0].color === color);
     for (const light of await lights()) {
       same(light.color, color, light.words);
       has(light.words, words);
@@ -116,7 +122,8 @@ for (const { name, fault, color, words, todo, code } of [
 
   await step(`${name}: mended, everything goes back`, async () => {
     await tell('faults', { faults: [] });
-    same(await refresh(), null, 'refresh');
+    if (fault === 'refuse') same(await asked, null, 'the refresh that was under way');
+    else same(await refresh(), null, 'refresh');
     await well(words);
   });
 }
