@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use super::places::{KEY, KEY_BEFORE};
 use super::tables::{self, META, Record, Rows, Tables, Typed};
 use super::tokens::SealedTokens;
-use super::{Snapshot, StoreError};
+use super::{Snapshot, StoreError, rotation};
 use crate::model::ConnectionId;
 use crate::vault::{KeyId, Vault};
 
@@ -143,6 +143,9 @@ fn reseal(tables: &mut Tables<'_>, table: &'static str, key: &[u8], value: &[u8]
         if let Ok(true) = tokens.reseal(ConnectionId(id), &tables.places().vault) {
             return tables.put(key, &tokens).map(|()| true);
         }
+    }
+    if table == rotation::PREVIOUS && rotation::reseal(tables, key, value)? {
+        return Ok(true);
     }
     let resealed = tables.places().resealed(table, key, value).map_err(|_| StoreError::Damaged { table })?;
     resealed.map_or(Ok(false), |value| tables.put_raw(table, key, &value).map(|()| true))

@@ -174,6 +174,21 @@ fn from_the_future(tables: &Tables<'_>, at: Timestamp) -> Result<Option<Vec<u8>>
     Ok(found)
 }
 
+/// The table of the sets before.
+pub(super) const PREVIOUS: &str = Previous::TABLE;
+
+/// Reseals a set before, as it is sealed within its row too. False if there is nothing to do.
+pub(super) fn reseal(tables: &mut Tables<'_>, key: &[u8], value: &[u8]) -> Result<bool, StoreError> {
+    let id = key.get(8..).and_then(|id| uuid::Uuid::from_slice(id).ok());
+    let Some(id) = id else { return Ok(false) };
+    let Previous(mut tokens) = tables.decode(key, value)?;
+    match tokens.reseal(ConnectionId(id), &tables.places().vault) {
+        Ok(true) => tables.put(key, &Previous(tokens)).map(|()| true),
+        // One that does not open is of no more use to anybody.
+        Ok(false) | Err(_) => Ok(false),
+    }
+}
+
 fn until(key: &[u8]) -> Option<Timestamp> {
     let millis = u64::from_be_bytes(*key.first_chunk::<8>()?);
     i64::try_from(millis).ok().map(Timestamp::from_millis)
