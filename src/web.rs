@@ -191,28 +191,26 @@ where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let router::Found { route, named } = found;
-    let policy = route.policy();
+    let policy = found.route.policy();
     let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
     if let Some(bucket) = policy.bucket {
         services.take(bucket, client)?;
     }
-    if route == Route::Webhook {
+    if found.route == Route::Webhook {
         return webhook::receive(services, client, head, body, cap.unwrap_or_default()).await;
     }
     // Large, and a connection that only delivers need not have room for it.
-    Box::pin(respond(services, client, router::Found { route, named }, head, body)).await
+    Box::pin(respond(services, client, found, head, body, cap)).await
 }
 
 /// Who calls, whether they may, and what they get.
-async fn respond<B>(services: &Services, client: Client, found: router::Found, head: Parts, body: B) -> Answer
+async fn respond<B>(services: &Services, client: Client, found: router::Found, head: Parts, body: B, cap: Option<usize>) -> Answer
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let router::Found { route, named } = found;
     let policy = route.policy();
-    let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
     // Open pages look a little different to who is signed in; other open routes need not know.
     let identity = match policy.auth {
         Auth::Open if route != Route::ConnectDone => None,
