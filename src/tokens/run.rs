@@ -199,7 +199,7 @@ fn blocked(tokens: &Tokens, running: &Running) -> Result<usize, Duration> {
     let owners = running.busy.values().filter(|connection| **connection != ConnectionId::APPLICATION).count();
     match shared.gate.shut(Generation::V2) {
         None => Ok(AT_ONCE.saturating_sub(owners)),
-        Some(shut) => match shut.until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+        Some(shut) => match left(shut.until) {
             Some(rest) => Err(rest),
             // The probe.
             None => Ok(1_usize.saturating_sub(owners)),
@@ -209,13 +209,16 @@ fn blocked(tokens: &Tokens, running: &Running) -> Result<usize, Duration> {
 
 /// How long a connection waits because of what went wrong with it.
 fn resting(tokens: &Tokens, connection: ConnectionId) -> Option<Duration> {
-    let not_before = locked(&tokens.shared.troubles).get(&connection)?.not_before;
-    not_before.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+    left(locked(&tokens.shared.troubles).get(&connection)?.not_before)
 }
 
 /// How long a generation waits.
 fn shut(tokens: &Tokens, connection: ConnectionId) -> Option<Duration> {
-    let until = tokens.shared.gate.shut(generation(connection))?.until;
+    left(tokens.shared.gate.shut(generation(connection))?.until)
+}
+
+/// How long it is until then, if then is not past.
+fn left(until: Instant) -> Option<Duration> {
     until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
 }
 
