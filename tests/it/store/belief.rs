@@ -14,12 +14,19 @@ pub(crate) struct Belief {
     now: Vec<Model>,
     /// What there may be after a crash at this moment.
     after_crash: Vec<Model>,
+    /// The disk may fail under it: it is opened anew in the middle of a change, which succeeds all the same.
+    falters: bool,
 }
 
 impl Belief {
     /// A store that is one of these.
     pub(crate) fn of(models: Vec<Model>) -> Belief {
-        Belief { now: models.clone(), after_crash: models }
+        Belief { now: models.clone(), after_crash: models, falters: false }
+    }
+
+    /// The same on a disk that may fail.
+    pub(crate) fn on_a_bad_disk(self) -> Belief {
+        Belief { falters: true, ..self }
     }
 
     /// What there may be after a crash now.
@@ -42,7 +49,8 @@ impl Belief {
     }
 
     fn played(&self, deed: &dyn Deed) -> Vec<(String, Model)> {
-        self.now.iter().cloned().map(|mut model| (deed.play(&mut model), model)).collect()
+        let before = if self.falters { &self.after_crash } else { &self.now };
+        before.iter().cloned().map(|mut model| (deed.play(&mut model), model)).collect()
     }
 
     /// Has the store do it; its answer must be one that was expected, if it is no refusal.

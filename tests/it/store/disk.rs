@@ -496,10 +496,11 @@ impl StorageBackend for Handle {
                 Ok(())
             }
             Err(error) => {
-                // After a failed flush the kernel takes what it could not write for written, or tries again.
+                // After a failed flush the kernel takes what it could not write for written, or tries again. How
+                // long a file is belongs to the file system, which forgets nothing.
                 let mut machine = self.disk.machine();
                 if machine.left.is_none() && machine.chance.percent(50) {
-                    machine.files[self.file].pending.clear();
+                    machine.files[self.file].pending.retain(|(_, op)| matches!(op, Op::SetLen(_)));
                 }
                 Err(error)
             }

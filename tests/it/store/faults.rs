@@ -49,7 +49,7 @@ fn bad_day(seed: u64, fault: Fault) -> bool {
     let disk = Disk::new(chance.split());
     // From its very beginning, or in the middle of its life.
     let begins = if seed.is_multiple_of(2) { 8 } else { 0 };
-    let (mut store, mut belief, mut refusals) = (None, Belief::of(vec![Model::default()]), 0);
+    let (mut store, mut belief, mut refusals) = (None, Belief::of(vec![Model::default()]).on_a_bad_disk(), 0);
     for step in 0..20 {
         if step == begins {
             disk.break_at(fault);
