@@ -142,6 +142,8 @@ struct Shared {
     linked: Arc<Notify>,
     /// Held while a new connection's vehicles are asked for.
     learning: tokio::sync::Mutex<()>,
+    /// A connection has its tokens and not yet its vehicles.
+    half_done: Notify,
 }
 
 impl Connect {
@@ -165,6 +167,7 @@ impl Connect {
                 world,
                 linked,
                 learning: tokio::sync::Mutex::default(),
+                half_done: Notify::new(),
             }),
         }
     }
@@ -294,14 +297,17 @@ impl Connect {
     /// Completes connections whose tokens were kept but whose vehicles were not linked, because of a crash
     /// or because Smartcar did not answer; until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let mut wait = HEAL_SOON;
         loop {
+            let is_done = tokio::select! {
+                () = shutdown.cancelled() => return,
+                is_done = linking::heal(&self.shared) => is_done,
+            };
+            wait = if is_done { HEAL_EVERY } else { (2 * wait).min(HEAL_EVERY) };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = linking::heal(&self.shared) => {}
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(HEAL_EVERY) => {}
+                () = self.shared.half_done.notified() => wait = HEAL_SOON,
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -423,6 +429,9 @@ const ATTEMPT: Duration = Duration::from_secs(600);
 
 /// How long the closing page outlives its invite.
 const CLOSING: Duration = Duration::from_secs(3600);
+
+/// How soon the first look comes at a connection that was left half done; the next ones come ever later.
+const HEAL_SOON: Duration = Duration::from_secs(8);
 
 /// How often connections are looked for that were left half done.
 const HEAL_EVERY: Duration = Duration::from_secs(300);

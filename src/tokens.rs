@@ -33,12 +33,14 @@ mod renewal;
 mod rotation;
 mod run;
 mod sealing;
+mod silence;
 mod turn;
 
 pub use due::Settings;
 
 use clock::Watch;
 use gate::{Gate, Why};
+use silence::Silences;
 use turn::Turns;
 
 /// An access token, good for now.
@@ -93,6 +95,7 @@ struct Shared {
     turns: Turns,
     /// Connections whose last refresh failed for a reason that passes.
     troubles: Mutex<HashMap<ConnectionId, Trouble>>,
+    silences: Silences,
     /// How much is asked at once, and whether at all.
     gate: Gate,
     clock: Mutex<Watch>,
@@ -131,6 +134,7 @@ impl Tokens {
                 metrics,
                 turns: Turns::default(),
                 troubles: Mutex::default(),
+                silences: Silences::default(),
                 gate: Gate::default(),
                 clock,
                 wake: Notify::new(),
@@ -340,7 +344,8 @@ impl Shared {
     fn note_trouble(&self, connection: ConnectionId, what: &str, least: Duration) -> Duration {
         let mut troubles = locked(&self.troubles);
         let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries).saturating_add(1);
-        let after = due::backoff(tries, self.world.entropy.as_ref()).max(least);
+        let most = if tries <= silence::ROUNDS && self.silences.is_open(connection) { silence::SOON } else { Duration::MAX };
+        let after = due::backoff(tries, self.world.entropy.as_ref()).min(most).max(least);
         troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.to_owned() });
         tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
         after
@@ -362,6 +367,7 @@ impl Shared {
 
     fn forget_trouble(&self, connection: ConnectionId) {
         locked(&self.troubles).remove(&connection);
+        self.silences.forget(connection);
     }
 
     fn token_set(&self, connection: ConnectionId, granted: Granted, before: Option<&TokenSet>) -> TokenSet {

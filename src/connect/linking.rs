@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CallbackOutcome, ConnectError, Ending, Linked, LinkedVehicle, Shared, words};
-use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::journey::Attempt;
 use crate::model::token::Generation;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::ConnectionFilter;
-use crate::store::connections::{LinkVehicles, Linking, MarkConnection};
+use crate::store::StoreError;
+use crate::store::connections::{EndConnection, LinkVehicles, Linking, MarkConnection};
 use crate::tokens::CallError;
 
 /// How long a browser waits for the vehicles of a connection that is safe already.
@@ -60,7 +61,11 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
         async move { learn(&shared, id).await }
     });
     let nothing_yet = Linked { connection: id, user: attempt.user.clone(), vehicles: Vec::new(), virtual_key_url: None };
-    match tokio::time::timeout(PATIENCE, task).await {
+    let learned = tokio::time::timeout(PATIENCE, task).await;
+    if !matches!(learned, Ok(Ok(Ok(_)))) {
+        shared.half_done.notify_one();
+    }
+    match learned {
         Ok(Ok(Ok(linked))) => Ok(linked),
         Ok(Ok(Err(ConnectError::Upstream(error)))) => {
             tracing::warn!(connection.id = %id, error, "Smartcar does not tell the vehicles of a new connection; it is asked again");
@@ -180,28 +185,57 @@ async fn link(shared: &Shared, mut connection: Connection, vehicles: Vec<Vehicle
     tracing::info!(connection.id = %connection.id, generation = %connection.generation, vehicles = vehicles.len(), "connected");
     shared.projector.vehicles_were_linked();
     shared.linked.notify_one();
+    if let Err(error) = forget_dead_ends(shared, &connection).await {
+        tracing::warn!(connection.id = %connection.id, %error, "what this connection replaces stays listed");
+    }
     let vehicles = vehicles.iter().map(named).collect();
     Ok(Linked { connection: connection.id, user: connection.user, vehicles, virtual_key_url: None })
 }
 
-/// Completes what was left half done.
-pub(super) async fn heal(shared: &Shared) {
-    let now = shared.world.now();
-    let unfinished = shared.store.read(move |snapshot| {
+/// A trip of the same owner whose tokens died before anybody knew what they open: this one has replaced it, and
+/// nothing else could ever mend it.
+async fn forget_dead_ends(shared: &Shared, connection: &Connection) -> Result<(), StoreError> {
+    let (id, user) = (connection.id, connection.user.clone());
+    let dead_ends = shared.store.read(move |snapshot| {
         let mut connections = snapshot.connections(None, usize::MAX)?;
-        // A younger one is being completed by its own callback.
-        connections.retain(|connection| {
-            let old = now.since(connection.connected_at) > 2 * PATIENCE;
-            connection.smartcar_user.is_none() && connection.status == ConnectionStatus::Active && old
+        connections.retain(|other| {
+            let is_dead = matches!(other.status, ConnectionStatus::NeedsReconnect { cause: Cause::Tokens, .. });
+            is_dead && other.smartcar_user.is_none() && other.user == user && other.id != id
         });
         Ok(connections)
     });
+    for dead_end in dead_ends.await? {
+        shared.store.commit(EndConnection { id: dead_end.id, erase: true, if_empty: true }).await?;
+        tracing::info!(connection.id = %dead_end.id, "a connection that was never complete is forgotten: its owner has connected again");
+    }
+    Ok(())
+}
+
+/// Completes what was left half done; whether nothing is.
+pub(super) async fn heal(shared: &Shared) -> bool {
+    let now = shared.world.now();
+    let unfinished = shared.store.read(move |snapshot| {
+        let mut connections = snapshot.connections(None, usize::MAX)?;
+        connections.retain(|connection| connection.smartcar_user.is_none() && connection.status == ConnectionStatus::Active);
+        Ok(connections)
+    });
+    let mut is_done = true;
     for connection in unfinished.await.unwrap_or_default() {
+        // Its own callback is completing it.
+        let age = now.since(connection.connected_at).max(connection.connected_at.since(now));
+        if age <= PATIENCE {
+            is_done = false;
+            continue;
+        }
         match learn(shared, connection.id).await {
             Ok(_) => tracing::info!(connection.id = %connection.id, "a connection that was left half done is complete"),
-            Err(error) => tracing::warn!(connection.id = %connection.id, %error, "a connection cannot be completed yet"),
+            Err(error) => {
+                tracing::warn!(connection.id = %connection.id, %error, "a connection cannot be completed yet");
+                is_done = false;
+            }
         }
     }
+    is_done
 }
 
 async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -> Result<bool, ConnectError> {

@@ -75,7 +75,8 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
     let version = tokens.version;
     let read = move |snapshot: &Snapshot<'_>| snapshot.intent(connection);
     let pending = shared.store.read(read).await?.filter(|intent| intent.version == version);
-    let is_urgent = pending.is_some_and(|intent| rotation::is_open(intent, shared.world.now()));
+    let is_urgent =
+        pending.is_some_and(|intent| rotation::is_open(intent, shared.world.now()) || shared.silences.is_open(connection));
     let Renewal::Refresh { token, .. } = &set.renewal else {
         let note = Some("Smartcar sent no refresh token".into());
         let what = Failure { endpoint: "token.refresh", note, ..Failure::default() };
@@ -92,8 +93,11 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
             Some(granted) => keep(shared, connection, tokens, &set, granted).await,
             None => refuse(shared, connection, version, &error.to_string()).await,
         },
-        Spent::Failed { error, is_ambiguous } => {
+        Spent::Failed { error, is_ambiguous, silent_at } => {
             drop(pass);
+            if let Some(silent_at) = silent_at {
+                shared.silences.note(connection, version, silent_at);
+            }
             let error = failed(shared, connection, &error);
             // Those who wait for Smartcar or the operator stay due: the door is shut for all of them.
             if let TokenError::Later { after, .. } = &error {

@@ -42,6 +42,8 @@ pub(super) enum Spent {
         error: SmartcarError,
         /// It may have been spent all the same.
         is_ambiguous: bool,
+        /// When a request was last followed by silence.
+        silent_at: Option<Instant>,
     },
 }
 
@@ -75,8 +77,9 @@ pub(super) async fn spend(
 ) -> Spent {
     let began = Instant::now();
     let mut pauses = PAUSES.into_iter();
-    let (mut is_ambiguous, mut was_rejected, mut is_last) = (was_sent, false, false);
+    let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (was_sent, None, false, false);
     loop {
+        let sent_at = Instant::now();
         let outcome = shared.smartcar.refresh(token).await;
         told(shared, pass, outcome.as_ref().map(|_| ()));
         let error = match outcome {
@@ -94,12 +97,16 @@ pub(super) async fn spend(
             }
             SmartcarError::Later { after, what } => {
                 is_ambiguous |= what.may_have_acted;
+                // A bad day of Smartcar's is no silence: it has answered.
+                if what.may_have_acted && what.status.is_none_or(|status| status < 500) {
+                    silent_at = Some(sent_at);
+                }
                 after.unwrap_or_default()
             }
-            _ => return Spent::Failed { error, is_ambiguous },
+            _ => return Spent::Failed { error, is_ambiguous, silent_at },
         };
         if !is_ambiguous || is_last {
-            return Spent::Failed { error, is_ambiguous };
+            return Spent::Failed { error, is_ambiguous, silent_at };
         }
         let pause = if let Some(most) = pauses.next() {
             jittered(shared, most)
@@ -109,13 +116,17 @@ pub(super) async fn spend(
         };
         let pause = pause.max(asked_to_wait);
         if began.elapsed() + pause > WINDOW {
-            return Spent::Failed { error, is_ambiguous };
+            return Spent::Failed { error, is_ambiguous, silent_at };
         }
         shared.note_delay(connection, error.to_string());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // One more before Carport stops; the next start goes on.
             () = shared.closing.cancelled(), if asked_to_wait.is_zero() => is_last = true,
+        }
+        // The machine has slept meanwhile: that would be no repetition any more, but a new beginning.
+        if began.elapsed() > WINDOW {
+            return Spent::Failed { error, is_ambiguous, silent_at };
         }
     }
 }

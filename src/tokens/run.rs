@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{AT_ONCE, Why, generation};
+use super::silence::PACE;
 use super::{TokenError, Tokens, due, locked, rotation};
 use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::token::Generation;
@@ -107,6 +108,7 @@ async fn look(
             let _ = tokens.refreshed(connection, version).await;
         });
     }
+    let silent = ask_again(tokens, running);
     let limit = GLANCE + running.busy.len();
     let read = move |snapshot: &Snapshot<'_>| {
         let (first, last) = (snapshot.next_due(limit)?, snapshot.last_due(AT_ONCE)?);
@@ -114,7 +116,7 @@ async fn look(
     };
     let glance = shared.store.read(read).await?;
     let latest = due::latest(&shared.settings, now);
-    let mut wait = application(tokens, glance.application.as_ref(), now, latest, running);
+    let mut wait = application(tokens, glance.application.as_ref(), now, latest, running).min(silent.unwrap_or(LONGEST));
     if waiting.front().is_some() {
         // One that ends wakes the loop.
         return Ok(wait);
@@ -130,6 +132,10 @@ async fn look(
         Ok(may_start) => may_start,
         Err(blocked) => return Ok(wait.min(blocked)),
     };
+    // While no answers come, those who may lose a pair ask for all.
+    if silent.is_some() && tokens.held_up(Generation::V2).is_some() {
+        return Ok(wait);
+    }
     for (due_at, connection) in due {
         if due_at > now && due_at <= latest {
             wait = wait.min(due_at.since(now));
@@ -150,6 +156,26 @@ async fn look(
         running.start(connection, async move { keep_alive(&tokens, connection, due_at).await });
     }
     Ok(wait)
+}
+
+/// Sends what silence has followed once more, whatever the clock says. Returns how long nothing is to be done about
+/// it; `None` if there was no silence.
+fn ask_again(tokens: &Tokens, running: &mut Running) -> Option<Duration> {
+    let silences = &tokens.shared.silences;
+    if !silences.any() {
+        return None;
+    }
+    for (connection, version) in silences.next() {
+        if running.has(connection) || running.tasks.len() >= AT_ONCE || resting(tokens, connection).is_some() {
+            continue;
+        }
+        let tokens = tokens.clone();
+        running.start(connection, async move {
+            // Failures are noted where they happen.
+            let _ = tokens.refreshed(connection, version).await;
+        });
+    }
+    Some(PACE)
 }
 
 /// What was under way when Carport last stopped: first that whose window may still be open, the most pressing

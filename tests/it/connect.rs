@@ -327,6 +327,50 @@ async fn a_connection_that_was_left_half_done_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_short_trouble_delays_the_cars_of_a_new_owner_by_a_minute() {
+    let mut gateway = TestGateway::new(90).await;
+    gateway.start();
+    pass(HOUR).await;
+    let (_, trip) = begin(&gateway, "ada").await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.net.change(|request, _| {
+        let is_api = request.uri().path().starts_with("/v2.0/");
+        is_api.then(|| Err(carport::world::TransportError::Unreachable("the story cuts it".to_owned())))
+    });
+    assert_eq!(gateway.back(&trip, &location).await.status, 303);
+    gateway.net.leave_alone();
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(cars(&gateway, "ada").await, sorted(gateway.vehicles_of(ADA)));
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trip_that_came_to_nothing_is_forgotten_when_its_owner_connects_again() {
+    let mut gateway = TestGateway::new(91).await;
+    gateway.start();
+    let (_, trip) = begin(&gateway, "ada").await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.net.change(|request, _| {
+        let is_api = request.uri().path().starts_with("/v2.0/");
+        is_api.then(|| Err(carport::world::TransportError::Unreachable("the story cuts it".to_owned())))
+    });
+    assert_eq!(gateway.back(&trip, &location).await.status, 303);
+    // Its tokens die before anybody learns which cars they open.
+    gateway.simulator.revoke(ADA);
+    gateway.net.leave_alone();
+    pass(4 * HOUR).await;
+    let waiting = connections(&gateway).await.remove(0);
+    assert_eq!(waiting["status"], "needs_reconnect");
+    let (_, trip) = begin(&gateway, "ada").await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    assert_eq!(gateway.back(&trip, &location).await.status, 303);
+    let left = connections(&gateway).await;
+    assert_eq!((left.len(), &left[0]["status"]), (1, &serde_json::json!("active")));
+    assert_ne!(left[0]["id"], waiting["id"]);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_callback_is_completed_after_the_start() {
     let mut gateway = TestGateway::new(89).await;
     let (_, trip) = begin(&gateway, "ada").await;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
+use carport::model::reading::Source;
 use carport::model::token::Generation;
 use carport::model::{ConnectionId, Timestamp};
 use carport::store::{Snapshot, StoreError};
@@ -112,7 +113,9 @@ impl Seen {
         }
         for (row, vehicle) in snapshot.vehicles(0, 100)? {
             for code in [ODOMETER, PLACE] {
-                if let Some(reading) = snapshot.latest_of(row, code)?.and_then(|latest| latest.reading) {
+                if let Some(reading) = snapshot.latest_of(row, code)?.and_then(|latest| latest.reading)
+                    && reading.source == Source::Webhook
+                {
                     let body = serde_json::to_value(&reading.body).unwrap();
                     seen.latest.push((vehicle.facts.id.as_str().to_owned(), code, body, reading.at.as_millis()));
                 }
@@ -244,6 +247,7 @@ impl Beliefs {
             }
             if let ConnectionStatus::NeedsReconnect { reason, cause: Cause::Tokens } = &row.connection.status
                 && !self.is_lying
+                && is_complete
             {
                 assert!(net.may_be_lost(owner), "{owner} has lost a connection: {reason}");
             }
@@ -286,6 +290,11 @@ impl Beliefs {
                 let text = format!("{}: version {} of the tokens became {version}", kept.owner, kept.version);
                 assert!(!findings.is_empty(), "lost in silence: {text}");
             }
+        }
+        // What is lost now was never there for what comes later.
+        for kept in self.history.iter_mut().flat_map(|kept| kept.iter_mut()) {
+            let found = seen.connections.iter().find(|row| row.connection.id == *kept.0);
+            kept.1.version = kept.1.version.min(found.and_then(|row| row.version).unwrap_or(0));
         }
         self.kept.clear();
     }

@@ -52,12 +52,16 @@ pub(super) struct Net {
 #[derive(Debug)]
 struct State {
     disk: Disk,
+    /// Since when the gateway lives.
+    lives_since: Timestamp,
     cut: Option<Moment>,
     /// Whose a code or a token is, and of which run of Connect.
     lineages: BTreeMap<String, (String, u32)>,
     runs: u32,
     /// When each refresh token was used first.
     spent: BTreeMap<String, Timestamp>,
+    /// When the gateway was last left in doubt about each.
+    doubtful: BTreeMap<String, Timestamp>,
     in_flight: BTreeMap<u32, u32>,
     /// What is wrong now, since when.
     wrong: BTreeMap<&'static str, Timestamp>,
@@ -67,6 +71,8 @@ struct State {
     revoked: BTreeSet<String>,
     /// Accounts whose tokens may be dead through nobody's fault.
     lost: BTreeSet<String>,
+    /// Runs of Connect whose tokens may be dead, also when the owner has connected again since.
+    dead: BTreeSet<u32>,
     secrets: BTreeSet<String>,
     broken: Vec<String>,
     is_lying: bool,
@@ -87,15 +93,18 @@ impl Net {
     pub(super) fn new(simulator: Simulator, time: Time, disk: Disk, is_lying: bool) -> Net {
         let state = State {
             disk,
+            lives_since: time.now(),
             cut: None,
             lineages: BTreeMap::new(),
             runs: 0,
             spent: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             wrong: BTreeMap::new(),
             was_wrong: Vec::new(),
             revoked: BTreeSet::new(),
             lost: BTreeSet::new(),
+            dead: BTreeSet::new(),
             secrets: BTreeSet::new(),
             broken: Vec::new(),
             is_lying,
@@ -112,6 +121,7 @@ impl Net {
     pub(super) fn begin(&self, disk: Disk) {
         let mut state = self.state();
         state.disk = disk;
+        state.lives_since = self.time.now();
         state.in_flight.clear();
         state.cut = None;
     }
@@ -153,7 +163,10 @@ impl Net {
     /// An owner takes everything back.
     pub(super) fn revoke(&self, account: &str) {
         self.simulator.revoke(account);
-        self.state().revoked.insert(account.to_owned());
+        let mut state = self.state();
+        let runs: Vec<u32> = state.lineages.values().filter(|(owner, _)| owner == account).map(|(_, run)| *run).collect();
+        state.dead.extend(runs);
+        state.revoked.insert(account.to_owned());
     }
 
     /// An owner has connected again.
@@ -234,7 +247,11 @@ impl Net {
         if *at_once > 1 {
             state.broken.push(format!("{at_once} refreshes under way for one connection"));
         }
-        if state.disk.is_refusing() && !state.spent.contains_key(token) {
+        // A life that ended may have meant to send it a moment ago, and the next one cannot know whether it did.
+        let is_recent = |at: Timestamp| now.since(at) < WINDOW;
+        let in_doubt = state.doubtful.get(token).is_some_and(|at| is_recent(*at)) || is_recent(state.lives_since);
+        let may_be_spent = state.spent.contains_key(token) || in_doubt;
+        if state.disk.is_refusing() && !may_be_spent {
             state.broken.push("a pair was spent that cannot be replaced: the disk refuses".to_owned());
         }
         state.counts.replays += u64::from(state.spent.contains_key(token));
@@ -286,9 +303,12 @@ impl State {
                 self.was_wrong.push((sent_at, now));
             }
             answer => {
-                // It was not acted upon.
+                // It was not acted upon, which a server's error does not tell.
                 if was_spent.is_none() {
                     self.spent.remove(token);
+                }
+                if answer.as_ref().is_ok_and(|answer| answer.status().is_server_error()) {
+                    self.doubtful.insert(token.to_owned(), now);
                 }
                 let retry = answer.as_ref().ok().filter(|answer| answer.status() == 429).map(|answer| {
                     let after = answer.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
@@ -322,11 +342,11 @@ impl State {
     /// Smartcar says that a token is dead: that must have a reason.
     fn refused(&mut self, token: &str, was_spent: Option<Timestamp>, now: Timestamp) {
         self.counts.refused += 1;
-        let Some((account, _)) = self.lineages.get(token).cloned() else { return };
+        let Some((account, run)) = self.lineages.get(token).cloned() else { return };
         if self.is_lying {
             self.lost.insert(account.clone());
         }
-        if self.may_be_dead(&account) {
+        if self.may_be_dead(&account, run) {
             return;
         }
         let Some(spent_at) = was_spent else {
@@ -340,11 +360,12 @@ impl State {
             self.broken.push(text);
         } else {
             self.lost.insert(account);
+            self.dead.insert(run);
         }
     }
 
-    fn may_be_dead(&self, account: &str) -> bool {
-        self.revoked.contains(account) || self.lost.contains(account)
+    fn may_be_dead(&self, account: &str, run: u32) -> bool {
+        self.revoked.contains(account) || self.lost.contains(account) || self.dead.contains(&run)
     }
 
     /// The longest time in which nothing was wrong.

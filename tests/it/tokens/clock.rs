@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use carport::simulator::{Fault as Trouble, FaultKind, Faults};
+
 use super::{MINUTE, REFRESH, access, proves_itself, token, view, with_ada_alone};
 use crate::gateway::{DAY, HOUR, pass};
 
@@ -47,6 +49,35 @@ async fn a_clock_that_stays_in_1970_keeps_everything_alive() {
     proves_itself(&gateway).await;
     assert_eq!(gateway.simulator.counters().refreshes_refused, 0);
     gateway.finish().await;
+}
+
+/// The one request that Smartcar acted upon was the last one of a round, and then the clock jumps.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_in_the_silence_loses_no_pair() {
+    for (number, years) in [2, -2].into_iter().enumerate() {
+        let (mut gateway, connection) = with_ada_alone(98 + number as u64).await;
+        gateway.start_refreshing();
+        let trouble = |kind, times| Faults::new([Trouble { times, ..Trouble::always(kind) }]);
+        gateway.simulator.set_faults(trouble(FaultKind::Fail, None));
+        let before = gateway.net.count(REFRESH);
+        while gateway.net.count(REFRESH) == before {
+            pass(Duration::from_secs(1)).await;
+        }
+        pass(Duration::from_secs(46)).await;
+        gateway.simulator.set_faults(trouble(FaultKind::RotateThenLose, Some(1)));
+        let before = gateway.net.count(REFRESH);
+        while gateway.net.count(REFRESH) == before {
+            pass(Duration::from_millis(50)).await;
+        }
+        gateway.set_clock(years * YEAR);
+        pass(MINUTE).await;
+        gateway.set_clock(0);
+        pass(5 * MINUTE).await;
+        assert_eq!(view(&gateway, connection).await["status"], "active");
+        assert_eq!(gateway.simulator.counters().refreshes_refused, 0);
+        proves_itself(&gateway).await;
+        gateway.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
