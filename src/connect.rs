@@ -4,7 +4,8 @@
 //! and belongs to one browser. What Smartcar's redirect says counts only with such a state, and a
 //! `user_id` only after `/connections` confirmed it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -140,8 +141,8 @@ struct Shared {
     projector: Projector,
     world: World,
     linked: Arc<Notify>,
-    /// Held while a new connection's vehicles are asked for.
-    learning: tokio::sync::Mutex<()>,
+    /// Connections whose vehicles are being asked for.
+    learning: Mutex<HashSet<ConnectionId>>,
     /// A connection has its tokens and not yet its vehicles.
     half_done: Notify,
 }
@@ -166,7 +167,7 @@ impl Connect {
                 projector,
                 world,
                 linked,
-                learning: tokio::sync::Mutex::default(),
+                learning: Mutex::default(),
                 half_done: Notify::new(),
             }),
         }

@@ -21,7 +21,7 @@ use crate::model::{AppUserId, ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Granted, Smartcar, SmartcarError};
 use crate::store::connections::{AdoptConnection, HandOver, HandedOver};
 use crate::store::tokens::{Reschedule, SealedTokens};
-use crate::store::{Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
@@ -177,14 +177,21 @@ impl Tokens {
         Ok(id)
     }
 
-    /// Moves the tokens of a new connection to the one that the owner had before.
+    /// Moves the tokens of a new connection to the one that the owner had before, if they are good for certain.
     pub async fn hand_over(&self, from: ConnectionId, to: ConnectionId) -> Result<(), TokenError> {
         let shared = &self.shared;
         // Neither may be refreshed meanwhile, or the newer pair would be the lost one.
         let (first, second) = (shared.turns.of(from.min(to)), shared.turns.of(from.max(to)));
         let (_first, _second) = (first.come().await, second.come().await);
-        let (fresh, before) = shared.store.read(move |snapshot| Ok((snapshot.tokens(from)?, snapshot.tokens(to)?))).await?;
-        let set = shared.open(from, &fresh.ok_or(TokenError::Gone)?)?;
+        let read =
+            move |snapshot: &Snapshot<'_>| Ok((snapshot.tokens(from)?, snapshot.intent(from)?, snapshot.sound_tokens(to)?));
+        let (fresh, intent, before) = shared.store.read(read).await?;
+        // Those of `to` may be good: what is dead, or perhaps spent, must not take their place.
+        let fresh = fresh.filter(|fresh| fresh.due_at.is_some()).ok_or(TokenError::Gone)?;
+        if intent.is_some_and(|intent| intent.version == fresh.version) {
+            return Err(TokenError::Later { after: Duration::from_secs(60), what: UNSETTLED.to_owned() });
+        }
+        let set = shared.open(from, &fresh)?;
         let to_version = before.map_or(0, |tokens| tokens.version);
         let tokens = shared.seal(to, to_version + 1, &set, shared.world.now());
         match shared.store.commit(HandOver { from, to, to_version, tokens }).await? {
@@ -233,7 +240,7 @@ impl Tokens {
         }
         // Only an operator who asks may jump the queue; a refused token waits as the loop does.
         if refused.is_none() {
-            shared.forget_trouble(connection);
+            shared.rest_no_more(connection);
             shared.gate.try_again(gate::generation(connection));
         }
         self.soon(connection, tokens.version).await
@@ -247,7 +254,7 @@ impl Tokens {
             let due_at = Some(tokens.due_at.unwrap_or(now));
             shared.store.commit(Reschedule { connection, version: tokens.version, used_at: now, due_at }).await?;
         }
-        shared.forget_trouble(connection);
+        shared.rest_no_more(connection);
         shared.wake.notify_one();
         Ok(())
     }
@@ -319,6 +326,8 @@ impl Tokens {
     }
 }
 
+const UNSETTLED: &str = "whether the tokens of the new connection were replaced is not known yet";
+
 /// How long a caller waits for a refresh: about as long as an answer that was lost can be asked for again.
 const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -365,9 +374,15 @@ impl Shared {
         }
     }
 
+    /// All is well with it, or it is over.
     fn forget_trouble(&self, connection: ConnectionId) {
-        locked(&self.troubles).remove(&connection);
+        self.rest_no_more(connection);
         self.silences.forget(connection);
+    }
+
+    /// It may be tried at once.
+    fn rest_no_more(&self, connection: ConnectionId) {
+        locked(&self.troubles).remove(&connection);
     }
 
     fn token_set(&self, connection: ConnectionId, granted: Granted, before: Option<&TokenSet>) -> TokenSet {

@@ -3,7 +3,7 @@
 //! A code is exchanged and its tokens are on disk before anything else is tried; what remains is done in
 //! a task of its own and again after a crash. A `user_id` counts only after `/connections` confirms it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{CallbackOutcome, ConnectError, Ending, Linked, LinkedVehicle, Shared, words};
@@ -76,10 +76,30 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     }
 }
 
+/// That the vehicles of a connection are being asked for, until it is dropped.
+struct Learning<'a> {
+    shared: &'a Shared,
+    id: ConnectionId,
+}
+
+impl<'a> Learning<'a> {
+    /// `None` if somebody else is at it.
+    fn begin(shared: &'a Shared, id: ConnectionId) -> Option<Learning<'a>> {
+        let is_first = shared.learning.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_first.then_some(Learning { shared, id })
+    }
+}
+
+impl Drop for Learning<'_> {
+    fn drop(&mut self) {
+        self.shared.learning.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 /// Asks Smartcar whose tokens these are and which vehicles they open, and links them. Only one at a time
 /// for each connection.
 async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError> {
-    let _learning = shared.learning.lock().await;
+    let _learning = Learning::begin(shared, id).ok_or_else(|| ConnectError::Upstream("it is being asked already".to_owned()))?;
     let kept = shared.store.read(move |snapshot| snapshot.connection(id)).await?;
     let kept = kept.ok_or_else(|| ConnectError::Upstream("the connection has ended".to_owned()))?;
     let tokens = &shared.tokens;

@@ -235,7 +235,7 @@ impl Shared {
         loop {
             let slice = self.store.read(move |snapshot| {
                 let connections = snapshot.connections(after, SLICE)?;
-                connections.into_iter().map(|connection| Ok((snapshot.tokens(connection.id)?, connection))).collect()
+                connections.into_iter().map(|connection| Ok((snapshot.sound_tokens(connection.id)?, connection))).collect()
             });
             let slice: Vec<(Option<SealedTokens>, Connection)> = slice.await?;
             after = slice.last().map(|(_, connection)| connection.id);

@@ -102,12 +102,23 @@ struct Shared {
     vault: Vault,
     world: World,
     view: Mutex<Option<RotationView>>,
+    /// One makes the key that the others find.
+    starting: tokio::sync::Mutex<()>,
 }
 
 impl Rotation {
     /// For a store and its vault.
     pub fn new(settings: Settings, store: Store, vault: Vault, world: World) -> Rotation {
-        Rotation { shared: Arc::new(Shared { settings, store, vault, world, view: Mutex::default() }) }
+        Rotation {
+            shared: Arc::new(Shared {
+                settings,
+                store,
+                vault,
+                world,
+                view: Mutex::default(),
+                starting: tokio::sync::Mutex::default(),
+            }),
+        }
     }
 
     /// The key, and how its rotation fares.
@@ -119,6 +130,7 @@ impl Rotation {
     /// Begins a rotation or goes on with one that was cut off, unless one is under way.
     pub async fn start(&self) -> Result<KeyView, RotationError> {
         let shared = &self.shared;
+        let _one_at_a_time = shared.starting.lock().await;
         let Settings { file, next, is_given, configured } = &shared.settings;
         let ids = shared.store.key_ids().await?;
         if !shared.is_running() {

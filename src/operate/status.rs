@@ -157,7 +157,7 @@ impl Status {
         let shared = &self.shared;
         let now = shared.world.now();
         // A store in trouble shows as such; the rest of the status must still be told.
-        let facts = shared.facts().await.unwrap_or_default();
+        let facts = shared.facts_or_none().await;
         let store = StoreStatus {
             healthy: shared.store.is_healthy(),
             bytes: shared.store.bytes(),
@@ -214,7 +214,7 @@ impl Status {
     /// All metrics as Prometheus text 0.0.4.
     pub async fn metrics(&self) -> String {
         let shared = &self.shared;
-        let facts = shared.facts().await.unwrap_or_default();
+        let facts = shared.facts_or_none().await;
         let now = shared.world.now();
         let seconds = |at: Timestamp| (at.as_millis() - now.as_millis()) / 1000;
         let mut connections = Vec::new();
@@ -260,6 +260,14 @@ struct Facts {
 }
 
 impl Shared {
+    /// A store in trouble tells nothing; that it is in trouble shows elsewhere.
+    async fn facts_or_none(&self) -> Facts {
+        self.facts().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the store tells nothing for the status");
+            Facts::default()
+        })
+    }
+
     async fn facts(&self) -> Result<Facts, StoreError> {
         let facts = self.store.read(|snapshot| {
             let log = snapshot.log_extent()?;
@@ -269,7 +277,7 @@ impl Shared {
             let mut tokens = Vec::new();
             let ids = connections.iter().map(|connection| connection.id).chain([ConnectionId::APPLICATION]);
             for id in ids {
-                tokens.extend(snapshot.tokens(id)?.map(|set| (id, set)));
+                tokens.extend(snapshot.sound_tokens(id)?.map(|set| (id, set)));
             }
             Ok(Facts {
                 log,

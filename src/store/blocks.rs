@@ -111,6 +111,18 @@ impl BlockFile {
         Ok(headers)
     }
 
+    /// Whether nothing was ever written to it.
+    pub(super) fn is_blank(&self) -> io::Result<bool> {
+        let mut block = vec![0; BLOCK];
+        for number in 0..self.blocks() {
+            self.file.read(number * BLOCK as u64, &mut block)?;
+            if block.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The newest generation of which the file holds anything.
     pub(super) fn newest_generation(&self) -> io::Result<Option<u64>> {
         let mut generations: Vec<u64> = self.headers()?.iter().map(|header| header.generation).collect();

@@ -55,7 +55,7 @@ pub enum Linking {
     /// The same owner has connected the same account before: hand the tokens over to that connection and
     /// link again with its id.
     Existing(ConnectionId),
-    /// It was ended while Smartcar was being asked.
+    /// It was ended, or its tokens were refused, while Smartcar was being asked.
     Gone,
 }
 
@@ -63,9 +63,12 @@ impl Change for LinkVehicles {
     type Outcome = Linking;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Linking, StoreError> {
-        // The tokens of v2 are all there is: without them there is nothing to link to.
-        if self.connection.generation == Generation::V2 && tables.get_sound::<SealedTokens>(self.connection.id)?.is_none() {
-            return Ok(Linking::Gone);
+        // The tokens of v2 are all there is: without good ones there is nothing to link to.
+        if self.connection.generation == Generation::V2 {
+            let tokens = tables.get_sound::<SealedTokens>(self.connection.id)?;
+            if tokens.is_none_or(|tokens| tokens.due_at.is_none()) {
+                return Ok(Linking::Gone);
+            }
         }
         if let Some(identity) = self.connection.identity() {
             match by_identity(tables, &identity)? {
@@ -210,6 +213,11 @@ impl Snapshot<'_> {
     /// A connection.
     pub fn connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
         self.get(id)
+    }
+
+    /// The same for whoever can do without: a damaged one is as good as none.
+    pub fn sound_connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
+        self.get_sound(id)
     }
 
     /// Connections after an id, oldest first.

@@ -76,6 +76,12 @@ impl Journal {
         Ok(Journal { files, held, generation: 0, next: 0 })
     }
 
+    /// Whether nothing was ever written to either file.
+    pub(super) fn is_blank(&self) -> Result<bool, StoreError> {
+        let is_blank = |file: &BlockFile| file.is_blank().map_err(|error| disk(&error));
+        Ok(is_blank(&self.files[0])? && is_blank(&self.files[1])?)
+    }
+
     /// The generations that the files hold, oldest first.
     pub(super) fn generations(&self) -> Vec<u64> {
         let mut generations: Vec<u64> = self.held.iter().flatten().copied().collect();

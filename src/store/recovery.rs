@@ -4,6 +4,8 @@
 //! makes new ones of what can be read, and the journal is replayed over those. Whatever is missing
 //! afterwards is a finding: nothing is lost in silence, and nothing is ever written over.
 
+use std::collections::BTreeSet;
+
 use redb::{Builder, DatabaseError, StorageError, WriteTransaction};
 
 use super::StoreError;
@@ -95,10 +97,11 @@ pub(super) fn open(
     }
     let journal = Journal::open(files, vault)?;
     if !tables_are_there {
-        if journal.generations().is_empty() {
-            migrations::create(&site)?;
-        } else {
-            rescue::rescue(&site, &journal, "missing", findings)?;
+        match journal.generations().is_empty() {
+            false => rescue::rescue(&site, &journal, "missing", findings)?,
+            true if journal.is_blank()? => migrations::create(&site)?,
+            // Where a store was, none begins anew by itself.
+            true => return Err(StoreError::NotAStore("its tables are missing, and its journal cannot be read".to_owned())),
         }
     }
     let tried = match looked {
@@ -236,10 +239,10 @@ fn replay(
         let blocks = if journal.generations().contains(&before) { journal.read(before, |_| Ok(()))?.blocks } else { 0 };
         return Ok((log, Next { generation: checkpoint.generation, after: (before, blocks) }));
     };
-    let mut left_out: Vec<Place> = Vec::new();
+    let mut left_out: BTreeSet<Place> = BTreeSet::new();
     loop {
         let transaction = checkpoint::begin(tables)?;
-        let mut pass = Pass { places, journal, depth, left_out: &left_out, damaged: None, seen: Vec::new() };
+        let mut pass = Pass { places, journal, depth, left_out: &left_out, damaged: Vec::new(), seen: Vec::new() };
         match pass.run(&transaction, &mut log, &generations, checkpoint.generation) {
             Ok(blocks) => {
                 pass.seen.into_iter().for_each(|finding| findings.add(finding));
@@ -249,8 +252,10 @@ fn replay(
             }
             Err(error) => {
                 log.forget();
-                let Some(place) = pass.damaged.filter(|_| left_out.len() < 10_000) else { return Err(error) };
-                left_out.push(place);
+                if pass.damaged.is_empty() {
+                    return Err(error);
+                }
+                left_out.extend(pass.damaged);
             }
         }
         log = load_log(tables, places)?;
@@ -268,9 +273,9 @@ struct Pass<'a> {
     places: &'a Places,
     journal: &'a Journal,
     depth: Depth,
-    left_out: &'a [Place],
-    /// The change that met a damaged row.
-    damaged: Option<Place>,
+    left_out: &'a BTreeSet<Place>,
+    /// The changes that met a damaged row: all that this try has found, for a next one costs as much as this one.
+    damaged: Vec<Place>,
     seen: Vec<String>,
 }
 
@@ -319,12 +324,8 @@ impl Pass<'_> {
                             }
                             match changes::replay(record, tables) {
                                 Some(Ok(())) => {}
-                                Some(Err(error)) => {
-                                    if matches!(error, StoreError::Damaged { .. }) {
-                                        self.damaged = Some((generation, number));
-                                    }
-                                    return Err(error);
-                                }
+                                Some(Err(StoreError::Damaged { .. })) => self.damaged.push((generation, number)),
+                                Some(Err(error)) => return Err(error),
                                 None => self.see("the journal holds a change that this carport does not know"),
                             }
                         }
@@ -341,7 +342,11 @@ impl Pass<'_> {
             }
             (expected, blocks) = (generation + 1, Some(end.blocks));
         }
-        Ok(blocks.unwrap_or(0))
+        match self.damaged.is_empty() {
+            true => Ok(blocks.unwrap_or(0)),
+            // What they have half done is taken back with the transaction.
+            false => Err(StoreError::Damaged { table: META }),
+        }
     }
 
     fn see(&mut self, finding: &str) {

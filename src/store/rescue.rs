@@ -173,9 +173,12 @@ impl Old {
                     (!matches!(whole, Err(StoreError::Unavailable(_)))).then_some(whole)
                 });
                 let whole = whole.unwrap_or(Err(StoreError::Damaged { table }));
+                let goes_on = rows.last().is_some_and(|(key, _)| is_within(key, &range));
                 if let Some((key, _)) = rows.last() {
                     *(if backwards { &mut last } else { &mut first }) = Bound::Excluded(key.clone());
                 }
+                // A key that is damaged may lead back to where the slice began.
+                let whole = if goes_on || rows.is_empty() { whole } else { Err(StoreError::Damaged { table }) };
                 let read = rows.len();
                 for (key, value) in rows {
                     if into.places().is_sound(table, &key, &value) {
@@ -193,6 +196,12 @@ impl Old {
         }
         Ok(saved)
     }
+}
+
+fn is_within(key: &[u8], (first, last): &Range) -> bool {
+    let is_after = |bound: &Bound<Vec<u8>>| !matches!(bound, Bound::Excluded(bound) if key <= bound.as_slice());
+    let is_before = |bound: &Bound<Vec<u8>>| !matches!(bound, Bound::Excluded(bound) if key >= bound.as_slice());
+    is_after(first) && is_before(last)
 }
 
 type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);

@@ -126,7 +126,9 @@ pub(super) fn slice(tables: &mut Tables<'_>, from: &Place) -> Result<Slice, Stor
             Err(error) => return Err(error),
         }
     }
-    let next = match rows.pop().filter(|_| !is_whole) {
+    // A key that is damaged may lead back to where the slice began.
+    let goes_on = |last: &Vec<u8>| !is_whole && from.after.as_ref().is_none_or(|after| last > after);
+    let next = match rows.pop().filter(|(last, _)| goes_on(last)) {
         Some((last, _)) => Place { table: from.table, after: Some(last) },
         None => Place { table: from.table + 1, after: None },
     };

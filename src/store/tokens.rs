@@ -166,7 +166,12 @@ fn unmark(tables: &mut Tables<'_>, connection: ConnectionId, due_at: Option<Time
 impl Snapshot<'_> {
     /// The token set of a connection. A damaged application token is as good as none: it is minted anew.
     pub fn tokens(&self, connection: ConnectionId) -> Result<Option<SealedTokens>, StoreError> {
-        if connection == ConnectionId::APPLICATION { self.get_sound(connection) } else { self.get(connection) }
+        if connection == ConnectionId::APPLICATION { self.sound_tokens(connection) } else { self.get(connection) }
+    }
+
+    /// The same for whoever has something to say of all connections: a damaged set is as good as none.
+    pub fn sound_tokens(&self, connection: ConnectionId) -> Result<Option<SealedTokens>, StoreError> {
+        self.get_sound(connection)
     }
 
     /// Which connections come last in the order of their due times.

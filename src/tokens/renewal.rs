@@ -32,7 +32,7 @@ pub(super) async fn renew(shared: &Shared, connection: ConnectionId, seen: u64) 
     let turn = shared.turns.of(connection);
     let _one_at_a_time = turn.come().await;
     let (tokens, row) =
-        shared.store.read(move |snapshot| Ok((snapshot.tokens(connection)?, snapshot.connection(connection)?))).await?;
+        shared.store.read(move |snapshot| Ok((snapshot.tokens(connection)?, snapshot.sound_connection(connection)?))).await?;
     if let Some(tokens) = &tokens
         && tokens.version != seen
     {
@@ -86,13 +86,22 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
     if !is_urgent && !rotation::begin(shared, connection, version).await? {
         return superseded(shared, connection).await;
     }
-    match rotation::spend(shared, &pass, connection, version, token, pending.is_some()).await {
-        Spent::Granted(granted) => keep(shared, connection, tokens, &set, granted).await,
+    let (mut spent, mut before) =
+        (rotation::spend(shared, &pass, connection, version, token, pending.is_some()).await, set.clone());
+    if let Spent::Rejected(_) = spent
+        && let Some(previous) = rotation::previous(shared, connection, tokens).await
+        && let Renewal::Refresh { token, .. } = &previous.renewal
+    {
+        let of_previous = rotation::spend(shared, &pass, connection, version, token, false).await;
+        if let Spent::Granted(_) = of_previous {
+            tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
+        }
+        (spent, before) = (of_previous, previous);
+    }
+    match spent {
+        Spent::Granted(granted) => keep(shared, connection, tokens, &before, granted).await,
         Spent::Superseded => superseded(shared, connection).await,
-        Spent::Rejected(error) => match rotation::spend_previous(shared, connection, tokens).await {
-            Some(granted) => keep(shared, connection, tokens, &set, granted).await,
-            None => refuse(shared, connection, version, &error.to_string()).await,
-        },
+        Spent::Rejected(error) => refuse(shared, connection, version, &error.to_string()).await,
         Spent::Failed { error, is_ambiguous, silent_at } => {
             drop(pass);
             if let Some(silent_at) = silent_at {

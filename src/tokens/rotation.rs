@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::gate::Pass;
 use super::renewal::told;
 use super::{Shared, TokenError, due};
-use crate::model::token::Renewal;
+use crate::model::token::TokenSet;
 use crate::model::{ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Granted, SmartcarError};
 use crate::store::rotation::{BeginRefresh, Intent, KEPT};
@@ -75,7 +75,7 @@ pub(super) async fn spend(
     token: &Secret,
     was_sent: bool,
 ) -> Spent {
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), shared.world.now());
     let mut pauses = PAUSES.into_iter();
     let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (was_sent, None, false, false);
     loop {
@@ -124,25 +124,23 @@ pub(super) async fn spend(
             // One more before Carport stops; the next start goes on.
             () = shared.closing.cancelled(), if asked_to_wait.is_zero() => is_last = true,
         }
-        // The machine has slept meanwhile: that would be no repetition any more, but a new beginning.
-        if began.elapsed() > WINDOW {
+        // The machine has slept meanwhile, with its timers or without: that would be no repetition any more, but a new
+        // beginning.
+        if began.elapsed() > WINDOW || shared.world.now().since(began_at) > 2 * WINDOW {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
     }
 }
 
-/// The set before is still honoured if the present one has never reached Smartcar's books.
-pub(super) async fn spend_previous(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens) -> Option<Granted> {
+/// The set before, which is still honoured if the present one has never reached Smartcar's books.
+pub(super) async fn previous(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens) -> Option<TokenSet> {
     if shared.world.now().since(tokens.issued_at) >= KEPT {
         return None;
     }
     let current = tokens.clone();
     let read = move |snapshot: &Snapshot<'_>| snapshot.previous(connection, &current);
     let previous = shared.store.read(read).await.ok().flatten()?;
-    let Renewal::Refresh { token, .. } = shared.open(connection, &previous).ok()?.renewal else { return None };
-    let granted = shared.smartcar.refresh(&token).await.ok()?;
-    tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
-    Some(granted)
+    shared.open(connection, &previous).ok()
 }
 
 /// Whether the tokens that were sent are still those that are stored.

@@ -1,5 +1,5 @@
 //! Who was asked about and got no answer: Smartcar may have replaced the pair, and honours the old one for a minute
-//! only. Kept by the time that really passes, for the wall clock may jump just then.
+//! only. Kept by the timers, for the wall clock may jump just then.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -150,7 +150,7 @@ impl Shared {
 
     fn view(&self, snapshot: &Snapshot<'_>, connection: Connection) -> Result<ConnectionView, StoreError> {
         let is_over = connection.status == ConnectionStatus::Disconnected;
-        let tokens = if is_over { None } else { snapshot.tokens(holder(&connection))? };
+        let tokens = if is_over { None } else { snapshot.sound_tokens(holder(&connection))? };
         let (reason, reconnect_url) = match &connection.status {
             ConnectionStatus::NeedsReconnect { reason, .. } => {
                 (Some(reason.clone()), Some(format!("{}/connections", self.settings.dashboard_url)))

@@ -370,6 +370,42 @@ async fn a_trip_that_came_to_nothing_is_forgotten_when_its_owner_connects_again(
     gateway.finish().await;
 }
 
+/// Its owner connects the same account again, and the tokens of that trip die before it is complete.
+#[tokio::test(start_paused = true)]
+async fn dead_tokens_never_take_the_place_of_good_ones() {
+    let gateway = TestGateway::new(93).await;
+    let (_, trip) = begin(&gateway, "ada").await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.back(&trip, &location).await;
+    let good = connections(&gateway).await.remove(0)["id"].clone();
+    let (_, trip) = begin(&gateway, "ada").await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.net.change(|request, _| {
+        let is_api = request.uri().path().starts_with("/v2.0/");
+        is_api.then(|| Err(carport::world::TransportError::Unreachable("the story cuts it".to_owned())))
+    });
+    gateway.back(&trip, &location).await;
+    let half = connections(&gateway).await.into_iter().find(|other| other["id"] != good).unwrap()["id"].clone();
+    let id = |value: &Value| carport::model::ConnectionId(value.as_str().unwrap().parse().unwrap());
+    let refresh = async || {
+        let path = format!("/api/v1/connections/{}/refresh", half.as_str().unwrap());
+        gateway.post(&path, &json!({})).bearer(&gateway.admin).send().await.status
+    };
+    let tokens = gateway.app().tokens();
+    gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::RotateThenLose)]));
+    assert_eq!(refresh().await, 502);
+    pass(Duration::from_secs(60)).await;
+    let in_doubt = tokens.hand_over(id(&half), id(&good)).await;
+    assert!(matches!(in_doubt, Err(carport::tokens::TokenError::Later { .. })), "{in_doubt:?}");
+    gateway.simulator.set_faults(Faults::default());
+    assert_eq!(refresh().await, 409);
+    let dead = tokens.hand_over(id(&half), id(&good)).await;
+    assert!(matches!(dead, Err(carport::tokens::TokenError::Gone)), "{dead:?}");
+    gateway.net.leave_alone();
+    tokens.renew(id(&good), None).await.unwrap();
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_callback_is_completed_after_the_start() {
     let mut gateway = TestGateway::new(89).await;

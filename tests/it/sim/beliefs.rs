@@ -115,6 +115,7 @@ impl Seen {
             for code in [ODOMETER, PLACE] {
                 if let Some(reading) = snapshot.latest_of(row, code)?.and_then(|latest| latest.reading)
                     && reading.source == Source::Webhook
+                    && reading.oem_updated_at == Some(reading.at)
                 {
                     let body = serde_json::to_value(&reading.body).unwrap();
                     seen.latest.push((vehicle.facts.id.as_str().to_owned(), code, body, reading.at.as_millis()));

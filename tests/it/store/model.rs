@@ -333,7 +333,8 @@ impl Played for AdoptConnection {
 impl Played for LinkVehicles {
     fn play(&self, model: &mut Model) -> Linking {
         let id = self.connection.id;
-        if self.connection.generation == Generation::V2 && !model.tokens.contains_key(&id) {
+        let has_good_tokens = model.tokens.get(&id).is_some_and(|tokens| tokens.due_at.is_some());
+        if self.connection.generation == Generation::V2 && !has_good_tokens {
             return Linking::Gone;
         }
         if let Some(identity) = self.connection.identity() {
