@@ -219,7 +219,7 @@ impl Store {
         inspection::inspect(&Site { files: &*files, cache: Settings::default().cache, vault, world })
     }
 
-    /// Applies a change; returns when it is durable.
+    /// Applies a change; returns when it is durable; one that is derived, at once.
     pub async fn commit<C: Change>(&self, change: C) -> Result<C::Outcome, StoreError> {
         self.shared.writer.commit(change).await
     }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | name | format, key id, index key, checkpoint, counters, the log's head |
+//! | `meta-1` | name | format, key ids, index key, checkpoint, census, counters, the log's head, the last VERIFY |
 //! | `index-1` | kind, keyed hash of an id | the row or key it stands for |
 //! | `users-1` | row | an owner |
 //! | `connections-1` | connection id | one owner's authority over one Smartcar user |
@@ -23,9 +23,9 @@
 //! | `notices-1` | subject | a notice that was given and is not over |
 //! | `cursors-1` | follower | its place in the log |
 //!
-//! Every value is CBOR, packed, and sealed: bound to table and key, so that a changed, moved or swapped
-//! row does not open. In clear stand format and key id, and the header of a log entry, which the entry's
-//! seal covers. A row without a value is a sealed nothing.
+//! Every value is sealed, bound to table and key, so that a changed, moved or swapped row does not open;
+//! records are CBOR, and packed before. In clear stand the keys, format and key ids in `meta`, and the
+//! header of a log entry, which the entry's seal covers. A row without a value is a sealed nothing.
 
 use std::ops::{Bound, ControlFlow};
 

@@ -1,6 +1,7 @@
 //! Custody of tokens: one refresh at a time, kept alive for ever, on disk before anything else, and never
 //! thrown away because of silence.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -436,6 +437,30 @@ async fn the_pair_before_is_kept_for_a_while() {
     let before = gateway.net.count(REFRESH);
     gateway.app().tokens().renew(connection, None).await.unwrap();
     assert_eq!(gateway.net.count(REFRESH), before + 3, "twice the newest, and then the one before");
+    assert_eq!(view(&gateway, connection).await["status"], "active");
+    proves_itself(&gateway).await;
+    gateway.finish().await;
+}
+
+/// And silence after it was sent is no refusal.
+#[tokio::test(start_paused = true)]
+async fn silence_about_the_pair_before_ends_nothing() {
+    let (gateway, connection) = with_ada_alone(74).await;
+    let spent = gateway.net.tokens().pop().unwrap();
+    pass(2 * HOUR).await;
+    token(&gateway, connection).await;
+    let application = gateway.simulator.settings().application.clone();
+    let request = Request::post("/oauth/token")
+        .header("authorization", basic(&application.application_id, &application.v2_client_secret))
+        .body(Bytes::from(encode(&[("grant_type", "refresh_token"), ("refresh_token", &spent)])));
+    assert_eq!(gateway.simulator.handle(request.unwrap()).await.status(), 200);
+    // What Smartcar answers to the third question, and the next two, is lost; it was acted upon.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    gateway.net.change(move |request, _| {
+        let number = if request.uri().path() == "/oauth/token" { asked.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        (2..5).contains(&number).then(|| Err(carport::world::TransportError::Lost("the story loses it".to_owned())))
+    });
+    gateway.app().tokens().renew(connection, None).await.unwrap();
     assert_eq!(view(&gateway, connection).await["status"], "active");
     proves_itself(&gateway).await;
     gateway.finish().await;
