@@ -41,7 +41,7 @@ pub use keys::Keys;
 #[non_exhaustive]
 pub enum AppError {
     /// The data directory cannot be used.
-    #[error("the data directory {} cannot be used: {error}", path.display())]
+    #[error("the data directory {} cannot be used ({error}): set data_dir to a directory that this user can write", path.display())]
     DataDir {
         /// Which.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum AppError {
     #[error("a part of the gateway ended by itself; the log says why")]
     Stopped,
     /// A listener cannot be bound.
-    #[error("cannot listen on {listen}: {error}")]
+    #[error("cannot listen on {listen} ({error}): stop what listens there, or set listen to something else")]
     Bind {
         /// Where.
         listen: String,

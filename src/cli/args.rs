@@ -140,7 +140,7 @@ pub struct Simulate {
     /// How much faster than the clock time goes
     #[arg(long, default_value_t = 1.0)]
     pub speed: f64,
-    /// A fault to play, by its name; may be repeated
+    /// A fault to play, such as refuse, throttle=30 or invalid-grant*2; `help` lists them; may be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
     /// Where webhooks go

@@ -155,7 +155,7 @@ fn permissions(config: &Config) -> Line {
         let text = format!("others may look into {} (mode {:o})", directory.display(), mode(&of_directory));
         return Line::warn(CHECK, text, format!("chmod 700 {}", directory.display()));
     }
-    Line::ok(CHECK, format!("only their user can read the files in {}", directory.display()))
+    Line::ok(CHECK, format!("only their user can read the store in {}", directory.display()))
 }
 
 /// Whether there is a key, and whether the store is sound under it: by a look at it, or by what its server says.
@@ -210,9 +210,20 @@ async fn store_of_server(check: &'static str, config: &Config) -> Line {
     if store["healthy"] != true {
         return Line::fail(check, "the running server cannot write to it", "look whether the disk is full, read-only or failing");
     }
+    if store["low"] == true {
+        let text = format!(
+            "the disk has {} left: no token is refreshed, and webhooks wait",
+            size(store["free_bytes"].as_u64().unwrap_or(0))
+        );
+        return Line::fail(check, text, "make room on the disk; store.min_free says how much must stay free");
+    }
     let findings: Vec<&str> = store["findings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !findings.is_empty() {
-        return Line::warn(check, findings.join("; "), "stop the server and run carport check --repair");
+        return Line::warn(
+            check,
+            findings.join("; "),
+            "what could be saved was; if it comes again, look whether the disk or the card is failing",
+        );
     }
     let bytes = store["bytes"].as_u64().unwrap_or(0);
     Line::ok(check, format!("the running server takes changes; {}", size(bytes)))

@@ -51,7 +51,8 @@ impl fmt::Debug for Client {
 /// How long an answer may take: longer than Smartcar's slowest, a read that wakes a car.
 const PATIENCE: Duration = Duration::from_secs(330);
 
-/// Connects by the common flags. Only commands that `may_create` make a data directory.
+/// Connects by the common flags. Only commands that `may_create` make a data directory, and only where a configuration
+/// was found: a directory that was mistyped must not become a gateway of its own.
 pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bool) -> Result<Client, Failure> {
     let config = place.config(common)?;
     match reach(&config.socket).await {
@@ -59,7 +60,9 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
         Reached::Forbidden => return Err(forbidden(&config.socket)),
         Reached::Nobody => {}
     }
-    if !may_create && !config.data_dir.is_dir() {
+    let is_configured = place.sources(common).file.places().iter().any(|path| path.is_file());
+    let may_open = config.data_dir.is_dir() || (may_create && is_configured);
+    if !may_open {
         return Err(nothing_here(place, common, &config).await);
     }
     Ok(Client::InProcess(wiring::application(config).await?))
@@ -162,7 +165,8 @@ impl Client {
         let answer = match self {
             Client::InProcess(handler) => handler.handle(request).await,
             Client::Socket(socket) => {
-                let gone = || format!("the server at {} went away", socket.display());
+                let gone =
+                    || format!("the server at {} went away; start it again, and what was under way goes on", socket.display());
                 let stream = UnixStream::connect(socket).await.with_context(gone)?;
                 let answer = tokio::time::timeout(PATIENCE, exchange(stream, request));
                 answer.await.map_err(|_| Failure::new(Exit::TryAgain, "the server does not answer"))?.with_context(gone)?

@@ -9,6 +9,7 @@ use super::args::{Common, Json};
 use super::client::{self, Client, Reached, reach};
 use super::print::{field, say, say_json};
 use super::{Exit, Failure, Place, wiring};
+use crate::operate::key_files::KeyError;
 use crate::vault::MasterKey;
 use crate::world::SystemEntropy;
 
@@ -24,8 +25,13 @@ pub(super) async fn show_id(flags: Json, common: &Common, place: &Place) -> Resu
         Reached::Server => Client::Socket(config.socket).get(&["key"], &[]).await?,
         Reached::Forbidden => return Err(client::forbidden(&config.socket)),
         Reached::Nobody => {
-            let none = || format!("there is no master key yet: the first start makes {}", config.key.file.display());
-            let keys = wiring::keys(&config)?.ok_or_else(|| Failure::new(Exit::Configuration, none()))?;
+            let Some(keys) = wiring::keys(&config)? else {
+                if wiring::is_there(&config) {
+                    return Err(KeyError::Missing(config.key.file.clone()).into());
+                }
+                let sentence = format!("there is no master key yet: the first start makes {}", config.key.file.display());
+                return Err(Failure::new(Exit::Configuration, sentence));
+            };
             json!({ "id": keys.key.id().to_string(), "rotation": null })
         }
     };

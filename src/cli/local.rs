@@ -51,6 +51,10 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
     match answer {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         Ok(Ok(answer)) => Err(Failure::new(Exit::Failed, format!("{listen} answered {}", answer.status()))),
+        Ok(Err(_)) if !config.data_dir.is_dir() => {
+            let sentence = format!("there is no gateway in {}: say --data-dir or --config", config.data_dir.display());
+            Err(Failure::new(Exit::Failed, sentence))
+        }
         Ok(Err(error)) => Err(Failure::new(Exit::Failed, format!("{listen} does not answer: {error:#}"))),
         Err(_) => Err(Failure::new(Exit::Failed, format!("{listen} does not answer within 5 s"))),
     }

@@ -134,7 +134,7 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
     Ok(load(&Sources { overrides, lan, ..Sources::default() })?)
 }
 
-/// The address asked for; a busy port means the next free one.
+/// The address asked for; if none was and its port is busy, the next free one.
 fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
     let usage = |text: &str| Failure::new(Exit::Usage, format!("--listen {text}: demo takes one IP:PORT"));
     let wanted = match flags.listen.as_slice() {
@@ -142,7 +142,8 @@ fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
         [one] => one.parse().map_err(|_| usage(one))?,
         [_, second, ..] => return Err(usage(second)),
     };
-    let ports = wanted.port()..=wanted.port().saturating_add(100);
+    let further = if flags.listen.is_empty() { 100 } else { 0 };
+    let ports = wanted.port()..=wanted.port().saturating_add(further);
     let free = ports.map(|port| SocketAddr::new(wanted.ip(), port)).find_map(|at| std::net::TcpListener::bind(at).ok());
     let free = free.and_then(|listener| listener.local_addr().ok());
     free.ok_or_else(|| Failure::new(Exit::Failed, format!("no free port from {wanted} on: name another one by --listen")))

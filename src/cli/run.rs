@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::args::{Command, Common, Key, Serve};
+use super::args::{Command, Common, Key, Serve, Token};
 use super::client::connect;
 #[cfg(feature = "simulator")]
 use super::play;
@@ -31,7 +31,7 @@ pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
 
 /// The clients of the API. Only commands that make sense before a server ever ran make a data directory.
 async fn administer(command: Command, common: &Common, place: &Place) -> Result<(), Failure> {
-    let may_create = matches!(command, Command::Connect(_) | Command::Login(_) | Command::Token(_));
+    let may_create = matches!(command, Command::Connect(_) | Command::Login(_) | Command::Token(Token::Create { .. }));
     let client = connect(place, common, may_create).await?;
     let done = match command {
         Command::Connect(flags) => access::invite(&client, flags, common, place).await,

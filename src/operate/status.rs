@@ -175,14 +175,15 @@ impl Status {
             projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
             last_delivery_at: facts.last_delivery_at,
         };
-        let stopped = [Generation::V2, Generation::V3].into_iter().find_map(|generation| shared.tokens.stopped(generation));
+        let stopped: Vec<String> =
+            [Generation::V2, Generation::V3].into_iter().filter_map(|one| shared.tokens.stopped(one)).collect();
         let refresh = RefreshStatus {
             active: facts.active,
             needs_reconnect: facts.needs_reconnect,
             next_due_at: facts.next_due_at,
-            stopped: stopped.clone(),
+            stopped: (!stopped.is_empty()).then(|| stopped.join("; ")),
         };
-        let missing = shared.missing(&facts, stopped);
+        let missing = shared.missing(&facts, &stopped);
         let dashboard = &shared.settings.dashboard_url;
         let notices = facts.notices.into_iter().take(NOTICES).map(|notice| NoticeView::of(notice, dashboard, now)).collect();
         StatusView {
@@ -206,7 +207,10 @@ impl Status {
             reasons.push(format!("the store cannot be read: {error}"));
         }
         if !self.shared.store.has_room() {
-            reasons.push("the disk has less free space than store.min_free: refreshes and webhooks wait".to_owned());
+            let free = self.shared.store.free().map(|free| format!(" ({} MiB left)", free >> 20)).unwrap_or_default();
+            reasons.push(format!(
+                "the disk has less free space than store.min_free{free}: refreshes and webhooks wait; make room on it"
+            ));
         }
         Readiness { ready: reasons.is_empty(), reasons }
     }
@@ -299,7 +303,7 @@ impl Shared {
         facts.await
     }
 
-    fn missing(&self, facts: &Facts, stopped: Option<String>) -> Vec<Missing> {
+    fn missing(&self, facts: &Facts, stopped: &[String]) -> Vec<Missing> {
         let mut missing = Vec::new();
         let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
         let smartcar = self.smartcar.settings();
@@ -316,8 +320,8 @@ impl Shared {
                 "copy the Application ID from Smartcar's dashboard into smartcar.application_id".to_owned(),
             );
         }
-        if let Some(fault) = stopped {
-            add("refused", in_two(&fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
+        for fault in stopped {
+            add("refused", in_two(fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
         if !self.store.has_room() {
             add(

@@ -342,11 +342,11 @@ impl Pass<'_> {
             }
             (expected, blocks) = (generation + 1, Some(end.blocks));
         }
-        match self.damaged.is_empty() {
-            true => Ok(blocks.unwrap_or(0)),
+        if !self.damaged.is_empty() {
             // What they have half done is taken back with the transaction.
-            false => Err(StoreError::Damaged { table: META }),
+            return Err(StoreError::Damaged { table: META });
         }
+        Ok(blocks.unwrap_or(0))
     }
 
     fn see(&mut self, finding: &str) {

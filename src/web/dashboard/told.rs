@@ -28,7 +28,7 @@ impl Told {
             }
             ("disconnected", ..) => ("grey", "it was disconnected here", "Connect the car again when you want it back."),
             (_, _, None) => return None,
-            (_, _, Some(error)) if stopped == Some(error.as_str()) => {
+            (_, _, Some(error)) if stopped.is_some_and(|stopped| stopped.contains(error.as_str())) => {
                 ("red", error.as_str(), "Set it right in the configuration, then restart Carport.")
             }
             (_, _, Some(error)) => ("yellow", error.as_str(), "Nothing to do yet: Carport tries again by itself."),

@@ -70,13 +70,24 @@ async fn the_demonstration_moves_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_busy_port_means_the_next_free_one() {
     let home = Home::new();
+    let first = Demo::of(home.command(&["demo"])).await;
+    let second = Demo::of(home.command(&["demo"])).await;
+    assert_ne!(first.address.port(), second.address.port());
+    for demo in [first, second] {
+        assert!((8000..=8100).contains(&demo.address.port()), "{}", demo.address);
+        demo.program.signal(Signal::TERM);
+        assert_eq!(demo.program.end().await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_busy_port_that_was_asked_for_is_told() {
+    let home = Home::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = (taken.local_addr().unwrap(), taken);
-    let demo = Demo::start(&home, &taken.0.to_string()).await;
-    let port = demo.address.port();
-    assert!(port > taken.0.port() && port <= taken.0.port().saturating_add(100), "{port}");
-    demo.program.signal(Signal::TERM);
-    assert_eq!(demo.program.end().await.code, Some(0));
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = home.run(&["demo", "--listen", &address]).await;
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert!(ran.stderr.contains(&address) && ran.stderr.contains("--listen"), "{ran:#?}");
 }
 
 #[tokio::test]

@@ -81,6 +81,10 @@ impl Home {
 
     /// A token that may do everything.
     pub(crate) async fn token(&self) -> String {
+        // Without a configuration, only a server begins a store.
+        if !self.path("config.toml").exists() {
+            self.write("config.toml", "");
+        }
         self.done(&["token", "create", "--name", "test", "--scope", "admin"]).await
     }
 }

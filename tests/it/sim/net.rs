@@ -249,7 +249,7 @@ impl Net {
         }
         // A life that ended may have meant to send it a moment ago, and the next one cannot know whether it did.
         let is_recent = |at: Timestamp| now.since(at) < WINDOW;
-        let in_doubt = state.doubtful.get(token).is_some_and(|at| is_recent(*at)) || is_recent(state.lives_since);
+        let in_doubt = state.doubtful.get(token).is_some_and(|at| is_recent(*at)) || now.since(state.lives_since) < 2 * WINDOW;
         let may_be_spent = state.spent.contains_key(token) || in_doubt;
         if state.disk.is_refusing() && !may_be_spent {
             state.broken.push("a pair was spent that cannot be replaced: the disk refuses".to_owned());
