@@ -211,21 +211,9 @@ impl Shared {
         if signatures.is_empty() {
             return self.unsigned(&body).await;
         }
-        if !self.proves(&body, signatures) {
-            return Err(IngestError::BadSignature);
-        }
-        // SECURITY: the answer to a challenge can sign such bytes (`123`, `null`), but no object.
-        if body.iter().find(|byte| !b" \t\r\n".contains(byte)) != Some(&b'{') {
-            return Err(IngestError::NotAnEvent);
-        }
-        let event = Event::parse(&body);
-        let challenge = match &event {
-            Ok(event) if event.kind == EventKind::Verify => Some(self.answer(event, body.len())?),
-            _ => None,
-        };
-        let change = self.delivery(event.as_ref().ok(), &body)?;
+        let (change, challenge) = self.proven(&body, signatures)?;
         // What waits for the disk, often together with many others, is only what is stored.
-        drop((event, body));
+        drop(body);
         let recorded = self.record(change).await?;
         if let Some(answer) = challenge {
             self.note_verify(true).await;
@@ -235,6 +223,23 @@ impl Shared {
             (seq, None) => (Accepted::Duplicate(seq), "duplicate"),
             (seq, Some(result)) => (Accepted::New(seq), result.as_str()),
         })
+    }
+
+    /// What is to be recorded of a delivery that bears a good signature, and the answer to its challenge.
+    fn proven(&self, body: &[u8], signatures: &[&[u8]]) -> Result<(RecordDelivery, Option<String>), IngestError> {
+        if !self.proves(body, signatures) {
+            return Err(IngestError::BadSignature);
+        }
+        // SECURITY: the answer to a challenge can sign such bytes (`123`, `null`), but no object.
+        if body.iter().find(|byte| !b" \t\r\n".contains(byte)) != Some(&b'{') {
+            return Err(IngestError::NotAnEvent);
+        }
+        let event = Event::parse(body);
+        let challenge = match &event {
+            Ok(event) if event.kind == EventKind::Verify => Some(self.answer(event, body.len())?),
+            _ => None,
+        };
+        Ok((self.delivery(event.as_ref().ok(), body)?, challenge))
     }
 
     /// One good signature; several are none.
@@ -280,6 +285,11 @@ impl Shared {
     }
 
     async fn record(&self, change: RecordDelivery) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
+        let pressure = change.ring.pressure();
+        if self.store.unread() >= pressure {
+            // Under a burst that lasts, the disk is faster than the projector, and its ring must not fill.
+            let _ = Box::pin(tokio::time::timeout(PATIENCE, self.store.unread_below(pressure))).await;
+        }
         match self.store.commit(change).await {
             Ok(Recorded::New(seq, result)) => Ok((seq, Some(result))),
             Ok(Recorded::Duplicate(seq)) => Ok((seq, None)),
@@ -310,6 +320,9 @@ impl Shared {
 
 /// How many refusals are remembered.
 const REFUSALS: usize = 100;
+
+/// How long a delivery waits for the projector: Smartcar waits for 15 s.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest VERIFY, in bytes.
 const VERIFY_CAP: usize = 4096;

@@ -27,6 +27,9 @@ pub struct Projector {
 /// How many entries are turned into data in one commit.
 const SLICE: usize = 64;
 
+/// After how many entries others have their turn.
+const TURN: usize = 16;
+
 impl Projector {
     /// A follower of the log in `store`.
     pub fn new(store: Store) -> Projector {
@@ -55,7 +58,10 @@ impl Projector {
 
     /// Reads the log to its end, and again for vehicles that are new.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        while self.follow().await? {}
+        let mut cursor = self.store.read(|snapshot| snapshot.projector_cursor()).await?;
+        while let Some(further) = self.follow(cursor).await? {
+            cursor = further;
+        }
         while let Some(vehicle) = self.store.read(|snapshot| Ok(snapshot.vehicles_to_revisit(1)?.pop())).await? {
             self.revisit(vehicle).await?;
         }
@@ -75,15 +81,14 @@ impl Projector {
         Ok(true)
     }
 
-    /// One slice; `false` at the end of the log.
-    async fn follow(&self) -> Result<bool, StoreError> {
-        let cursor = self.store.read(|snapshot| snapshot.projector_cursor()).await?;
+    /// One slice; `None` at the end of the log.
+    async fn follow(&self, cursor: Seq) -> Result<Option<Seq>, StoreError> {
         let (tellings, up_to) = self.slice(cursor, None).await?;
         if up_to == cursor {
-            return Ok(false);
+            return Ok(None);
         }
         self.store.commit(ApplyReadings { tellings, cursor: Some(up_to), revisited: None }).await?;
-        Ok(true)
+        Ok(Some(up_to))
     }
 
     async fn revisit(&self, vehicle: u32) -> Result<(), StoreError> {
@@ -103,16 +108,27 @@ impl Projector {
     async fn slice(&self, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
         // A legacy event may tell of several vehicles; its header names the first.
         let is_about = move |header: &Header| header.vehicle == vehicle || header.kind == EventKind::Scheduled.as_str();
-        let wanted = move |header: &Header| vehicle.is_none() || is_about(header);
-        let part = self.store.read(move |snapshot| snapshot.log_after(after, SLICE, wanted)).await?;
+        let read = move |snapshot: &Snapshot<'_>| {
+            // A vehicle that is linked later has the log read again: until then nothing is lost by not looking.
+            let is_linked = |row| snapshot.is_linked(row).unwrap_or(true);
+            let wanted = |header: &Header| match vehicle {
+                Some(_) => is_about(header),
+                None => header.kind == EventKind::Scheduled.as_str() || header.vehicle.is_none_or(is_linked),
+            };
+            snapshot.log_after(after, SLICE, wanted)
+        };
+        let part = self.store.read(read).await?;
         if part.damaged > 0 {
             tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
         }
         // Not while a snapshot lasts: what is committed meanwhile could use no page again.
         let mut all = Vec::new();
-        for entry in part.entries {
+        for (place, entry) in part.entries.into_iter().enumerate() {
             all.extend(entry.unpack().iter().flat_map(told));
-            tokio::task::yield_now().await;
+            // Often enough for the deliveries that wait, and no more: under a burst each turn is a long one.
+            if place % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
         }
         Ok((self.tellings(all, vehicle).await?, part.up_to))
     }

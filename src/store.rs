@@ -37,7 +37,9 @@ mod journal;
 mod key;
 mod log_head;
 mod look;
+mod memo;
 mod migrations;
+mod news;
 pub mod notices;
 mod packing;
 mod places;
@@ -64,6 +66,8 @@ pub use tables::{Snapshot, Tables};
 
 use database::Database;
 use integrity::Walk;
+pub use memo::Known;
+use news::News;
 use recovery::Site;
 use reseal::{Place, Turn};
 use room::Room;
@@ -78,6 +82,11 @@ pub trait Change: Named + Serialize + DeserializeOwned + Send + 'static {
     /// Applies it. Called again on fresh tables when another change of its batch failed. Must decide by
     /// the change and the tables alone: no clock, no chance.
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Self::Outcome, StoreError>;
+
+    /// What comes of it, if it has come already and nothing is left to do: then nothing is written.
+    fn settled(&self, _known: &Known<'_>) -> Option<Self::Outcome> {
+        None
+    }
 
     /// Whether it follows from what the store holds and would be made again if it were lost. Such a change
     /// needs no flush of its own: it becomes durable with the next one.
@@ -158,6 +167,7 @@ struct Shared {
     database: Arc<Database>,
     writer: Writer,
     grew: watch::Receiver<Seq>,
+    unread: watch::Receiver<u64>,
     is_verified: AtomicBool,
     room: Room,
 }
@@ -206,9 +216,10 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let (database, log) = Database::open(files, &settings, vault, world)?;
         let database = Arc::new(database);
-        let (grew_sender, grew) = watch::channel(Seq(0));
-        let writer = Writer::start(database.clone(), log, grew_sender, metrics, settings.inline)?;
-        let shared = Shared { database, writer, grew, is_verified: AtomicBool::new(false), room: Room::new(settings.min_free) };
+        let (news, grew, unread) = News::new();
+        let writer = Writer::start(database.clone(), log, news, metrics, settings.inline)?;
+        let shared =
+            Shared { database, writer, grew, unread, is_verified: AtomicBool::new(false), room: Room::new(settings.min_free) };
         shared.room.look(shared.database.files());
         Ok(Store { shared: Arc::new(shared) })
     }
@@ -220,8 +231,8 @@ impl Store {
     }
 
     /// Applies a change; returns when it is durable; one that is derived, at once.
-    pub async fn commit<C: Change>(&self, change: C) -> Result<C::Outcome, StoreError> {
-        self.shared.writer.commit(change).await
+    pub fn commit<C: Change>(&self, change: C) -> impl Future<Output = Result<C::Outcome, StoreError>> + Send {
+        self.shared.writer.commit(change)
     }
 
     /// Reads from a snapshot, off the reactor. `read` must copy out what it needs and bound what it takes.
@@ -240,6 +251,17 @@ impl Store {
     /// Wakes when the webhook log has grown; the value is its newest place.
     pub fn grew(&self) -> watch::Receiver<Seq> {
         self.shared.grew.clone()
+    }
+
+    /// How many places of the log are still to be followed.
+    pub fn unread(&self) -> u64 {
+        *self.shared.unread.borrow()
+    }
+
+    /// Returns when there are fewer than so many.
+    pub async fn unread_below(&self, places: u64) {
+        // An error means that the writer has gone, and with it whatever there was to wait for.
+        let _ = self.shared.unread.clone().wait_for(|unread| *unread < places).await;
     }
 
     /// Whether the store takes changes.

@@ -20,7 +20,7 @@ use super::log_head::{self, Log};
 use super::recovery::{self, Findings, Handle, Opened};
 use super::reseal::Turn;
 use super::tables::{Places, Snapshot, Tables};
-use super::{Settings, StoreError};
+use super::{Known, Settings, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
@@ -110,6 +110,14 @@ impl Database {
             _ => {}
         }
         result
+    }
+
+    /// Lets something be looked up in what needs no tables.
+    pub(super) fn known(&self, log: &Log, look: impl FnOnce(&Known<'_>)) -> Result<(), StoreError> {
+        self.with(|open| {
+            look(&Known { places: &open.places, log });
+            Ok(())
+        })
     }
 
     /// Applies changes and journals them at the same time; both succeed, or nothing is visible. Without

@@ -180,6 +180,10 @@ impl Window {
         let (ids, first) = (&self.ids, self.first);
         let hash_of = |place: &u32| ids.get(place.wrapping_sub(first) as usize).map_or(0, |id| short(&id.hash));
         self.places.insert_unique(short(&id.hash), self.place(self.ids.len()), hash_of);
+        if self.ids.len() == self.ids.capacity() {
+            // Not twice as much: there may be many, and they are not so many again soon.
+            self.ids.reserve_exact(self.ids.len() / 8 + ROW);
+        }
         self.ids.push_back(id);
     }
 

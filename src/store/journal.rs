@@ -14,7 +14,7 @@ use super::blocks::{BLOCK, BlockFile, End, FORMAT, Found, Header};
 use super::database::disk;
 use super::files::{Files, Part};
 use super::packing::{pack, unpack};
-use super::tables::{from_cbor, to_cbor};
+use super::tables::from_cbor;
 use crate::model::{Blob, Seq};
 use crate::vault::Vault;
 
@@ -29,6 +29,23 @@ pub(super) enum Frame {
     Changes { after: Seq, changes: Vec<Record> },
 }
 
+impl Frame {
+    /// A frame may be large, so no copy of it lasts longer than it must, and none has more room than it needs.
+    fn packed(&self) -> Vec<u8> {
+        let length = match self {
+            Frame::Begin { .. } => 0,
+            Frame::Copy { rows, .. } => rows.iter().map(|row| row.0.len() + row.1.0.len() + row.2.0.len() + AROUND).sum(),
+            Frame::Changes { changes, .. } => changes.iter().map(|change| change.0.len() + change.1.0.len() + AROUND).sum(),
+        };
+        let mut plain = Vec::with_capacity(length + 64);
+        ciborium::into_writer(self, &mut plain).expect("frames are serialisable and memory does not fail");
+        pack(&plain)
+    }
+}
+
+/// What CBOR needs around the parts of a record or a row.
+const AROUND: usize = 24;
+
 /// A change as it is journalled: its name, and itself as CBOR.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record(pub(super) String, pub(super) Blob);
@@ -38,7 +55,7 @@ pub(super) struct Record(pub(super) String, pub(super) Blob);
 pub(super) struct RowCopy(pub(super) String, pub(super) Blob, pub(super) Blob);
 
 /// How many bytes of rows go into one frame.
-const COPIED_AT_ONCE: usize = 256 * 1024;
+const COPIED_AT_ONCE: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -190,7 +207,8 @@ impl Journal {
 
     fn write(&mut self, frame: &Frame) -> Result<(), StoreError> {
         let (generation, from) = (self.generation, self.next);
-        self.next = self.file_mut(generation).write(generation, from, &pack(&to_cbor(frame))).map_err(|error| disk(&error))?;
+        let packed = frame.packed();
+        self.next = self.file_mut(generation).write(generation, from, &packed).map_err(|error| disk(&error))?;
         Ok(())
     }
 

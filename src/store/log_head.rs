@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::event_ids::Window;
+use super::memo::Memo;
 use super::tables::{ALL, META, Typed, WEBHOOK_LOGS};
+use super::vehicle_data::projector_cursor;
 use super::webhook_log::Header;
 use super::{Rows, StoreError, Tables};
 use crate::model::Seq;
@@ -49,18 +51,28 @@ const REMEMBERED: &str = "event_ids";
 pub(super) struct Log {
     pub(super) head: Head,
     kept: Head,
+    /// How far the projector has read.
+    pub(super) read: Seq,
+    kept_read: Seq,
     pub(super) window: Window,
+    pub(super) memo: Memo,
 }
 
 impl Log {
     pub(super) fn load(rows: &impl Rows) -> Result<Log, StoreError> {
         let head = rows.value(META, HEAD)?.unwrap_or_default();
-        Ok(Log { head, kept: head, window: window(rows)? })
+        let read = projector_cursor(rows)?;
+        Ok(Log { head, kept: head, read, kept_read: read, window: window(rows)?, memo: Memo::default() })
     }
 
     /// The newest entry.
     pub(super) fn newest(&self) -> Seq {
         self.kept.newest
+    }
+
+    /// How many places the projector has not read.
+    pub(super) fn unread(&self) -> u64 {
+        self.kept.newest.0.saturating_sub(self.kept_read.0)
     }
 
     /// Length of all bodies.
@@ -70,14 +82,15 @@ impl Log {
 
     /// What the transaction did has become durable.
     pub(super) fn keep(&mut self) {
-        self.kept = self.head;
+        (self.kept, self.kept_read) = (self.head, self.read);
         self.window.keep();
     }
 
     /// What the transaction did has come to nothing.
     pub(super) fn forget(&mut self) {
-        self.head = self.kept;
+        (self.head, self.read) = (self.kept, self.kept_read);
         self.window.forget();
+        self.memo.forget();
     }
 }
 

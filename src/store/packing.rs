@@ -59,12 +59,23 @@ impl Way {
 /// For 4 GiB or more.
 pub(super) fn pack(plain: &[u8]) -> Vec<u8> {
     let way = if plain.len() < SHORT { Way::Words } else { Way::Dictionary };
-    let packed = block::compress_with_dict(plain, way.dictionary());
-    let (way, bytes) = if packed.len() < plain.len() { (way, packed.as_slice()) } else { (Way::Plain, plain) };
-    let mut out = Vec::with_capacity(HEAD + bytes.len());
-    out.push(way as u8);
-    out.extend_from_slice(&u32::try_from(plain.len()).expect("nothing here is that long").to_be_bytes());
-    out.extend_from_slice(bytes);
+    let mut out = vec![0; HEAD + block::get_maximum_output_size(plain.len())];
+    let packed = block::compress_into_with_dict(plain, &mut out[HEAD..], way.dictionary());
+    let way = match packed {
+        Ok(length) if length < plain.len() => {
+            out.truncate(HEAD + length);
+            way
+        }
+        _ => {
+            out.truncate(HEAD);
+            out.extend_from_slice(plain);
+            Way::Plain
+        }
+    };
+    out[0] = way as u8;
+    out[1..HEAD].copy_from_slice(&u32::try_from(plain.len()).expect("nothing here is that long").to_be_bytes());
+    // It may be kept, and wait with many others.
+    out.shrink_to_fit();
     out
 }
 

@@ -304,15 +304,17 @@ impl<'a> Tables<'a> {
         Ok(row)
     }
 
-    pub(super) fn put_raw(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+    pub(super) fn put_raw(&mut self, name: &'static str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(definition(name)).map_err(|error| disk(&error))?;
         table.insert(key, value).map_err(|error| disk(&error))?;
+        self.log.memo.follow(name, key, true);
         Ok(())
     }
 
-    pub(super) fn remove_raw(&mut self, table: &'static str, key: &[u8]) -> Result<(), StoreError> {
-        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+    pub(super) fn remove_raw(&mut self, name: &'static str, key: &[u8]) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(definition(name)).map_err(|error| disk(&error))?;
         table.remove(key).map_err(|error| disk(&error))?;
+        self.log.memo.follow(name, key, false);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::memo::row_of_signal;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT, under};
 use super::vehicles::merge;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
@@ -84,7 +85,10 @@ impl Change for ApplyReadings {
             tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
         }
         match self.cursor {
-            Some(cursor) => tables.put_value(CURSORS, PROJECTOR, &cursor),
+            Some(cursor) => {
+                tables.log.read = cursor;
+                tables.put_value(CURSORS, PROJECTOR, &cursor)
+            }
             None => Ok(()),
         }
     }
@@ -138,7 +142,7 @@ fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
 const ENDS: usize = 32;
 
 fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> Result<(), StoreError> {
-    let signal = tables.row_or_new(Kind::Signal, &report.code)?;
+    let signal = row_of_signal(tables, &report.code)?;
     let key = (telling.vehicle, signal);
     let mut latest = tables.get_sound::<Latest>(key)?.unwrap_or_else(|| Latest {
         code: report.code.clone(),
@@ -177,7 +181,11 @@ fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> 
                 latest.failure = None;
             }
             latest.told_at = latest.told_at.max(Some(telling.told_at));
-            remember(tables, key, &reading, latest.reading.as_ref())?;
+            // The newest that says the same as before is no change, and the past need not be asked.
+            let newest = latest.reading.as_ref();
+            if !newest.is_some_and(|newest| newest.at < reading.at && newest.body.same_as(&reading.body)) {
+                remember(tables, key, &reading, newest)?;
+            }
             if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                 latest.reading = Some(reading);
             }

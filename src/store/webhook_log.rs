@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::log_head::{HEAD, Head, is_erased, put_erased, split};
+use super::memo::{is_linked, row_of};
 use super::packing::Packed;
 use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
 use super::vehicle_data::projector_cursor;
-use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::vehicle::Vehicle;
+use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
 use crate::model::{Blob, Seq, Timestamp, VehicleId};
 
 /// What became of a delivery, as the log says it.
@@ -91,6 +91,16 @@ pub struct Ring {
     pub dedupe_for: Duration,
 }
 
+impl Ring {
+    /// With so many entries unread, new ones should wait: about half of what it holds.
+    pub fn pressure(&self) -> u64 {
+        (self.events.min(self.bytes / USUAL) / 2).max(1)
+    }
+}
+
+/// What a body has in bytes, usually.
+const USUAL: u64 = 4096;
+
 /// Appends a delivery.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RecordDelivery {
@@ -124,10 +134,15 @@ pub enum Recorded {
 impl Change for RecordDelivery {
     type Outcome = Recorded;
 
+    fn settled(&self, known: &Known<'_>) -> Option<Recorded> {
+        let event = known.places.hash(Kind::Event, &self.event);
+        known.log.window.seq_of(&event).map(Recorded::Duplicate)
+    }
+
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Recorded, StoreError> {
         // First, whatever the log knows: after a rescue it may know more than the small tables, and the replay
         // must give the vehicles the rows that they had.
-        let vehicle = self.vehicle.as_ref().map(|id| tables.row_or_new(Kind::Vehicle, id.as_str())).transpose()?;
+        let vehicle = self.vehicle.as_ref().map(|id| row_of(tables, id)).transpose()?;
         let event = tables.places().hash(Kind::Event, &self.event);
         if let Some(seq) = tables.log.window.seq_of(&event) {
             return Ok(Recorded::Duplicate(seq));
@@ -135,7 +150,7 @@ impl Change for RecordDelivery {
         if !make_room(tables, self)? {
             return Ok(Recorded::Full);
         }
-        let known = vehicle.map_or(Ok(true), |row| tables.has::<Vehicle>(row))?;
+        let known = vehicle.map_or(Ok(true), |row| is_linked(tables, row))?;
         let result = if self.result == DeliveryResult::Accepted && !known { DeliveryResult::UnknownVehicle } else { self.result };
         let bytes = u32::try_from(self.body.plain_len()).unwrap_or(u32::MAX);
         let header = Header { received_at: self.received_at, kind: self.kind.clone(), result, vehicle, bytes };
@@ -279,12 +294,16 @@ pub struct LogExtent {
     pub bytes: u64,
 }
 
+/// How long a stretch is at most, with what nobody asked for.
+const LOOKED_AT: usize = 2_048;
+
 impl Snapshot<'_> {
     /// The entries after a place that `wanted` picks by their header, oldest first: at most `limit`, and
-    /// about a mebibyte. A damaged entry is passed over: it must not stop the follower.
+    /// about a mebibyte, of a stretch that is not too long for a snapshot. A damaged entry is passed over: it must
+    /// not stop the follower.
     pub fn log_after(&self, after: Seq, limit: usize, wanted: impl Fn(&Header) -> bool) -> Result<LogPart, StoreError> {
         let mut part = LogPart { entries: Vec::new(), up_to: after, damaged: 0 };
-        let mut bytes = 0;
+        let (mut bytes, mut looked_at) = (0, 0);
         let begin = Bound::Excluded(after.0.to_be_bytes().to_vec());
         self.walk(WEBHOOK_LOGS, (begin, Bound::Unbounded), false, &mut |key, value| {
             part.up_to = key.try_into().map_or(part.up_to.next(), |key| Seq(u64::from_be_bytes(key)));
@@ -299,7 +318,9 @@ impl Snapshot<'_> {
                     Err(_) => part.damaged += 1,
                 },
             }
-            Ok(if part.entries.len() < limit && bytes < 1 << 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            looked_at += 1;
+            let goes_on = part.entries.len() < limit && bytes < 1 << 20 && looked_at < LOOKED_AT;
+            Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(part)
     }

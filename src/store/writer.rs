@@ -9,17 +9,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::database::Database;
 use super::journal::Record;
 use super::log_head::Log;
+use super::news::News;
 use super::reseal::{self, Place, Slice, Turn};
 use super::tables::{Tables, to_cbor};
-use super::{Change, StoreError};
+use super::{Change, Known, StoreError};
 use crate::metrics::Metrics;
-use crate::model::{Blob, Seq};
+use crate::model::Blob;
 
 /// How many changes may wait.
 const QUEUE: usize = 4096;
@@ -37,7 +39,7 @@ const CHECKPOINT_CHANGES: u64 = 3_000;
 const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
 
 /// Large copies come less often: for each of so many bytes there is one change more.
-const COPIED_CHANGE: u64 = 2_048;
+const COPIED_CHANGE: u64 = 1_024;
 
 /// How long a disk that refused is left alone, unless somebody tends the store: a reopening is work.
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,15 +61,15 @@ impl Writer {
     pub(super) fn start(
         database: Arc<Database>,
         log: Log,
-        grew: watch::Sender<Seq>,
+        news: News,
         metrics: Arc<Metrics>,
         inline: bool,
     ) -> Result<Writer, StoreError> {
-        grew.send_replace(log.newest());
+        news.tell(&log);
         let core = Core {
             database,
             log,
-            grew,
+            news,
             metrics,
             deferred: Vec::new(),
             deferred_bytes: 0,
@@ -97,13 +99,15 @@ impl Writer {
         self.inline
     }
 
-    pub(super) async fn commit<C: Change>(&self, change: C) -> Result<C::Outcome, StoreError> {
+    pub(super) fn commit<C: Change>(&self, change: C) -> impl Future<Output = Result<C::Outcome, StoreError>> + Send {
         let (reply, answer) = oneshot::channel();
-        // Made here, where many threads do it, and not in the writer.
-        let record = Record(C::NAME.to_owned(), Blob(to_cbor(&change)));
-        self.send(Job::Change(Box::new(Pending { change, record: Some(record), outcome: None, reply }))).await?;
-        // The writer answers every job; a lost answer means that it has gone.
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        let job = Job::Change(Box::new(Pending { change, outcome: None, reply }));
+        // What waits has no more room for the change itself.
+        async move {
+            self.send(job).await?;
+            // The writer answers every job; a lost answer means that it has gone.
+            answer.await.unwrap_or_else(|_| Err(stopped()))
+        }
     }
 
     /// Opens what was closed, and makes the checkpoint that is due.
@@ -140,10 +144,14 @@ impl Writer {
             return Ok(());
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(stopped)?;
-        match tokio::time::timeout(PATIENCE, queue.send(job)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(stopped()),
-            Err(_) => Err(StoreError::Busy),
+        match queue.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(stopped()),
+            Err(TrySendError::Full(job)) => match Box::pin(tokio::time::timeout(PATIENCE, queue.send(job))).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(stopped()),
+                Err(_) => Err(StoreError::Busy),
+            },
         }
     }
 }
@@ -174,26 +182,32 @@ enum Job {
 
 /// A change whose type is forgotten.
 trait Applied: Send {
+    fn settle(&mut self, known: &Known<'_>) -> bool;
     fn is_derived(&self) -> bool;
-    fn record(&mut self) -> Option<Record>;
+    fn record(&self) -> Record;
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, durable: Result<(), StoreError>);
 }
 
 struct Pending<C: Change> {
     change: C,
-    record: Option<Record>,
     outcome: Option<C::Outcome>,
     reply: oneshot::Sender<Result<C::Outcome, StoreError>>,
 }
 
 impl<C: Change> Applied for Pending<C> {
+    fn settle(&mut self, known: &Known<'_>) -> bool {
+        self.outcome = self.change.settled(known);
+        self.outcome.is_some()
+    }
+
     fn is_derived(&self) -> bool {
         self.change.is_derived()
     }
 
-    fn record(&mut self) -> Option<Record> {
-        self.record.take()
+    /// Made when its batch is: many more changes may be waiting.
+    fn record(&self) -> Record {
+        Record(C::NAME.to_owned(), Blob(to_cbor(&self.change)))
     }
 
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
@@ -221,7 +235,7 @@ struct Since {
 struct Core {
     database: Arc<Database>,
     log: Log,
-    grew: watch::Sender<Seq>,
+    news: News,
     metrics: Arc<Metrics>,
     /// Derived changes that were applied and are journalled with the next one that must be durable.
     deferred: Vec<Record>,
@@ -259,7 +273,7 @@ impl Core {
                 Job::Tend(at) => now = Some(at),
             }
         }
-        let bytes = self.commit(changes);
+        let bytes = self.commit(self.unsettled(changes));
         for (from, reply) in reseals {
             drop(reply.send(self.reseal(from)));
         }
@@ -276,10 +290,23 @@ impl Core {
         }
     }
 
+    /// Answers the changes that have been made before; returns the others.
+    fn unsettled(&self, mut changes: Vec<Box<dyn Applied>>) -> Vec<Box<dyn Applied>> {
+        let mut settled = Vec::new();
+        // If it is closed now, all of them meet that in a moment.
+        let _ = self.database.known(&self.log, |known| {
+            settled = changes.extract_if(.., |change| change.settle(known)).collect();
+        });
+        for change in settled {
+            change.answer(Ok(()));
+        }
+        changes
+    }
+
     /// Returns how many bytes of the journal are used.
     fn commit(&mut self, mut changes: Vec<Box<dyn Applied>>) -> u64 {
         let batch = changes.len() as u64;
-        let mut records = self.records(&mut changes);
+        let mut records = self.records(&changes);
         while !changes.is_empty() {
             let started = Instant::now();
             let mut failed = None;
@@ -294,8 +321,7 @@ impl Core {
                     self.metrics.committed(changes.len(), started.elapsed());
                     self.since.changes += batch;
                     self.since.first.get_or_insert(started);
-                    let newest = self.log.newest();
-                    self.grew.send_if_modified(|seq| std::mem::replace(seq, newest) != newest);
+                    self.news.tell(&self.log);
                     for change in changes {
                         change.answer(Ok(()));
                     }
@@ -322,9 +348,9 @@ impl Core {
 
     /// What is to be journalled of a batch: all of it and what was deferred, or nothing yet if all of it is
     /// derived.
-    fn records(&mut self, changes: &mut [Box<dyn Applied>]) -> Vec<Record> {
+    fn records(&mut self, changes: &[Box<dyn Applied>]) -> Vec<Record> {
         let is_urgent = changes.iter().any(|change| !change.is_derived());
-        for record in changes.iter_mut().filter_map(|change| change.record()) {
+        for record in changes.iter().map(|change| change.record()) {
             self.deferred_bytes += record.1.0.len();
             self.deferred.push(record);
         }
@@ -394,7 +420,8 @@ impl Core {
         self.since = Since::default();
         self.log = self.database.reopen()?;
         // What was reported as failed may be there all the same, and what was derived may be gone: followers look.
-        self.grew.send_replace(self.log.newest());
+        self.news.grew.send_replace(self.log.newest());
+        self.news.tell(&self.log);
         Ok(())
     }
 }

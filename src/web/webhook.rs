@@ -25,7 +25,7 @@ enum Receipt {
 }
 
 /// Takes a delivery. What became of it is counted by `ingest`, and here if it never got there.
-pub(super) async fn receive<B>(services: &Services, client: Client, head: Parts, body: B, cap: usize) -> Answer
+pub(super) async fn receive<B>(services: &Services, client: Client, head: Box<Parts>, body: B, cap: usize) -> Answer
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -33,7 +33,7 @@ where
     answer::json(StatusCode::OK, &take(services, client, head, body, cap).await?)
 }
 
-async fn take<B>(services: &Services, client: Client, head: Parts, body: B, cap: usize) -> Result<Receipt, Problem>
+async fn take<B>(services: &Services, client: Client, head: Box<Parts>, body: B, cap: usize) -> Result<Receipt, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

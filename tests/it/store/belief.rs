@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use carport::store::{Store, StoreError};
 
-use super::model::{Deed, Model};
+use super::model::{Deed, Model, is_flushed};
 use super::view::View;
 
 /// Models, one of which the store is like.
@@ -62,7 +62,7 @@ impl Belief {
                 let expected = played.iter().map(|(expected, _)| expected).collect::<BTreeSet<_>>();
                 assert!(expected.contains(&outcome), "{name}: {outcome}, not {expected:?}");
                 self.now = played.into_iter().filter(|(expected, _)| *expected == outcome).map(|(_, model)| model).collect();
-                if !is_derived {
+                if is_flushed(is_derived, &outcome) {
                     self.after_crash.clear();
                 }
                 for model in &self.now {

@@ -12,7 +12,7 @@ use crate::gateway::is_long;
 
 use super::deeds::{CONNECTIONS, Step, connection};
 use super::disk::{Chance, Disk};
-use super::model::Model;
+use super::model::{Model, is_flushed};
 use super::past::Past;
 use super::view::View;
 use super::{BEGIN, now, open, under_seeds, view};
@@ -38,10 +38,10 @@ fn history(seed: u64, kept: &AtomicU64, all: &AtomicU64) -> u64 {
         disk.take_images(Some(6));
         let deed = Step::random(&mut chance).deed(step, past.model());
         past.add(&*deed);
-        if !deed.is_derived() {
+        let is_derived = deed.is_derived();
+        if is_flushed(is_derived, &deed.commit(&store).unwrap()) {
             acknowledged = step;
         }
-        deed.commit(&store).unwrap();
         match chance.below(20) {
             0 | 1 => {
                 now(store.checkpoint()).unwrap();

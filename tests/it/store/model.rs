@@ -109,6 +109,12 @@ where
     }
 }
 
+/// Whether all that was done is durable when this outcome is told: a derived change waits for others, and what
+/// was done before is not done again.
+pub(crate) fn is_flushed(is_derived: bool, outcome: &str) -> bool {
+    !is_derived && !outcome.starts_with("Duplicate")
+}
+
 /// The row of a name; the next one if it has none yet.
 fn row_of<K: Ord + Clone>(rows: &mut BTreeMap<K, u32>, name: &K) -> u32 {
     let next = u32::try_from(rows.len()).unwrap() + 1;
@@ -532,10 +538,10 @@ impl Model {
 
 impl Played for RecordDelivery {
     fn play(&self, model: &mut Model) -> Recorded {
-        let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         if let Some((seq, ..)) = model.events.iter().find(|(.., event)| *event == self.event) {
             return Recorded::Duplicate(*seq);
         }
+        let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         // Seqs begin with 1.
         model.oldest = model.oldest.max(Seq(1));
         while !model.has_room(self) && model.oldest <= model.cursor {

@@ -14,7 +14,7 @@ use super::{now, open, under_seeds, view};
 
 #[test]
 fn a_power_cut_loses_nothing() {
-    let (seeds, images) = if is_long() { (1000..1110, 20_000) } else { (1000..1001, 150) };
+    let (seeds, images) = if is_long() { (1000..1130, 20_000) } else { (1000..1002, 150) };
     let images = under_seeds(seeds, images, |seed| {
         let mut chance = Chance::new(seed);
         let disk = Disk::new(chance.split());

@@ -9,6 +9,7 @@ use crate::gateway::is_long;
 
 use super::deeds::Step;
 use super::disk::{Chance, Disk};
+use super::model::is_flushed;
 use super::past::Past;
 use super::{now, open, under_seeds, view};
 
@@ -50,12 +51,12 @@ fn history(chance: &mut Chance, close: bool) -> (Disk, Past, usize) {
         let deed = Step::random(chance).deed(step, past.model());
         let is_derived = deed.is_derived();
         past.add(&*deed);
-        deed.commit(&store).unwrap();
+        let outcome = deed.commit(&store).unwrap();
         if chance.percent(6) {
             now(store.checkpoint()).unwrap();
             since = step;
         }
-        if !is_derived {
+        if is_flushed(is_derived, &outcome) {
             since = step;
         }
     }
