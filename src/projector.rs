@@ -13,7 +13,7 @@ use crate::model::event::{EventKind, Projection, VehicleProjection, project};
 use crate::model::reading::Source;
 use crate::model::vehicle::{Resolved, VehicleError};
 use crate::model::{Seq, Timestamp};
-use crate::store::vehicle_data::{ApplyReadings, Telling};
+use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::webhook_log::{DeliveryResult, Entry, Header};
 use crate::store::{Snapshot, Store, StoreError};
 

@@ -50,6 +50,7 @@ mod roll;
 mod room;
 pub mod rotation;
 mod tables;
+pub mod tellings;
 pub mod tokens;
 pub mod users;
 pub mod vehicle_data;
@@ -190,7 +191,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 2304 * 1024, min_free: 0, inline: false, repair: false }
+        Settings { cache: 2048 * 1024, min_free: 0, inline: false, repair: false }
     }
 }
 

@@ -90,11 +90,11 @@ fn body(chance: &mut Chance, id: &str, car: u64, at: i64) -> String {
     for (group, name, unit, most) in NUMBERS.iter().enumerate().filter(|(place, _)| *place as u64 != skipped).map(|(_, row)| row)
     {
         let (whole, tenths) = (chance.below(*most), chance.below(100));
-        signals.push(signal(chance, group, name, &format!(r#"{{"value":{whole}.{tenths},"unit":"{unit}"}}"#), at));
+        signals.push(signal(car, group, name, &format!(r#"{{"value":{whole}.{tenths},"unit":"{unit}"}}"#), at));
     }
     for (group, name) in [chance.one_of(&TRUTHS.each_ref()), &("Closure", "IsOpen")] {
         let value = chance.below(2) == 0;
-        signals.push(signal(chance, group, name, &format!(r#"{{"value":{value}}}"#), at));
+        signals.push(signal(car, group, name, &format!(r#"{{"value":{value}}}"#), at));
     }
     let place = format!(
         r#"{{"latitude":{}.{},"longitude":{}.{},"heading":{},"locationType":"{}"}}"#,
@@ -105,7 +105,7 @@ fn body(chance: &mut Chance, id: &str, car: u64, at: i64) -> String {
         chance.below(360),
         chance.one_of(&["LAST_PARKED", "CURRENT"]),
     );
-    signals.push(signal(chance, "Location", "PreciseLocation", &place, at));
+    signals.push(signal(car, "Location", "PreciseLocation", &place, at));
     signals.push(failed(chance));
     let count = signals.len();
     let (trigger_group, trigger_name, ..) = chance.one_of(&NUMBERS.each_ref());
@@ -134,10 +134,11 @@ fn body(chance: &mut Chance, id: &str, car: u64, at: i64) -> String {
     )
 }
 
-/// Each signal was recorded and fetched at a moment of its own.
-fn signal(chance: &mut Chance, group: &str, name: &str, body: &str, at: i64) -> String {
-    let fetched = at - 50 - i64::try_from(chance.below(2_000)).unwrap_or(0);
-    let recorded = fetched - i64::try_from(chance.below(120_000)).unwrap_or(0);
+/// Each signal of a car is recorded, and fetched, so long before it is told: in order, as a car does.
+fn signal(car: u64, group: &str, name: &str, body: &str, at: i64) -> String {
+    let mut of_signal = Chance::new(name.bytes().fold(car, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
+    let fetched = at - 50 - i64::try_from(of_signal.below(2_000)).unwrap_or(0);
+    let recorded = fetched - i64::try_from(of_signal.below(120_000)).unwrap_or(0);
     let mut text = head(group, name);
     let _ = write!(
         text,

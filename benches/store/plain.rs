@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use carport::model::Timestamp;
 use carport::store::Settings;
-use carport::store::vehicle_data::Latest;
+use carport::store::tellings::Latest;
 use carport::vault::{Row, Vault};
 use hmac::{Hmac, KeyInit, Mac};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};

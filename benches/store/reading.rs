@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use carport::model::reading::{Outcome, Reading, SignalReport, Source};
 use carport::model::{Json, Timestamp};
-use carport::store::vehicle_data::{ApplyReadings, Latest, Telling};
+use carport::store::tellings::{ApplyReadings, Latest, Telling};
 use tokio::time::Instant;
 
 use crate::carport::{Carport, vault};

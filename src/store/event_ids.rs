@@ -7,10 +7,14 @@
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+use std::thread;
 
 use hashbrown::HashTable;
 
-use super::tables::{ALL, EVENT_IDS, Typed};
+use super::log_head::{HEAD, Head};
+use super::tables::{ALL, EVENT_IDS, META, Typed};
 use super::{Rows, StoreError, Tables};
 use crate::model::{Seq, Timestamp};
 
@@ -19,6 +23,9 @@ const ROW: usize = 128;
 
 /// An id in a row: its hash and when it came.
 const ENTRY: usize = 24;
+
+/// For how many there is room from the beginning.
+const MOST_AT_ONCE: u64 = 1 << 22;
 
 type Hash = [u8; 16];
 
@@ -52,14 +59,28 @@ impl Window {
     /// Reads the window from the table. Its first row may hold ids that were forgotten, before `remembered`.
     pub(super) fn load(rows: &impl Rows, remembered: Seq) -> Result<Window, StoreError> {
         let mut window = Window::default();
-        let mut ids = Vec::new();
+        let head: Head = rows.value(META, HEAD)?.unwrap_or_default();
+        let expected = head.newest.0.saturating_sub(remembered.0).saturating_add(1).min(MOST_AT_ONCE);
+        let expected = usize::try_from(expected).unwrap_or_default();
+        // There may be a million: to move them while they grow would take as long as to read them, and so does to
+        // find each its place, which is done meanwhile.
+        let mut ids = Vec::with_capacity(expected);
+        let (read, found) = mpsc::channel::<Vec<u64>>();
+        let places = thread::spawn(move || {
+            let (mut places, mut hashes) = (HashTable::with_capacity(expected), Vec::with_capacity(expected));
+            for (place, hash) in (0_u32..).zip(found.into_iter().flatten()) {
+                hashes.push(hash);
+                places.insert_unique(hash, place, |other| hashes[*other as usize]);
+            }
+            places
+        });
         rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
             let first = key.try_into().map(u64::from_be_bytes);
             let (Ok(first), Ok(plain)) = (first, rows.open(EVENT_IDS, key, &[], sealed)) else {
                 tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
                 return Ok(ControlFlow::Continue(()));
             };
-            let (mut seq, mut last) = (Seq(first), Seq(first));
+            let (mut seq, mut last, new) = (Seq(first), Seq(first), ids.len());
             for entry in plain.chunks_exact(ENTRY) {
                 let (hash, at) = entry.split_at(16);
                 let hash = hash.try_into().unwrap_or_default();
@@ -71,14 +92,13 @@ impl Window {
                 seq = seq.next();
             }
             window.rows.push_back((Seq(first), last));
+            // It listens until there are no more.
+            let _ = read.send(ids[new..].iter().map(|id| short(&id.hash)).collect());
             Ok(ControlFlow::Continue(()))
         })?;
+        drop(read);
+        window.places = places.join().unwrap_or_else(|panic| resume_unwind(panic));
         window.ids = VecDeque::from(ids);
-        window.places.reserve(window.ids.len(), |_| 0);
-        for (place, id) in (0_u32..).zip(&window.ids) {
-            // There is room for all of them: none is asked for its hash again.
-            window.places.insert_unique(short(&id.hash), place, |_| 0);
-        }
         window.stored = window.ids.len();
         Ok(window)
     }

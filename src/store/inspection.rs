@@ -34,7 +34,7 @@ pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Re
     // redb may panic even while it closes what is damaged.
     guarded(|| {
         let (mut tables, length) = look_at_tables(site)?;
-        if migrations::is_old(&tables)? {
+        if migrations::is_without_journal(&tables)? {
             return migrations::migrate(&tables, site, findings);
         }
         let places = migrations::prepare(&tables, site)?;
@@ -67,7 +67,7 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
         let (mut tables, _) = look_at_tables(site)?;
         let places = migrations::prepare(&tables, site)?;
         tables.check_integrity().map_err(not_opened)?;
-        if migrations::is_old(&tables)? {
+        if migrations::is_without_journal(&tables)? {
             return migrations::inspect(&tables, &places);
         }
         let checkpoint = checkpoint::read(&tables, &places)?;

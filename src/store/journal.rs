@@ -13,7 +13,7 @@ use super::StoreError;
 use super::blocks::{BLOCK, BlockFile, End, FORMAT, Found, Header};
 use super::database::disk;
 use super::files::{Files, Part};
-use super::packing::{pack, unpack};
+use super::packing::{as_it_is, pack, unpack};
 use super::tables::from_cbor;
 use crate::model::{Blob, Seq};
 use crate::vault::Vault;
@@ -39,7 +39,8 @@ impl Frame {
         };
         let mut plain = Vec::with_capacity(length + 64);
         ciborium::into_writer(self, &mut plain).expect("frames are serialisable and memory does not fail");
-        pack(&plain)
+        // Sealed rows get no shorter.
+        if let Frame::Copy { .. } = self { as_it_is(&plain) } else { pack(&plain) }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event_ids::Window;
 use super::memo::Memo;
 use super::tables::{ALL, META, Typed, WEBHOOK_LOGS};
-use super::vehicle_data::projector_cursor;
+use super::tellings::projector_cursor;
 use super::webhook_log::Header;
 use super::{Rows, StoreError, Tables};
 use crate::model::Seq;

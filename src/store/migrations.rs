@@ -16,9 +16,13 @@ use super::{Inspected, Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
 
 mod from_1;
+mod from_2;
 
 /// The format that this Carport writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+
+/// The last format that had no journal: a store of it is made anew. Later ones are brought up where they are.
+const WITHOUT_JOURNAL: u32 = 1;
 
 const INDEX_KEY: Row<'_> = Row { table: META, key: b"index_key", context: b"" };
 
@@ -43,7 +47,7 @@ pub(super) fn create(site: &Site<'_>) -> Result<(), StoreError> {
     site.files.replace_tables("old").map_err(|error| disk(&error)).map(drop)
 }
 
-/// Brings a store of an older format up: a new file is made beside and takes its place, the old one is kept.
+/// Brings a store of a format without journal up: a new file is made beside and takes its place, the old one is kept.
 pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Findings) -> Result<(), StoreError> {
     let places = key_fits(old, site)?;
     site.files.remove_rescue().map_err(|error| disk(&error))?;
@@ -54,6 +58,7 @@ pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Find
         let transaction = checkpoint::begin(&tables)?;
         let mut into = Tables::new(&transaction, &places, &mut log);
         let damaged = from_1::bring_over(&Snapshot::new(&reading, &places), &mut into)?;
+        from_2::bring_up(&mut into)?;
         into.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
         log_head::mend(&mut into)?;
         if damaged > 0 {
@@ -72,7 +77,23 @@ pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Find
     Ok(())
 }
 
-/// Looks at a store of an older format.
+/// Brings tables of an older format up, in one transaction that is the same checkpoint.
+pub(super) fn bring_up(database: &redb::Database, places: &Places, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    let from = format(database)?;
+    if from == FORMAT {
+        return Ok(());
+    }
+    let mut log = Log::load(&Snapshot::new(&database.begin_read().map_err(|error| disk(&error))?, places))?;
+    let transaction = checkpoint::begin(database)?;
+    let mut tables = Tables::new(&transaction, places, &mut log);
+    from_2::bring_up(&mut tables)?;
+    tables.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
+    checkpoint::commit(transaction, places, &mut log, checkpoint.clone())?;
+    tracing::info!(from, to = FORMAT, "the store was brought to a newer format");
+    Ok(())
+}
+
+/// Looks at a store without journal.
 pub(super) fn inspect(old: &redb::Database, places: &Places) -> Result<Inspected, StoreError> {
     let transaction = old.begin_read().map_err(|error| disk(&error))?;
     let (rows, damaged) = from_1::count(&Snapshot::new(&transaction, places))?;
@@ -96,9 +117,9 @@ pub(super) fn format(database: &redb::Database) -> Result<u32, StoreError> {
     if format > FORMAT { Err(StoreError::Newer { found: format, known: FORMAT }) } else { Ok(format) }
 }
 
-/// Whether a store is to be brought up.
-pub(super) fn is_old(database: &redb::Database) -> Result<bool, StoreError> {
-    Ok(format(database)? < FORMAT)
+/// Whether a store is to be made anew.
+pub(super) fn is_without_journal(database: &redb::Database) -> Result<bool, StoreError> {
+    Ok(format(database)? <= WITHOUT_JOURNAL)
 }
 
 /// Checks format and key; returns what turns values into rows.

@@ -4,6 +4,7 @@
 //! format: what was packed with one opens with no other. A better one is another file and another [`Way`];
 //! these stay for as long as a store may hold what they packed.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use lz4_flex::block;
@@ -59,25 +60,47 @@ impl Way {
 /// For 4 GiB or more.
 pub(super) fn pack(plain: &[u8]) -> Vec<u8> {
     let way = if plain.len() < SHORT { Way::Words } else { Way::Dictionary };
-    let mut out = vec![0; HEAD + block::get_maximum_output_size(plain.len())];
-    let packed = block::compress_into_with_dict(plain, &mut out[HEAD..], way.dictionary());
-    let way = match packed {
-        Ok(length) if length < plain.len() => {
-            out.truncate(HEAD + length);
-            way
+    SCRATCH.with_borrow_mut(|scratch| {
+        let most = block::get_maximum_output_size(plain.len());
+        scratch.resize(scratch.len().max(most), 0);
+        let (way, bytes) = match block::compress_into_with_dict(plain, scratch, way.dictionary()) {
+            Ok(length) if length < plain.len() => (way, &scratch[..length]),
+            _ => (Way::Plain, plain),
+        };
+        let out = with_head(way, plain.len(), bytes);
+        // It may have been a secret.
+        scratch[..most].fill(0);
+        if scratch.len() > ROOM {
+            *scratch = Vec::new();
         }
-        _ => {
-            out.truncate(HEAD);
-            out.extend_from_slice(plain);
-            Way::Plain
-        }
-    };
-    out[0] = way as u8;
-    out[1..HEAD].copy_from_slice(&u32::try_from(plain.len()).expect("nothing here is that long").to_be_bytes());
-    // It may be kept, and wait with many others.
-    out.shrink_to_fit();
+        out
+    })
+}
+
+/// Makes of bytes that are packed or sealed already what [`pack`] makes of others.
+///
+/// # Panics
+/// For 4 GiB or more.
+pub(super) fn as_it_is(plain: &[u8]) -> Vec<u8> {
+    with_head(Way::Plain, plain.len(), plain)
+}
+
+fn with_head(way: Way, length: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD + bytes.len());
+    out.push(way as u8);
+    out.extend_from_slice(&u32::try_from(length).expect("nothing here is that long").to_be_bytes());
+    out.extend_from_slice(bytes);
     out
 }
+
+thread_local! {
+    /// Where a value is packed, before it is known how short it gets: what is kept, and waits with many others, leaves
+    /// no holes behind.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How much of it each thread keeps, in bytes.
+const ROOM: usize = 128 * 1024;
 
 /// What was packed; `None` if it was not packed here.
 pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {

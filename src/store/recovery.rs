@@ -163,6 +163,7 @@ fn attempt(
     let handle = open_tables(site, Part::Tables)?;
     let places = guarded(|| migrations::prepare(&handle.tables, site))?;
     let checkpoint = guarded(|| checkpoint::read(&handle.tables, &places))?;
+    guarded(|| migrations::bring_up(&handle.tables, &places, &checkpoint))?;
     checkpoint.findings.iter().for_each(|finding| findings.add(finding));
     if !checkpoint.is_clean && !journal_is_there {
         findings.add("the journal is missing: what was changed last before the store was stopped is lost");

@@ -6,7 +6,11 @@ use super::tables::{
 };
 
 /// Tables that grow with what the cars tell, or are no loss. All others are small, and copied to the journal.
-pub(super) const LARGE: &[&str] = &["vehicle_latest-1", "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS, "notices-1"];
+pub(super) const LARGE: &[&str] =
+    &[VEHICLE_LATEST_1, "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS, "notices-1", "vehicle_latest-2", "vehicle_changes-1"];
+
+/// A row for each signal of each vehicle, until format 2; empty since.
+pub(super) const VEHICLE_LATEST_1: &str = "vehicle_latest-1";
 
 /// Tables that a copy in the journal holds: what Carport could not go on without. New ones come last.
 pub(super) const SMALL: &[&str] = &[
@@ -32,13 +36,14 @@ pub(super) const SMALL: &[&str] = &[
     "previous_tokens-1",
 ];
 
-/// How many of the small tables were there from the beginning.
-const FIRST: usize = 18;
+/// How many of the small tables were there from the beginning, and of the large ones.
+const FIRST: (usize, usize) = (18, 5);
 
 /// All tables. A checkpoint counts their rows by position, so what came later stands at the end: a store that has
 /// not counted it yet is read as before.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    SMALL[..FIRST].iter().chain(LARGE).chain(&SMALL[FIRST..]).copied()
+    let (small, large) = (SMALL.split_at(FIRST.0), LARGE.split_at(FIRST.1));
+    small.0.iter().chain(large.0).chain(small.1).chain(large.1).copied()
 }
 
 /// The small tables, with what a checkpoint has counted of each.

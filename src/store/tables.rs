@@ -11,7 +11,8 @@
 //! | `refresh_intents-1`, `previous_tokens-1` | connection id; time and it | a refresh under way; the set before |
 //! | `vehicles-1` | row | a vehicle |
 //! | `vehicles_by_user-1` | user row, vehicle row | nothing |
-//! | `vehicle_latest-1` | vehicle row, signal row | the newest of a signal |
+//! | `vehicle_latest-2` | vehicle row | the latest of all its signals |
+//! | `vehicle_changes-1` | vehicle row, number | what has just changed of all its signals, and is not yet in blocks |
 //! | `vehicle_data-1` | vehicle row, signal row, time of its first | a block: up to 64 changes of a signal on one day |
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
 //! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |

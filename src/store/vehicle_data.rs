@@ -1,38 +1,19 @@
-//! Readings: the latest of each signal, and the changes of each signal in blocks of a day or less.
+//! Vehicle data: the changes of each signal in blocks of a day or less, and the newest of all signals together.
+//!
+//! A vehicle tells of many signals at once, so what has just changed is kept in one row for each telling, and goes
+//! into the blocks of the signals when there are several: to write every block each time would wear out a card.
 
-use std::ops::Bound;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::memo::row_of_signal;
-use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT, under};
-use super::vehicles::merge;
-use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
-use crate::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
-use crate::model::{Seq, Timestamp};
-
-/// The newest of a signal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latest {
-    /// Smartcar's code.
-    pub code: String,
-    /// Its group.
-    pub group: Option<String>,
-    /// Its name.
-    pub name: Option<String>,
-    /// The last good value by the car's own time.
-    pub reading: Option<Reading>,
-    /// Why the newest report had no value, and when it was told.
-    pub failure: Option<(SignalFailure, Timestamp)>,
-    /// When a value was last told.
-    pub told_at: Option<Timestamp>,
-}
-
-impl Record for Latest {
-    const TABLE: &'static str = "vehicle_latest-1";
-}
+use super::tables::{Kind, Record, Typed, under};
+use super::tellings::Latests;
+use super::{Rows, Snapshot, StoreError, Tables};
+use crate::model::Timestamp;
+use crate::model::reading::Reading;
 
 /// Changes of one signal of one vehicle on one day, in order of time: at most [`READINGS`].
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -42,162 +23,97 @@ impl Record for Block {
     const TABLE: &'static str = "vehicle_data-1";
 }
 
-/// What one event or one read tells of a vehicle.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Telling {
-    /// The vehicle's row.
-    pub vehicle: u32,
-    /// Its signals.
-    pub reports: Vec<SignalReport>,
-    /// How they came.
-    pub source: Source,
-    /// When they came here.
-    pub at: Timestamp,
-    /// When they were told, by Smartcar's clock: what orders tellings that came late.
-    pub told_at: Timestamp,
-    /// What was told of the vehicle itself.
-    pub facts: Option<VehicleFacts>,
-    /// Errors that began.
-    pub errors: Vec<VehicleError>,
-    /// Errors that ended.
-    pub resolved: Vec<Resolved>,
-}
-
-/// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
+/// What has changed of all signals of a vehicle, each later than all of its signal's block.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ApplyReadings {
-    /// What was told, in the order of the log.
-    pub tellings: Vec<Telling>,
-    /// The projector's new place; `None` for a read or a replay.
-    pub cursor: Option<Seq>,
-    /// A vehicle for which the log was looked through.
-    pub revisited: Option<u32>,
+struct Changes(Vec<(u32, Reading)>);
+
+impl Record for Changes {
+    const TABLE: &'static str = "vehicle_changes-1";
 }
 
-impl Change for ApplyReadings {
-    type Outcome = ();
-
-    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        for telling in &self.tellings {
-            tell(tables, telling)?;
-        }
-        if let Some(row) = self.revisited {
-            tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
-        }
-        match self.cursor {
-            Some(cursor) => {
-                tables.log.read = cursor;
-                tables.put_value(CURSORS, PROJECTOR, &cursor)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn is_derived(&self) -> bool {
-        // Of the log, which is read again from the cursor, or for a vehicle that is still to be revisited.
-        self.cursor.is_some() || self.revisited.is_some()
-    }
+/// How much of a vehicle is not in blocks.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Loose {
+    rows: u32,
+    readings: usize,
 }
 
-/// The projector's name among the followers.
-const PROJECTOR: &str = "projector";
+impl Loose {
+    /// At so many rows, or with more than so many readings, they go into blocks.
+    const MOST: Loose = Loose { rows: 64, readings: 1_024 };
 
-/// The projector's place in the log.
-pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
-    Ok(rows.value(CURSORS, PROJECTOR)?.unwrap_or_default())
+    pub(super) const UNKNOWN: Loose = Loose { rows: u32::MAX, readings: 0 };
 }
 
-fn tell(tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
-    // A vehicle that is not linked (yet) keeps nothing but its entries in the log.
-    let Some(mut vehicle) = tables.get_sound::<Vehicle>(telling.vehicle)? else { return Ok(()) };
-    for report in &telling.reports {
-        record(tables, telling, report)?;
+/// Keeps changes that came in order.
+pub(super) fn put_loose(
+    tables: &mut Tables<'_>,
+    vehicle: u32,
+    loose: &mut Loose,
+    changes: Vec<(u32, Reading)>,
+) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
     }
-    if let Some(facts) = &telling.facts {
-        merge(&mut vehicle.facts, facts);
+    let readings = loose.readings + changes.len();
+    if loose.rows + 1 >= Loose::MOST.rows || readings > Loose::MOST.readings {
+        return fold(tables, vehicle, loose, changes);
     }
-    for end in &telling.resolved {
-        vehicle.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
-        vehicle.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
-        vehicle.resolved.push(end.clone());
-        let excess = vehicle.resolved.len().saturating_sub(ENDS);
-        vehicle.resolved.drain(..excess);
-    }
-    for error in &telling.errors {
-        if vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since) {
-            continue;
-        }
-        match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
-            Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },
-            None => vehicle.errors.push(error.clone()),
-        }
-    }
-    if telling.source == Source::Webhook {
-        vehicle.last_event_at = vehicle.last_event_at.max(Some(telling.at));
-    }
-    tables.put(telling.vehicle, &vehicle)
+    tables.put((vehicle, loose.rows), &Changes(changes))?;
+    *loose = Loose { rows: loose.rows + 1, readings };
+    Ok(())
 }
 
-/// How many ended errors a vehicle remembers.
-const ENDS: usize = 32;
+/// Puts what is loose, and then `changes`, into blocks.
+pub(super) fn fold(
+    tables: &mut Tables<'_>,
+    vehicle: u32,
+    loose: &mut Loose,
+    changes: Vec<(u32, Reading)>,
+) -> Result<(), StoreError> {
+    let mut all = Vec::new();
+    if std::mem::take(loose).rows > 0 {
+        for (key, Changes(before)) in tables.list(under(&vehicle.to_be_bytes()), false, usize::MAX)? {
+            tables.remove_raw(Changes::TABLE, &key)?;
+            all.extend(before);
+        }
+    }
+    all.extend(changes);
+    let mut by_signal: BTreeMap<u32, Vec<Reading>> = BTreeMap::new();
+    for (signal, reading) in all {
+        by_signal.entry(signal).or_default().push(reading);
+    }
+    by_signal.into_iter().try_for_each(|(signal, readings)| append(tables, (vehicle, signal), readings))
+}
 
-fn record(tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> Result<(), StoreError> {
-    let signal = row_of_signal(tables, &report.code)?;
-    let key = (telling.vehicle, signal);
-    let mut latest = tables.get_sound::<Latest>(key)?.unwrap_or_else(|| Latest {
-        code: report.code.clone(),
-        group: None,
-        name: None,
-        reading: None,
-        failure: None,
-        told_at: None,
-    });
-    if report.group.is_some() {
-        latest.group.clone_from(&report.group);
-    }
-    if report.name.is_some() {
-        latest.name.clone_from(&report.name);
-    }
-    match &report.outcome {
-        Outcome::Failed(failure) => {
-            let is_news = latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at);
-            // A value that was told later is good, whatever comes late.
-            let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
-            if is_news && !is_late {
-                latest.failure = Some((failure.clone(), telling.told_at));
+/// Adds readings that are later than all that is in blocks.
+fn append(tables: &mut Tables<'_>, signal: Signal, readings: Vec<Reading>) -> Result<(), StoreError> {
+    let Some(first) = readings.first() else { return Ok(()) };
+    let (mut at, mut block) = block_before(tables, signal, Bound::Included(key(signal, first.at)))?
+        .unwrap_or_else(|| (key(signal, first.at), Block::default()));
+    let mut is_new = false;
+    for reading in readings {
+        if block.0.len() >= READINGS || day_of(&at) != reading.at.day() {
+            if is_new {
+                tables.put(&at[..], &block)?;
             }
+            (at, block) = (key(signal, reading.at), Block::default());
         }
-        Outcome::Value(body) => {
-            // A car whose clock is ahead must not freeze its signals.
-            let at = report.oem_updated_at.or(report.retrieved_at).unwrap_or(telling.at).min(telling.at);
-            let reading = Reading {
-                body: body.clone(),
-                at,
-                oem_updated_at: report.oem_updated_at,
-                retrieved_at: report.retrieved_at,
-                source: telling.source,
-            };
-            if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.told_at) {
-                latest.failure = None;
-            }
-            latest.told_at = latest.told_at.max(Some(telling.told_at));
-            // The newest that says the same as before is no change, and the past need not be asked.
-            let newest = latest.reading.as_ref();
-            if !newest.is_some_and(|newest| newest.at < reading.at && newest.body.same_as(&reading.body)) {
-                remember(tables, key, &reading, newest)?;
-            }
-            if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
-                latest.reading = Some(reading);
-            }
-        }
+        block.0.push(reading);
+        is_new = true;
     }
-    tables.put(key, &latest)
+    tables.put(&at[..], &block)
 }
 
 /// Adds a reading at its place in time, if it differs from the one before. The next one goes if it says the
 /// same, for it is no change any more. `newest` is the newest reading so far: it may have been left out
 /// because it equalled one that now is not the last before it.
-fn remember(tables: &mut Tables<'_>, signal: Signal, reading: &Reading, newest: Option<&Reading>) -> Result<(), StoreError> {
+pub(super) fn insert(
+    tables: &mut Tables<'_>,
+    signal: Signal,
+    reading: &Reading,
+    newest: Option<&Reading>,
+) -> Result<(), StoreError> {
     let before = block_before(tables, signal, Bound::Included(key(signal, reading.at)))?;
     // The block of the day, if it begins before this; else there is one before it, or none.
     let (mut at, mut block, before) = match before {
@@ -250,7 +166,7 @@ fn remember(tables: &mut Tables<'_>, signal: Signal, reading: &Reading, newest: 
         return if later.0.is_empty() { tables.remove_raw(Block::TABLE, &key) } else { tables.put(&key[..], &later) };
     }
     match newest {
-        Some(newest) if newest.at > reading.at => remember(tables, signal, newest, None),
+        Some(newest) if newest.at > reading.at => insert(tables, signal, newest, None),
         _ => Ok(()),
     }
 }
@@ -279,7 +195,7 @@ fn block_after(rows: &impl Rows, (vehicle, signal): Signal, after: Vec<u8>) -> R
 
 /// Removes all data of a vehicle.
 pub(super) fn erase_data(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
-    for table in [Latest::TABLE, Block::TABLE] {
+    for table in [Latests::TABLE, Changes::TABLE, Block::TABLE] {
         for key in tables.keys(table, under(&vehicle.to_be_bytes()), usize::MAX)? {
             tables.remove_raw(table, &key)?;
         }
@@ -314,19 +230,11 @@ pub struct HistoryRange {
 }
 
 impl Snapshot<'_> {
-    /// The latest of every signal of a vehicle.
-    pub fn latest(&self, vehicle: u32) -> Result<Vec<Latest>, StoreError> {
-        Ok(self.list::<Latest>(under(&vehicle.to_be_bytes()), false, usize::MAX)?.into_iter().map(|(_, latest)| latest).collect())
-    }
-
-    /// The latest of one signal.
-    pub fn latest_of(&self, vehicle: u32, code: &str) -> Result<Option<Latest>, StoreError> {
-        self.row(Kind::Signal, code)?.map_or(Ok(None), |signal| self.get((vehicle, signal)))
-    }
-
     /// Readings of a vehicle: by signal, then by time; with the code of each.
     pub fn history(&self, range: &HistoryRange) -> Result<Vec<(HistoryCursor, String, Reading)>, StoreError> {
         let mut found = Vec::new();
+        let loose = self.list::<Changes>(under(&range.vehicle.to_be_bytes()), false, usize::MAX)?;
+        let loose: Vec<(u32, Reading)> = loose.into_iter().flat_map(|(_, Changes(changes))| changes).collect();
         for (signal, code) in self.signals_of(range)? {
             let since = match range.after {
                 Some(after) if after.signal > signal => continue,
@@ -338,37 +246,33 @@ impl Snapshot<'_> {
             let first = block_before(self, of_signal, Bound::Included(key(of_signal, since)))?;
             let first = first.map_or_else(|| key(of_signal, since), |(key, _)| key);
             let blocks = (Bound::Included(first), Bound::Excluded(key(of_signal, range.until)));
+            let mut take = |readings: &mut dyn Iterator<Item = Reading>| {
+                let inside = readings.filter(|reading| reading.at >= since && reading.at < range.until);
+                let room = range.limit - found.len();
+                found.extend(inside.take(room).map(|reading| (HistoryCursor { signal, at: reading.at }, code.clone(), reading)));
+                if found.len() < range.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
             self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
                 let Ok(block) = self.decode::<Block>(key, sealed) else {
                     tracing::error!(table = Block::TABLE, "a row is damaged and was passed over");
-                    return Ok(std::ops::ControlFlow::Continue(()));
+                    return Ok(ControlFlow::Continue(()));
                 };
-                let inside = block.0.into_iter().filter(|reading| reading.at >= since && reading.at < range.until);
-                let room = range.limit - found.len();
-                found.extend(inside.take(room).map(|reading| (HistoryCursor { signal, at: reading.at }, code.clone(), reading)));
-                Ok(if found.len() < range.limit { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) })
+                Ok(take(&mut block.0.into_iter()))
             })?;
-            if found.len() >= range.limit {
+            let is_full = take(&mut loose.iter().filter(|(of, _)| *of == signal).map(|(_, reading)| reading.clone()));
+            if is_full.is_break() {
                 break;
             }
         }
         Ok(found)
     }
 
-    /// The projector's place in the log.
-    pub fn projector_cursor(&self) -> Result<Seq, StoreError> {
-        projector_cursor(self)
-    }
-
     fn signals_of(&self, range: &HistoryRange) -> Result<Vec<(u32, String)>, StoreError> {
         if let Some(code) = &range.signal {
             return Ok(self.row(Kind::Signal, code)?.map(|row| (row, code.clone())).into_iter().collect());
         }
-        let latest = self.list::<Latest>(under(&range.vehicle.to_be_bytes()), false, usize::MAX)?;
-        Ok(latest
-            .into_iter()
-            .filter_map(|(key, latest)| Some((u32::from_be_bytes(key.get(4..)?.try_into().ok()?), latest.code)))
-            .collect())
+        let latests = self.get_sound::<Latests>(range.vehicle)?.unwrap_or_default();
+        Ok(latests.signals.into_iter().map(|(signal, latest)| (signal, latest.code)).collect())
     }
 }
 

@@ -12,7 +12,7 @@ use super::log_head::{HEAD, Head, is_erased, put_erased, split};
 use super::memo::{is_linked, row_of};
 use super::packing::Packed;
 use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
-use super::vehicle_data::projector_cursor;
+use super::tellings::projector_cursor;
 use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
 use crate::model::{Blob, Seq, Timestamp, VehicleId};
 

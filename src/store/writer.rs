@@ -29,17 +29,17 @@ const QUEUE: usize = 4096;
 /// How many changes one commit takes at most: all of them are in memory several times.
 const BATCH: usize = 64;
 
-/// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables twice,
+/// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables four times,
 const CHECKPOINT_BYTES: u64 = 6 * 1024 * 1024;
 
 /// or so many changes,
-const CHECKPOINT_CHANGES: u64 = 3_000;
+const CHECKPOINT_CHANGES: u64 = 2_000;
 
 /// or when the oldest of them is so old. Each checkpoint costs about 120 kB, be it for two changes.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(600);
 
 /// Large copies come less often: for each of so many bytes there is one change more.
-const COPIED_CHANGE: u64 = 1_024;
+const COPIED_CHANGE: u64 = 256;
 
 /// How long a disk that refused is left alone, unless somebody tends the store: a reopening is work.
 const RETRY: Duration = Duration::from_secs(1);
@@ -279,7 +279,7 @@ impl Core {
         }
         let is_old = |first: Instant| now.is_some_and(|now| now.duration_since(first) >= CHECKPOINT_AGE);
         let is_due = self.since.changes >= CHECKPOINT_CHANGES + self.since.copy / COPIED_CHANGE
-            || bytes >= CHECKPOINT_BYTES + 2 * self.since.copy
+            || bytes >= CHECKPOINT_BYTES + 4 * self.since.copy
             || self.since.first.is_some_and(is_old);
         if is_due && asked.is_empty() {
             // What went wrong was said, and dealt with.

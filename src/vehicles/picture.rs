@@ -15,7 +15,7 @@ use crate::model::vehicle::Vehicle;
 use crate::smartcar::SmartcarError;
 use crate::store::StoreError;
 use crate::store::connections::{MarkConnection, NoteGoodRead};
-use crate::store::vehicle_data::{ApplyReadings, Telling};
+use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
 use crate::tokens::{CallError, TokenError};
 

@@ -12,7 +12,7 @@ use crate::model::reading::{Reading, SignalFailure, Source};
 use crate::model::vehicle::{Vehicle, VehicleError};
 use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
 use crate::smartcar::in_two;
-use crate::store::vehicle_data::Latest;
+use crate::store::tellings::Latest;
 use crate::store::{Snapshot, StoreError};
 
 /// A vehicle, as shown.

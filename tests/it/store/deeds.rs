@@ -15,9 +15,9 @@ use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeS
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
+use carport::store::tellings::{ApplyReadings, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, When};
-use carport::store::vehicle_data::{ApplyReadings, Telling};
 use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
 use carport::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Ring};
 use serde_json::json;

@@ -19,9 +19,9 @@ use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
+use carport::store::tellings::{ApplyReadings, Latest, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, UserPut, When};
-use carport::store::vehicle_data::{ApplyReadings, Latest, Telling};
 use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
 use carport::store::webhook_log::{DeliveryResult, Header, NoteVerify, RecordDelivery, Recorded};
 use carport::store::{Change, Store, StoreError};

@@ -1,0 +1,262 @@
+//! What was told of vehicles: the latest of every signal, in one row for each vehicle.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde::{Deserialize, Serialize};
+
+use super::memo::row_of_signal;
+use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
+use super::vehicle_data::{Loose, fold, insert, put_loose};
+use super::vehicles::merge;
+use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
+use crate::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
+use crate::model::{Seq, Timestamp};
+
+/// The newest of a signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// Smartcar's code.
+    pub code: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// The last good value by the car's own time.
+    pub reading: Option<Reading>,
+    /// Why the newest report had no value, and when it was told.
+    pub failure: Option<(SignalFailure, Timestamp)>,
+    /// When a value was last told.
+    pub told_at: Option<Timestamp>,
+}
+
+/// The latest of every signal of a vehicle, by the signal's row.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Latests {
+    pub(super) signals: BTreeMap<u32, Latest>,
+    /// What of its readings is not yet in blocks.
+    pub(super) loose: Loose,
+}
+
+impl Record for Latests {
+    const TABLE: &'static str = "vehicle_latest-2";
+}
+
+/// What one event or one read tells of a vehicle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Telling {
+    /// The vehicle's row.
+    pub vehicle: u32,
+    /// Its signals.
+    pub reports: Vec<SignalReport>,
+    /// How they came.
+    pub source: Source,
+    /// When they came here.
+    pub at: Timestamp,
+    /// When they were told, by Smartcar's clock: what orders tellings that came late.
+    pub told_at: Timestamp,
+    /// What was told of the vehicle itself.
+    pub facts: Option<VehicleFacts>,
+    /// Errors that began.
+    pub errors: Vec<VehicleError>,
+    /// Errors that ended.
+    pub resolved: Vec<Resolved>,
+}
+
+/// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ApplyReadings {
+    /// What was told, in the order of the log.
+    pub tellings: Vec<Telling>,
+    /// The projector's new place; `None` for a read or a replay.
+    pub cursor: Option<Seq>,
+    /// A vehicle for which the log was looked through.
+    pub revisited: Option<u32>,
+}
+
+impl Change for ApplyReadings {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        // Each vehicle is read and written once, however often it is told of.
+        let mut cars = BTreeMap::new();
+        for telling in &self.tellings {
+            let car = match cars.entry(telling.vehicle) {
+                Entry::Occupied(car) => car.into_mut(),
+                Entry::Vacant(place) => place.insert(Car::load(tables, telling.vehicle)?),
+            };
+            // A vehicle that is not linked (yet) keeps nothing but its entries in the log.
+            if let Some(car) = car {
+                car.hear(tables, telling)?;
+            }
+        }
+        for car in cars.into_values().flatten() {
+            car.put(tables)?;
+        }
+        if let Some(row) = self.revisited {
+            tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
+        }
+        match self.cursor {
+            Some(cursor) => {
+                tables.log.read = cursor;
+                tables.put_value(CURSORS, PROJECTOR, &cursor)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_derived(&self) -> bool {
+        // Of the log, which is read again from the cursor, or for a vehicle that is still to be revisited.
+        self.cursor.is_some() || self.revisited.is_some()
+    }
+}
+
+/// The projector's name among the followers.
+const PROJECTOR: &str = "projector";
+
+/// The projector's place in the log.
+pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
+    Ok(rows.value(CURSORS, PROJECTOR)?.unwrap_or_default())
+}
+
+/// A vehicle while it is told of.
+struct Car {
+    row: u32,
+    vehicle: Vehicle,
+    latests: Latests,
+    /// What has changed, by signal, in order of time.
+    changes: Vec<(u32, Reading)>,
+}
+
+impl Car {
+    /// `None` if it is not linked.
+    fn load(tables: &mut Tables<'_>, row: u32) -> Result<Option<Car>, StoreError> {
+        let Some(vehicle) = tables.get_sound::<Vehicle>(row)? else { return Ok(None) };
+        let latests = if let Some(latests) = tables.get_sound(row)? {
+            latests
+        } else {
+            // If there was one that is damaged, nobody knows any more what is loose.
+            let mut loose = Loose::UNKNOWN;
+            fold(tables, row, &mut loose, Vec::new())?;
+            Latests { loose, ..Latests::default() }
+        };
+        Ok(Some(Car { row, vehicle, latests, changes: Vec::new() }))
+    }
+
+    fn put(mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        put_loose(tables, self.row, &mut self.latests.loose, self.changes)?;
+        tables.put(self.row, &self.latests)?;
+        tables.put(self.row, &self.vehicle)
+    }
+
+    fn hear(&mut self, tables: &mut Tables<'_>, telling: &Telling) -> Result<(), StoreError> {
+        for report in &telling.reports {
+            self.note(tables, telling, report)?;
+        }
+        let vehicle = &mut self.vehicle;
+        if let Some(facts) = &telling.facts {
+            merge(&mut vehicle.facts, facts);
+        }
+        for end in &telling.resolved {
+            vehicle.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
+            vehicle.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
+            vehicle.resolved.push(end.clone());
+            let excess = vehicle.resolved.len().saturating_sub(ENDS);
+            vehicle.resolved.drain(..excess);
+        }
+        for error in &telling.errors {
+            if vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since) {
+                continue;
+            }
+            match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
+                Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },
+                None => vehicle.errors.push(error.clone()),
+            }
+        }
+        if telling.source == Source::Webhook {
+            vehicle.last_event_at = vehicle.last_event_at.max(Some(telling.at));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, tables: &mut Tables<'_>, telling: &Telling, report: &SignalReport) -> Result<(), StoreError> {
+        let signal = row_of_signal(tables, &report.code)?;
+        let latest = self.latests.signals.entry(signal).or_insert_with(|| Latest {
+            code: report.code.clone(),
+            group: None,
+            name: None,
+            reading: None,
+            failure: None,
+            told_at: None,
+        });
+        if report.group.is_some() {
+            latest.group.clone_from(&report.group);
+        }
+        if report.name.is_some() {
+            latest.name.clone_from(&report.name);
+        }
+        match &report.outcome {
+            Outcome::Failed(failure) => {
+                let is_news = latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at);
+                // A value that was told later is good, whatever comes late.
+                let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
+                if is_news && !is_late {
+                    latest.failure = Some((failure.clone(), telling.told_at));
+                }
+            }
+            Outcome::Value(body) => {
+                // A car whose clock is ahead must not freeze its signals.
+                let at = report.oem_updated_at.or(report.retrieved_at).unwrap_or(telling.at).min(telling.at);
+                let reading = Reading {
+                    body: body.clone(),
+                    at,
+                    oem_updated_at: report.oem_updated_at,
+                    retrieved_at: report.retrieved_at,
+                    source: telling.source,
+                };
+                if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.told_at) {
+                    latest.failure = None;
+                }
+                latest.told_at = latest.told_at.max(Some(telling.told_at));
+                let newest = latest.reading.as_ref();
+                match newest {
+                    // What says the same as before is no change, and the past need not be asked.
+                    Some(newest) if newest.at <= reading.at && newest.body.same_as(&reading.body) => {}
+                    Some(newest) if newest.at < reading.at => self.changes.push((signal, reading.clone())),
+                    // It is late, or the first: its place is among those in blocks.
+                    _ => {
+                        let changes = std::mem::take(&mut self.changes);
+                        fold(tables, self.row, &mut self.latests.loose, changes)?;
+                        insert(tables, (self.row, signal), &reading, newest)?;
+                    }
+                }
+                if newest.is_none_or(|known| known.at <= reading.at) {
+                    latest.reading = Some(reading);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many ended errors a vehicle remembers.
+const ENDS: usize = 32;
+
+impl Snapshot<'_> {
+    /// The latest of every signal of a vehicle.
+    pub fn latest(&self, vehicle: u32) -> Result<Vec<Latest>, StoreError> {
+        Ok(self.get_sound::<Latests>(vehicle)?.unwrap_or_default().signals.into_values().collect())
+    }
+
+    /// The latest of one signal.
+    pub fn latest_of(&self, vehicle: u32, code: &str) -> Result<Option<Latest>, StoreError> {
+        let Some(signal) = self.row(Kind::Signal, code)? else { return Ok(None) };
+        Ok(self.get::<Latests>(vehicle)?.unwrap_or_default().signals.remove(&signal))
+    }
+
+    /// The projector's place in the log.
+    pub fn projector_cursor(&self) -> Result<Seq, StoreError> {
+        projector_cursor(self)
+    }
+}
