@@ -14,7 +14,9 @@ use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
 use super::recovery::{Findings, Site, open_tables, put_copy};
-use super::tables::{self, ALL, LARGE, Places, Rows, Snapshot, Tables};
+use super::tables::{self, ALL, LARGE, Places, Record, Rows, Snapshot, Tables, Typed, VEHICLES_TO_READ, VEHICLES_TO_REVISIT};
+use super::tellings::Latests;
+use crate::model::vehicle::Vehicle;
 
 /// How often a disk is asked for the same.
 const TRIES: usize = 3;
@@ -63,6 +65,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     }
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
+    ask_anew(&mut into)?;
     let lost = match (&old.census, lost.is_empty()) {
         (None, _) => "what they held of events and vehicle data before the last checkpoint is lost".to_owned(),
         (Some(_), true) => "all that they held was saved".to_owned(),
@@ -83,6 +86,17 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     });
     if let Some(name) = site.files.replace_tables(why).map_err(|error| disk(&error))? {
         findings.add(format!("the damaged tables are kept as {name}"));
+    }
+    Ok(())
+}
+
+/// A vehicle whose latest signals are lost has the log read for it again, and a picture taken.
+fn ask_anew(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    for key in tables.keys(Vehicle::TABLE, ALL, usize::MAX)? {
+        if tables.raw(Latests::TABLE, &key)?.is_none() {
+            tables.put_mark(VEHICLES_TO_REVISIT, &key[..])?;
+            tables.put_mark(VEHICLES_TO_READ, &key[..])?;
+        }
     }
     Ok(())
 }
