@@ -17,6 +17,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
+use crate::operate::gaps::Gaps;
 use crate::operate::key_files::KeyError;
 use crate::operate::notices::Notices;
 use crate::operate::rotation::Rotation;
@@ -80,6 +81,7 @@ pub struct App {
     tokens: Tokens,
     projector: Projector,
     notices: Notices,
+    gaps: Gaps,
     listeners: Vec<Listener>,
 }
 
@@ -136,11 +138,18 @@ impl App {
             world.clone(),
             linked.clone(),
         );
-        let vehicles =
-            Vehicles::new(settings::vehicles(config), store.clone(), tokens.clone(), smartcar.clone(), world.clone(), linked);
+        let vehicles = Vehicles::new(
+            settings::vehicles(config),
+            store.clone(),
+            tokens.clone(),
+            smartcar.clone(),
+            world.clone(),
+            linked.clone(),
+        );
         let access = Access::new(settings::access(config), store.clone(), world.clone());
         let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
         let notices = Notices::new(store.clone(), tokens.clone(), smartcar.clone(), world.clone());
+        let gaps = Gaps::new(store.clone(), ingest.clone(), world.clone(), linked);
         let status = Status::new(
             settings::status(config),
             store.clone(),
@@ -152,7 +161,7 @@ impl App {
         );
         let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
-        Ok(App { services, store, tokens, projector, notices, listeners: Vec::new() })
+        Ok(App { services, store, tokens, projector, notices, gaps, listeners: Vec::new() })
     }
 
     /// What the edge calls: for requests without a socket.
@@ -180,6 +189,11 @@ impl App {
         &self.notices
     }
 
+    /// Who looks for times in which deliveries may have been lost.
+    pub fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
         for listen in config.listen.iter().map(settings::listen) {
@@ -204,7 +218,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, notices, listeners } = self;
+        let App { services, store, tokens, projector, notices, gaps, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -216,6 +230,8 @@ impl App {
             loops.spawn(async move { projector.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { notices.run(stop).await });
+            let stop = loops_stop.clone();
+            loops.spawn(async move { gaps.run(stop).await });
             let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());

@@ -1,6 +1,7 @@
 //! Taking a delivery in: prove it, parse it lightly, record it. A 200 means that it is on disk.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,34 @@ struct Shared {
     last_verify: Mutex<Option<LastVerify>>,
     verify_noted_at: Mutex<Option<Timestamp>>,
     astray: Mutex<Option<Astray>>,
+    deaf: Deaf,
+}
+
+/// Proven deliveries that could not be taken, for as long as none could.
+#[derive(Debug, Default)]
+struct Deaf {
+    /// In milliseconds; 0 while deliveries are taken.
+    since: AtomicI64,
+    /// Times that are over.
+    over: Mutex<VecDeque<(Timestamp, Timestamp)>>,
+}
+
+impl Deaf {
+    fn refused(&self, at: Timestamp) {
+        let _ = self.since.compare_exchange(0, at.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn taken(&self, at: Timestamp) {
+        if self.since.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let since = self.since.swap(0, Ordering::Relaxed);
+        let mut over = locked(&self.over);
+        // Nobody may ask; a disk that stutters must not fill the memory.
+        if since != 0 && over.len() < REFUSALS {
+            over.push_back((Timestamp::from_millis(since), at));
+        }
+    }
 }
 
 impl Ingest {
@@ -112,7 +141,9 @@ impl Ingest {
         let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
         let verify_noted_at = Mutex::new(noted.map(|(at, _)| at));
         let (refused, astray) = (Mutex::default(), Mutex::default());
-        Ingest { shared: Arc::new(Shared { settings, store, world, metrics, refused, last_verify, verify_noted_at, astray }) }
+        let deaf = Deaf::default();
+        let shared = Shared { settings, store, world, metrics, refused, last_verify, verify_noted_at, astray, deaf };
+        Ingest { shared: Arc::new(shared) }
     }
 
     /// Proves, parses and records one delivery. `signatures` are all `SC-Signature` header values.
@@ -164,6 +195,11 @@ impl Ingest {
         locked(&self.shared.astray).clone()
     }
 
+    /// A time that is over and in which no proven delivery could be taken: each is told once, the oldest first.
+    pub fn was_deaf(&self) -> Option<(Timestamp, Timestamp)> {
+        locked(&self.shared.deaf.over).pop_front()
+    }
+
     /// Whether there is a management token.
     pub fn is_configured(&self) -> bool {
         !self.shared.settings.management_tokens.is_empty()
@@ -211,10 +247,17 @@ impl Shared {
         if signatures.is_empty() {
             return self.unsigned(&body).await;
         }
-        let (change, challenge) = self.proven(&body, signatures)?;
+        let not_taken = |error: &IngestError| {
+            if matches!(error, IngestError::Busy | IngestError::NoRoom) {
+                self.deaf.refused(self.world.now());
+            }
+        };
+        let (change, challenge) = self.proven(&body, signatures).inspect_err(not_taken)?;
         // What waits for the disk, often together with many others, is only what is stored.
         drop(body);
-        let recorded = self.record(change).await?;
+        let received_at = change.received_at;
+        let recorded = self.record(change).await.inspect_err(not_taken)?;
+        self.deaf.taken(received_at);
         if let Some(answer) = challenge {
             self.note_verify(true).await;
             return Ok((Accepted::Challenge(answer), "verify"));

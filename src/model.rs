@@ -11,6 +11,7 @@ pub mod access;
 mod blob;
 pub mod connection;
 pub mod event;
+pub mod gap;
 pub mod journey;
 pub mod json;
 pub mod lenient;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod deliveries;
+pub mod gaps;
 pub mod key_files;
 pub mod notices;
 pub mod rotation;

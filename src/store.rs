@@ -31,6 +31,7 @@ mod database;
 mod event_ids;
 mod files;
 mod flusher;
+pub mod gaps;
 mod inspection;
 mod integrity;
 mod journal;
@@ -273,7 +274,7 @@ impl Store {
     /// Whether the disk has room for what can wait or come again. The store itself takes changes as long as it
     /// can: whoever brings new events or spends a token asks first.
     pub fn has_room(&self) -> bool {
-        !self.shared.room.is_low()
+        !self.shared.room.is_low(self.shared.database.files())
     }
 
     /// Opens the store again if it was closed by a failure, makes the checkpoint that age asks for, and looks

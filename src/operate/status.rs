@@ -8,6 +8,7 @@ use super::notices::NoticeView;
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
 use crate::model::event::EventKind;
+use crate::model::gap::Gap;
 use crate::model::notice::Notice;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
@@ -73,6 +74,10 @@ pub struct WebhookStatus {
     pub projector_lag: u64,
     /// When the newest delivery came in.
     pub last_delivery_at: Option<Timestamp>,
+    /// The last times in which deliveries may have been lost, oldest first: at most twenty.
+    pub gaps: Vec<Gap>,
+    /// How many vehicles are still to be read from Smartcar: because of a gap, or for a first picture.
+    pub to_read: usize,
 }
 
 /// The refresh loop's part of the status.
@@ -174,6 +179,8 @@ impl Status {
             bytes: facts.log.bytes,
             projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
             last_delivery_at: facts.last_delivery_at,
+            gaps: facts.gaps.clone(),
+            to_read: facts.to_read,
         };
         let stopped: Vec<String> =
             [Generation::V2, Generation::V3].into_iter().filter_map(|one| shared.tokens.stopped(one)).collect();
@@ -255,6 +262,8 @@ struct Facts {
     log: LogExtent,
     projector: Seq,
     last_delivery_at: Option<Timestamp>,
+    gaps: Vec<Gap>,
+    to_read: usize,
     active: u64,
     needs_reconnect: u64,
     disconnected: u64,
@@ -292,6 +301,8 @@ impl Shared {
                     .0
                     .first()
                     .map(|entry| entry.header.received_at),
+                gaps: snapshot.gaps()?,
+                to_read: snapshot.vehicles_to_read(usize::MAX)?.len(),
                 active: count("active"),
                 needs_reconnect: count("needs_reconnect"),
                 disconnected: count("disconnected"),

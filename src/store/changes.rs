@@ -6,6 +6,7 @@
 use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
 use super::notices::{EndNotice, GiveNotice};
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
@@ -47,5 +48,6 @@ changes! {
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
     RecordDelivery, NoteVerify, ApplyReadings,
     GiveNotice, EndNotice,
+    NoteAlive, NoteGap,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
 }

@@ -129,46 +129,46 @@ pub(super) fn insert(
         }
         None => before,
     };
-    if before.is_some_and(|before| before.body.same_as(&reading.body)) {
-        return Ok(());
-    }
+    let says_the_same = |other: &Reading| other.body.same_as(&reading.body);
+    let is_change = !before.is_some_and(|before| says_the_same(&before));
     match block.0.get_mut(place) {
-        Some(known) if known.at == reading.at => {
-            if known.body.same_as(&reading.body) {
-                return Ok(());
-            }
-            *known = reading.clone();
-        }
+        Some(known) if known.at == reading.at && says_the_same(known) => return Ok(()),
+        // What was told last of a moment is true of it.
+        Some(known) if known.at == reading.at && is_change => *known = reading.clone(),
+        Some(known) if known.at == reading.at => drop(block.0.remove(place)),
+        _ if !is_change => return Ok(()),
         // Most come in order, and begin a new block when one is full.
-        None if place >= READINGS => {
-            (at, block) = (key(signal, reading.at), Block(vec![reading.clone()]));
-        }
+        None if place >= READINGS => (at, block) = (key(signal, reading.at), Block(vec![reading.clone()])),
         _ => block.0.insert(place, reading.clone()),
     }
-    let place = block.0.partition_point(|known| known.at < reading.at);
-    let next = block.0.get(place + 1).map(|next| next.body.same_as(&reading.body));
+    let after = block.0.partition_point(|known| known.at <= reading.at);
+    let next = block.0.get(after).map(says_the_same);
     if next == Some(true) {
-        block.0.remove(place + 1);
+        block.0.remove(after);
     }
     let later = if block.0.len() > READINGS { block.0.split_off(READINGS / 2) } else { Vec::new() };
     if let Some(first) = later.first() {
         tables.put(&key(signal, first.at)[..], &Block(later.clone()))?;
     }
-    tables.put(&at[..], &block)?;
+    put_block(tables, &at, &block)?;
     if next.is_some() {
         return Ok(());
     }
     if let Some((key, mut later)) = block_after(tables, signal, at)? {
-        if !later.0.first().is_some_and(|next| next.body.same_as(&reading.body)) {
+        if !later.0.first().is_some_and(says_the_same) {
             return Ok(());
         }
         later.0.remove(0);
-        return if later.0.is_empty() { tables.remove_raw(Block::TABLE, &key) } else { tables.put(&key[..], &later) };
+        return put_block(tables, &key, &later);
     }
     match newest {
         Some(newest) if newest.at > reading.at => insert(tables, signal, newest, None),
         _ => Ok(()),
     }
+}
+
+fn put_block(tables: &mut Tables<'_>, key: &[u8], block: &Block) -> Result<(), StoreError> {
+    if block.0.is_empty() { tables.remove_raw(Block::TABLE, key) } else { tables.put(key, block) }
 }
 
 /// How many readings a block holds at most: every one of them is written again with each that is added.

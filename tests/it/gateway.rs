@@ -269,6 +269,8 @@ impl TestGateway {
         self.loops.push(tokio::spawn(async move { connect.run(stop).await }));
         let (notices, stop) = (self.app().notices().clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { notices.run(stop).await }));
+        let (gaps, stop) = (self.app().gaps().clone(), self.stop.clone());
+        self.loops.push(tokio::spawn(async move { gaps.run(stop).await }));
     }
 
     /// Starts the loop that renews tokens.

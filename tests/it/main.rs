@@ -8,6 +8,7 @@ mod connect;
 mod disk;
 mod edge;
 mod examples;
+mod gaps;
 mod gateway;
 mod house;
 mod linkage;

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::format::{self, When};
 use super::{DeliveryPage, Shell, WebhooksPage, finish, names};
+use crate::model::gap::GapCause;
 use crate::model::{Seq, Timestamp};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
@@ -18,6 +19,8 @@ struct View<'a> {
     older: Option<Seq>,
     later_part: bool,
     status: &'a WebhookStatus,
+    gaps: Vec<GapRow>,
+    to_read: Option<String>,
     refused: Vec<RefusedRow>,
     webhook_url: &'a str,
     verified: Option<When>,
@@ -55,6 +58,14 @@ pub(super) struct Row {
     pub(super) result: (&'static str, &'static str),
 }
 
+/// A time in which deliveries may have been lost, in a list.
+struct GapRow {
+    since: When,
+    lasted: String,
+    cause: &'static str,
+    vehicles: u32,
+}
+
 /// A refused delivery, in a list.
 struct RefusedRow {
     when: When,
@@ -85,12 +96,24 @@ impl WebhooksPage<'_> {
             code: refusal.code,
             size: bytes(refusal.bytes),
         });
+        let gaps = status.gaps.iter().rev().map(|gap| GapRow {
+            since: When::ago(now, gap.since),
+            lasted: format::duration(gap.until.since(gap.since)),
+            cause: match gap.cause {
+                GapCause::Down => "Carport did not run",
+                GapCause::Refused => "the store could not take deliveries",
+                GapCause::Silent => "Smartcar delivered nothing",
+            },
+            vehicles: gap.vehicles,
+        });
         finish(&View {
             shell: self.shell,
             rows: rows(self.deliveries, self.vehicles, now),
             older: self.older,
             later_part: self.later_part,
             status,
+            gaps: gaps.collect(),
+            to_read: (status.to_read > 0).then(|| format::count(status.to_read as u64)),
             refused: refused.collect(),
             webhook_url: self.webhook_url,
             verified: status.last_verify.as_ref().map(|verify| When::ago(now, verify.at)),

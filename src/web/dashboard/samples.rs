@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Shell, Tab};
 use crate::connect::{Ending, Invite, LinkedVehicle};
 use crate::ingest::{LastVerify, Refusal};
+use crate::model::gap::{Gap, GapCause};
 use crate::model::reading::{SignalFailure, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::VehicleError;
@@ -305,6 +306,8 @@ pub(super) fn status(missing: bool) -> StatusView {
             bytes: 33_600_000,
             projector_lag: 0,
             last_delivery_at: (!missing).then(|| ago(90)),
+            gaps: vec![Gap { since: ago(3 * DAY), until: ago(3 * DAY - 90 * MINUTE), cause: GapCause::Down, vehicles: 3 }],
+            to_read: 1,
         },
         refresh: RefreshStatus {
             active: if missing { 0 } else { 2 },

@@ -182,7 +182,7 @@ async fn what_a_killed_server_left_is_no_damage() {
     program.ended().await;
     let before = files(&home);
     let said = home.done(&["check", "--offline"]).await;
-    assert!(said.contains("1 changes in the journal") || said.contains("2 changes in the journal"), "{said}");
+    assert!(said.contains("changes in the journal") && !said.contains(" 0 changes"), "{said}");
     assert!(files(&home) == before, "looking has changed something");
     assert_eq!(ids(&home, &["users", "list"]).await, ["lin"]);
 }

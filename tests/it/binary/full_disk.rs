@@ -83,7 +83,7 @@ async fn deliveries_are_refused_before_the_disk_is_full() {
     let ready = server.get("/readyz", "").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("store.min_free"), "{}", ready.text());
-    // A second may pass until it is seen.
+    // A checkpoint may be under way when it is seen.
     assert!(disk.free() > 8 << 20, "{} bytes are left", disk.free());
     // Whatever makes room must work.
     disk.home.done(&["users", "add", "ada"]).await;

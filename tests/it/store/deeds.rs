@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use carport::model::access::{ApiToken, Scope, Session};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
+use carport::model::gap::GapCause;
 use carport::model::journey::{Attempt, Ending, Invite, Terms};
+use carport::model::notice::{Notice, Subject};
 use carport::model::reading::{Outcome, SignalFailure, SignalReport, Source};
 use carport::model::token::Generation;
 use carport::model::user::User;
@@ -14,6 +16,8 @@ use carport::store::Packed;
 use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use carport::store::gaps::{NoteAlive, NoteGap};
+use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
 use carport::store::tellings::{ApplyReadings, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
@@ -81,7 +85,7 @@ impl Step {
         let at = BEGIN.after(minutes(17 * number));
         let Step { kind, who, what, how } = self;
         let hash = hash(what);
-        match kind % 63 {
+        match kind % 67 {
             0..8 | 48..56 => self.delivery(at),
             8..14 => self.rotation(at, model),
             14..19 | 56..60 => self.projection(at, model),
@@ -135,8 +139,29 @@ impl Step {
                 Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
             }
             60..63 => self.refresh(at, model),
+            63 => {
+                let days = (!what.is_multiple_of(3)).then_some(what);
+                let (reason, ends_at) = (how.is_multiple_of(2).then(|| format!("reason {how}")), days.map(|_| at));
+                Box::new(GiveNotice { notice: Notice { subject: self.subject(), since: at, reason, ends_at, days } })
+            }
+            64 => Box::new(EndNotice { subject: self.subject() }),
+            65 => Box::new(NoteAlive { at }),
+            66 => {
+                let cause = [GapCause::Down, GapCause::Refused, GapCause::Silent][usize::from(what % 3)];
+                Box::new(NoteGap { since: at.before(minutes(how.into())), until: at, cause })
+            }
             _ if how.is_multiple_of(2) => Box::new(TouchSession { hash, at }),
             _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
+        }
+    }
+
+    fn subject(self) -> Subject {
+        let generation = if self.how.is_multiple_of(2) { Generation::V2 } else { Generation::V3 };
+        match self.what % 4 {
+            0 => Subject::NeedsReconnect(connection(self.who)),
+            1 => Subject::AccessEnding(connection(self.who)),
+            2 => Subject::CredentialsRefused(generation),
+            _ => Subject::RenewalFailing(generation),
         }
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use carport::model::access::{ApiToken, Session};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
+use carport::model::gap::Gap;
 use carport::model::journey::{Attempt, Ending, Invite};
+use carport::model::notice::{Notice, Subject};
 use carport::model::reading::{Outcome, Reading, SignalReport, Source};
 use carport::model::token::Generation;
 use carport::model::user::User;
@@ -18,6 +20,8 @@ use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
+use carport::store::gaps::{NoteAlive, NoteGap};
+use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
 use carport::store::tellings::{ApplyReadings, Latest, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
@@ -55,6 +59,9 @@ pub(crate) struct Model {
     pub(crate) oldest: Seq,
     pub(crate) events: VecDeque<(Seq, Timestamp, String)>,
     pub(crate) verify: Option<(Timestamp, bool)>,
+    pub(crate) alive: Option<Timestamp>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) invites: BTreeMap<Hash, Invite>,
     pub(crate) invites_by_expiry: BTreeSet<(Timestamp, Hash)>,
     pub(crate) attempts: BTreeMap<Hash, Attempt>,
@@ -580,6 +587,49 @@ impl Played for NoteVerify {
     }
 }
 
+impl Played for NoteAlive {
+    fn play(&self, model: &mut Model) {
+        model.alive = Some(self.at);
+    }
+}
+
+impl Played for NoteGap {
+    fn play(&self, model: &mut Model) -> u32 {
+        let is_told_of = |vehicle: &Vehicle| vehicle.connection.is_some() && vehicle.last_event_at.is_some();
+        let rows: Vec<u32> = model.vehicles.iter().filter(|(_, vehicle)| is_told_of(vehicle)).map(|(row, _)| *row).collect();
+        let vehicles = rows.len().try_into().unwrap();
+        model.to_read.extend(rows);
+        if vehicles > 0 {
+            model.gaps.push(Gap { since: self.since, until: self.until, cause: self.cause, vehicles });
+            model.gaps.drain(..model.gaps.len().saturating_sub(20));
+        }
+        model.alive = Some(self.until);
+        vehicles
+    }
+}
+
+// === Notices ===
+
+impl Played for GiveNotice {
+    fn play(&self, model: &mut Model) -> bool {
+        let before = model.notices.get(&about(&self.notice.subject)).cloned();
+        let is_news = before.as_ref().is_none_or(|before| self.notice.days < before.days);
+        let since = before.map_or(self.notice.since, |before| before.since);
+        model.notices.insert(about(&self.notice.subject), Notice { since, ..self.notice.clone() });
+        is_news
+    }
+}
+
+impl Played for EndNotice {
+    fn play(&self, model: &mut Model) -> bool {
+        model.notices.remove(&about(&self.subject)).is_some()
+    }
+}
+
+pub(crate) fn about(subject: &Subject) -> String {
+    format!("{subject:?}")
+}
+
 // === Readings ===
 
 impl Played for ApplyReadings {
@@ -670,10 +720,13 @@ fn reading(telling: &Telling, report: &SignalReport) -> Option<Reading> {
 fn remember(readings: &mut BTreeMap<Timestamp, Reading>, reading: &Reading, newest: Option<&Reading>) {
     let is_same = |known: &Reading| known.body.same_as(&reading.body);
     let before = readings.range(..reading.at).next_back();
-    if before.is_some_and(|(_, before)| is_same(before)) || readings.get(&reading.at).is_some_and(is_same) {
-        return;
+    let is_change = !before.is_some_and(|(_, before)| is_same(before));
+    match readings.get(&reading.at) {
+        Some(known) if is_same(known) => return,
+        None if !is_change => return,
+        _ if is_change => drop(readings.insert(reading.at, reading.clone())),
+        _ => drop(readings.remove(&reading.at)),
     }
-    readings.insert(reading.at, reading.clone());
     match readings.range((Excluded(reading.at), Unbounded)).next().map(|(at, next)| (*at, is_same(next))) {
         Some((at, true)) => drop(readings.remove(&at)),
         Some((_, false)) => {}

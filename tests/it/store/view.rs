@@ -14,7 +14,7 @@ use carport::store::{Snapshot, StoreError};
 use serde::Serialize;
 
 use super::deeds::{ACCOUNTS, CARS, CONNECTIONS, HASHES, SIGNALS, USERS, account, car, connection, hash, user};
-use super::model::Model;
+use super::model::{Model, about};
 
 const FAR: Timestamp = Timestamp::from_millis(4_000_000_000_000);
 
@@ -102,6 +102,11 @@ impl View {
         }
         view.log_of(store)?;
         view.put_if("verify", store.last_verify())?;
+        view.put_if("alive", store.alive_at())?;
+        view.put("gaps", &store.gaps()?);
+        for notice in store.notices(usize::MAX)? {
+            view.put(format!("notice {}", about(&notice.subject)), &notice);
+        }
         for n in 0..HASHES {
             view.put_if(format!("invite {n}"), store.invite(hash(n)))?;
             view.put_if(format!("api token {n}"), store.api_token(hash(n)))?;
@@ -205,6 +210,13 @@ impl View {
         view.put("sum of the log", &(model.newest, model.log.len(), model.log_bytes()));
         if let Some(verify) = &model.verify {
             view.put("verify", verify);
+        }
+        if let Some(alive) = &model.alive {
+            view.put("alive", alive);
+        }
+        view.put("gaps", &model.gaps);
+        for (subject, notice) in &model.notices {
+            view.put(format!("notice {subject}"), notice);
         }
         if model.cursor > Seq(0) {
             view.put("cursor", &model.cursor);
