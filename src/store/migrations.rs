@@ -11,7 +11,7 @@ use super::log_head::{self, Log};
 use super::places::{FORMAT as FORMAT_ROW, KEY, KEY_BEFORE};
 use super::recovery::{Findings, Site, open_tables};
 use super::reseal;
-use super::tables::{self, META, Places, Tables, definition, from_cbor, to_cbor};
+use super::tables::{self, META, Places, Rows, Tables, definition, from_cbor, to_cbor};
 use super::{Inspected, Snapshot, StoreError};
 use crate::vault::{KeyId, Row, Vault};
 
@@ -86,10 +86,20 @@ pub(super) fn bring_up(database: &redb::Database, places: &Places, checkpoint: &
     let mut log = Log::load(&Snapshot::new(&database.begin_read().map_err(|error| disk(&error))?, places))?;
     let transaction = checkpoint::begin(database)?;
     let mut tables = Tables::new(&transaction, places, &mut log);
-    from_2::bring_up(&mut tables)?;
-    tables.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
+    bring_up_rows(&mut tables)?;
     checkpoint::commit(transaction, places, &mut log, checkpoint.clone())?;
     tracing::info!(from, to = FORMAT, "the store was brought to a newer format");
+    Ok(())
+}
+
+/// Brings rows up that came out of older tables, or out of a copy that the journal held of them.
+pub(super) fn bring_up_rows(tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let format: Option<u32> = tables.raw(META, FORMAT_ROW)?.and_then(|format| from_cbor(&format));
+    // What is newer is refused when it is opened.
+    if format.is_some_and(|format| format < FORMAT) {
+        from_2::bring_up(tables)?;
+        tables.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
+    }
     Ok(())
 }
 

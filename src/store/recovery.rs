@@ -307,7 +307,10 @@ impl Pass<'_> {
                 Entry::Copy(rows) if is_missing => {
                     self.see("the small tables are taken from their copy in the journal");
                     is_missing = false;
-                    applied(transaction, self.places, log, |tables| put_copy(tables, rows))
+                    applied(transaction, self.places, log, |tables| {
+                        put_copy(tables, rows)?;
+                        migrations::bring_up_rows(tables)
+                    })
                 }
                 Entry::Copy(_) => Ok(()),
                 Entry::Changes(after, records) => {

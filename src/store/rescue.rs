@@ -63,6 +63,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     if let Some((_, rows)) = copy {
         put_copy(&mut into, rows)?;
     }
+    migrations::bring_up_rows(&mut into)?;
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
     ask_anew(&mut into)?;
