@@ -72,13 +72,13 @@ impl Gaps {
             match alive_at {
                 // A Pi has no battery clock: soon it will know the time.
                 Some(alive_at) if now < alive_at => return Ok(()),
-                Some(alive_at) if now.since(alive_at) >= TRIED_FOR => self.heal(GapCause::Down, alive_at, now).await?,
+                Some(alive_at) if now.since(alive_at) > TRIED_FOR => self.heal(GapCause::Down, alive_at, now).await?,
                 _ => self.store.commit(NoteAlive { at: now }).await?,
             }
             *noted_at = Some(now);
         }
         while let Some((since, until)) = self.ingest.was_deaf() {
-            if until.since(since) >= TRIED_FOR {
+            if until.since(since) > TRIED_FOR {
                 self.heal(GapCause::Refused, since, until).await?;
             }
         }

@@ -1,8 +1,12 @@
 //! Gaps: after a time in which deliveries may have been lost, each car is read once, and the status tells why.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use carport::simulator::{Settings, WebhookSettings};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{HOUR, TestGateway, events, pass};
 use crate::simulator::rig::ADA;
@@ -189,4 +193,90 @@ async fn cars_without_webhooks_are_left_alone() {
     assert_eq!((reads(&gateway, &vehicles), gaps(&gateway).await), (before, Vec::new()));
     assert_eq!(gateway.told("/api/v1/status").await["webhooks"]["gaps"], json!([]));
     gateway.finish().await;
+}
+
+/// With Smartcar's own retries. What was sent while nobody was there is in the log afterwards, once.
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_smartcar_bridges_loses_nothing() {
+    for seconds in [90, 130, 170] {
+        let mut gateway = living(307 + seconds).await;
+        let sender = Sender::start(&gateway);
+        pass(HOUR).await;
+        gateway.stop().await;
+        pass(Duration::from_secs(seconds)).await;
+        gateway.open().await.unwrap();
+        gateway.start();
+        pass(HOUR).await;
+        sender.stop().await;
+        let counters = gateway.simulator.counters();
+        assert_eq!(counters.dropped, 0);
+        let retried = counters.events.values().filter(|event| event.sent > 1).count();
+        assert!(retried > 0, "{seconds} s: nothing was sent meanwhile");
+        assert_eq!(events_of(&gateway).await, counters.events.keys().cloned().collect::<BTreeSet<_>>());
+        assert_eq!(gaps(&gateway).await, Vec::new(), "{seconds} s");
+        gateway.finish().await;
+    }
+}
+
+/// What Smartcar has dropped is not to be had any more, but what the cars are like is.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_that_smartcar_does_not_bridge_each_car_is_read_once() {
+    let mut gateway = living(500).await;
+    let sender = Sender::start(&gateway);
+    pass(HOUR).await;
+    let vehicles = gateway.vehicles_of(ADA);
+    let before = reads(&gateway, &vehicles);
+    gateway.stop().await;
+    pass(HOUR).await;
+    gateway.open().await.unwrap();
+    gateway.start();
+    pass(HOUR).await;
+    sender.stop().await;
+    let counters = gateway.simulator.counters();
+    assert!(counters.dropped > 0);
+    assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
+    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    gateway.finish().await;
+}
+
+/// A gateway to which Smartcar delivers, with Ada's two cars, which live fast.
+async fn living(seed: u64) -> TestGateway {
+    let webhook = WebhookSettings::new("https://gateway.example/api/webhooks/smartcar");
+    let simulation = Settings { seed, speed: 60.0, webhook: Some(webhook), ..Settings::default() };
+    let mut gateway = TestGateway::with(seed, &[], simulation).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    gateway
+}
+
+/// The ids of all events in the log.
+async fn events_of(gateway: &TestGateway) -> BTreeSet<String> {
+    let (mut ids, mut before) = (BTreeSet::new(), String::new());
+    loop {
+        let page = gateway.told(&format!("/api/v1/webhooks?limit=500{before}")).await;
+        for item in page["items"].as_array().unwrap() {
+            assert!(ids.insert(item["event_id"].as_str().unwrap().to_owned()), "{item}");
+        }
+        let Some(next) = page["next"].as_str() else { return ids };
+        before = format!("&before={next}");
+    }
+}
+
+/// Smartcar, as it delivers.
+struct Sender {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Sender {
+    fn start(gateway: &TestGateway) -> Sender {
+        let (simulator, stop) = (gateway.simulator.clone(), CancellationToken::new());
+        let until = stop.clone();
+        Sender { stop, task: tokio::spawn(async move { simulator.run(until).await }) }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
 }
