@@ -200,6 +200,12 @@ impl Ingest {
         locked(&self.shared.deaf.over).pop_front()
     }
 
+    /// Since when proven deliveries have been refused, if the last was.
+    pub fn deaf_since(&self) -> Option<Timestamp> {
+        let since = self.shared.deaf.since.load(Ordering::Relaxed);
+        (since != 0).then(|| Timestamp::from_millis(since))
+    }
+
     /// Whether there is a management token.
     pub fn is_configured(&self) -> bool {
         !self.shared.settings.management_tokens.is_empty()

@@ -1,6 +1,7 @@
 //! Gap healing: Carport knows when it was down or deaf for longer than Smartcar tries, and then has each car that
 //! webhooks tell of read once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,11 @@ const SILENCE: Duration = Duration::from_secs(86_400);
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// How old the note of being alive gets: each costs a write.
+/// How old the note of being alive gets: each costs a write, and a checkpoint if nothing else is written.
 const ALIVE: Duration = Duration::from_secs(900);
+
+/// After so many looks a clock that is behind is believed.
+const CLOCK_IS_SET: u32 = 15;
 
 /// Looks for gaps. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,9 +49,9 @@ impl Gaps {
 
     /// Looks every minute until `shutdown`, and then notes when that was.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut noted_at = None;
+        let mut watch = Watch::default();
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.look(&mut noted_at).await {
+            if let Err(error) = self.look(&mut watch).await {
                 tracing::debug!(%error, "gaps wait for the store");
             }
             tokio::select! {
@@ -56,43 +60,66 @@ impl Gaps {
             }
         }
         // What a start compares with; a clock that was not set yet tells nothing.
-        if noted_at.is_some_and(|noted_at| noted_at < self.world.now())
-            && let Err(error) = self.store.commit(NoteAlive { at: self.world.now() }).await
+        let now = self.world.now();
+        if watch.noted_at.is_some_and(|noted_at| noted_at < now)
+            && let Err(error) = self.note_alive(now).await
         {
             tracing::warn!(%error, "the time of this stop is not kept: the next start may read cars for nothing");
         }
     }
 
-    /// `noted_at` is `None` until it is known how long Carport was down.
-    async fn look(&self, noted_at: &mut Option<Timestamp>) -> Result<(), StoreError> {
+    async fn look(&self, watch: &mut Watch) -> Result<(), StoreError> {
         let now = self.world.now();
-        let Signs { alive_at, newest_at, silent_since } = self.store.read(Signs::read).await?;
-        if noted_at.is_none() {
-            let alive_at = alive_at.map(|alive_at| alive_at.max(newest_at.unwrap_or_default()));
-            match alive_at {
-                // A Pi has no battery clock: soon it will know the time.
-                Some(alive_at) if now < alive_at => return Ok(()),
-                Some(alive_at) if now.since(alive_at) > TRIED_FOR => self.heal(GapCause::Down, alive_at, now).await?,
-                _ => self.store.commit(NoteAlive { at: now }).await?,
+        let signs = self.store.read(Signs::read).await?;
+        // Deliveries of this run tell nothing of the time before it.
+        let alive_at = signs.alive_at.map(|alive_at| alive_at.max(signs.newest_at.unwrap_or_default()));
+        let before = *watch.before.get_or_insert(alive_at.unwrap_or(now));
+        let looked_at = watch.looked_at.replace(now);
+        watch.looks += 1;
+        match (watch.noted_at, looked_at) {
+            // A Pi has no battery clock: soon it will know the time.
+            (None, _) if now < before && watch.looks < CLOCK_IS_SET => {}
+            (None, _) => {
+                if now.since(before) > TRIED_FOR {
+                    self.heal(GapCause::Down, before, now).await?;
+                } else {
+                    self.note_alive(now).await?;
+                }
+                watch.noted_at = Some(now);
             }
-            *noted_at = Some(now);
+            // It slept, or began with the time at which it was stopped.
+            (Some(_), Some(looked_at)) if now.since(looked_at) > EVERY + TRIED_FOR => {
+                watch.looked_at = Some(looked_at);
+                self.heal(GapCause::Down, looked_at, now).await?;
+                (watch.noted_at, watch.looked_at) = (Some(now), Some(now));
+            }
+            (Some(noted_at), _) if now.since(noted_at) >= ALIVE => {
+                self.note_alive(now).await?;
+                watch.noted_at = Some(now);
+            }
+            _ => {}
         }
-        while let Some((since, until)) = self.ingest.was_deaf() {
+        watch.deaf.extend(std::iter::from_fn(|| self.ingest.was_deaf()));
+        while let Some((since, until)) = watch.deaf.front().copied() {
             if until.since(since) > TRIED_FOR {
                 self.heal(GapCause::Refused, since, until).await?;
             }
+            watch.deaf.pop_front();
         }
-        if let Some(newest_at) = newest_at
-            && now.since(newest_at) >= SILENCE
-            && silent_since != Some(newest_at)
+        let signs = self.store.read(Signs::read).await?;
+        if let Some(newest_at) = signs.newest_at
+            && now.since(newest_at.max(signs.healed_until)) >= SILENCE
+            && ![signs.silent_since, watch.silent_since].contains(&Some(newest_at))
         {
             self.heal(GapCause::Silent, newest_at, now).await?;
-        }
-        if noted_at.is_some_and(|noted_at| now.since(noted_at) >= ALIVE) {
-            self.store.commit(NoteAlive { at: now }).await?;
-            *noted_at = Some(now);
+            watch.silent_since = Some(newest_at);
         }
         Ok(())
+    }
+
+    /// While deliveries are refused it does not count as alive: should it be stopped now, the next start heals that.
+    async fn note_alive(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.store.commit(NoteAlive { at: self.ingest.deaf_since().unwrap_or(now) }).await
     }
 
     async fn heal(&self, cause: GapCause, since: Timestamp, until: Timestamp) -> Result<(), StoreError> {
@@ -106,6 +133,21 @@ impl Gaps {
     }
 }
 
+/// What a run remembers from look to look.
+#[derive(Default)]
+struct Watch {
+    /// When the run before was alive, once that was read; of a first run, when it began.
+    before: Option<Timestamp>,
+    /// When it was noted last; `None` until it is known how long Carport was down.
+    noted_at: Option<Timestamp>,
+    looked_at: Option<Timestamp>,
+    looks: u32,
+    /// Times of refusals that are not dealt with.
+    deaf: VecDeque<(Timestamp, Timestamp)>,
+    /// From when on the last silence was, also if it concerned no car.
+    silent_since: Option<Timestamp>,
+}
+
 /// Signs of life.
 struct Signs {
     alive_at: Option<Timestamp>,
@@ -113,16 +155,20 @@ struct Signs {
     newest_at: Option<Timestamp>,
     /// From when on the last silence was that was healed.
     silent_since: Option<Timestamp>,
+    /// When the last gap ended.
+    healed_until: Timestamp,
 }
 
 impl Signs {
     fn read(snapshot: &Snapshot<'_>) -> Result<Signs, StoreError> {
         let (newest, _) = snapshot.log_before(None, 1, |header| header.kind != EventKind::Verify.as_str())?;
-        let silence = snapshot.gaps()?.into_iter().rev().find(|gap| gap.cause == GapCause::Silent);
+        let gaps = snapshot.gaps()?;
+        let silence = gaps.iter().rev().find(|gap| gap.cause == GapCause::Silent);
         Ok(Signs {
             alive_at: snapshot.alive_at()?,
             newest_at: newest.first().map(|entry| entry.header.received_at),
             silent_since: silence.map(|gap| gap.since),
+            healed_until: gaps.iter().map(|gap| gap.until).max().unwrap_or_default(),
         })
     }
 }

@@ -66,7 +66,7 @@ impl Window {
         // find each its place, which is done meanwhile.
         let mut ids = Vec::with_capacity(expected);
         let (read, found) = mpsc::channel::<Vec<u64>>();
-        let places = thread::spawn(move || {
+        let places = thread::Builder::new().spawn(move || {
             let (mut places, mut hashes) = (HashTable::with_capacity(expected), Vec::with_capacity(expected));
             for (place, hash) in (0_u32..).zip(found.into_iter().flatten()) {
                 hashes.push(hash);
@@ -74,6 +74,7 @@ impl Window {
             }
             places
         });
+        let places = places.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
             let first = key.try_into().map(u64::from_be_bytes);
             let (Ok(first), Ok(plain)) = (first, rows.open(EVENT_IDS, key, &[], sealed)) else {

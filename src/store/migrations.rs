@@ -95,8 +95,8 @@ pub(super) fn bring_up(database: &redb::Database, places: &Places, checkpoint: &
 /// Brings rows up that came out of older tables, or out of a copy that the journal held of them.
 pub(super) fn bring_up_rows(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     let format: Option<u32> = tables.raw(META, FORMAT_ROW)?.and_then(|format| from_cbor(&format));
-    // What is newer is refused when it is opened.
-    if format.is_some_and(|format| format < FORMAT) {
+    // What is newer is refused when it is opened. Tables may be older than the copy says that took the place of others.
+    if format.is_some_and(|format| format <= FORMAT) {
         from_2::bring_up(tables)?;
         tables.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
     }

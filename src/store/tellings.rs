@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memo::row_of_signal;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
-use super::vehicle_data::{Loose, fold, insert, put_loose};
+use super::vehicle_data::{Loose, fold, insert, last, put_loose};
 use super::vehicles::merge;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
@@ -231,7 +231,11 @@ impl Car {
                         insert(tables, (self.row, signal), &reading, newest)?;
                     }
                 }
-                if newest.is_none_or(|known| known.at <= reading.at) {
+                if newest.is_none() {
+                    // If the row was lost, blocks may know later ones, and what goes on must be later than those.
+                    latest.reading = last(tables, (self.row, signal))?;
+                }
+                if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                     latest.reading = Some(reading);
                 }
             }

@@ -1,6 +1,6 @@
 //! Vehicle data: the changes of each signal in blocks of a day or less, and the newest of all signals together.
 //!
-//! A vehicle tells of many signals at once, so what has just changed is kept in one row for each telling, and goes
+//! A vehicle tells of many signals at once, so what has just changed is kept in one row for each commit, and goes
 //! into the blocks of the signals when there are several: to write every block each time would wear out a card.
 
 use std::collections::BTreeMap;
@@ -185,6 +185,12 @@ fn block_before(
 ) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
     let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
     Ok(rows.list::<Block>((of_signal.0, end), true, 1)?.into_iter().next())
+}
+
+/// The last reading of a signal that is in a block.
+pub(super) fn last(rows: &impl Rows, signal: Signal) -> Result<Option<Reading>, StoreError> {
+    let of_signal = under(&[signal.0.to_be_bytes(), signal.1.to_be_bytes()].concat());
+    Ok(rows.list::<Block>(of_signal, true, 1)?.pop().and_then(|(_, mut block)| block.0.pop()))
 }
 
 /// The first block of a signal after one, and its key.

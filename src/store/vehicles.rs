@@ -117,7 +117,8 @@ pub(super) fn link_vehicle(
 ) -> Result<(), StoreError> {
     let mut row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
     let mut known = tables.get_sound::<Vehicle>(row)?;
-    // SECURITY: a car that changes hands begins anew; its past belongs to whoever had it then.
+    let is_known = known.is_some();
+    // SECURITY: a car that changes hands begins anew; its past, also that in the log, belongs to whoever had it then.
     if let Some(former) = known.take_if(|vehicle| vehicle.user != connection.user) {
         tables.put(row, &Vehicle { connection: None, errors: Vec::new(), ..former })?;
         row = tables.new_row(Kind::Vehicle, facts.id.as_str())?;
@@ -125,7 +126,9 @@ pub(super) fn link_vehicle(
     let mut vehicle = if let Some(vehicle) = known {
         vehicle
     } else {
-        tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+        if !is_known {
+            tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+        }
         Vehicle {
             facts: VehicleFacts::unknown(facts.id.clone()),
             nickname: None,

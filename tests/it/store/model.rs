@@ -89,6 +89,8 @@ pub(crate) trait Deed {
     /// Whether it is durable only with the next one.
     fn is_derived(&self) -> bool;
     fn name(&self) -> String;
+    /// The same deed, to be done again.
+    fn again(&self) -> Box<dyn Deed>;
 }
 
 impl<C: Played + Debug> Deed for C
@@ -113,6 +115,12 @@ where
 
     fn name(&self) -> String {
         format!("{self:?}")
+    }
+
+    fn again(&self) -> Box<dyn Deed> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).unwrap();
+        Box::new(ciborium::from_reader::<C, _>(&bytes[..]).unwrap())
     }
 }
 
@@ -437,6 +445,7 @@ impl Model {
 
     fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp) {
         let mut row = self.vehicle_row(&facts.id);
+        let is_known = self.vehicles.contains_key(&row);
         if let Some(former) = self.vehicles.get_mut(&row).filter(|vehicle| vehicle.user != connection.user) {
             former.connection = None;
             former.errors.clear();
@@ -444,7 +453,9 @@ impl Model {
         }
         let Model { vehicles, to_revisit, .. } = self;
         let vehicle = vehicles.entry(row).or_insert_with(|| {
-            to_revisit.insert(row);
+            if !is_known {
+                to_revisit.insert(row);
+            }
             Vehicle {
                 facts: VehicleFacts::unknown(facts.id.clone()),
                 nickname: None,
@@ -603,7 +614,7 @@ impl Played for NoteGap {
             model.gaps.push(Gap { since: self.since, until: self.until, cause: self.cause, vehicles });
             model.gaps.drain(..model.gaps.len().saturating_sub(20));
         }
-        model.alive = Some(self.until);
+        model.alive = model.alive.max(Some(self.until));
         vehicles
     }
 }
