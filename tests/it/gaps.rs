@@ -180,6 +180,42 @@ async fn a_clock_that_is_not_set_makes_no_gap() {
     gateway.finish().await;
 }
 
+/// Whoever has made room for deliveries likes to restart what refused them.
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_deliveries_are_refused_forgets_nothing() {
+    let (mut gateway, vehicles) = with_two_cars(309).await;
+    let before = reads(&gateway, &vehicles);
+    gateway.disk.leave(1 << 20);
+    gateway.app().store().tend().await;
+    let event = events::state("2", &vehicles[0], &[]);
+    assert_eq!(gateway.delivery(event.to_string()).send().await.status, 503);
+    pass(HOUR).await;
+    gateway.disk.leave(1 << 30);
+    restart_after(&mut gateway, Duration::from_secs(5)).await;
+    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
+    gateway.finish().await;
+}
+
+/// Such a clock is set back to where it stood when the machine was stopped, and put right minutes later.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_begins_where_it_stopped_hides_no_gap() {
+    let (mut gateway, vehicles) = with_two_cars(310).await;
+    let before = reads(&gateway, &vehicles);
+    gateway.stop().await;
+    pass(10 * HOUR).await;
+    gateway.set_clock(-36_000);
+    gateway.open().await.unwrap();
+    gateway.start();
+    pass(3 * MINUTE).await;
+    assert_eq!(gaps(&gateway).await, Vec::new());
+    gateway.set_clock(0);
+    pass(3 * MINUTE).await;
+    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
+    gateway.finish().await;
+}
+
 /// A car that no webhook has ever told of is not read: its owner may have none.
 #[tokio::test(start_paused = true)]
 async fn cars_without_webhooks_are_left_alone() {

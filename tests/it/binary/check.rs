@@ -208,6 +208,15 @@ async fn a_damaged_row_costs_nothing_but_itself() {
             (pictures.len() == 2 && pictures.iter().all(|(_, count)| *count > 5)).then_some(())
         })
         .await;
+        let car = home.json(&["vehicles", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+        for number in 0..4_u64 {
+            let signal = json!({ "code": "odometer-traveleddistance", "body": { "value": number },
+                "status": { "value": "SUCCESS" }, "meta": { "oemUpdatedAt": 1_759_900_000_000_u64 + number * 40_000_000 } });
+            let data = json!({ "vehicle": { "id": car }, "signals": [signal] });
+            deliver(&server, &json!({ "eventId": format!("past {number}"), "eventType": "VEHICLE_STATE", "data": data })).await;
+        }
+        let token = home.token().await;
+        let past = past_of(&server, &car, &token, 4).await;
         server.stop().await;
         // Opened again, the journal would begin anew: a copy is asked.
         let cars = signals(&twin(&home).json(&["vehicles", "list"]).await);
@@ -227,7 +236,8 @@ async fn a_damaged_row_costs_nothing_but_itself() {
             .await;
         server.stop().await;
         assert_eq!(ids(&home, &["users", "list"]).await, ["ada"]);
-        assert_eq!(home.json(&["webhooks", "list"]).await["items"][0]["vehicle"], "nobodys");
+        let webhooks = home.json(&["webhooks", "list"]).await;
+        assert_eq!(webhooks["items"].as_array().unwrap().last().unwrap()["vehicle"], "nobodys");
     }
 }
 
@@ -254,6 +264,18 @@ fn twin(home: &Home) -> Home {
         chmod(&copy, 0o600);
     }
     twin
+}
+
+/// Times and values of a car's odometer, once there are so many.
+async fn past_of(server: &Server, car: &str, token: &str, count: usize) -> Vec<(String, String)> {
+    let path = format!("/api/v1/vehicles/{car}/history?signal=odometer-traveleddistance&limit=500");
+    until("the past", || async {
+        let told = server.get(&path, token).await.json();
+        let row = |item: &Value| (item["at"].as_str().unwrap().to_owned(), item["body"].to_string());
+        let past: Vec<_> = told["items"].as_array().unwrap().iter().map(row).collect();
+        (past.len() >= count).then_some(past)
+    })
+    .await
 }
 
 /// The cars and how many signals each has.
