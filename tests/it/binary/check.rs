@@ -230,7 +230,16 @@ async fn a_damaged_row_costs_nothing_but_itself() {
         let now = signals(&home.json(&["vehicles", "list"]).await);
         let changed = cars.iter().zip(&now).filter(|(before, now)| before.1 != now.1).count();
         assert_eq!(changed, lost, "{table}: {cars:?} {now:?}");
+        // The log is read again: nothing of it comes twice, or over what is there.
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        home.write("config.toml", &Smartcar::settings(nobody));
+        let server = Server::start(&home).await;
+        let latest = format!("/api/v1/vehicles/{car}/signals/odometer-traveleddistance");
+        until("the log to be read again", || async { (server.get(&latest, &token).await.status == 200).then_some(()) }).await;
+        assert_eq!(past_of(&server, &car, &token, past.len()).await, past, "{table}");
+        server.stop().await;
         // Smartcar is asked for what was lost.
+        home.write("config.toml", &Smartcar::settings(smartcar.address));
         let server = Server::start(&home).await;
         until("pictures of both cars", || async { (signals(&home.json(&["vehicles", "list"]).await) == cars).then_some(()) })
             .await;
