@@ -92,14 +92,10 @@ pub(super) fn open(
         // Whoever wants a repair says that the disk will not get better by waiting.
         looked = Err(StoreError::NotAStore(error));
     }
-    if !((is_damage(&looked) || matches!(looked, Err(StoreError::Foreign))) && journal_is_there) {
+    if !(is_damage(&looked) && journal_is_there) {
         looked.clone()?;
     }
     let journal = Journal::open(files, vault)?;
-    looked = looked.map_err(|error| damaged_if_ours(error, &journal));
-    if !is_damage(&looked) {
-        looked.clone()?;
-    }
     if !tables_are_there {
         match journal.generations().is_empty() {
             false => rescue::rescue(&site, &journal, "missing", findings)?,
@@ -112,7 +108,6 @@ pub(super) fn open(
         Ok(()) => guarded(|| attempt(&site, &journal, journal_is_there, depth, findings)),
         Err(error) => Err(error),
     };
-    let tried = tried.map_err(|error| damaged_if_ours(error, &journal));
     let (mut handle, places, mut log, next) = match tried {
         Err(error) if is_damage(&Err(error.clone())) && !journal.generations().is_empty() => {
             tracing::error!(%error, "the tables are damaged: saving what can be read");
@@ -145,14 +140,6 @@ fn compact(handle: &mut Handle, places: &Places, log: &mut Log, generation: u64,
         checkpoint::commit(transaction, places, log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
     }
     Ok(())
-}
-
-/// Tables that look like another program's, beside a journal of ours, are ours and damaged.
-fn damaged_if_ours(error: StoreError, journal: &Journal) -> StoreError {
-    match error {
-        StoreError::Foreign if !journal.generations().is_empty() => StoreError::NotAStore(error.to_string()),
-        error => error,
-    }
 }
 
 fn is_damage(result: &Result<(), StoreError>) -> bool {
