@@ -34,7 +34,12 @@ pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Re
     // redb may panic even while it closes what is damaged.
     guarded(|| {
         let (mut tables, length) = look_at_tables(site)?;
-        if migrations::is_without_journal(&tables)? {
+        let is_old = migrations::is_without_journal(&tables);
+        // Another program's tables are whole; ours may only look like them after a card has lied.
+        if matches!(is_old, Err(StoreError::Foreign)) && !matches!(tables.check_integrity(), Ok(true)) {
+            return Err(StoreError::NotAStore("its tables are damaged".to_owned()));
+        }
+        if is_old? {
             return migrations::migrate(&tables, site, findings);
         }
         let places = migrations::prepare(&tables, site)?;
