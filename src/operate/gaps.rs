@@ -74,44 +74,34 @@ impl Gaps {
         // Deliveries of this run tell nothing of the time before it.
         let alive_at = signs.alive_at.map(|alive_at| alive_at.max(signs.newest_at.unwrap_or_default()));
         let before = *watch.before.get_or_insert(alive_at.unwrap_or(now));
-        let looked_at = watch.looked_at.replace(now);
         watch.looks += 1;
-        match (watch.noted_at, looked_at) {
-            // A Pi has no battery clock: soon it will know the time.
-            (None, _) if now < before && watch.looks < CLOCK_IS_SET => {}
-            (None, _) => {
-                if now.since(before) > TRIED_FOR {
-                    self.heal(GapCause::Down, before, now).await?;
-                } else {
-                    self.note_alive(now).await?;
-                }
-                watch.noted_at = Some(now);
-            }
-            // It slept, or began with the time at which it was stopped.
-            (Some(_), Some(looked_at)) if now.since(looked_at) > EVERY + TRIED_FOR => {
-                watch.looked_at = Some(looked_at);
-                self.heal(GapCause::Down, looked_at, now).await?;
-                (watch.noted_at, watch.looked_at) = (Some(now), Some(now));
-            }
-            (Some(noted_at), _) if now.since(noted_at) >= ALIVE => {
-                self.note_alive(now).await?;
-                watch.noted_at = Some(now);
-            }
-            _ => {}
+        // It did not run before this run, nor while the machine slept, or its clock had begun with the time of the stop.
+        let (idle_since, most) = match (watch.noted_at, watch.looked_at) {
+            (Some(_), Some(looked_at)) => (looked_at, EVERY + TRIED_FOR),
+            _ => (before, TRIED_FOR),
+        };
+        // A Pi has no battery clock: soon it will know the time.
+        let knows_the_time = watch.noted_at.is_some() || now >= before || watch.looks >= CLOCK_IS_SET;
+        if now.since(idle_since) > most {
+            self.heal(watch, GapCause::Down, idle_since, now).await?;
+            watch.noted_at = Some(now);
+        } else if knows_the_time && watch.noted_at.is_none_or(|noted_at| now.since(noted_at) >= ALIVE) {
+            self.note_alive(now).await?;
+            watch.noted_at = Some(now);
         }
+        watch.looked_at = Some(now);
         watch.deaf.extend(std::iter::from_fn(|| self.ingest.was_deaf()));
         while let Some((since, until)) = watch.deaf.front().copied() {
             if until.since(since) > TRIED_FOR {
-                self.heal(GapCause::Refused, since, until).await?;
+                self.heal(watch, GapCause::Refused, since, until).await?;
             }
             watch.deaf.pop_front();
         }
-        let signs = self.store.read(Signs::read).await?;
         if let Some(newest_at) = signs.newest_at
-            && now.since(newest_at.max(signs.healed_until)) >= SILENCE
+            && now.since(newest_at.max(signs.healed_until).max(watch.healed_until)) >= SILENCE
             && ![signs.silent_since, watch.silent_since].contains(&Some(newest_at))
         {
-            self.heal(GapCause::Silent, newest_at, now).await?;
+            self.heal(watch, GapCause::Silent, newest_at, now).await?;
             watch.silent_since = Some(newest_at);
         }
         Ok(())
@@ -122,9 +112,10 @@ impl Gaps {
         self.store.commit(NoteAlive { at: self.ingest.deaf_since().unwrap_or(now) }).await
     }
 
-    async fn heal(&self, cause: GapCause, since: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+    async fn heal(&self, watch: &mut Watch, cause: GapCause, since: Timestamp, until: Timestamp) -> Result<(), StoreError> {
         let vehicles = self.store.commit(NoteGap { since, until, cause }).await?;
         if vehicles > 0 {
+            watch.healed_until = watch.healed_until.max(until);
             let seconds = until.since(since).as_secs();
             tracing::warn!(?cause, seconds, vehicles, "deliveries may have been lost: each car is read once");
             self.to_read.notify_one();
@@ -144,6 +135,8 @@ struct Watch {
     looks: u32,
     /// Times of refusals that are not dealt with.
     deaf: VecDeque<(Timestamp, Timestamp)>,
+    /// When the last gap of this run ended.
+    healed_until: Timestamp,
     /// From when on the last silence was, also if it concerned no car.
     silent_since: Option<Timestamp>,
 }

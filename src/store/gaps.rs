@@ -60,8 +60,8 @@ impl Change for NoteGap {
             gaps.drain(..excess);
             tables.put_value(META, GAPS, &gaps)?;
         }
-        let alive_at: Option<Timestamp> = tables.value(META, ALIVE)?;
-        tables.put_value(META, ALIVE, &alive_at.max(Some(self.until)).unwrap_or(self.until))?;
+        let alive_at: Timestamp = tables.value(META, ALIVE)?.unwrap_or_default();
+        tables.put_value(META, ALIVE, &alive_at.max(self.until))?;
         Ok(vehicles)
     }
 }
