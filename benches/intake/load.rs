@@ -6,9 +6,9 @@ use std::time::Duration;
 use carport::model::Secret;
 
 use crate::burst::{Expected, open, runtime, send};
+use crate::garage::link;
 use crate::job::{Figures, figures, float};
 use crate::line::Line;
-use crate::linking::link;
 use crate::memory;
 use crate::others::Others;
 use crate::process::Process;

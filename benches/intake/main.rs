@@ -17,17 +17,21 @@ mod disk;
 #[allow(dead_code, reason = "the store's benchmark needs more of it")]
 #[path = "../store/event.rs"]
 mod event;
+#[path = "../store/linking.rs"]
+mod linking;
 #[path = "../store/rounds.rs"]
 mod rounds;
+#[path = "../store/scratch.rs"]
+mod scratch;
 #[allow(dead_code, reason = "the store's benchmark has more units")]
 #[path = "../store/table.rs"]
 mod table;
 
 mod burst;
+mod garage;
 mod gateway;
 mod job;
 mod line;
-mod linking;
 mod load;
 mod memory;
 mod others;
@@ -37,7 +41,6 @@ mod readers;
 mod reference;
 mod requests;
 mod rows;
-mod scratch;
 mod steady;
 
 use program::{CHILD, Inside};

@@ -5,24 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carport::metrics::Metrics;
-use carport::model::connection::{Connection, ConnectionStatus};
-use carport::model::token::Generation;
-use carport::model::user::User;
-use carport::model::vehicle::VehicleFacts;
-use carport::model::{Blob, ConnectionId, Seq, SmartcarUserId, Timestamp};
-use carport::store::connections::{AdoptConnection, LinkVehicles, Linking};
+use carport::model::{Seq, Timestamp};
 use carport::store::tellings::ApplyReadings;
-use carport::store::tokens::SealedTokens;
-use carport::store::users::{PutUser, UserPut, When};
 use carport::store::webhook_log::{DeliveryResult, RecordDelivery, Recorded, Ring};
 use carport::store::{Packed, Settings, Store};
-use carport::vault::{MasterKey, Vault};
-use carport::world::{Entropy, SystemClock, SystemEntropy, Transport, TransportError, World};
+use carport::vault::Vault;
+use carport::world::{SystemClock, SystemEntropy, Transport, TransportError, World};
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
 use crate::disk::Disk;
-use crate::event::{CARS, Event, Events, KIND, owner, vehicle};
+use crate::event::{Event, Events, KIND, vehicle};
+use crate::linking::{key, link};
 use crate::load::{Keeps, load};
 
 /// How many entries the follower of the log reads at once.
@@ -85,41 +79,7 @@ impl Carport {
 
     /// Links so many cars, ten to an owner.
     pub(crate) async fn link(&self, cars: u64) -> anyhow::Result<()> {
-        for first in (0..cars).step_by(usize::try_from(CARS).unwrap_or(1)) {
-            let (user, at) = (owner(first), Timestamp::from_millis(1_759_900_000_000));
-            let new = User { id: user.clone(), name: None, email: None, created_at: at };
-            let put = self.store.commit(PutUser { user: new, when: When::New }).await?;
-            assert_eq!(put, UserPut::Stored);
-            let connection = Connection {
-                id: ConnectionId(uuid::Uuid::from_u128(u128::from(first) + 1)),
-                smartcar_user: Some(SmartcarUserId::new(format!("user-{first}"))),
-                user,
-                generation: Generation::V2,
-                single: None,
-                single_select: false,
-                mode: None,
-                status: ConnectionStatus::Active,
-                scope: vec!["read_battery".to_owned(), "read_location".to_owned()],
-                connected_at: at,
-                last_error: None,
-            };
-            let month = Duration::from_secs(30 * 86_400);
-            let tokens = SealedTokens {
-                version: 1,
-                sealed: Blob(vec![7; 250]),
-                access_expires_at: at.after(month),
-                refresh_expires_at: Some(at.after(2 * month)),
-                issued_at: at,
-                used_at: at,
-                due_at: Some(at.after(month)),
-            };
-            self.store.commit(AdoptConnection { connection: connection.clone(), tokens }).await?;
-            let of_owner = first..cars.min(first + CARS);
-            let vehicles = of_owner.map(|car| VehicleFacts::unknown(vehicle(car))).collect();
-            let linked = self.store.commit(LinkVehicles { connection, vehicles, at }).await?;
-            assert_eq!(linked, Linking::Linked);
-        }
-        Ok(())
+        link(&self.store, cars, Timestamp::from_millis(1_759_900_000_000)).await
     }
 }
 
@@ -135,18 +95,9 @@ impl Keeps for Carport {
     }
 }
 
-/// The same key in every process.
+/// The same in every process.
 pub(crate) fn vault() -> Vault {
-    Vault::new(&MasterKey::generate(&Sevens), &SystemEntropy)
-}
-
-#[derive(Debug)]
-struct Sevens;
-
-impl Entropy for Sevens {
-    fn fill(&self, out: &mut [u8]) {
-        out.fill(7);
-    }
+    Vault::new(&key(), &SystemEntropy)
 }
 
 /// A network that leads nowhere.

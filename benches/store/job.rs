@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Load;
+use crate::scratch::Scratch;
 use crate::{isolated, measure, reading, reopening};
 
 /// What is measured.
@@ -94,23 +94,3 @@ impl Job {
 
 /// The argument that makes this program one of its own children: a job and a directory follow.
 pub(crate) const CHILD: &str = "child";
-
-/// An empty directory on the disk that the build is on, gone at the end.
-#[derive(Debug)]
-pub(crate) struct Scratch(pub(crate) PathBuf);
-
-impl Scratch {
-    pub(crate) fn new() -> anyhow::Result<Scratch> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("store-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&path)?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}

@@ -15,6 +15,7 @@ mod event;
 mod flat;
 mod isolated;
 mod job;
+mod linking;
 mod load;
 mod measure;
 mod memory;
@@ -24,6 +25,8 @@ mod reading;
 mod reopening;
 mod rounds;
 mod rows;
+#[allow(dead_code, reason = "the intake's benchmark copies into it")]
+mod scratch;
 mod table;
 
 use job::{CHILD, Job};

@@ -18,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::event::Events;
-use crate::job::{Figures, Scratch};
+use crate::job::Figures;
 use crate::load::runtime;
 use crate::measure::figures;
+use crate::scratch::Scratch;
 
 const TOKEN: &str = "51a0ca12-0000-4000-8000-000000000005";
 

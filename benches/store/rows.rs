@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 
 use crate::chance::Chance;
-use crate::job::{Engine, Job, Scratch};
+use crate::job::{Engine, Job};
 use crate::measure::Load;
 use crate::memory;
 use crate::rounds::{Extent, Rounds};
+use crate::scratch::Scratch;
 use crate::table::Bound::{AtLeast, AtMost, Exactly};
 use crate::table::{Row, Table, Unit};
 

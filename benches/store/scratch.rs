@@ -11,7 +11,7 @@ pub(crate) struct Scratch(pub(crate) PathBuf);
 impl Scratch {
     pub(crate) fn new() -> anyhow::Result<Scratch> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("intake-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("bench-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&path)?;
         Ok(Scratch(path))
