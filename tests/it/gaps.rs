@@ -42,6 +42,11 @@ fn reads(gateway: &TestGateway, vehicles: &[String]) -> Vec<usize> {
     vehicles.iter().map(|vehicle| gateway.net.count(&format!("POST /v2.0/vehicles/{vehicle}/batch"))).collect()
 }
 
+/// What `reads` tells when each car was read once since.
+fn once_more(before: &[usize]) -> Vec<usize> {
+    before.iter().map(|count| count + 1).collect()
+}
+
 /// Cause and number of cars of each gap.
 async fn gaps(gateway: &TestGateway) -> Vec<(String, u64)> {
     let status = gateway.told("/api/v1/status").await;
@@ -68,7 +73,7 @@ async fn an_hour_off_is_healed_with_one_read_of_each_car() {
 
     restart_after(&mut gateway, HOUR).await;
     let after = reads(&gateway, &vehicles);
-    assert_eq!(after, before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(after, once_more(&before));
     assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
     let healed = gateway.told(&odometer).await;
     assert_eq!(healed["source"], "read", "{healed}");
@@ -103,7 +108,7 @@ async fn a_power_cut_is_a_gap_from_the_last_sign_of_life() {
     gateway.lose_power(HOUR).await;
     gateway.start();
     pass(2 * MINUTE).await;
-    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
     assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
     let status = gateway.told("/api/v1/status").await;
     let since = carport::model::Timestamp::parse(status["webhooks"]["gaps"][0]["since"].as_str().unwrap()).unwrap();
@@ -142,7 +147,7 @@ async fn refusals_that_last_are_a_gap() {
     pass(MINUTE).await;
     tell(&gateway, &vehicles, 6).await;
     pass(2 * MINUTE).await;
-    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
     assert_eq!(gaps(&gateway).await, [("refused".to_owned(), 2)]);
     gateway.finish().await;
 }
@@ -152,7 +157,7 @@ async fn a_day_of_silence_is_asked_about_once() {
     let (mut gateway, vehicles) = with_two_cars(304).await;
     let before = reads(&gateway, &vehicles);
     pass(25 * HOUR).await;
-    let once: Vec<usize> = before.iter().map(|count| count + 1).collect();
+    let once = once_more(&before);
     assert_eq!((reads(&gateway, &vehicles), gaps(&gateway).await), (once.clone(), vec![("silent".to_owned(), 2)]));
     pass(30 * HOUR).await;
     restart_after(&mut gateway, MINUTE).await;
@@ -192,7 +197,7 @@ async fn a_stop_while_deliveries_are_refused_forgets_nothing() {
     pass(HOUR).await;
     gateway.disk.leave(1 << 30);
     restart_after(&mut gateway, Duration::from_secs(5)).await;
-    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
     assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
     gateway.finish().await;
 }
@@ -211,7 +216,7 @@ async fn a_clock_that_begins_where_it_stopped_hides_no_gap() {
     assert_eq!(gaps(&gateway).await, Vec::new());
     gateway.set_clock(0);
     pass(3 * MINUTE).await;
-    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
     assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
     gateway.finish().await;
 }
@@ -271,7 +276,7 @@ async fn after_an_outage_that_smartcar_does_not_bridge_each_car_is_read_once() {
     let counters = gateway.simulator.counters();
     assert!(counters.dropped > 0);
     assert_eq!(gaps(&gateway).await, [("down".to_owned(), 2)]);
-    assert_eq!(reads(&gateway, &vehicles), before.iter().map(|count| count + 1).collect::<Vec<_>>());
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
     gateway.finish().await;
 }
 
