@@ -7,6 +7,7 @@ use redb::{Builder, ReadableDatabase, StorageBackend};
 use super::checkpoint;
 use super::database::{disk, guarded};
 use super::files::Part;
+use super::heads::Head;
 use super::journal::{self, Entry, Journal};
 use super::look::Look;
 use super::migrations;
@@ -84,6 +85,9 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             return Ok(inspected);
         }
         let journal = Journal::open(site.files, site.vault)?;
+        if !checkpoint.is_clean && journal.generations().last().is_none_or(|newest| newest + 1 < checkpoint.generation) {
+            inspected.findings.push("the journal is older than the tables: are they from two backups?".to_owned());
+        }
         let mut expected = checkpoint.generation;
         for generation in journal.generations().into_iter().filter(|held| *held >= checkpoint.generation) {
             if generation != expected {
@@ -121,13 +125,19 @@ fn every_row(tables: &redb::Database, places: &Places) -> Result<u64, StoreError
 }
 
 /// Opens the tables so that nothing can change their file.
-pub(super) fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
+fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
+    look_at_tables_under(site, None)
+}
+
+/// The same, under another head than their own.
+pub(super) fn look_at_tables_under(site: &Site<'_>, head: Option<Head>) -> Result<(redb::Database, u64), StoreError> {
     let file = site.files.open(Part::Tables).map_err(|error| journal::not_opened(&error))?;
     let look = Look::new(file).map_err(|error| disk(&error))?;
     let length = look.len().map_err(|error| disk(&error))?;
     if length == 0 {
         return Err(StoreError::NotAStore("the file is empty".to_owned()));
     }
+    head.map_or(Ok(()), |head| head.put(&look)).map_err(|error| disk(&error))?;
     let tables = guarded(|| Builder::new().set_cache_size(site.cache).create_with_backend(look).map_err(not_opened))?;
     Ok((tables, length))
 }

@@ -1,6 +1,8 @@
 //! New tables out of damaged ones: what can be read and opens is saved, the small tables come from the
 //! journal's copy, and the damaged file is kept beside.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::ops::{Bound, ControlFlow};
 
 use redb::ReadableDatabase;
@@ -9,13 +11,18 @@ use super::StoreError;
 use super::checkpoint::{self, Checkpoint};
 use super::database::{disk, guarded};
 use super::files::Part;
-use super::inspection::look_at_tables;
+use super::heads::Head;
+use super::inspection::look_at_tables_under;
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
-use super::recovery::{Findings, Site, open_tables, put_copy};
-use super::tables::{self, ALL, LARGE, Places, Record, Rows, Snapshot, Tables, Typed, VEHICLES_TO_READ, VEHICLES_TO_REVISIT};
+use super::recovery::{Findings, Site, open_tables, put_small_rows};
+use super::scattered::{self, Found};
+use super::tables::{
+    self, ALL, LARGE, Places, Record, Rows, Snapshot, Tables, Typed, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, WEBHOOK_LOGS,
+};
 use super::tellings::Latests;
+use super::vehicle_data::Block;
 use crate::model::vehicle::Vehicle;
 
 /// How often a disk is asked for the same.
@@ -27,7 +34,7 @@ const SLICE: usize = 1000;
 /// Puts new tables in the place of the old ones, to be replayed over.
 pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &mut Findings) -> Result<(), StoreError> {
     site.files.remove_rescue().map_err(|error| disk(&error))?;
-    let old = Old::open(site)?;
+    let old = Old::open(site, journal)?;
     let mut copies = copies(journal)?;
     let wanted = old.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
     // The first that is not older than the tables: it has most after it. Nothing is newer than what a store was
@@ -48,29 +55,42 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     let mut log = Log::default();
     let transaction = checkpoint::begin(&new)?;
     let mut into = Tables::new(&transaction, &places, &mut log);
-    let mut lost = Vec::new();
+    let mut lost = BTreeMap::new();
     for (place, table) in tables::all().enumerate() {
         if copy.is_some() && !LARGE.contains(&table) {
             continue;
         }
         let saved = old.save(table, &mut into)?;
         match old.census.as_ref().and_then(|census| census.get(place)) {
-            Some(counted) if *counted > saved => lost.push(format!("{} rows of {table}", counted - saved)),
+            Some(counted) if *counted > saved => drop(lost.insert(table, counted - saved)),
             _ => {}
         }
     }
-    let small_are_whole = copy.is_some() || old.small_tables_are_whole(site);
+    let (is_counted, small_are_whole) = (old.census.is_some(), copy.is_some() || old.small_tables_are_whole(site));
+    old.close();
     if let Some((_, rows)) = copy {
-        put_copy(&mut into, rows)?;
+        put_small_rows(&mut into, rows)?;
     }
     migrations::bring_up_rows(&mut into)?;
+    let found = if is_counted && lost.is_empty() { Found::default() } else { search(site, &mut into)? };
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
     ask_anew(&mut into)?;
-    let lost = match (&old.census, lost.is_empty()) {
-        (None, _) => "what they held of events and vehicle data before the last checkpoint is lost".to_owned(),
-        (Some(_), true) => "all that they held was saved".to_owned(),
-        (Some(_), false) => format!("lost: {}", lost.join(", ")),
+    for (table, found) in [(WEBHOOK_LOGS, found.entries), (Block::TABLE, found.blocks)] {
+        lost.entry(table).and_modify(|lost| *lost = lost.saturating_sub(found));
+    }
+    lost.retain(|_, rows| *rows > 0);
+    let lost = match (is_counted, lost.is_empty()) {
+        (false, _) => format!(
+            "of what they held before the last checkpoint, {} events and {} blocks of vehicle data were found again, \
+             and the rest is lost",
+            found.entries, found.blocks
+        ),
+        (true, true) => "all that they held was saved".to_owned(),
+        (true, false) => {
+            let lost: Vec<String> = lost.iter().map(|(table, rows)| format!("{rows} rows of {table}")).collect();
+            format!("lost: {}", lost.join(", "))
+        }
     };
     let small = if small_are_whole {
         "users, connections, tokens and vehicles are whole"
@@ -80,15 +100,23 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     findings.add(format!("the tables were {why}; {lost}; {small}"));
     checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
     drop(new);
-    // redb may panic even while it closes what is damaged.
-    let _ = guarded(|| {
-        drop(old);
-        Ok(())
-    });
     if let Some(name) = site.files.replace_tables(why).map_err(|error| disk(&error))? {
         findings.add(format!("the damaged tables are kept as {name}"));
     }
     Ok(())
+}
+
+/// Looks for rows page by page.
+fn search(site: &Site<'_>, into: &mut Tables<'_>) -> Result<Found, StoreError> {
+    if !site.files.is_there(Part::Tables).map_err(|error| disk(&error))? {
+        return Ok(Found::default());
+    }
+    match site.files.open(Part::Tables) {
+        Ok(file) => scattered::gather(&*file, into),
+        // After a panic, redb may still have it.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(Found::default()),
+        Err(error) => Err(disk(&error)),
+    }
 }
 
 /// A vehicle whose latest signals are lost has the log read for it again, and a picture taken.
@@ -124,10 +152,24 @@ struct Old {
 }
 
 impl Old {
-    fn open(site: &Site<'_>) -> Result<Old, StoreError> {
+    /// As their own head leads to them; unless that shows them damaged, and another shows them whole.
+    fn open(site: &Site<'_>, journal: &Journal) -> Result<Old, StoreError> {
+        let mut best = Old::under(site, None)?;
+        for head in Head::OTHERS {
+            if best.all_are_whole(site) {
+                break;
+            }
+            let other = Old::under(site, Some(head))?;
+            let is_better = other.is_continued_by(journal) && (best.census.is_none() || other.all_are_whole(site));
+            if is_better { std::mem::replace(&mut best, other) } else { other }.close();
+        }
+        Ok(best)
+    }
+
+    fn under(site: &Site<'_>, head: Option<Head>) -> Result<Old, StoreError> {
         let mut old = Old { tables: None, checkpoint: None, census: None };
         if site.files.is_there(Part::Tables).map_err(|error| disk(&error))? {
-            old.tables = match look_at_tables(site) {
+            old.tables = match look_at_tables_under(site, head) {
                 Ok((tables, _)) => Some(tables),
                 // A disk in trouble is no damage: it may be well again in a moment.
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
@@ -145,24 +187,44 @@ impl Old {
         Ok(old)
     }
 
+    /// redb may panic even while it closes what is damaged.
+    fn close(self) {
+        let _ = guarded(|| {
+            drop(self);
+            Ok(())
+        });
+    }
+
+    fn is_continued_by(&self, journal: &Journal) -> bool {
+        self.checkpoint.as_ref().is_some_and(|checkpoint| journal.generations().contains(&checkpoint.generation))
+    }
+
     fn places(&self, site: &Site<'_>) -> Option<Places> {
         let tables = self.tables.as_ref()?;
         guarded(|| migrations::prepare(tables, site)).ok()
     }
 
-    /// Whether every row of the small tables is there and opens.
     fn small_tables_are_whole(&self, site: &Site<'_>) -> bool {
+        self.are_whole(site, |table| !LARGE.contains(&table))
+    }
+
+    fn all_are_whole(&self, site: &Site<'_>) -> bool {
+        self.are_whole(site, |_| true)
+    }
+
+    /// Whether every row of some tables is there and opens.
+    fn are_whole(&self, site: &Site<'_>, which: impl Fn(&str) -> bool) -> bool {
         let (Some(tables), Some(census), Some(places)) = (&self.tables, &self.census, self.places(site)) else { return false };
         let are_whole = guarded(|| {
             let transaction = tables.begin_read().map_err(|error| disk(&error))?;
             let snapshot = Snapshot::new(&transaction, &places);
-            for (table, counted) in tables::small_of(census) {
+            for (table, counted) in tables::all().zip(census).filter(|(table, _)| which(table)) {
                 let mut sound = 0;
                 snapshot.walk(table, ALL, false, &mut |key, value| {
                     sound += u64::from(places.is_sound(table, key, value));
                     Ok(ControlFlow::Continue(()))
                 })?;
-                if sound != counted {
+                if sound != *counted {
                     return Ok(false);
                 }
             }

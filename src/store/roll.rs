@@ -45,8 +45,3 @@ pub(super) fn all() -> impl Iterator<Item = &'static str> {
     let (small, large) = (SMALL.split_at(FIRST.0), LARGE.split_at(FIRST.1));
     small.0.iter().chain(large.0).chain(small.1).chain(large.1).copied()
 }
-
-/// The small tables, with what a checkpoint has counted of each.
-pub(super) fn small_of(census: &[u64]) -> impl Iterator<Item = (&'static str, u64)> {
-    all().zip(census.iter().copied()).filter(|(table, _)| !LARGE.contains(table))
-}

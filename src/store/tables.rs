@@ -41,7 +41,7 @@ use super::key::Key;
 use super::log_head::Log;
 use super::packing::{pack, unpack};
 pub(super) use super::places::{Kind, Places};
-pub(super) use super::roll::{LARGE, SMALL, all, small_of};
+pub(super) use super::roll::{LARGE, SMALL, all};
 use crate::vault::Row;
 
 pub(super) const META: &str = "meta-1";

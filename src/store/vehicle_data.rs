@@ -17,10 +17,16 @@ use crate::model::reading::Reading;
 
 /// Changes of one signal of one vehicle on one day, in order of time: at most [`READINGS`].
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Block(Vec<Reading>);
+pub(super) struct Block(Vec<Reading>);
 
 impl Record for Block {
     const TABLE: &'static str = "vehicle_data-1";
+}
+
+impl Block {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What has changed of all signals of a vehicle, each later than all of its signal's block.
@@ -167,6 +173,17 @@ pub(super) fn insert(
     }
 }
 
+/// Takes from a block what the next one of its signal holds, if it is from a time before that one was split from it.
+pub(super) fn end_before_the_next(tables: &mut Tables<'_>, key: &[u8]) -> Result<(), StoreError> {
+    let (Some(mut block), Some((signal, _))) = (tables.get::<Block>(key)?, key.split_at_checked(8)) else { return Ok(()) };
+    let next = tables.list::<Block>((Bound::Excluded(key.to_vec()), under(signal).1), false, 1)?;
+    if let Some(next) = next.first().and_then(|(_, next)| next.0.first()) {
+        block.0.retain(|reading| reading.at < next.at);
+        return put_block(tables, key, &block);
+    }
+    Ok(())
+}
+
 fn put_block(tables: &mut Tables<'_>, key: &[u8], block: &Block) -> Result<(), StoreError> {
     if block.0.is_empty() { tables.remove_raw(Block::TABLE, key) } else { tables.put(key, block) }
 }
@@ -281,6 +298,9 @@ impl Snapshot<'_> {
         Ok(latests.signals.into_iter().map(|(signal, latest)| (signal, latest.code)).collect())
     }
 }
+
+/// How long the key of a block is.
+pub(super) const KEY: usize = 16;
 
 /// The key of a block that begins at a time.
 fn key(signal: Signal, at: Timestamp) -> Vec<u8> {

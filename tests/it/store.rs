@@ -31,6 +31,7 @@ pub(crate) mod disk;
 mod faults;
 mod lies;
 mod model;
+mod pages;
 mod past;
 mod power;
 mod replay;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use carport::store::{Files, Part};
@@ -354,6 +355,26 @@ impl Disk {
         let file = machine.names[&part];
         let file = &mut machine.files[file];
         Arc::make_mut(&mut file.seen)[bit / 8] ^= 1 << (bit % 8);
+        file.durable = file.seen.clone();
+    }
+
+    /// Replaces a file by that of another disk.
+    pub(crate) fn copy(&self, part: Part, from: &Disk) {
+        let bytes = {
+            let machine = from.machine();
+            machine.files[machine.names[&part]].seen.clone()
+        };
+        let mut machine = self.machine();
+        let file = machine.names[&part];
+        (machine.files[file].seen, machine.files[file].durable) = (bytes.clone(), bytes);
+    }
+
+    /// Writes noise over a stretch.
+    pub(crate) fn spoil(&self, part: Part, bytes: Range<usize>, chance: &mut Chance) {
+        let mut machine = self.machine();
+        let file = machine.names[&part];
+        let file = &mut machine.files[file];
+        Arc::make_mut(&mut file.seen)[bytes].fill_with(|| chance.next().to_le_bytes()[0]);
         file.durable = file.seen.clone();
     }
 

@@ -42,6 +42,25 @@ fn a_bit_turns_over() {
     println!("{all} bits: {} refusals, {} with findings", refused.into_inner(), reported.into_inner());
 }
 
+/// Where redb's file begins stands how to find everything else, and twice when a store is closed.
+#[test]
+fn a_bit_turns_over_in_the_head() {
+    under_seeds(3500..3502, HEAD as u64, |seed| {
+        let mut chance = Chance::new(seed);
+        let (disk, past, since) = history(&mut chance, true);
+        for byte in 0..HEAD {
+            let disk = disk.kill();
+            disk.flip(Part::Tables, byte * 8 + chance.below(8));
+            let store = open(&disk, &mut chance).unwrap();
+            past.judge(&view(&store).unwrap(), &[], since);
+        }
+        HEAD as u64
+    });
+}
+
+/// How much of the file leads to all the rest.
+const HEAD: usize = 320;
+
 /// A store with a past, closed or killed, and from how many changes on it may be.
 fn history(chance: &mut Chance, close: bool) -> (Disk, Past, usize) {
     let disk = Disk::new(chance.split());

@@ -1,0 +1,151 @@
+//! Rows of the log and of the history to which a damaged file no longer leads.
+//!
+//! Every page is read as if it were a leaf of redb's trees (`docs/design.md` of redb). What is none shows no row
+//! that opens, for each is sealed for its table and its key. A page that is free by now may hold a row as it once
+//! was: so nothing that is there is replaced, and nothing comes back of a vehicle that is gone.
+
+use std::collections::BTreeSet;
+use std::ops::{ControlFlow, Range};
+
+use redb::StorageBackend;
+
+use super::StoreError;
+use super::database::disk;
+use super::log_head::{HEAD, Head, is_erased, split};
+use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
+use super::vehicle_data::{self, Block};
+use crate::model::Seq;
+use crate::model::vehicle::Vehicle;
+
+/// What is read at once: redb's page, or a longer leaf as a whole.
+const PAGE: usize = 4096;
+
+/// The longest leaf that is read.
+const LONGEST: usize = 1 << 20;
+
+/// How much was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// Entries of the log.
+    pub(super) entries: u64,
+    /// Blocks of readings.
+    pub(super) blocks: u64,
+}
+
+/// What has been found so far.
+struct Gathered<'a, 'b> {
+    into: &'a mut Tables<'b>,
+    /// The vehicles that have a name, linked or not.
+    named: BTreeSet<u32>,
+    /// Where the log begins and ends: what comes after it is replayed.
+    head: Head,
+    entries: BTreeSet<Vec<u8>>,
+    blocks: BTreeSet<Vec<u8>>,
+}
+
+/// Adds what is missing.
+pub(super) fn gather(file: &dyn StorageBackend, into: &mut Tables<'_>) -> Result<Found, StoreError> {
+    let head = into.value(META, HEAD)?.unwrap_or_default();
+    let named = named_vehicles(into)?;
+    let mut found = Gathered { into, named, head, entries: BTreeSet::new(), blocks: BTreeSet::new() };
+    let pages = file.len().map_err(|error| disk(&error))? / PAGE as u64;
+    for number in 0..pages {
+        // A sector that cannot be read costs what it held.
+        let Some(leaf) = leaf(file, number * PAGE as u64) else { continue };
+        for (key, value) in pairs(&leaf).into_iter().flatten() {
+            found.see(&leaf[key], &leaf[value])?;
+        }
+    }
+    let Gathered { into, entries, blocks, .. } = found;
+    blocks.iter().try_for_each(|key| vehicle_data::end_before_the_next(into, key))?;
+    Ok(Found { entries: entries.len() as u64, blocks: blocks.len() as u64 })
+}
+
+impl Gathered<'_, '_> {
+    fn see(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        match key.len() {
+            8 if self.into.places().is_sound(WEBHOOK_LOGS, key, value) => self.see_entry(key, value),
+            vehicle_data::KEY => match self.into.decode(key, value) {
+                Ok(block) => self.see_block(key, value, &block),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn see_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let vehicle = split(value).and_then(|(header, ..)| header.vehicle);
+        let is_gone = vehicle.is_some_and(|row| !self.named.contains(&row));
+        let seq = key.try_into().map(|key| Seq(u64::from_be_bytes(key)));
+        if is_gone || !seq.is_ok_and(|seq| (self.head.oldest..=self.head.newest).contains(&seq)) {
+            return Ok(());
+        }
+        // Once erased, always erased.
+        let is_better = if self.entries.contains(key) { is_erased(value) } else { self.into.raw(WEBHOOK_LOGS, key)?.is_none() };
+        if is_better {
+            self.entries.insert(key.to_vec());
+            self.into.put_raw(WEBHOOK_LOGS, key, value)?;
+        }
+        Ok(())
+    }
+
+    fn see_block(&mut self, key: &[u8], value: &[u8], block: &Block) -> Result<(), StoreError> {
+        if !self.into.has::<Vehicle>(&key[..4])? {
+            return Ok(());
+        }
+        // Blocks grow.
+        let is_better = if self.blocks.contains(key) {
+            self.into.get::<Block>(key)?.is_none_or(|known| known.len() < block.len())
+        } else {
+            !self.into.has::<Block>(key)?
+        };
+        if is_better {
+            self.blocks.insert(key.to_vec());
+            self.into.put_raw(Block::TABLE, key, value)?;
+        }
+        Ok(())
+    }
+}
+
+fn named_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
+    let mut named = BTreeSet::new();
+    rows.walk(INDEX, under(&[Kind::Vehicle as u8]), false, &mut |key, sealed| {
+        let row = rows.open(INDEX, key, &[], sealed).ok().and_then(|row| Some(u32::from_be_bytes(row[..].try_into().ok()?)));
+        named.extend(row);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(named)
+}
+
+/// What may be a leaf at a place of the file.
+fn leaf(file: &dyn StorageBackend, at: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; PAGE];
+    file.read(at, &mut bytes).ok()?;
+    let end = pairs(&bytes)?.last()?.1.end;
+    if end > PAGE {
+        bytes.resize(Some(end).filter(|end| *end <= LONGEST)?, 0);
+        file.read(at, &mut bytes).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Where the keys and values of a leaf lie, if all follow one another: the kind, a byte that does not matter, the number of pairs, the ends
+/// of the keys, the ends of the values, keys, values. All numbers are little-endian.
+fn pairs(leaf: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    let (&[LEAF, _, low, high], _) = leaf.split_first_chunk()? else { return None };
+    let count = usize::from(u16::from_le_bytes([low, high]));
+    let ends: Vec<usize> = leaf
+        .get(4..4 + 8 * count)?
+        .chunks_exact(4)
+        .map(|end| usize::try_from(u32::from_le_bytes([end[0], end[1], end[2], end[3]])).unwrap_or(usize::MAX))
+        .collect();
+    let begins = std::iter::once(4 + 8 * count).chain(ends.iter().copied());
+    let all: Vec<Range<usize>> = begins.zip(ends.iter().copied()).map(|(begin, end)| begin..end).collect();
+    let follow = all.iter().all(|piece| piece.start <= piece.end);
+    let (keys, values) = all.split_at(count);
+    // Only the last value may reach beyond a page.
+    (follow && count > 0).then(|| keys.iter().cloned().zip(values.iter().cloned()).collect())
+}
+
+/// The kind of a page that is a leaf.
+const LEAF: u8 = 1;
