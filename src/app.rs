@@ -64,7 +64,7 @@ pub enum AppError {
     #[error("a part of the gateway ended by itself; the log says why")]
     Stopped,
     /// A listener cannot be bound.
-    #[error("cannot listen on {listen} ({error}): stop what listens there, or set listen to something else")]
+    #[error("cannot listen on {listen} ({error}): stop what listens there, or choose another address by listen or --listen")]
     Bind {
         /// Where.
         listen: String,
@@ -196,17 +196,22 @@ impl App {
 
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
-        for listen in config.listen.iter().map(settings::listen) {
-            let listener =
-                Listener::bind(&listen).await.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?;
-            self.listeners.push(listener);
-        }
+        self.listeners = listeners(config).await?;
         // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
         match Listener::bind(&Listen::Control(config.socket.clone())).await {
             Ok(listener) => self.listeners.push(listener),
             Err(error) => tracing::warn!(%error, "commands cannot reach this server: its socket cannot be made"),
         }
         Ok(())
+    }
+
+    /// Binds every listener and lets go of it, so that what is busy is known before anything is made.
+    pub async fn try_to_bind(config: &Config) -> Result<(), AppError> {
+        match listeners(config).await {
+            // A socket file may lie in the data directory, which is not there yet.
+            Err(AppError::Bind { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            tried => tried.map(drop),
+        }
     }
 
     /// The listeners that are bound.
@@ -271,6 +276,15 @@ impl App {
     pub async fn close(&self) {
         self.store.close().await;
     }
+}
+
+async fn listeners(config: &Config) -> Result<Vec<Listener>, AppError> {
+    let mut listeners = Vec::new();
+    for listen in config.listen.iter().map(settings::listen) {
+        let bound = Listener::bind(&listen).await;
+        listeners.push(bound.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?);
+    }
+    Ok(listeners)
 }
 
 /// Whether a data directory holds a store, or what is left of one. What cannot be looked at counts.

@@ -1,6 +1,7 @@
 //! `demo` and `simulate`: Carport without an account, a car or a network.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::args::{Serve, Simulate};
 use super::print::{announce, say};
 use super::wiring::{SIGN_IN, until_told, world};
 use super::{Exit, Failure};
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::config::{Config, Overrides, Sources, load};
 use crate::connect::InviteRequest;
 use crate::model::AppUserId;
@@ -42,9 +43,10 @@ pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), 
 }
 
 async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: CancellationToken) -> Result<(), Failure> {
+    // First: any free port could be the very one that is found free for the gateway.
+    let (simulated, address) = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let origin = format!("http://{address}");
     let listen = listen(flags)?;
-    let simulated = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot_listen)?;
-    let origin = format!("http://{}", simulated.local_addr().map_err(cannot_listen)?);
     let settings = simulation(&origin, listen);
     let config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
 
@@ -134,7 +136,7 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
     Ok(load(&Sources { overrides, lan, ..Sources::default() })?)
 }
 
-/// The address asked for; if none was and its port is busy, the next free one.
+/// The address asked for, with the next free port if its own is busy.
 fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
     let usage = |text: &str| Failure::new(Exit::Usage, format!("--listen {text}: demo takes one IP:PORT"));
     let wanted = match flags.listen.as_slice() {
@@ -142,11 +144,22 @@ fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
         [one] => one.parse().map_err(|_| usage(one))?,
         [_, second, ..] => return Err(usage(second)),
     };
-    let further = if flags.listen.is_empty() { 100 } else { 0 };
-    let ports = wanted.port()..=wanted.port().saturating_add(further);
-    let free = ports.map(|port| SocketAddr::new(wanted.ip(), port)).find_map(|at| std::net::TcpListener::bind(at).ok());
-    let free = free.and_then(|listener| listener.local_addr().ok());
-    free.ok_or_else(|| Failure::new(Exit::Failed, format!("no free port from {wanted} on: name another one by --listen")))
+    let last = wanted.port().saturating_add(100);
+    for port in wanted.port()..=last {
+        let at = SocketAddr::new(wanted.ip(), port);
+        match std::net::TcpListener::bind(at).and_then(|listener| listener.local_addr()) {
+            Ok(free) => {
+                if at != wanted {
+                    eprintln!("{wanted} is in use: the demonstration is at {free}");
+                }
+                return Ok(free);
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => return Err(cannot_listen(at, error)),
+        }
+    }
+    let sentence = format!("{wanted} is in use, and so are the ports after it up to {last}: name another one by --listen");
+    Err(Failure::new(Exit::TryAgain, sentence))
 }
 
 /// What an owner's browser does: opens the invite, signs in and agrees at Smartcar, comes back.
@@ -231,8 +244,8 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
         // Nothing is bound: the simulator that is meant may be running.
         return say(environment(&simulated(&flags, flags.listen, faults)).trim_end());
     }
-    let listener = TcpListener::bind(flags.listen).await.map_err(cannot_listen)?;
-    let settings = simulated(&flags, listener.local_addr().map_err(cannot_listen)?, faults);
+    let (listener, address) = bind(flags.listen).await?;
+    let settings = simulated(&flags, address, faults);
     let (origin, environment) = (settings.base_url.clone(), environment(&settings));
     let shutdown = until_told()?;
     announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
@@ -291,6 +304,13 @@ fn environment(settings: &Settings) -> String {
     text
 }
 
-fn cannot_listen(error: std::io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot listen: {error}"))
+/// A listener, and where it really listens: port 0 takes any free one.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, error))?;
+    let bound = listener.local_addr().map_err(|error| cannot_listen(address, error))?;
+    Ok((listener, bound))
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
+    AppError::Bind { listen: address.to_string(), error }.into()
 }

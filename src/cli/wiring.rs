@@ -49,6 +49,10 @@ impl Handler for InProcess {
 
 /// Runs the gateway until it is told to stop.
 pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
+    // A busy port must not leave a new store and its key behind. Where there is a store, who has it is told first.
+    if !is_there(&config) {
+        App::try_to_bind(&config).await?;
+    }
     let mut app = App::build(&config, world()?).await?;
     app.bind(&config).await?;
     let shutdown = until_told()?;

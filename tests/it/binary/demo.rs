@@ -1,7 +1,7 @@
 //! `carport demo`: everything at once, and gone afterwards.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -71,23 +71,27 @@ async fn the_demonstration_moves_and_leaves_nothing_behind() {
 async fn a_busy_port_means_the_next_free_one() {
     let home = Home::new();
     let first = Demo::of(home.command(&["demo"])).await;
-    let second = Demo::of(home.command(&["demo"])).await;
-    assert_ne!(first.address.port(), second.address.port());
-    for demo in [first, second] {
-        assert!((8000..=8100).contains(&demo.address.port()), "{}", demo.address);
-        demo.program.signal(Signal::TERM);
-        assert_eq!(demo.program.end().await.code, Some(0));
+    assert!((8000..=8100).contains(&first.address.port()), "{}", first.address);
+    let taken = first.address.to_string();
+    for words in [&["demo"][..], &["demo", "--listen", &taken]] {
+        let second = Demo::of(home.command(words)).await;
+        assert!((first.address.port() + 1..=8200).contains(&second.address.port()), "{}", second.address);
+        let told = format!(" is in use: the demonstration is at {}", second.address);
+        assert!(second.program.stderr().contains(&told), "{}", second.program.stderr());
+        second.program.signal(Signal::TERM);
+        assert_eq!(second.program.end().await.code, Some(0));
     }
+    first.program.signal(Signal::TERM);
+    assert_eq!(first.program.end().await.code, Some(0));
 }
 
 #[tokio::test]
-async fn a_busy_port_that_was_asked_for_is_told() {
+async fn an_address_that_cannot_be_had_is_told() {
     let home = Home::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let ran = home.run(&["demo", "--listen", &address]).await;
-    assert_eq!(ran.code, Some(1), "{ran:#?}");
-    assert!(ran.stderr.contains(&address) && ran.stderr.contains("--listen"), "{ran:#?}");
+    let elsewhere = "192.0.2.1:8000";
+    let ran = home.run(&["demo", "--listen", elsewhere]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:#?}");
+    assert!(ran.stderr.contains(&format!("cannot listen on {elsewhere}")), "{ran:#?}");
 }
 
 #[tokio::test]

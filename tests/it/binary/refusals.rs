@@ -220,9 +220,18 @@ async fn a_busy_port_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let ran = refused(&home, &["serve", "--listen", &address], 75).await;
     assert!(ran.complaint().contains(&address), "{ran:?}");
-    assert_eq!(ran.stdout, "", "it showed a screen although it does not listen");
+    assert!(!home.data().exists(), "a store was made all the same");
+    // A socket file that is to lie in the data directory is no reason to refuse.
+    Server::of(home.command(&[SERVE, &["--listen", "unix:carport-data/http.sock"]].concat())).await.stop().await;
+    let ran = refused(&home, &["serve", "--listen", &address], 75).await;
+    assert!(ran.complaint().contains(&address), "{ran:?}");
+    let ran = refused(&home, &["simulate", "--listen", &address], 75).await;
+    assert!(ran.complaint().contains(&address), "{ran:?}");
     // Nothing is left that would disturb the next one.
-    Server::start(&home).await.stop().await;
+    let server = Server::start(&home).await;
+    let ran = refused(&home, &["serve", "--listen", &address], 75).await;
+    assert!(ran.complaint().contains("is carport running already?"), "{ran:?}");
+    server.stop().await;
 }
 
 #[tokio::test]
