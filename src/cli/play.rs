@@ -14,7 +14,7 @@ use url::Url;
 
 use super::args::{Serve, Simulate};
 use super::print::{announce, say};
-use super::wiring::{SIGN_IN, until_told, world};
+use super::wiring::{Hangup, SIGN_IN, until_told, world};
 use super::{Exit, Failure};
 use crate::app::{App, AppError};
 use crate::config::{Config, Overrides, Sources, load};
@@ -32,13 +32,12 @@ const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@
 /// webhooks flow. Without a data directory everything is forgotten at the end.
 pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), Failure> {
     let world = world()?;
-    let shutdown = until_told()?;
     let temporary = data_dir.is_none().then(|| std::env::temp_dir().join(format!("carport-demo-{}", &world.random_key()[..12])));
     let data_dir = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
+    let forget = move || temporary.iter().for_each(|directory| drop(std::fs::remove_dir_all(directory)));
+    let shutdown = until_told(Hangup::Stops, forget.clone())?;
     let result = play(&flags, &data_dir, world, shutdown).await;
-    if let Some(directory) = temporary {
-        let _ = std::fs::remove_dir_all(directory);
-    }
+    forget();
     result
 }
 
@@ -247,7 +246,7 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
     let (listener, address) = bind(flags.listen).await?;
     let settings = simulated(&flags, address, faults);
     let (origin, environment) = (settings.base_url.clone(), environment(&settings));
-    let shutdown = until_told()?;
+    let shutdown = until_told(Hangup::Stops, || ())?;
     announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
     let simulator = Simulator::new(world, settings);
     for account in simulator.accounts() {

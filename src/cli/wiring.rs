@@ -55,7 +55,7 @@ pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
     }
     let mut app = App::build(&config, world()?).await?;
     app.bind(&config).await?;
-    let shutdown = until_told()?;
+    let shutdown = until_told(Hangup::Ignored, || ())?;
     greeting::say(&config, &app, place).await;
     Ok(app.run(shutdown).await?)
 }
@@ -124,11 +124,21 @@ pub(super) fn world() -> Result<World, Failure> {
     Ok(World::system()?)
 }
 
-/// A token that the first SIGTERM or SIGINT cancels; the second one ends the process at once.
-pub(super) fn until_told() -> Result<CancellationToken, Failure> {
+/// What SIGHUP means, which a terminal sends when it is closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hangup {
+    /// Nothing: a service has no terminal.
+    Ignored,
+    /// The same as SIGTERM.
+    Stops,
+}
+
+/// A token that the first SIGTERM or SIGINT cancels; the second one ends the process at once, after `at_the_end`.
+pub(super) fn until_told(hangup: Hangup, at_the_end: impl FnOnce() + Send + 'static) -> Result<CancellationToken, Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}"));
     let (mut term, mut int) =
         (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
+    let hangup = if outlives_its_terminal() { Hangup::Ignored } else { hangup };
     // Left alone, SIGHUP would end the process.
     let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
     let shutdown = CancellationToken::new();
@@ -138,13 +148,19 @@ pub(super) fn until_told() -> Result<CancellationToken, Failure> {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
-                _ = hup.recv() => {
-                    tracing::warn!("SIGHUP is ignored: restart to read configuration and secrets again");
-                    continue;
-                }
+                _ = hup.recv() => match hangup {
+                    Hangup::Ignored => {
+                        tracing::warn!("SIGHUP is ignored: restart to read configuration and secrets again");
+                        continue;
+                    }
+                    // A terminal and its shell may both send it, which is no wish to hurry.
+                    Hangup::Stops if told.is_cancelled() => continue,
+                    Hangup::Stops => {}
+                },
             }
             if told.is_cancelled() {
                 tracing::warn!("stopped at once");
+                at_the_end();
                 std::process::exit(Exit::Failed as i32);
             }
             tracing::info!("stopping: what was started is finished first; once more to stop at once");
@@ -152,6 +168,14 @@ pub(super) fn until_told() -> Result<CancellationToken, Failure> {
         }
     });
     Ok(shutdown)
+}
+
+/// Whether this was started by nohup or its like: with SIGHUP ignored, which a handler of ours would undo.
+fn outlives_its_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit for each signal, in hex; the lowest is SIGHUP's.
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
 impl From<AppError> for Failure {

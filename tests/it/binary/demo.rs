@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
+use super::first_run::half_a_request;
 use super::http::{Line, Say};
 use super::process::{Home, Program, until};
 
@@ -81,7 +83,8 @@ async fn a_busy_port_means_the_next_free_one() {
         second.program.signal(Signal::TERM);
         assert_eq!(second.program.end().await.code, Some(0));
     }
-    first.program.signal(Signal::TERM);
+    // A terminal that is closed ends it too.
+    first.program.signal(Signal::HUP);
     assert_eq!(first.program.end().await.code, Some(0));
 }
 
@@ -92,6 +95,38 @@ async fn an_address_that_cannot_be_had_is_told() {
     let ran = home.run(&["demo", "--listen", elsewhere]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:#?}");
     assert!(ran.stderr.contains(&format!("cannot listen on {elsewhere}")), "{ran:#?}");
+}
+
+#[tokio::test]
+async fn stopped_at_once_it_leaves_nothing_behind_either() {
+    let home = Home::new();
+    let mut demo = Demo::start(&home, "127.0.0.1:0").await;
+    let half = half_a_request(demo.address).await;
+    demo.program.signal(Signal::INT);
+    let address = demo.address;
+    until("the end of listening", || async { TcpStream::connect(address).await.err() }).await;
+    assert!(demo.program.is_running(), "it did not wait for the request");
+    demo.program.signal(Signal::INT);
+    assert_eq!(demo.program.end().await.code, Some(1));
+    assert_eq!(std::fs::read_dir(home.path("tmp")).unwrap().count(), 0, "the temporary directory is still there");
+    drop(half);
+}
+
+#[tokio::test]
+async fn what_was_told_to_outlive_its_terminal_does() {
+    let home = Home::new();
+    let mut command = std::process::Command::new("/bin/sh");
+    // As nohup does.
+    command.args(["-c", "trap '' HUP; exec \"$0\" simulate --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_carport")]);
+    let mut program = Program::start(command);
+    program.says("where it listens", |text| text.contains("any password").then_some(())).await;
+    program.signal(Signal::HUP);
+    until("the line in the log", || async { program.stderr().contains("SIGHUP is ignored").then_some(()) }).await;
+    assert_eq!(program.stop().await.code, Some(0));
+    let mut program = Program::start(home.command(&["simulate", "--listen", "127.0.0.1:0"]));
+    program.says("where it listens", |text| text.contains("any password").then_some(())).await;
+    program.signal(Signal::HUP);
+    assert_eq!(program.end().await.code, Some(0));
 }
 
 #[tokio::test]

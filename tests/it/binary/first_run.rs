@@ -1,5 +1,7 @@
 //! The first start in an empty folder, and how a run ends.
 
+use std::net::SocketAddr;
+
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -104,7 +106,7 @@ async fn two_cannot_share_a_data_directory() {
 async fn what_was_started_is_finished_before_the_end() {
     let home = Home::new();
     let server = Server::start(&home).await;
-    let mut half = half_a_request(&server).await;
+    let mut half = half_a_request(server.address).await;
     let asked = Instant::now();
     server.program.signal(Signal::TERM);
     let address = server.address;
@@ -122,7 +124,7 @@ async fn what_was_started_is_finished_before_the_end() {
 async fn asked_twice_it_ends_at_once() {
     let home = Home::new();
     let mut server = Server::start(&home).await;
-    let half = half_a_request(&server).await;
+    let half = half_a_request(server.address).await;
     server.program.signal(Signal::INT);
     let address = server.address;
     until("the end of listening", || async { TcpStream::connect(address).await.err() }).await;
@@ -161,12 +163,12 @@ async fn readers_that_go_away_end_nothing() {
 }
 
 /// The head of a form, and less of its body than it promises.
-async fn half_a_request(server: &Server) -> TcpStream {
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
+pub(super) async fn half_a_request(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+        "POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
-        server.origin()
+        address.port()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     // The server asks for the body, so it has begun with the request.
