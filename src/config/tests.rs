@@ -277,6 +277,17 @@ fn identifiers_that_look_mixed_up_are_warned_of() {
 }
 
 #[test]
+fn a_secret_without_quotes_is_told_to_take_them() {
+    Place::new().mistakes(
+        "[key]\nsecret = 12345\n",
+        &[],
+        expect![[r"
+            there is a mistake in the configuration:
+              key.secret (~/etc/config.toml:2): is a number, not a text. Write the value in quotes."]],
+    );
+}
+
+#[test]
 fn no_secret_is_shown() {
     let place = Place::new();
     let file = "[smartcar]\napplication_management_token = [\"canary-1\", \"canary-2\"]\n[key]\nsecret = \"canary-3\"\n\

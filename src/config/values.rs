@@ -55,13 +55,12 @@ pub(super) fn flag(raw: &Raw) -> Taken<bool> {
 }
 
 pub(super) fn secret(raw: &Raw) -> Taken<Secret> {
-    let single = "Give it one value; while a client secret is being replaced, the new one";
     match raw {
         Raw::Text(text) if text.trim().is_empty() => wrong("is empty", "Give it a value, or leave the key out"),
         Raw::Text(text) => Ok(Secret::new(text.trim())),
         Raw::List(items) if items.len() == 1 => secret(&items[0]),
-        Raw::List(_) => wrong("is a list", single),
-        other => wrong(format!("is {}, not a text", kind(other)), single),
+        Raw::List(_) => wrong("is a list", "Give it one value; while a secret is being replaced, the new one"),
+        other => wrong(format!("is {}, not a text", kind(other)), "Write the value in quotes"),
     }
 }
 
