@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::args::{Command, Common, Key, Serve, Token};
-use super::client::connect;
+use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
 use super::{Cli, Failure, Place, access, check, init, key, local, records, webhooks, wiring};
@@ -32,6 +32,7 @@ pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
 /// The clients of the API. Only commands that make sense before a server ever ran make a data directory.
 async fn administer(command: Command, common: &Common, place: &Place) -> Result<(), Failure> {
     let may_create = matches!(command, Command::Connect(_) | Command::Login(_) | Command::Token(Token::Create { .. }));
+    let makes_a_link = matches!(command, Command::Connect(_) | Command::Login(_));
     let client = connect(place, common, may_create).await?;
     let done = match command {
         Command::Connect(flags) => access::invite(&client, flags, common, place).await,
@@ -45,6 +46,10 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
         _ => Ok(()),
     };
     client.close().await;
+    if makes_a_link && done.is_ok() && matches!(client, Client::InProcess(_)) {
+        let data_dir = place.config(common)?.data_dir;
+        eprintln!("No server is running in {}: the link works once carport serve runs there.", data_dir.display());
+    }
     done
 }
 

@@ -129,11 +129,17 @@ async fn links_made_without_a_server_work_later() {
     let smartcar = Smartcar::start(&home).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     home.write("config.toml", &format!("listen = \"{free}\"\n{}", Smartcar::settings(smartcar.address)));
-    let (invite, login) = (home.done(&["connect"]).await, home.done(&["login"]).await);
+    let (invite, login) = (home.run(&["connect"]).await, home.run(&["login"]).await);
+    for ran in [&invite, &login] {
+        assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 1), "{ran:?}");
+        assert!(ran.complaint().contains("No server is running in") && ran.stderr.contains("carport serve"), "{ran:?}");
+    }
+    let (invite, login) = (invite.stdout.trim_end(), login.stdout.trim_end());
     assert!(is_cleanly_closed(&home));
     let server = Server::of(home.command(&["serve"])).await;
     assert_eq!(server.address, free);
-    assert_eq!(walk(&invite, "ada@example.com").await.status, 200);
+    assert_eq!(walk(invite, "ada@example.com").await.status, 200);
+    assert_eq!(home.run(&["login"]).await.complaint(), "");
     let secret = login.split_once("?t=").unwrap().1;
     let press = Say::form("/login", &format!("t={secret}")).header("origin", &server.origin());
     assert_eq!(server.send(press).await.status, 303);
