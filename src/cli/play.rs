@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::args::{Serve, Simulate};
-use super::print::{announce, say};
+use super::print::{align, announce, say};
 use super::wiring::{Hangup, SIGN_IN, until_told, world};
 use super::{Exit, Failure};
 use crate::app::{App, AppError};
@@ -236,6 +236,10 @@ async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
 
 /// Runs the simulator alone.
 pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
+    if flags.fault.iter().any(|fault| fault == "help") {
+        let rows = Faults::ALL.iter().map(|(fault, does)| vec![(*fault).to_owned(), (*does).to_owned()]);
+        return say(&format!("--fault {}\n\n{}", Faults::SYNTAX, align(rows.collect())));
+    }
     let world = world()?;
     let faults: Result<Faults, _> = flags.fault.iter().map(|fault| fault.parse()).collect();
     let faults = faults.map_err(|error: FaultSyntax| Failure::new(Exit::Usage, format!("--fault: {error}")))?;

@@ -63,10 +63,23 @@ impl Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// How to write a fault, for `--help`.
-    pub const HELP: &'static str = "NAME[=VALUE][@PROBABILITY][*TIMES], for example throttle=30@0.1 or rotate-then-lose*1. \
-        Names: refuse, delay=SECONDS, lose-answer, rotate-then-lose, garble, throttle[=SECONDS], fail, \
-        invalid-client, invalid-grant, unsigned-verify, empty-store";
+    /// How to write a fault.
+    pub const SYNTAX: &'static str = "NAME[=VALUE][@PROBABILITY][*TIMES], for example throttle=30@0.1 or rotate-then-lose*1";
+
+    /// All faults, each with what it does.
+    pub const ALL: &'static [(&'static str, &'static str)] = &[
+        ("refuse", "the connection is refused; nothing has happened"),
+        ("delay=SECONDS", "the answer comes late"),
+        ("lose-answer", "the request is acted upon, and the answer never arrives"),
+        ("rotate-then-lose", "the same, but only where a v2 refresh token was rotated"),
+        ("garble", "the answer is an HTML error page with status 200"),
+        ("throttle[=SECONDS]", "429, with so many seconds in Retry-After, or without it"),
+        ("fail", "500"),
+        ("invalid-client", "401 from the token endpoints, as if the client secret were wrong"),
+        ("invalid-grant", "400 for a good refresh token, as if its v2 owner had taken back the consent"),
+        ("unsigned-verify", "VERIFY is sent without a signature"),
+        ("empty-store", "v3 has no signals of a car before a webhook is verified and subscribed to"),
+    ];
 
     /// Puts faults together.
     pub fn new(faults: impl IntoIterator<Item = Fault>) -> Faults {
@@ -122,7 +135,8 @@ pub struct FaultSyntax(String);
 
 impl fmt::Display for FaultSyntax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; write {}", self.0, Faults::HELP)
+        let names: Vec<&str> = Faults::ALL.iter().map(|(name, _)| *name).collect();
+        write!(f, "{}; write {}. Names: {}", self.0, Faults::SYNTAX, names.join(", "))
     }
 }
 
@@ -179,6 +193,10 @@ mod tests {
         assert_eq!(read("throttle=30@0.1"), Ok(throttle));
         assert_eq!(read("rotate-then-lose*1"), Ok(Fault::once(FaultKind::RotateThenLose)));
         assert_eq!(read("delay=1.5s"), Ok(Fault::always(FaultKind::Delay(Duration::from_millis(1500)))));
+        for (name, _) in Faults::ALL {
+            let fault = name.replace("[=SECONDS]", "").replace("SECONDS", "1");
+            assert!(read(&fault).is_ok(), "{fault}");
+        }
         for wrong in ["rain", "refuse=3", "delay", "delay=-1", "garble@2", "fail*x", ""] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains("rotate-then-lose"), "{error}");

@@ -184,6 +184,11 @@ async fn what_is_local_needs_no_server() {
         let script = home.done(&["completions", shell]).await;
         assert!(script.contains("carport") && script.contains("healthcheck"), "{shell}");
     }
+    let faults = home.done(&["simulate", "--fault", "help"]).await;
+    for fault in ["refuse", "delay=SECONDS", "invalid-grant", "empty-store"] {
+        let line = faults.lines().find(|line| line.split_whitespace().next() == Some(fault));
+        assert!(line.is_some_and(|line| line.split_whitespace().count() > 1), "{fault}: {faults}");
+    }
     assert!(!home.data().exists());
 }
 
