@@ -61,7 +61,7 @@ pub(super) async fn webhooks(client: &Client, command: Webhooks) -> Result<(), F
 }
 
 /// A part of the log, newest first.
-async fn part(client: &Client, filter: &WebhookFilter, limit: usize, before: Option<u64>) -> Result<Value, Failure> {
+async fn part(client: &Client, filter: &WebhookFilter, limit: u16, before: Option<u64>) -> Result<Value, Failure> {
     let (limit, before) = (limit.to_string(), before.map(|before| before.to_string()));
     let parts = [
         ("vehicle", filter.vehicle.as_deref()),

@@ -8,9 +8,9 @@ pub enum Webhooks {
         /// Which
         #[command(flatten)]
         filter: WebhookFilter,
-        /// At most so many
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// At most so many, from 1 to 500
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+        limit: u16,
         /// Only before this number
         #[arg(long, value_name = "SEQ")]
         before: Option<u64>,

@@ -246,6 +246,7 @@ async fn what_makes_no_sense_is_wrong_usage() {
         &["connect", "--expires", "soon"],
         &["connect", "--scope", "read_vin", "--add-scope", "read_vin"],
         &["webhooks", "show", "first"],
+        &["webhooks", "list", "--limit", "501"],
         &["demo", "--listen", "everywhere"],
         &["simulate", "--fault", "bad-weather", "--listen", "127.0.0.1:0"],
     ] {
