@@ -267,13 +267,13 @@ pub struct Disconnect {
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TokenScope {
-    /// Only metrics and status
+    /// Only /metrics and status
     Metrics,
-    /// Reading
-    Read,
-    /// Only connecting cars, for one user
+    /// Only making invites and exchanging, for its own user
     Connect,
-    /// Reading and commanding
+    /// Reading everything within its reach
+    Read,
+    /// Also reading fresh from Smartcar, and vouching for users
     Control,
     /// Everything
     Admin,
