@@ -13,6 +13,10 @@ use crate::model::Secret;
 mod files;
 mod hidden;
 
+/// Smartcar's most common mix-up, which its errors do not name.
+const ONE_FOR_TWO: &str = "that is the Application ID; the Client ID is another value and begins with client_. For an older \
+    application that has none, leave the Application ID out and give it as the Client ID";
+
 /// What was told, checked.
 #[derive(Debug, Default)]
 struct Answers {
@@ -122,6 +126,9 @@ fn given(flags: &Init, place: &Place) -> Result<Answers, Failure> {
             .transpose()?,
         mode: flags.mode.clone(),
     };
+    if answers.client_id.is_some() && answers.client_id == answers.application_id {
+        return Err(Failure::new(Exit::Usage, format!("--client-id: {ONE_FOR_TWO}")));
+    }
     if answers.client_id.is_some() != answers.client_secret.is_some() {
         return Err(Failure::new(Exit::Usage, "--client-id and --client-secret-file belong together"));
     }
@@ -162,6 +169,7 @@ async fn asked(
     }
     if flags.application_id.is_none() {
         answers.application_id = until_good("Application ID (a UUID): ", |id| match uuid::Uuid::try_parse(id) {
+            Ok(_) if answers.client_id.as_deref() == Some(id) => Err(ONE_FOR_TWO.to_owned()),
             Ok(_) => Ok(()),
             Err(_) if id.starts_with("client_") => Err("that is the Client ID; the Application ID is a UUID".to_owned()),
             Err(_) => Err("that is not a UUID like 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07".to_owned()),
@@ -170,7 +178,11 @@ async fn asked(
     // What the flags gave is tried first.
     loop {
         if answers.client_id.is_none() {
-            let Some(id) = until_good("Client ID (begins with client_): ", |_| Ok(()))? else { break };
+            let is_another = |id: &str| match &answers.application_id {
+                Some(other) if other == id => Err(ONE_FOR_TWO.to_owned()),
+                _ => Ok(()),
+            };
+            let Some(id) = until_good("Client ID (begins with client_): ", is_another)? else { break };
             let Some(secret) = hidden::ask("Client Secret (not shown): ")? else { continue };
             (answers.client_id, answers.client_secret) = (Some(id), Some(secret));
         }

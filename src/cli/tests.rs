@@ -253,6 +253,8 @@ async fn healthcheck_asks_the_configured_listener() {
 const INIT: &str = "init --non-interactive --public-url https://cars.example.org --application-id 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07 \
                     --client-id client_1 --client-secret-file told-secret --application-management-token-file told-amt";
 
+const AMT: &str = "4c0c1a2e-0000-4000-8000-000000000000";
+
 async fn init(line: &str, place: &Place, probe: Probe) -> Result<(), Failure> {
     let cli = parse(line);
     let Command::Init(flags) = cli.command else { panic!("{line}") };
@@ -262,7 +264,7 @@ async fn init(line: &str, place: &Place, probe: Probe) -> Result<(), Failure> {
 fn told() -> Directory {
     let directory = Directory::new();
     fs::write(directory.0.join("told-secret"), "s3cret\n").unwrap();
-    fs::write(directory.0.join("told-amt"), "amt").unwrap();
+    fs::write(directory.0.join("told-amt"), AMT).unwrap();
     directory
 }
 
@@ -278,7 +280,7 @@ async fn init_writes_what_serve_reads() {
     let config = place.config(&args::Common::default()).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     assert_eq!(config.smartcar.v3.as_ref().unwrap().client_secret.expose(), "s3cret");
-    assert_eq!(config.smartcar.management_tokens[0].expose(), "amt");
+    assert_eq!(config.smartcar.management_tokens[0].expose(), AMT);
     assert_eq!(config.smartcar.redirect_uri.as_str(), "https://cars.example.org/api/smartcar/callback");
     let text = fs::read_to_string(directory.0.join("config.toml")).unwrap();
     assert!(!text.contains("s3cret"), "{text}");
@@ -303,7 +305,8 @@ async fn init_writes_nothing_that_smartcar_refuses() {
 
 #[tokio::test]
 async fn init_checks_what_it_is_told() {
-    let place = told().place();
+    let directory = told();
+    let place = directory.place();
     let failure =
         init("init --non-interactive --public-url cars.example.org --mode life", &place, Probe::Good).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Configuration);
@@ -315,4 +318,15 @@ async fn init_checks_what_it_is_told() {
     assert!(failure.to_string().contains("--client-secret-file and --application-management-token-file"), "{failure}");
     let failure = init("init", &place, Probe::Good).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
+
+    // An older application has one id: what is one value is given once.
+    let id = "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07";
+    let once = format!("init --non-interactive --client-id {id} --client-secret-file told-secret");
+    let failure = init(&format!("{once} --application-id {id}"), &place, Probe::Good).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.to_string().contains("that is the Application ID"), "{failure}");
+    init(&once, &place, Probe::Good).await.unwrap();
+    let config = place.config(&args::Common::default()).unwrap();
+    assert_eq!(config.smartcar.application_id.as_deref(), Some(id));
+    assert!(config.smartcar.v2.is_some());
 }

@@ -5,6 +5,7 @@ use url::{Host, Url};
 
 use super::sources::Collected;
 use super::{Config, Listen};
+use crate::model::Secret;
 use crate::web;
 
 /// What Carport has, or may come to have, for itself with everything below. Single addresses are asked of the
@@ -89,9 +90,17 @@ fn identifiers(config: &Config, warnings: &mut Vec<String>) {
     if smartcar.v3.is_some() && smartcar.application_id.is_none() {
         warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
     }
-    let secrets = [&smartcar.v2, &smartcar.v3].into_iter().flatten().map(|credentials| credentials.client_secret.expose());
-    let tokens: Vec<&str> = smartcar.management_tokens.iter().map(crate::model::Secret::expose).collect();
-    if secrets.into_iter().any(|secret| tokens.contains(&secret)) {
+    let secrets = [("smartcar.v2.client_secret", &smartcar.v2), ("smartcar.v3.client_secret", &smartcar.v3)];
+    let secrets = secrets.into_iter().filter_map(|(key, given)| Some((key, given.as_ref()?.client_secret.expose())));
+    let secrets: Vec<(&str, &str)> = secrets.collect();
+    for (key, _) in secrets.iter().filter(|(_, secret)| secret.starts_with("client_")) {
+        warnings.push(format!("{key} begins with client_, as the Client ID does, not its secret"));
+    }
+    let tokens: Vec<&str> = smartcar.management_tokens.iter().map(Secret::expose).collect();
+    if tokens.iter().any(|token| uuid::Uuid::try_parse(token).is_err()) {
+        warnings.push("smartcar.application_management_token is no UUID, as Smartcar's are: is it another value?".to_owned());
+    }
+    if secrets.iter().any(|(_, secret)| tokens.contains(secret)) {
         warnings
             .push("smartcar.application_management_token is the same as a client secret: they are different things".to_owned());
     }

@@ -266,13 +266,16 @@ fn the_dashboards_paths_are_taken() {
 
 #[test]
 fn identifiers_that_look_mixed_up_are_warned_of() {
-    let file = "[smartcar.v2]\nclient_id = \"client_1\"\nclient_secret = \"a\"\n[smartcar.v3]\nclient_id = \"8229\"\nclient_secret = \"b\"\n";
+    let file = "[smartcar]\napplication_management_token = \"amt\"\n[smartcar.v2]\nclient_id = \"client_1\"\n\
+                client_secret = \"a\"\n[smartcar.v3]\nclient_id = \"8229\"\nclient_secret = \"client_2\"\n";
     let config = Place::new()
         .load(file, &[("CARPORT_PUBLIC_URL", "https://cars.example.org"), ("SMARTCAR_REDIRECT_URI", "http://localhost:3000/x")]);
     expect![[r"
         smartcar.v2.client_id begins with client_, as ids for smartcar.v3.client_id do
         smartcar.v3.client_id does not begin with client_: Smartcar may refuse it as invalid_client
         smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)
+        smartcar.v3.client_secret begins with client_, as the Client ID does, not its secret
+        smartcar.application_management_token is no UUID, as Smartcar's are: is it another value?
         smartcar.redirect_uri (http://localhost:3000/x) is not below public_url (https://cars.example.org/): owners may not come back here"]].assert_eq(&config.warnings.join("\n"));
 }
 
