@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{Check, Common};
 use super::client::{Client, Reached, reach};
-use super::print::{align, say, say_json};
+use super::print::{align, field, say, say_json};
 use super::wiring::{self, Probe};
 use super::{Exit, Failure, Place};
 use crate::config::{Config, Mistake};
@@ -280,7 +280,7 @@ async fn credentials(config: &Config) -> Line {
     let Some(credentials) = &config.smartcar.v3 else {
         return match config.smartcar.v2 {
             Some(_) => Line::ok(CHECK, "v2 only: these can be tried only together with an owner"),
-            None => Line::warn(CHECK, "none for Smartcar", "carport init asks for them"),
+            None => credentials_of_server(CHECK, config).await,
         };
     };
     match wiring::probe(credentials, &config.smartcar.origins).await {
@@ -294,6 +294,26 @@ async fn credentials(config: &Config) -> Line {
             Line::fail(CHECK, format!("Smartcar cannot be asked: {why}"), "look after the network, or say --offline")
         }
     }
+}
+
+/// Where this shell has no credentials: the server may have some from its own environment.
+async fn credentials_of_server(check: &'static str, config: &Config) -> Line {
+    let none = Line::warn(check, "none for Smartcar", "carport init asks for them");
+    if !matches!(reach(&config.socket).await, Reached::Server) {
+        return none;
+    }
+    // What it says of its store is another check's.
+    let Ok(status) = Client::Socket(config.socket.clone()).get(&["status"], &[]).await else { return none };
+    let missing = |code: &str| status["missing"].as_array().into_iter().flatten().find(|missing| missing["code"] == code);
+    if missing("credentials").is_some() {
+        return none;
+    }
+    if let Some(refused) = missing("refused") {
+        let (what, remedy) = (field(refused, "what"), field(refused, "remedy"));
+        return Line::fail(check, format!("of the running server: {what}"), remedy);
+    }
+    let text = "the running server has some that this shell has not: to try them, set its environment here too";
+    Line::ok(check, text)
 }
 
 /// A size as people write it.

@@ -7,8 +7,8 @@ use redb::{Database, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
 
 use super::commands::house;
-use super::process::{Home, Server, chmod, until};
-use super::smartcar::{MANAGEMENT, Smartcar, V3_SECRET, deliver, walk};
+use super::process::{Home, SERVE, Server, chmod, until};
+use super::smartcar::{APPLICATION, MANAGEMENT, Smartcar, V2_SECRET, V3_SECRET, deliver, walk};
 
 #[tokio::test]
 async fn a_healthy_house_is_well_with_and_without_its_server() {
@@ -70,6 +70,24 @@ async fn what_is_not_there_yet_is_no_fault() {
     assert!(said.contains("carport init"), "{said}");
     assert!(home.done(&["check", "--repair"]).await.contains("there is no store yet"));
     assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn credentials_of_the_servers_own_environment_are_known() {
+    let home = Home::new();
+    home.write("config.toml", "");
+    let server = Server::start(&home).await;
+    let said = home.done(&["check"]).await;
+    assert!(said.contains("none for Smartcar"), "{said}");
+    server.stop().await;
+
+    let mut command = home.command(SERVE);
+    command.env("SMARTCAR_CLIENT_ID", APPLICATION).env("SMARTCAR_CLIENT_SECRET", V2_SECRET);
+    let server = Server::of(command).await;
+    let said = home.done(&["check"]).await;
+    let line = said.lines().find(|line| line.contains("credentials")).unwrap();
+    assert!(line.starts_with("ok") && line.contains("set its environment here too"), "{said}");
+    server.stop().await;
 }
 
 #[tokio::test]
