@@ -100,6 +100,8 @@ struct Shared {
     gate: Gate,
     clock: Mutex<Watch>,
     wake: Notify,
+    /// A fault that does not mend itself has begun or ended.
+    news: Notify,
     /// What must end before the store is closed.
     tasks: TaskTracker,
     /// Carport stops: what cannot be written soon is given up.
@@ -138,6 +140,7 @@ impl Tokens {
                 gate: Gate::default(),
                 clock,
                 wake: Notify::new(),
+                news: Notify::new(),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
             }),
@@ -256,7 +259,13 @@ impl Tokens {
         }
         shared.rest_no_more(connection);
         shared.wake.notify_one();
+        shared.news.notify_one();
         Ok(())
+    }
+
+    /// Waits until a fault that does not mend itself has begun or ended. For one listener.
+    pub async fn news(&self) {
+        self.shared.news.notified().await;
     }
 
     /// Where tasks run whose answer must reach the disk before the store is closed.

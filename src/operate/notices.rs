@@ -4,11 +4,12 @@
 //! A notice follows from what the store says of connections and tokens, and from what the refresh loop is waiting
 //! for. The second is forgotten by a restart: until something has been renewed since, the notice stays.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::connection::{Connection, ConnectionStatus};
@@ -98,8 +99,8 @@ struct Shared {
     tokens: Tokens,
     smartcar: Smartcar,
     world: World,
-    /// Whose renewal failed at the last look: what is over by the next one is not worth a notice.
-    failing: Mutex<HashSet<Generation>>,
+    /// Whose renewal fails, and since which look: what is over within minutes is not worth a notice.
+    failing: Mutex<HashMap<Generation, Instant>>,
 }
 
 impl Notices {
@@ -108,7 +109,7 @@ impl Notices {
         Notices { shared: Arc::new(Shared { store, tokens, smartcar, world, failing: Mutex::default() }) }
     }
 
-    /// Looks every few minutes until `shutdown`.
+    /// Looks every few minutes, and when the tokens have news, until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
         loop {
             tokio::select! {
@@ -119,6 +120,7 @@ impl Notices {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = self.shared.tokens.news() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
@@ -150,7 +152,7 @@ impl Notices {
     }
 }
 
-/// How often is looked. Thresholds are days, and a fault that is over within it is no news.
+/// How often is looked. Thresholds are days, and a fault that mends itself within it is no news.
 const EVERY: Duration = Duration::from_secs(300);
 
 /// How many connections are looked at in one go.
@@ -290,7 +292,7 @@ impl Shared {
             match (&pulse.refused, &pulse.trouble) {
                 (Some(what), _) => add(Subject::CredentialsRefused(generation), what),
                 (None, Some(what)) if pulse.is_used => {
-                    if !failing.insert(generation) {
+                    if failing.entry(generation).or_insert_with(Instant::now).elapsed() >= EVERY {
                         add(Subject::RenewalFailing(generation), what);
                     }
                     continue;

@@ -175,6 +175,7 @@ async fn refuse(shared: &Shared, connection: ConnectionId, version: u64, what: &
         Ok(outcome) => {
             if outcome == Refused::Marked {
                 tracing::warn!(connection.id = %connection, error = what, "the owner must connect again");
+                shared.news.notify_one();
             }
             shared.forget_trouble(connection);
             Err(TokenError::NeedsReconnect(what.to_owned()))
@@ -210,6 +211,7 @@ pub(super) fn told(shared: &Shared, pass: &Pass<'_>, outcome: Result<(), &Smartc
             if let Some(shut) = pass.answered() {
                 tracing::info!(%generation, after = shut.what, "Smartcar answers again: tokens are refreshed");
                 shared.wake.notify_one();
+                shared.news.notify_one();
             }
             return;
         }
@@ -230,6 +232,7 @@ pub(super) fn told(shared: &Shared, pass: &Pass<'_>, outcome: Result<(), &Smartc
         _ => {
             if pass.shut(Why::Refused, &what, REST) {
                 tracing::error!(%generation, error = what, "no token can be refreshed");
+                shared.news.notify_one();
             }
         }
     }

@@ -84,6 +84,21 @@ const SIGHTS: [Sight; 4] = [
 ];
 
 #[tokio::test(start_paused = true)]
+async fn what_only_people_can_mend_is_told_at_once() {
+    for (number, (fault, code)) in
+        [(FaultKind::InvalidGrant, "needs_reconnect"), (FaultKind::InvalidClient, "credentials_refused")].into_iter().enumerate()
+    {
+        let (gateway, id) = with_ada(330 + number as u64).await;
+        pass(HOUR / 60).await;
+        gateway.simulator.set_faults(Faults::new([Trouble::always(fault)]));
+        gateway.post(&format!("/api/v1/connections/{id}/refresh"), &json!({})).bearer(&gateway.admin).send().await;
+        pass(HOUR / 3600).await;
+        assert_eq!(codes(&gateway).await, [code]);
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn lights_and_words_change_and_change_back() {
     for (number, sight) in SIGHTS.into_iter().enumerate() {
         let (gateway, id) = with_ada(320 + number as u64).await;
