@@ -130,6 +130,7 @@ pub(super) enum Hangup {
     /// Nothing: a service has no terminal.
     Ignored,
     /// The same as SIGTERM.
+    #[cfg_attr(not(feature = "simulator"), expect(dead_code, reason = "only what is played with stops"))]
     Stops,
 }
 
