@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::model::event::Grammar;
 use crate::operate::access::Access;
 use crate::operate::deliveries::Deliveries;
 use crate::operate::gaps::Gaps;
@@ -91,20 +92,22 @@ impl App {
         make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
         let files = store::directory(&config.data_dir);
         let keys = Keys::find_or_make(config, there_is_a_store(&config.data_dir), world.entropy.as_ref())?;
-        let built = App::assemble(config, world, &keys, files, store::Settings::default()).await;
+        let built = App::assemble(config, world, &keys, files, store::Settings::default(), Grammar::CURRENT).await;
         built.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })
     }
 
-    /// Builds every room over a store at any place: a directory, or a disk of the caller's own making.
+    /// Builds every room over a store at any place, a directory or a disk of the caller's own making, to read events
+    /// by any grammar.
     pub async fn build_over(
         config: &Config,
         world: World,
         key: &MasterKey,
         files: Arc<dyn Files>,
         settings: store::Settings,
+        grammar: Grammar,
     ) -> Result<App, StoreError> {
         let keys = Keys { key: key.clone(), next: None };
-        App::assemble(config, world, &keys, files, settings).await
+        App::assemble(config, world, &keys, files, settings, grammar).await
     }
 
     async fn assemble(
@@ -113,6 +116,7 @@ impl App {
         keys: &Keys,
         files: Arc<dyn Files>,
         settings: store::Settings,
+        grammar: Grammar,
     ) -> Result<App, StoreError> {
         let settings = store::Settings { min_free: config.min_free, ..settings };
         let metrics = Arc::new(Metrics::new());
@@ -128,7 +132,7 @@ impl App {
         let tokens =
             Tokens::new(settings::tokens(config), store.clone(), vault, smartcar.clone(), world.clone(), metrics.clone());
         let ingest = Ingest::new(settings::ingest(config), store.clone(), world.clone(), metrics.clone()).await;
-        let projector = Projector::new(store.clone());
+        let projector = Projector::new(store.clone(), grammar);
         let connect = Connect::new(
             settings::connect(config),
             store.clone(),

@@ -27,6 +27,8 @@ pub enum Accepted {
     New(Seq),
     /// An event that was in the log before.
     Duplicate(Seq),
+    /// An event about a vehicle that was erased: counted, and nothing kept.
+    Erased,
 }
 
 /// Why a delivery was not accepted. Nothing was stored.
@@ -269,8 +271,10 @@ impl Shared {
             return Ok((Accepted::Challenge(answer), "verify"));
         }
         Ok(match recorded {
-            (seq, None) => (Accepted::Duplicate(seq), "duplicate"),
-            (seq, Some(result)) => (Accepted::New(seq), result.as_str()),
+            Recorded::New(seq, result) => (Accepted::New(seq), result.as_str()),
+            Recorded::Duplicate(seq) => (Accepted::Duplicate(seq), "duplicate"),
+            Recorded::Erased => (Accepted::Erased, "erased"),
+            Recorded::Full => return Err(IngestError::Busy).inspect_err(not_taken),
         })
     }
 
@@ -333,17 +337,13 @@ impl Shared {
         })
     }
 
-    async fn record(&self, change: RecordDelivery) -> Result<(Seq, Option<DeliveryResult>), IngestError> {
+    async fn record(&self, change: RecordDelivery) -> Result<Recorded, IngestError> {
         let pressure = change.ring.pressure();
         if self.store.unread() >= pressure {
             // Under a burst that lasts, the disk is faster than the projector, and its ring must not fill.
             let _ = Box::pin(tokio::time::timeout(PATIENCE, self.store.unread_below(pressure))).await;
         }
-        match self.store.commit(change).await {
-            Ok(Recorded::New(seq, result)) => Ok((seq, Some(result))),
-            Ok(Recorded::Duplicate(seq)) => Ok((seq, None)),
-            Ok(Recorded::Full) | Err(_) => Err(IngestError::Busy),
-        }
+        self.store.commit(change).await.map_err(|_| IngestError::Busy)
     }
 
     /// Anybody can send an unsigned VERIFY, so notes of them cost at most one commit an hour.

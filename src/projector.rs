@@ -2,18 +2,18 @@
 //!
 //! Data and place move in one commit, so that each event counts exactly once, also across a crash. What an
 //! entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
-//! after its first events came in, and on request.
+//! after its first events came in, by a Carport that understands more, and on request.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::event::{EventKind, Projection, VehicleProjection, project};
+use crate::model::event::{EventKind, Grammar, Projection, VehicleProjection};
 use crate::model::reading::Source;
 use crate::model::vehicle::{Resolved, VehicleError};
 use crate::model::{Seq, Timestamp};
-use crate::store::tellings::{ApplyReadings, Telling};
+use crate::store::tellings::{ApplyReadings, NoteGrammar, Telling};
 use crate::store::webhook_log::{DeliveryResult, Entry, Header};
 use crate::store::{Snapshot, Store, StoreError};
 
@@ -21,6 +21,7 @@ use crate::store::{Snapshot, Store, StoreError};
 #[derive(Clone, Debug)]
 pub struct Projector {
     store: Store,
+    grammar: Grammar,
     wake: Arc<Notify>,
 }
 
@@ -31,9 +32,9 @@ const SLICE: usize = 64;
 const TURN: usize = 16;
 
 impl Projector {
-    /// A follower of the log in `store`.
-    pub fn new(store: Store) -> Projector {
-        Projector { store, wake: Arc::new(Notify::new()) }
+    /// A follower of the log in `store`, which it reads by `grammar`.
+    pub fn new(store: Store, grammar: Grammar) -> Projector {
+        Projector { store, grammar, wake: Arc::new(Notify::new()) }
     }
 
     /// Follows the log until `shutdown`.
@@ -56,11 +57,22 @@ impl Projector {
         }
     }
 
-    /// Reads the log to its end, and again for vehicles that are new.
+    /// Reads the log to its end, and again by a grammar that is new and for vehicles that are.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut cursor = self.store.read(|snapshot| snapshot.projector_cursor()).await?;
-        while let Some(further) = self.follow(cursor).await? {
-            cursor = further;
+        let (mut cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
+        let mut again = (grammar < self.grammar.version).then(Seq::default);
+        if again.is_some() && cursor == Seq::default() {
+            // Nothing has been read by another.
+            self.note_grammar().await?;
+            again = None;
+        }
+        loop {
+            // What comes in has precedence.
+            while let Some(further) = self.follow(cursor).await? {
+                cursor = further;
+            }
+            let Some(place) = again else { break };
+            again = self.read_again(place).await?;
         }
         while let Some(vehicle) = self.store.read(|snapshot| Ok(snapshot.vehicles_to_revisit(1)?.pop())).await? {
             self.revisit(vehicle).await?;
@@ -76,7 +88,7 @@ impl Projector {
     /// Turns one entry into data again; `false` if it is not in the log.
     pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
         let Some(entry) = self.store.read(move |snapshot| snapshot.log_entry(seq)).await? else { return Ok(false) };
-        let tellings = self.tellings(told(&entry), None).await?;
+        let tellings = self.tellings(self.told(&entry), None).await?;
         self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
         Ok(true)
     }
@@ -89,6 +101,23 @@ impl Projector {
         }
         self.store.commit(ApplyReadings { tellings, cursor: Some(up_to), revisited: None }).await?;
         Ok(Some(up_to))
+    }
+
+    /// One slice of the log again; `None` at its end.
+    async fn read_again(&self, from: Seq) -> Result<Option<Seq>, StoreError> {
+        let (tellings, up_to) = self.slice(from, None).await?;
+        if up_to == from {
+            tracing::info!("the log has been read again: this Carport reads events otherwise than the one before");
+            self.note_grammar().await?;
+            return Ok(None);
+        }
+        self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
+        Ok(Some(up_to))
+    }
+
+    /// All has been read by the grammar.
+    async fn note_grammar(&self) -> Result<(), StoreError> {
+        self.store.commit(NoteGrammar { version: self.grammar.version }).await
     }
 
     async fn revisit(&self, vehicle: u32) -> Result<(), StoreError> {
@@ -124,7 +153,7 @@ impl Projector {
         // Not while a snapshot lasts: what is committed meanwhile could use no page again.
         let mut all = Vec::new();
         for (place, entry) in part.entries.into_iter().enumerate() {
-            all.extend(entry.unpack().iter().flat_map(told));
+            all.extend(entry.unpack().iter().flat_map(|entry| self.told(entry)));
             // Often enough for the deliveries that wait, and no more: under a burst each turn is a long one.
             if place % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
@@ -152,6 +181,19 @@ impl Projector {
         };
         self.store.read(of_linked).await
     }
+
+    /// A pure function of the entry.
+    fn told(&self, entry: &Entry) -> Vec<Said> {
+        if entry.header.result == DeliveryResult::Test {
+            return Vec::new();
+        }
+        let Projection { vehicles, delivered_at, sequence, .. } = (self.grammar.project)(&entry.body.0).unwrap_or_default();
+        let at = entry.header.received_at;
+        // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
+        let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
+        let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
+        vehicles.into_iter().map(|vehicle| Said { vehicle, at, told_at }).collect()
+    }
 }
 
 /// What one entry tells of one vehicle.
@@ -159,19 +201,6 @@ struct Said {
     vehicle: VehicleProjection,
     at: Timestamp,
     told_at: Timestamp,
-}
-
-/// A pure function of the entry.
-fn told(entry: &Entry) -> Vec<Said> {
-    if entry.header.result == DeliveryResult::Test {
-        return Vec::new();
-    }
-    let Projection { vehicles, delivered_at, sequence, .. } = project(&entry.body.0).unwrap_or_default();
-    let at = entry.header.received_at;
-    // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
-    let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
-    let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
-    vehicles.into_iter().map(|vehicle| Said { vehicle, at, told_at }).collect()
 }
 
 impl Said {

@@ -31,6 +31,8 @@ mod database;
 mod event_ids;
 mod files;
 mod flusher;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gaps;
 mod heads;
 mod inspection;

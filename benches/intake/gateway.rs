@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use carport::app::App;
 use carport::config::{ConfigFile, Sources, load};
+use carport::model::event::Grammar;
 use carport::store::Settings;
 use carport::web::server::Listener;
 use carport::world::World;
@@ -44,7 +45,9 @@ pub(crate) fn serve(directory: &Path, delay_ms: u64) -> anyhow::Result<()> {
         let file = ConfigFile::At(directory.join("config.toml"));
         let config = load(&Sources { file, directory: directory.to_owned(), ..Sources::default() })?;
         let disk = Disk::new(&directory.join(DATA));
-        let mut app = App::build_over(&config, World::system()?, &key(), Arc::new(disk.clone()), Settings::default()).await?;
+        let mut app =
+            App::build_over(&config, World::system()?, &key(), Arc::new(disk.clone()), Settings::default(), Grammar::CURRENT)
+                .await?;
         app.bind(&config).await?;
         disk.slow_down(delay_ms);
         if let Some(address) = app.listeners().iter().find_map(Listener::address) {

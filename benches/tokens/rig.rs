@@ -9,6 +9,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use carport::app::App;
 use carport::config::{self, Overrides, Sources};
+use carport::model::event::Grammar;
 use carport::model::{AppUserId, Secret, Timestamp};
 use carport::smartcar::Granted;
 use carport::store;
@@ -70,7 +71,7 @@ impl Rig {
             World { clock: Arc::new(Moving(Instant::now())), entropy: Arc::new(SystemEntropy), transport: smartcar.clone() };
         let key = MasterKey::generate(&SystemEntropy);
         let settings = store::Settings { inline: true, ..store::Settings::default() };
-        let app = App::build_over(&config, world, &key, store::directory(&directory), settings).await?;
+        let app = App::build_over(&config, world, &key, store::directory(&directory), settings, Grammar::CURRENT).await?;
         let tokens = app.tokens().clone();
         for number in 0..size {
             let granted = Granted {

@@ -16,7 +16,7 @@ use super::{EventId, SmartcarUserId, Timestamp, VehicleId, lenient};
 
 mod projection;
 
-pub use projection::{ErrorChange, Projection, VehicleProjection, project};
+pub use projection::{ErrorChange, Grammar, Projection, VehicleProjection, project};
 
 /// The head of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::journal::Record;
 use super::notices::{EndNotice, GiveNotice};
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
 use super::tables::from_cbor;
-use super::tellings::ApplyReadings;
+use super::tellings::{ApplyReadings, NoteGrammar};
 use super::tokens::{DropDue, Reschedule, RotateTokens};
 use super::users::{PutUser, RemoveUser};
 use super::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
@@ -46,7 +46,7 @@ changes! {
     AdoptConnection, LinkVehicles, HandOver, MarkConnection, NoteGoodRead, EndConnection,
     RotateTokens, Reschedule, DropDue, BeginRefresh, PostponeRefresh, RefuseTokens,
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
-    RecordDelivery, NoteVerify, ApplyReadings,
+    RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar,
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::StoreError;
 use super::log_head::Log;
-use super::tables::{INDEX, Kind, Places, Record, Rows, Tables, Typed};
+use super::tables::{GONE, INDEX, Kind, Places, Record, Rows, Tables, Typed};
 use crate::model::VehicleId;
 use crate::model::vehicle::Vehicle;
 
@@ -40,6 +40,11 @@ impl Memo {
         }
     }
 
+    /// Whether a vehicle, by the hash of its id, is known to be erased.
+    pub(super) fn is_gone(&self, vehicle: &[u8; 16]) -> bool {
+        self.rows.get(vehicle) == Some(&GONE)
+    }
+
     /// What a transaction did has come to nothing.
     pub(super) fn forget(&mut self) {
         *self = Memo::default();
@@ -56,13 +61,13 @@ pub struct Known<'a> {
     pub(super) log: &'a Log,
 }
 
-/// The row that stands for a vehicle, linked or not; a new one if it has none.
+/// The row that stands for a vehicle, linked or not; a new one if it has none. [`GONE`] if it was erased.
 pub(super) fn row_of(tables: &mut Tables<'_>, id: &VehicleId) -> Result<u32, StoreError> {
     let hash = tables.places().hash(Kind::Vehicle, id.as_str());
     if let Some(row) = tables.log.memo.rows.get(&hash) {
         return Ok(*row);
     }
-    let row = tables.row_or_new(Kind::Vehicle, id.as_str())?;
+    let row = tables.row(Kind::Vehicle, id.as_str())?.map_or_else(|| tables.new_row(Kind::Vehicle, id.as_str()), Ok)?;
     let rows = &mut tables.log.memo.rows;
     if rows.len() < VEHICLES {
         rows.insert(hash, row);

@@ -12,7 +12,7 @@ use redb::StorageBackend;
 use super::StoreError;
 use super::database::disk;
 use super::log_head::{HEAD, Head, is_erased, split};
-use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
+use super::tables::{GONE, INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
 use super::vehicle_data::{self, Block};
 use crate::model::Seq;
 use crate::model::vehicle::Vehicle;
@@ -111,7 +111,7 @@ fn named_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
     let mut named = BTreeSet::new();
     rows.walk(INDEX, under(&[Kind::Vehicle as u8]), false, &mut |key, sealed| {
         let row = rows.open(INDEX, key, &[], sealed).ok().and_then(|row| Some(u32::from_be_bytes(row[..].try_into().ok()?)));
-        named.extend(row);
+        named.extend(row.filter(|row| *row != GONE));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(named)

@@ -44,6 +44,9 @@ pub(super) use super::places::{Kind, Places};
 pub(super) use super::roll::{LARGE, SMALL, all};
 use crate::vault::Row;
 
+/// Where the id of a vehicle leads that was erased: no row, for rows begin with 1.
+pub(super) const GONE: u32 = 0;
+
 pub(super) const META: &str = "meta-1";
 pub(super) const INDEX: &str = "index-1";
 pub(super) const TOKENS_BY_DUE: &str = "tokens_by_due-1";
@@ -286,9 +289,9 @@ impl<'a> Tables<'a> {
         self.remove_raw(INDEX, &entry)
     }
 
-    /// The row of an id; a new one if it has none.
+    /// The row of an id; a new one if it has none (any more).
     pub(super) fn row_or_new(&mut self, kind: Kind, id: &str) -> Result<u32, StoreError> {
-        self.row(kind, id)?.map_or_else(|| self.new_row(kind, id), Ok)
+        self.row(kind, id)?.filter(|row| *row != GONE).map_or_else(|| self.new_row(kind, id), Ok)
     }
 
     /// A new row for an id, which leads there from now on.

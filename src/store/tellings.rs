@@ -112,8 +112,25 @@ impl Change for ApplyReadings {
     }
 }
 
+/// All of the log has been read by a grammar.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteGrammar {
+    /// Its version.
+    pub version: u32,
+}
+
+impl Change for NoteGrammar {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_value(CURSORS, GRAMMAR, &self.version)
+    }
+}
+
 /// The projector's name among the followers.
 const PROJECTOR: &str = "projector";
+
+const GRAMMAR: &str = "grammar";
 
 /// The projector's place in the log.
 pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
@@ -257,6 +274,11 @@ impl Snapshot<'_> {
     pub fn latest_of(&self, vehicle: u32, code: &str) -> Result<Option<Latest>, StoreError> {
         let Some(signal) = self.row(Kind::Signal, code)? else { return Ok(None) };
         Ok(self.get::<Latests>(vehicle)?.unwrap_or_default().signals.remove(&signal))
+    }
+
+    /// The version of the grammar by which all of the log has been read; 0 before the first.
+    pub fn grammar(&self) -> Result<u32, StoreError> {
+        Ok(self.value(CURSORS, GRAMMAR)?.unwrap_or_default())
     }
 
     /// The projector's place in the log.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
+use super::tables::{ALL, GONE, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::vehicle_data::erase_data;
 use super::webhook_log::erase_entries;
@@ -85,7 +85,8 @@ impl Change for ForgetVehicle {
         if self.erase {
             erase_data(tables, row)?;
             erase_entries(tables, row)?;
-            tables.remove_index(Kind::Vehicle, self.id.as_str())?;
+            // What still comes about it is known for that, and not kept.
+            tables.put_index(Kind::Vehicle, self.id.as_str(), GONE)?;
             if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
                 tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
             }

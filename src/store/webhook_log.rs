@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::log_head::{HEAD, Head, is_erased, put_erased, split};
 use super::memo::{is_linked, row_of};
 use super::packing::Packed;
-use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
+use super::tables::{ALL, GONE, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
 use super::tellings::projector_cursor;
 use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
+use crate::model::event::EventKind;
 use crate::model::{Blob, Seq, Timestamp, VehicleId};
 
 /// What became of a delivery, as the log says it.
@@ -127,8 +128,17 @@ pub enum Recorded {
     New(Seq, DeliveryResult),
     /// It was recorded before.
     Duplicate(Seq),
+    /// It is about a vehicle that was erased, and was not kept.
+    Erased,
     /// The ring is full of entries that the projector has not read: try again in a moment.
     Full,
+}
+
+impl RecordDelivery {
+    /// A legacy event may tell of several vehicles, and names the first.
+    fn is_about_several(&self) -> bool {
+        self.kind == EventKind::Scheduled.as_str()
+    }
 }
 
 impl Change for RecordDelivery {
@@ -136,7 +146,10 @@ impl Change for RecordDelivery {
 
     fn settled(&self, known: &Known<'_>) -> Option<Recorded> {
         let event = known.places.hash(Kind::Event, &self.event);
-        known.log.window.seq_of(&event).map(Recorded::Duplicate)
+        let seq = known.log.window.seq_of(&event);
+        let is_gone = |id: &VehicleId| known.log.memo.is_gone(&known.places.hash(Kind::Vehicle, id.as_str()));
+        let erased = || (!self.is_about_several() && self.vehicle.as_ref().is_some_and(is_gone)).then_some(Recorded::Erased);
+        seq.map(Recorded::Duplicate).or_else(erased)
     }
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Recorded, StoreError> {
@@ -147,6 +160,11 @@ impl Change for RecordDelivery {
         if let Some(seq) = tables.log.window.seq_of(&event) {
             return Ok(Recorded::Duplicate(seq));
         }
+        let vehicle = match vehicle {
+            Some(GONE) if self.is_about_several() => None,
+            Some(GONE) => return Ok(Recorded::Erased),
+            vehicle => vehicle,
+        };
         if !make_room(tables, self)? {
             return Ok(Recorded::Full);
         }
@@ -371,7 +389,7 @@ impl Snapshot<'_> {
 
     /// The row that stands for a vehicle in headers, whether it is linked or not.
     pub fn vehicle_row(&self, id: &VehicleId) -> Result<Option<u32>, StoreError> {
-        self.row(Kind::Vehicle, id.as_str())
+        Ok(self.row(Kind::Vehicle, id.as_str())?.filter(|row| *row != GONE))
     }
 
     /// The first and the last place that an entry, erased or not, must be at.

@@ -21,6 +21,7 @@ pub(super) const SC_SIGNATURE: HeaderName = HeaderName::from_static("sc-signatur
 #[serde(untagged)]
 enum Receipt {
     Recorded { status: &'static str, seq: u64 },
+    Erased { status: &'static str },
     Challenge { challenge: String },
 }
 
@@ -49,6 +50,7 @@ where
     match services.ingest.accept(body, &signatures).await {
         Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
         Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
+        Ok(Accepted::Erased) => Ok(Receipt::Erased { status: "erased" }),
         Ok(Accepted::Challenge(challenge)) => Ok(Receipt::Challenge { challenge }),
         Err(error) => {
             // Only what failed its proof takes from the bucket: a valid delivery is never refused for the
@@ -104,6 +106,7 @@ mod tests {
     fn receipts() {
         let text = |receipt: &Receipt| serde_json::to_string(receipt).unwrap();
         assert_eq!(text(&Receipt::Recorded { status: "accepted", seq: 7 }), r#"{"status":"accepted","seq":7}"#);
+        assert_eq!(text(&Receipt::Erased { status: "erased" }), r#"{"status":"erased"}"#);
         assert_eq!(text(&Receipt::Challenge { challenge: "ab".to_owned() }), r#"{"challenge":"ab"}"#);
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod commands;
 mod demo;
 mod first_run;
+mod flood;
 mod full_disk;
 mod http;
 mod keys;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use carport::app::App;
 use carport::config::{self, Overrides, Sources};
+use carport::model::event::Grammar;
 use carport::model::{ConnectionId, Timestamp};
 use carport::simulator::{Settings, Simulator};
 use carport::store::{self, StoreError};
@@ -81,6 +82,8 @@ pub(crate) struct TestGateway {
     pub(crate) admin: String,
     /// The page cache of the store.
     pub(crate) cache: usize,
+    /// What it reads events by.
+    pub(crate) grammar: Grammar,
     clock: Arc<WallClock>,
     entropy: Arc<Seeded>,
     key: MasterKey,
@@ -144,6 +147,7 @@ impl TestGateway {
             net,
             admin: String::new(),
             cache: store::Settings::default().cache,
+            grammar: Grammar::CURRENT,
             clock,
             entropy,
             key,
@@ -174,7 +178,7 @@ impl TestGateway {
         let config = config::load(&Sources { overrides, directory: "/nowhere".into(), ..Sources::default() }).unwrap();
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
         let settings = store::Settings { cache: self.cache, inline: true, ..store::Settings::default() };
-        App::build_over(&config, world, &self.key, Arc::new(self.disk.clone()), settings).await
+        App::build_over(&config, world, &self.key, Arc::new(self.disk.clone()), settings, self.grammar).await
     }
 
     /// Puts another master key in the place of the gateway's own, which is returned.

@@ -1,5 +1,8 @@
 //! From the log to vehicle data: each event counts once, in whatever order and through whatever crash.
 
+use carport::model::Json;
+use carport::model::event::{Grammar, NotUnderstood, Projection, project};
+use carport::model::reading::{Outcome, SignalReport};
 use carport::simulator::Settings;
 use serde_json::{Value, json};
 
@@ -280,6 +283,55 @@ async fn one_legacy_event_tells_of_two_cars() {
         assert_eq!(latest(&gateway, car, ODOMETER).await["body"], json!({ "unit": "km", "value": distance }));
         assert_eq!(latest(&gateway, car, "internalcombustionengine-fuellevel").await["status"], "ERROR");
     }
+    gateway.finish().await;
+}
+
+/// What a later version makes of a trip; this one knows no such event.
+fn project_trips(body: &[u8]) -> Result<Projection, NotUnderstood> {
+    let mut projection = project(body)?;
+    let event: Value = serde_json::from_slice(body).unwrap();
+    if event["eventType"] == "TRIP_ENDED"
+        && let Some(vehicle) = projection.vehicles.first_mut()
+    {
+        vehicle.reports.push(SignalReport {
+            code: "trip-distance".to_owned(),
+            group: None,
+            name: None,
+            outcome: Outcome::Value(Json::of(&event["data"]["trip"]["distance"])),
+            oem_updated_at: None,
+            retrieved_at: None,
+        });
+    }
+    Ok(projection)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_understood_is_understood_after_an_upgrade() {
+    let (mut gateway, vehicle) = with_ada(59).await;
+    let path = format!("/api/v1/vehicles/{vehicle}/signals/trip-distance");
+    let trip = |event: &str, km: i64| json!({ "eventId": event, "eventType": "TRIP_ENDED", "data": { "vehicle": { "id": vehicle }, "trip": { "distance": km } } });
+    let seq = gateway.deliver(&trip("trip-1", 12)).await;
+    gateway.catch_up().await;
+    assert_eq!(gateway.told(&format!("/api/v1/webhooks/{seq}")).await["result"], "unknown_type");
+    assert_eq!(gateway.get(&path).bearer(&gateway.admin).send().await.status, 404);
+
+    let version = Grammar::CURRENT.version + 1;
+    for upgrade in [true, false] {
+        gateway.grammar = if upgrade { Grammar { version, project: project_trips } } else { Grammar::CURRENT };
+        gateway.reopen().await;
+        gateway.catch_up().await;
+        gateway.catch_up().await;
+        assert_eq!(latest(&gateway, &vehicle, "trip-distance").await["body"], 12);
+        assert_eq!(gateway.logged().matches("the log has been read again").count(), 1);
+    }
+    // An older version that comes back reads by what it knows.
+    gateway.deliver(&trip("trip-2", 15)).await;
+    gateway.catch_up().await;
+    assert_eq!(latest(&gateway, &vehicle, "trip-distance").await["body"], 12);
+    gateway.grammar = Grammar { version: version + 1, project: project_trips };
+    gateway.reopen().await;
+    gateway.catch_up().await;
+    assert_eq!(latest(&gateway, &vehicle, "trip-distance").await["body"], 15);
     gateway.finish().await;
 }
 

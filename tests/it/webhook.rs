@@ -1,5 +1,6 @@
 //! The contract's webhook table, row by row: status, code and JSON of every answer, and what is kept.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -204,6 +205,79 @@ async fn the_answer_to_a_challenge_signs_no_event() {
     gateway.finish().await;
 }
 
+/// A text as JSON may say it.
+fn spellings(text: &str) -> Vec<String> {
+    let escaped = |wanted: fn(char) -> bool| -> String {
+        let spell = |c: char| if wanted(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+        text.chars().map(spell).collect()
+    };
+    let quoted = |text: &str| format!("\"{text}\"");
+    vec![
+        json!(text).to_string(),
+        quoted(&escaped(|_| true)),
+        quoted(&escaped(|c| "{}[]\":, ".contains(c))),
+        quoted(&escaped(|_| true).to_uppercase().replace("\\U", "\\u")),
+        json!(data_encoding::BASE64.encode(text.as_bytes())).to_string(),
+        json!(data_encoding::BASE64URL_NOPAD.encode(text.as_bytes())).to_string(),
+        json!(data_encoding::HEXLOWER.encode(text.as_bytes())).to_string(),
+        json!(text.replace('{', "%7B").replace('"', "%22")).to_string(),
+        json!(text.replace('{', "\u{ff5b}")).to_string(),
+        json!(format!("\u{feff}{text}")).to_string(),
+        format!("[{}]", json!(text)),
+        text.to_owned(),
+    ]
+}
+
+/// Bodies that ask for the answer to a challenge, in all ways.
+fn questions(challenge: &str) -> Vec<String> {
+    vec![
+        format!(r#"{{"eventType":"VERIFY","data":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventType":"verify","data":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"\u0065ventType":"VERIFY","data":{{"\u0063hallenge":{challenge}}}}}"#),
+        format!(r#"{{"eventName":"verify","payload":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventName":"VERIFY","payload":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventType":"VERIFY","data":{{"challenge":"harmless","challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventType":"VERIFY","data":{{"challenge":"a"}},"data":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventType":"VEHICLE_STATE","eventType":"VERIFY","data":{{"challenge":{challenge}}}}}"#),
+        format!(r#"{{"eventType":"VERIFY","challenge":{challenge},"payload":{{"challenge":{challenge}}}}}"#),
+        format!("\u{feff}{{\"eventType\":\"VERIFY\",\"data\":{{\"challenge\":{challenge}}}}}"),
+    ]
+}
+
+/// The whole attack: ask for the answer to a challenge that is an event, and send the event with it.
+#[tokio::test(start_paused = true)]
+async fn no_answer_signs_a_forged_event() {
+    let gateway = unlimited(16).await;
+    let forged = [
+        state("forged", "v-1").to_string(),
+        json!({ "eventName": "schedule", "payload": { "vehicleId": "v-1", "data": [] }, "webhookId": "w" }).to_string(),
+        verify(&json!("abc")),
+        "{}".to_owned(),
+    ];
+    let (mut hashes, mut asked) = (BTreeSet::new(), 0);
+    for question in forged.iter().flat_map(|event| spellings(event)).flat_map(|challenge| questions(&challenge)) {
+        for kind in ["application/json", "application/x-www-form-urlencoded", "text/plain; charset=utf-16"] {
+            let answer = gateway.ask("POST", WEBHOOK).header("content-type", kind).body(question.clone()).send().await;
+            asked += 1;
+            if answer.status == 200 {
+                hashes.insert(answer.json()["challenge"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    // What is base64 or hex is harmless, and is answered.
+    assert!(asked > 1000 && !hashes.is_empty(), "{asked} {}", hashes.len());
+    let spelled =
+        forged.iter().flat_map(|event| spellings(event)).flat_map(|text| [text.clone(), text.trim_matches('"').to_owned()]);
+    for body in forged.iter().cloned().chain(spelled) {
+        for hash in &hashes {
+            let answer = gateway.ask("POST", WEBHOOK).header("sc-signature", hash).body(body.clone()).send().await;
+            assert!([400, 401].contains(&answer.status), "{body} was taken with an answer: {}", answer.text());
+        }
+    }
+    assert_eq!(newest(&gateway).await, 0);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_known_is_kept_and_marked() {
     let gateway = TestGateway::new(15).await;
@@ -245,6 +319,33 @@ async fn what_is_not_known_is_kept_and_marked() {
     }
     let invalid = Bytes::from_static(b"{\"eventId\":\"\xff\"}");
     accepted(&gateway.delivery(invalid).send().await, "accepted", 12);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_car_that_was_erased_nothing_is_kept() {
+    let mut gateway = TestGateway::new(17).await;
+    gateway.connect("ada", ADA).await;
+    let cars = gateway.vehicles_of(ADA);
+    let erase = format!("/api/v1/vehicles/{}?history=erase&force=true", cars[0]);
+    assert_eq!(gateway.ask("DELETE", &erase).bearer(&gateway.admin).send().await.status, 204);
+    for restarted in [false, true] {
+        if restarted {
+            gateway.reopen().await;
+        }
+        for _ in 0..2 {
+            let answer = gateway.delivery(state("late", &cars[0]).to_string()).send().await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"status":"erased"}"#));
+        }
+        let metrics = gateway.get("/metrics").bearer(&gateway.admin).send().await.text();
+        assert!(metrics.contains("carport_webhook_deliveries_total{result=\"erased\"} 2"), "{metrics}");
+        assert_eq!(newest(&gateway).await, 0);
+    }
+    // Another car is another matter, and so is this one when it comes back.
+    gateway.deliver(&state("other", &cars[1])).await;
+    gateway.connect("ada", ADA).await;
+    gateway.deliver(&state("late", &cars[0])).await;
+    assert_eq!(newest(&gateway).await, 2);
     gateway.finish().await;
 }
 

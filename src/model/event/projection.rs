@@ -54,6 +54,20 @@ pub struct ErrorChange {
     pub resolved: bool,
 }
 
+/// A way to read events in full. A later Carport may understand what this one does not.
+#[derive(Clone, Copy, Debug)]
+pub struct Grammar {
+    /// Goes up whenever something else is made of bytes that a log may hold: then logs are read again.
+    pub version: u32,
+    /// Reads one event: a pure function.
+    pub project: fn(&[u8]) -> Result<Projection, NotUnderstood>,
+}
+
+impl Grammar {
+    /// That of this version.
+    pub const CURRENT: Grammar = Grammar { version: 1, project };
+}
+
 /// Reads an event in full. An event of an unknown kind gives whatever it has in the known places.
 pub fn project(body: &[u8]) -> Result<Projection, NotUnderstood> {
     let event: Whole<'_> = envelope(body)?;

@@ -1,4 +1,5 @@
-//! A disk that fills up under load: what was acknowledged stays, and all is well again when there is room.
+//! A disk that fills up or becomes read-only under load: what was acknowledged stays, and all is well again when the
+//! cause is gone.
 //!
 //! The disk is a small file system in memory. Who may not mount one does it as root of a namespace of one's
 //! own, where the story is told once more.
@@ -66,6 +67,40 @@ async fn a_full_disk_costs_no_acknowledged_event() {
         assert_eq!(load::receipt(&answer), ("duplicate".to_owned(), seq));
     }
     println!("the last ballast had {ballast} bytes; {} refusals in all", ledger.state().refused);
+    server.stop().await;
+}
+
+/// As kernels make a file system read-only that has shown errors.
+#[tokio::test]
+async fn a_read_only_disk_costs_no_acknowledged_event() {
+    let Some(disk) = SmallDisk::mount(16, "a_read_only_disk_costs_no_acknowledged_event") else { return };
+    load::configure(&disk.home, "[store]\nmin_free = \"0\"\n");
+    let token = disk.home.token().await;
+    let server = Server::start(&disk.home).await;
+    let ledger = Arc::new(Ledger::new(20_000));
+    let senders = Senders::start(&server, &ledger);
+    ledger.take_some_more("to begin with").await;
+    // While a file is open for writing the kernel declines: a full disk makes the store close its files.
+    disk.fill(0);
+    ledger.refuse_some_more().await;
+    until("the disk to be read-only", async || disk.remount("ro,size=64m").ok()).await;
+    assert!(disk.free() > 32 << 20, "it must be refused for no other reason");
+    ledger.refuse_some_more().await;
+    assert_eq!(server.get("/healthz", "").await.status, 200);
+    assert_eq!(server.get("/readyz", "").await.status, 503);
+    let mended = Instant::now();
+    disk.remount("rw").unwrap();
+    ledger.take_some_more("after it could be written again").await;
+    let took = mended.elapsed();
+    println!("taken again after {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    senders.stop().await;
+    let mut line = Line::open(server.address).await.unwrap();
+    for number in ledger.unanswered() {
+        let answer = load::post(&mut line, number, &ledger.filler).await.unwrap();
+        ledger.acknowledge(number, load::receipt(&answer));
+    }
+    load::holds_exactly(&server, &token, &ledger.acknowledged()).await;
     server.stop().await;
 }
 
@@ -151,6 +186,10 @@ impl SmallDisk {
 
     fn empty(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn remount(&self, options: &str) -> Result<(), String> {
+        succeeds(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.home.data()))
     }
 
     fn free(&self) -> u64 {

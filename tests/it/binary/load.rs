@@ -65,7 +65,7 @@ pub(crate) async fn holds_exactly(server: &Server, token: &str, acknowledged: &B
     assert!(kept == wanted, "lost: {:?}, made up: {:?}", without(&wanted, &kept), without(&kept, &wanted));
 }
 
-fn event_id(number: u32) -> String {
+pub(crate) fn event_id(number: u32) -> String {
     format!("event-{number}")
 }
 
@@ -86,6 +86,13 @@ impl Chance {
 
     pub(crate) fn up_to(&mut self, milliseconds: u64) -> Duration {
         Duration::from_millis(self.next() % (milliseconds + 1))
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, all: &mut [T]) {
+        for end in (1..all.len()).rev() {
+            let place = usize::try_from(self.next() % (end as u64 + 1)).unwrap();
+            all.swap(place, end);
+        }
     }
 
     /// A text that cannot be packed.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use carport::app::App;
 use carport::config::{self, Config, Overrides, Sources};
+use carport::model::event::Grammar;
 use carport::simulator::{Settings, Simulator};
 use carport::store::{self, Store, StoreError};
 use carport::vault::MasterKey;
@@ -122,7 +123,7 @@ impl Machine {
             self.time.runs();
             let world = World { clock: self.time.wall(), entropy: self.dice.clone(), transport: Arc::new(self.net.clone()) };
             let settings = store::Settings { inline: true, ..store::Settings::default() };
-            App::build_over(&CONFIGS[self.ring], world, &self.key, Arc::new(self.disk.clone()), settings).await
+            App::build_over(&CONFIGS[self.ring], world, &self.key, Arc::new(self.disk.clone()), settings, Grammar::CURRENT).await
         });
         match built {
             Ok(app) => {

@@ -19,7 +19,7 @@ use carport::store::connections::{AdoptConnection, EndConnection, HandOver, Link
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
-use carport::store::tellings::{ApplyReadings, Telling};
+use carport::store::tellings::{ApplyReadings, NoteGrammar, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, When};
 use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
@@ -145,6 +145,7 @@ impl Step {
                 Box::new(GiveNotice { notice: Notice { subject: self.subject(), since: at, reason, ends_at, days } })
             }
             64 => Box::new(EndNotice { subject: self.subject() }),
+            65 if how.is_multiple_of(4) => Box::new(NoteGrammar { version: who.into() }),
             65 => Box::new(NoteAlive { at }),
             66 => {
                 let cause = [GapCause::Down, GapCause::Refused, GapCause::Silent][usize::from(what % 3)];

@@ -23,7 +23,7 @@ use carport::store::connections::{
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
-use carport::store::tellings::{ApplyReadings, Latest, Telling};
+use carport::store::tellings::{ApplyReadings, Latest, NoteGrammar, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, UserPut, When};
 use carport::store::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
@@ -47,6 +47,7 @@ pub(crate) struct Model {
     pub(crate) previous: BTreeMap<(Timestamp, ConnectionId), SealedTokens>,
     pub(crate) vehicles: BTreeMap<u32, Vehicle>,
     pub(crate) vehicle_rows: BTreeMap<VehicleId, u32>,
+    pub(crate) erased: BTreeSet<VehicleId>,
     pub(crate) last_vehicle_row: u32,
     pub(crate) to_revisit: BTreeSet<u32>,
     pub(crate) to_read: BTreeSet<u32>,
@@ -60,6 +61,7 @@ pub(crate) struct Model {
     pub(crate) events: VecDeque<(Seq, Timestamp, String)>,
     pub(crate) verify: Option<(Timestamp, bool)>,
     pub(crate) alive: Option<Timestamp>,
+    pub(crate) grammar: u32,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) invites: BTreeMap<Hash, Invite>,
@@ -431,6 +433,7 @@ impl Played for EndConnection {
 impl Model {
     fn new_vehicle_row(&mut self, id: &VehicleId) -> u32 {
         self.last_vehicle_row += 1;
+        self.erased.remove(id);
         self.vehicle_rows.insert(id.clone(), self.last_vehicle_row);
         self.last_vehicle_row
     }
@@ -531,6 +534,7 @@ impl Played for ForgetVehicle {
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();
+        model.erased.insert(self.id.clone());
         model.vehicles.remove(&row);
         model.to_revisit.remove(&row);
         model.to_read.remove(&row);
@@ -558,6 +562,9 @@ impl Played for RecordDelivery {
     fn play(&self, model: &mut Model) -> Recorded {
         if let Some((seq, ..)) = model.events.iter().find(|(.., event)| *event == self.event) {
             return Recorded::Duplicate(*seq);
+        }
+        if self.vehicle.as_ref().is_some_and(|id| model.erased.contains(id)) {
+            return Recorded::Erased;
         }
         let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         // Seqs begin with 1.
@@ -595,6 +602,12 @@ impl Played for RecordDelivery {
 impl Played for NoteVerify {
     fn play(&self, model: &mut Model) {
         model.verify = Some((self.at, self.signed));
+    }
+}
+
+impl Played for NoteGrammar {
+    fn play(&self, model: &mut Model) {
+        model.grammar = self.version;
     }
 }
 

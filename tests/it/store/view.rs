@@ -104,6 +104,7 @@ impl View {
         view.put_if("verify", store.last_verify())?;
         view.put_if("alive", store.alive_at())?;
         view.put("gaps", &store.gaps()?);
+        view.put("grammar", &store.grammar()?);
         for notice in store.notices(usize::MAX)? {
             view.put(format!("notice {}", about(&notice.subject)), &notice);
         }
@@ -215,6 +216,7 @@ impl View {
             view.put("alive", alive);
         }
         view.put("gaps", &model.gaps);
+        view.put("grammar", &model.grammar);
         for (subject, notice) in &model.notices {
             view.put(format!("notice {subject}"), notice);
         }
