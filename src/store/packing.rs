@@ -100,7 +100,7 @@ thread_local! {
 }
 
 /// How much of it each thread keeps, in bytes.
-const ROOM: usize = 128 * 1024;
+const ROOM: usize = 16 * 1024;
 
 /// What was packed; `None` if it was not packed here.
 pub(super) fn unpack(packed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
