@@ -27,6 +27,9 @@ const ENTRY: usize = 24;
 /// For how many there is room from the beginning.
 const MOST_AT_ONCE: u64 = 1 << 22;
 
+/// How many are handed over at once: to wake a thread for each row takes longer than the row.
+const SENT_AT_ONCE: usize = 8_192;
+
 type Hash = [u8; 16];
 
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +72,8 @@ impl Window {
         let places = thread::Builder::new().spawn(move || {
             let (mut places, mut hashes) = (HashTable::with_capacity(expected), Vec::with_capacity(expected));
             let mut place = 0_u32;
-            for row in found {
-                for hash in row {
+            for some in found {
+                for hash in some {
                     hashes.push(hash);
                     places.insert_unique(hash, place, |other| hashes[*other as usize]);
                     place += 1;
@@ -79,6 +82,7 @@ impl Window {
             places
         });
         let places = places.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mut unsent = Vec::new();
         rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
             let first = key.try_into().map(u64::from_be_bytes);
             // Keyed hashes are no secret: to wipe them would take a tenth of the time.
@@ -99,10 +103,14 @@ impl Window {
                 seq = seq.next();
             }
             window.rows.push_back((Seq(first), last));
-            // It listens until there are no more.
-            let _ = read.send(ids[new..].iter().map(|id| short(&id.hash)).collect());
+            unsent.extend(ids[new..].iter().map(|id| short(&id.hash)));
+            if unsent.len() >= SENT_AT_ONCE {
+                // It listens until there are no more.
+                let _ = read.send(std::mem::replace(&mut unsent, Vec::with_capacity(SENT_AT_ONCE + ROW)));
+            }
             Ok(ControlFlow::Continue(()))
         })?;
+        let _ = read.send(unsent);
         drop(read);
         window.places = places.join().unwrap_or_else(|panic| resume_unwind(panic));
         window.ids = VecDeque::from(ids);
