@@ -331,6 +331,7 @@ impl Shared {
             kind: event.map_or("", |event| event.kind.as_str()).to_owned(),
             result,
             vehicle: event.and_then(|event| event.vehicle.clone()),
+            is_about_others: event.is_some_and(|event| event.is_about_others),
             body: Packed::of(body),
             received_at: self.world.now(),
             ring: self.settings.ring,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::event::{EventKind, Grammar, Projection, VehicleProjection};
 use crate::model::reading::Source;
-use crate::model::vehicle::{Resolved, VehicleError};
+use crate::model::vehicle::{Resolved, Vehicle, VehicleError};
 use crate::model::{Seq, Timestamp};
 use crate::store::tellings::{ApplyReadings, NoteGrammar, Telling};
 use crate::store::webhook_log::{DeliveryResult, Entry, Header};
@@ -61,8 +61,8 @@ impl Projector {
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let (mut cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
         let mut again = (grammar < self.grammar.version).then(Seq::default);
-        if again.is_some() && cursor == Seq::default() {
-            // Nothing has been read by another.
+        if grammar > self.grammar.version || again.is_some() && cursor == Seq::default() {
+            // What comes now is read by this one: a newer one that comes back must know. Or nothing was read by another.
             self.note_grammar().await?;
             again = None;
         }
@@ -105,7 +105,11 @@ impl Projector {
 
     /// One slice of the log again; `None` at its end.
     async fn read_again(&self, from: Seq) -> Result<Option<Seq>, StoreError> {
-        let (tellings, up_to) = self.slice(from, None).await?;
+        let (mut tellings, up_to) = self.slice(from, None).await?;
+        // What is told of a vehicle itself has no time: it may be known better since.
+        for telling in &mut tellings {
+            (telling.facts, telling.errors, telling.resolved) = (None, Vec::new(), Vec::new());
+        }
         if up_to == from {
             tracing::info!("the log has been read again: this Carport reads events otherwise than the one before");
             self.note_grammar().await?;
@@ -172,7 +176,8 @@ impl Projector {
             for told in told {
                 let row = snapshot.vehicle_row(&told.vehicle.id)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row));
                 if let Some(row) = row
-                    && snapshot.is_linked(row)?
+                    && let Some(linked) = snapshot.vehicle_at(row)?
+                    && told.is_about(row, &linked)
                 {
                     tellings.push(told.telling(row));
                 }
@@ -192,20 +197,29 @@ impl Projector {
         // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
         let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
         let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
-        vehicles.into_iter().map(|vehicle| Said { vehicle, at, told_at }).collect()
+        let filed_under = entry.header.vehicle;
+        vehicles.into_iter().map(|vehicle| Said { vehicle, filed_under, at, told_at }).collect()
     }
 }
 
 /// What one entry tells of one vehicle.
 struct Said {
     vehicle: VehicleProjection,
+    /// The row that the vehicle had when the entry was made; the first one's, if it tells of several.
+    filed_under: Option<u32>,
     at: Timestamp,
     told_at: Timestamp,
 }
 
 impl Said {
+    /// SECURITY: a car that has changed hands has another row since. What was told before belongs to whoever had it then,
+    /// be it that it was told together with another car.
+    fn is_about(&self, row: u32, vehicle: &Vehicle) -> bool {
+        self.filed_under == Some(row) || !vehicle.had_by_others || self.at > vehicle.linked_at
+    }
+
     fn telling(self, vehicle: u32) -> Telling {
-        let Said { vehicle: VehicleProjection { reports, facts, errors, .. }, at, told_at } = self;
+        let Said { vehicle: VehicleProjection { reports, facts, errors, .. }, at, told_at, .. } = self;
         let (resolved, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|change| change.resolved);
         Telling {
             vehicle,

@@ -238,7 +238,7 @@ impl Vehicles {
                 gone?;
             }
         }
-        self.shared.store.commit(ForgetVehicle { id: id.clone(), erase: history == History::Erase }).await?;
+        self.shared.store.commit(ForgetVehicle::new(id.clone(), history == History::Erase)).await?;
         if let Some(connection) = vehicle.connection {
             self.shared.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
         }

@@ -58,6 +58,7 @@ impl Carport {
             kind: KIND.to_owned(),
             result: DeliveryResult::Accepted,
             vehicle: Some(event.vehicle.clone()),
+            is_about_others: false,
             body: Packed::of(&event.body),
             received_at: event.received_at,
             // Ids go when their events go, as in the reference.

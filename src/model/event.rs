@@ -27,6 +27,8 @@ pub struct Event {
     pub kind: EventKind,
     /// The vehicle it is about; the first one, if a legacy event is about several.
     pub vehicle: Option<VehicleId>,
+    /// Whether it is about other vehicles, too.
+    pub is_about_others: bool,
     /// The Smartcar user it is about.
     pub user: Option<SmartcarUserId>,
     /// The webhook that sent it.
@@ -124,6 +126,7 @@ impl Event {
                 id: head.event_id.map(EventId::new),
                 kind: EventKind::v4(&name),
                 vehicle: vehicle.map(VehicleId::new),
+                is_about_others: false,
                 user: head.data.user.id.map(SmartcarUserId::new),
                 webhook_id: head.meta.webhook_id.or(head.webhook_id),
                 delivery_id: head.meta.delivery_id,
@@ -134,12 +137,14 @@ impl Event {
             });
         }
         let name = head.event_name.ok_or(NotUnderstood::NoType)?;
+        let is_about_others = head.payload.vehicles.len() > 1;
         let first = head.payload.vehicles.into_iter().find_map(|vehicle| vehicle.vehicle_id);
         let vehicle = head.payload.vehicle_id.or(first).or(head.vehicle_id);
         Ok(Event {
             id: head.payload.event_id.or(head.event_id).map(EventId::new),
             kind: EventKind::legacy(&name),
             vehicle: vehicle.map(VehicleId::new),
+            is_about_others,
             user: head.payload.user_id.map(SmartcarUserId::new),
             webhook_id: head.webhook_id.or(head.meta.webhook_id),
             delivery_id: head.meta.delivery_id,
@@ -302,6 +307,7 @@ mod tests {
                 id: Some(EventId::new("0a8c1b2d-2222-4f3e-9a4b-5c6d7e8f9a02")),
                 kind: EventKind::VehicleState,
                 vehicle: Some(VehicleId::new("b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a")),
+                is_about_others: false,
                 user: Some(SmartcarUserId::new("6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b")),
                 webhook_id: Some("d9a6e4c3-1f5a-4182-87d3-3b4a5f6e7d8c".to_owned()),
                 delivery_id: Some("f1c9b7e6-4d8e-44b5-8a06-6e7d8c9b0a1f".to_owned()),

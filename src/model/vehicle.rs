@@ -57,6 +57,9 @@ pub struct Vehicle {
     pub connection: Option<ConnectionId>,
     /// When it was first linked.
     pub linked_at: Timestamp,
+    /// Whether somebody else had it here before: what is older than the link may be theirs.
+    #[serde(default)]
+    pub had_by_others: bool,
     /// When the newest delivery about it came in.
     pub last_event_at: Option<Timestamp>,
     /// What Smartcar reports as wrong at the moment.

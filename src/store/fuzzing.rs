@@ -53,6 +53,7 @@ pub fn read_altered(body: &[u8], alterations: &[(u16, u8)]) {
         kind: "VEHICLE_STATE".to_owned(),
         result: DeliveryResult::Accepted,
         vehicle: Some(VehicleId::new("vehicle")),
+        is_about_others: false,
         body: Packed::of(body),
         received_at: Timestamp::default(),
         ring,

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use super::StoreError;
 use super::log_head::Log;
-use super::tables::{GONE, INDEX, Kind, Places, Record, Rows, Tables, Typed};
+use super::tables::{INDEX, Kind, Places, Record, Rows, Tables, Typed};
 use crate::model::VehicleId;
 use crate::model::vehicle::Vehicle;
 
-/// Rows by the hash of their vehicle's id, and which of them are linked; rows of signals by their code.
+/// Rows by the hash of their vehicle's id, none if it was erased, and which of them are linked; rows of signals by their code.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    rows: HashMap<[u8; 16], u32>,
+    rows: HashMap<[u8; 16], Option<u32>>,
     linked: HashMap<u32, bool>,
     signals: HashMap<String, u32>,
 }
@@ -42,7 +42,7 @@ impl Memo {
 
     /// Whether a vehicle, by the hash of its id, is known to be erased.
     pub(super) fn is_gone(&self, vehicle: &[u8; 16]) -> bool {
-        self.rows.get(vehicle) == Some(&GONE)
+        self.rows.get(vehicle) == Some(&None)
     }
 
     /// What a transaction did has come to nothing.
@@ -61,13 +61,14 @@ pub struct Known<'a> {
     pub(super) log: &'a Log,
 }
 
-/// The row that stands for a vehicle, linked or not; a new one if it has none. [`GONE`] if it was erased.
-pub(super) fn row_of(tables: &mut Tables<'_>, id: &VehicleId) -> Result<u32, StoreError> {
+/// The row that stands for a vehicle, linked or not; a new one if it has none. `None` if it was erased.
+pub(super) fn row_of(tables: &mut Tables<'_>, id: &VehicleId) -> Result<Option<u32>, StoreError> {
     let hash = tables.places().hash(Kind::Vehicle, id.as_str());
     if let Some(row) = tables.log.memo.rows.get(&hash) {
         return Ok(*row);
     }
-    let row = tables.row(Kind::Vehicle, id.as_str())?.map_or_else(|| tables.new_row(Kind::Vehicle, id.as_str()), Ok)?;
+    let is_gone = tables.is_gone(Kind::Vehicle, id.as_str())?;
+    let row = if is_gone { None } else { Some(tables.row_or_new(Kind::Vehicle, id.as_str())?) };
     let rows = &mut tables.log.memo.rows;
     if rows.len() < VEHICLES {
         rows.insert(hash, row);

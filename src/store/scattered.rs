@@ -12,7 +12,7 @@ use redb::StorageBackend;
 use super::StoreError;
 use super::database::disk;
 use super::log_head::{HEAD, Head, is_erased, split};
-use super::tables::{GONE, INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
+use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
 use super::vehicle_data::{self, Block};
 use crate::model::Seq;
 use crate::model::vehicle::Vehicle;
@@ -53,7 +53,10 @@ pub(super) fn gather(file: &dyn StorageBackend, into: &mut Tables<'_>) -> Result
         // A sector that cannot be read costs what it held.
         let Some(leaf) = leaf(file, number * PAGE as u64) else { continue };
         for (key, value) in pairs(&leaf).into_iter().flatten() {
-            found.see(&leaf[key], &leaf[value])?;
+            // A disk may say something else the second time.
+            if let (Some(key), Some(value)) = (leaf.get(key), leaf.get(value)) {
+                found.see(key, value)?;
+            }
         }
     }
     let Gathered { into, entries, blocks, .. } = found;
@@ -75,7 +78,10 @@ impl Gathered<'_, '_> {
 
     fn see_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let vehicle = split(value).and_then(|(header, ..)| header.vehicle);
-        let is_gone = vehicle.is_some_and(|row| !self.named.contains(&row));
+        let is_gone = match vehicle {
+            Some(row) => !self.named.contains(&row) && !self.into.has::<Vehicle>(row)?,
+            None => false,
+        };
         let seq = key.try_into().map(|key| Seq(u64::from_be_bytes(key)));
         if is_gone || !seq.is_ok_and(|seq| (self.head.oldest..=self.head.newest).contains(&seq)) {
             return Ok(());
@@ -111,7 +117,7 @@ fn named_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
     let mut named = BTreeSet::new();
     rows.walk(INDEX, under(&[Kind::Vehicle as u8]), false, &mut |key, sealed| {
         let row = rows.open(INDEX, key, &[], sealed).ok().and_then(|row| Some(u32::from_be_bytes(row[..].try_into().ok()?)));
-        named.extend(row.filter(|row| *row != GONE));
+        named.extend(row);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(named)

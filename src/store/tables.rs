@@ -44,9 +44,6 @@ pub(super) use super::places::{Kind, Places};
 pub(super) use super::roll::{LARGE, SMALL, all};
 use crate::vault::Row;
 
-/// Where the id of a vehicle leads that was erased: no row, for rows begin with 1.
-pub(super) const GONE: u32 = 0;
-
 pub(super) const META: &str = "meta-1";
 pub(super) const INDEX: &str = "index-1";
 pub(super) const TOKENS_BY_DUE: &str = "tokens_by_due-1";
@@ -163,7 +160,12 @@ pub(super) trait Typed: Rows {
         self.raw(INDEX, &key)?.map(|sealed| Ok(self.open(INDEX, &key, &[], &sealed)?.to_vec())).transpose()
     }
 
-    /// The row of an id.
+    /// Whether an id is one of something that is gone for good.
+    fn is_gone(&self, kind: Kind, id: &str) -> Result<bool, StoreError> {
+        Ok(self.indexed(kind, id)?.is_some_and(|target| target.is_empty()))
+    }
+
+    /// The row of an id; `None` also if what had it is gone.
     fn row(&self, kind: Kind, id: &str) -> Result<Option<u32>, StoreError> {
         Ok(self.indexed(kind, id)?.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?))))
     }
@@ -284,6 +286,11 @@ impl<'a> Tables<'a> {
         self.put_raw(INDEX, &entry, &sealed)
     }
 
+    /// The id leads nowhere any more, and is known for that.
+    pub(super) fn put_gone(&mut self, kind: Kind, id: &str) -> Result<(), StoreError> {
+        self.put_index(kind, id, &[][..])
+    }
+
     pub(super) fn remove_index(&mut self, kind: Kind, id: &str) -> Result<(), StoreError> {
         let entry = self.places.index_entry(kind, id);
         self.remove_raw(INDEX, &entry)
@@ -291,7 +298,7 @@ impl<'a> Tables<'a> {
 
     /// The row of an id; a new one if it has none (any more).
     pub(super) fn row_or_new(&mut self, kind: Kind, id: &str) -> Result<u32, StoreError> {
-        self.row(kind, id)?.filter(|row| *row != GONE).map_or_else(|| self.new_row(kind, id), Ok)
+        self.row(kind, id)?.map_or_else(|| self.new_row(kind, id), Ok)
     }
 
     /// A new row for an id, which leads there from now on.

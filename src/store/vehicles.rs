@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, GONE, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
+use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::vehicle_data::erase_data;
 use super::webhook_log::erase_entries;
@@ -75,6 +75,17 @@ pub struct ForgetVehicle {
     pub id: VehicleId,
     /// Whether vehicle and data go; else they stay readable.
     pub erase: bool,
+    /// Whether it is remembered that it was erased. A journal of an earlier Carport does not say so, and what came
+    /// after it was done without.
+    #[serde(default)]
+    pub is_remembered: bool,
+}
+
+impl ForgetVehicle {
+    /// Does it, and remembers it.
+    pub fn new(id: VehicleId, erase: bool) -> ForgetVehicle {
+        ForgetVehicle { id, erase, is_remembered: true }
+    }
 }
 
 impl Change for ForgetVehicle {
@@ -85,8 +96,12 @@ impl Change for ForgetVehicle {
         if self.erase {
             erase_data(tables, row)?;
             erase_entries(tables, row)?;
-            // What still comes about it is known for that, and not kept.
-            tables.put_index(Kind::Vehicle, self.id.as_str(), GONE)?;
+            // What still comes about it is not kept.
+            if self.is_remembered {
+                tables.put_gone(Kind::Vehicle, self.id.as_str())?;
+            } else {
+                tables.remove_index(Kind::Vehicle, self.id.as_str())?;
+            }
             if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
                 tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
             }
@@ -120,9 +135,11 @@ pub(super) fn link_vehicle(
     let mut known = tables.get_sound::<Vehicle>(row)?;
     let is_known = known.is_some();
     // SECURITY: a car that changes hands begins anew; its past, also that in the log, belongs to whoever had it then.
+    let mut had_by_others = false;
     if let Some(former) = known.take_if(|vehicle| vehicle.user != connection.user) {
         tables.put(row, &Vehicle { connection: None, errors: Vec::new(), ..former })?;
         row = tables.new_row(Kind::Vehicle, facts.id.as_str())?;
+        had_by_others = true;
     }
     let mut vehicle = if let Some(vehicle) = known {
         vehicle
@@ -136,6 +153,7 @@ pub(super) fn link_vehicle(
             user: connection.user.clone(),
             connection: None,
             linked_at: at,
+            had_by_others,
             last_event_at: None,
             errors: Vec::new(),
             resolved: Vec::new(),

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::log_head::{HEAD, Head, is_erased, put_erased, split};
 use super::memo::{is_linked, row_of};
 use super::packing::Packed;
-use super::tables::{ALL, GONE, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
+use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
 use super::tellings::projector_cursor;
 use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
-use crate::model::event::EventKind;
 use crate::model::{Blob, Seq, Timestamp, VehicleId};
 
 /// What became of a delivery, as the log says it.
@@ -113,6 +112,9 @@ pub struct RecordDelivery {
     pub result: DeliveryResult,
     /// The vehicle, by Smartcar's id.
     pub vehicle: Option<VehicleId>,
+    /// Whether it tells of other vehicles, too.
+    #[serde(default)]
+    pub is_about_others: bool,
     /// The body as received.
     pub body: Packed,
     /// Now.
@@ -134,13 +136,6 @@ pub enum Recorded {
     Full,
 }
 
-impl RecordDelivery {
-    /// A legacy event may tell of several vehicles, and names the first.
-    fn is_about_several(&self) -> bool {
-        self.kind == EventKind::Scheduled.as_str()
-    }
-}
-
 impl Change for RecordDelivery {
     type Outcome = Recorded;
 
@@ -148,7 +143,7 @@ impl Change for RecordDelivery {
         let event = known.places.hash(Kind::Event, &self.event);
         let seq = known.log.window.seq_of(&event);
         let is_gone = |id: &VehicleId| known.log.memo.is_gone(&known.places.hash(Kind::Vehicle, id.as_str()));
-        let erased = || (!self.is_about_several() && self.vehicle.as_ref().is_some_and(is_gone)).then_some(Recorded::Erased);
+        let erased = || (!self.is_about_others && self.vehicle.as_ref().is_some_and(is_gone)).then_some(Recorded::Erased);
         seq.map(Recorded::Duplicate).or_else(erased)
     }
 
@@ -160,11 +155,10 @@ impl Change for RecordDelivery {
         if let Some(seq) = tables.log.window.seq_of(&event) {
             return Ok(Recorded::Duplicate(seq));
         }
-        let vehicle = match vehicle {
-            Some(GONE) if self.is_about_several() => None,
-            Some(GONE) => return Ok(Recorded::Erased),
-            vehicle => vehicle,
-        };
+        if vehicle == Some(None) && !self.is_about_others {
+            return Ok(Recorded::Erased);
+        }
+        let vehicle = vehicle.flatten();
         if !make_room(tables, self)? {
             return Ok(Recorded::Full);
         }
@@ -389,7 +383,7 @@ impl Snapshot<'_> {
 
     /// The row that stands for a vehicle in headers, whether it is linked or not.
     pub fn vehicle_row(&self, id: &VehicleId) -> Result<Option<u32>, StoreError> {
-        Ok(self.row(Kind::Vehicle, id.as_str())?.filter(|row| *row != GONE))
+        self.row(Kind::Vehicle, id.as_str())
     }
 
     /// The first and the last place that an entry, erased or not, must be at.

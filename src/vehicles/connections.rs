@@ -125,7 +125,7 @@ impl Vehicles {
         let vehicles = self.connection(&Reach::All, id).await?.vehicles;
         if history == History::Erase {
             for vehicle in &vehicles {
-                self.shared.store.commit(ForgetVehicle { id: vehicle.clone(), erase: true }).await?;
+                self.shared.store.commit(ForgetVehicle::new(vehicle.clone(), true)).await?;
             }
         }
         self.shared.store.commit(EndConnection { id, erase: true, if_empty: false }).await?;

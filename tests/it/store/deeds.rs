@@ -121,7 +121,7 @@ impl Step {
             38 => Box::new(RenameVehicle { id: car(who), nickname: (!what.is_multiple_of(3)).then(|| format!("Herbie {how}")) }),
             39 => Box::new(NoteFacts { facts: self.facts(who) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
-            41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2) }),
+            41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2), is_remembered: !how.is_multiple_of(4) }),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
                 let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
@@ -177,7 +177,16 @@ impl Step {
         let result = if self.what.is_multiple_of(5) { DeliveryResult::Test } else { DeliveryResult::Accepted };
         let vehicle = (!self.what.is_multiple_of(7)).then(|| car(self.who));
         let body = Packed::of(body_of(&event).as_bytes());
-        Box::new(RecordDelivery { event, kind: "VEHICLE_STATE".to_owned(), result, vehicle, body, received_at: at, ring: RING })
+        Box::new(RecordDelivery {
+            event,
+            kind: "VEHICLE_STATE".to_owned(),
+            result,
+            vehicle,
+            is_about_others: false,
+            body,
+            received_at: at,
+            ring: RING,
+        })
     }
 
     fn tokens(self, at: Timestamp, version: u64) -> SealedTokens {

@@ -449,10 +449,12 @@ impl Model {
     fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp) {
         let mut row = self.vehicle_row(&facts.id);
         let is_known = self.vehicles.contains_key(&row);
+        let mut had_by_others = false;
         if let Some(former) = self.vehicles.get_mut(&row).filter(|vehicle| vehicle.user != connection.user) {
             former.connection = None;
             former.errors.clear();
             row = self.new_vehicle_row(&facts.id);
+            had_by_others = true;
         }
         let Model { vehicles, to_revisit, .. } = self;
         let vehicle = vehicles.entry(row).or_insert_with(|| {
@@ -465,6 +467,7 @@ impl Model {
                 user: connection.user.clone(),
                 connection: None,
                 linked_at: at,
+                had_by_others,
                 last_event_at: None,
                 errors: Vec::new(),
                 resolved: Vec::new(),
@@ -534,7 +537,9 @@ impl Played for ForgetVehicle {
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();
-        model.erased.insert(self.id.clone());
+        if self.is_remembered {
+            model.erased.insert(self.id.clone());
+        }
         model.vehicles.remove(&row);
         model.to_revisit.remove(&row);
         model.to_read.remove(&row);

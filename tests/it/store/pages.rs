@@ -131,6 +131,7 @@ fn tell(store: &Store, number: u64) {
         kind: "VEHICLE_STATE".to_owned(),
         result: DeliveryResult::Accepted,
         vehicle: Some(car(0)),
+        is_about_others: false,
         body: Packed::of(format!("{{\"noise\":\"{noise}\"}}").as_bytes()),
         received_at: at,
         ring: RING,
