@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::{Event, EventKind, identity};
 use crate::model::{Secret, Seq, Timestamp};
 use crate::signature;
 use crate::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Recorded, Ring};
@@ -325,9 +324,8 @@ impl Shared {
             Some(Event { kind: EventKind::Unknown(_), .. }) => DeliveryResult::UnknownType,
             Some(_) => DeliveryResult::Accepted,
         };
-        let by_body = || format!("body:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(body)));
         Ok(RecordDelivery {
-            event: event.and_then(|event| event.id.as_ref()).map_or_else(by_body, |id| id.as_str().to_owned()),
+            event: identity(event, body),
             kind: event.map_or("", |event| event.kind.as_str()).to_owned(),
             result,
             vehicle: event.and_then(|event| event.vehicle.clone()),

@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
 
 use super::{EventId, SmartcarUserId, Timestamp, VehicleId, lenient};
 
@@ -154,6 +155,12 @@ impl Event {
             legacy: true,
         })
     }
+}
+
+/// What makes a delivery the same as an earlier one: Smartcar's event id, else a hash of the body.
+pub fn identity(event: Option<&Event>, body: &[u8]) -> String {
+    let by_body = || format!("body:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(body)));
+    event.and_then(|event| event.id.as_ref()).map_or_else(by_body, |id| id.as_str().to_owned())
 }
 
 fn is_test(mode: Option<String>) -> bool {

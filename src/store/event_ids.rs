@@ -228,6 +228,27 @@ impl Window {
     }
 }
 
+/// Adds ids of entries to the table, unless it has them.
+pub(super) fn add_missing(tables: &mut Tables<'_>, ids: Vec<(Seq, Hash, Timestamp)>) -> Result<(), StoreError> {
+    let mut known = Vec::new();
+    tables.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
+        if let (Ok(first), Ok(plain)) = (key.try_into().map(u64::from_be_bytes), tables.open(EVENT_IDS, key, &[], sealed)) {
+            known.push(first..first + (plain.len() / ENTRY) as u64);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (seq, hash, at) in ids {
+        let before = known.partition_point(|row| row.start <= seq.0);
+        if before.checked_sub(1).is_some_and(|row| known[row].contains(&seq.0)) {
+            continue;
+        }
+        let (key, plain) = (seq.0.to_be_bytes(), [&hash[..], &at.as_millis().to_be_bytes()].concat());
+        let sealed = tables.seal(EVENT_IDS, &key, &[], &plain);
+        tables.put_raw(EVENT_IDS, &key, &sealed)?;
+    }
+    Ok(())
+}
+
 /// The hash is keyed and even: a part of it serves the table in memory.
 fn short(hash: &Hash) -> u64 {
     u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])

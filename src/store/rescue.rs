@@ -152,18 +152,27 @@ struct Old {
 }
 
 impl Old {
-    /// As their own head leads to them; unless that shows them damaged, and another shows them whole.
+    /// As their own head leads to them; unless that shows them damaged, and another shows them whole, or shows them at all.
     fn open(site: &Site<'_>, journal: &Journal) -> Result<Old, StoreError> {
-        let mut best = Old::under(site, None)?;
+        let own = Old::under(site, None)?;
+        if own.all_are_whole(site) {
+            return Ok(own);
+        }
+        let (mut best, mut is_counted) = (None, own.census.is_some());
+        // The file is open once at a time.
+        own.close();
         for head in Head::OTHERS {
-            if best.all_are_whole(site) {
+            let other = Old::under(site, Some(head))?;
+            let is_whole = other.is_continued_by(journal) && other.all_are_whole(site);
+            if is_whole || !is_counted && other.census.is_some() {
+                (best, is_counted) = (Some(head), true);
+            }
+            other.close();
+            if is_whole {
                 break;
             }
-            let other = Old::under(site, Some(head))?;
-            let is_better = other.is_continued_by(journal) && (best.census.is_none() || other.all_are_whole(site));
-            if is_better { std::mem::replace(&mut best, other) } else { other }.close();
         }
-        Ok(best)
+        Old::under(site, best)
     }
 
     fn under(site: &Site<'_>, head: Option<Head>) -> Result<Old, StoreError> {

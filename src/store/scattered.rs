@@ -11,11 +11,14 @@ use redb::StorageBackend;
 
 use super::StoreError;
 use super::database::disk;
+use super::event_ids;
 use super::log_head::{HEAD, Head, is_erased, split};
+use super::packing::unpack;
 use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
 use super::vehicle_data::{self, Block};
-use crate::model::Seq;
+use crate::model::event::{Event, identity};
 use crate::model::vehicle::Vehicle;
+use crate::model::{Seq, Timestamp};
 
 /// What is read at once: redb's page, or a longer leaf as a whole.
 const PAGE: usize = 4096;
@@ -60,6 +63,8 @@ pub(super) fn gather(file: &dyn StorageBackend, into: &mut Tables<'_>) -> Result
         }
     }
     let Gathered { into, entries, blocks, .. } = found;
+    let ids = entries.iter().filter_map(|key| id_of(into, key)).collect();
+    event_ids::add_missing(into, ids)?;
     blocks.iter().try_for_each(|key| vehicle_data::end_before_the_next(into, key))?;
     Ok(Found { entries: entries.len() as u64, blocks: blocks.len() as u64 })
 }
@@ -111,6 +116,16 @@ impl Gathered<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What an entry is known by when it comes again.
+fn id_of(into: &Tables<'_>, key: &[u8]) -> Option<(Seq, [u8; 16], Timestamp)> {
+    let value = into.raw(WEBHOOK_LOGS, key).ok()??;
+    let (header, context, sealed) = split(&value)?;
+    let body = unpack(&into.open(WEBHOOK_LOGS, key, context, sealed).ok()?)?;
+    let id = identity(Event::parse(&body).ok().as_ref(), &body);
+    let seq = Seq(u64::from_be_bytes(key.try_into().ok()?));
+    Some((seq, into.places().hash(Kind::Event, &id), header.received_at))
 }
 
 fn named_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
