@@ -276,9 +276,9 @@ impl Snapshot<'_> {
         Ok(self.get::<Latests>(vehicle)?.unwrap_or_default().signals.remove(&signal))
     }
 
-    /// The version of the grammar by which all of the log has been read; 0 before the first.
+    /// The version of the grammar by which all of the log has been read: the first, if none was noted.
     pub fn grammar(&self) -> Result<u32, StoreError> {
-        Ok(self.value(CURSORS, GRAMMAR)?.unwrap_or_default())
+        Ok(self.value(CURSORS, GRAMMAR)?.unwrap_or(1))
     }
 
     /// The projector's place in the log.

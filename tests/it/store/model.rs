@@ -61,7 +61,7 @@ pub(crate) struct Model {
     pub(crate) events: VecDeque<(Seq, Timestamp, String)>,
     pub(crate) verify: Option<(Timestamp, bool)>,
     pub(crate) alive: Option<Timestamp>,
-    pub(crate) grammar: u32,
+    pub(crate) grammar: Option<u32>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) invites: BTreeMap<Hash, Invite>,
@@ -612,7 +612,7 @@ impl Played for NoteVerify {
 
 impl Played for NoteGrammar {
     fn play(&self, model: &mut Model) {
-        model.grammar = self.version;
+        model.grammar = Some(self.version);
     }
 }
 

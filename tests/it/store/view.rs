@@ -216,7 +216,7 @@ impl View {
             view.put("alive", alive);
         }
         view.put("gaps", &model.gaps);
-        view.put("grammar", &model.grammar);
+        view.put("grammar", &model.grammar.unwrap_or(1));
         for (subject, notice) in &model.notices {
             view.put(format!("notice {subject}"), notice);
         }
