@@ -263,18 +263,13 @@ impl Shared {
         // What waits for the disk, often together with many others, is only what is stored.
         drop(body);
         let received_at = change.received_at;
-        let recorded = self.record(change).await.inspect_err(not_taken)?;
+        let taken = self.record(change).await.inspect_err(not_taken)?;
         self.deaf.taken(received_at);
         if let Some(answer) = challenge {
             self.note_verify(true).await;
             return Ok((Accepted::Challenge(answer), "verify"));
         }
-        Ok(match recorded {
-            Recorded::New(seq, result) => (Accepted::New(seq), result.as_str()),
-            Recorded::Duplicate(seq) => (Accepted::Duplicate(seq), "duplicate"),
-            Recorded::Erased => (Accepted::Erased, "erased"),
-            Recorded::Full => return Err(IngestError::Busy).inspect_err(not_taken),
-        })
+        Ok(taken)
     }
 
     /// What is to be recorded of a delivery that bears a good signature, and the answer to its challenge.
@@ -336,13 +331,18 @@ impl Shared {
         })
     }
 
-    async fn record(&self, change: RecordDelivery) -> Result<Recorded, IngestError> {
+    async fn record(&self, change: RecordDelivery) -> Result<Taken, IngestError> {
         let pressure = change.ring.pressure();
         if self.store.unread() >= pressure {
             // Under a burst that lasts, the disk is faster than the projector, and its ring must not fill.
             let _ = Box::pin(tokio::time::timeout(PATIENCE, self.store.unread_below(pressure))).await;
         }
-        self.store.commit(change).await.map_err(|_| IngestError::Busy)
+        match self.store.commit(change).await {
+            Ok(Recorded::New(seq, result)) => Ok((Accepted::New(seq), result.as_str())),
+            Ok(Recorded::Duplicate(seq)) => Ok((Accepted::Duplicate(seq), "duplicate")),
+            Ok(Recorded::Erased) => Ok((Accepted::Erased, "erased")),
+            Ok(Recorded::Full) | Err(_) => Err(IngestError::Busy),
+        }
     }
 
     /// Anybody can send an unsigned VERIFY, so notes of them cost at most one commit an hour.
