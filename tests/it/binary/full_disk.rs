@@ -55,14 +55,9 @@ async fn a_full_disk_costs_no_acknowledged_event() {
     assert_eq!(server.program.end().await.signal, Some(9));
     disk.empty();
     server = Server::start(&disk.home).await;
+    ledger.settle(&server, &token).await;
     let mut line = Line::open(server.address).await.unwrap();
-    for number in ledger.unanswered() {
-        let answer = load::post(&mut line, number, &ledger.filler).await.unwrap();
-        ledger.acknowledge(number, load::receipt(&answer));
-    }
-    let acknowledged = ledger.acknowledged();
-    load::holds_exactly(&server, &token, &acknowledged).await;
-    for (number, seq) in acknowledged.into_iter().step_by(4) {
+    for (number, seq) in ledger.acknowledged().into_iter().step_by(4) {
         let answer = load::post(&mut line, number, &ledger.filler).await.unwrap();
         assert_eq!(load::receipt(&answer), ("duplicate".to_owned(), seq));
     }
@@ -95,12 +90,7 @@ async fn a_read_only_disk_costs_no_acknowledged_event() {
     println!("taken again after {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     senders.stop().await;
-    let mut line = Line::open(server.address).await.unwrap();
-    for number in ledger.unanswered() {
-        let answer = load::post(&mut line, number, &ledger.filler).await.unwrap();
-        ledger.acknowledge(number, load::receipt(&answer));
-    }
-    load::holds_exactly(&server, &token, &ledger.acknowledged()).await;
+    ledger.settle(&server, &token).await;
     server.stop().await;
 }
 
@@ -130,12 +120,7 @@ async fn deliveries_are_refused_before_the_disk_is_full() {
     println!("taken again after {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     senders.stop().await;
-    let mut line = Line::open(server.address).await.unwrap();
-    for number in ledger.unanswered() {
-        let answer = load::post(&mut line, number, &ledger.filler).await.unwrap();
-        ledger.acknowledge(number, load::receipt(&answer));
-    }
-    load::holds_exactly(&server, &token, &ledger.acknowledged()).await;
+    ledger.settle(&server, &token).await;
     let ran = server.stop().await;
     for (line, times) in [("the disk is nearly full", 1), ("the disk has room again", 1), ("a commit failed", 0)] {
         assert_eq!(ran.stderr.matches(line).count(), times, "{line}: {}", ran.stderr);
@@ -259,6 +244,16 @@ impl Ledger {
 
     fn unanswered(&self) -> Vec<u32> {
         std::mem::take(&mut self.state().unanswered)
+    }
+
+    /// Brings in what was not answered; then the log holds what was acknowledged and nothing else.
+    async fn settle(&self, server: &Server, token: &str) {
+        let mut line = Line::open(server.address).await.unwrap();
+        for number in self.unanswered() {
+            let answer = load::post(&mut line, number, &self.filler).await.unwrap();
+            self.acknowledge(number, load::receipt(&answer));
+        }
+        load::holds_exactly(server, token, &self.acknowledged()).await;
     }
 
     /// Waits until each sender has brought in another one.
