@@ -129,15 +129,8 @@ impl Window {
         }
         let new: Vec<Id> = self.ids.iter().skip(self.stored).copied().collect();
         for row in new.chunks(ROW).flat_map(|ids| ids.chunk_by(|a, b| a.seq.next() == b.seq)) {
-            let mut plain = Vec::with_capacity(row.len() * ENTRY);
-            for id in row {
-                plain.extend_from_slice(&id.hash);
-                plain.extend_from_slice(&id.at.as_millis().to_be_bytes());
-            }
-            let (first, last) = (row[0].seq, row[row.len() - 1].seq);
-            let sealed = tables.seal(EVENT_IDS, &first.0.to_be_bytes(), &[], &plain);
-            tables.put_raw(EVENT_IDS, &first.0.to_be_bytes(), &sealed)?;
-            self.rows.push_back((first, last));
+            put_row(tables, row)?;
+            self.rows.push_back((row[0].seq, row[row.len() - 1].seq));
         }
         self.stored = self.ids.len();
         Ok(())
@@ -242,11 +235,21 @@ pub(super) fn add_missing(tables: &mut Tables<'_>, ids: Vec<(Seq, Hash, Timestam
         if before.checked_sub(1).is_some_and(|row| known[row].contains(&seq.0)) {
             continue;
         }
-        let (key, plain) = (seq.0.to_be_bytes(), [&hash[..], &at.as_millis().to_be_bytes()].concat());
-        let sealed = tables.seal(EVENT_IDS, &key, &[], &plain);
-        tables.put_raw(EVENT_IDS, &key, &sealed)?;
+        put_row(tables, &[Id { seq, at, hash }])?;
     }
     Ok(())
+}
+
+/// Writes ids that follow one another: at least one.
+fn put_row(tables: &mut Tables<'_>, row: &[Id]) -> Result<(), StoreError> {
+    let mut plain = Vec::with_capacity(row.len() * ENTRY);
+    for id in row {
+        plain.extend_from_slice(&id.hash);
+        plain.extend_from_slice(&id.at.as_millis().to_be_bytes());
+    }
+    let first = row[0].seq.0.to_be_bytes();
+    let sealed = tables.seal(EVENT_IDS, &first, &[], &plain);
+    tables.put_raw(EVENT_IDS, &first, &sealed)
 }
 
 /// The hash is keyed and even: a part of it serves the table in memory.

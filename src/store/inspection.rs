@@ -34,7 +34,7 @@ pub(super) enum Depth {
 pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Result<(), StoreError> {
     // redb may panic even while it closes what is damaged.
     guarded(|| {
-        let (mut tables, length) = look_at_tables(site)?;
+        let (mut tables, length) = look_at_tables(site, None)?;
         let is_old = migrations::is_without_journal(&tables);
         // Another program's tables are whole; ours may only look like them after a card has lied.
         if matches!(is_old, Err(StoreError::Foreign)) && !matches!(tables.check_integrity(), Ok(true)) {
@@ -70,7 +70,7 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
         return Err(StoreError::NotAStore("the tables are missing".to_owned()));
     }
     guarded(|| {
-        let (mut tables, _) = look_at_tables(site)?;
+        let (mut tables, _) = look_at_tables(site, None)?;
         let places = migrations::prepare(&tables, site)?;
         tables.check_integrity().map_err(not_opened)?;
         if migrations::is_without_journal(&tables)? {
@@ -85,7 +85,7 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             return Ok(inspected);
         }
         let journal = Journal::open(site.files, site.vault)?;
-        if !checkpoint.is_clean && journal.generations().last().is_none_or(|newest| newest + 1 < checkpoint.generation) {
+        if !checkpoint.is_clean && journal.is_older_than(checkpoint.generation) {
             inspected.findings.push("the journal is older than the tables: are they from two backups?".to_owned());
         }
         let mut expected = checkpoint.generation;
@@ -124,13 +124,8 @@ fn every_row(tables: &redb::Database, places: &Places) -> Result<u64, StoreError
     Ok(rows)
 }
 
-/// Opens the tables so that nothing can change their file.
-fn look_at_tables(site: &Site<'_>) -> Result<(redb::Database, u64), StoreError> {
-    look_at_tables_under(site, None)
-}
-
-/// The same, under another head than their own.
-pub(super) fn look_at_tables_under(site: &Site<'_>, head: Option<Head>) -> Result<(redb::Database, u64), StoreError> {
+/// Opens the tables so that nothing can change their file, under another head if theirs may be damaged.
+pub(super) fn look_at_tables(site: &Site<'_>, head: Option<Head>) -> Result<(redb::Database, u64), StoreError> {
     let file = site.files.open(Part::Tables).map_err(|error| journal::not_opened(&error))?;
     let look = Look::new(file).map_err(|error| disk(&error))?;
     let length = look.len().map_err(|error| disk(&error))?;

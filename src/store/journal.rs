@@ -107,6 +107,11 @@ impl Journal {
         generations
     }
 
+    /// Whether it is of a time before a generation begins. It may end with the one before that, if the power failed then.
+    pub(super) fn is_older_than(&self, generation: u64) -> bool {
+        self.generations().last().is_none_or(|newest| newest + 1 < generation)
+    }
+
     /// Visits what a generation holds, in order. A copy that is not whole is passed over.
     pub(super) fn read(
         &self,

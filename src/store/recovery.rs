@@ -237,8 +237,7 @@ fn replay(
     }
     let Some(newest) = generations.last().copied() else {
         let before = checkpoint.generation - 1;
-        // It may end with the generation before this one, if the power failed as this one was to begin.
-        if before > 0 && !checkpoint.is_clean && journal.generations().last().is_none_or(|newest| *newest < before) {
+        if !checkpoint.is_clean && journal.is_older_than(checkpoint.generation) {
             findings.add("the journal is older than the tables: what was changed last is lost; are they from two backups?");
         }
         let blocks = if journal.generations().contains(&before) { journal.read(before, |_| Ok(()))?.blocks } else { 0 };

@@ -12,7 +12,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::database::{disk, guarded};
 use super::files::Part;
 use super::heads::Head;
-use super::inspection::look_at_tables_under;
+use super::inspection::look_at_tables;
 use super::journal::{Entry, Journal, RowCopy};
 use super::log_head::{self, Log};
 use super::migrations;
@@ -178,7 +178,7 @@ impl Old {
     fn under(site: &Site<'_>, head: Option<Head>) -> Result<Old, StoreError> {
         let mut old = Old { tables: None, checkpoint: None, census: None };
         if site.files.is_there(Part::Tables).map_err(|error| disk(&error))? {
-            old.tables = match look_at_tables_under(site, head) {
+            old.tables = match look_at_tables(site, head) {
                 Ok((tables, _)) => Some(tables),
                 // A disk in trouble is no damage: it may be well again in a moment.
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
