@@ -17,6 +17,7 @@ use super::log_head::{HEAD, Head};
 use super::tables::{ALL, EVENT_IDS, META, Typed};
 use super::{Rows, StoreError, Tables};
 use crate::model::{Seq, Timestamp};
+use crate::vault::Vault;
 
 /// How many ids one row holds at most: as many as fit a page.
 const ROW: usize = 128;
@@ -83,11 +84,8 @@ impl Window {
         });
         let places = places.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut unsent = Vec::new();
-        rows.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
-            let first = key.try_into().map(u64::from_be_bytes);
-            // Keyed hashes are no secret: to wipe them would take a tenth of the time.
-            let plain = rows.open(EVENT_IDS, key, &[], sealed).map(|mut plain| std::mem::take(&mut *plain));
-            let (Ok(first), Ok(plain)) = (first, plain) else {
+        rows.walk(EVENT_IDS, ALL, false, &mut |key, value| {
+            let (Ok(first), Some(plain)) = (key.try_into().map(u64::from_be_bytes), ids_of(rows, key, value)) else {
                 tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
                 return Ok(ControlFlow::Continue(()));
             };
@@ -224,8 +222,8 @@ impl Window {
 /// Adds ids of entries to the table, unless it has them.
 pub(super) fn add_missing(tables: &mut Tables<'_>, ids: Vec<(Seq, Hash, Timestamp)>) -> Result<(), StoreError> {
     let mut known = Vec::new();
-    tables.walk(EVENT_IDS, ALL, false, &mut |key, sealed| {
-        if let (Ok(first), Ok(plain)) = (key.try_into().map(u64::from_be_bytes), tables.open(EVENT_IDS, key, &[], sealed)) {
+    tables.walk(EVENT_IDS, ALL, false, &mut |key, value| {
+        if let (Ok(first), Some(plain)) = (key.try_into().map(u64::from_be_bytes), ids_of(tables, key, value)) {
             known.push(first..first + (plain.len() / ENTRY) as u64);
         }
         Ok(ControlFlow::Continue(()))
@@ -247,9 +245,24 @@ fn put_row(tables: &mut Tables<'_>, row: &[Id]) -> Result<(), StoreError> {
         plain.extend_from_slice(&id.hash);
         plain.extend_from_slice(&id.at.as_millis().to_be_bytes());
     }
-    let first = row[0].seq.0.to_be_bytes();
-    let sealed = tables.seal(EVENT_IDS, &first, &[], &plain);
-    tables.put_raw(EVENT_IDS, &first, &sealed)
+    put(tables, &row[0].seq.0.to_be_bytes(), &plain)
+}
+
+/// Writes a row: ids in clear, for they are keyed hashes, and a seal of nothing that covers them. To decrypt a
+/// million would take longer than all the rest of a start.
+pub(super) fn put(tables: &mut Tables<'_>, key: &[u8], plain: &[u8]) -> Result<(), StoreError> {
+    let seal = tables.seal(EVENT_IDS, key, plain, &[]);
+    tables.put_raw(EVENT_IDS, key, &[plain, &seal].concat())
+}
+
+/// The ids of a row, and the seal that covers them.
+pub(super) fn parts(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    value.split_at_checked(value.len().checked_sub(Vault::OVERHEAD)?)
+}
+
+/// The ids of a row whose seal is unbroken.
+fn ids_of<'a>(rows: &impl Rows, key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    rows.places().is_sound(EVENT_IDS, key, value).then(|| parts(value))?.map(|(ids, _)| ids)
 }
 
 /// The hash is keyed and even: a part of it serves the table in memory.

@@ -17,9 +17,10 @@ use crate::vault::{KeyId, Row, Vault};
 
 mod from_1;
 mod from_2;
+mod from_3;
 
 /// The format that this Carport writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The last format that had no journal: a store of it is made anew. Later ones are brought up where they are.
 const WITHOUT_JOURNAL: u32 = 1;
@@ -87,6 +88,7 @@ pub(super) fn bring_up(database: &redb::Database, places: &Places, checkpoint: &
     let transaction = checkpoint::begin(database)?;
     let mut tables = Tables::new(&transaction, places, &mut log);
     bring_up_rows(&mut tables)?;
+    log_head::load_event_ids(&mut tables)?;
     checkpoint::commit(transaction, places, &mut log, checkpoint.clone())?;
     tracing::info!(from, to = FORMAT, "the store was brought to a newer format");
     Ok(())
@@ -98,6 +100,7 @@ pub(super) fn bring_up_rows(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     // What is newer is refused when it is opened. Tables may be older than the copy says that took the place of others.
     if format.is_some_and(|format| format <= FORMAT) {
         from_2::bring_up(tables)?;
+        from_3::bring_up(tables)?;
         tables.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
     }
     Ok(())

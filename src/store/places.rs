@@ -4,8 +4,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::log_head;
-use super::tables::{META, WEBHOOK_LOGS};
+use super::tables::{EVENT_IDS, META, WEBHOOK_LOGS};
+use super::{event_ids, log_head};
 use crate::vault::{Row, Vault, VaultError};
 
 /// What an index entry leads to.
@@ -67,6 +67,7 @@ fn sealed<'a>(table: &'a str, key: &'a [u8], value: &'a [u8]) -> Result<Option<(
     let (context, sealed) = match table {
         META if CLEAR.contains(&key) => return Ok(None),
         WEBHOOK_LOGS => log_head::parts(value).ok_or(VaultError::DoesNotOpen)?,
+        EVENT_IDS => event_ids::parts(value).ok_or(VaultError::DoesNotOpen)?,
         _ => (&[][..], value),
     };
     Ok(Some((Row { table, key, context }, sealed)))

@@ -6,11 +6,22 @@ use super::tables::{
 };
 
 /// Tables that grow with what the cars tell, or are no loss. All others are small, and copied to the journal.
-pub(super) const LARGE: &[&str] =
-    &[VEHICLE_LATEST_1, "vehicle_data-1", WEBHOOK_LOGS, EVENT_IDS, "notices-1", "vehicle_latest-2", "vehicle_changes-1"];
+pub(super) const LARGE: &[&str] = &[
+    VEHICLE_LATEST_1,
+    "vehicle_data-1",
+    WEBHOOK_LOGS,
+    EVENT_IDS_1,
+    "notices-1",
+    "vehicle_latest-2",
+    "vehicle_changes-1",
+    EVENT_IDS,
+];
 
 /// A row for each signal of each vehicle, until format 2; empty since.
 pub(super) const VEHICLE_LATEST_1: &str = "vehicle_latest-1";
+
+/// Event ids sealed, until format 3; empty since.
+pub(super) const EVENT_IDS_1: &str = "event_ids-1";
 
 /// Tables that a copy in the journal holds: what Carport could not go on without. New ones come last.
 pub(super) const SMALL: &[&str] = &[

@@ -17,7 +17,7 @@
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
 //! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
-//! | `event_ids-1` | first seq | keyed hashes of up to 128 events' ids and when they came: the dedupe window |
+//! | `event_ids-2` | first seq | keyed hashes of up to 128 events' ids and when they came, in clear, then a seal that covers them: the dedupe window |
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
 //! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
@@ -51,7 +51,7 @@ pub(super) const VEHICLES_BY_USER: &str = "vehicles_by_user-1";
 pub(super) const VEHICLES_TO_REVISIT: &str = "vehicles_to_revisit-1";
 pub(super) const VEHICLES_TO_READ: &str = "vehicles_to_read-1";
 pub(super) const WEBHOOK_LOGS: &str = "webhook_logs-1";
-pub(super) const EVENT_IDS: &str = "event_ids-1";
+pub(super) const EVENT_IDS: &str = "event_ids-2";
 pub(super) const ATTEMPTS_BY_EXPIRY: &str = "attempts_by_expiry-1";
 pub(super) const INVITES_BY_EXPIRY: &str = "invites_by_expiry-1";
 pub(super) const CURSORS: &str = "cursors-1";

@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 const CHECKPOINT_BYTES: u64 = 6 * 1024 * 1024;
 
 /// or so many changes,
-const CHECKPOINT_CHANGES: u64 = 2_000;
+const CHECKPOINT_CHANGES: u64 = 1_000;
 
 /// or when the oldest of them is so old. Each checkpoint costs about 120 kB, be it for two changes.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(600);

@@ -8,7 +8,8 @@ use crate::vault::Row;
 
 use super::super::log_head::parts;
 use super::super::packing::Packed;
-use super::super::tables::{self, ALL, CURSORS, EVENT_IDS, INDEX, META, Places, Rows, Tables, WEBHOOK_LOGS, from_cbor};
+use super::super::roll::EVENT_IDS_1;
+use super::super::tables::{self, ALL, CURSORS, INDEX, META, Places, Rows, Tables, WEBHOOK_LOGS, from_cbor};
 use super::super::webhook_log::{DeliveryResult, Header};
 use super::super::{Snapshot, StoreError};
 
@@ -65,7 +66,7 @@ pub(super) fn count(old: &Snapshot<'_>) -> Result<(u64, u64), StoreError> {
 
 fn is_sound(places: &Places, table: &'static str, key: &[u8], value: &[u8]) -> bool {
     let (context, sealed) = match table {
-        META | INDEX | CURSORS | EVENT_IDS => return true,
+        META | INDEX | CURSORS | EVENT_IDS_1 => return true,
         WEBHOOK_LOGS => match parts(value) {
             Some(parts) => parts,
             None => return false,
@@ -86,7 +87,7 @@ fn bring_row(new: &mut Tables<'_>, table: &'static str, key: &[u8], value: &[u8]
             let sealed = new.seal(table, key, &[], value);
             new.put_raw(table, key, &sealed)
         }
-        EVENT_IDS => {
+        EVENT_IDS_1 => {
             let (hash, at) = from_cbor::<([u8; 16], Timestamp)>(value).ok_or(damaged.clone())?;
             let seq = Seq(u64::from_be_bytes(key.try_into().map_err(|_| damaged)?));
             new.log.window.add(seq, hash, at);
