@@ -196,7 +196,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 2048 * 1024, min_free: 0, inline: false, repair: false }
+        Settings { cache: 1536 * 1024, min_free: 0, inline: false, repair: false }
     }
 }
 
