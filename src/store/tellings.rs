@@ -213,11 +213,11 @@ impl Car {
         if report.name.is_some() {
             latest.name.clone_from(&report.name);
         }
+        // A value was told later, whatever this says.
+        let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
         match &report.outcome {
             Outcome::Failed(failure) => {
                 let is_news = latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at);
-                // A value that was told later is good, whatever comes late.
-                let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
                 if is_news && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
@@ -238,6 +238,8 @@ impl Car {
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
                 let newest = latest.reading.as_ref();
                 match newest {
+                    // Of one moment holds what was told last, also when the log is read again.
+                    Some(newest) if newest.at == reading.at && is_late => return Ok(()),
                     // What says the same as before is no change, and the past need not be asked.
                     Some(newest) if newest.at <= reading.at && newest.body.same_as(&reading.body) => {}
                     Some(newest) if newest.at < reading.at => self.changes.push((signal, reading.clone())),

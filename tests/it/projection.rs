@@ -394,6 +394,24 @@ async fn reading_an_entry_again_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_one_moment_holds_what_was_told_last() {
+    let (gateway, vehicle) = with_ada(61).await;
+    for (value, told_at) in [(1, T + 10), (2, T + 20)] {
+        let mut event = events::state(&format!("told-{value}"), &vehicle, &[events::signal(ODOMETER, value, T)]);
+        event["meta"]["deliveredAt"] = json!(told_at);
+        gateway.deliver(&event).await;
+    }
+    gateway.catch_up().await;
+    for seq in [1, 2, 1] {
+        let replay = format!("/api/v1/webhooks/{seq}/replay");
+        assert_eq!(gateway.post(&replay, &json!({})).bearer(&gateway.admin).send().await.status, 200);
+        assert_eq!(latest(&gateway, &vehicle, ODOMETER).await["body"]["value"], 2, "after {seq}");
+        assert_eq!(history(&gateway, &vehicle, ODOMETER).await, [(2, T)], "after {seq}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_event_counts_once_through_every_crash() {
     let (mut gateway, vehicle) = with_ada(48).await;
     let mut expected = Vec::new();

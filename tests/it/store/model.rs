@@ -717,9 +717,9 @@ impl Model {
         let latest = self.latest.entry(key.clone()).or_insert(nothing);
         latest.group = report.group.clone().or(latest.group.take());
         latest.name = report.name.clone().or(latest.name.take());
+        let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
         match &report.outcome {
             Outcome::Failed(failure) => {
-                let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
                 if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at) && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
@@ -728,6 +728,9 @@ impl Model {
                 let reading = reading(telling, report).unwrap();
                 latest.failure.take_if(|(_, failed_at)| *failed_at <= telling.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
+                if is_late && latest.reading.as_ref().is_some_and(|known| known.at == reading.at) {
+                    return;
+                }
                 remember(self.readings.entry(key).or_default(), &reading, latest.reading.as_ref());
                 if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
                     latest.reading = Some(reading);
