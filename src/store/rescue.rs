@@ -72,7 +72,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         put_small_rows(&mut into, rows)?;
     }
     migrations::bring_up_rows(&mut into)?;
-    let found = if is_counted && lost.is_empty() { Found::default() } else { search(site, &mut into)? };
+    let found = if is_counted && lost.is_empty() { Found::default() } else { search(site, &mut into, findings)? };
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
     ask_anew(&mut into)?;
@@ -80,11 +80,12 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         lost.entry(table).and_modify(|lost| *lost = lost.saturating_sub(found));
     }
     lost.retain(|_, rows| *rows > 0);
+    let held = (into.log.head.entries, into.len(Block::TABLE)?);
     let lost = match (is_counted, lost.is_empty()) {
         (false, _) => format!(
-            "of what they held before the last checkpoint, {} events and {} blocks of vehicle data were found again, \
-             and the rest is lost",
-            found.entries, found.blocks
+            "of what they held before the last checkpoint, {} events and {} blocks of vehicle data were saved, and the \
+             rest is lost",
+            held.0, held.1
         ),
         (true, true) => "all that they held was saved".to_owned(),
         (true, false) => {
@@ -98,6 +99,12 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         "there is no copy of the small tables"
     };
     findings.add(format!("the tables were {why}; {lost}; {small}"));
+    if found.blocks > 0 {
+        findings.add(format!(
+            "{} blocks of vehicle data were found again in single pages; some may lack their last readings",
+            found.blocks
+        ));
+    }
     checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
     drop(new);
     if let Some(name) = site.files.replace_tables(why).map_err(|error| disk(&error))? {
@@ -107,14 +114,17 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
 }
 
 /// Looks for rows page by page.
-fn search(site: &Site<'_>, into: &mut Tables<'_>) -> Result<Found, StoreError> {
+fn search(site: &Site<'_>, into: &mut Tables<'_>, findings: &mut Findings) -> Result<Found, StoreError> {
     if !site.files.is_there(Part::Tables).map_err(|error| disk(&error))? {
         return Ok(Found::default());
     }
     match site.files.open(Part::Tables) {
         Ok(file) => scattered::gather(&*file, into),
         // After a panic, redb may still have it.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(Found::default()),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            findings.add("the pages of the damaged tables could not be searched one by one: the file is still in use");
+            Ok(Found::default())
+        }
         Err(error) => Err(disk(&error)),
     }
 }
