@@ -6,10 +6,13 @@
 //! later code. Both take every variation that is documented or was seen; what is missing or of an
 //! unexpected type stays out.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
@@ -176,34 +179,55 @@ fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> 
     if lenient::depth(text) > lenient::DEEPEST {
         return Err(NotUnderstood::TooDeep);
     }
-    serde_json::from_str::<DistinctKeys>(text).and_then(|_| serde_json::from_str(text)).map_err(|_| NotUnderstood::Malformed)
+    serde_json::from_str::<Distinct<T>>(text).map(|Distinct(read)| read).map_err(|_| NotUnderstood::Malformed)
 }
 
-/// A map in which no key stands twice. Derived code sees that only of keys it knows: one reading would take
-/// what the other refuses.
-struct DistinctKeys;
+/// What is read of a map in which no key stands twice. Derived code sees that only of keys it knows: one reading
+/// would take what the other refuses.
+struct Distinct<T>(T);
 
-impl<'de> Deserialize<'de> for DistinctKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DistinctKeys, D::Error> {
-        deserializer.deserialize_map(DistinctKeys)
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Distinct<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Distinct<T>, D::Error> {
+        deserializer.deserialize_map(DistinctVisitor(PhantomData)).map(Distinct)
     }
 }
 
-impl<'de> Visitor<'de> for DistinctKeys {
-    type Value = DistinctKeys;
+struct DistinctVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for DistinctVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DistinctKeys, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-            if !seen.insert(key) {
-                return Err(A::Error::custom("a key stands twice"));
-            }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(DistinctKeys { map, seen: HashSet::new() }))
+    }
+}
+
+/// A map that fails where a key stands for the second time.
+struct DistinctKeys<'de, A> {
+    map: A,
+    seen: HashSet<Cow<'de, str>>,
+}
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for DistinctKeys<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        let Some(Key(key)) = self.map.next_key()? else { return Ok(None) };
+        if !self.seen.insert(key.clone()) {
+            return Err(A::Error::custom("a key stands twice"));
         }
-        Ok(DistinctKeys)
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 
