@@ -39,7 +39,7 @@ mod turn;
 pub use due::Settings;
 
 use clock::Watch;
-use gate::{Gate, Why};
+use gate::{Gate, Shut, Why};
 use silence::Silences;
 use turn::Turns;
 
@@ -295,7 +295,9 @@ impl Tokens {
 
     /// Why refreshes of a generation wait although our credentials are good: no answers come, or Smartcar says so.
     pub fn held_up(&self, generation: Generation) -> Option<String> {
-        self.shared.gate.shut(generation).filter(|shut| shut.why != Why::Refused).map(|shut| shut.what)
+        // Who is due asks again when the time is over that Smartcar named. If nobody does, nobody waits.
+        let is_over = |shut: &Shut| shut.why == Why::Throttled && shut.until + ASKED_WITHIN < Instant::now();
+        self.shared.gate.shut(generation).filter(|shut| shut.why != Why::Refused && !is_over(shut)).map(|shut| shut.what)
     }
 
     /// When a set ought to be renewed, whatever has kept it from that since.
@@ -336,6 +338,9 @@ impl Tokens {
 }
 
 const UNSETTLED: &str = "whether the tokens of the new connection were replaced is not known yet";
+
+/// By when somebody has asked again whom Smartcar told to wait, if anybody is due.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for a refresh: about as long as an answer that was lost can be asked for again.
 const PATIENCE: Duration = Duration::from_secs(50);

@@ -64,9 +64,25 @@ async fn mint(shared: &Shared, before: Option<&SealedTokens>) -> Result<Access, 
         }
         Err(error) => {
             told(shared, &pass, Err(&error));
-            Err(failed(shared, connection, &error))
+            let error = failed(shared, connection, &error);
+            if let Some(before) = before {
+                postpone(shared, connection, before.version, &error, true).await;
+            }
+            Err(error)
         }
     }
+}
+
+/// Has what may pass tried again when it may have passed, or looked at whether it is still to be tried. Those who wait for
+/// Smartcar or the operator stay due: the door is shut for all of them.
+async fn postpone(shared: &Shared, connection: ConnectionId, version: u64, error: &TokenError, unspent: bool) {
+    let TokenError::Later { after, .. } = error else { return };
+    let change = PostponeRefresh { connection, version, due_at: shared.world.now().after(*after), unspent };
+    if let Err(error) = shared.store.commit(change).await {
+        tracing::debug!(%error, "a refresh could not be postponed");
+    }
+    // Somebody else than the loop may have tried.
+    shared.wake.notify_one();
 }
 
 /// The next pair of an owner's connection.
@@ -108,14 +124,7 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
                 shared.silences.note(connection, version, silent_at);
             }
             let error = failed(shared, connection, &error);
-            // Those who wait for Smartcar or the operator stay due: the door is shut for all of them.
-            if let TokenError::Later { after, .. } = &error {
-                let due_at = shared.world.now().after(*after);
-                let change = PostponeRefresh { connection, version, due_at, unspent: !is_ambiguous };
-                if let Err(error) = shared.store.commit(change).await {
-                    tracing::debug!(%error, "a refresh could not be postponed");
-                }
-            }
+            postpone(shared, connection, version, &error, !is_ambiguous).await;
             if is_ambiguous {
                 shared.add_to_trouble(connection, UNCLEAR);
             }

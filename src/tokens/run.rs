@@ -291,6 +291,8 @@ async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp
                     _ => return,
                 }
             } else {
+                // Whoever tried it early may have had trouble with it; there is nothing to try now.
+                shared.forget_trouble(connection);
                 let change = Reschedule { connection, version: seen.version, used_at: seen.used_at, due_at: Some(due_at) };
                 shared.store.commit(change).await
             }

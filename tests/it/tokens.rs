@@ -348,6 +348,25 @@ async fn wrong_credentials_are_no_connections_fault() {
     gateway.finish().await;
 }
 
+/// By v3 and by v2: what is not due has no trouble once Smartcar may be asked again.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_nobody_needed_leaves_no_trouble() {
+    let (mut gateway, ada) = with_ada(63).await;
+    let grace = connection_id(&gateway.connect("grace", GRACE).await);
+    gateway.start_refreshing();
+    pass(MINUTE).await;
+    for connection in [ada, grace] {
+        gateway.simulator.set_faults(Faults::new([Trouble::once(FaultKind::Throttle(Some(5)))]));
+        let refresh = gateway.post(&format!("/api/v1/connections/{connection}/refresh"), &json!({}));
+        let refused = refresh.bearer(&gateway.admin).send().await;
+        assert_ne!(refused.status, 200, "{}", refused.text());
+        assert!(view(&gateway, connection).await["last_error"].is_string());
+        pass(2 * MINUTE).await;
+        assert_eq!(view(&gateway, connection).await["last_error"], Value::Null);
+    }
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_goes_away_loses_nothing() {
     let (mut gateway, connection) = with_ada(69).await;
