@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
     let mut cli = Cli::parse();
     cli.common.quiet_log = !run::is_service(&cli.command);
     log::install(&cli.common);
+    crate::store::log_caught_panics();
     memory::keep_to_itself();
     let place = Place::of_process();
     let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build() {

@@ -64,6 +64,7 @@ pub mod webhook_log;
 mod writer;
 
 pub use changes::Named;
+pub use database::log_caught_panics;
 pub use files::{Files, Part, directory};
 pub use inspection::Inspected;
 pub use packing::Packed;

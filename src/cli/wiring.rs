@@ -106,6 +106,10 @@ pub(super) fn inspect(config: &Config, keys: &Keys) -> Result<Inspected, StoreEr
     Store::inspect(&config.data_dir, &keys.vault(world.entropy.as_ref()), &world)
 }
 
+/// What is left to do.
+const BEYOND_REPAIR: &str = "nothing can be saved of it: put a backup of the data directory in its place, or move carport.redb and \
+                             its journals away to begin anew; then owners connect again";
+
 /// Saves what can be read of a damaged store; returns what was found.
 pub(super) async fn repair(config: &Config) -> Result<Vec<String>, Failure> {
     let world = world()?;
@@ -113,7 +117,11 @@ pub(super) async fn repair(config: &Config) -> Result<Vec<String>, Failure> {
     let vault = keys.map_err(AppError::from)?.vault(world.entropy.as_ref());
     let settings = store::Settings { repair: true, ..store::Settings::default() };
     let opened = Store::open(&config.data_dir, settings, vault, &world, Arc::new(Metrics::new()));
-    let store = opened.map_err(|error| AppError::Store { path: config.data_dir.join(Part::Tables.name()), error })?;
+    let store = opened.map_err(|error| {
+        let is_beyond = matches!(error, StoreError::NotAStore(_) | StoreError::Damaged { .. });
+        let error = AppError::Store { path: config.data_dir.join(Part::Tables.name()), error };
+        if is_beyond { Failure::new(Exit::Damaged, format!("{error}; {BEYOND_REPAIR}")) } else { Failure::from(error) }
+    })?;
     let findings = store.findings();
     store.close().await;
     Ok(findings)

@@ -4,6 +4,7 @@
 //! The only way on is to drop both, to open the files anew and to replay; the lock here makes sure that no
 //! reader holds the old handle meanwhile.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -247,9 +248,26 @@ pub(super) fn applied(
     log_head::finish(&mut tables)
 }
 
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// redb can panic on a damaged file; that must cost one answer, not the process.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::NotAStore("redb stopped in the middle".to_owned())))
+    let was_guarded = IS_GUARDED.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    IS_GUARDED.set(was_guarded);
+    done.unwrap_or_else(|_| Err(StoreError::NotAStore("redb stopped in the middle".to_owned())))
+}
+
+/// Has panics that the store catches told by the log alone, in one line: to whoever reads standard error, they look like
+/// a crash. For the whole process.
+pub fn log_caught_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match (IS_GUARDED.get(), panic.location()) {
+        (true, Some(location)) => tracing::warn!(%location, "a panic over damaged tables was caught"),
+        _ => others(panic),
+    }));
 }
 
 pub(super) fn disk(error: &dyn fmt::Display) -> StoreError {

@@ -83,7 +83,8 @@ pub(super) fn open(
 ) -> Result<Opened, StoreError> {
     let site = Site { files, cache, vault, world };
     let is_there = |part| files.is_there(part).map_err(|error| disk(&error));
-    let journal_is_there = is_there(Part::JournalA)? && is_there(Part::JournalB)?;
+    let journals = [is_there(Part::JournalA)?, is_there(Part::JournalB)?];
+    let journal_is_there = journals == [true; 2];
     let tables_are_there = is_there(Part::Tables)?;
     let mut looked = if depth != Depth::None && tables_are_there { look(&site, depth, findings) } else { Ok(()) };
     if depth == Depth::Everything
@@ -92,7 +93,8 @@ pub(super) fn open(
         // Whoever wants a repair says that the disk will not get better by waiting.
         looked = Err(StoreError::NotAStore(error));
     }
-    if !(is_damage(&looked) && journal_is_there) {
+    // One is enough to save the tables with; without any, they may be no store at all.
+    if !(is_damage(&looked) && journals.contains(&true)) {
         looked.clone()?;
     }
     let journal = Journal::open(files, vault)?;

@@ -83,13 +83,13 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     let held = (into.log.head.entries, into.len(Block::TABLE)?);
     let lost = match (is_counted, lost.is_empty()) {
         (false, _) => format!(
-            "of what they held before the last checkpoint, {} events and {} blocks of vehicle data were saved, and the \
-             rest is lost",
+            "of what they held before the last checkpoint, {} events and {} blocks of vehicle data were saved, and \
+             whether there was more cannot be told",
             held.0, held.1
         ),
         (true, true) => "all that they held was saved".to_owned(),
         (true, false) => {
-            let lost: Vec<String> = lost.iter().map(|(table, rows)| format!("{rows} rows of {table}")).collect();
+            let lost: Vec<String> = lost.iter().map(|(table, rows)| told(table, *rows)).collect();
             format!("lost: {}", lost.join(", "))
         }
     };
@@ -111,6 +111,12 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         findings.add(format!("the damaged tables are kept as {name}"));
     }
     Ok(())
+}
+
+/// Rows that are lost, without the version of their table.
+fn told(table: &str, rows: u64) -> String {
+    let name = table.split('-').next().unwrap_or(table);
+    format!("{rows} {} of {name}", if rows == 1 { "row" } else { "rows" })
 }
 
 /// Looks for rows page by page.

@@ -244,7 +244,7 @@ async fn a_damaged_row_costs_nothing_but_itself() {
         assert!(said.contains(&format!("a row of {table} is damaged")), "{said}");
         let repaired = home.done(&["check", "--offline", "--repair"]).await;
         let lost = usize::from(table == "vehicle_latest-2");
-        assert_eq!(repaired.contains("lost: 1 rows of vehicle_latest-2"), lost == 1, "{repaired}");
+        assert_eq!(repaired.contains("lost: 1 row of vehicle_latest"), lost == 1, "{repaired}");
         let now = signals(&home.json(&["vehicles", "list"]).await);
         let changed = cars.iter().zip(&now).filter(|(before, now)| before.1 != now.1).count();
         assert_eq!(changed, lost, "{table}: {cars:?} {now:?}");

@@ -127,6 +127,34 @@ async fn what_is_no_store_is_refused_and_kept() {
 }
 
 #[tokio::test]
+async fn one_journal_is_enough_to_save_a_store_with() {
+    let journals = ["carport.journal-a", "carport.journal-b"];
+    let mut saved = 0;
+    for missing in [&journals[..1], &journals[1..], &journals[..]] {
+        let home = Home::new();
+        home.token().await;
+        let mut tables = std::fs::read(home.store()).unwrap();
+        tables[..9].fill(0);
+        std::fs::write(home.store(), &tables).unwrap();
+        for journal in missing {
+            std::fs::remove_file(home.data().join(journal)).unwrap();
+        }
+        let repaired = home.run(&["check", "--offline", "--repair"]).await;
+        assert!(!repaired.complaint().contains("panicked"), "{repaired:?}");
+        if missing.len() == 2 {
+            assert_eq!(repaired.code, Some(65), "{repaired:?}");
+            assert!(repaired.complaint().contains("put a backup of the data directory in its place"), "{repaired:?}");
+            assert!(std::fs::read(home.store()).unwrap() == tables, "the damaged file was changed");
+        } else {
+            assert_eq!(repaired.code, Some(0), "{repaired:?}");
+            saved += u32::from(home.done(&["token", "list"]).await.contains("test"));
+        }
+    }
+    // The older of them is of a time before there was a token.
+    assert!(saved >= 1, "no journal has the token");
+}
+
+#[tokio::test]
 async fn the_store_of_another_program_is_refused_and_kept() {
     let home = Home::new();
     home.token().await;
