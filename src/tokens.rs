@@ -112,6 +112,7 @@ struct Shared {
 struct Trouble {
     tries: u32,
     not_before: Instant,
+    /// Empty when it is none any more, as nothing is due: but who is tried again soon begins where it stood.
     what: String,
 }
 
@@ -295,9 +296,9 @@ impl Tokens {
 
     /// Why refreshes of a generation wait although our credentials are good: no answers come, or Smartcar says so.
     pub fn held_up(&self, generation: Generation) -> Option<String> {
-        // Who is due asks again when the time is over that Smartcar named. If nobody does, nobody waits.
-        let is_over = |shut: &Shut| shut.why == Why::Throttled && shut.until + ASKED_WITHIN < Instant::now();
-        self.shared.gate.shut(generation).filter(|shut| shut.why != Why::Refused && !is_over(shut)).map(|shut| shut.what)
+        // Who is due asks again when the time is over. If nobody does, nobody waits.
+        let holds = |shut: &Shut| shut.why != Why::Refused && shut.until + ASKED_WITHIN > Instant::now();
+        self.shared.gate.shut(generation).filter(holds).map(|shut| shut.what)
     }
 
     /// When a set ought to be renewed, whatever has kept it from that since.
@@ -307,7 +308,8 @@ impl Tokens {
 
     /// What went wrong with the last refresh of a connection, if that has not been mended.
     pub fn trouble(&self, connection: ConnectionId) -> Option<String> {
-        locked(&self.shared.troubles).get(&connection).map(|trouble| trouble.what.clone())
+        let troubles = locked(&self.shared.troubles);
+        troubles.get(&connection).map(|trouble| trouble.what.clone()).filter(|what| !what.is_empty())
     }
 
     /// How many connections memory knows something of: those that are being refreshed or have failed.
@@ -339,7 +341,7 @@ impl Tokens {
 
 const UNSETTLED: &str = "whether the tokens of the new connection were replaced is not known yet";
 
-/// By when somebody has asked again whom Smartcar told to wait, if anybody is due.
+/// How soon somebody asks again when a door may be tried, if anybody is due.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for a refresh: about as long as an answer that was lost can be asked for again.
@@ -385,6 +387,13 @@ impl Shared {
     fn add_to_trouble(&self, connection: ConnectionId, more: &str) {
         if let Some(trouble) = locked(&self.troubles).get_mut(&connection) {
             trouble.what.push_str(more);
+        }
+    }
+
+    /// Nothing is due that it would keep from anything.
+    fn hush_trouble(&self, connection: ConnectionId) {
+        if let Some(trouble) = locked(&self.troubles).get_mut(&connection) {
+            trouble.what.clear();
         }
     }
 

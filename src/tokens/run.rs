@@ -292,7 +292,7 @@ async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp
                 }
             } else {
                 // Whoever tried it early may have had trouble with it; there is nothing to try now.
-                shared.forget_trouble(connection);
+                shared.hush_trouble(connection);
                 let change = Reschedule { connection, version: seen.version, used_at: seen.used_at, due_at: Some(due_at) };
                 shared.store.commit(change).await
             }

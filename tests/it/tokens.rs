@@ -367,6 +367,24 @@ async fn a_refresh_that_nobody_needed_leaves_no_trouble() {
     gateway.finish().await;
 }
 
+/// While Smartcar's API refuses a token that is not due, and none is issued, everybody's calls wait longer and longer.
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_that_is_not_due_is_no_reason_to_hammer() {
+    let mut gateway = TestGateway::new(75).await;
+    gateway.start_refreshing();
+    pass(MINUTE).await;
+    let refused = access(&gateway, ConnectionId::APPLICATION).await.unwrap();
+    gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Fail)]));
+    let (before, began) = (gateway.net.count("POST /oauth"), tokio::time::Instant::now());
+    while began.elapsed() < 10 * MINUTE {
+        assert!(gateway.app().tokens().renew(ConnectionId::APPLICATION, Some(&refused)).await.is_err());
+        pass(Duration::from_secs(1)).await;
+    }
+    let asked = gateway.net.count("POST /oauth") - before;
+    assert!((2..=20).contains(&asked), "{asked} requests in ten minutes");
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_goes_away_loses_nothing() {
     let (mut gateway, connection) = with_ada(69).await;
