@@ -124,5 +124,14 @@ fn kept(report: SignalReport) -> Latest {
         retrieved_at: report.retrieved_at,
         source: Source::Webhook,
     };
-    Latest { code: report.code, group: report.group, name: report.name, reading: Some(reading), failure: None, told_at: Some(AT) }
+    let told_at = Some(AT);
+    Latest {
+        code: report.code,
+        group: report.group,
+        name: report.name,
+        reading: Some(reading),
+        failure: None,
+        told_at,
+        reading_told_at: None,
+    }
 }

@@ -107,8 +107,8 @@ pub(super) fn inspect(config: &Config, keys: &Keys) -> Result<Inspected, StoreEr
 }
 
 /// What is left to do.
-const BEYOND_REPAIR: &str = "nothing can be saved of it: put a backup of the data directory in its place, or move carport.redb and \
-                             its journals away to begin anew; then owners connect again";
+const BEYOND_REPAIR: &str = "it cannot be repaired as it is: if carport.journal-a or -b is elsewhere, bring it back; else put a backup of \
+                             the data directory in its place, or move all three files away to begin anew, and owners connect again";
 
 /// Saves what can be read of a damaged store; returns what was found.
 pub(super) async fn repair(config: &Config) -> Result<Vec<String>, Failure> {

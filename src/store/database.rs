@@ -191,7 +191,10 @@ impl Database {
             open.scissors.cut();
         }
         // redb may panic while it closes a file whose disk is failing; the file is as safe without.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+        let _ = guarded(|| {
+            drop(closed);
+            Ok(())
+        });
     }
 
     pub(super) fn files(&self) -> &dyn Files {
@@ -265,7 +268,10 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result
 pub fn log_caught_panics() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match (IS_GUARDED.get(), panic.location()) {
-        (true, Some(location)) => tracing::warn!(%location, "a panic over damaged tables was caught"),
+        (true, Some(location)) => {
+            let what = panic.payload().downcast_ref::<&str>().copied().unwrap_or_default();
+            tracing::warn!(%location, what, "a panic inside the store was caught");
+        }
         _ => others(panic),
     }));
 }

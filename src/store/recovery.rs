@@ -93,8 +93,10 @@ pub(super) fn open(
         // Whoever wants a repair says that the disk will not get better by waiting.
         looked = Err(StoreError::NotAStore(error));
     }
-    // One is enough to save the tables with; without any, they may be no store at all.
-    if !(is_damage(&looked) && journals.contains(&true)) {
+    // One is enough to save the tables with, if somebody wants it: the other may be elsewhere. Without any, they may be
+    // no store at all.
+    let can_be_saved = journal_is_there || depth == Depth::Everything && journals.contains(&true);
+    if !(is_damage(&looked) && can_be_saved) {
         looked.clone()?;
     }
     let journal = Journal::open(files, vault)?;
@@ -167,8 +169,8 @@ fn attempt(
     let checkpoint = guarded(|| checkpoint::read(&handle.tables, &places))?;
     guarded(|| migrations::bring_up(&handle.tables, &places, &checkpoint))?;
     checkpoint.findings.iter().for_each(|finding| findings.add(finding));
-    if !checkpoint.is_clean && !journal_is_there {
-        findings.add("the journal is missing: what was changed last before the store was stopped is lost");
+    if !checkpoint.is_clean && !journal_is_there && !journal.generations().contains(&checkpoint.generation) {
+        findings.add("a journal is missing: what was changed last before the store was stopped is lost");
     }
     let (log, next) = guarded(|| replay(&handle.tables, &places, journal, checkpoint, depth, findings))?;
     Ok((handle, places, log, next))

@@ -66,7 +66,14 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
             _ => {}
         }
     }
-    let (is_counted, small_are_whole) = (old.census.is_some(), copy.is_some() || old.small_tables_are_whole(site));
+    let is_counted = old.census.is_some();
+    let small = match &copy {
+        Some((generation, _)) if wanted.is_some_and(|wanted| *generation < wanted) => {
+            "users, connections, tokens and vehicles are as they were at an earlier checkpoint"
+        }
+        None if !old.small_tables_are_whole(site) => "there is no copy of the small tables",
+        _ => "users, connections, tokens and vehicles are whole",
+    };
     old.close();
     if let Some((_, rows)) = copy {
         put_small_rows(&mut into, rows)?;
@@ -87,16 +94,12 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
              whether there was more cannot be told",
             held.0, held.1
         ),
+        (true, true) if found.blocks > 0 => "every row was found again".to_owned(),
         (true, true) => "all that they held was saved".to_owned(),
         (true, false) => {
             let lost: Vec<String> = lost.iter().map(|(table, rows)| told(table, *rows)).collect();
             format!("lost: {}", lost.join(", "))
         }
-    };
-    let small = if small_are_whole {
-        "users, connections, tokens and vehicles are whole"
-    } else {
-        "there is no copy of the small tables"
     };
     findings.add(format!("the tables were {why}; {lost}; {small}"));
     if found.blocks > 0 {

@@ -29,6 +29,9 @@ pub struct Latest {
     pub failure: Option<(SignalFailure, Timestamp)>,
     /// When a value was last told.
     pub told_at: Option<Timestamp>,
+    /// When that of `reading` was told, if another was told later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading_told_at: Option<Timestamp>,
 }
 
 /// The latest of every signal of a vehicle, by the signal's row.
@@ -206,6 +209,7 @@ impl Car {
             reading: None,
             failure: None,
             told_at: None,
+            reading_told_at: None,
         });
         if report.group.is_some() {
             latest.group.clone_from(&report.group);
@@ -213,11 +217,12 @@ impl Car {
         if report.name.is_some() {
             latest.name.clone_from(&report.name);
         }
-        // A value was told later, whatever this says.
-        let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
+        let is_later = |told_at: &Timestamp| *told_at > telling.told_at;
         match &report.outcome {
             Outcome::Failed(failure) => {
                 let is_news = latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at);
+                // A value that was told later is good, whatever comes late.
+                let is_late = latest.told_at.as_ref().is_some_and(is_later);
                 if is_news && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
@@ -235,11 +240,12 @@ impl Car {
                 if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.told_at) {
                     latest.failure = None;
                 }
+                let newest_told_at = latest.reading_told_at.or(latest.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
                 let newest = latest.reading.as_ref();
                 match newest {
-                    // Of one moment holds what was told last, also when the log is read again.
-                    Some(newest) if newest.at == reading.at && is_late => return Ok(()),
+                    // Of its moment holds what was told last, also when the log is read again.
+                    Some(newest) if newest.at == reading.at && newest_told_at.as_ref().is_some_and(is_later) => return Ok(()),
                     // What says the same as before is no change, and the past need not be asked.
                     Some(newest) if newest.at <= reading.at && newest.body.same_as(&reading.body) => {}
                     Some(newest) if newest.at < reading.at => self.changes.push((signal, reading.clone())),
@@ -254,7 +260,10 @@ impl Car {
                     // If the row was lost, blocks may know later ones, and what goes on must be later than those.
                     latest.reading = last(tables, (self.row, signal))?;
                 }
-                if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
+                let is_newest = latest.reading.as_ref().is_none_or(|known| known.at <= reading.at);
+                let told_at = if is_newest { Some(telling.told_at) } else { newest_told_at };
+                latest.reading_told_at = told_at.filter(|_| told_at != latest.told_at);
+                if is_newest {
                     latest.reading = Some(reading);
                 }
             }

@@ -396,18 +396,24 @@ async fn reading_an_entry_again_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn of_one_moment_holds_what_was_told_last() {
     let (gateway, vehicle) = with_ada(61).await;
-    for (value, told_at) in [(1, T + 10), (2, T + 20)] {
-        let mut event = events::state(&format!("told-{value}"), &vehicle, &[events::signal(ODOMETER, value, T)]);
+    // The third is of an earlier moment, and told last of all.
+    for (value, at, told_at) in [(1, T, T + 10), (2, T, T + 20), (0, T - 100, T + 30)] {
+        let mut event = events::state(&format!("told-{value}"), &vehicle, &[events::signal(ODOMETER, value, at)]);
         event["meta"]["deliveredAt"] = json!(told_at);
         gateway.deliver(&event).await;
     }
     gateway.catch_up().await;
-    for seq in [1, 2, 1] {
+    for seq in [1, 3, 2, 1, 3] {
         let replay = format!("/api/v1/webhooks/{seq}/replay");
         assert_eq!(gateway.post(&replay, &json!({})).bearer(&gateway.admin).send().await.status, 200);
         assert_eq!(latest(&gateway, &vehicle, ODOMETER).await["body"]["value"], 2, "after {seq}");
-        assert_eq!(history(&gateway, &vehicle, ODOMETER).await, [(2, T)], "after {seq}");
+        assert_eq!(history(&gateway, &vehicle, ODOMETER).await, [(0, T - 100), (2, T)], "after {seq}");
     }
+    let mut correction = events::state("told-3", &vehicle, &[events::signal(ODOMETER, 3, T)]);
+    correction["meta"]["deliveredAt"] = json!(T + 25);
+    gateway.deliver(&correction).await;
+    gateway.catch_up().await;
+    assert_eq!(latest(&gateway, &vehicle, ODOMETER).await["body"]["value"], 3);
     gateway.finish().await;
 }
 

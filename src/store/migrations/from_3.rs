@@ -5,13 +5,14 @@ use super::super::roll::EVENT_IDS_1;
 use super::super::tables::{ALL, Rows, Typed};
 use super::super::{StoreError, Tables};
 
-/// Keeps them in clear, each row under a seal as before. What does not open is left behind.
+/// Keeps them in clear, each row under a seal as before. What does not open was passed over before, too.
 pub(super) fn bring_up(tables: &mut Tables<'_>) -> Result<(), StoreError> {
     for key in tables.keys(EVENT_IDS_1, ALL, usize::MAX)? {
-        if let Some(sealed) = tables.raw(EVENT_IDS_1, &key)?
-            && let Ok(plain) = tables.open(EVENT_IDS_1, &key, &[], &sealed)
-        {
+        let sealed = tables.raw(EVENT_IDS_1, &key)?.unwrap_or_default();
+        if let Ok(plain) = tables.open(EVENT_IDS_1, &key, &[], &sealed) {
             event_ids::put(tables, &key, &plain)?;
+        } else {
+            tracing::error!(table = EVENT_IDS_1, "a row is damaged and was left behind: redeliveries may count as new");
         }
         tables.remove_raw(EVENT_IDS_1, &key)?;
     }

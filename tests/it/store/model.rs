@@ -713,13 +713,14 @@ impl Model {
         row_of(&mut self.signal_rows, &report.code);
         let key = (telling.vehicle, report.code.clone());
         let code = report.code.clone();
-        let nothing = Latest { code, group: None, name: None, reading: None, failure: None, told_at: None };
+        let nothing =
+            Latest { code, group: None, name: None, reading: None, failure: None, told_at: None, reading_told_at: None };
         let latest = self.latest.entry(key.clone()).or_insert(nothing);
         latest.group = report.group.clone().or(latest.group.take());
         latest.name = report.name.clone().or(latest.name.take());
-        let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
         match &report.outcome {
             Outcome::Failed(failure) => {
+                let is_late = latest.told_at.is_some_and(|told_at| told_at > telling.told_at);
                 if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at) && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
@@ -727,14 +728,18 @@ impl Model {
             Outcome::Value(_) => {
                 let reading = reading(telling, report).unwrap();
                 latest.failure.take_if(|(_, failed_at)| *failed_at <= telling.told_at);
+                let newest_told_at = latest.reading_told_at.or(latest.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
-                if is_late && latest.reading.as_ref().is_some_and(|known| known.at == reading.at) {
+                let is_known = latest.reading.as_ref().is_some_and(|known| known.at == reading.at);
+                if is_known && newest_told_at > Some(telling.told_at) {
                     return;
                 }
                 remember(self.readings.entry(key).or_default(), &reading, latest.reading.as_ref());
+                let mut told_at = newest_told_at;
                 if latest.reading.as_ref().is_none_or(|known| known.at <= reading.at) {
-                    latest.reading = Some(reading);
+                    (latest.reading, told_at) = (Some(reading), Some(telling.told_at));
                 }
+                latest.reading_told_at = told_at.filter(|told_at| Some(*told_at) != latest.told_at);
             }
         }
     }
