@@ -1,11 +1,14 @@
 //! What is kept, and the only ways to change it.
 //!
-//! A [`Change`] is plain data whose `apply` is a function of itself and the tables. One writer thread takes
-//! everything that has queued at once, appends it to the journal with one flush, applies it to the tables
-//! (one redb file) meanwhile, and answers when both are done; now and then a checkpoint makes the tables
-//! durable, and the journal begins anew. Opening replays the journal over the last checkpoint. Reads see a
-//! snapshot, copy out what they need, and never live across an await. What goes wrong for a reason is an
-//! `Outcome`; an `Err` means that the disk or a file is in trouble.
+//! A [`Change`] is plain data whose `apply` is a function of itself, the tables, and what the writer keeps of them
+//! in memory: the log's head, and the ids of all events by which a redelivery is known. One writer thread takes
+//! what has queued, appends it to the journal with one flush, applies it to the tables (one redb file) meanwhile,
+//! and answers when both are done; now and then a checkpoint makes the tables durable, the ids with them, and the
+//! journal begins anew with a copy of the small tables. Opening replays the journal over the last checkpoint.
+//!
+//! Reads see a snapshot, copy out what they need, and never live across an await. They see nothing that a power
+//! cut could take back, but derived changes, which are made again. What goes wrong for a reason is an `Outcome`; an
+//! `Err` means that the disk or a file is in trouble: then files are closed, opened and replayed.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -25,8 +25,9 @@
 //! | `cursors-1` | follower | its place in the log |
 //!
 //! Every value is sealed, bound to table and key, so that a changed, moved or swapped row does not open;
-//! records are CBOR, and packed before. In clear stand the keys, format and key ids in `meta`, and the
-//! header of a log entry, which the entry's seal covers. A row without a value is a sealed nothing.
+//! records are CBOR, packed before they are sealed. In clear stand the keys, format and key ids in `meta`, and what
+//! the seal of its row covers: event ids, and the header of a log entry (time, type, result, vehicle row, length). A
+//! row without a value is a sealed nothing.
 
 use std::ops::{Bound, ControlFlow};
 
