@@ -103,6 +103,11 @@ pub trait Change: Named + Serialize + DeserializeOwned + Send + 'static {
     fn is_derived(&self) -> bool {
         false
     }
+
+    /// Whether most of it is packed.
+    fn is_packed(&self) -> bool {
+        false
+    }
 }
 
 /// Why the store cannot do what was asked.

@@ -14,8 +14,8 @@ pub(crate) const TOKEN: &str = "51a0ca12-0000-4000-8000-000000000005";
 /// Where all programs take them.
 pub(crate) const PATH: &str = "/api/webhooks/smartcar";
 
-/// How many cars send events.
-pub(crate) const CARS: u64 = 500;
+/// How many cars send events: as many as a large household or a small company has.
+pub(crate) const CARS: u64 = 20;
 
 /// Distinct deliveries, one after the other. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -6,20 +6,15 @@
 //! later code. Both take every variation that is documented or was seen; what is missing or of an
 //! unexpected type stays out.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{EventId, SmartcarUserId, Timestamp, VehicleId, lenient};
 
+mod distinct;
 mod projection;
 
+use distinct::Distinct;
 pub use projection::{ErrorChange, Grammar, Projection, VehicleProjection, project};
 
 /// The head of an event.
@@ -109,7 +104,7 @@ pub enum NotUnderstood {
     /// The first byte other than white space is not `{`.
     #[error("not a JSON object")]
     NotAnObject,
-    /// The text is no JSON, or a top-level key stands in it twice.
+    /// The text is no JSON, or a key stands twice at its top or in its `data`.
     #[error("not well-formed JSON")]
     Malformed,
     /// Nested deeper than any event is.
@@ -171,7 +166,7 @@ fn is_test(mode: Option<String>) -> bool {
 }
 
 /// Reads the outermost object of a delivery.
-fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> {
+fn envelope<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, NotUnderstood> {
     let text = std::str::from_utf8(body).map_err(|_| NotUnderstood::Malformed)?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err(NotUnderstood::NotAnObject);
@@ -180,55 +175,6 @@ fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotUnderstood> 
         return Err(NotUnderstood::TooDeep);
     }
     serde_json::from_str::<Distinct<T>>(text).map(|Distinct(read)| read).map_err(|_| NotUnderstood::Malformed)
-}
-
-/// What is read of a map in which no key stands twice. Derived code sees that only of keys it knows: one reading
-/// would take what the other refuses.
-struct Distinct<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Distinct<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Distinct<T>, D::Error> {
-        deserializer.deserialize_map(DistinctVisitor(PhantomData)).map(Distinct)
-    }
-}
-
-struct DistinctVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for DistinctVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(DistinctKeys { map, seen: HashSet::new() }))
-    }
-}
-
-/// A map that fails where a key stands for the second time.
-struct DistinctKeys<'de, A> {
-    map: A,
-    seen: HashSet<Cow<'de, str>>,
-}
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for DistinctKeys<'de, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let Some(Key(key)) = self.map.next_key()? else { return Ok(None) };
-        if !self.seen.insert(key.clone()) {
-            return Err(A::Error::custom("a key stands twice"));
-        }
-        seed.deserialize(key.into_deserializer()).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -246,7 +192,7 @@ struct Head {
     webhook_id: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     mode: Option<String>,
-    #[serde(deserialize_with = "lenient::object")]
+    #[serde(deserialize_with = "distinct::distinct")]
     data: Data,
     #[serde(deserialize_with = "lenient::object")]
     payload: Payload,

@@ -6,6 +6,8 @@
 //! `#[serde(default, deserialize_with = "..")]` and work on JSON text in memory only
 //! (`serde_json::from_slice`, `from_str`), since they look at a value as text first.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -65,7 +67,7 @@ pub fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de Raw
 
 /// The value, if it is a text and not empty.
 pub fn text_of(value: &RawValue) -> Option<String> {
-    serde_json::from_str::<String>(value.get()).ok().filter(|text| !text.is_empty())
+    bare(value).filter(|text| !text.is_empty()).map(Cow::into_owned)
 }
 
 /// The value, if it is a map that fits `T`. Derived code alone would take a list for a map.
@@ -78,6 +80,10 @@ pub fn object_of<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
 
 /// The elements, if the value is a list.
 pub fn elements_of(value: &RawValue) -> Option<Vec<&RawValue>> {
+    // An error is far more work than a look.
+    if !value.get().starts_with('[') {
+        return None;
+    }
     serde_json::from_str(value.get()).ok()
 }
 
@@ -104,21 +110,34 @@ pub fn time_of(text: &str) -> Option<Timestamp> {
 
 /// How deep maps and lists are nested in a JSON text. For a text that is no JSON it is some number.
 pub fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
+    let bytes = text.as_bytes();
+    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
+            b'"' => at = after_quote(bytes, at),
+            b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// The place after the quote that ends a text. Most bytes of a document are in texts, and every delivery is looked
+/// through.
+fn after_quote(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
 }
 
 /// A whole document of ours to read: JSON, a map outside, not nested too deep.
@@ -135,8 +154,11 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de RawValue, D::E
 }
 
 /// What stands between the quotes, if the value is a text.
-fn bare(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
+fn bare(value: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = value.get();
+    let inside = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    // Well-formed, so that nothing but a backslash stands for anything else.
+    if inside.contains('\\') { serde_json::from_str(quoted).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
 fn whole(number: f64) -> Option<i64> {

@@ -23,7 +23,7 @@ pub fn read(bytes: &[u8]) {
     for bytes in [Some(bytes), plain.as_ref().map(|plain| &***plain)].into_iter().flatten() {
         split(bytes);
         if let Some(Frame::Changes { changes, .. }) = from_cbor(bytes) {
-            for Record(_, change) in changes {
+            for Record(_, change, _) in changes {
                 read_as::<RecordDelivery>(&change.0);
                 read_as::<ApplyReadings>(&change.0);
             }
@@ -58,7 +58,7 @@ pub fn read_altered(body: &[u8], alterations: &[(u16, u8)]) {
         received_at: Timestamp::default(),
         ring,
     };
-    let record = Record("RecordDelivery".to_owned(), Blob(to_cbor(&delivery)));
+    let record = Record("RecordDelivery".to_owned(), Blob(to_cbor(&delivery)), false);
     let mut bytes = pack(&to_cbor(&Frame::Changes { after: Seq(1), changes: vec![record] }));
     let plain = unpack(&bytes).expect("it was packed");
     let Some(Frame::Changes { changes, .. }) = from_cbor(&plain) else { panic!("the frame is another") };

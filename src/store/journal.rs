@@ -39,17 +39,25 @@ impl Frame {
         };
         let mut plain = Vec::with_capacity(length + 64);
         ciborium::into_writer(self, &mut plain).expect("frames are serialisable and memory does not fail");
-        // Sealed rows get no shorter.
-        if let Frame::Copy { .. } = self { as_it_is(&plain) } else { pack(&plain) }
+        if self.is_short_already() { as_it_is(&plain) } else { pack(&plain) }
+    }
+
+    /// Whether packing gains nothing: sealed rows get no shorter, and what was packed by itself hardly.
+    fn is_short_already(&self) -> bool {
+        let Frame::Changes { changes, .. } = self else { return matches!(self, Frame::Copy { .. }) };
+        let all: usize = changes.iter().map(|change| change.1.0.len()).sum();
+        let packed: usize = changes.iter().filter(|change| change.2).map(|change| change.1.0.len()).sum();
+        packed > all / 8 * 7
     }
 }
 
 /// What CBOR needs around the parts of a record or a row.
 const AROUND: usize = 24;
 
-/// A change as it is journalled: its name, and itself as CBOR.
+/// A change as it is journalled: its name, itself as CBOR, and, for as long as it is in memory, whether most of that is
+/// packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Record(pub(super) String, pub(super) Blob);
+pub(super) struct Record(pub(super) String, pub(super) Blob, #[serde(skip)] pub(super) bool);
 
 /// A row as it lies in its table, sealed.
 #[derive(Debug, Serialize, Deserialize)]

@@ -26,8 +26,7 @@
 //!
 //! Every value is sealed, bound to table and key, so that a changed, moved or swapped row does not open;
 //! records are CBOR, packed before they are sealed. In clear stand the keys, format and key ids in `meta`, and what
-//! the seal of its row covers: event ids, and the header of a log entry (time, type, result, vehicle row, length). A
-//! row without a value is a sealed nothing.
+//! the seal of its row covers: event ids, and the header of a log entry. A row without a value is a sealed nothing.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -61,6 +60,8 @@ pub(super) const CURSORS: &str = "cursors-1";
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// The table it lives in.
     const TABLE: &'static str;
+    /// Whether it may say what opens anything. To wipe what does not would cost more than to read it.
+    const IS_SECRET: bool = true;
 }
 
 /// Looks at one row, by key and value, and says whether to go on.
@@ -91,7 +92,11 @@ pub(super) trait Typed: Rows {
 
     fn decode<R: Record>(&self, key: &[u8], sealed: &[u8]) -> Result<R, StoreError> {
         let damaged = StoreError::Damaged { table: R::TABLE };
-        from_cbor(&unpack(&self.open(R::TABLE, key, &[], sealed)?).ok_or(damaged.clone())?).ok_or(damaged)
+        let packed = self.open(R::TABLE, key, &[], sealed)?;
+        let plain = unpack(&packed).ok_or(damaged.clone())?;
+        let record = from_cbor(&plain).ok_or(damaged);
+        wipe::<R>([packed, plain]);
+        record
     }
 
     fn open(&self, table: &'static str, key: &[u8], context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -181,6 +186,12 @@ pub(super) trait Typed: Rows {
 
 impl<T: Rows> Typed for T {}
 
+fn wipe<R: Record>(bytes: [Zeroizing<Vec<u8>>; 2]) {
+    if !R::IS_SECRET {
+        bytes.into_iter().for_each(|mut bytes| drop(std::mem::take(&mut *bytes)));
+    }
+}
+
 /// The state at one moment. Never keep it across an await: it holds back the reuse of pages.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
@@ -247,7 +258,12 @@ impl<'a> Tables<'a> {
     }
 
     pub(super) fn put<R: Record>(&mut self, key: impl Key, record: &R) -> Result<(), StoreError> {
-        self.put_packed(R::TABLE, &key.bytes(), &Zeroizing::new(to_cbor(record)))
+        let key = key.bytes();
+        let plain = Zeroizing::new(to_cbor(record));
+        let packed = Zeroizing::new(pack(&plain));
+        let sealed = self.seal(R::TABLE, &key, &[], &packed);
+        wipe::<R>([packed, plain]);
+        self.put_raw(R::TABLE, &key, &sealed)
     }
 
     /// Puts a record that is CBOR already.
@@ -343,7 +359,6 @@ impl<'a> Tables<'a> {
         table.retain_in::<&[u8], _>(first..=last, |key, value| !visit(key, value)).map_err(|error| disk(&error))
     }
 
-    /// How many rows a table has, by its own count.
     pub(super) fn len(&self, table: &'static str) -> Result<u64, StoreError> {
         let table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
         table.len().map_err(|error| disk(&error))
@@ -390,7 +405,7 @@ pub(super) fn definition(table: &'static str) -> TableDefinition<'static, &'stat
 }
 
 pub(super) fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(256);
     ciborium::into_writer(value, &mut bytes).expect("our records are serialisable and memory does not fail");
     bytes
 }

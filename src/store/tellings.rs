@@ -44,6 +44,7 @@ pub(super) struct Latests {
 
 impl Record for Latests {
     const TABLE: &'static str = "vehicle_latest-2";
+    const IS_SECRET: bool = false;
 }
 
 /// What one event or one read tells of a vehicle.

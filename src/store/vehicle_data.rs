@@ -21,6 +21,7 @@ pub(super) struct Block(Vec<Reading>);
 
 impl Record for Block {
     const TABLE: &'static str = "vehicle_data-1";
+    const IS_SECRET: bool = false;
 }
 
 impl Block {
@@ -35,6 +36,7 @@ struct Changes(Vec<(u32, Reading)>);
 
 impl Record for Changes {
     const TABLE: &'static str = "vehicle_changes-1";
+    const IS_SECRET: bool = false;
 }
 
 /// How much of a vehicle is not in blocks.

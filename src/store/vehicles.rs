@@ -13,6 +13,7 @@ use crate::model::{AppUserId, Timestamp, VehicleId};
 
 impl Record for Vehicle {
     const TABLE: &'static str = "vehicles-1";
+    const IS_SECRET: bool = false;
 }
 
 /// Gives a vehicle the owner's own name.

@@ -147,6 +147,10 @@ impl Change for RecordDelivery {
         seq.map(Recorded::Duplicate).or_else(erased)
     }
 
+    fn is_packed(&self) -> bool {
+        true
+    }
+
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Recorded, StoreError> {
         // First, whatever the log knows: after a rescue it may know more than the small tables, and the replay
         // must give the vehicles the rows that they had.
@@ -279,7 +283,7 @@ pub struct Filed {
 impl Filed {
     /// The entry; `None` if its body was never packed.
     pub fn unpack(self) -> Option<Entry> {
-        let body = Blob(self.body.unpack()?.to_vec());
+        let body = Blob(std::mem::take(&mut *self.body.unpack()?));
         Some(Entry { seq: self.seq, header: self.header, body })
     }
 }
@@ -403,7 +407,7 @@ impl Snapshot<'_> {
     fn filed(&self, key: &[u8], value: &[u8]) -> Result<Filed, StoreError> {
         let damaged = StoreError::Damaged { table: WEBHOOK_LOGS };
         let (header, context, sealed) = split(value).ok_or(damaged.clone())?;
-        let body = Packed::from_bytes(self.open(WEBHOOK_LOGS, key, context, sealed)?.to_vec());
+        let body = Packed::from_bytes(std::mem::take(&mut *self.open(WEBHOOK_LOGS, key, context, sealed)?));
         let seq = Seq(u64::from_be_bytes(key.try_into().map_err(|_| damaged)?));
         Ok(Filed { seq, header, body })
     }

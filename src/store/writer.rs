@@ -207,7 +207,7 @@ impl<C: Change> Applied for Pending<C> {
 
     /// Made when its batch is: many more changes may be waiting.
     fn record(&self) -> Record {
-        Record(C::NAME.to_owned(), Blob(to_cbor(&self.change)))
+        Record(C::NAME.to_owned(), Blob(to_cbor(&self.change)), self.change.is_packed())
     }
 
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {

@@ -88,7 +88,7 @@ struct Whole<'a> {
     event_name: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     vehicle_id: Option<String>,
-    #[serde(borrow, deserialize_with = "lenient::object")]
+    #[serde(borrow, deserialize_with = "super::distinct::distinct")]
     data: Data<'a>,
     #[serde(borrow, deserialize_with = "lenient::values")]
     triggers: Vec<&'a RawValue>,
