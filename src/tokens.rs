@@ -112,8 +112,8 @@ struct Shared {
 struct Trouble {
     tries: u32,
     not_before: Instant,
-    /// Empty when it is none any more, as nothing is due: but who is tried again soon begins where it stood.
-    what: String,
+    /// `None` when it is none any more, as nothing is due: but who is tried again soon begins where it stood.
+    what: Option<String>,
 }
 
 impl Tokens {
@@ -309,7 +309,7 @@ impl Tokens {
     /// What went wrong with the last refresh of a connection, if that has not been mended.
     pub fn trouble(&self, connection: ConnectionId) -> Option<String> {
         let troubles = locked(&self.shared.troubles);
-        troubles.get(&connection).map(|trouble| trouble.what.clone()).filter(|what| !what.is_empty())
+        troubles.get(&connection).and_then(|trouble| trouble.what.clone())
     }
 
     /// How many connections memory knows something of: those that are being refreshed or have failed.
@@ -371,7 +371,7 @@ impl Shared {
         let tries = troubles.get(&connection).map_or(0, |trouble| trouble.tries).saturating_add(1);
         let most = if tries <= silence::ROUNDS && self.silences.is_open(connection) { silence::SOON } else { Duration::MAX };
         let after = due::backoff(tries, self.world.entropy.as_ref()).min(most).max(least);
-        troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: what.to_owned() });
+        troubles.insert(connection, Trouble { tries, not_before: Instant::now() + after, what: Some(what.to_owned()) });
         tracing::warn!(connection.id = %connection, error = what, tries, again_in_s = after.as_secs(), "a refresh failed");
         after
     }
@@ -379,21 +379,21 @@ impl Shared {
     /// Notes what delays a refresh that is under way.
     fn note_delay(&self, connection: ConnectionId, what: String) {
         let mut troubles = locked(&self.troubles);
-        let fresh = Trouble { tries: 0, not_before: Instant::now(), what: String::new() };
-        troubles.entry(connection).or_insert(fresh).what = what;
+        let fresh = Trouble { tries: 0, not_before: Instant::now(), what: None };
+        troubles.entry(connection).or_insert(fresh).what = Some(what);
     }
 
     /// Says more about a trouble that was noted.
     fn add_to_trouble(&self, connection: ConnectionId, more: &str) {
-        if let Some(trouble) = locked(&self.troubles).get_mut(&connection) {
-            trouble.what.push_str(more);
+        if let Some(what) = locked(&self.troubles).get_mut(&connection).and_then(|trouble| trouble.what.as_mut()) {
+            what.push_str(more);
         }
     }
 
     /// Nothing is due that it would keep from anything.
     fn hush_trouble(&self, connection: ConnectionId) {
         if let Some(trouble) = locked(&self.troubles).get_mut(&connection) {
-            trouble.what.clear();
+            trouble.what = None;
         }
     }
 

@@ -269,7 +269,9 @@ pub fn log_caught_panics() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match (IS_GUARDED.get(), panic.location()) {
         (true, Some(location)) => {
-            let what = panic.payload().downcast_ref::<&str>().copied().unwrap_or_default();
+            let payload = panic.payload();
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let what = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
             tracing::warn!(%location, what, "a panic inside the store was caught");
         }
         _ => others(panic),

@@ -85,7 +85,7 @@ impl Window {
         let places = places.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut unsent = Vec::new();
         rows.walk(EVENT_IDS, ALL, false, &mut |key, value| {
-            let (Ok(first), Some(plain)) = (key.try_into().map(u64::from_be_bytes), ids_of(rows, key, value)) else {
+            let Some((first, plain)) = ids_of(rows, key, value) else {
                 tracing::error!(table = EVENT_IDS, "a row is damaged and was passed over");
                 return Ok(ControlFlow::Continue(()));
             };
@@ -223,7 +223,7 @@ impl Window {
 pub(super) fn add_missing(tables: &mut Tables<'_>, ids: Vec<(Seq, Hash, Timestamp)>) -> Result<(), StoreError> {
     let mut known = Vec::new();
     tables.walk(EVENT_IDS, ALL, false, &mut |key, value| {
-        if let (Ok(first), Some(plain)) = (key.try_into().map(u64::from_be_bytes), ids_of(tables, key, value)) {
+        if let Some((first, plain)) = ids_of(tables, key, value) {
             known.push(first..first + (plain.len() / ENTRY) as u64);
         }
         Ok(ControlFlow::Continue(()))
@@ -260,9 +260,10 @@ pub(super) fn parts(value: &[u8]) -> Option<(&[u8], &[u8])> {
     value.split_at_checked(value.len().checked_sub(Vault::OVERHEAD)?)
 }
 
-/// The ids of a row whose seal is unbroken.
-fn ids_of<'a>(rows: &impl Rows, key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    rows.places().is_sound(EVENT_IDS, key, value).then(|| parts(value))?.map(|(ids, _)| ids)
+/// The first place and the ids of a row whose seal is unbroken.
+fn ids_of<'a>(rows: &impl Rows, key: &[u8], value: &'a [u8]) -> Option<(u64, &'a [u8])> {
+    let first = key.try_into().map(u64::from_be_bytes).ok()?;
+    rows.places().is_sound(EVENT_IDS, key, value).then(|| parts(value))?.map(|(ids, _)| (first, ids))
 }
 
 /// The hash is keyed and even: a part of it serves the table in memory.

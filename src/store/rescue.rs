@@ -71,6 +71,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         Some((generation, _)) if wanted.is_some_and(|wanted| *generation < wanted) => {
             "users, connections, tokens and vehicles are as they were at an earlier checkpoint"
         }
+        Some(_) if wanted.is_none() => "users, connections, tokens and vehicles are as a copy has them, of nobody knows when",
         None if !old.small_tables_are_whole(site) => "there is no copy of the small tables",
         _ => "users, connections, tokens and vehicles are whole",
     };

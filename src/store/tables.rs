@@ -188,7 +188,7 @@ impl<T: Rows> Typed for T {}
 
 fn wipe<R: Record>(bytes: [Zeroizing<Vec<u8>>; 2]) {
     if !R::IS_SECRET {
-        bytes.into_iter().for_each(|mut bytes| drop(std::mem::take(&mut *bytes)));
+        drop(bytes.map(|mut bytes| std::mem::take(&mut *bytes)));
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn offer<C: Change + Clone>(
         if last_offers > LAST_OFFERS {
             return Err(error);
         }
-        let what = "a new token set waits for the disk".to_owned();
+        let what = Some("a new token set waits for the disk".to_owned());
         let trouble = Trouble { tries: 0, not_before: Instant::now() + Duration::from_secs(2), what };
         locked(&shared.troubles).insert(connection, trouble);
         tokio::time::sleep(Duration::from_secs(1)).await;

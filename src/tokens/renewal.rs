@@ -268,7 +268,7 @@ fn may_ask(shared: &Shared, connection: ConnectionId) -> Result<(), TokenError> 
     }
     match locked(&shared.troubles).get(&connection) {
         Some(trouble) if trouble.not_before > now => {
-            Err(TokenError::Later { after: trouble.not_before - now, what: trouble.what.clone() })
+            Err(TokenError::Later { after: trouble.not_before - now, what: trouble.what.clone().unwrap_or_default() })
         }
         _ => Ok(()),
     }

@@ -153,6 +153,31 @@ async fn refusals_that_last_are_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ring_that_stays_full_is_one_gap() {
+    let mut gateway = TestGateway::with(311, &[("webhooks.keep_events", "4")], Settings::default()).await;
+    gateway.connect("ada", ADA).await;
+    gateway.start_but_projecting();
+    let vehicles = gateway.vehicles_of(ADA);
+    pass(MINUTE).await;
+    let event = |number: i64| events::state(&number.to_string(), &vehicles[0], &[events::signal(ODOMETER, number, number)]);
+    for number in 1..=4 {
+        gateway.deliver(&event(number)).await;
+    }
+    let before = reads(&gateway, &vehicles);
+    for turn in 0..5 {
+        assert_eq!(gateway.delivery(event(5 + turn).to_string()).send().await.status, 503);
+        pass(MINUTE).await;
+    }
+    gateway.start_projecting();
+    gateway.catch_up().await;
+    gateway.deliver(&event(9)).await;
+    pass(2 * MINUTE).await;
+    assert_eq!(gaps(&gateway).await, [("refused".to_owned(), 1)]);
+    assert_eq!(reads(&gateway, &vehicles)[0], before[0] + 1);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_day_of_silence_is_asked_about_once() {
     let (mut gateway, vehicles) = with_two_cars(304).await;
     let before = reads(&gateway, &vehicles);

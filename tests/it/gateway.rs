@@ -265,8 +265,13 @@ impl TestGateway {
 
     /// Starts all loops.
     pub(crate) fn start(&mut self) {
-        self.start_refreshing();
         self.start_projecting();
+        self.start_but_projecting();
+    }
+
+    /// Starts all loops but the follower of the log.
+    pub(crate) fn start_but_projecting(&mut self) {
+        self.start_refreshing();
         let (vehicles, stop) = (self.services().vehicles.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { vehicles.run(stop).await }));
         let (connect, stop) = (self.services().connect.clone(), self.stop.clone());
