@@ -26,6 +26,7 @@ use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
 use crate::store::{self, Files, Part, Store, StoreError};
+use crate::tls::{self, Tls, TlsError};
 use crate::tokens::Tokens;
 use crate::vault::MasterKey;
 use crate::vehicles::Vehicles;
@@ -64,6 +65,9 @@ pub enum AppError {
     /// A part of the running gateway ended by itself.
     #[error("a part of the gateway ended by itself; the log says why")]
     Stopped,
+    /// There is no certificate to begin with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A listener cannot be bound.
     #[error("cannot listen on {listen} ({error}): stop what listens there, or choose another address by listen or --listen")]
     Bind {
@@ -83,6 +87,7 @@ pub struct App {
     projector: Projector,
     notices: Notices,
     gaps: Gaps,
+    tls: Option<Tls>,
     listeners: Vec<Listener>,
 }
 
@@ -165,7 +170,7 @@ impl App {
         );
         let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
-        Ok(App { services, store, tokens, projector, notices, gaps, listeners: Vec::new() })
+        Ok(App { services, store, tokens, projector, notices, gaps, tls: None, listeners: Vec::new() })
     }
 
     /// What the edge calls: for requests without a socket.
@@ -198,9 +203,19 @@ impl App {
         &self.gaps
     }
 
+    /// Our own certificate, once listeners are bound; `None` without TLS.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
         self.listeners = listeners(config).await?;
+        if let Some(settings) = &config.tls {
+            let tls = Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?;
+            self.listeners = std::mem::take(&mut self.listeners).into_iter().map(|listener| listener.over(&tls)).collect();
+            self.tls = Some(tls);
+        }
         // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
         match Listener::bind(&Listen::Control(config.socket.clone())).await {
             Ok(listener) => self.listeners.push(listener),
@@ -209,8 +224,9 @@ impl App {
         Ok(())
     }
 
-    /// Binds every listener and lets go of it, so that what is busy is known before anything is made.
+    /// Binds every listener and lets go of it, so that what is busy or wrong is known before anything is made.
     pub async fn try_to_bind(config: &Config) -> Result<(), AppError> {
+        config.tls.as_ref().map_or(Ok(()), tls::Settings::try_out)?;
         match listeners(config).await {
             // A socket file may lie in the data directory, which is not there yet.
             Err(AppError::Bind { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -227,7 +243,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, notices, gaps, listeners } = self;
+        let App { services, store, tokens, projector, notices, gaps, tls, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -245,6 +261,13 @@ impl App {
             loops.spawn(async move { vehicles.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());
             loops.spawn(async move { connect.run(stop).await });
+            match tls {
+                Some(tls) => {
+                    let stop = loops_stop.clone();
+                    loops.spawn(async move { tls.run(stop).await });
+                }
+                None => tls::forget_notices(&store).await,
+            }
             let store_to_verify = store.clone();
             let (store, stop) = (store.clone(), loops_stop.clone());
             loops.spawn(async move { tend(&store, stop).await });

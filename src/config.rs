@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::model::Secret;
+use crate::tls;
 use crate::web::{Limits, Network, Quota};
 
 mod checks;
@@ -50,6 +51,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// `--lan`: the listeners take every address, but peers outside private networks are to be turned away.
     pub lan: bool,
+    /// `tls.*`: our own certificate; `None` without TLS.
+    pub tls: Option<tls::Settings>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Smartcar.

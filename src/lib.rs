@@ -6,7 +6,7 @@
 //! - [`model`]: plain values. [`world`]: time, randomness and network, handed in. [`metrics`]: counters.
 //! - [`vault`], [`signature`]: sealing, proving. [`store`]: the disk. [`smartcar`]: upstream.
 //! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
-//! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want.
+//! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
 //! - [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
 //!
 //! The whole gateway is one function, [`web::handle`]; `examples/embed.rs` calls it from another program.
@@ -37,6 +37,7 @@ pub mod signature;
 pub mod simulator;
 pub mod smartcar;
 pub mod store;
+pub mod tls;
 pub mod tokens;
 pub mod vault;
 pub mod vehicles;

@@ -27,6 +27,7 @@ use crate::world::World;
 pub mod access;
 pub mod attempts;
 mod blocks;
+pub mod certificates;
 mod changes;
 mod checkpoint;
 pub mod connections;

@@ -176,6 +176,9 @@ where
         Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
     };
     answer::dress(&mut response, &request_id);
+    if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. }) {
+        answer::insist_on_tls(&mut response);
+    }
     if is_head {
         response = answer::without_body(response);
     }

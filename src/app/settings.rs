@@ -9,7 +9,7 @@ use crate::model::token::Generation;
 use crate::store::webhook_log::Ring;
 use crate::vault::MasterKey;
 use crate::web::server::Listen;
-use crate::{connect, ingest, operate, smartcar, tokens, vehicles, web};
+use crate::{connect, ingest, operate, smartcar, tls, tokens, vehicles, web};
 
 pub(super) fn smartcar(config: &Config) -> smartcar::Settings {
     let config::Smartcar { application_id, v2, v3, management_tokens, scope, single_select, origins, .. } =
@@ -114,6 +114,8 @@ pub(super) fn web(config: &Config) -> web::Settings {
             config::Scope::Permissions(permissions) => permissions.clone(),
         },
         lan_only: config.lan,
+        // Who trusts no such certificate could not even decide to come in.
+        hsts: config.tls.as_ref().is_some_and(|tls| !matches!(tls.source, tls::Source::SelfSigned)),
         session_max: config.session.max,
     }
 }

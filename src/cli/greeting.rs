@@ -7,6 +7,7 @@ use super::print::announce;
 use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
+use crate::tls::{Source, Tls};
 use crate::web::server::Listener;
 
 /// Says it on standard output, in one screen.
@@ -19,6 +20,11 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     line(&mut screen, &format!("  data       {}", config.data_dir.display()));
     line(&mut screen, &format!("  listening  {}", listening.join(", ")));
     line(&mut screen, &format!("  dashboard  {dashboard}"));
+    if let (Some(Source::SelfSigned), Some(shown)) = (config.tls.as_ref().map(|tls| &tls.source), app.tls().and_then(Tls::shown))
+    {
+        line(&mut screen, "  warning    browsers will say that they do not know the certificate; let them go on if they show");
+        line(&mut screen, &format!("             SHA-256 {}", shown.fingerprint));
+    }
     let status = services.status.show().await;
     if !status.missing.is_empty() {
         line(&mut screen, "\nStill missing:");

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::operate::key_files::KeyError;
 use crate::smartcar::{self, Smartcar, SmartcarError};
 use crate::store::{self, Inspected, Part, Store, StoreError};
+use crate::tls::{Tls, TlsError};
 use crate::web::{self, Peer};
 use crate::world::{TransportError, World};
 
@@ -55,7 +56,8 @@ pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
     }
     let mut app = App::build(&config, world()?).await?;
     app.bind(&config).await?;
-    let shutdown = until_told(Hangup::Ignored, || ())?;
+    let hangup = app.tls().map_or(Hangup::Ignored, |tls| Hangup::Rereads(tls.clone()));
+    let shutdown = until_told(hangup, || ())?;
     greeting::say(&config, &app, place).await;
     Ok(app.run(shutdown).await?)
 }
@@ -133,10 +135,12 @@ pub(super) fn world() -> Result<World, Failure> {
 }
 
 /// What SIGHUP means, which a terminal sends when it is closed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Hangup {
     /// Nothing: a service has no terminal.
     Ignored,
+    /// The certificate is read again.
+    Rereads(Tls),
     /// The same as SIGTERM.
     #[cfg_attr(not(feature = "simulator"), expect(dead_code, reason = "only what is played with stops"))]
     Stops,
@@ -147,7 +151,10 @@ pub(super) fn until_told(hangup: Hangup, at_the_end: impl FnOnce() + Send + 'sta
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}"));
     let (mut term, mut int) =
         (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
-    let hangup = if outlives_its_terminal() { Hangup::Ignored } else { hangup };
+    let hangup = match hangup {
+        Hangup::Stops if outlives_its_terminal() => Hangup::Ignored,
+        other => other,
+    };
     // Left alone, SIGHUP would end the process.
     let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
     let shutdown = CancellationToken::new();
@@ -157,7 +164,12 @@ pub(super) fn until_told(hangup: Hangup, at_the_end: impl FnOnce() + Send + 'sta
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
-                _ = hup.recv() => match hangup {
+                _ = hup.recv() => match &hangup {
+                    Hangup::Rereads(tls) => {
+                        tracing::info!("SIGHUP: the certificate is read again; configuration and secrets are not");
+                        tls.reread();
+                        continue;
+                    }
                     Hangup::Ignored => {
                         tracing::warn!("SIGHUP is ignored: restart to read configuration and secrets again");
                         continue;
@@ -190,8 +202,9 @@ fn outlives_its_terminal() -> bool {
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
         let exit = match &error {
-            AppError::Store { error: StoreError::Locked | StoreError::Busy | StoreError::Unavailable(_), .. } => Exit::TryAgain,
-            AppError::DataDir { .. } | AppError::Key(KeyError::NotMade { .. }) => Exit::Configuration,
+            AppError::Store { error: StoreError::Locked | StoreError::Busy | StoreError::Unavailable(_), .. }
+            | AppError::Tls(TlsError::Store(_)) => Exit::TryAgain,
+            AppError::Tls(_) | AppError::DataDir { .. } | AppError::Key(KeyError::NotMade { .. }) => Exit::Configuration,
             AppError::Store { .. } | AppError::Key(_) => Exit::Damaged,
             AppError::Bind { error, .. } if error.kind() == ErrorKind::AddrInUse => Exit::TryAgain,
             AppError::Bind { .. } | AppError::Stopped => Exit::Failed,

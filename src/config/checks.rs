@@ -3,9 +3,11 @@
 
 use url::{Host, Url};
 
+use super::secrets::readable_by_all;
 use super::sources::Collected;
 use super::{Config, Listen};
 use crate::model::Secret;
+use crate::tls::{Files, Source};
 use crate::web;
 
 /// What Carport has, or may come to have, for itself with everything below. Single addresses are asked of the
@@ -31,6 +33,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
+    transport(config, &mut warnings);
     config.warnings.append(&mut warnings);
 }
 
@@ -126,6 +129,21 @@ fn addresses(config: &Config, warnings: &mut Vec<String>) {
     let everybody = config.listen.iter().any(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()));
     if everybody && is_plain_and_far(&config.public_url) {
         warnings.push("public_url is plain http: Smartcar sends webhooks to https only".to_owned());
+    }
+}
+
+fn transport(config: &Config, warnings: &mut Vec<String>) {
+    let Some(tls) = &config.tls else { return };
+    if config.public_url.scheme() == "http" {
+        warnings.push(format!(
+            "public_url is {}, but with tls.mode only https is spoken there: links that are given out will not work",
+            config.public_url
+        ));
+    }
+    if let Source::Files(Files { key, .. }) = &tls.source
+        && readable_by_all(key)
+    {
+        warnings.push(format!("tls.key: everybody on this machine can read {0}: chmod 600 {0}", key.display()));
     }
 }
 

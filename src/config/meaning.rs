@@ -7,22 +7,27 @@ use url::Url;
 
 use super::keys::{KEYS, Key, SAMPLES, Sample};
 use super::sources::{Collected, collect};
-use super::values::{self, Taken};
+use super::values::{self, Taken, TlsMode};
 use super::written::{Origin, Raw};
 use super::{Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks};
 use super::{checks, socket_path};
+
+mod tls;
 
 pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
     let mut reader = Reader { collected: collect(sources), directory: &sources.directory, derived: Vec::new() };
     let data_dir = reader.path("data_dir");
     let listen = reader.listen(sources.lan);
-    let public_url = reader.public_url(&listen);
+    let tls_mode = reader.take("tls.mode", values::tls_mode);
+    let public_url = reader.public_url(&listen, tls_mode);
     let private_url = reader.optional("private_url", values::origin).unwrap_or_else(|| {
         reader.derived("private_url", bare(&public_url), "public_url");
         public_url.clone()
     });
+    let hosts = reader.take("hosts", values::hosts);
     let mut config = Config {
-        hosts: reader.take("hosts", values::hosts),
+        tls: reader.tls(tls_mode, &tls::names(&public_url, &private_url, &hosts, &listen)),
+        hosts,
         socket: socket_path(&data_dir, sources.environment.get("XDG_RUNTIME_DIR").map(Path::new)),
         listen,
         lan: sources.lan,
@@ -79,11 +84,15 @@ impl Reader<'_> {
     }
 
     /// Unless it is written: localhost, with the port that is listened at.
-    fn public_url(&mut self, listen: &[Listen]) -> Url {
+    fn public_url(&mut self, listen: &[Listen], tls: TlsMode) -> Url {
         if let Some(url) = self.optional("public_url", values::origin) {
             return url;
         }
         let mut url = default("public_url", values::origin);
+        if tls != TlsMode::Off {
+            // http and https may take each other's place.
+            let _ = url.set_scheme("https");
+        }
         let port = listen.iter().find_map(|listen| match listen {
             Listen::Tcp(address) => Some(address.port()),
             Listen::Unix(_) => None,

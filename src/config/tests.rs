@@ -7,6 +7,7 @@ use expect_test::{Expect, expect};
 use super::keys::{KEYS, SAMPLES, Sample, uncommented};
 use super::written::flatten;
 use super::*;
+use crate::tls::Source;
 
 /// A directory of its own for one test; removed afterwards.
 struct Place(PathBuf);
@@ -326,4 +327,39 @@ fn a_long_socket_path_lies_in_the_runtime_directory() {
     assert_eq!(socket_path(Path::new("/data"), Some(runtime)), Path::new("/data/carport.sock"));
     assert!(socket_path(&long, Some(runtime)).to_str().unwrap().starts_with("/run/user/1000/carport-"));
     assert_eq!(socket_path(&long, None), long.join("carport.sock"));
+}
+
+#[test]
+fn tls_needs_its_files_and_makes_the_addresses_https() {
+    let place = Place::new();
+    assert!(place.load("", &[]).tls.is_none());
+    let text = "listen = [\"192.168.1.5:8443\", \"[::]:443\"]\nhosts = [\"car.home.arpa\"]\n[tls]\nmode = \"self-signed\"\n";
+    let config = place.load(text, &[]);
+    assert_eq!(config.public_url.as_str(), "https://localhost:8443/");
+    let names = config.tls.unwrap().names;
+    assert_eq!(names, ["127.0.0.1", "192.168.1.5", "car.home.arpa", "localhost"]);
+
+    let text = "public_url = \"http://cars.example.org\"\n[tls]\nmode = \"files\"\ncert = \"a.pem\"\nkey = \"b.pem\"\n";
+    place.write("etc/b.pem", "");
+    fs::set_permissions(place.0.join("etc/b.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    let config = place.load(text, &[]);
+    let Source::Files(files) = config.tls.unwrap().source else { panic!("another source") };
+    assert_eq!((files.chain, files.key), (place.0.join("etc/a.pem"), place.0.join("etc/b.pem")));
+    let warnings = config.warnings.join("\n");
+    assert!(warnings.contains("only https is spoken there") && warnings.contains("chmod 600"), "{warnings}");
+
+    place.mistakes(
+        "[tls]\nmode = \"files\"\n",
+        &[("CARPORT_TLS_KEY", "b.pem")],
+        expect![[r#"
+            there is a mistake in the configuration:
+              tls.mode (~/etc/config.toml:2): "files" needs tls.cert. Set tls.cert, such as /etc/letsencrypt/live/NAME/fullchain.pem."#]],
+    );
+    place.mistakes(
+        "[tls]\nmode = \"on\"\n",
+        &[],
+        expect![[r#"
+            there is a mistake in the configuration:
+              tls.mode (~/etc/config.toml:2): "on" is not a mode of TLS. Write "off", "files" or "self-signed"."#]],
+    );
 }

@@ -274,6 +274,23 @@ pub(super) fn mode(raw: &Raw) -> Taken<Mode> {
     }
 }
 
+/// Where our own certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    Off,
+    Files,
+    SelfSigned,
+}
+
+pub(super) fn tls_mode(raw: &Raw) -> Taken<TlsMode> {
+    match text(raw)?.as_str() {
+        "off" => Ok(TlsMode::Off),
+        "files" => Ok(TlsMode::Files),
+        "self-signed" => Ok(TlsMode::SelfSigned),
+        other => wrong(format!("{other:?} is not a mode of TLS"), "Write \"off\", \"files\" or \"self-signed\""),
+    }
+}
+
 pub(super) fn scope(raw: &Raw) -> Taken<Scope> {
     let items = match raw {
         // As OAuth and the SDKs write it.

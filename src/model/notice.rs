@@ -16,6 +16,10 @@ pub enum Subject {
     CredentialsRefused(Generation),
     /// Tokens of a generation cannot be renewed for a reason that passes.
     RenewalFailing(Generation),
+    /// The certificate that is shown ends soon.
+    CertificateEnding,
+    /// A new certificate was put in the place of the one that is shown, and cannot be used.
+    CertificateUnusable,
 }
 
 impl Subject {
@@ -26,6 +30,8 @@ impl Subject {
             Subject::AccessEnding(_) => "access_ending",
             Subject::CredentialsRefused(_) => "credentials_refused",
             Subject::RenewalFailing(_) => "renewal_failing",
+            Subject::CertificateEnding => "certificate_ending",
+            Subject::CertificateUnusable => "certificate_unusable",
         }
     }
 
@@ -33,7 +39,7 @@ impl Subject {
     pub fn connection(&self) -> Option<ConnectionId> {
         match self {
             Subject::NeedsReconnect(id) | Subject::AccessEnding(id) => Some(*id),
-            Subject::CredentialsRefused(_) | Subject::RenewalFailing(_) => None,
+            _ => None,
         }
     }
 
@@ -41,8 +47,13 @@ impl Subject {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Subject::CredentialsRefused(generation) | Subject::RenewalFailing(generation) => Some(*generation),
-            Subject::NeedsReconnect(_) | Subject::AccessEnding(_) => None,
+            _ => None,
         }
+    }
+
+    /// Whether it is about our own certificate.
+    pub fn is_of_certificate(&self) -> bool {
+        matches!(self, Subject::CertificateEnding | Subject::CertificateUnusable)
     }
 }
 

@@ -67,11 +67,19 @@ impl NoticeView {
                 format!("access by {generation} cannot be renewed at the moment{because}"),
                 "nothing yet: Carport tries again by itself; if it lasts for hours, run `carport check`",
             ),
+            Subject::CertificateEnding => (
+                format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),
+                "put a new one in the place of the old: it is read without a restart",
+            ),
+            Subject::CertificateUnusable => (
+                format!("the new certificate cannot be used, and the one before is shown on{because}"),
+                "set tls.cert and tls.key right: they are read again without a restart",
+            ),
         };
         let page = match subject {
             Subject::NeedsReconnect(_) | Subject::AccessEnding(_) => Some(format!("{dashboard_url}/connections")),
             Subject::CredentialsRefused(_) => Some(format!("{dashboard_url}/setup")),
-            Subject::RenewalFailing(_) => None,
+            _ => None,
         };
         NoticeView {
             code: subject.code(),
@@ -131,7 +139,9 @@ impl Notices {
         let now = shared.world.now();
         let Some(survey) = shared.survey(now).await? else { return Ok(()) };
         let given = shared.store.read(|snapshot| snapshot.notices(usize::MAX)).await?;
-        let mut given: HashMap<Subject, Notice> = given.into_iter().map(|notice| (notice.subject, notice)).collect();
+        // Those about the certificate are given and taken back where it is watched.
+        let given = given.into_iter().filter(|notice| !notice.subject.is_of_certificate());
+        let mut given: HashMap<Subject, Notice> = given.map(|notice| (notice.subject, notice)).collect();
         for notice in shared.wanted(&survey, now) {
             let before = given.remove(&notice.subject);
             let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
@@ -89,6 +89,11 @@ pub(super) fn dress(response: &mut Response<Body>, request_id: &str) {
     if let Ok(id) = HeaderValue::try_from(request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
+}
+
+/// Tells a browser to come with TLS only, for two years from now on.
+pub(super) fn insist_on_tls(response: &mut Response<Body>) {
+    add(response.headers_mut(), STRICT_TRANSPORT_SECURITY, "max-age=63072000");
 }
 
 fn add(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {

@@ -1,4 +1,4 @@
-//! Listeners: HTTP/1.1 over TCP and Unix sockets, with limits that hyper does not set by itself.
+//! Listeners: HTTP/1.1 over TCP, TLS and Unix sockets, with limits that hyper does not set by itself.
 //!
 //! Binding is eager ([`Listener::bind`]), serving comes later ([`serve`]), so that a busy port is known
 //! before anything else starts. hyper has no limit on connections, none on idle ones without a timer,
@@ -16,13 +16,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::stall::Impatient;
 use super::{Peer, Services};
+use crate::tls::Tls;
 
 mod stall;
 
@@ -42,6 +43,7 @@ pub enum Listen {
 pub struct Listener {
     socket: Socket,
     file: Option<SocketFile>,
+    tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -54,17 +56,23 @@ enum Socket {
 impl Listener {
     /// Binds. A socket file that nobody answers on any more is replaced.
     pub async fn bind(listen: &Listen) -> io::Result<Listener> {
-        Ok(match listen {
-            Listen::Tcp(address) => Listener { socket: Socket::Tcp(TcpListener::bind(address).await?), file: None },
+        let (socket, file) = match listen {
+            Listen::Tcp(address) => (Socket::Tcp(TcpListener::bind(address).await?), None),
             Listen::Unix(path) => {
                 let (socket, file) = bind_file(path, 0o660).await?;
-                Listener { socket: Socket::Unix(socket), file: Some(file) }
+                (Socket::Unix(socket), Some(file))
             }
             Listen::Control(path) => {
                 let (socket, file) = bind_file(path, 0o600).await?;
-                Listener { socket: Socket::Control(socket), file: Some(file) }
+                (Socket::Control(socket), Some(file))
             }
-        })
+        };
+        Ok(Listener { socket, file, tls: None })
+    }
+
+    /// Speaks TLS from now on. Socket files stay plain: who connects to one is on this machine.
+    pub fn over(self, tls: &Tls) -> Listener {
+        Listener { tls: Some(tls.clone()), ..self }
     }
 
     /// The address that was bound, with the real port; `None` for a socket file.
@@ -80,19 +88,23 @@ impl Listener {
         self.file.as_ref().map(|file| file.0.as_path())
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self) -> io::Result<(Arrival, Peer)> {
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept().await?;
                 // Answers are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                Ok((Box::new(stream), Peer::Remote { address: address.ip().to_canonical(), tls: false }))
+                let peer = Peer::Remote { address: address.ip().to_canonical(), tls: self.tls.is_some() };
+                Ok(match &self.tls {
+                    Some(tls) => (Arrival::Stranger(stream, tls.clone()), peer),
+                    None => (Arrival::Ready(Box::new(stream)), peer),
+                })
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 // A proxy on this machine: loopback, so that `trusted_proxies` can name it.
                 let address = std::net::Ipv4Addr::LOCALHOST.into();
-                Ok((Box::new(stream), Peer::Remote { address, tls: false }))
+                Ok((Arrival::Ready(Box::new(stream)), Peer::Remote { address, tls: false }))
             }
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -101,8 +113,26 @@ impl Listener {
                 if ![0, rustix::process::geteuid().as_raw()].contains(&stream.peer_cred()?.uid()) {
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
                 }
-                Ok((Box::new(stream), Peer::Local))
+                Ok((Arrival::Ready(Box::new(stream)), Peer::Local))
             }
+        }
+    }
+}
+
+/// A connection that was just accepted.
+enum Arrival {
+    Ready(Stream),
+    /// We have not shaken hands yet.
+    Stranger(TcpStream, Tls),
+}
+
+impl Arrival {
+    /// Ready to talk, within `limit`. `None` if nothing comes of it.
+    async fn welcome(self, limit: Duration) -> Option<Stream> {
+        match self {
+            Arrival::Ready(stream) => Some(stream),
+            // Boxed: large, and over as soon as the talk begins.
+            Arrival::Stranger(stream, tls) => Some(Box::new(Box::pin(tls.shake(stream, limit)).await?)),
         }
     }
 }
@@ -158,13 +188,19 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
         };
         match accepted {
             Ok((_, peer)) if services.settings.lan_only && !is_near(peer) => {}
-            Ok((stream, peer)) => {
+            Ok((arrival, peer)) => {
                 rest = SHORTEST_REST;
                 let (http, services, shutdown) = (http.clone(), services.clone(), shutdown.clone());
                 connections.spawn(async move {
                     let _permit = permit;
                     let _counted = services.metrics.connection();
-                    talk(http, stream, peer, &services, shutdown).await;
+                    let welcomed = tokio::select! {
+                        welcomed = arrival.welcome(services.settings.limits.header_time) => welcomed,
+                        () = shutdown.cancelled() => None,
+                    };
+                    if let Some(stream) = welcomed {
+                        talk(http, stream, peer, &services, shutdown).await;
+                    }
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}

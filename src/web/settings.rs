@@ -28,6 +28,8 @@ pub struct Settings {
     pub permissions: Vec<String>,
     /// `--lan`: peers outside private networks are turned away.
     pub lan_only: bool,
+    /// Browsers are told never to come without TLS again, where we speak it ourselves with a certificate that they trust.
+    pub hsts: bool,
     /// `session.max`: how long browsers keep the cookie of a session.
     pub session_max: Duration,
     /// How often, how many, how long.
@@ -47,6 +49,7 @@ impl Default for Settings {
             callback_path: "/api/smartcar/callback".to_owned(),
             permissions: Vec::new(),
             lan_only: false,
+            hsts: false,
             session_max: Duration::from_secs(180 * 86_400),
             limits: Limits::default(),
         }
@@ -73,7 +76,7 @@ pub struct Limits {
     pub api: Quota,
     /// Connections at the same time, per listener.
     pub connections: usize,
-    /// How long the head of a request may take; also how long an idle connection is kept.
+    /// How long the head of a request may take, and a handshake; also how long an idle connection is kept.
     pub header_time: Duration,
     /// How long the body of a request may take.
     pub body_time: Duration,

@@ -15,4 +15,5 @@ mod load;
 mod process;
 mod refusals;
 mod smartcar;
+mod tls;
 mod upgrade;

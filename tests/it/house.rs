@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["store", "smartcar"],
     &[], // Here comes `budget`.
     &["tokens", "ingest", "projector"],
-    &["connect", "vehicles", "operate"],
+    &["connect", "vehicles", "operate", "tls"],
     &["web"],
     &["config"],
     &[], // Free.

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::{Position, Url};
 
@@ -89,10 +90,16 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Line> {
-        let stream = TcpStream::connect(address).await?;
+        Line::over(TcpStream::connect(address).await?, address.port()).await
+    }
+
+    pub(crate) async fn over<S>(stream: S, port: u16) -> io::Result<Line>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        Ok(Line { sender, host: format!("localhost:{}", address.port()) })
+        Ok(Line { sender, host: format!("localhost:{port}") })
     }
 
     pub(crate) async fn send(&mut self, say: Say) -> hyper::Result<Answer> {

@@ -1,0 +1,44 @@
+//! The certificates that Carport made or was issued, so that a restart neither makes nor orders another.
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{META, Typed};
+use super::{Change, Snapshot, StoreError, Tables};
+use crate::model::Blob;
+
+/// A certificate with its key, and what it was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCertificate {
+    /// Who issued it: the directory of an ACME server, or `self`.
+    pub issuer: String,
+    /// The names that it was made for, as they were configured.
+    pub names: Vec<String>,
+    /// The chain, its own certificate first, as PEM.
+    pub chain: String,
+    /// The private key, as PEM.
+    pub key: Blob,
+}
+
+/// Keeps a certificate in the place of the one before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeepCertificate {
+    /// The certificate.
+    pub certificate: KeptCertificate,
+}
+
+impl Change for KeepCertificate {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_value(META, CERTIFICATE, &self.certificate)
+    }
+}
+
+impl Snapshot<'_> {
+    /// The certificate that was kept last.
+    pub fn certificate(&self) -> Result<Option<KeptCertificate>, StoreError> {
+        self.value(META, CERTIFICATE)
+    }
+}
+
+const CERTIFICATE: &str = "certificate";

@@ -1,0 +1,173 @@
+//! TLS of our own: which certificate is shown, where it comes from, and that somebody is told before it ends.
+//!
+//! One certificate is shown at a time. Whatever goes wrong with the next one, the one before is shown on. With
+//! `tls.mode = "off"` nothing of this is made.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::certificates::KeepCertificate;
+use crate::store::{Store, StoreError};
+use crate::world::World;
+
+mod certificate;
+mod files;
+mod handshake;
+mod notices;
+mod self_signed;
+
+pub use certificate::{Certificate, Unusable};
+pub use files::Files;
+pub use notices::forget_notices;
+
+/// How TLS was configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the certificate comes from.
+    pub source: Source,
+    /// The names that it is to be for; those of `Files` are what they are.
+    pub names: Vec<String>,
+}
+
+/// Where the certificate comes from: `tls.mode`.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// From files that somebody else renews.
+    Files(Files),
+    /// Made here. Browsers warn of it until they are told to trust it.
+    SelfSigned,
+}
+
+impl Settings {
+    /// Reads what others have written, so that a mistake is known before anything is made.
+    pub fn try_out(&self) -> Result<(), TlsError> {
+        match &self.source {
+            Source::Files(files) => files.read().map(drop),
+            Source::SelfSigned => Ok(()),
+        }
+    }
+}
+
+/// Why there is no certificate to begin with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The files cannot be used.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which of them.
+        path: PathBuf,
+        /// Why.
+        error: Unusable,
+    },
+    /// The certificate that was made here cannot be used.
+    #[error("a certificate cannot be made: {0}")]
+    Made(Unusable),
+    /// What was kept cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// TLS on a listener. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    world: World,
+    shown: RwLock<Option<Arc<Certificate>>>,
+    /// Handshakes that may be under way at the same time.
+    turns: Semaphore,
+    /// Somebody asks to look for a new certificate now.
+    reread: Notify,
+}
+
+impl Tls {
+    /// Reads or makes the certificate.
+    pub async fn open(settings: Settings, store: Store, world: World) -> Result<Tls, TlsError> {
+        let turns = Semaphore::new(handshake::AT_ONCE);
+        let shared = Shared { settings, store, world, shown: RwLock::default(), turns, reread: Notify::new() };
+        match &shared.settings.source {
+            Source::Files(files) => shared.show(files.read()?),
+            Source::SelfSigned => shared.show(shared.own().await?),
+        }
+        Ok(Tls { shared: Arc::new(shared) })
+    }
+
+    /// The certificate that is shown; `None` while there is none.
+    pub fn shown(&self) -> Option<Arc<Certificate>> {
+        self.shared.shown()
+    }
+
+    /// Looks for a new certificate now.
+    pub fn reread(&self) {
+        self.shared.reread.notify_one();
+    }
+
+    /// Looks after the certificate until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let shared = &self.shared;
+        let tend = async {
+            match &shared.settings.source {
+                Source::Files(files) => shared.follow(files).await,
+                Source::SelfSigned => shared.remake().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tend => {}
+        }
+    }
+}
+
+impl Shared {
+    fn shown(&self) -> Option<Arc<Certificate>> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, certificate: Certificate) {
+        let ends_at = certificate.ends_at;
+        tracing::info!(%ends_at, fingerprint = certificate.fingerprint, "this certificate is shown from now on");
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certificate));
+    }
+
+    /// The certificate of our own making: the one that was kept, while it does.
+    async fn own(&self) -> Result<Certificate, TlsError> {
+        let kept = self.store.read(|snapshot| snapshot.certificate()).await?;
+        let names = &self.settings.names;
+        if let Some(kept) = kept.filter(|kept| kept.issuer == self_signed::ISSUER && kept.names == *names)
+            && let Ok(certificate) = Certificate::read(kept.chain.as_bytes(), &kept.key.0)
+            && certificate.ends_at > self.world.now().after(self_signed::MARGIN)
+        {
+            return Ok(certificate);
+        }
+        let certificate = self_signed::make(names, self.world.now()).map_err(TlsError::Made)?;
+        let made = Certificate::read(certificate.chain.as_bytes(), &certificate.key.0).map_err(TlsError::Made)?;
+        self.store.commit(KeepCertificate { certificate }).await?;
+        Ok(made)
+    }
+
+    /// Makes another certificate before the one that is shown ends.
+    async fn remake(&self) {
+        loop {
+            tokio::time::sleep(DAILY).await;
+            match self.own().await {
+                Ok(certificate) if self.shown().is_none_or(|shown| shown.fingerprint != certificate.fingerprint) => {
+                    self.show(certificate);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the certificate is not renewed"),
+            }
+        }
+    }
+}
+
+const DAILY: Duration = Duration::from_secs(86_400);

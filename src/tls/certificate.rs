@@ -1,0 +1,109 @@
+//! A certificate with its key, ready to be shown.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConfig};
+use sha2::{Digest, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::model::Timestamp;
+
+/// A certificate with its chain and its key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// It counts from then on.
+    pub begins_at: Timestamp,
+    /// It counts until then.
+    pub ends_at: Timestamp,
+    /// The names that it is for, addresses among them.
+    pub names: Vec<String>,
+    /// SHA-256, in hex.
+    pub fingerprint: String,
+    /// The chain, its own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// What connections speak that are shown it.
+    pub(super) config: Arc<ServerConfig>,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It cannot be read at all.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// There is no certificate.
+    #[error("holds no certificate; it is to hold the whole chain as PEM, as fullchain.pem does")]
+    NoCertificate,
+    /// There is no key.
+    #[error("holds no private key; it is to hold one as PEM without a password, as privkey.pem does")]
+    NoKey,
+    /// They do not belong together.
+    #[error("is not the key of the certificate in tls.cert: give both of the same issue")]
+    OtherKey,
+    /// It is damaged, or of a kind that is not known here.
+    #[error("cannot be used: {0}")]
+    Broken(String),
+}
+
+impl Unusable {
+    /// Whether it is the key that is at fault.
+    pub(super) fn is_of_key(&self) -> bool {
+        matches!(self, Unusable::NoKey | Unusable::OtherKey)
+    }
+}
+
+impl Certificate {
+    /// Reads a chain and its key, both as PEM.
+    pub fn read(chain: &[u8], key: &[u8]) -> Result<Certificate, Unusable> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let chain = chain.map_err(broken)?;
+        let own = chain.first().ok_or(Unusable::NoCertificate)?;
+        let fingerprint = data_encoding::HEXUPPER.encode(&Sha256::digest(own));
+        let (begins_at, ends_at, names) = facts(own)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
+        let config = config(chain.clone(), key)?;
+        Ok(Certificate { begins_at, ends_at, names, fingerprint, chain, config: Arc::new(config) })
+    }
+}
+
+/// How connections speak: HTTP/1.1 alone.
+fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, Unusable> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(broken)?;
+    let config = builder.with_no_client_auth().with_single_cert(chain, key);
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Unusable::OtherKey,
+        other => broken(other),
+    })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// From when until when it counts, and for which names.
+fn facts(own: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), Unusable> {
+    let (_, own) = X509Certificate::from_der(own).map_err(broken)?;
+    let time = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+    let subject = own.subject_alternative_name().ok().flatten();
+    let names = subject.iter().flat_map(|subject| &subject.value.general_names).filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => address(bytes),
+        _ => None,
+    });
+    let validity = own.validity();
+    Ok((time(validity.not_before.timestamp()), time(validity.not_after.timestamp()), names.collect()))
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    Some(address.ok()?.to_string())
+}
+
+fn broken(error: impl std::fmt::Display) -> Unusable {
+    Unusable::Broken(error.to_string())
+}

@@ -1,0 +1,92 @@
+//! A certificate in files that somebody else renews: read when they change.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::notices::Watch;
+use super::{Certificate, Shared, TlsError, Unusable};
+use crate::model::notice::Subject;
+
+/// `tls.cert` and `tls.key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The chain, as PEM.
+    pub chain: PathBuf,
+    /// The private key, as PEM.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// Reads both.
+    pub fn read(&self) -> Result<Certificate, TlsError> {
+        let chain = read(&self.chain)?;
+        let key = Zeroizing::new(read(&self.key)?);
+        Certificate::read(&chain, &key).map_err(|error| {
+            let path = if error.is_of_key() { &self.key } else { &self.chain };
+            TlsError::File { path: path.clone(), error }
+        })
+    }
+
+    /// What tells that one of them was written or replaced.
+    fn stamp(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
+        let stamp = |at: Metadata| (at.ino(), at.len(), at.mtime(), at.mtime_nsec());
+        [&self.chain, &self.key].map(|path| fs::metadata(path).ok().map(stamp)).to_vec()
+    }
+}
+
+impl Shared {
+    /// Shows what the files hold, whenever they change.
+    pub(super) async fn follow(&self, files: &Files) {
+        let mut watch = Watch::default();
+        let mut stamp = files.stamp();
+        let mut is_settled = true;
+        loop {
+            watch.look(self).await;
+            let is_told = tokio::select! {
+                () = self.reread.notified() => true,
+                () = tokio::time::sleep(EVERY) => false,
+            };
+            let now = files.stamp();
+            let is_changed = now != stamp;
+            stamp = now;
+            // The one file is written after the other: what just changed may do so again.
+            if is_told || (!is_settled && !is_changed) {
+                self.take(files).await;
+            }
+            is_settled = is_told || !is_changed;
+        }
+    }
+
+    async fn take(&self, files: &Files) {
+        match files.read() {
+            Ok(certificate) => {
+                if self.shown().is_none_or(|shown| shown.fingerprint != certificate.fingerprint) {
+                    self.show(certificate);
+                }
+                self.end(Subject::CertificateUnusable).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the new certificate cannot be used, and the one before is shown on");
+                self.tell(Subject::CertificateUnusable, Some(error.to_string()), None).await;
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let unreadable = |error: String| TlsError::File { path: path.to_owned(), error: Unusable::Unreadable(error) };
+    let length = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    if length > LONGEST {
+        return Err(unreadable("it is too long to be a certificate or a key".to_owned()));
+    }
+    fs::read(path).map_err(|error| unreadable(error.to_string()))
+}
+
+/// How often is looked whether the files have changed.
+const EVERY: Duration = Duration::from_secs(2);
+
+const LONGEST: u64 = 256 * 1024;

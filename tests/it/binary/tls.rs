@@ -1,0 +1,337 @@
+//! TLS of Carport's own, with certificates that this test issues.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::Signal;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::http::{Answer, Line, Say};
+use super::process::{Home, Program, SERVE, chmod, until};
+use super::smartcar::{MANAGEMENT, sign};
+
+/// Somebody whose certificates clients trust.
+pub(crate) struct Issuer(CertifiedIssuer<'static, KeyPair>);
+
+impl Issuer {
+    pub(crate) fn new() -> Issuer {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Issuer(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Writes a certificate for localhost that lasts so many days, and its key.
+    fn issue(&self, home: &Home, days: u32) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970() + days * Duration::from_secs(86_400);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        home.write("key.pem", &key.serialize_pem());
+        home.write("cert.pem", &certificate.pem());
+    }
+
+    /// A client that trusts it, and offers to speak `protocols`.
+    fn client(&self, protocols: &[&str]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.as_ref().der().clone()).unwrap();
+        client(roots, protocols)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program under test goes by this clock too")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}
+
+fn client(roots: RootCertStore, protocols: &[&str]) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config
+}
+
+/// A running `carport serve` with TLS.
+struct Secure {
+    program: Program,
+    address: SocketAddr,
+    client: ClientConfig,
+}
+
+impl Secure {
+    async fn start(home: &Home, issuer: &Issuer) -> Secure {
+        let mut program = Program::start(home.command(SERVE));
+        let address = listening(&mut program).await;
+        Secure { program, address, client: issuer.client(&["h2", "http/1.1"]) }
+    }
+
+    async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+        connect(self.address, self.client.clone()).await
+    }
+
+    async fn send(&self, say: Say) -> Answer {
+        let stream = self.connect().await.unwrap();
+        Line::over(stream, self.address.port()).await.unwrap().send(say).await.unwrap()
+    }
+
+    /// The certificate that it shows.
+    async fn shown(&self) -> CertificateDer<'static> {
+        self.connect().await.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    }
+
+    /// What the operator is told, by its code.
+    async fn notice(&self, token: &str, code: &str) -> Option<Value> {
+        let status = self.send(Say::get("/api/v1/status").token(token)).await.json();
+        status["notices"].as_array().unwrap().iter().find(|notice| notice["code"] == code).cloned()
+    }
+
+    async fn gone(&self, token: &str, code: &str) {
+        until("the end of a notice", || async { self.notice(token, code).await.is_none().then_some(()) }).await;
+    }
+}
+
+pub(crate) async fn listening(program: &mut Program) -> SocketAddr {
+    let said = program.says("where it listens", |text| {
+        let (_, rest) = text.split_once("listening  ")?;
+        rest.split_once('\n')?.0.parse().ok()
+    });
+    said.await
+}
+
+async fn connect(address: SocketAddr, client: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+/// Trusts whoever answers.
+#[derive(Debug)]
+pub(crate) struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn configure(home: &Home, more: &str) {
+    home.write(
+        "config.toml",
+        &format!(
+            "{more}\n[tls]\nmode = \"files\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[limits]\nheader_time = \"1s\"\n\
+             [smartcar]\napplication_management_token = \"{MANAGEMENT}\"\n"
+        ),
+    );
+}
+
+#[tokio::test]
+async fn everything_comes_over_tls() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 90);
+    configure(&home, "");
+    let server = Secure::start(&home, &issuer).await;
+    let stream = server.connect().await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let answer = server.send(Say::get("/healthz")).await;
+    assert_eq!((answer.status, answer.header("strict-transport-security")), (200, "max-age=63072000"));
+    let event = r#"{"eventId":"e-1","eventType":"VEHICLE_STATE","data":{"signals":[]}}"#;
+    let answer = server.send(Say::post("/api/webhooks/smartcar", event).header("sc-signature", &sign(MANAGEMENT, event))).await;
+    assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("accepted")));
+    // Who speaks HTTP/2 alone is not spoken to.
+    let refused = connect(server.address, issuer.client(&["h2"])).await.unwrap_err();
+    assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+    server.program.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_left() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 90);
+    configure(&home, "");
+    let server = Secure::start(&home, &issuer).await;
+    let said = |words: Vec<u8>| async move {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&words).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = said(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    assert_eq!(said(Vec::new()).await, "", "who says nothing");
+    // More than may shake hands at the same time, and all of them stop in the middle.
+    let localhost = ServerName::try_from("localhost").unwrap();
+    let mut hello = Vec::new();
+    rustls::ClientConnection::new(Arc::new(server.client.clone()), localhost).unwrap().write_tls(&mut hello).unwrap();
+    assert_eq!(said(hello[..20].to_vec()).await, "", "who says half a word");
+    let all = (0..80).map(|_| async {
+        let answer = said(hello.clone()).await;
+        assert!(!answer.is_empty());
+    });
+    futures_util::future::join_all(all).await;
+    assert_eq!(server.send(Say::get("/healthz")).await.status, 200);
+    server.program.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_shown_without_a_restart() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 10);
+    configure(&home, "");
+    let token = home.token().await;
+    let server = Secure::start(&home, &issuer).await;
+    let first = server.shown().await;
+    let ending = until("a notice", || server.notice(&token, "certificate_ending")).await;
+    assert_eq!(ending["days"], 14);
+
+    issuer.issue(&home, 90);
+    let second = until("the new certificate", || async { Some(server.shown().await).filter(|shown| *shown != first) }).await;
+    server.gone(&token, "certificate_ending").await;
+
+    // A key that belongs to nothing, and then none at all.
+    home.write("key.pem", &KeyPair::generate().unwrap().serialize_pem());
+    server.program.signal(Signal::HUP);
+    let unusable = until("a notice", || server.notice(&token, "certificate_unusable")).await;
+    assert!(unusable["what"].as_str().unwrap().contains("is not the key of the certificate"), "{unusable}");
+    std::fs::remove_file(home.path("key.pem")).unwrap();
+    server.program.signal(Signal::HUP);
+    assert_eq!(server.shown().await, second);
+
+    issuer.issue(&home, 91);
+    server.program.signal(Signal::HUP);
+    until("the third certificate", || async { (server.shown().await != second).then_some(()) }).await;
+    server.gone(&token, "certificate_unusable").await;
+    server.program.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_was_begun_over_tls() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 90);
+    configure(&home, "");
+    let server = Secure::start(&home, &issuer).await;
+    let mut stream = server.connect().await.unwrap();
+    let event = r#"{"eventId":"e-1","eventType":"VEHICLE_STATE","data":{"signals":[]}}"#;
+    let head = format!(
+        "POST /api/webhooks/smartcar HTTP/1.1\r\nHost: localhost\r\nSC-Signature: {}\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        sign(MANAGEMENT, event),
+        event.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    server.program.signal(Signal::TERM);
+    until("the end of listening", || async { TcpStream::connect(server.address).await.err() }).await;
+    stream.write_all(event.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // Its last word is that there is no more to come, as TLS wants it.
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"accepted\""), "{answer}");
+    assert_eq!(server.program.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_is_told_at_the_start() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    home.write("config.toml", "[tls]\nmode = \"files\"\n");
+    let ran = home.run(SERVE).await;
+    assert_eq!(ran.code, Some(64), "{ran:?}");
+    assert!(ran.complaint().contains("Set tls.cert, such as") && ran.complaint().contains("Set tls.key, such as"), "{ran:?}");
+
+    configure(&home, "");
+    let refused = |word: &'static str| {
+        let home = &home;
+        async move {
+            let ran = home.run(SERVE).await;
+            assert_eq!(ran.code, Some(64), "{ran:?}");
+            assert!(ran.complaint().contains(word), "{word}: {ran:?}");
+        }
+    };
+    refused("cert.pem: cannot be read").await;
+    assert!(!home.data().exists(), "a data directory was made all the same");
+    issuer.issue(&home, 90);
+    let good = std::fs::read_to_string(home.path("key.pem")).unwrap();
+    home.write("key.pem", &KeyPair::generate().unwrap().serialize_pem());
+    refused("key.pem: is not the key of the certificate in tls.cert").await;
+    home.write("key.pem", "nothing\n");
+    refused("key.pem: holds no private key").await;
+    home.write("key.pem", &good);
+    home.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    refused("cert.pem: cannot be used").await;
+    home.write("cert.pem", &good);
+    refused("cert.pem: holds no certificate").await;
+
+    issuer.issue(&home, 90);
+    chmod(&home.path("key.pem"), 0o644);
+    let ran = home.run(&["config", "show"]).await;
+    assert!(ran.stderr.contains("tls.key: everybody on this machine can read"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_its_own_outlives_a_restart() {
+    let home = Home::new();
+    home.write("config.toml", "hosts = [\"car.home.arpa\"]\n[tls]\nmode = \"self-signed\"\n");
+    let mut before = None;
+    for _ in 0..2 {
+        let mut program = Program::start(home.command(SERVE));
+        let fingerprint = program.says("its fingerprint", |text| {
+            text.lines().find_map(|line| line.trim().strip_prefix("SHA-256 ").map(str::to_owned))
+        });
+        let fingerprint = fingerprint.await;
+        assert_eq!(*before.get_or_insert(fingerprint.clone()), fingerprint);
+        let address = listening(&mut program).await;
+        assert!(program.stdout().contains(&format!("dashboard  https://localhost:{}", address.port())), "{}", program.stdout());
+        // Who has the certificate can trust it.
+        let mut anybody = client(RootCertStore::empty(), &[]);
+        anybody.dangerous().set_certificate_verifier(Arc::new(Anybody));
+        let shown = connect(address, anybody).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+        let mut roots = RootCertStore::empty();
+        roots.add(shown).unwrap();
+        let stream = connect(address, client(roots, &[])).await.unwrap();
+        let mut line = Line::over(stream, address.port()).await.unwrap();
+        let answer = line.send(Say::get("/healthz").method(Method::HEAD)).await.unwrap();
+        // Nobody could go on to a page that may only come with a certificate that the browser knows.
+        assert_eq!((answer.status, answer.header("strict-transport-security")), (200, ""));
+        program.stop().await;
+    }
+}
