@@ -1,6 +1,7 @@
 //! What is measured of one program, started for it alone and warm.
 
 use std::cell::OnceCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use carport::model::Secret;
@@ -119,15 +120,25 @@ impl Rig {
     /// A program that does as it always will, at rest, and connections to it.
     async fn warm(&self, program: Program, connections: usize) -> anyhow::Result<(Process, Vec<Line>)> {
         let server = program.start(&self.linked.0, &self.others)?;
-        let lines = open(server.address, connections).await?;
+        let lines = opened(program, server.address, connections).await?;
         send(lines, self.signed(), 0..program.warmth(), Expected::Taken).await?;
         server.settle().await?;
         // Other ones: a server may close those that have rested.
-        let lines = open(server.address, connections).await?;
+        let lines = opened(program, server.address, connections).await?;
         Ok((server, lines))
     }
 
     fn signed(&self) -> &Requests {
         self.signed.get_or_init(|| Requests::signed(0..10_000 + (MOST - 10_000) / self.shorter))
     }
+}
+
+/// Connections that speak as the program does.
+async fn opened(program: Program, to: SocketAddr, connections: usize) -> anyhow::Result<Vec<Line>> {
+    let Program::CarportOverTls = program else { return open(to, connections).await };
+    let mut lines = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        lines.push(Line::open_tls(to).await?);
+    }
+    Ok(lines)
 }

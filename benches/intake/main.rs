@@ -42,6 +42,7 @@ mod reference;
 mod requests;
 mod rows;
 mod steady;
+mod trust;
 
 use program::{CHILD, Inside};
 use rounds::Extent;

@@ -22,6 +22,8 @@ pub(crate) const CHILD: &str = "child";
 pub(crate) enum Program {
     /// The real program. Its log keeps so many events; the cars that send them are linked, or nobody knows them.
     Carport { keep_events: usize, linked: bool },
+    /// The same, over TLS with a certificate of its own making.
+    CarportOverTls,
     /// The same rooms in a child of this program. The real one is static: nothing can get between it and its disk.
     CarportOver(u64),
     /// Proves and commits to redb.
@@ -67,7 +69,7 @@ impl Program {
     /// How many deliveries it takes until it does as it always will: Carport's log is full, code is compiled.
     pub(crate) fn warmth(self) -> usize {
         match self {
-            Program::Carport { .. } | Program::CarportOver(_) => 10_000,
+            Program::Carport { .. } | Program::CarportOver(_) | Program::CarportOverTls => 10_000,
             Program::Reference(_) | Program::Hasher => 2_000,
             Program::Other(Other::Webhook, _) => 50,
             Program::Other(_, 0) => 1_000,
@@ -81,8 +83,12 @@ impl Program {
         match self {
             Program::Carport { keep_events, linked: is_linked } => {
                 prepare(&scratch, is_linked.then_some(linked), keep_events)?;
-                let mut command = Command::new(env!("CARGO_BIN_EXE_carport"));
-                command.arg("serve").env_clear();
+                Process::start(carport(), scratch, Listening::Told)
+            }
+            Program::CarportOverTls => {
+                prepare(&scratch, Some(linked), 10_000)?;
+                let mut command = carport();
+                command.env("CARPORT_TLS_MODE", "self-signed");
                 Process::start(command, scratch, Listening::Told)
             }
             Program::CarportOver(delay_ms) => {
@@ -107,6 +113,12 @@ pub(crate) fn tell(address: SocketAddr) {
 fn prepare(scratch: &Scratch, linked: Option<&Path>, keep_events: usize) -> anyhow::Result<()> {
     fs::write(scratch.0.join("config.toml"), gateway::config(keep_events))?;
     linked.map_or(Ok(()), |linked| scratch.copy(linked, DATA))
+}
+
+fn carport() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carport"));
+    command.arg("serve").env_clear();
+    command
 }
 
 fn child(inside: Inside, scratch: Scratch, delay_ms: u64) -> anyhow::Result<Process> {

@@ -197,10 +197,12 @@ fn readers(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![row])
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of many")]
-fn tls(_: &Bench) -> anyhow::Result<Vec<Row>> {
-    Table::tell("events a second over TLS against plain", "skipped: the gateway has no TLS of its own yet");
-    Ok(Vec::new())
+fn tls(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let side = |program| move |_| bench.rig.burst(program, 64, EVENTS);
+    let [over_tls, plain] = bench.extent.rounds("tls", [&mut side(Program::CarportOverTls), &mut side(CARPORT)])?;
+    let mut row = rate("events a second over TLS against plain", (0.7, 0.85), ("TLS", &over_tls), ("plain", &plain));
+    row.note = format!("{}; processor time {:.2} times", row.note, over_tls.times(&plain, "cpu"));
+    Ok(vec![row])
 }
 
 /// A rate as a multiple of another.
