@@ -31,7 +31,7 @@ use crate::tokens::Tokens;
 use crate::vault::MasterKey;
 use crate::vehicles::Vehicles;
 use crate::web::server::{self, Listen, Listener};
-use crate::web::{Rooms, Services};
+use crate::web::{Face, Rooms, Services};
 use crate::world::World;
 
 mod keys;
@@ -69,7 +69,7 @@ pub enum AppError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A listener cannot be bound.
-    #[error("cannot listen on {listen} ({error}): stop what listens there, or choose another address by listen or --listen")]
+    #[error("cannot listen on {listen} ({error}): stop what listens there, or choose another address")]
     Bind {
         /// Where.
         listen: String,
@@ -210,12 +210,11 @@ impl App {
 
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
-        self.listeners = listeners(config).await?;
+        let bound = bind(config).await?;
         if let Some(settings) = &config.tls {
-            let tls = Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?;
-            self.listeners = std::mem::take(&mut self.listeners).into_iter().map(|listener| listener.over(&tls)).collect();
-            self.tls = Some(tls);
+            self.tls = Some(Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?);
         }
+        self.listeners = bound.into_iter().map(|(place, listener)| dress(config, place, listener, self.tls.as_ref())).collect();
         // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
         match Listener::bind(&Listen::Control(config.socket.clone())).await {
             Ok(listener) => self.listeners.push(listener),
@@ -227,7 +226,7 @@ impl App {
     /// Binds every listener and lets go of it, so that what is busy or wrong is known before anything is made.
     pub async fn try_to_bind(config: &Config) -> Result<(), AppError> {
         config.tls.as_ref().map_or(Ok(()), tls::Settings::try_out)?;
-        match listeners(config).await {
+        match bind(config).await {
             // A socket file may lie in the data directory, which is not there yet.
             Err(AppError::Bind { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             tried => tried.map(drop),
@@ -305,13 +304,38 @@ impl App {
     }
 }
 
-async fn listeners(config: &Config) -> Result<Vec<Listener>, AppError> {
-    let mut listeners = Vec::new();
-    for listen in config.listen.iter().map(settings::listen) {
-        let bound = Listener::bind(&listen).await;
-        listeners.push(bound.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?);
+/// What is configured to be listened at.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Listen,
+    Private,
+    Http,
+}
+
+async fn bind(config: &Config) -> Result<Vec<(Place, Listener)>, AppError> {
+    let mut bound = Vec::new();
+    let private = config.private_listen.iter().map(|listen| (Place::Private, settings::listen(listen)));
+    let http = config.http_listen.iter().map(|address| (Place::Http, Listen::Tcp(*address)));
+    for (place, listen) in config.listen.iter().map(|listen| (Place::Listen, settings::listen(listen))).chain(private).chain(http)
+    {
+        let listener = Listener::bind(&listen).await;
+        bound.push((place, listener.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?));
     }
-    Ok(listeners)
+    Ok(bound)
+}
+
+/// What a listener shows, and whether it speaks TLS.
+fn dress(config: &Config, place: Place, listener: Listener, tls: Option<&Tls>) -> Listener {
+    let is_loopback = listener.address().is_some_and(|address| address.ip().is_loopback());
+    let listener = match (place, tls) {
+        (Place::Http, Some(tls)) => return listener.facing(Face::Way(tls.clone())),
+        (Place::Listen, _) if !config.private_listen.is_empty() => listener.facing(Face::Public { api: config.public_api }),
+        _ => listener,
+    };
+    match tls {
+        Some(tls) if !(is_loopback && matches!(place, Place::Private)) => listener.over(tls),
+        _ => listener,
+    }
 }
 
 /// Whether a data directory holds a store, or what is left of one. What cannot be looked at counts.

@@ -49,6 +49,12 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Where to listen for the people of the house; then `listen` shows the world only what it needs.
+    pub private_listen: Vec<Listen>,
+    /// `listen` shows the API all the same.
+    pub public_api: bool,
+    /// Where plain HTTP is led to https.
+    pub http_listen: Option<SocketAddr>,
     /// `--lan`: the listeners take every address, but peers outside private networks are to be turned away.
     pub lan: bool,
     /// `tls.*`: our own certificate; `None` without TLS.

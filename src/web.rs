@@ -39,6 +39,7 @@ mod connect;
 mod cookies;
 mod dashboard;
 mod exchange;
+mod face;
 mod guard;
 mod input;
 mod ops;
@@ -52,6 +53,7 @@ mod webhook;
 
 use self::call::Call;
 
+pub use face::Face;
 pub use router::own_route;
 pub use settings::{Limits, Network, Quota, Settings};
 
@@ -96,6 +98,7 @@ pub struct Services {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     guard: Arc<Guard>,
+    face: Face,
 }
 
 /// The rooms below, by name, so that building [`Services`] cannot mix them up.
@@ -123,7 +126,13 @@ impl Services {
         let Rooms { ingest, connect, vehicles, access, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let settings = Arc::new(settings);
-        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, rotation, metrics, guard }
+        let face = Face::Whole;
+        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, rotation, metrics, guard, face }
+    }
+
+    /// The same behind another face.
+    pub fn facing(self, face: Face) -> Services {
+        Services { face, ..self }
     }
 
     /// Takes one from a client's bucket.
@@ -149,7 +158,7 @@ where
     let head = Box::new(head);
     let is_head = head.method == Method::HEAD;
     let prefers_html = prefers_html(&head);
-    let found = Route::parse(&services.settings, &head.method, head.uri.path());
+    let found = Route::parse(&services.settings, &services.face, &head.method, head.uri.path());
     let route = found.as_ref().ok().map(|found| found.route);
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
 
@@ -159,6 +168,7 @@ where
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }
         match found {
+            _ if matches!(services.face, Face::Way(_)) => face::way(&head, &services.settings),
             Ok(found) => serve(services, client, found, head, body).await,
             Err(lost) => astray(services, client, &head, body, lost).await,
         }

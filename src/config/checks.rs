@@ -30,6 +30,7 @@ const RESERVED: &[&str] = &[
 pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     routes(config, collected);
     limits(config, collected);
+    listeners(config, collected);
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
@@ -57,6 +58,23 @@ fn routes(config: &Config, collected: &mut Collected) {
         let remedy = "Give the webhook a path of its own, such as /api/webhooks/smartcar";
         collected.mistake("webhooks.path", origin, "is the path of smartcar.redirect_uri too", remedy);
     }
+}
+
+fn listeners(config: &Config, collected: &mut Collected) {
+    if let Some(twice) = config.private_listen.iter().find(|listen| config.listen.contains(listen) && !is_any_port(listen)) {
+        let origin = origin(collected, "private_listen");
+        collected.mistake("private_listen", origin, format!("{twice} is in listen too"), "Give it a port of its own");
+    }
+    if config.public_api && config.private_listen.is_empty() {
+        let origin = origin(collected, "public_api");
+        let remedy = "Set private_listen, or leave public_api out: without it, listen shows everything";
+        collected.mistake("public_api", origin, "is of no use without private_listen", remedy);
+    }
+}
+
+/// Port 0 is another one each time.
+fn is_any_port(listen: &Listen) -> bool {
+    matches!(listen, Listen::Tcp(address) if address.port() == 0)
 }
 
 fn limits(config: &Config, collected: &mut Collected) {

@@ -20,16 +20,17 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
     let listen = reader.listen(sources.lan);
     let tls_mode = reader.take("tls.mode", values::tls_mode);
     let public_url = reader.public_url(&listen, tls_mode);
-    let private_url = reader.optional("private_url", values::origin).unwrap_or_else(|| {
-        reader.derived("private_url", bare(&public_url), "public_url");
-        public_url.clone()
-    });
+    let private_listen = reader.private_listen();
+    let private_url = reader.private_url(&public_url, &private_listen, tls_mode);
     let hosts = reader.take("hosts", values::hosts);
     let mut config = Config {
         tls: reader.tls(tls_mode, &tls::names(&public_url, &private_url, &hosts, &listen)),
         hosts,
         socket: socket_path(&data_dir, sources.environment.get("XDG_RUNTIME_DIR").map(Path::new)),
         listen,
+        private_listen,
+        public_api: reader.take("public_api", values::flag),
+        http_listen: reader.http_listen(tls_mode),
         lan: sources.lan,
         trusted_proxies: reader.take("trusted_proxies", values::networks),
         smartcar: reader.smartcar(&public_url),
@@ -100,6 +101,28 @@ impl Reader<'_> {
         // Only a URL without a host refuses a port.
         let _ = url.set_port(port.or(url.port()));
         self.derived("public_url", bare(&url), "listen");
+        url
+    }
+
+    fn private_listen(&mut self) -> Vec<Listen> {
+        let base = self.base("private_listen");
+        self.optional("private_listen", |raw| values::listen(raw, &base)).unwrap_or_default()
+    }
+
+    /// Unless it is written: `public_url`, or where the people of the house have a listener of their own.
+    fn private_url(&mut self, public_url: &Url, private_listen: &[Listen], tls: TlsMode) -> Url {
+        if let Some(url) = self.optional("private_url", values::origin) {
+            return url;
+        }
+        let private = private_listen.iter().find_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
+        let (url, from) = match private {
+            Some(address) => (tls::url_of(address, public_url, tls), "private_listen"),
+            None => (public_url.clone(), "public_url"),
+        };
+        self.derived("private_url", bare(&url), from);
         url
     }
 

@@ -106,12 +106,12 @@ fn the_example_loads_with_every_line_in_force() {
 #[test]
 fn every_mistake_is_named_at_once() {
     Place::new().mistakes(
-        "public_url = \"cars.example.org\"\nlisten = \"8000\"\nprivate_listen = \"[::]:80\"\n\n[smartcar]\nmode = \"test\"\n\
+        "public_url = \"cars.example.org\"\nlisten = \"8000\"\nprivat_listen = \"[::]:80\"\n\n[smartcar]\nmode = \"test\"\n\
          [smartcar.v3]\nclient_secret = \"canary\"\n[webhoks]\npath = \"/x\"\n[limits]\nlogin = 5\n",
         &[("CARPORT_REFRESH_ACCESS_MARGN", "1m"), ("CARPORT_SESSION_IDLE", "300d"), ("CARPORT_WEBHOOKS_PATH", "/api/v1/hook")],
         expect![[r#"
             there are 10 mistakes in the configuration:
-              private_listen (~/etc/config.toml:3): is not a key. Remove it; config.example.toml has every key.
+              privat_listen (~/etc/config.toml:3): is not a key. Did you mean private_listen?
               webhoks (~/etc/config.toml:9): is not a key. Did you mean webhooks?
               CARPORT_REFRESH_ACCESS_MARGN: is not a variable that Carport reads. Did you mean CARPORT_REFRESH_ACCESS_MARGIN?
               listen (~/etc/config.toml:2): "8000" is not an IP address and a port. Write 127.0.0.1:8000.
@@ -361,5 +361,32 @@ fn tls_needs_its_files_and_makes_the_addresses_https() {
         expect![[r#"
             there is a mistake in the configuration:
               tls.mode (~/etc/config.toml:2): "on" is not a mode of TLS. Write "off", "files" or "self-signed"."#]],
+    );
+}
+
+#[test]
+fn a_private_listener_has_an_address_of_its_own() {
+    let place = Place::new();
+    let private_url = |text: &str| place.load(text, &[]).private_url.to_string();
+    let public = "public_url = \"https://cars.example.org\"\nlisten = \"[::]:443\"\n";
+    assert_eq!(private_url(&format!("{public}private_listen = \"127.0.0.1:8001\"\n")), "http://localhost:8001/");
+    assert_eq!(private_url(&format!("{public}private_listen = \"192.168.1.5:8001\"\n")), "http://192.168.1.5:8001/");
+    let tls = "[tls]\nmode = \"self-signed\"\n";
+    assert_eq!(private_url(&format!("{public}private_listen = \"192.168.1.5:8443\"\n{tls}")), "https://192.168.1.5:8443/");
+    assert_eq!(private_url(&format!("{public}private_listen = \"[::]:8443\"\n{tls}")), "https://cars.example.org:8443/");
+    place.mistakes(
+        "private_listen = \"127.0.0.1:8000\"\n[tls]\nhttp_listen = \"unix:x\"\n",
+        &[],
+        expect![[r"
+            there are 2 mistakes in the configuration:
+              tls.http_listen (~/etc/config.toml:3): is a socket file. Write IP:PORT such as [::]:80.
+              private_listen (~/etc/config.toml:1): 127.0.0.1:8000 is in listen too. Give it a port of its own."]],
+    );
+    place.mistakes(
+        "public_api = true\n",
+        &[],
+        expect![[r"
+            there is a mistake in the configuration:
+              public_api (~/etc/config.toml:1): is of no use without private_listen. Set private_listen, or leave public_api out: without it, listen shows everything."]],
     );
 }

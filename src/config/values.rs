@@ -229,6 +229,14 @@ pub(super) fn listen(raw: &Raw, base: &Path) -> Taken<Vec<Listen>> {
     items.iter().map(|item| listen_at(item, base)).collect()
 }
 
+/// One address with its port.
+pub(super) fn address(raw: &Raw) -> Taken<SocketAddr> {
+    match listen_at(&text(raw)?, Path::new(""))? {
+        Listen::Tcp(address) => Ok(address),
+        Listen::Unix(_) => wrong("is a socket file", "Write IP:PORT such as [::]:80"),
+    }
+}
+
 fn listen_at(text: &str, base: &Path) -> Taken<Listen> {
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {

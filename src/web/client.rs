@@ -134,7 +134,7 @@ pub(super) fn check_host(name: &str, settings: &Settings) -> Result<(), Problem>
 }
 
 /// Whether a configured host is the one of a request. An address may be written in many ways, and in brackets.
-fn is_same_host(own: &str, name: &str) -> bool {
+pub(super) fn is_same_host(own: &str, name: &str) -> bool {
     let own = own.trim_matches(['[', ']']);
     match (own.parse::<IpAddr>(), name.parse::<IpAddr>()) {
         (Ok(own), Ok(address)) => own.to_canonical() == address.to_canonical(),

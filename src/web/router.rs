@@ -6,7 +6,7 @@
 
 use http::Method;
 
-use super::Settings;
+use super::{Face, Settings};
 use crate::operate::access::Scope;
 
 macro_rules! routes {
@@ -26,7 +26,7 @@ macro_rules! routes {
             }
         }
 
-        static TABLE: &[(Method, &str, Route)] = &[$((Method::$method, $pattern, Route::$route),)*];
+        pub(super) static TABLE: &[(Method, &str, Route)] = &[$((Method::$method, $pattern, Route::$route),)*];
     };
 }
 
@@ -206,19 +206,20 @@ impl Route {
     }
 
     /// The route of a request, and what its path named.
-    pub(super) fn parse(settings: &Settings, method: &Method, path: &str) -> Result<Found, Lost> {
+    pub(super) fn parse(settings: &Settings, face: &Face, method: &Method, path: &str) -> Result<Found, Lost> {
         let path = match path.strip_suffix('/') {
             Some(shorter) if !shorter.is_empty() && !shorter.ends_with('/') => shorter,
             _ => path,
         };
         let fitting = |route: Route, pattern: &'static str| fit(pattern_of(route, pattern, settings), path);
+        let shown = || TABLE.iter().filter(|(_, _, route)| face.shows(*route));
         let Some((_, first, named)) =
-            TABLE.iter().find_map(|(_, pattern, route)| fitting(*route, pattern).map(|named| (*route, *pattern, named)))
+            shown().find_map(|(_, pattern, route)| fitting(*route, pattern).map(|named| (*route, *pattern, named)))
         else {
             return Err(Lost::NotFound);
         };
         let asked = if method == Method::HEAD { &Method::GET } else { method };
-        let same_place = || TABLE.iter().filter(|(_, pattern, _)| *pattern == first);
+        let same_place = || shown().filter(|(_, pattern, _)| *pattern == first);
         if let Some((_, _, route)) = same_place().find(|(method, _, _)| method == asked) {
             return Ok(Found { route: *route, named });
         }
@@ -314,7 +315,7 @@ mod tests {
     use super::*;
 
     fn parse(method: &Method, path: &str) -> Result<Found, Lost> {
-        Route::parse(&Settings::default(), method, path)
+        Route::parse(&Settings::default(), &Face::Whole, method, path)
     }
 
     fn found(route: Route, named: &[&str]) -> Found {
@@ -368,7 +369,7 @@ mod tests {
     #[test]
     fn configured_paths_take_the_place_of_the_default() {
         let settings = Settings { webhook_path: "/in".to_owned(), callback_path: "/back/".to_owned(), ..Settings::default() };
-        let route = |method: &Method, path: &str| Route::parse(&settings, method, path).map(|found| found.route);
+        let route = |method: &Method, path: &str| Route::parse(&settings, &Face::Whole, method, path).map(|found| found.route);
         assert_eq!(route(&Method::POST, "/in"), Ok(Route::Webhook));
         assert_eq!(route(&Method::GET, "/back"), Ok(Route::Callback));
         assert_eq!(route(&Method::POST, "/api/webhooks/smartcar"), Err(Lost::NotFound));

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::stall::Impatient;
-use super::{Peer, Services};
+use super::{Face, Peer, Services};
 use crate::tls::Tls;
 
 mod stall;
@@ -44,6 +44,7 @@ pub struct Listener {
     socket: Socket,
     file: Option<SocketFile>,
     tls: Option<Tls>,
+    face: Face,
 }
 
 #[derive(Debug)]
@@ -67,12 +68,17 @@ impl Listener {
                 (Socket::Control(socket), Some(file))
             }
         };
-        Ok(Listener { socket, file, tls: None })
+        Ok(Listener { socket, file, tls: None, face: Face::Whole })
     }
 
     /// Speaks TLS from now on. Socket files stay plain: who connects to one is on this machine.
     pub fn over(self, tls: &Tls) -> Listener {
         Listener { tls: Some(tls.clone()), ..self }
+    }
+
+    /// Shows another face.
+    pub fn facing(self, face: Face) -> Listener {
+        Listener { face, ..self }
     }
 
     /// The address that was bound, with the real port; `None` for a socket file.
@@ -169,6 +175,7 @@ async fn bind_file(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFi
 
 /// Serves until `shutdown`, then lets running requests finish within [`GRACE`].
 pub async fn serve(listener: Listener, services: Services, shutdown: CancellationToken) {
+    let services = services.facing(listener.face.clone());
     let limits = &services.settings.limits;
     let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut http = http1::Builder::new();

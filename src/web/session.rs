@@ -49,6 +49,9 @@ pub(super) async fn identify(services: &Services, client: Client, headers: &Head
             Err(other) => Err(other.into()),
         };
     }
+    if !services.face.knows_sessions() {
+        return Ok(None);
+    }
     let Some(cookie) = Kind::of(client, headers).and_then(|kind| SESSION.read(kind, headers)) else { return Ok(None) };
     match services.access.session(cookie).await {
         Ok(caller) => Ok(Some(Identity { caller, cookie: Some(cookie.to_owned()) })),

@@ -1,6 +1,6 @@
 //! What `tls.*` means.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
@@ -20,6 +20,20 @@ impl Reader<'_> {
         Some(Settings { source, names: names.to_vec() })
     }
 
+    /// Where plain HTTP is led to https.
+    pub(super) fn http_listen(&mut self, mode: TlsMode) -> Option<SocketAddr> {
+        let address = self.optional("tls.http_listen", values::address);
+        if mode != TlsMode::Off {
+            return address;
+        }
+        if address.is_some() {
+            self.collected
+                .warnings
+                .push("tls.http_listen is not used: with tls.mode \"off\" there is no https to lead to".to_owned());
+        }
+        None
+    }
+
     fn tls_files(&mut self) -> Option<Files> {
         let [chain, key] = ["tls.cert", "tls.key"].map(|key| {
             let base = self.base(key);
@@ -37,6 +51,21 @@ impl Reader<'_> {
 
 /// What certbot calls them.
 const USUAL: [&str; 2] = ["fullchain.pem", "privkey.pem"];
+
+/// Where the people of the house come in, as far as an address tells it.
+pub(super) fn url_of(address: SocketAddr, public_url: &Url, mode: TlsMode) -> Url {
+    let ip = address.ip();
+    let mut url = public_url.clone();
+    // Of a URL with a host, each of these can be changed.
+    let _ = url.set_scheme(if mode == TlsMode::Off || ip.is_loopback() { "http" } else { "https" });
+    if ip.is_loopback() {
+        let _ = url.set_host(Some("localhost"));
+    } else if !ip.is_unspecified() {
+        let _ = url.set_ip_host(ip);
+    }
+    let _ = url.set_port(Some(address.port()));
+    url
+}
 
 /// By which names and addresses people come here, as far as the configuration knows them.
 pub(super) fn names(public_url: &Url, private_url: &Url, hosts: &[String], listen: &[Listen]) -> Vec<String> {

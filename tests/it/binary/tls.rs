@@ -71,7 +71,7 @@ struct Secure {
 impl Secure {
     async fn start(home: &Home, issuer: &Issuer) -> Secure {
         let mut program = Program::start(home.command(SERVE));
-        let address = listening(&mut program).await;
+        let [address] = listening(&mut program).await;
         Secure { program, address, client: issuer.client(&["h2", "http/1.1"]) }
     }
 
@@ -100,10 +100,12 @@ impl Secure {
     }
 }
 
-pub(crate) async fn listening(program: &mut Program) -> SocketAddr {
+/// Where it listens, in the order of its configuration.
+pub(crate) async fn listening<const N: usize>(program: &mut Program) -> [SocketAddr; N] {
     let said = program.says("where it listens", |text| {
         let (_, rest) = text.split_once("listening  ")?;
-        rest.split_once('\n')?.0.parse().ok()
+        let all: Vec<SocketAddr> = rest.split_once('\n')?.0.split(", ").filter_map(|one| one.parse().ok()).collect();
+        all.try_into().ok()
     });
     said.await
 }
@@ -319,7 +321,7 @@ async fn a_certificate_of_its_own_outlives_a_restart() {
         });
         let fingerprint = fingerprint.await;
         assert_eq!(*before.get_or_insert(fingerprint.clone()), fingerprint);
-        let address = listening(&mut program).await;
+        let [address] = listening(&mut program).await;
         assert!(program.stdout().contains(&format!("dashboard  https://localhost:{}", address.port())), "{}", program.stdout());
         // Who has the certificate can trust it.
         let mut anybody = client(RootCertStore::empty(), &[]);
@@ -334,4 +336,53 @@ async fn a_certificate_of_its_own_outlives_a_restart() {
         assert_eq!((answer.status, answer.header("strict-transport-security")), (200, ""));
         program.stop().await;
     }
+}
+
+#[tokio::test]
+async fn the_world_and_the_house_have_a_listener_each() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 90);
+    let lists = "public_url = \"https://localhost\"\nlisten = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n";
+    configure(&home, lists);
+    let token = home.token().await;
+    let serve = |more: &[(&str, &str)]| {
+        let mut command = home.command(&["serve"]);
+        command.env("CARPORT_TLS_HTTP_LISTEN", "127.0.0.1:0").envs(more.iter().copied());
+        Program::start(command)
+    };
+    let mut program = serve(&[]);
+    let [public, private, http] = listening(&mut program).await;
+    let world = Secure { program, address: public, client: issuer.client(&["http/1.1"]) };
+    let status = |say: Say| async { world.send(say).await.status };
+    assert_eq!(status(Say::get("/healthz")).await, 200);
+    assert_eq!(status(Say::get("/api/v1/status").token(&token)).await, 404);
+    assert_eq!(status(Say::get("/login")).await, 404);
+    assert_eq!(status(Say::get("/login").method(Method::DELETE)).await, 404);
+    assert_eq!(status(Say::post("/api/webhooks/smartcar", "{}")).await, 401);
+    assert_eq!(status(Say::json("/api/smartcar/exchange", &Value::Null)).await, 401);
+
+    // The private one is loopback, and plain.
+    let mut house = Line::open(private).await.unwrap();
+    let answer = house.send(Say::get("/api/v1/status").token(&token)).await.unwrap();
+    assert_eq!((answer.status, answer.header("strict-transport-security")), (200, ""));
+    assert_eq!(house.send(Say::get("/login")).await.unwrap().status, 200);
+
+    // Plain HTTP leads to the world's.
+    let mut plain = Line::open(http).await.unwrap();
+    let answer = plain.send(Say::get("/connect/abc?x=1")).await.unwrap();
+    assert_eq!((answer.status, answer.header("location")), (308, "https://localhost/connect/abc?x=1"));
+    let answer = plain.send(Say::post("/api/webhooks/smartcar", "{}")).await.unwrap();
+    assert_eq!((answer.status, answer.header("location"), answer.json()["code"].as_str()), (403, "", Some("https_required")));
+    let answer = plain.send(Say::get("/").header("host", "evil.example")).await;
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status >= 400), "two hosts");
+    world.program.stop().await;
+
+    let mut program = serve(&[("CARPORT_PUBLIC_API", "true")]);
+    let [address, _, _] = listening(&mut program).await;
+    let world = Secure { program, address, client: issuer.client(&["http/1.1"]) };
+    assert_eq!(world.send(Say::get("/api/v1/status").token(&token)).await.status, 200);
+    assert_eq!(world.send(Say::get("/api/v1/status")).await.status, 401);
+    assert_eq!(world.send(Say::get("/metrics").token(&token)).await.status, 404);
+    assert_eq!(world.send(Say::get("/")).await.status, 404);
+    world.program.stop().await;
 }
