@@ -12,14 +12,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::certificates::KeepCertificate;
 use crate::store::{Store, StoreError};
-use crate::world::World;
+use crate::world::{TransportError, World};
 
+use self::acme::Proofs;
+
+mod acme;
 mod certificate;
 mod files;
 mod handshake;
 mod notices;
 mod self_signed;
 
+pub use acme::{Acme, AcmeError, Challenge, Dns};
 pub use certificate::{Certificate, Unusable};
 pub use files::Files;
 pub use notices::forget_notices;
@@ -38,6 +42,8 @@ pub struct Settings {
 pub enum Source {
     /// From files that somebody else renews.
     Files(Files),
+    /// Ordered from who issues certificates over ACME.
+    Acme(Acme),
     /// Made here. Browsers warn of it until they are told to trust it.
     SelfSigned,
 }
@@ -47,6 +53,7 @@ impl Settings {
     pub fn try_out(&self) -> Result<(), TlsError> {
         match &self.source {
             Source::Files(files) => files.read().map(drop),
+            Source::Acme(acme) => acme.roots().map(drop),
             Source::SelfSigned => Ok(()),
         }
     }
@@ -64,6 +71,9 @@ pub enum TlsError {
         /// Why.
         error: Unusable,
     },
+    /// Nobody can be asked for a certificate.
+    #[error("certificates cannot be ordered: {0}")]
+    Transport(#[from] TransportError),
     /// The certificate that was made here cannot be used.
     #[error("a certificate cannot be made: {0}")]
     Made(Unusable),
@@ -86,6 +96,8 @@ struct Shared {
     shown: RwLock<Option<Arc<Certificate>>>,
     /// Handshakes that may be under way at the same time.
     turns: Semaphore,
+    /// What whoever issues certificates is to find here.
+    proofs: Proofs,
     /// Somebody asks to look for a new certificate now.
     reread: Notify,
 }
@@ -94,10 +106,15 @@ impl Tls {
     /// Reads or makes the certificate.
     pub async fn open(settings: Settings, store: Store, world: World) -> Result<Tls, TlsError> {
         let turns = Semaphore::new(handshake::AT_ONCE);
-        let shared = Shared { settings, store, world, shown: RwLock::default(), turns, reread: Notify::new() };
+        let (shown, proofs, reread) = Default::default();
+        let shared = Shared { settings, store, world, shown, turns, proofs, reread };
         match &shared.settings.source {
             Source::Files(files) => shared.show(files.read()?),
             Source::SelfSigned => shared.show(shared.own().await?),
+            Source::Acme(acme) => {
+                acme.roots()?;
+                shared.show_kept().await?;
+            }
         }
         Ok(Tls { shared: Arc::new(shared) })
     }
@@ -105,6 +122,11 @@ impl Tls {
     /// The certificate that is shown; `None` while there is none.
     pub fn shown(&self) -> Option<Arc<Certificate>> {
         self.shared.shown()
+    }
+
+    /// What is to be found at `/.well-known/acme-challenge/{token}`.
+    pub fn proof(&self, token: &str) -> Option<String> {
+        self.shared.proofs.of_token(token)
     }
 
     /// Looks for a new certificate now.
@@ -118,6 +140,7 @@ impl Tls {
         let tend = async {
             match &shared.settings.source {
                 Source::Files(files) => shared.follow(files).await,
+                Source::Acme(acme) => acme.keep(shared).await,
                 Source::SelfSigned => shared.remake().await,
             }
         };

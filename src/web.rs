@@ -168,7 +168,7 @@ where
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }
         match found {
-            _ if matches!(services.face, Face::Way(_)) => face::way(&head, &services.settings),
+            _ if services.face.way_to().is_some() => face::way(services.face.way_to(), &head, &services.settings),
             Ok(found) => serve(services, client, found, head, body).await,
             Err(lost) => astray(services, client, &head, body, lost).await,
         }

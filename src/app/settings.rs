@@ -99,10 +99,12 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
 }
 
 pub(super) fn web(config: &Config) -> web::Settings {
+    // The names that a certificate is ordered for lead here.
+    let ordered = config.tls.iter().filter(|tls| matches!(tls.source, tls::Source::Acme(_))).flat_map(|tls| &tls.names);
     web::Settings {
         public_url: config.public_url.clone(),
         private_url: Some(config.private_url.clone()),
-        hosts: config.hosts.clone(),
+        hosts: config.hosts.iter().chain(ordered).cloned().collect(),
         trusted_proxies: config.trusted_proxies.clone(),
         webhook_path: config.webhooks.path.clone(),
         webhook_max_body: usize::try_from(config.webhooks.max_body).unwrap_or(usize::MAX),

@@ -12,6 +12,7 @@ use super::written::{Origin, Raw};
 use super::{Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks};
 use super::{checks, socket_path};
 
+mod acme;
 mod tls;
 
 pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
@@ -23,14 +24,16 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
     let private_listen = reader.private_listen();
     let private_url = reader.private_url(&public_url, &private_listen, tls_mode);
     let hosts = reader.take("hosts", values::hosts);
+    let names = tls::names(&public_url, &private_url, &hosts, &listen);
+    let (tls, http_listen) = reader.tls(tls_mode, &public_url, names);
     let mut config = Config {
-        tls: reader.tls(tls_mode, &tls::names(&public_url, &private_url, &hosts, &listen)),
+        tls,
         hosts,
         socket: socket_path(&data_dir, sources.environment.get("XDG_RUNTIME_DIR").map(Path::new)),
         listen,
         private_listen,
         public_api: reader.take("public_api", values::flag),
-        http_listen: reader.http_listen(tls_mode),
+        http_listen,
         lan: sources.lan,
         trusted_proxies: reader.take("trusted_proxies", values::networks),
         smartcar: reader.smartcar(&public_url),

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use super::keys::{KEYS, SAMPLES, Sample, uncommented};
 use super::written::flatten;
 use super::*;
-use crate::tls::Source;
+use crate::tls::{Challenge, Source};
 
 /// A directory of its own for one test; removed afterwards.
 struct Place(PathBuf);
@@ -88,7 +88,11 @@ fn the_example_loads_with_every_line_in_force() {
     let (_, mistakes) = flatten(&uncommented(EXAMPLE));
     assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|mistake| &mistake.wrong).collect::<Vec<_>>());
     // A secret may not be given in two forms, so the second is left out here.
-    let text: Vec<String> = uncommented(EXAMPLE).lines().filter(|line| !line.contains("_file = ")).map(str::to_owned).collect();
+    let text: Vec<String> = uncommented(EXAMPLE)
+        .lines()
+        .filter(|line| !line.contains("_file = ") || line.starts_with("ca_file"))
+        .map(str::to_owned)
+        .collect();
     let text = text.join("\n");
     let place = Place::new();
     let written = place.load(&text, &[]);
@@ -360,7 +364,7 @@ fn tls_needs_its_files_and_makes_the_addresses_https() {
         &[],
         expect![[r#"
             there is a mistake in the configuration:
-              tls.mode (~/etc/config.toml:2): "on" is not a mode of TLS. Write "off", "files" or "self-signed"."#]],
+              tls.mode (~/etc/config.toml:2): "on" is not a mode of TLS. Write "off", "files", "acme" or "self-signed"."#]],
     );
 }
 
@@ -377,10 +381,10 @@ fn a_private_listener_has_an_address_of_its_own() {
     place.mistakes(
         "private_listen = \"127.0.0.1:8000\"\n[tls]\nhttp_listen = \"unix:x\"\n",
         &[],
-        expect![[r"
+        expect![[r#"
             there are 2 mistakes in the configuration:
-              tls.http_listen (~/etc/config.toml:3): is a socket file. Write IP:PORT such as [::]:80.
-              private_listen (~/etc/config.toml:1): 127.0.0.1:8000 is in listen too. Give it a port of its own."]],
+              tls.http_listen (~/etc/config.toml:3): is a socket file. Write IP:PORT such as [::]:80, or "off".
+              private_listen (~/etc/config.toml:1): 127.0.0.1:8000 is in listen too. Give it a port of its own."#]],
     );
     place.mistakes(
         "public_api = true\n",
@@ -388,5 +392,48 @@ fn a_private_listener_has_an_address_of_its_own() {
         expect![[r"
             there is a mistake in the configuration:
               public_api (~/etc/config.toml:1): is of no use without private_listen. Set private_listen, or leave public_api out: without it, listen shows everything."]],
+    );
+}
+
+#[test]
+fn certificates_are_ordered_for_names_by_challenges_that_fit() {
+    let place = Place::new();
+    let ordered = |text: &str| {
+        let config = place.load(&format!("public_url = \"https://cars.example.org\"\n[tls]\nmode = \"acme\"\n{text}"), &[]);
+        let tls = config.tls.unwrap();
+        let Source::Acme(acme) = tls.source else { panic!("another source") };
+        (tls.names.join(" "), acme.challenges, config.http_listen.map(|address| address.to_string()))
+    };
+    let (cars, port_80) = ("cars.example.org".to_owned(), Some("[::]:80".to_owned()));
+    assert_eq!(ordered(""), (cars.clone(), vec![Challenge::Http, Challenge::Alpn], port_80.clone()));
+    assert_eq!(ordered("http_listen = \"off\"\n"), (cars.clone(), vec![Challenge::Alpn], None));
+    assert_eq!(ordered("[tls.acme]\nchallenge = \"tls-alpn-01\"\n"), (cars.clone(), vec![Challenge::Alpn], None));
+    let dns = "http_listen = \"127.0.0.1:80\"\n[tls.acme]\ndns = \"exec:/bin/true\"\ndomains = [\"*.Example.org\"]\n";
+    assert_eq!(ordered(dns), ("*.example.org".to_owned(), vec![Challenge::Dns], Some("127.0.0.1:80".to_owned())));
+
+    place.mistakes(
+        "[tls]\nmode = \"acme\"\nhttp_listen = \"off\"\n[tls.acme]\nchallenge = \"http-01\"\ndirectory = \"http://x\"\ndns = \"duckdns\"\n",
+        &[],
+        expect![[r#"
+            there are 4 mistakes in the configuration:
+              tls.acme.directory (~/etc/config.toml:6): "http://x" is not an https address. Write the whole address of the ACME server's directory.
+              public_url (default): has no name that a certificate could be issued for, as tls.mode "acme" needs. Write your name, such as https://cars.example.org.
+              tls.acme.dns (~/etc/config.toml:7): "duckdns" needs tls.acme.duckdns_token. Set tls.acme.duckdns_token_file; duckdns.org shows the token when you are signed in.
+              tls.http_listen (~/etc/config.toml:3): is off, but http-01 is answered there. Write "[::]:80"."#]],
+    );
+    place.mistakes(
+        "public_url = \"https://192.168.1.5\"\n[tls]\nmode = \"acme\"\n[tls.acme]\nchallenge = \"dns-01\"\n",
+        &[],
+        expect![[r#"
+            there are 2 mistakes in the configuration:
+              public_url (~/etc/config.toml:1): has no name that a certificate could be issued for, as tls.mode "acme" needs. Write your name, such as https://cars.example.org.
+              tls.acme.challenge (~/etc/config.toml:5): "dns-01" needs tls.acme.dns. Set tls.acme.dns to "duckdns" or "exec:/PATH"."#]],
+    );
+    place.mistakes(
+        "[tls]\nmode = \"acme\"\n[tls.acme]\ndomains = [\"*.example.org\"]\ndns = \"duckdns\"\nduckdns_token = \"canary\"\nchallenge = \"http-01\"\n",
+        &[],
+        expect![[r#"
+            there is a mistake in the configuration:
+              tls.acme.domains (~/etc/config.toml:4): "*.example.org" is a wildcard, which only dns-01 can prove. Write the whole name, or set tls.acme.dns."#]],
     );
 }

@@ -229,11 +229,15 @@ pub(super) fn listen(raw: &Raw, base: &Path) -> Taken<Vec<Listen>> {
     items.iter().map(|item| listen_at(item, base)).collect()
 }
 
-/// One address with its port.
-pub(super) fn address(raw: &Raw) -> Taken<SocketAddr> {
-    match listen_at(&text(raw)?, Path::new(""))? {
-        Listen::Tcp(address) => Ok(address),
-        Listen::Unix(_) => wrong("is a socket file", "Write IP:PORT such as [::]:80"),
+/// One address with its port, or "off".
+pub(super) fn address_or_off(raw: &Raw) -> Taken<Option<SocketAddr>> {
+    let text = text(raw)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    match listen_at(&text, Path::new(""))? {
+        Listen::Tcp(address) => Ok(Some(address)),
+        Listen::Unix(_) => wrong("is a socket file", "Write IP:PORT such as [::]:80, or \"off\""),
     }
 }
 
@@ -287,6 +291,7 @@ pub(super) fn mode(raw: &Raw) -> Taken<Mode> {
 pub(super) enum TlsMode {
     Off,
     Files,
+    Acme,
     SelfSigned,
 }
 
@@ -294,8 +299,9 @@ pub(super) fn tls_mode(raw: &Raw) -> Taken<TlsMode> {
     match text(raw)?.as_str() {
         "off" => Ok(TlsMode::Off),
         "files" => Ok(TlsMode::Files),
+        "acme" => Ok(TlsMode::Acme),
         "self-signed" => Ok(TlsMode::SelfSigned),
-        other => wrong(format!("{other:?} is not a mode of TLS"), "Write \"off\", \"files\" or \"self-signed\""),
+        other => wrong(format!("{other:?} is not a mode of TLS"), "Write \"off\", \"files\", \"acme\" or \"self-signed\""),
     }
 }
 

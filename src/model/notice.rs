@@ -20,6 +20,8 @@ pub enum Subject {
     CertificateEnding,
     /// A new certificate was put in the place of the one that is shown, and cannot be used.
     CertificateUnusable,
+    /// Whoever issues the certificate does not issue another.
+    CertificateRefused,
 }
 
 impl Subject {
@@ -32,6 +34,7 @@ impl Subject {
             Subject::RenewalFailing(_) => "renewal_failing",
             Subject::CertificateEnding => "certificate_ending",
             Subject::CertificateUnusable => "certificate_unusable",
+            Subject::CertificateRefused => "certificate_refused",
         }
     }
 
@@ -53,7 +56,7 @@ impl Subject {
 
     /// Whether it is about our own certificate.
     pub fn is_of_certificate(&self) -> bool {
-        matches!(self, Subject::CertificateEnding | Subject::CertificateUnusable)
+        matches!(self, Subject::CertificateEnding | Subject::CertificateUnusable | Subject::CertificateRefused)
     }
 }
 

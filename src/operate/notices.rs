@@ -69,11 +69,15 @@ impl NoticeView {
             ),
             Subject::CertificateEnding => (
                 format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),
-                "put a new one in the place of the old: it is read without a restart",
+                "renew it: tls.cert and tls.key are read again without a restart, and what is renewed here says why it is not",
             ),
             Subject::CertificateUnusable => (
                 format!("the new certificate cannot be used, and the one before is shown on{because}"),
                 "set tls.cert and tls.key right: they are read again without a restart",
+            ),
+            Subject::CertificateRefused => (
+                format!("no new certificate is issued at the moment{because}"),
+                "see that the name leads here and that the port of the challenge is forwarded, or choose another tls.acme.challenge; Carport tries again by itself",
             ),
         };
         let page = match subject {

@@ -34,7 +34,36 @@ impl Change for KeepCertificate {
     }
 }
 
+/// An account with who issues certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAccount {
+    /// The directory of the ACME server.
+    pub directory: String,
+    /// Its address and key, as JSON.
+    pub credentials: Blob,
+}
+
+/// Keeps an account in the place of the one before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeepAccount {
+    /// The account.
+    pub account: KeptAccount,
+}
+
+impl Change for KeepAccount {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_value(META, ACCOUNT, &self.account)
+    }
+}
+
 impl Snapshot<'_> {
+    /// The account that was kept last.
+    pub fn acme_account(&self) -> Result<Option<KeptAccount>, StoreError> {
+        self.value(META, ACCOUNT)
+    }
+
     /// The certificate that was kept last.
     pub fn certificate(&self) -> Result<Option<KeptCertificate>, StoreError> {
         self.value(META, CERTIFICATE)
@@ -42,3 +71,4 @@ impl Snapshot<'_> {
 }
 
 const CERTIFICATE: &str = "certificate";
+const ACCOUNT: &str = "acme_account";

@@ -5,7 +5,7 @@
 
 use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
-use super::certificates::KeepCertificate;
+use super::certificates::{KeepAccount, KeepCertificate};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
@@ -50,6 +50,6 @@ changes! {
     RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar,
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
-    KeepCertificate,
+    KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
 }

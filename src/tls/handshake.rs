@@ -18,6 +18,11 @@ impl Tls {
             let hello = hello(stream).await?;
             // Who has said nothing yet costs nothing yet.
             let _turn = self.shared.turns.acquire().await.map_err(io::Error::other)?;
+            if let Some(proof) = self.shared.proofs.of_hello(&hello.client_hello()) {
+                // Whoever asked has seen what they came for.
+                hello.into_stream(proof).await?.shutdown().await?;
+                return Err(io::Error::other("it asked for a proof"));
+            }
             let shown = self.shown().ok_or_else(|| io::Error::other("there is no certificate yet"))?;
             hello.into_stream(shown.config.clone()).await
         };

@@ -54,7 +54,7 @@ impl Shared {
 
 /// Takes back all notices about a certificate, where there is none any more.
 pub async fn forget_notices(store: &Store) {
-    wait(end(store, &[Subject::CertificateEnding, Subject::CertificateUnusable]).await);
+    wait(end(store, &[Subject::CertificateEnding, Subject::CertificateUnusable, Subject::CertificateRefused]).await);
 }
 
 /// Takes notices back. Where there are none, nothing is written.

@@ -48,6 +48,14 @@ impl Face {
         }
     }
 
+    /// The certificate whose proof is found here.
+    pub(super) fn way_to(&self) -> Option<&Tls> {
+        match self {
+            Face::Way(tls) => Some(tls),
+            Face::Whole | Face::Public { .. } => None,
+        }
+    }
+
     /// Whether browsers that are signed in count as that.
     pub(super) fn knows_sessions(&self) -> bool {
         matches!(self, Face::Whole)
@@ -56,8 +64,12 @@ impl Face {
 
 /// The way to https. Nothing is taken here: whoever sent more than a question has sent it in the clear, and is not
 /// asked to send it once more.
-pub(super) fn way(head: &Parts, settings: &Settings) -> Answer {
+pub(super) fn way(tls: Option<&Tls>, head: &Parts, settings: &Settings) -> Answer {
     let path = head.uri.path();
+    if let Some(token) = path.strip_prefix("/.well-known/acme-challenge/") {
+        let proof = tls.and_then(|tls| tls.proof(token)).ok_or_else(Problem::not_found)?;
+        return Ok(answer::text(StatusCode::OK, "application/octet-stream", proof));
+    }
     let is_webhook = path.trim_end_matches('/') == settings.webhook_path.trim_end_matches('/');
     if is_webhook || !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Problem::https_required());
@@ -97,7 +109,7 @@ mod tests {
             ..Settings::default()
         };
         let (head, ()) = Request::builder().method(method).uri(path).header("host", host).body(()).unwrap().into_parts();
-        let answer = way(&head, &settings).map_err(|problem| problem.code())?;
+        let answer = way(None, &head, &settings).map_err(|problem| problem.code())?;
         assert_eq!(answer.status(), StatusCode::PERMANENT_REDIRECT);
         Ok(answer.headers()[LOCATION].to_str().unwrap().to_owned())
     }

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use rustls::pki_types::CertificateDer;
 
 use super::{ANSWER_CAP, Transport, TransportError};
 
@@ -23,8 +24,13 @@ pub struct HttpClient {
 impl HttpClient {
     /// Builds a client; fails only when TLS cannot be set up.
     pub fn new() -> Result<HttpClient, TransportError> {
+        HttpClient::trusting(&[])
+    }
+
+    /// A client that trusts further roots.
+    pub fn trusting(roots: &[CertificateDer<'static>]) -> Result<HttpClient, TransportError> {
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
+            .tls_backend_preconfigured(tls(roots)?)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .pool_idle_timeout(Duration::from_secs(50))
@@ -80,9 +86,10 @@ fn reason(error: reqwest::Error) -> String {
     text
 }
 
-fn tls() -> Result<rustls::ClientConfig, TransportError> {
+fn tls(further: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, TransportError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(further.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,6 +1,7 @@
 //! The program itself, as a process of its own, over real sockets.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod acme;
 mod canaries;
 mod check;
 mod commands;

@@ -6,32 +6,38 @@ use url::Url;
 
 use super::super::Listen;
 use super::super::values::{self, TlsMode};
-use super::Reader;
-use crate::tls::{Files, Settings, Source};
+use super::{Reader, default};
+use crate::tls::{Challenge, Files, Settings, Source};
 
 impl Reader<'_> {
-    /// Our own certificate, which is for `names` if it is made for us.
-    pub(super) fn tls(&mut self, mode: TlsMode, names: &[String]) -> Option<Settings> {
-        let source = match mode {
-            TlsMode::Off => return None,
-            TlsMode::Files => Source::Files(self.tls_files()?),
-            TlsMode::SelfSigned => Source::SelfSigned,
+    /// Our own certificate, which is for `names` if it is made here, and where plain HTTP is led to https.
+    pub(super) fn tls(&mut self, mode: TlsMode, public_url: &Url, names: Vec<String>) -> (Option<Settings>, Option<SocketAddr>) {
+        let http_listen = self.optional("tls.http_listen", values::address_or_off);
+        let (settings, http_listen) = match mode {
+            TlsMode::Off => {
+                if http_listen.flatten().is_some() {
+                    let warning = "tls.http_listen is not used: with tls.mode \"off\" there is no https to lead to";
+                    self.collected.warnings.push(warning.to_owned());
+                }
+                (None, None)
+            }
+            TlsMode::Files => {
+                (self.tls_files().map(|files| Settings { source: Source::Files(files), names }), http_listen.flatten())
+            }
+            TlsMode::SelfSigned => (Some(Settings { source: Source::SelfSigned, names }), http_listen.flatten()),
+            TlsMode::Acme => {
+                let ordered = self.acme(public_url, http_listen != Some(None));
+                let needs_it = ordered.as_ref().is_some_and(|(acme, _)| acme.challenges.contains(&Challenge::Http));
+                let address =
+                    http_listen.unwrap_or_else(|| default("tls.http_listen", values::address_or_off).filter(|_| needs_it));
+                (ordered.map(|(acme, names)| Settings { source: Source::Acme(acme), names }), address)
+            }
         };
-        Some(Settings { source, names: names.to_vec() })
-    }
-
-    /// Where plain HTTP is led to https.
-    pub(super) fn http_listen(&mut self, mode: TlsMode) -> Option<SocketAddr> {
-        let address = self.optional("tls.http_listen", values::address);
-        if mode != TlsMode::Off {
-            return address;
+        if !self.is_written("tls.http_listen") {
+            let shown = http_listen.map_or_else(|| "off".to_owned(), |address| address.to_string());
+            self.derived("tls.http_listen", shown, "tls.mode");
         }
-        if address.is_some() {
-            self.collected
-                .warnings
-                .push("tls.http_listen is not used: with tls.mode \"off\" there is no https to lead to".to_owned());
-        }
-        None
+        (settings, http_listen)
     }
 
     fn tls_files(&mut self) -> Option<Files> {

@@ -93,7 +93,7 @@ impl CarsPage<'_> {
             !self.missing.iter().any(|missing| ["credentials", "application_id", "refused"].contains(&missing.code));
         let more_to_do = self.missing.iter().any(|missing| missing.code != "vehicle");
         // Of the rest, the cars tell themselves or what is missing does.
-        let told = ["renewal_failing", "access_ending", "certificate_ending", "certificate_unusable"]
+        let told = ["renewal_failing", "access_ending", "certificate_ending", "certificate_unusable", "certificate_refused"]
             .into_iter()
             .flat_map(|code| Told::notices(self.notices, code, None));
         finish(&View {

@@ -40,6 +40,19 @@ impl Issuer {
         home.write("cert.pem", &certificate.pem());
     }
 
+    /// Its own certificate.
+    pub(crate) fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// Writes a certificate for these names and its key, in files that begin with `stem`.
+    pub(crate) fn issue_to(&self, home: &Home, stem: &str, names: &[&str]) {
+        let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        home.write(&format!("{stem}-key.pem"), &key.serialize_pem());
+        home.write(&format!("{stem}-cert.pem"), &params.signed_by(&key, &self.0).unwrap().pem());
+    }
+
     /// A client that trusts it, and offers to speak `protocols`.
     fn client(&self, protocols: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
@@ -53,7 +66,7 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
-fn client(roots: RootCertStore, protocols: &[&str]) -> ClientConfig {
+pub(crate) fn client(roots: RootCertStore, protocols: &[&str]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
@@ -110,7 +123,7 @@ pub(crate) async fn listening<const N: usize>(program: &mut Program) -> [SocketA
     said.await
 }
 
-async fn connect(address: SocketAddr, client: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(address: SocketAddr, client: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }

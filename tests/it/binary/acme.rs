@@ -1,0 +1,191 @@
+//! Certificates that are ordered: from Pebble, the ACME server for tests, by each challenge. Where Debian's `pebble` is not
+//! installed, there is nothing to order from, and the stories say so.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use super::http::{Line, Say};
+use super::process::{Home, Program, chmod, until};
+use super::tls::{Anybody, Issuer, client, connect, listening};
+
+const NAME: &str = "cars.example.org";
+
+/// A CA, and the DNS in which every name leads to this machine.
+struct Pebble {
+    ca: Program,
+    /// Killed when this goes.
+    _dns: Program,
+    directory: String,
+    /// Where it asks by http-01, and by tls-alpn-01.
+    http: SocketAddr,
+    tls: SocketAddr,
+    /// Where the DNS is told records.
+    records: SocketAddr,
+    /// Carport's private listener.
+    house: SocketAddr,
+}
+
+impl Pebble {
+    /// Starts it; its certificates last so many seconds. `None` if there is none here.
+    async fn start(home: &Home, seconds: u32) -> Option<Pebble> {
+        if !["pebble", "pebble-challtestsrv"].iter().all(|name| Path::new("/usr/bin").join(name).exists()) {
+            eprintln!("skipped: Debian's pebble is not installed");
+            return None;
+        }
+        let [listen, management, http, tls, dns, records, house] = free();
+        let issuer = Issuer::new();
+        home.write("ca.pem", &issuer.pem());
+        issuer.issue_to(home, "pebble", &["localhost", "127.0.0.1"]);
+        let config = json!({ "pebble": {
+            "listenAddress": listen, "managementListenAddress": management, "certificate": "pebble-cert.pem",
+            "privateKey": "pebble-key.pem", "httpPort": http.port(), "tlsPort": tls.port(), "ocspResponderURL": "",
+            "externalAccountBindingRequired": false, "certificateValidityPeriod": seconds,
+        } });
+        home.write("pebble.json", &config.to_string());
+        let start = |program: &str, words: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(words).current_dir(&home.0).env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+            Program::start(command)
+        };
+        let (dns, records_at) = (dns.to_string(), records.to_string());
+        let off = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
+        let on = ["-dns01", &dns, "-management", &records_at, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""];
+        let names = start("pebble-challtestsrv", &[&off[..], &on].concat());
+        let mut ca = start("pebble", &["-config", "pebble.json", "-dnsserver", &dns]);
+        for place in [listen, records] {
+            until("pebble", || async { tokio::net::TcpStream::connect(place).await.ok() }).await;
+        }
+        assert!(ca.is_running(), "{}{}", ca.stdout(), ca.stderr());
+        let directory = format!("https://localhost:{}/dir", listen.port());
+        Some(Pebble { ca, _dns: names, directory, http, tls, records, house })
+    }
+
+    /// Carport's configuration.
+    fn configure(&self, home: &Home, more: &str) {
+        let Pebble { directory, tls, http, house, .. } = self;
+        home.write(
+            "config.toml",
+            &format!(
+                "public_url = \"https://{NAME}\"\nlisten = \"{tls}\"\nprivate_listen = \"{house}\"\n[tls]\nmode = \"acme\"\nhttp_listen = \"{http}\"\n\
+                 [tls.acme]\ndirectory = \"{directory}\"\nca_file = \"ca.pem\"\nemail = \"owner@example.org\"\n{more}"
+            ),
+        );
+    }
+}
+
+/// Addresses that nobody has.
+fn free<const N: usize>() -> [SocketAddr; N] {
+    let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    bound.map(|listener| listener.local_addr().unwrap())
+}
+
+/// The certificate that is shown there; `None` while there is none.
+async fn shown(address: SocketAddr) -> Option<CertificateDer<'static>> {
+    let mut anybody = client(RootCertStore::empty(), &["http/1.1"]);
+    anybody.dangerous().set_certificate_verifier(Arc::new(Anybody));
+    let stream = connect(address, anybody).await.ok()?;
+    Some(stream.get_ref().1.peer_certificates()?[0].clone().into_owned())
+}
+
+async fn issued(address: SocketAddr) -> CertificateDer<'static> {
+    until("a certificate", || shown(address)).await
+}
+
+async fn serve(home: &Home) -> Program {
+    let mut program = Program::start(home.command(&["serve"]));
+    let [_, _, _]: [SocketAddr; 3] = listening(&mut program).await;
+    program
+}
+
+/// What the operator is told of it.
+async fn refusal(house: SocketAddr, token: &str) -> Option<Value> {
+    let status = Line::open(house).await.ok()?.send(Say::get("/api/v1/status").token(token)).await.ok()?.json();
+    status["notices"].as_array()?.iter().find(|notice| notice["code"] == "certificate_refused").cloned()
+}
+
+#[tokio::test]
+async fn a_certificate_is_ordered_by_http_and_renewed() {
+    let home = Home::new();
+    let Some(pebble) = Pebble::start(&home, 9).await else { return };
+    pebble.configure(&home, "challenge = \"http-01\"\n");
+    let carport = serve(&home).await;
+    let first = issued(pebble.tls).await;
+    until("another certificate", || async { shown(pebble.tls).await.filter(|shown| *shown != first) }).await;
+    // What is not asked for by the CA is not there.
+    let answer = Line::open(pebble.http).await.unwrap().send(Say::get("/.well-known/acme-challenge/x")).await.unwrap();
+    assert_eq!(answer.status, 404);
+    carport.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
+    let home = Home::new();
+    let Some(mut pebble) = Pebble::start(&home, 86_400).await else { return };
+    pebble.configure(&home, "challenge = \"tls-alpn-01\"\n");
+    let carport = serve(&home).await;
+    let first = issued(pebble.tls).await;
+    carport.stop().await;
+
+    // A restart orders nothing.
+    let carport = serve(&home).await;
+    assert_eq!(issued(pebble.tls).await, first);
+    carport.stop().await;
+
+    // Whoever is to issue another is gone: the one that is there is shown on, and the operator is told.
+    pebble.ca.signal(rustix::process::Signal::KILL);
+    pebble.ca.ended().await;
+    pebble.configure(&home, "challenge = \"tls-alpn-01\"\ndomains = [\"cars.example.org\", \"pi.example.org\"]\n");
+    let token = home.token().await;
+    let carport = serve(&home).await;
+    let refused = until("a notice", || refusal(pebble.house, &token)).await;
+    assert!(refused["what"].as_str().unwrap().contains("cannot connect"), "{refused}");
+    assert_eq!(issued(pebble.tls).await, first);
+    let ran = carport.stop().await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_ordered_by_a_program_that_writes_records() {
+    let home = Home::new();
+    let Some(pebble) = Pebble::start(&home, 86_400).await else { return };
+    let program = format!(
+        "#!/usr/bin/env python3\nimport json, os, sys, urllib.request\nwhat, name, value = sys.argv[1:]\n\
+         assert set(os.environ) <= {{'PATH', 'LC_CTYPE'}}, os.environ\n\
+         body = json.dumps({{'host': name + '.', 'value': value}}).encode()\n\
+         urllib.request.urlopen('http://{}/' + ('set-txt' if what == 'set' else 'clear-txt'), body)\n\
+         open('{}', 'a').write(what + ' ' + name + '\\n')\n",
+        pebble.records,
+        home.path("records").display()
+    );
+    home.write("records.py", &program);
+    chmod(&home.path("records.py"), 0o700);
+    let names = "domains = [\"*.example.org\", \"example.org\"]\n";
+    pebble.configure(&home, &format!("dns = \"exec:{}\"\n{names}", home.path("records.py").display()));
+    let carport = serve(&home).await;
+    issued(pebble.tls).await;
+    let twice = "set _acme-challenge.example.org\n".repeat(2) + &"clear _acme-challenge.example.org\n".repeat(2);
+    assert_eq!(std::fs::read_to_string(home.path("records")).unwrap(), twice);
+    carport.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_told() {
+    let home = Home::new();
+    let Some(pebble) = Pebble::start(&home, 86_400).await else { return };
+    pebble.configure(&home, "challenge = \"http-01\"\n");
+    let [elsewhere] = free::<1>();
+    let config = std::fs::read_to_string(home.path("config.toml")).unwrap();
+    home.write("config.toml", &config.replace(&pebble.http.to_string(), &elsewhere.to_string()));
+    let token = home.token().await;
+    let carport = serve(&home).await;
+    let what = until("a notice", || refusal(pebble.house, &token)).await["what"].to_string();
+    assert!(what.contains("cars.example.org could not be proven by http-01"), "{what}");
+    assert!(shown(pebble.tls).await.is_none());
+    carport.stop().await;
+}
