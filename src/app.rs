@@ -26,6 +26,7 @@ use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
 use crate::store::{self, Files, Part, Store, StoreError};
+use crate::supervisor::Supervisor;
 use crate::tls::{self, Tls, TlsError};
 use crate::tokens::Tokens;
 use crate::vault::MasterKey;
@@ -88,6 +89,7 @@ pub struct App {
     notices: Notices,
     gaps: Gaps,
     tls: Option<Tls>,
+    supervisor: Supervisor,
     listeners: Vec<Listener>,
 }
 
@@ -170,7 +172,17 @@ impl App {
         );
         let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
-        Ok(App { services, store, tokens, projector, notices, gaps, tls: None, listeners: Vec::new() })
+        Ok(App {
+            services,
+            store,
+            tokens,
+            projector,
+            notices,
+            gaps,
+            tls: None,
+            supervisor: Supervisor::default(),
+            listeners: Vec::new(),
+        })
     }
 
     /// What the edge calls: for requests without a socket.
@@ -208,9 +220,17 @@ impl App {
         self.tls.as_ref()
     }
 
+    /// Has whoever started us open sockets, and hear how we are.
+    pub fn supervised_by(&mut self, supervisor: Supervisor) {
+        self.supervisor = supervisor;
+    }
+
     /// Binds every listener and the socket for commands, so that a busy port is known before anything starts.
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
-        let bound = bind(config).await?;
+        let bound = bind(places(config), &self.supervisor).await?;
+        for address in self.supervisor.untaken() {
+            tracing::warn!(%address, "a socket was opened for us that no setting names: add its address to `listen`");
+        }
         if let Some(settings) = &config.tls {
             self.tls = Some(Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?);
         }
@@ -224,9 +244,10 @@ impl App {
     }
 
     /// Binds every listener and lets go of it, so that what is busy or wrong is known before anything is made.
-    pub async fn try_to_bind(config: &Config) -> Result<(), AppError> {
+    pub async fn try_to_bind(config: &Config, supervisor: &Supervisor) -> Result<(), AppError> {
         config.tls.as_ref().map_or(Ok(()), tls::Settings::try_out)?;
-        match bind(config).await {
+        let is_free = |listen: &Listen| !matches!(listen, Listen::Tcp(address) if supervisor.has(*address));
+        match bind(places(config).filter(|(_, listen)| is_free(listen)), &Supervisor::default()).await {
             // A socket file may lie in the data directory, which is not there yet.
             Err(AppError::Bind { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             tried => tried.map(drop),
@@ -242,7 +263,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, notices, gaps, tls, listeners } = self;
+        let App { services, store, tokens, projector, notices, gaps, tls, supervisor, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -268,8 +289,8 @@ impl App {
                 None => tls::forget_notices(&store).await,
             }
             let store_to_verify = store.clone();
-            let (store, stop) = (store.clone(), loops_stop.clone());
-            loops.spawn(async move { tend(&store, stop).await });
+            let (store, supervisor, stop) = (store.clone(), supervisor.clone(), loops_stop.clone());
+            loops.spawn(async move { tend(&store, &supervisor, stop).await });
             let (store, stop) = (store_to_verify, loops_stop.clone());
             loops.spawn(async move { verify(&store, stop).await });
         }
@@ -278,6 +299,7 @@ impl App {
             edge.spawn(server::serve(listener, services.clone(), shutdown.clone()));
         }
         services.rotation.resume().await;
+        supervisor.ready();
         let early = tokio::select! {
             () = shutdown.cancelled() => false,
             Some(_) = loops.join_next() => true,
@@ -289,6 +311,7 @@ impl App {
             tracing::error!("a part of the gateway ended by itself: stopping");
         }
         shutdown.cancel();
+        supervisor.stopping();
         while edge.join_next().await.is_some() {}
         loops_stop.cancel();
         while loops.join_next().await.is_some() {}
@@ -312,13 +335,24 @@ enum Place {
     Http,
 }
 
-async fn bind(config: &Config) -> Result<Vec<(Place, Listener)>, AppError> {
-    let mut bound = Vec::new();
+fn places(config: &Config) -> impl Iterator<Item = (Place, Listen)> {
+    let listen = config.listen.iter().map(|listen| (Place::Listen, settings::listen(listen)));
     let private = config.private_listen.iter().map(|listen| (Place::Private, settings::listen(listen)));
     let http = config.http_listen.iter().map(|address| (Place::Http, Listen::Tcp(*address)));
-    for (place, listen) in config.listen.iter().map(|listen| (Place::Listen, settings::listen(listen))).chain(private).chain(http)
-    {
-        let listener = Listener::bind(&listen).await;
+    listen.chain(private).chain(http)
+}
+
+async fn bind(
+    places: impl Iterator<Item = (Place, Listen)>,
+    supervisor: &Supervisor,
+) -> Result<Vec<(Place, Listener)>, AppError> {
+    let mut bound = Vec::new();
+    for (place, listen) in places {
+        let handed = if let Listen::Tcp(address) = listen { supervisor.take(address) } else { None };
+        let listener = match handed {
+            Some(socket) => Listener::adopt(socket),
+            None => Listener::bind(&listen).await,
+        };
         bound.push((place, listener.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?));
     }
     Ok(bound)
@@ -345,9 +379,11 @@ pub fn there_is_a_store(data_dir: &Path) -> bool {
 }
 
 /// Opens the store again after the disk has refused, and lets it make its checkpoints.
-async fn tend(store: &Store, shutdown: CancellationToken) {
+/// Who can do that is alive.
+async fn tend(store: &Store, supervisor: &Supervisor, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         store.tend().await;
+        supervisor.alive();
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

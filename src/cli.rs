@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Config, ConfigFile, Environment, Overrides, Sources, load};
+use crate::supervisor::Supervisor;
 
 mod access;
 pub mod args;
@@ -69,6 +70,8 @@ pub struct Place {
     pub can_ask: bool,
     /// Standard output is a terminal.
     pub terminal: bool,
+    /// The service manager, if one started the process.
+    pub supervisor: Supervisor,
 }
 
 impl Place {
@@ -79,6 +82,7 @@ impl Place {
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             terminal: std::io::stdout().is_terminal(),
+            supervisor: Supervisor::of_process(),
         }
     }
 

@@ -3,7 +3,8 @@
 //! `ARCHITECTURE.md`, in the root of the repository beside `Cargo.toml`, is
 //! the map: the walks of a webhook and of an owner, and what must stay true. In short, from the bottom up:
 //!
-//! - [`model`]: plain values. [`world`]: time, randomness and network, handed in. [`metrics`]: counters.
+//! - [`model`]: plain values. [`world`]: time, randomness and network, handed in. [`metrics`]: counters. [`supervisor`]:
+//!   whoever started us.
 //! - [`vault`], [`signature`]: sealing, proving. [`store`]: the disk. [`smartcar`]: upstream.
 //! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
 //! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
@@ -37,6 +38,7 @@ pub mod signature;
 pub mod simulator;
 pub mod smartcar;
 pub mod store;
+pub mod supervisor;
 pub mod tls;
 pub mod tokens;
 pub mod vault;

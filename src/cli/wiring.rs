@@ -52,9 +52,10 @@ impl Handler for InProcess {
 pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
     // A busy port must not leave a new store and its key behind. Where there is a store, who has it is told first.
     if !is_there(&config) {
-        App::try_to_bind(&config).await?;
+        App::try_to_bind(&config, &place.supervisor).await?;
     }
     let mut app = App::build(&config, world()?).await?;
+    app.supervised_by(place.supervisor.clone());
     app.bind(&config).await?;
     let hangup = app.tls().map_or(Hangup::Ignored, |tls| Hangup::Rereads(tls.clone()));
     let shutdown = until_told(hangup, || ())?;

@@ -110,9 +110,14 @@ impl Writer {
         }
     }
 
-    /// Opens what was closed, and makes the checkpoint that is due.
+    /// Opens what was closed, and makes the checkpoint that is due. Returns when that is done, so that whoever waits
+    /// knows that the thread is at work.
     pub(super) async fn tend(&self) -> Result<(), StoreError> {
-        self.send(Job::Tend(Instant::now())).await
+        let (done, wait) = oneshot::channel();
+        self.send(Job::Tend(Instant::now(), done)).await?;
+        // It is dropped then.
+        let _ = wait.await;
+        Ok(())
     }
 
     pub(super) async fn checkpoint(&self, turn: Turn) -> Result<(), StoreError> {
@@ -177,7 +182,7 @@ enum Job {
     Change(Box<dyn Applied>),
     Checkpoint(Turn, oneshot::Sender<Result<(), StoreError>>),
     Reseal(Place, oneshot::Sender<Result<Slice, StoreError>>),
-    Tend(Instant),
+    Tend(Instant, oneshot::Sender<()>),
 }
 
 /// A change whose type is forgotten.
@@ -250,7 +255,7 @@ impl Core {
         if !self.database.is_open() {
             let now = Instant::now();
             let is_early = self.refused_at.is_some_and(|at| now.duration_since(at) < RETRY);
-            if is_early && !jobs.iter().any(|job| matches!(job, Job::Tend(_))) {
+            if is_early && !jobs.iter().any(|job| matches!(job, Job::Tend(..))) {
                 let error = StoreError::Unavailable("the disk refused".to_owned());
                 return jobs.into_iter().for_each(|job| job.refuse(&error));
             }
@@ -264,13 +269,13 @@ impl Core {
             }
         }
         let mut changes = Vec::with_capacity(jobs.len());
-        let (mut asked, mut reseals, mut now) = (Vec::new(), Vec::new(), None);
+        let (mut asked, mut reseals, mut now, mut tended) = (Vec::new(), Vec::new(), None, None);
         for job in jobs {
             match job {
                 Job::Change(change) => changes.push(change),
                 Job::Checkpoint(turn, reply) => asked.push((turn, reply)),
                 Job::Reseal(from, reply) => reseals.push((from, reply)),
-                Job::Tend(at) => now = Some(at),
+                Job::Tend(at, done) => (now, tended) = (Some(at), Some(done)),
             }
         }
         let bytes = self.commit(self.unsettled(changes));
@@ -288,6 +293,7 @@ impl Core {
         for (turn, reply) in asked {
             drop(reply.send(self.checkpoint(turn)));
         }
+        drop(tended);
     }
 
     /// Answers the changes that have been made before; returns the others.
@@ -432,7 +438,7 @@ impl Job {
             Job::Change(change) => change.answer(Err(error.clone())),
             Job::Checkpoint(_, reply) => drop(reply.send(Err(error.clone()))),
             Job::Reseal(_, reply) => drop(reply.send(Err(error.clone()))),
-            Job::Tend(_) => {}
+            Job::Tend(..) => {}
         }
     }
 }

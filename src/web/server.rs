@@ -71,6 +71,13 @@ impl Listener {
         Ok(Listener { socket, file, tls: None, face: Face::Whole })
     }
 
+    /// Takes over a socket that somebody else has bound.
+    pub fn adopt(socket: std::net::TcpListener) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let socket = Socket::Tcp(TcpListener::from_std(socket)?);
+        Ok(Listener { socket, file: None, tls: None, face: Face::Whole })
+    }
+
     /// Speaks TLS from now on. Socket files stay plain: who connects to one is on this machine.
     pub fn over(self, tls: &Tls) -> Listener {
         Listener { tls: Some(tls.clone()), ..self }

@@ -16,5 +16,6 @@ mod load;
 mod process;
 mod refusals;
 mod smartcar;
+mod supervisor;
 mod tls;
 mod upgrade;

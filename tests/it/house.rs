@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A part of a room may stand on a floor of its own: `room::part`.
 const FLOORS: &[&[&str]] = &[
     &["model"],
-    &["world", "metrics"],
+    &["world", "metrics", "supervisor"],
     &["vault", "signature"],
     &["store", "smartcar"],
     &[], // Here comes `budget`.
