@@ -4,27 +4,29 @@
 //! before anything else starts. hyper has no limit on connections, none on idle ones without a timer,
 //! and its caller must rest when `accept` fails: all of that is here.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::crowd::{Crowd, Heard, Turn};
 use self::stall::Impatient;
 use super::{Face, Peer, Services};
 use crate::tls::Tls;
 
+mod crowd;
 mod stall;
 
 /// Where to listen.
@@ -184,36 +186,34 @@ async fn bind_file(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFi
 pub async fn serve(listener: Listener, services: Services, shutdown: CancellationToken) {
     let services = services.facing(listener.face.clone());
     let limits = &services.settings.limits;
-    let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(32 * 1024).max_headers(64);
-    let mut connections = JoinSet::new();
+    let mut crowd = Crowd::new(limits.connections);
     let mut rest = SHORTEST_REST;
     loop {
-        // The permit first: beyond the cap, connections wait in the kernel's queue.
-        let accepted = async {
-            let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            Some(_) = connections.join_next() => continue,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = crowd.gone() => continue,
             () = shutdown.cancelled() => break,
         };
         match accepted {
             Ok((_, peer)) if services.settings.lan_only && !is_near(peer) => {}
             Ok((arrival, peer)) => {
                 rest = SHORTEST_REST;
+                // Beyond that, connections wait in the kernel's queue.
+                tokio::select! {
+                    () = crowd.room() => {}
+                    () = shutdown.cancelled() => break,
+                }
                 let (http, services, shutdown) = (http.clone(), services.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
+                crowd.admit(peer, |turn| async move {
                     let _counted = services.metrics.connection();
                     let welcomed = tokio::select! {
                         welcomed = arrival.welcome(services.settings.limits.header_time) => welcomed,
                         () = shutdown.cancelled() => None,
                     };
                     if let Some(stream) = welcomed {
-                        talk(http, stream, peer, &services, shutdown).await;
+                        talk(http, stream, peer, &services, &turn, shutdown).await;
                     }
                 });
             }
@@ -227,16 +227,18 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
         }
     }
     drop(listener);
-    let finished = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
-    if finished.is_err() {
-        connections.shutdown().await;
+    if tokio::time::timeout(GRACE, crowd.empty()).await.is_err() {
+        crowd.disperse().await;
     }
 }
 
 /// One connection, from its first byte to its last.
-async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Services, shutdown: CancellationToken) {
-    let service =
-        service_fn(|request| async move { Ok::<_, std::convert::Infallible>(super::handle(services, peer, request).await) });
+async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Services, turn: &Turn, shutdown: CancellationToken) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let answer = super::handle(services, peer, request.map(|body| Heard::new(body, turn))).await;
+        turn.theirs();
+        Ok::<_, Infallible>(answer)
+    });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));
     // A client that reads its answer a byte a time must not hold its place for ever.
     let ended = tokio::select! {

@@ -5,6 +5,7 @@ mod acme;
 mod canaries;
 mod check;
 mod commands;
+mod crowd;
 mod demo;
 mod first_run;
 mod flood;
