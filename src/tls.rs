@@ -20,12 +20,14 @@ mod acme;
 mod certificate;
 mod files;
 mod handshake;
+mod look;
 mod notices;
 mod self_signed;
 
 pub use acme::{Acme, AcmeError, Challenge, Dns};
-pub use certificate::{Certificate, Unusable};
+pub use certificate::{Certificate, Facts, Unusable};
 pub use files::Files;
+pub use look::{look, vouched_for};
 pub use notices::forget_notices;
 
 /// How TLS was configured.
@@ -157,8 +159,8 @@ impl Shared {
     }
 
     fn show(&self, certificate: Certificate) {
-        let ends_at = certificate.ends_at;
-        tracing::info!(%ends_at, fingerprint = certificate.fingerprint, "this certificate is shown from now on");
+        let Facts { ends_at, fingerprint, .. } = &certificate.facts;
+        tracing::info!(%ends_at, fingerprint, "this certificate is shown from now on");
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certificate));
     }
 
@@ -168,7 +170,7 @@ impl Shared {
         let names = &self.settings.names;
         if let Some(kept) = kept.filter(|kept| kept.issuer == self_signed::ISSUER && kept.names == *names)
             && let Ok(certificate) = Certificate::read(kept.chain.as_bytes(), &kept.key.0)
-            && certificate.ends_at > self.world.now().after(self_signed::MARGIN)
+            && certificate.facts.ends_at > self.world.now().after(self_signed::MARGIN)
         {
             return Ok(certificate);
         }
@@ -183,7 +185,7 @@ impl Shared {
         loop {
             tokio::time::sleep(DAILY).await;
             match self.own().await {
-                Ok(certificate) if self.shown().is_none_or(|shown| shown.fingerprint != certificate.fingerprint) => {
+                Ok(certificate) if self.shown().is_none_or(|shown| shown.facts != certificate.facts) => {
                     self.show(certificate);
                 }
                 Ok(_) => {}

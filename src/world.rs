@@ -17,7 +17,7 @@ use crate::model::Timestamp;
 
 mod http_client;
 
-pub use http_client::HttpClient;
+pub use http_client::{HttpClient, roots};
 
 /// The wall clock.
 pub trait Clock: Debug + Send + Sync {

@@ -17,6 +17,8 @@ use crate::config::{Config, Mistake};
 use crate::operate::key_files::KeyError;
 use crate::store::{Inspected, Part, StoreError};
 
+mod certificate;
+
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,6 +87,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     } else {
         lines.push(no_data_dir(&config));
     }
+    lines.extend(certificate::certificate(&config).await);
     if !flags.offline {
         lines.push(credentials(&config).await);
     }

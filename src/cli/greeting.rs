@@ -23,7 +23,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     if let (Some(Source::SelfSigned), Some(shown)) = (config.tls.as_ref().map(|tls| &tls.source), app.tls().and_then(Tls::shown))
     {
         line(&mut screen, "  warning    browsers will say that they do not know the certificate; let them go on if they show");
-        line(&mut screen, &format!("             SHA-256 {}", shown.fingerprint));
+        line(&mut screen, &format!("             SHA-256 {}", shown.facts.fingerprint));
     }
     let status = services.status.show().await;
     if !status.missing.is_empty() {

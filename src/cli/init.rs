@@ -100,7 +100,9 @@ fn report(config: &Config, target: &Path, secrets: usize, system: bool) -> Resul
     say(&format!("  Redirect URI:          {}", config.smartcar.redirect_uri))?;
     say(&format!("  Webhook callback URI:  {webhook}"))?;
     if webhook.scheme() != "https" {
-        say("  (Smartcar sends webhooks to https only: put a proxy with a certificate before Carport, and set public_url.)")?;
+        say(
+            "  (Smartcar sends webhooks to https only: give Carport a certificate by tls.mode, or put a proxy before it, and set public_url.)",
+        )?;
     }
     let command = if system { "carport serve --config /etc/carport/config.toml" } else { "carport serve" };
     say(&format!("\nThen: {command}"))

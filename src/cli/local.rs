@@ -1,12 +1,12 @@
 //! Commands that need no application: they read the configuration, or knock at the door.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use serde_json::json;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -50,6 +50,8 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
     let answer = tokio::time::timeout(PATIENCE, knock(listen)).await;
     match answer {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        // Who speaks TLS says so.
+        Ok(Ok(answer)) if config.tls.is_some() && answer.status() == StatusCode::BAD_REQUEST => Ok(()),
         Ok(Ok(answer)) => Err(Failure::new(Exit::Failed, format!("{listen} answered {}", answer.status()))),
         Ok(Err(_)) if !config.data_dir.is_dir() => {
             let sentence = format!("there is no gateway in {}: say --data-dir or --config", config.data_dir.display());
@@ -63,18 +65,22 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
 /// How long the gateway may take to say that it is well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// An address at which a listener is reached from this machine: everywhere is here too.
+pub(super) fn here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
 async fn knock(listen: &Listen) -> anyhow::Result<Response<Bytes>> {
     let request = Request::get("/healthz").header(header::HOST, "localhost").body(Bytes::new())?;
     match listen {
         Listen::Unix(path) => Ok(exchange(UnixStream::connect(path).await?, request).await?),
         Listen::Tcp(address) => {
-            let mut address = *address;
-            match address.ip() {
-                // Everywhere is here too.
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
+            let address = here(*address);
             let stream = match TcpStream::connect(address).await {
                 // A machine without IPv6 has no ::1.
                 Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) => {

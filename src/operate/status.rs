@@ -367,7 +367,7 @@ impl Shared {
             add(
                 "public_url",
                 "the public URL is not https, and Smartcar posts webhooks only to https with a trusted certificate",
-                "put a proxy with TLS in front and set public_url to its address".to_owned(),
+                "set tls.mode, or put a proxy with TLS in front, and set public_url to the https address".to_owned(),
             );
         }
         if facts.active + facts.needs_reconnect == 0 {

@@ -19,7 +19,7 @@ use self::order::Order;
 use self::plan::Plan;
 use self::wire::Wire;
 use super::notices::Watch;
-use super::{Certificate, Shared, TlsError, Unusable};
+use super::{Certificate, Facts, Shared, TlsError, Unusable};
 use crate::model::notice::Subject;
 use crate::model::{Blob, Secret};
 use crate::store::StoreError;
@@ -131,7 +131,10 @@ impl Acme {
             }
             // Who was told so once need not take it a second time.
             let replaced = shared.shown().filter(|_| plan.is_suggested() && failures == 0);
-            match keeper.renew(self.challenges[failures % self.challenges.len().max(1)], replaced.as_deref()).await {
+            match keeper
+                .renew(self.challenges[failures % self.challenges.len().max(1)], replaced.as_deref().map(|shown| &shown.facts))
+                .await
+            {
                 Ok(()) => {
                     (failures, plan) = (0, Plan::default());
                     shared.end(Subject::CertificateRefused).await;
@@ -178,7 +181,7 @@ struct Keeper<'a> {
 
 impl Keeper<'_> {
     /// Orders a certificate, keeps it and shows it.
-    async fn renew(&self, challenge: Challenge, replaced: Option<&Certificate>) -> Result<(), AcmeError> {
+    async fn renew(&self, challenge: Challenge, replaced: Option<&Facts>) -> Result<(), AcmeError> {
         let certificate = match self.order(challenge, replaced, false).await {
             // Theirs are gone, as a server for tests forgets them.
             Err(AcmeError::Issuer(instant_acme::Error::Api(problem))) if is_of_account(problem.r#type.as_deref()) => {
@@ -192,12 +195,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    async fn order(
-        &self,
-        challenge: Challenge,
-        replaced: Option<&Certificate>,
-        anew: bool,
-    ) -> Result<KeptCertificate, AcmeError> {
+    async fn order(&self, challenge: Challenge, replaced: Option<&Facts>, anew: bool) -> Result<KeptCertificate, AcmeError> {
         let account = self.account(anew).await?;
         let names = &self.shared.settings.names;
         let (dns, proofs) = (self.acme.dns.as_ref(), &self.shared.proofs);

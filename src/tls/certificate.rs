@@ -14,9 +14,18 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::model::Timestamp;
 
-/// A certificate with its chain and its key.
+/// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
+    /// What everybody can see of it.
+    pub facts: Facts,
+    /// What connections speak that are shown it.
+    pub(super) config: Arc<ServerConfig>,
+}
+
+/// What everybody can see of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
     /// It counts from then on.
     pub begins_at: Timestamp,
     /// It counts until then.
@@ -27,8 +36,6 @@ pub struct Certificate {
     pub fingerprint: String,
     /// The chain, its own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// What connections speak that are shown it.
-    pub(super) config: Arc<ServerConfig>,
 }
 
 /// Why a certificate cannot be used.
@@ -63,13 +70,29 @@ impl Certificate {
     /// Reads a chain and its key, both as PEM.
     pub fn read(chain: &[u8], key: &[u8]) -> Result<Certificate, Unusable> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
-        let chain = chain.map_err(broken)?;
+        let facts = Facts::of(chain.map_err(broken)?)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
+        let config = Arc::new(config(facts.chain.clone(), key)?);
+        Ok(Certificate { facts, config })
+    }
+}
+
+impl Facts {
+    /// What a chain tells.
+    pub fn of(chain: Vec<CertificateDer<'static>>) -> Result<Facts, Unusable> {
         let own = chain.first().ok_or(Unusable::NoCertificate)?;
         let fingerprint = data_encoding::HEXUPPER.encode(&Sha256::digest(own));
-        let (begins_at, ends_at, names) = facts(own)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
-        let config = config(chain.clone(), key)?;
-        Ok(Certificate { begins_at, ends_at, names, fingerprint, chain, config: Arc::new(config) })
+        let (_, own) = X509Certificate::from_der(own).map_err(broken)?;
+        let time = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+        let subject = own.subject_alternative_name().ok().flatten();
+        let names = subject.iter().flat_map(|subject| &subject.value.general_names).filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        });
+        let names = names.collect();
+        let (begins_at, ends_at) = (own.validity().not_before.timestamp(), own.validity().not_after.timestamp());
+        Ok(Facts { begins_at: time(begins_at), ends_at: time(ends_at), names, fingerprint, chain })
     }
 }
 
@@ -88,20 +111,6 @@ pub(super) fn builder() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, 
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(builder.map_err(broken)?.with_no_client_auth())
-}
-
-/// From when until when it counts, and for which names.
-fn facts(own: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), Unusable> {
-    let (_, own) = X509Certificate::from_der(own).map_err(broken)?;
-    let time = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
-    let subject = own.subject_alternative_name().ok().flatten();
-    let names = subject.iter().flat_map(|subject| &subject.value.general_names).filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => address(bytes),
-        _ => None,
-    });
-    let validity = own.validity();
-    Ok((time(validity.not_before.timestamp()), time(validity.not_after.timestamp()), names.collect()))
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

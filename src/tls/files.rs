@@ -43,7 +43,8 @@ impl Shared {
     pub(super) async fn follow(&self, files: &Files) {
         let mut watch = Watch::default();
         let mut stamp = files.stamp();
-        let mut is_settled = true;
+        // Since they were read, they may have changed.
+        let mut is_settled = false;
         loop {
             watch.look(self).await;
             let is_told = tokio::select! {
@@ -64,7 +65,7 @@ impl Shared {
     async fn take(&self, files: &Files) {
         match files.read() {
             Ok(certificate) => {
-                if self.shown().is_none_or(|shown| shown.fingerprint != certificate.fingerprint) {
+                if self.shown().is_none_or(|shown| shown.facts != certificate.facts) {
                     self.show(certificate);
                 }
                 self.end(Subject::CertificateUnusable).await;

@@ -24,7 +24,7 @@ impl Watch {
     /// Tells of an end that is near, and that it is no more.
     pub(super) async fn look(&mut self, shared: &Shared) {
         let Some(shown) = shared.shown() else { return };
-        let (ends_at, now) = (shown.ends_at, shared.world.now());
+        let (ends_at, now) = (shown.facts.ends_at, shared.world.now());
         let days = THRESHOLDS.into_iter().find(|days| ends_at <= now.after(u32::from(*days) * DAY));
         if self.told == Some((ends_at, days)) {
             return;

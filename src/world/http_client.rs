@@ -86,9 +86,15 @@ fn reason(error: reqwest::Error) -> String {
     text
 }
 
-fn tls(further: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, TransportError> {
+/// The system's roots, and Mozilla's.
+pub fn roots() -> rustls::RootCertStore {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn tls(further: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, TransportError> {
+    let mut roots = roots();
     roots.add_parsable_certificates(further.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)

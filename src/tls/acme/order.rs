@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::proofs::Proofs;
 use super::{AcmeError, Challenge, Dns};
-use crate::tls::{Certificate, Unusable};
+use crate::tls::{Facts, Unusable};
 use crate::world::Transport;
 
 /// What an order is placed with.
@@ -18,7 +18,7 @@ pub(super) struct Order<'a> {
     pub(super) account: Account,
     pub(super) names: &'a [String],
     /// What it is to replace.
-    pub(super) replaced: Option<&'a Certificate>,
+    pub(super) replaced: Option<&'a Facts>,
     pub(super) challenge: Challenge,
     pub(super) dns: Option<&'a Dns>,
     pub(super) proofs: &'a Proofs,
@@ -48,7 +48,7 @@ impl Order<'_> {
 
     async fn prove_and_fetch(&self, transport: &dyn Transport, records: &mut Vec<Record>) -> Result<(String, String), AcmeError> {
         let identifiers: Vec<Identifier> = self.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
-        let replaced = self.replaced.and_then(|certificate| CertificateIdentifier::try_from(certificate.chain.first()?).ok());
+        let replaced = self.replaced.and_then(|replaced| CertificateIdentifier::try_from(replaced.chain.first()?).ok());
         let order = NewOrder::new(&identifiers);
         let order = if let Some(replaced) = replaced { order.replaces(replaced) } else { order };
         let mut order = self.account.new_order(&order).await?;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Keeper;
 use crate::model::Timestamp;
-use crate::tls::Certificate;
+use crate::tls::Facts;
 use crate::world::World;
 
 /// The plan for the certificate that is shown.
@@ -36,18 +36,18 @@ impl Plan {
         let place = *self.place.get_or_insert_with(|| chance(&keeper.shared.world));
         if self.ask_at.is_none_or(|at| at <= Instant::now()) {
             let (suggested, again_in) = match keeper.account(false).await {
-                Ok(account) => suggestion(&account, &shown).await,
+                Ok(account) => suggestion(&account, &shown.facts).await,
                 Err(_) => (None, USUAL),
             };
             self.suggested = suggested.or(self.suggested);
             self.ask_at = Some(Instant::now() + again_in);
         }
-        self.suggested.map_or_else(|| by_age(&shown, place), |(start, end)| within(start, end, place))
+        self.suggested.map_or_else(|| by_age(&shown.facts, place), |(start, end)| within(start, end, place))
     }
 }
 
 /// After two thirds of its life, or up to a thirtieth earlier.
-fn by_age(shown: &Certificate, place: f64) -> Timestamp {
+fn by_age(shown: &Facts, place: f64) -> Timestamp {
     let life = shown.ends_at.since(shown.begins_at);
     shown.ends_at.before(life / 3).before((life / 30).mul_f64(place))
 }
@@ -77,7 +77,7 @@ impl Keeper<'_> {
 }
 
 /// The window in which whoever issued a certificate suggests to order the next, and when to ask again.
-async fn suggestion(account: &Account, shown: &Certificate) -> (Option<(Timestamp, Timestamp)>, Duration) {
+async fn suggestion(account: &Account, shown: &Facts) -> (Option<(Timestamp, Timestamp)>, Duration) {
     let asked = async {
         let id = CertificateIdentifier::try_from(shown.chain.first()?).ok()?;
         account.renewal_info(&id).await.ok()
@@ -109,6 +109,7 @@ mod tests {
 
     use super::super::wire::Wire;
     use super::*;
+    use crate::tls::Certificate;
     use crate::world::{Transport, TransportError};
 
     /// Suggests a window, or answers nothing of the kind.
@@ -133,7 +134,7 @@ mod tests {
     }
 
     /// A certificate that lasts for 90 days.
-    fn shown() -> Certificate {
+    fn shown() -> Facts {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -143,7 +144,7 @@ mod tests {
         params.not_after = params.not_before + DAY * 90;
         let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &issuer).unwrap();
-        Certificate::read(own.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+        Certificate::read(own.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap().facts
     }
 
     async fn suggested(window: Option<[&'static str; 2]>) -> (Option<(Timestamp, Timestamp)>, Duration) {

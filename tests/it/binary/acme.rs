@@ -80,7 +80,7 @@ impl Pebble {
 }
 
 /// Addresses that nobody has.
-fn free<const N: usize>() -> [SocketAddr; N] {
+pub(crate) fn free<const N: usize>() -> [SocketAddr; N] {
     let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     bound.map(|listener| listener.local_addr().unwrap())
 }

@@ -222,6 +222,13 @@ async fn who_does_not_shake_hands_is_left() {
         assert!(!answer.is_empty());
     });
     futures_util::future::join_all(all).await;
+    // Nor is who says half a word after it.
+    let mut slow = server.connect().await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
+    let mut answer = String::new();
+    // It may end without TLS's own last word.
+    let _ = slow.read_to_string(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_eq!(server.send(Say::get("/healthz")).await.status, 200);
     server.program.stop().await;
 }
@@ -398,4 +405,36 @@ async fn the_world_and_the_house_have_a_listener_each() {
     assert_eq!(world.send(Say::get("/metrics").token(&token)).await.status, 404);
     assert_eq!(world.send(Say::get("/")).await.status, 404);
     world.program.stop().await;
+}
+
+#[tokio::test]
+async fn the_doctor_looks_at_the_certificate() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    let line = || async {
+        let ran = home.run(&["check", "--offline", "--json"]).await;
+        let items: Value = serde_json::from_str(&ran.stdout).unwrap();
+        items["items"].as_array().unwrap().iter().find(|line| line["check"] == "certificate").cloned()
+    };
+    home.write("config.toml", "");
+    assert_eq!(line().await, None);
+    configure(&home, "");
+    let told = line().await.unwrap();
+    assert_eq!(told["result"], "fail", "{told}");
+    assert!(told["text"].as_str().unwrap().contains("cert.pem: cannot be read"), "{told}");
+    issuer.issue(&home, 90);
+    let told = line().await.unwrap();
+    assert_eq!(told["result"], "warn", "{told}");
+    assert!(told["text"].as_str().unwrap().contains("nobody vouches for it"), "{told}");
+
+    // Of a running server, what it shows counts.
+    let [address] = super::acme::free::<1>();
+    home.write("config.toml", &format!("listen = \"{address}\"\n[tls]\nmode = \"self-signed\"\n"));
+    let mut program = Program::start(home.command(&["serve"]));
+    let [_]: [SocketAddr; 1] = listening(&mut program).await;
+    let told =
+        until("the server", || async { line().await.filter(|told| !told["text"].as_str().unwrap().contains("not looked at")) });
+    let told = told.await;
+    assert_eq!(told["result"], "ok", "{told}");
+    assert!(told["text"].as_str().unwrap().contains("of Carport's own making"), "{told}");
+    program.stop().await;
 }
