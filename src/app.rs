@@ -286,7 +286,7 @@ impl App {
                     let stop = loops_stop.clone();
                     loops.spawn(async move { tls.run(stop).await });
                 }
-                None => tls::forget_notices(&store).await,
+                None => tls::forget_notices(&store, &tls::NOTICES).await,
             }
             let store_to_verify = store.clone();
             let (store, supervisor, stop) = (store.clone(), supervisor.clone(), loops_stop.clone());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::notice::Subject;
 use crate::store::certificates::KeepCertificate;
 use crate::store::{Store, StoreError};
 use crate::world::{TransportError, World};
@@ -28,7 +29,7 @@ pub use acme::{Acme, AcmeError, Challenge, Dns};
 pub use certificate::{Certificate, Facts, Unusable};
 pub use files::Files;
 pub use look::{look, vouched_for};
-pub use notices::forget_notices;
+pub use notices::{NOTICES, forget_notices};
 
 /// How TLS was configured.
 #[derive(Clone, Debug)]
@@ -57,6 +58,17 @@ impl Settings {
             Source::Files(files) => files.read().map(drop),
             Source::Acme(acme) => acme.roots().map(drop),
             Source::SelfSigned => Ok(()),
+        }
+    }
+}
+
+impl Source {
+    /// What is not told of this one, though it may have been of another.
+    fn never_tells(&self) -> &'static [Subject] {
+        match self {
+            Source::Files(_) => &[Subject::CertificateRefused],
+            Source::Acme(_) => &[Subject::CertificateUnusable],
+            Source::SelfSigned => &NOTICES,
         }
     }
 }
@@ -107,16 +119,17 @@ struct Shared {
 impl Tls {
     /// Reads or makes the certificate.
     pub async fn open(settings: Settings, store: Store, world: World) -> Result<Tls, TlsError> {
+        let world = match &settings.source {
+            Source::Acme(acme) => acme.world(world)?,
+            _ => world,
+        };
         let turns = Semaphore::new(handshake::AT_ONCE);
         let (shown, proofs, reread) = Default::default();
         let shared = Shared { settings, store, world, shown, turns, proofs, reread };
         match &shared.settings.source {
             Source::Files(files) => shared.show(files.read()?),
             Source::SelfSigned => shared.show(shared.own().await?),
-            Source::Acme(acme) => {
-                acme.roots()?;
-                shared.show_kept().await?;
-            }
+            Source::Acme(_) => shared.show_kept().await?,
         }
         Ok(Tls { shared: Arc::new(shared) })
     }
@@ -140,6 +153,7 @@ impl Tls {
     pub async fn run(&self, shutdown: CancellationToken) {
         let shared = &self.shared;
         let tend = async {
+            forget_notices(&shared.store, shared.settings.source.never_tells()).await;
             match &shared.settings.source {
                 Source::Files(files) => shared.follow(files).await,
                 Source::Acme(acme) => acme.keep(shared).await,

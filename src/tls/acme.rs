@@ -24,7 +24,7 @@ use crate::model::notice::Subject;
 use crate::model::{Blob, Secret};
 use crate::store::StoreError;
 use crate::store::certificates::{KeepAccount, KeepCertificate, KeptAccount, KeptCertificate};
-use crate::world::{HttpClient, Transport};
+use crate::world::{HttpClient, World};
 
 mod dns;
 mod order;
@@ -103,44 +103,51 @@ impl Acme {
         if roots.is_empty() { Err(wrong(Unusable::NoCertificate)) } else { Ok(roots) }
     }
 
+    /// The world as this needs it: a CA in the house is trusted too.
+    pub(super) fn world(&self, world: World) -> Result<World, TlsError> {
+        let roots = self.roots()?;
+        if roots.is_empty() {
+            return Ok(world);
+        }
+        Ok(World { transport: Arc::new(HttpClient::trusting(&roots)?), ..world })
+    }
+
     /// Keeps a certificate that counts.
     pub(super) async fn keep(&self, shared: &Shared) {
-        let transport = match self.transport(shared) {
-            Ok(transport) => transport,
-            Err(error) => return tracing::error!(%error, "certificates cannot be ordered"),
-        };
-        let keeper = Keeper { acme: self, shared, transport };
-        let mut watch = Watch::default();
-        let mut plan = Plan::default();
+        let keeper = Keeper { acme: self, shared };
+        let (mut watch, mut plan) = (Watch::default(), Plan::default());
         let mut failures = 0;
+        // A notice may stand from an earlier run.
+        let mut is_told = true;
         let mut not_before = Instant::now();
         loop {
             watch.look(shared).await;
-            let due_at = plan.due_at(&keeper).await;
-            let wait = if due_at > shared.world.now() {
-                due_at.since(shared.world.now()).min(SELDOM)
-            } else {
-                not_before.saturating_duration_since(Instant::now()).min(SELDOM)
-            };
+            let (due_at, now) = (plan.due_at(&keeper).await, shared.world.now());
+            let wait = if due_at > now { due_at.since(now) } else { not_before.saturating_duration_since(Instant::now()) };
+            if due_at > now && std::mem::take(&mut is_told) {
+                shared.end(Subject::CertificateRefused).await;
+            }
             if !wait.is_zero() {
                 tokio::select! {
-                    () = tokio::time::sleep(wait.max(Duration::from_millis(100))) => {}
+                    () = tokio::time::sleep(wait.clamp(SHORTEST, SELDOM)) => {}
                     () = shared.reread.notified() => not_before = Instant::now(),
                 }
                 continue;
             }
             // Who was told so once need not take it a second time.
             let replaced = shared.shown().filter(|_| plan.is_suggested() && failures == 0);
-            match keeper
-                .renew(self.challenges[failures % self.challenges.len().max(1)], replaced.as_deref().map(|shown| &shown.facts))
-                .await
-            {
-                Ok(()) => {
+            let challenge = self.challenges[failures % self.challenges.len()];
+            let ordered = keeper.renew(challenge, replaced.as_deref().map(|shown| &shown.facts)).await;
+            is_told = true;
+            match ordered {
+                Ok(life) => {
                     (failures, plan) = (0, Plan::default());
+                    // Whatever clock or issuer say of it, the next one has time.
+                    not_before = Instant::now() + (life / 3).min(SELDOM);
                     shared.end(Subject::CertificateRefused).await;
                 }
                 Err(error) => {
-                    let again_in = pause(failures, shared);
+                    let again_in = pause(failures, self.challenges.len()).mul_f64(0.75 + 0.25 * plan::chance(&shared.world));
                     failures += 1;
                     not_before = Instant::now() + again_in;
                     tracing::warn!(%error, again_in_s = again_in.as_secs(), "no new certificate is issued");
@@ -149,39 +156,35 @@ impl Acme {
             }
         }
     }
+}
 
-    fn transport(&self, shared: &Shared) -> Result<Arc<dyn Transport>, TlsError> {
-        let roots = self.roots()?;
-        if roots.is_empty() {
-            return Ok(shared.world.transport.clone());
-        }
-        Ok(Arc::new(HttpClient::trusting(&roots)?))
+/// How long to wait after so many failures: the other ways are tried at once, and then none for longer and longer.
+/// Let's Encrypt takes five failures an hour for a name.
+fn pause(failures: usize, ways: usize) -> Duration {
+    if failures % ways + 1 < ways {
+        return OTHER_WAY;
     }
+    let rounds = u32::try_from(failures / ways).unwrap_or(u32::MAX).min(8);
+    (FIRST_PAUSE * 2u32.pow(rounds)).min(LONGEST_PAUSE)
 }
 
-/// How long to wait after so many failures. Let's Encrypt takes five an hour for a name.
-fn pause(failures: usize, shared: &Shared) -> Duration {
-    let doubled = FIRST_PAUSE * 2u32.pow(u32::try_from(failures.min(8)).unwrap_or(8));
-    let longest = doubled.min(LONGEST_PAUSE);
-    longest.mul_f64(0.75 + 0.25 * plan::chance(&shared.world))
-}
-
-const FIRST_PAUSE: Duration = Duration::from_secs(10 * 60);
+const OTHER_WAY: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_secs(30 * 60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(12 * 3600);
 
 /// How often is looked when nothing is due.
 const SELDOM: Duration = Duration::from_secs(3600);
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// What an order needs.
 struct Keeper<'a> {
     acme: &'a Acme,
     shared: &'a Shared,
-    transport: Arc<dyn Transport>,
 }
 
 impl Keeper<'_> {
-    /// Orders a certificate, keeps it and shows it.
-    async fn renew(&self, challenge: Challenge, replaced: Option<&Facts>) -> Result<(), AcmeError> {
+    /// Orders a certificate, keeps it and shows it; returns how long it lasts.
+    async fn renew(&self, challenge: Challenge, replaced: Option<&Facts>) -> Result<Duration, AcmeError> {
         let certificate = match self.order(challenge, replaced, false).await {
             // Theirs are gone, as a server for tests forgets them.
             Err(AcmeError::Issuer(instant_acme::Error::Api(problem))) if is_of_account(problem.r#type.as_deref()) => {
@@ -191,8 +194,9 @@ impl Keeper<'_> {
         };
         let shown = Certificate::read(certificate.chain.as_bytes(), &certificate.key.0)?;
         self.shared.store.commit(KeepCertificate { certificate }).await?;
+        let life = shown.facts.ends_at.since(shown.facts.begins_at);
         self.shared.show(shown);
-        Ok(())
+        Ok(life)
     }
 
     async fn order(&self, challenge: Challenge, replaced: Option<&Facts>, anew: bool) -> Result<KeptCertificate, AcmeError> {
@@ -210,7 +214,7 @@ impl Keeper<'_> {
         let kept = self.shared.store.read(|snapshot| snapshot.acme_account()).await?;
         let kept = kept.filter(|kept| !anew && kept.directory == *directory);
         let credentials = kept.and_then(|kept| serde_json::from_slice::<AccountCredentials>(&kept.credentials.0).ok());
-        let builder = Account::builder_with_http(Box::new(Wire(self.transport.clone())));
+        let builder = Account::builder_with_http(Box::new(Wire(self.shared.world.transport.clone())));
         if let Some(credentials) = credentials {
             return Ok(builder.from_credentials(credentials).await?);
         }
@@ -239,5 +243,23 @@ impl Shared {
             Err(error) => tracing::warn!(%error, "the certificate that was kept is not shown"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_more_than_five_times_an_hour() {
+        for ways in 1..=2 {
+            // With as little jitter as there may be.
+            let pauses: Vec<Duration> = (0..20).map(|failures| pause(failures, ways).mul_f64(0.75)).collect();
+            for start in 0..15 {
+                let six: Duration = pauses[start..start + 5].iter().sum();
+                assert!(six > Duration::from_secs(3600), "{ways} ways: six from the {start}th on within {six:?}");
+            }
+            assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
+        }
     }
 }

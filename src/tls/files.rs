@@ -42,6 +42,8 @@ impl Shared {
     /// Shows what the files hold, whenever they change.
     pub(super) async fn follow(&self, files: &Files) {
         let mut watch = Watch::default();
+        // They could be read, or there would have been no start.
+        self.end(Subject::CertificateUnusable).await;
         let mut stamp = files.stamp();
         // Since they were read, they may have changed.
         let mut is_settled = false;

@@ -52,9 +52,12 @@ impl Shared {
     }
 }
 
-/// Takes back all notices about a certificate, where there is none any more.
-pub async fn forget_notices(store: &Store) {
-    wait(end(store, &[Subject::CertificateEnding, Subject::CertificateUnusable, Subject::CertificateRefused]).await);
+/// All that is told of a certificate.
+pub const NOTICES: [Subject; 3] = [Subject::CertificateEnding, Subject::CertificateUnusable, Subject::CertificateRefused];
+
+/// Takes back notices of a certificate that is not there any more.
+pub async fn forget_notices(store: &Store, subjects: &[Subject]) {
+    wait(end(store, subjects).await);
 }
 
 /// Takes notices back. Where there are none, nothing is written.

@@ -103,10 +103,15 @@ async fn serve(home: &Home) -> Program {
     program
 }
 
-/// What the operator is told of it.
+/// What the operator is told.
+async fn notices(house: SocketAddr, token: &str) -> Vec<Value> {
+    let status = Line::open(house).await.unwrap().send(Say::get("/api/v1/status").token(token)).await.unwrap().json();
+    status["notices"].as_array().unwrap().clone()
+}
+
+/// That nothing is issued.
 async fn refusal(house: SocketAddr, token: &str) -> Option<Value> {
-    let status = Line::open(house).await.ok()?.send(Say::get("/api/v1/status").token(token)).await.ok()?.json();
-    status["notices"].as_array()?.iter().find(|notice| notice["code"] == "certificate_refused").cloned()
+    notices(house, token).await.into_iter().find(|notice| notice["code"] == "certificate_refused")
 }
 
 #[tokio::test]
@@ -148,6 +153,12 @@ async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
     assert_eq!(issued(pebble.tls).await, first);
     let ran = carport.stop().await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
+
+    // Who wants nothing new is not refused any more.
+    pebble.configure(&home, "challenge = \"tls-alpn-01\"\n");
+    let carport = serve(&home).await;
+    until("the end of the notice", || async { refusal(pebble.house, &token).await.is_none().then_some(()) }).await;
+    carport.stop().await;
 }
 
 #[tokio::test]
