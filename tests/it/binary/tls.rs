@@ -1,6 +1,7 @@
 //! TLS of Carport's own, with certificates that this test issues.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -83,7 +84,11 @@ struct Secure {
 
 impl Secure {
     async fn start(home: &Home, issuer: &Issuer) -> Secure {
-        let mut program = Program::start(home.command(SERVE));
+        Secure::of(home.command(SERVE), issuer).await
+    }
+
+    async fn of(command: Command, issuer: &Issuer) -> Secure {
+        let mut program = Program::start(command);
         let [address] = listening(&mut program).await;
         Secure { program, address, client: issuer.client(&["h2", "http/1.1"]) }
     }
@@ -171,7 +176,7 @@ fn configure(home: &Home, more: &str) {
     home.write(
         "config.toml",
         &format!(
-            "{more}\n[tls]\nmode = \"files\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[limits]\nheader_time = \"1s\"\n\
+            "{more}\n[tls]\nmode = \"files\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
              [smartcar]\napplication_management_token = \"{MANAGEMENT}\"\n"
         ),
     );
@@ -190,6 +195,14 @@ async fn everything_comes_over_tls() {
     let event = r#"{"eventId":"e-1","eventType":"VEHICLE_STATE","data":{"signals":[]}}"#;
     let answer = server.send(Say::post("/api/webhooks/smartcar", event).header("sc-signature", &sign(MANAGEMENT, event))).await;
     assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("accepted")));
+    // Whoever signs in gets a cookie that no other host and no plain http can have set.
+    let link = home.done(&["login"]).await;
+    let secret = link.split("t=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let origin = format!("https://localhost:{}", server.address.port());
+    assert!(link.contains(&origin), "{link}");
+    let answer = server.send(Say::form("/login", &format!("t={secret}")).header("origin", &origin)).await;
+    let cookie = answer.header("set-cookie");
+    assert!(answer.status == 303 && cookie.starts_with("__Host-carport=") && cookie.contains("; Secure"), "{answer:?}");
     // Who speaks HTTP/2 alone is not spoken to.
     let refused = connect(server.address, issuer.client(&["h2"])).await.unwrap_err();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
@@ -201,7 +214,9 @@ async fn who_does_not_shake_hands_is_left() {
     let (home, issuer) = (Home::new(), Issuer::new());
     issuer.issue(&home, 90);
     configure(&home, "");
-    let server = Secure::start(&home, &issuer).await;
+    let mut command = home.command(SERVE);
+    command.env("CARPORT_LIMITS_HEADER_TIME", "2s");
+    let server = Secure::of(command, &issuer).await;
     let said = |words: Vec<u8>| async move {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(&words).await.unwrap();
@@ -217,11 +232,7 @@ async fn who_does_not_shake_hands_is_left() {
     let mut hello = Vec::new();
     rustls::ClientConnection::new(Arc::new(server.client.clone()), localhost).unwrap().write_tls(&mut hello).unwrap();
     assert_eq!(said(hello[..20].to_vec()).await, "", "who says half a word");
-    let all = (0..80).map(|_| async {
-        let answer = said(hello.clone()).await;
-        assert!(!answer.is_empty());
-    });
-    futures_util::future::join_all(all).await;
+    futures_util::future::join_all((0..80).map(|_| said(hello.clone()))).await;
     // Nor is who says half a word after it.
     let mut slow = server.connect().await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
