@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::http::{Line, Say};
-use super::process::{Home, Program, chmod, until};
+use super::process::{Home, Program, chmod, files, until};
 use super::tls::{Anybody, Issuer, client, connect, listening};
 
 const NAME: &str = "cars.example.org";
@@ -135,7 +135,13 @@ async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
     pebble.configure(&home, "challenge = \"tls-alpn-01\"\n");
     let carport = serve(&home).await;
     let first = issued(pebble.tls).await;
-    carport.stop().await;
+    let ran = carport.stop().await;
+    // Its key, and that of the account, are sealed.
+    let is_told = |bytes: &[u8]| {
+        bytes.windows(11).any(|window| window == b"PRIVATE KEY") || bytes.windows(9).any(|window| window == b"key_pkcs8")
+    };
+    let told: Vec<String> = files(&home.data()).into_iter().filter(|(_, bytes)| is_told(bytes)).map(|(name, _)| name).collect();
+    assert!(told.is_empty() && !is_told(ran.stderr.as_bytes()), "{told:?}");
 
     // A restart orders nothing.
     let carport = serve(&home).await;
