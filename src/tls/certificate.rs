@@ -103,6 +103,8 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
         other => broken(other),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // The strongest of what both know, whatever the client would rather have.
+    config.ignore_client_order = true;
     Ok(config)
 }
 
