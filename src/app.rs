@@ -17,6 +17,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::model::event::Grammar;
 use crate::operate::access::Access;
+use crate::operate::audit::Audit;
 use crate::operate::deliveries::Deliveries;
 use crate::operate::gaps::Gaps;
 use crate::operate::key_files::KeyError;
@@ -158,6 +159,7 @@ impl App {
             linked.clone(),
         );
         let access = Access::new(settings::access(config), store.clone(), world.clone());
+        let audit = Audit::new(store.clone(), world.clone());
         let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
         let notices = Notices::new(store.clone(), tokens.clone(), smartcar.clone(), world.clone());
         let gaps = Gaps::new(store.clone(), ingest.clone(), world.clone(), linked);
@@ -170,7 +172,7 @@ impl App {
             world.clone(),
             metrics.clone(),
         );
-        let rooms = Rooms { ingest, connect, vehicles, access, deliveries, status, rotation };
+        let rooms = Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {
             services,
@@ -288,6 +290,8 @@ impl App {
                 }
                 None => tls::forget_notices(&store, &tls::NOTICES).await,
             }
+            let (audit, stop) = (services.audit.clone(), loops_stop.clone());
+            loops.spawn(async move { audit.run(stop).await });
             let store_to_verify = store.clone();
             let (store, supervisor, stop) = (store.clone(), supervisor.clone(), loops_stop.clone());
             loops.spawn(async move { tend(&store, &supervisor, stop).await });

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub mod access;
+pub mod audit;
 mod blob;
 pub mod connection;
 pub mod event;

@@ -1,6 +1,8 @@
-//! What operators want: who may do what, the webhook log, how everything fares, what to be told, another master key.
+//! What operators want: who may do what and who did what, the webhook log, how everything fares, what to be told,
+//! another master key.
 
 pub mod access;
+pub mod audit;
 pub mod deliveries;
 pub mod gaps;
 pub mod key_files;

@@ -26,6 +26,7 @@ use crate::world::World;
 
 pub mod access;
 pub mod attempts;
+pub mod audit;
 mod blocks;
 pub mod certificates;
 mod changes;

@@ -17,6 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use self::answer::Answer;
+use self::audit::{Noting, Touched};
 use self::client::Client;
 use self::guard::Guard;
 use self::problem::Problem;
@@ -25,6 +26,7 @@ use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
+use crate::operate::audit::Audit;
 use crate::operate::deliveries::Deliveries;
 use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
@@ -33,6 +35,7 @@ use crate::world::World;
 
 mod answer;
 mod api;
+mod audit;
 mod call;
 mod client;
 mod connect;
@@ -89,6 +92,8 @@ pub struct Services {
     pub vehicles: Vehicles,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
+    /// Who changed what.
+    pub audit: Audit,
     /// The webhook log.
     pub deliveries: Deliveries,
     /// How everything fares.
@@ -112,6 +117,8 @@ pub struct Rooms {
     pub vehicles: Vehicles,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
+    /// Who changed what.
+    pub audit: Audit,
     /// The webhook log.
     pub deliveries: Deliveries,
     /// How everything fares.
@@ -123,11 +130,11 @@ pub struct Rooms {
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, access, deliveries, status, rotation } = rooms;
+        let Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let settings = Arc::new(settings);
         let face = Face::Whole;
-        Services { settings, world, ingest, connect, vehicles, access, deliveries, status, rotation, metrics, guard, face }
+        Services { settings, world, ingest, connect, vehicles, access, audit, deliveries, status, rotation, metrics, guard, face }
     }
 
     /// The same behind another face.
@@ -257,11 +264,16 @@ where
     let cookie_kind = cookies::Kind::of(client, &head.headers);
     let identity = identity.as_ref();
     let form_token = identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
-    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token };
+    let touched = Touched::default();
+    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token, touched };
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }
-    dispatch(route, &call).await
+    let noting = Noting::begin(route, &call);
+    let answer = dispatch(route, &call).await;
+    let status = answer.as_ref().map_or_else(Problem::status, Response::status);
+    noting.end(status).await;
+    answer
 }
 
 async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
@@ -315,6 +327,8 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::Sessions => api::access::sessions(call).await,
         Route::SessionRevoke => api::access::revoke_session(call).await,
         Route::LoginLink => api::access::login_link(call).await,
+        Route::AuditLog => api::access::audit(call).await,
+        Route::AuditPage => pages::audit(call).await,
         Route::Key => api::access::key(call).await,
         Route::KeyRotate => api::access::rotate_key(call).await,
         // Answered before its body was read into a call.

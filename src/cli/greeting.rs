@@ -7,6 +7,7 @@ use super::print::announce;
 use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
+use crate::operate::audit::{Done, Ring};
 use crate::tls::{Source, Tls};
 use crate::web::server::Listener;
 
@@ -36,6 +37,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     if !services.access.anybody().await.unwrap_or(true)
         && let Ok(link) = services.access.sign_in_link(SIGN_IN).await
     {
+        services.audit.note(Ring::Administration, Done::locally("carport serve: sign-in link")).await;
         line(&mut screen, "\nSign in within 15 minutes, once, at:");
         line(&mut screen, &format!("  {dashboard}/login?t={}", link.expose()));
         if let Some(tunnel) = tunnel(config, place) {

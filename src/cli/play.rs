@@ -21,6 +21,7 @@ use crate::config::{Config, Overrides, Sources, load};
 use crate::connect::InviteRequest;
 use crate::model::AppUserId;
 use crate::operate::access::{Scope, TokenRequest};
+use crate::operate::audit::{Done, Ring};
 use crate::simulator::{FaultSyntax, Faults, Generation, Settings, Simulator, WebhookSettings};
 use crate::web::Services;
 use crate::world::World;
@@ -222,6 +223,7 @@ async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
     let request = TokenRequest { name: "demo".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
     let (_, token) = services.access.create_token(request).await.map_err(failed)?;
     let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
+    services.audit.note(Ring::Administration, Done::locally("carport demo: API token, sign-in link")).await;
     let dashboard = config.private_url.as_str().trim_end_matches('/');
     let (link, token) = (link.expose(), token.expose());
     announce(&format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::model::access::{ApiToken, Session};
+use crate::model::audit::Actor;
 use crate::model::reach::Reach;
 use crate::model::{AppUserId, Secret, VehicleId};
 use crate::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
@@ -20,8 +21,8 @@ pub struct Caller {
     pub scope: Scope,
     /// What it may see.
     pub reach: Reach,
-    /// Its session's id, if it signed in with a browser.
-    pub session: Option<String>,
+    /// Who it is.
+    pub actor: Actor,
 }
 
 /// A token to be made.
@@ -104,7 +105,7 @@ impl Access {
             (None, Some(user)) => Reach::User(user),
             (None, None) => Reach::All,
         };
-        Ok(Caller { scope: token.scope, reach, session: None })
+        Ok(Caller { scope: token.scope, reach, actor: Actor::Token { id: token.id, name: token.name } })
     }
 
     /// Whose session is this cookie?
@@ -118,7 +119,7 @@ impl Access {
             // Only for the list of sessions and their idle end: the caller is who it is all the same.
             let _ = self.store.commit(TouchSession { hash, at: now }).await;
         }
-        Ok(Caller { scope: Scope::Admin, reach: Reach::All, session: Some(session.id) })
+        Ok(Caller { scope: Scope::Admin, reach: Reach::All, actor: Actor::Session { id: session.id } })
     }
 
     /// Makes a token; the secret is shown once.
@@ -186,13 +187,13 @@ impl Access {
         Ok(expires_at.is_some_and(|expires_at| expires_at > self.world.now()))
     }
 
-    /// Spends a sign-in link: a session whose cookie value is returned.
-    pub async fn sign_in(&self, link: &str, browser: Option<String>) -> Result<Secret, AccessError> {
+    /// Spends a sign-in link: a session, and the value of its cookie.
+    pub async fn sign_in(&self, link: &str, browser: Option<String>) -> Result<(SessionView, Secret), AccessError> {
         let (cookie, now) = (self.world.random_key(), self.world.now());
         let session = Session { id: self.world.uuid().to_string(), created_at: now, last_seen_at: now, browser };
         let idle_before = now.before(self.settings.idle);
-        let spent = self.store.commit(SignIn { link: hash(link), hash: hash(&cookie), session, idle_before }).await?;
-        if spent { Ok(Secret::new(cookie)) } else { Err(AccessError::Unknown) }
+        let change = SignIn { link: hash(link), hash: hash(&cookie), session: session.clone(), idle_before };
+        if self.store.commit(change).await? { Ok((session, Secret::new(cookie))) } else { Err(AccessError::Unknown) }
     }
 
     /// All sessions, newest first.

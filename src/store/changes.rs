@@ -5,6 +5,7 @@
 
 use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use super::audit::NoteAudit;
 use super::certificates::{KeepAccount, KeepCertificate};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
@@ -51,5 +52,5 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     KeepCertificate, KeepAccount,
-    PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession,
+    PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, NoteAudit,
 }

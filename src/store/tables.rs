@@ -21,7 +21,7 @@
 //! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
 //! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
-//! | `notices-1` | subject | a notice that was given and is not over |
+//! | `notices-1`; `audit-1` | subject; ring, number | a notice that is not over; who changed what |
 //! | `cursors-1` | follower | its place in the log |
 //!
 //! Every value is sealed, bound to table and key, so that a changed, moved or swapped row does not open;

@@ -17,6 +17,7 @@
 //! | `GET /webhooks/{seq}` | [`DeliveryPage`] |
 //! | `GET /connections` | [`ConnectionsPage`] |
 //! | `GET /setup` | [`SetupPage`] |
+//! | `GET /audit`, `?before={number}` | [`AuditPage`] |
 //! | `GET /login?t=` | [`LoginPage`] |
 //! | `POST /login` | field `t`; then to `/` |
 //! | `POST /logout` | ends the session |
@@ -24,6 +25,7 @@
 
 mod alerts;
 mod assets;
+mod audit;
 mod car;
 mod cars;
 mod deliveries;
@@ -42,6 +44,7 @@ mod told;
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
 use crate::model::{Seq, Timestamp};
+use crate::operate::audit::AuditView;
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
@@ -184,6 +187,19 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) redirect_uri: &'a str,
     /// The whole URL that Smartcar posts to.
     pub(crate) webhook_url: &'a str,
+}
+
+/// `GET /audit`: who changed what.
+#[derive(Debug)]
+pub(crate) struct AuditPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// A part of the log, newest first.
+    pub(crate) entries: &'a [AuditView],
+    /// `before` of the next part.
+    pub(crate) older: Option<u64>,
+    /// Whether this is a later part, so that the way back to the newest is offered.
+    pub(crate) later_part: bool,
 }
 
 /// `GET /login?t=`: one button, so that a preview of the link spends nothing.

@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::answer::{self, Answer};
 use super::dashboard::{
-    CarPage, CarsPage, ConnectionsPage, DeliveryPage, InvitePage, SetupPage, Shell, Tab, WebhookAddressPage, WebhooksPage,
+    AuditPage, CarPage, CarsPage, ConnectionsPage, DeliveryPage, InvitePage, SetupPage, Shell, Tab, WebhookAddressPage,
+    WebhooksPage,
 };
 use super::problem::Problem;
 use super::{Call, Services, api, exchange};
@@ -132,6 +133,22 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
+/// `GET /audit?before=`
+pub(super) async fn audit(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let mut query = call.query()?;
+    let before = query.take("before").and_then(|text| text.parse().ok());
+    query.finish()?;
+    let part = call.services.audit.list(before, 50).await?;
+    let page = AuditPage {
+        shell: call.shell(Tab::Setup),
+        entries: &part.items,
+        older: part.next.and_then(|next| next.parse().ok()),
+        later_part: before.is_some(),
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
 /// `POST /connect`: an invite, shown as a link. Not a redirect: with `form-action 'self'` browsers would
 /// not let a form end at Smartcar.
 pub(super) async fn connect(call: &Call<'_>) -> Answer {
@@ -143,6 +160,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         Some(id) => call.services.vehicles.show(call.reach()?, id).await?.user,
         None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
     };
+    call.touched.add(user.as_str());
     let request = InviteRequest {
         user,
         create: *call.reach()? == Reach::All,

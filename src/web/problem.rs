@@ -17,6 +17,7 @@ use crate::connect::ConnectError;
 use crate::ingest::IngestError;
 use crate::model::Timestamp;
 use crate::operate::access::AccessError;
+use crate::operate::audit::AuditError;
 use crate::operate::deliveries::DeliveriesError;
 use crate::operate::rotation::RotationError;
 use crate::vehicles::VehiclesError;
@@ -123,7 +124,6 @@ impl Problem {
         self.code
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -234,6 +234,12 @@ impl From<AccessError> for Problem {
             AccessError::BadRequest(text) => Problem::bad_request(sentence(text)),
             AccessError::Store => Problem::busy(error.to_string()),
         }
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Problem {
+        Problem::busy(error.to_string())
     }
 }
 

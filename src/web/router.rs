@@ -51,6 +51,7 @@ routes! {
     GET    "/webhooks/{seq}"                        DeliveryPage,
     GET    "/connections"                           ConnectionsPage,
     GET    "/setup"                                 SetupPage,
+    GET    "/audit"                                 AuditPage,
     POST   "/connect"                               ConnectPage,
     POST   "/logout"                                Logout,
     // For programs.
@@ -84,6 +85,7 @@ routes! {
     GET    "/api/v1/sessions"                       Sessions,
     DELETE "/api/v1/sessions/{id}"                  SessionRevoke,
     POST   "/api/v1/login-links"                    LoginLink,
+    GET    "/api/v1/audit"                          AuditLog,
     GET    "/api/v1/key"                            Key,
     POST   "/api/v1/key/rotate"                     KeyRotate,
 }
@@ -164,6 +166,7 @@ impl Route {
             | Route::DeliveryPage
             | Route::ConnectionsPage
             | Route::SetupPage => page(None, Scope::Read),
+            Route::AuditPage => page(None, Scope::Admin),
             Route::Logout => page(form, Scope::Read),
             Route::CarRename | Route::ConnectPage => page(form, Scope::Admin),
             Route::Metrics | Route::Status => api(None, Scope::Metrics),
@@ -193,7 +196,7 @@ impl Route {
             | Route::SessionRevoke
             | Route::LoginLink
             | Route::KeyRotate => api(form, Scope::Admin),
-            Route::Tokens | Route::Sessions | Route::Key => api(None, Scope::Admin),
+            Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key => api(None, Scope::Admin),
         }
     }
 

@@ -19,6 +19,7 @@ use super::router::{Auth, Bucket};
 use super::{Call, Services, Settings};
 use crate::model::reach::Reach;
 use crate::operate::access::{AccessError, Caller, Scope};
+use crate::operate::audit::{Actor, Refused};
 
 /// Who is calling, and by what word.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ pub(super) struct Identity {
 /// Finds out who calls; `None` is a stranger.
 pub(super) async fn identify(services: &Services, client: Client, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
     if client == Client::Local {
-        let caller = Caller { scope: Scope::Admin, reach: Reach::All, session: None };
+        let caller = Caller { scope: Scope::Admin, reach: Reach::All, actor: Actor::Local };
         return Ok(Some(Identity { caller, cookie: None }));
     }
     if headers.contains_key(AUTHORIZATION) {
@@ -43,6 +44,7 @@ pub(super) async fn identify(services: &Services, client: Client, headers: &Head
         return match known {
             Ok(caller) => Ok(Some(Identity { caller, cookie: None })),
             Err(AccessError::Unknown) => {
+                services.audit.refuse(Refused::Token, client.address());
                 services.take(Bucket::Login, client)?;
                 Err(Problem::unauthorized())
             }
@@ -161,18 +163,20 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
     form.finish()?;
     let browser = call.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let browser = browser.map(|text| text.chars().take(200).collect());
-    let session = match call.services.access.sign_in(&link, browser).await {
-        Ok(session) => session,
+    let (session, cookie) = match call.services.access.sign_in(&link, browser).await {
+        Ok(signed_in) => signed_in,
         Err(AccessError::Unknown) => {
+            call.services.audit.refuse(Refused::Link, call.client.address());
             let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
             return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
         }
         Err(other) => return Err(other.into()),
     };
+    call.touched.add(session.id);
     let mut response = answer::see_other("/")?;
     // The session itself may end sooner; the store knows.
     let seconds = call.services.settings.session_max.as_secs();
-    if let Some(line) = SESSION.set(kind, session.expose(), Some(seconds)) {
+    if let Some(line) = SESSION.set(kind, cookie.expose(), Some(seconds)) {
         response.headers_mut().append(SET_COOKIE, line);
     }
     Ok(response)
@@ -183,11 +187,12 @@ pub(super) async fn logout(call: &Call<'_>) -> Answer {
     let mut form = call.form()?;
     form.take("csrf");
     form.finish()?;
-    if let Some(session) = call.caller()?.session.as_deref() {
-        match call.services.access.revoke_session(session).await {
-            Ok(()) | Err(AccessError::Unknown) => {}
-            Err(other) => return Err(other.into()),
-        }
+    let Actor::Session { id } = &call.caller()?.actor else {
+        return Err(Problem::bad_request("Only a browser that is signed in can sign out."));
+    };
+    match call.services.access.revoke_session(id).await {
+        Ok(()) | Err(AccessError::Unknown) => {}
+        Err(other) => return Err(other.into()),
     }
     let mut response = answer::see_other("/login")?;
     if let Some(line) = call.cookie_kind.and_then(|kind| SESSION.clear(kind)) {
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn scopes_open_doors() {
-        let identity = |scope| Identity { caller: Caller { scope, reach: Reach::All, session: None }, cookie: None };
+        let identity = |scope| Identity { caller: Caller { scope, reach: Reach::All, actor: Actor::Local }, cookie: None };
         assert!(authorize(Auth::Open, None).is_ok());
         assert_eq!(authorize(Auth::Page(Scope::Read), None).unwrap_err().code(), "unauthorized");
         assert_eq!(authorize(Auth::Scope(Scope::Admin), Some(&identity(Scope::Read))).unwrap_err().code(), "forbidden");

@@ -295,7 +295,7 @@ async fn methods_paths_and_hosts() {
 }
 
 /// A browser that signs in by a link, from its home network.
-async fn sign_in(gateway: &TestGateway) -> String {
+pub(crate) async fn sign_in(gateway: &TestGateway) -> String {
     let answer = gateway.post("/api/v1/login-links", &json!({})).bearer(&gateway.admin).send().await;
     let url = answer.json()["url"].as_str().unwrap().to_owned();
     let (page, link) = url.split_once("?t=").unwrap();

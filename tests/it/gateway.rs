@@ -276,6 +276,8 @@ impl TestGateway {
         self.loops.push(tokio::spawn(async move { vehicles.run(stop).await }));
         let (connect, stop) = (self.services().connect.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { connect.run(stop).await }));
+        let (audit, stop) = (self.services().audit.clone(), self.stop.clone());
+        self.loops.push(tokio::spawn(async move { audit.run(stop).await }));
         let (notices, stop) = (self.app().notices().clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { notices.run(stop).await }));
         let (gaps, stop) = (self.app().gaps().clone(), self.stop.clone());

@@ -3,6 +3,7 @@
 #![expect(clippy::similar_names, reason = "cases are named alike on purpose")]
 
 mod api;
+mod audit;
 mod binary;
 mod connect;
 mod disk;

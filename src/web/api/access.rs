@@ -1,4 +1,4 @@
-//! Tokens, sessions, sign-in links, and the master key. All of it concerns everybody, so bound tokens may not.
+//! Tokens, sessions, sign-in links, the audit log, and the master key. All of it concerns everybody, so bound tokens may not.
 
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
         expires_in: new.expires_in.map(|span| span.0),
     };
     let (view, secret) = call.services.access.create_token(request).await?;
+    call.touched.add(&*view.id);
     answer::json(StatusCode::CREATED, &Created { view: &view, token: secret.expose() })
 }
 
@@ -103,6 +104,17 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
     let base = settings.private_url.as_ref().unwrap_or(&settings.public_url).as_str().trim_end_matches('/');
     let url = format!("{base}/login?t={}", answer::path_part(secret.expose()));
     answer::json(StatusCode::CREATED, &Link { url, expires_at: call.services.world.now().after(expires_in) })
+}
+
+/// `GET audit?before=&limit=`
+pub(in crate::web) async fn audit(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let mut query = call.query()?;
+    let before = query.take("before").map(|text| text.parse()).transpose();
+    let before = before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?;
+    let limit = query.limit()?;
+    query.finish()?;
+    answer::ok(&call.services.audit.list(before, limit).await?)
 }
 
 /// `GET key`

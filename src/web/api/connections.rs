@@ -52,6 +52,7 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
     if expires_in > LONGEST_INVITE {
         return Err(Problem::bad_request("`expires_in` must be 30 days at most."));
     }
+    call.touched.add(user.as_str());
     let request = InviteRequest {
         user,
         create: new.create,

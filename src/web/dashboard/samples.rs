@@ -8,11 +8,13 @@ use uuid::Uuid;
 use super::{Shell, Tab};
 use crate::connect::{Ending, Invite, LinkedVehicle};
 use crate::ingest::{LastVerify, Refusal};
+use crate::model::audit::{Actor, AuditEntry};
 use crate::model::gap::{Gap, GapCause};
 use crate::model::reading::{SignalFailure, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::VehicleError;
 use crate::model::{AppUserId, ConnectionId, Json, Seq, SmartcarUserId, Timestamp, VehicleId};
+use crate::operate::audit::AuditView;
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, WebhookStatus};
@@ -346,6 +348,22 @@ pub(super) fn invite() -> Invite {
         authorize_url: None,
         state: None,
     }
+}
+
+pub(super) fn audit() -> Vec<AuditView> {
+    let token = Actor::Token { id: "0199c7f2-8a10".into(), name: "Home Assistant".into() };
+    let entry = |actor, action: &str, id: &str, status, count| {
+        let (address, ids) = ("192.168.1.7".parse().ok(), vec![id.to_owned()]);
+        AuditEntry { at: ago(600), actor, address, action: action.to_owned(), ids, status, count }
+    };
+    let entries = [
+        entry(token, "POST /api/v1/connect", "ada", Some(201), 1),
+        entry(Actor::Stranger, "refused: sign-in link", "", None, 120),
+        entry(Actor::Session { id: "0199c7f2-8a11".into() }, "DELETE /api/v1/users/{id}", "grace", Some(502), 1),
+        entry(Actor::Link, "POST /login", "0199c7f2-8a11", None, 1),
+        AuditEntry { address: None, ..entry(Actor::Local, "POST /api/v1/login-links", "", Some(201), 1) },
+    ];
+    (1..).zip(entries).map(|(number, entry)| AuditView { number, entry }).collect()
 }
 
 pub(super) fn endings() -> [(&'static str, Ending); 3] {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::samples::{self, NOW, outside, shell};
 use super::*;
 use crate::connect::LinkedVehicle;
+use crate::model::audit::Actor;
 use crate::model::reading::SignalFailure;
 use crate::model::vehicle::VehicleError;
 use crate::model::{AppUserId, Json, SmartcarUserId, VehicleId};
@@ -21,6 +22,7 @@ struct Garage {
     status: StatusView,
     todo: StatusView,
     invite: Invite,
+    audit: Vec<AuditView>,
     endings: Vec<(&'static str, Ending)>,
     text: &'static str,
 }
@@ -34,6 +36,7 @@ fn garage() -> Garage {
         status: samples::status(false),
         todo: samples::status(true),
         invite: samples::invite(),
+        audit: samples::audit(),
         endings: samples::endings().to_vec(),
         text: "There is none of that id.",
     }
@@ -93,6 +96,12 @@ fn hostile() -> Garage {
     garage.todo.missing[0].remedy = format!("`{EVIL}` {EVIL}");
     garage.status.refresh.stopped = evil();
     garage.invite.url = format!("javascript:{EVIL}");
+    for AuditView { entry, .. } in &mut garage.audit {
+        (entry.action, entry.ids) = (EVIL.into(), vec![EVIL.into()]);
+        if let Actor::Token { id, name } = &mut entry.actor {
+            (*id, *name) = (EVIL.into(), EVIL.into());
+        }
+    }
     garage.endings = vec![
         (
             "connected",
@@ -184,6 +193,8 @@ fn pages(garage: &Garage) -> Vec<(String, String)> {
         ),
         ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: back, webhook_url: url }.render()),
         ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: back, webhook_url: url }.render()),
+        ("audit", AuditPage { shell: shell(Tab::Setup), entries: &garage.audit, older: Some(7), later_part: true }.render()),
+        ("audit-empty", AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false }.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
         ("login-old", LoginPage { shell: outside(), link: None }.render()),
         ("sign-in", SignInPage { shell: outside() }.render()),

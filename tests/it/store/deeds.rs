@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use carport::model::access::{ApiToken, Scope, Session};
+use carport::model::audit::{Actor, AuditEntry, Ring as AuditRing};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
 use carport::model::gap::GapCause;
 use carport::model::journey::{Attempt, Ending, Invite, Terms};
@@ -15,6 +16,7 @@ use carport::model::{AppUserId, Blob, ConnectionId, Json, Seq, SmartcarUserId, T
 use carport::store::Packed;
 use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use carport::store::audit::NoteAudit;
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
@@ -143,6 +145,12 @@ impl Step {
                 let days = (!what.is_multiple_of(3)).then_some(what);
                 let (reason, ends_at) = (how.is_multiple_of(2).then(|| format!("reason {how}")), days.map(|_| at));
                 Box::new(GiveNotice { notice: Notice { subject: self.subject(), since: at, reason, ends_at, days } })
+            }
+            64 if how.is_multiple_of(2) => {
+                let ring = AuditRing::ALL[usize::from(what % 3)];
+                let (actor, address) = (Actor::Session { id: format!("session-{who}") }, "192.0.2.1".parse().ok());
+                let (action, ids, count) = (format!("action {how}"), vec![format!("user-{who}")], u32::from(how) + 1);
+                Box::new(NoteAudit { ring, entry: AuditEntry { at, actor, address, action, ids, status: Some(200), count } })
             }
             64 => Box::new(EndNotice { subject: self.subject() }),
             65 if how.is_multiple_of(4) => Box::new(NoteGrammar { version: who.into() }),

@@ -6,6 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use carport::model::access::{ApiToken, Session};
+use carport::model::audit::{AuditEntry, Ring};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
 use carport::model::gap::Gap;
 use carport::model::journey::{Attempt, Ending, Invite};
@@ -17,6 +18,7 @@ use carport::model::vehicle::{Vehicle, VehicleError, VehicleFacts};
 use carport::model::{AppUserId, ConnectionId, Seq, Timestamp, VehicleId};
 use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use carport::store::audit::NoteAudit;
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
@@ -71,6 +73,7 @@ pub(crate) struct Model {
     pub(crate) api_tokens: BTreeMap<Hash, ApiToken>,
     pub(crate) sessions: BTreeMap<Hash, Session>,
     pub(crate) links: BTreeMap<Hash, Timestamp>,
+    pub(crate) audit: BTreeMap<u64, (Ring, AuditEntry)>,
 }
 
 /// A change, and what a model makes of it.
@@ -817,5 +820,17 @@ impl Played for RevokeSession {
         let before = model.sessions.len();
         model.sessions.retain(|_, session| session.id != self.id);
         model.sessions.len() < before
+    }
+}
+
+impl Played for NoteAudit {
+    fn play(&self, model: &mut Model) {
+        let number = model.audit.keys().next_back().map_or(1, |newest| newest + 1);
+        model.audit.insert(number, (self.ring, self.entry.clone()));
+        let of_ring: Vec<u64> =
+            model.audit.iter().filter(|(_, (ring, _))| *ring == self.ring).map(|(number, _)| *number).collect();
+        for number in &of_ring[..of_ring.len().saturating_sub(self.ring.keeps())] {
+            model.audit.remove(number);
+        }
     }
 }

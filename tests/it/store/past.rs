@@ -11,6 +11,7 @@ use super::view::View;
 /// Rows that changes alter in part, or that count or number others: when a change before was lost, they are
 /// a mixture.
 const MIXED: &[&str] = &[
+    "audit",
     "connection",
     "identity",
     "invite",

@@ -120,6 +120,9 @@ impl View {
         for session in store.sessions()? {
             view.put(format!("sessions {}", session.id), &session);
         }
+        for (number, entry) in store.audit(u64::MAX, usize::MAX)? {
+            view.put(format!("audit {number}"), &entry);
+        }
         Ok(view)
     }
 
@@ -233,6 +236,9 @@ impl View {
         for (hash, session) in &model.sessions {
             view.put(format!("session {}", hash[0]), session);
             view.put(format!("sessions {}", session.id), session);
+        }
+        for (number, (_, entry)) in &model.audit {
+            view.put(format!("audit {number}"), entry);
         }
         for (hash, expires_at) in &model.links {
             view.put(format!("link {}", hash[0]), expires_at);
