@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::args::{Common, Connect, Json, Token};
+use super::args::{Common, Connect, Json, Sessions, Token};
 use super::client::Client;
-use super::print::{age, confirm, field, say, say_json, table};
+use super::print::{age, confirm, field, say, say_json, shorten, table};
 use super::{Exit, Failure, Place, qr};
 use crate::config::Scope;
 use crate::world::{Clock, SystemClock};
@@ -69,6 +69,45 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
 pub(super) async fn login(client: &Client, flags: Json) -> Result<(), Failure> {
     let link = client.post(&["login-links"], json!({})).await?;
     if flags.json { say_json(&link) } else { say(&field(&link, "url")) }
+}
+
+/// `carport sessions`
+pub(super) async fn sessions(client: &Client, command: Sessions, place: &Place) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    match command {
+        Sessions::List(flags) => {
+            let sessions = client.list(&["sessions"], &[]).await?;
+            if flags.json {
+                return say_json(&sessions);
+            }
+            say(&table(
+                &sessions,
+                &[
+                    ("ID", &|v| field(v, "id")),
+                    ("SIGNED IN", &|v| age(v, "created_at", now)),
+                    ("SEEN", &|v| age(v, "last_seen_at", now)),
+                    ("BROWSER", &|v| shorten(&field(v, "browser"))),
+                ],
+                "No browser is signed in. Make a link: carport login",
+            ))
+        }
+        Sessions::Revoke { id, yes, json, .. } => {
+            let question = id.as_ref().map_or("Sign all browsers out?".to_owned(), |id| format!("Sign browser {id} out?"));
+            confirm(place, yes, &question)?;
+            let ids = match id {
+                Some(id) => vec![id],
+                None => ids_of(&client.list(&["sessions"], &[]).await?),
+            };
+            for id in &ids {
+                client.delete(&["sessions", id], &[]).await?;
+            }
+            if json { say_json(&json!({})) } else { say("Signed out.") }
+        }
+    }
+}
+
+fn ids_of(list: &Value) -> Vec<String> {
+    list["items"].as_array().into_iter().flatten().map(|item| field(item, "id")).collect()
 }
 
 /// `carport token`

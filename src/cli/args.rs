@@ -13,11 +13,13 @@ use clap_complete::Shell;
 
 use crate::model::span;
 
+mod access;
 mod check;
 mod connections;
 mod key;
 mod webhooks;
 
+pub use access::Sessions;
 pub use check::Check;
 pub use connections::Connections;
 pub use key::Key;
@@ -84,6 +86,9 @@ pub enum Command {
     Connect(Connect),
     /// Make a one-time sign-in link for the dashboard
     Login(Json),
+    /// Browsers that are signed in
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// API tokens
     #[command(subcommand)]
     Token(Token),

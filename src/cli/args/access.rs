@@ -1,0 +1,25 @@
+use clap::Subcommand;
+
+use super::Json;
+
+/// `sessions`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Sessions {
+    /// List the browsers that are signed in
+    List(Json),
+    /// Sign a browser out, or all
+    Revoke {
+        /// Which session
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All sessions
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Print {} when it is done
+        #[arg(long)]
+        json: bool,
+    },
+}
