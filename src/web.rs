@@ -60,6 +60,11 @@ pub use face::Face;
 pub use router::own_route;
 pub use settings::{Limits, Network, Quota, Settings};
 
+/// Every address of the gateway, by method and pattern. Webhook and callback stand as they are by default.
+pub fn routes() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    router::TABLE.iter().map(|(method, pattern, _)| (method, *pattern))
+}
+
 /// The body of an answer. Boxed, so that an answer may also be a stream.
 pub type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 

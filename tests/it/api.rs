@@ -59,7 +59,7 @@ async fn routes(gateway: &TestGateway) -> Vec<Route> {
 }
 
 /// A gateway with Ada's cars, Grace's car, and a delivery about each.
-async fn with_two_owners(seed: u64) -> TestGateway {
+pub(crate) async fn with_two_owners(seed: u64) -> TestGateway {
     let gateway = TestGateway::with(seed, &[], Settings { seed, ..Settings::default() }).await;
     for (user, account) in [("ada", ADA), ("grace", GRACE)] {
         gateway.connect(user, account).await;
@@ -72,7 +72,7 @@ async fn with_two_owners(seed: u64) -> TestGateway {
     gateway
 }
 
-async fn connection_of(gateway: &TestGateway, user: &str) -> String {
+pub(crate) async fn connection_of(gateway: &TestGateway, user: &str) -> String {
     let connections = gateway.told("/api/v1/connections").await;
     let mut all = connections["items"].as_array().unwrap().iter();
     all.find(|connection| connection["user"] == user).unwrap()["id"].as_str().unwrap().to_owned()

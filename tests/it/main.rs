@@ -17,6 +17,7 @@ mod projection;
 mod repair;
 mod reporting;
 mod ring;
+mod routes;
 mod sim;
 mod simulator;
 mod store;
