@@ -43,6 +43,7 @@ mod cookies;
 mod dashboard;
 mod exchange;
 mod face;
+mod framing;
 mod guard;
 mod input;
 mod ops;
@@ -175,6 +176,7 @@ where
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
 
     let answer = async {
+        framing::check(&head)?;
         let client = Client::of(peer, &head.headers, &services.settings);
         if client != Client::Local {
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;

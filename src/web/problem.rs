@@ -114,6 +114,11 @@ impl Problem {
         Problem { cause: Some(cause.into()), ..problem }
     }
 
+    /// Ends the connection too: what follows on it is not to be trusted, or not worth reading.
+    pub(super) fn closing(self) -> Problem {
+        Problem { close: true, ..self }
+    }
+
     /// Adds one thing that can be done about it.
     pub(super) fn advised(mut self, advice: &str) -> Problem {
         self.sentence = format!("{} {advice}", self.sentence).into();

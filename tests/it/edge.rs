@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use rig::{Answer, Gateway, request, sign};
 
+mod hostile;
 mod rig;
 mod sockets;
 

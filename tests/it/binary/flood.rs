@@ -2,7 +2,6 @@
 //! say is what was newest, and memory does not grow with what comes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -41,7 +40,7 @@ async fn each_event_of_a_flood_counts_once() {
     let (mut memory, mut accepted) = (Vec::new(), 0);
     for part in numbers.chunks(numbers.len() / 5) {
         accepted += pour(&server, &cars, part, &seen).await;
-        memory.push(resident(&server));
+        memory.push(server.program.resident());
     }
     let seen = seen.lock().unwrap().clone();
     assert_eq!((seen.len(), accepted), (usize::try_from(events).unwrap(), events));
@@ -113,11 +112,4 @@ fn event(cars: &[String], number: u32) -> Value {
         "triggers": [],
         "meta": { "version": "4.0", "mode": "LIVE", "deliveredAt": at },
     })
-}
-
-/// How much memory the server has, in KiB.
-fn resident(server: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.program.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

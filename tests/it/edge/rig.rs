@@ -17,7 +17,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-const MANAGEMENT_TOKEN: &str = "a-management-token-for-tests";
+pub(crate) const MANAGEMENT_TOKEN: &str = "a-management-token-for-tests";
 
 /// Nobody answers.
 #[derive(Debug)]
