@@ -16,6 +16,7 @@ use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
+use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, Touched};
 use self::client::Client;
@@ -33,6 +34,7 @@ use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
 use crate::world::World;
 
+mod allowance;
 mod answer;
 mod api;
 mod audit;
@@ -149,12 +151,29 @@ impl Services {
     }
 
     /// Takes one from a client's bucket.
-    fn take(&self, bucket: Bucket, client: Client) -> Result<(), Problem> {
-        let Some(address) = client.address() else { return Ok(()) };
-        self.guard.take(bucket, address).map_err(|wait| {
+    fn take(&self, bucket: Bucket, client: Client) -> Result<Option<Allowance>, Problem> {
+        let Some(address) = client.address() else { return Ok(None) };
+        self.guard.take(bucket, address).map(Some).map_err(|refused| {
             self.metrics.rate_limited(bucket.name());
-            Problem::slow_down(wait)
+            Problem::slow_down(refused)
         })
+    }
+
+    /// Tells a client what it has left. What failed costs more: who guesses is slowed down before who asks.
+    fn settle(&self, bucket: Bucket, client: Client, allowance: Option<Allowance>, answer: Answer) -> Answer {
+        let status = answer.as_ref().map_or_else(Problem::status, Response::status);
+        let failed = status.is_client_error() && status != http::StatusCode::TOO_MANY_REQUESTS;
+        let charged = client.address().filter(|_| failed).map(|address| self.guard.charge(bucket, address));
+        let allowance = charged.or(allowance);
+        match answer {
+            Ok(mut response) => {
+                if let Some(allowance) = allowance {
+                    allowance.show(response.headers_mut());
+                }
+                Ok(response)
+            }
+            Err(problem) => Err(problem.within(allowance)),
+        }
     }
 }
 
@@ -227,14 +246,16 @@ where
 {
     let policy = found.route.policy();
     let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
-    if let Some(bucket) = policy.bucket {
-        services.take(bucket, client)?;
-    }
     if found.route == Route::Webhook {
         return webhook::receive(services, client, head, body, cap.unwrap_or_default()).await;
     }
+    let allowance = policy.bucket.map(|bucket| services.take(bucket, client)).transpose()?.flatten();
     // Large, and a connection that only delivers need not have room for it.
-    Box::pin(respond(services, client, found, head, body, cap)).await
+    let answer = Box::pin(respond(services, client, found, head, body, cap)).await;
+    match policy.bucket {
+        Some(bucket) => services.settle(bucket, client, allowance, answer),
+        None => answer,
+    }
 }
 
 /// Who calls, whether they may, and what they get.
@@ -349,7 +370,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let bucket = services.take(Bucket::Api, client);
+    let allowance = services.take(Bucket::Api, client);
     let is_delivery = head.method == Method::POST && head.headers.contains_key(webhook::SC_SIGNATURE);
     match lost {
         // Perhaps a wrong path in Smartcar's dashboard, or none at all.
@@ -357,9 +378,11 @@ where
             webhook::stray(services, client, head, body).await;
             Err(Problem::not_found())
         }
-        Lost::NotFound => bucket.and(Err(Problem::not_found())),
+        Lost::NotFound => services.settle(Bucket::Api, client, allowance?, Err(Problem::not_found())),
         Lost::WrongMethod { allow, webhook: true } if prefers_html(head) => pages::webhook_address(services, &allow),
-        Lost::WrongMethod { allow, .. } => bucket.and(Err(Problem::method_not_allowed(allow))),
+        Lost::WrongMethod { allow, .. } => {
+            services.settle(Bucket::Api, client, allowance?, Err(Problem::method_not_allowed(allow)))
+        }
     }
 }
 

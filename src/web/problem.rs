@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::Body;
+use super::allowance::Allowance;
 use super::answer;
 use super::dashboard::{ErrorPage, Shell, Tab};
 use crate::connect::ConnectError;
@@ -30,6 +31,8 @@ pub(super) struct Problem {
     sentence: Cow<'static, str>,
     retry_after: Option<Duration>,
     allow: Option<String>,
+    /// What the limit says that the request counted by.
+    allowance: Option<Box<Allowance>>,
     /// The rest of the request is not worth reading.
     close: bool,
     /// For the log only.
@@ -39,7 +42,8 @@ pub(super) struct Problem {
 impl Problem {
     /// A problem without frills.
     pub(super) fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { status, code, sentence: sentence.into(), retry_after: None, allow: None, close: false, cause: None }
+        let sentence = sentence.into();
+        Problem { status, code, sentence, retry_after: None, allow: None, allowance: None, close: false, cause: None }
     }
 
     pub(super) fn bad_request(sentence: impl Into<Cow<'static, str>>) -> Problem {
@@ -76,9 +80,9 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "https_required", sentence)
     }
 
-    pub(super) fn slow_down(wait: Duration) -> Problem {
+    pub(super) fn slow_down(refused: Allowance) -> Problem {
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Wait a moment.");
-        Problem { retry_after: Some(wait), ..problem }
+        Problem { retry_after: Some(refused.wait), allowance: Some(Box::new(refused)), ..problem }
     }
 
     pub(super) fn too_large(cap: usize) -> Problem {
@@ -117,6 +121,11 @@ impl Problem {
     /// Ends the connection too: what follows on it is not to be trusted, or not worth reading.
     pub(super) fn closing(self) -> Problem {
         Problem { close: true, ..self }
+    }
+
+    /// Tells what is left of a limit, unless another limit spoke before.
+    pub(super) fn within(self, allowance: Option<Allowance>) -> Problem {
+        Problem { allowance: self.allowance.or(allowance.map(Box::new)), ..self }
     }
 
     /// Adds one thing that can be done about it.
@@ -160,6 +169,9 @@ impl Problem {
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        if let Some(allowance) = self.allowance {
+            allowance.show(headers);
         }
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow);
@@ -284,6 +296,8 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::web::Quota;
+    use crate::web::router::Bucket;
 
     async fn shape(problem: Problem) -> (Response<()>, serde_json::Value) {
         let (head, body) = problem.respond(false, Timestamp::default(), "id-1").into_parts();
@@ -328,8 +342,11 @@ mod tests {
     #[tokio::test]
     async fn who_must_wait_is_told_how_long_in_whole_seconds() {
         for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
-            let (response, _) = shape(Problem::slow_down(Duration::from_millis(millis))).await;
+            let (bucket, quota) = (Bucket::Api, Quota::new(600, Duration::from_secs(60)));
+            let refused = Allowance { bucket, quota, left: 0, wait: Duration::from_millis(millis) };
+            let (response, _) = shape(Problem::slow_down(refused)).await;
             assert_eq!(response.headers()[RETRY_AFTER], expected);
+            assert!(response.headers()["ratelimit"].to_str().unwrap().starts_with("\"api\";r=0;t="));
         }
     }
 

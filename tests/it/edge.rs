@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use rig::{Answer, Gateway, request, sign};
 
 mod hostile;
+mod limits;
 mod rig;
 mod sockets;
 

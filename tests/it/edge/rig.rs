@@ -37,6 +37,11 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn new(name: &str) -> Gateway {
+        Gateway::with(name, &[]).await
+    }
+
+    /// With these keys set.
+    pub(crate) async fn with(name: &str, keys: &[(&'static str, &str)]) -> Gateway {
         let directory = std::env::temp_dir().join(format!("carport-edge-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
@@ -48,6 +53,7 @@ impl Gateway {
             .set("smartcar.v2.client_id", "application", "test")
             .set("smartcar.v2.client_secret", "secret", "test")
             .set("smartcar.application_management_token", MANAGEMENT_TOKEN, "test");
+        let overrides = keys.iter().fold(overrides, |overrides, (key, value)| overrides.set(key, *value, "test"));
         let sources = Sources {
             overrides,
             lan: false,
