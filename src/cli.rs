@@ -27,6 +27,7 @@ mod memory;
 #[cfg(feature = "simulator")]
 mod play;
 mod print;
+mod proxy;
 mod qr;
 mod records;
 mod run;

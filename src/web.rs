@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, Touched};
-use self::client::Client;
+use self::client::{Client, UnknownProxy};
 use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
@@ -112,6 +112,7 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     guard: Arc<Guard>,
     face: Face,
+    unknown_proxy: Arc<UnknownProxy>,
 }
 
 /// The rooms below, by name, so that building [`Services`] cannot mix them up.
@@ -141,8 +142,23 @@ impl Services {
         let Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let settings = Arc::new(settings);
-        let face = Face::Whole;
-        Services { settings, world, ingest, connect, vehicles, access, audit, deliveries, status, rotation, metrics, guard, face }
+        let (unknown_proxy, face) = (Arc::default(), Face::Whole);
+        Services {
+            settings,
+            world,
+            ingest,
+            connect,
+            vehicles,
+            access,
+            audit,
+            deliveries,
+            status,
+            rotation,
+            metrics,
+            guard,
+            face,
+            unknown_proxy,
+        }
     }
 
     /// The same behind another face.
@@ -197,6 +213,7 @@ where
     let answer = async {
         framing::check(&head)?;
         let client = Client::of(peer, &head.headers, &services.settings);
+        services.unknown_proxy.notice(peer, &head.headers, &services.settings);
         if client != Client::Local {
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }

@@ -15,12 +15,14 @@ use crate::model::span;
 
 mod access;
 mod check;
+mod config;
 mod connections;
 mod key;
 mod webhooks;
 
 pub use access::Sessions;
 pub use check::Check;
+pub use config::{ConfigCommand, Proxy};
 pub use connections::Connections;
 pub use key::Key;
 pub use webhooks::{WebhookFilter, Webhooks};
@@ -375,13 +377,6 @@ pub enum Vehicles {
     Disconnect(Disconnect),
     /// Disconnect a car at Smartcar and erase its history
     Erase(Disconnect),
-}
-
-/// `config`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Show every key, its value, and where it comes from
-    Show(Json),
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {

@@ -13,13 +13,16 @@ use tokio::net::{TcpStream, UnixStream};
 use super::args::{Common, ConfigCommand};
 use super::client::exchange;
 use super::print::{align, say, say_json, shorten};
-use super::{Cli, Exit, Failure, Place};
+use super::{Cli, Exit, Failure, Place, proxy};
 use crate::config::Listen;
 
 /// `carport config`
 pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> Result<(), Failure> {
-    let ConfigCommand::Show(flags) = command;
     let config = place.config(common)?;
+    let flags = match command {
+        ConfigCommand::Show(flags) => flags,
+        ConfigCommand::Proxy { proxy: which } => return proxy::proxy(which, &config),
+    };
     if flags.json {
         return say_json(&json!({ "items": config.shown(), "warnings": config.warnings }));
     }

@@ -1,16 +1,19 @@
 //! Who is at the other end, and over what: the client's address behind proxies, and the `Host` check.
 //!
-//! Forwarding headers count only from networks in `trusted_proxies`, and of `X-Forwarded-For` only what
-//! such proxies wrote: the right-most hop that is not itself trusted. Host and scheme are never taken
-//! from anybody else.
+//! Forwarding headers count only from networks in `trusted_proxies`, and of their hops only what such
+//! proxies wrote: the right-most one that is not itself trusted. The scheme is taken from nobody else, the
+//! host from nobody.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::{HOST, HeaderMap, HeaderName};
+use http::header::{HOST, HeaderMap};
 use http::{StatusCode, Uri};
 
 use super::problem::Problem;
 use super::{Peer, Settings};
+
+mod forwarded;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ impl Client {
             return Client::Remote { address: peer, https: tls, loopback: peer.is_loopback() };
         }
         let mut address = peer;
-        for hop in hops(headers) {
+        for hop in forwarded::hops(headers) {
             // What cannot be read was not written by a proxy of ours: the one before it is the client.
             let Some(hop) = hop else { break };
             address = hop;
@@ -53,7 +56,7 @@ impl Client {
                 break;
             }
         }
-        let https = tls || last(headers, &X_FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let https = tls || forwarded::is_https(headers);
         Client::Remote { address, https, loopback: address.is_loopback() }
     }
 
@@ -66,25 +69,25 @@ impl Client {
     }
 }
 
-/// The hops of all `X-Forwarded-For` lines, nearest first; `None` for one that is no address.
-fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
-    lines.into_iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| hop_address(hop.trim()))
-}
+/// Says once that a proxy nearby is not believed, and what to write so that it is. Until then all its clients
+/// count as one, and https ends before Carport can see it.
+#[derive(Debug, Default)]
+pub(super) struct UnknownProxy(AtomicBool);
 
-/// An address, in brackets or not, with a port or not.
-fn hop_address(hop: &str) -> Option<IpAddr> {
-    let address = match hop.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None if hop.contains('.') && !hop.contains("::") => hop.split(':').next()?,
-        None => hop,
-    };
-    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-}
-
-/// The last value of the last line: the nearest proxy's word.
-fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next().map(str::trim)
+impl UnknownProxy {
+    /// Looks at a request that came in. Who is far away may forge these headers, and is not worth a line.
+    pub(super) fn notice(&self, peer: Peer, headers: &HeaderMap, settings: &Settings) {
+        let Peer::Remote { address, .. } = peer else { return };
+        let is_trusted = settings.trusted_proxies.iter().any(|network| network.contains(address));
+        if is_trusted || !forwarded::is_there(headers) || !is_private(address) || self.0.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let address = address.to_canonical();
+        tracing::warn!(
+            "{address} passes requests on, but is no trusted proxy: its clients share their limits, and their https does not \
+             count; if it is your proxy, write trusted_proxies = [\"{address}\"]"
+        );
+    }
 }
 
 /// The one host of a request, without its port, in lower case.
@@ -153,9 +156,6 @@ pub(super) fn is_private(address: IpAddr) -> bool {
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What proxies add.
 const FORWARDING: [&str; 6] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"];

@@ -1,0 +1,185 @@
+//! `carport config proxy`: what to write into the proxy in front of Carport. Each of them sets
+//! `X-Forwarded-For` and `X-Forwarded-Proto` itself and takes `Forwarded` away, which clients could forge.
+
+use url::Url;
+
+use super::Failure;
+use super::args::Proxy;
+use super::print::say;
+use crate::config::{Config, Listen};
+
+/// Prints the proxy's side, and below it Carport's if that is missing.
+pub(super) fn proxy(which: Proxy, config: &Config) -> Result<(), Failure> {
+    say(&block(which, config))?;
+    if config.public_url.scheme() != "https" {
+        let name = Site::of(&config.public_url).name;
+        eprintln!("public_url is not https: set it to the proxy's address first, such as https://{name}");
+    }
+    if config.trusted_proxies.is_empty() {
+        eprintln!(
+            "Carport's side, in its configuration: trusted_proxies = [\"127.0.0.1\"], or whatever address the proxy comes from"
+        );
+    }
+    Ok(())
+}
+
+fn block(which: Proxy, config: &Config) -> String {
+    let site = Site::of(&config.public_url);
+    let upstream = config.listen.first();
+    match which {
+        Proxy::Caddy => caddy(&site, upstream),
+        Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LARGEST_FORM)),
+        Proxy::Traefik => traefik(&site.name, upstream),
+    }
+}
+
+/// Caddy sets the forwarding headers by itself, and gets the certificate too.
+fn caddy(Site { name, port }: &Site, upstream: Option<&Listen>) -> String {
+    let upstream = match upstream {
+        Some(Listen::Unix(path)) => format!("unix/{}", path.display()),
+        tcp => authority(tcp),
+    };
+    let port = if *port == HTTPS { String::new() } else { format!(":{port}") };
+    format!("{name}{port} {{\n\treverse_proxy {upstream} {{\n\t\theader_up -Forwarded\n\t}}\n}}")
+}
+
+/// The names of the certificate's files are certbot's.
+fn nginx(Site { name, port }: &Site, upstream: Option<&Listen>, max_body: u64) -> String {
+    let upstream = match upstream {
+        Some(Listen::Unix(path)) => format!("http://unix:{}", path.display()),
+        tcp => format!("http://{}", authority(tcp)),
+    };
+    format!(
+        "server {{
+    listen {port} ssl;
+    listen [::]:{port} ssl;
+    server_name {name};
+    ssl_certificate /etc/letsencrypt/live/{name}/fullchain.pem;
+    ssl_certificate_key /etc/letsencrypt/live/{name}/privkey.pem;
+    client_max_body_size {max_body};
+
+    location / {{
+        proxy_pass {upstream};
+        proxy_http_version 1.1;
+        proxy_buffering off;
+        proxy_set_header Connection \"\";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Forwarded \"\";
+    }}
+}}"
+    )
+}
+
+/// A file of Traefik's file provider. It knows no Unix sockets.
+fn traefik(name: &str, upstream: Option<&Listen>) -> String {
+    let upstream = authority(upstream);
+    format!(
+        "http:
+  routers:
+    carport:
+      rule: \"Host(`{name}`)\"
+      entryPoints: [\"websecure\"]
+      middlewares: [\"carport-forwarding\"]
+      service: \"carport\"
+      tls:
+        certResolver: \"letsencrypt\"
+  middlewares:
+    carport-forwarding:
+      headers:
+        customRequestHeaders:
+          Forwarded: \"\"
+  services:
+    carport:
+      loadBalancer:
+        servers:
+          - url: \"http://{upstream}\""
+    )
+}
+
+/// Where the proxy finds Carport: an address for all is reached by loopback.
+fn authority(listen: Option<&Listen>) -> String {
+    match listen {
+        Some(Listen::Tcp(address)) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+        Some(Listen::Tcp(address)) => address.to_string(),
+        Some(Listen::Unix(_)) | None => "127.0.0.1:8000".to_owned(),
+    }
+}
+
+/// Where people find the proxy.
+struct Site {
+    name: String,
+    port: u16,
+}
+
+impl Site {
+    /// As `public_url` has it; a name that shows where it belongs while that is only of this machine.
+    fn of(public_url: &Url) -> Site {
+        let name = public_url.host_str().filter(|name| *name != "localhost").unwrap_or("cars.example.org").to_owned();
+        let port = public_url.port().filter(|_| public_url.scheme() == "https").unwrap_or(HTTPS);
+        Site { name, port }
+    }
+}
+
+const HTTPS: u16 = 443;
+
+/// Forms may be so long, whatever deliveries may be.
+const LARGEST_FORM: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn site(url: &str) -> Site {
+        Site::of(&url.parse().unwrap())
+    }
+
+    fn tcp(address: &str) -> Listen {
+        Listen::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn caddy_knows_ports_and_sockets() {
+        let block = caddy(&site("https://cars.example.org"), Some(&tcp("127.0.0.1:8000")));
+        assert_eq!(block, "cars.example.org {\n\treverse_proxy 127.0.0.1:8000 {\n\t\theader_up -Forwarded\n\t}\n}");
+        let block = caddy(&site("https://cars.example.org:8443"), Some(&Listen::Unix("/run/carport.sock".into())));
+        assert!(block.starts_with("cars.example.org:8443 {\n\treverse_proxy unix//run/carport.sock {"), "{block}");
+        assert!(caddy(&site("http://localhost:8000"), Some(&tcp("[::]:9000"))).contains("cars.example.org {"));
+    }
+
+    #[test]
+    fn nginx_overwrites_what_clients_could_forge() {
+        let block = nginx(&site("https://cars.example.org"), Some(&tcp("0.0.0.0:8000")), 65_536);
+        expect![[r#"
+            server {
+                listen 443 ssl;
+                listen [::]:443 ssl;
+                server_name cars.example.org;
+                ssl_certificate /etc/letsencrypt/live/cars.example.org/fullchain.pem;
+                ssl_certificate_key /etc/letsencrypt/live/cars.example.org/privkey.pem;
+                client_max_body_size 65536;
+
+                location / {
+                    proxy_pass http://127.0.0.1:8000;
+                    proxy_http_version 1.1;
+                    proxy_buffering off;
+                    proxy_set_header Connection "";
+                    proxy_set_header Host $http_host;
+                    proxy_set_header X-Forwarded-For $remote_addr;
+                    proxy_set_header X-Forwarded-Proto $scheme;
+                    proxy_set_header Forwarded "";
+                }
+            }"#]]
+        .assert_eq(&block);
+    }
+
+    #[test]
+    fn traefik_takes_forwarded_away() {
+        let block = traefik("cars.example.org", Some(&tcp("[::1]:8000")));
+        assert!(block.contains("rule: \"Host(`cars.example.org`)\"") && block.contains("url: \"http://[::1]:8000\""), "{block}");
+        assert!(block.contains("          Forwarded: \"\"\n"), "{block}");
+    }
+}
