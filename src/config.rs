@@ -61,6 +61,8 @@ pub struct Config {
     pub tls: Option<tls::Settings>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// `api.allowed_origins`: pages of other origins that may use the API, as browsers write origins.
+    pub allowed_origins: Vec<String>,
     /// Smartcar.
     pub smartcar: Smartcar,
     /// Webhooks.

@@ -42,6 +42,7 @@ mod call;
 mod client;
 mod connect;
 mod cookies;
+mod cors;
 mod dashboard;
 mod exchange;
 mod face;
@@ -209,6 +210,7 @@ where
     let found = Route::parse(&services.settings, &services.face, &head.method, head.uri.path());
     let route = found.as_ref().ok().map(|found| found.route);
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
+    let readers = route.and_then(|route| cors::Readers::of(route, &head.headers, &services.settings));
 
     let answer = async {
         framing::check(&head)?;
@@ -238,6 +240,9 @@ where
     answer::dress(&mut response, &request_id);
     if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. }) {
         answer::insist_on_tls(&mut response);
+    }
+    if let Some(readers) = readers {
+        readers.show(response.headers_mut());
     }
     if is_head {
         response = answer::without_body(response);
@@ -296,6 +301,11 @@ where
         Auth::Open => session::identify(services, client, &head.headers).await.unwrap_or_default(),
         Auth::Scope(_) | Auth::Page(_) => session::identify(services, client, &head.headers).await?,
     };
+    // SECURITY: what another origin may read, it reads with a token of its own.
+    let is_elsewhere = policy.cors
+        && cors::origin(&head.headers, &services.settings).is_some()
+        && !session::is_same_origin(&head.headers, client, &services.settings);
+    let identity = identity.filter(|identity| identity.cookie.is_none() || !is_elsewhere);
     session::authorize(policy.auth, identity.as_ref())?;
     let changes = session::is_unsafe(&head.method);
     let by_cookie = identity.as_ref().and_then(|identity| identity.cookie.as_deref()).filter(|_| changes);
@@ -398,6 +408,9 @@ where
         Lost::NotFound => services.settle(Bucket::Api, client, allowance?, Err(Problem::not_found())),
         Lost::WrongMethod { allow, webhook: true } if prefers_html(head) => pages::webhook_address(services, &allow),
         Lost::WrongMethod { allow, .. } => {
+            if let Some(allowed) = cors::preflight(services, head, &allow) {
+                return services.settle(Bucket::Api, client, allowance?, Ok(allowed));
+            }
             services.settle(Bucket::Api, client, allowance?, Err(Problem::method_not_allowed(allow)))
         }
     }

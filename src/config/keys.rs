@@ -81,6 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("refresh.access_margin", Default),
     plain("refresh.refresh_margin", Default),
     plain("refresh.idle_renewal", Default),
+    plain("api.allowed_origins", Default),
     plain("session.idle", Default),
     plain("session.max", Default),
     plain("limits.webhook_failures", Default),

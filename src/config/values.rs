@@ -175,6 +175,18 @@ pub(super) fn origin(raw: &Raw) -> Taken<Url> {
     Ok(url)
 }
 
+/// Origins of web pages, as browsers write them: no slash, no usual port, in lower case.
+pub(super) fn origins(raw: &Raw) -> Taken<Vec<String>> {
+    list(raw)?.into_iter().map(page_origin).collect()
+}
+
+fn page_origin(text: String) -> Taken<String> {
+    if ["*", "null"].contains(&text.as_str()) {
+        return wrong(format!("{text:?} would be any page"), "List the origin of each, such as https://app.example.org");
+    }
+    Ok(origin(&Raw::Text(text))?.origin().ascii_serialization())
+}
+
 /// An origin of Smartcar's. The Python SDK's `SMARTCAR_AUTH_ORIGIN` is the whole address of the token
 /// endpoint; its path is dropped.
 pub(super) fn smartcar_origin(raw: &Raw) -> Taken<Url> {

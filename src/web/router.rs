@@ -6,8 +6,11 @@
 
 use http::Method;
 
+use self::path::fit;
 use super::{Face, Settings};
 use crate::operate::access::Scope;
+
+mod path;
 
 macro_rules! routes {
     ($($method:ident $pattern:literal $route:ident,)*) => {
@@ -99,6 +102,8 @@ pub(super) struct Policy {
     pub(super) body_cap: Option<Cap>,
     /// Who may.
     pub(super) auth: Auth,
+    /// Whether pages of other origins may, those in `api.allowed_origins`.
+    pub(super) cors: bool,
 }
 
 /// How long a body may be.
@@ -148,8 +153,8 @@ impl Route {
     /// The whole policy of the edge.
     pub(super) fn policy(self) -> Policy {
         use Auth::{Open, Page};
-        let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth };
-        let api = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Auth::Scope(scope));
+        let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth, cors: false };
+        let api = |body_cap, scope| Policy { cors: true, ..policy(Some(Bucket::Api), body_cap, Auth::Scope(scope)) };
         let page = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Page(scope));
         let form = Some(Cap::Form);
         match self {
@@ -169,7 +174,8 @@ impl Route {
             Route::AuditPage => page(None, Scope::Admin),
             Route::Logout => page(form, Scope::Read),
             Route::CarRename | Route::ConnectPage => page(form, Scope::Admin),
-            Route::Metrics | Route::Status => api(None, Scope::Metrics),
+            Route::Metrics => policy(Some(Bucket::Api), None, Auth::Scope(Scope::Metrics)),
+            Route::Status => api(None, Scope::Metrics),
             Route::Users
             | Route::User
             | Route::Connections
@@ -273,42 +279,6 @@ fn pattern_of<'a>(route: Route, pattern: &'a str, settings: &'a Settings) -> &'a
     }
 }
 
-/// What `path` names, if it fits `pattern`.
-fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {
-    let mut named = Vec::new();
-    let mut parts = path.split('/');
-    for expected in pattern.split('/') {
-        let part = parts.next()?;
-        if expected.starts_with('{') {
-            named.push(decode(part).filter(|text| !text.is_empty())?);
-        } else if expected != part {
-            return None;
-        }
-    }
-    parts.next().is_none().then_some(named)
-}
-
-/// Undoes percent encoding. A plus is a plus in a path.
-fn decode(part: &str) -> Option<String> {
-    if !part.contains('%') {
-        return Some(part.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first == b'%' {
-            let [high, low, tail @ ..] = tail else { return None };
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -390,7 +360,15 @@ mod tests {
     #[test]
     fn no_limiter_stands_before_a_delivery() {
         let policy = Route::Webhook.policy();
-        assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open });
+        assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open, cors: false });
+    }
+
+    #[test]
+    fn other_origins_may_use_the_api_and_the_exchange_only() {
+        for (_, pattern, route) in TABLE {
+            let expected = pattern.starts_with("/api/v1/") || *route == Route::Exchange;
+            assert_eq!(route.policy().cors, expected, "{pattern}");
+        }
     }
 
     #[test]

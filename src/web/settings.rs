@@ -15,6 +15,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Pages of other origins that may use the API with a token: origins as browsers write them.
+    pub allowed_origins: Vec<String>,
     /// Where Smartcar posts to.
     pub webhook_path: String,
     /// The longest delivery, in bytes.
@@ -43,6 +45,7 @@ impl Default for Settings {
             private_url: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
             webhook_path: "/api/webhooks/smartcar".to_owned(),
             webhook_max_body: 64 * 1024,
             redirect_uri: "http://localhost:8000/api/smartcar/callback".to_owned(),

@@ -17,6 +17,7 @@ use rig::{Answer, Gateway, request, sign};
 
 mod hostile;
 mod limits;
+mod origins;
 mod proxies;
 mod rig;
 mod sockets;
