@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
     log::install(&cli.common);
     crate::store::log_caught_panics();
     memory::keep_to_itself();
+    memory::gain_nothing();
     let place = Place::of_process();
     let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build() {
         Ok(runtime) => runtime,

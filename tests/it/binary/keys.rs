@@ -310,11 +310,16 @@ async fn a_key_that_others_can_see_is_refused_or_warned_of() {
 }
 
 #[tokio::test]
-async fn no_core_is_dumped() {
+async fn no_core_is_dumped_and_no_rights_are_gained() {
     let home = Home::new();
     let server = Server::start(&home).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.program.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.program.id())).unwrap();
+    for thread in threads {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+    }
     server.stop().await;
 }
