@@ -19,6 +19,7 @@ mod check;
 pub mod client;
 mod exit;
 mod greeting;
+mod hidden;
 mod init;
 mod key;
 mod local;

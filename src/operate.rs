@@ -7,5 +7,6 @@ pub mod deliveries;
 pub mod gaps;
 pub mod key_files;
 pub mod notices;
+mod password;
 pub mod rotation;
 pub mod status;

@@ -382,6 +382,7 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::Sessions => api::access::sessions(call).await,
         Route::SessionRevoke => api::access::revoke_session(call).await,
         Route::LoginLink => api::access::login_link(call).await,
+        Route::PasswordChange => api::access::change_password(call).await,
         Route::AuditLog => api::access::audit(call).await,
         Route::AuditPage => pages::audit(call).await,
         Route::Key => api::access::key(call).await,

@@ -3,11 +3,12 @@
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::args::{Common, Connect, Json, Sessions, Token};
+use super::args::{Common, Connect, Json, Password, Sessions, Token};
 use super::client::Client;
 use super::print::{age, confirm, field, say, say_json, shorten, table};
-use super::{Exit, Failure, Place, qr};
+use super::{Exit, Failure, Place, hidden, qr};
 use crate::config::Scope;
+use crate::model::Secret;
 use crate::world::{Clock, SystemClock};
 
 /// `carport connect`
@@ -69,6 +70,26 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
 pub(super) async fn login(client: &Client, flags: Json) -> Result<(), Failure> {
     let link = client.post(&["login-links"], json!({})).await?;
     if flags.json { say_json(&link) } else { say(&field(&link, "url")) }
+}
+
+/// `carport password`. Never taken from the arguments, which others can see.
+pub(super) async fn password(client: &Client, command: Password, place: &Place) -> Result<(), Failure> {
+    let (password, flags, done) = match command {
+        Password::Set(flags) => (Some(new_password(place)?), flags, "Set. Browsers that are signed in stay so: carport sessions"),
+        Password::Clear(flags) => (None, flags, "There is no password any more: carport login makes a link."),
+    };
+    client.patch(&["password"], json!({ "password": password.as_ref().map(Secret::expose) })).await?;
+    if flags.json { say_json(&json!({})) } else { say(done) }
+}
+
+fn new_password(place: &Place) -> Result<Secret, Failure> {
+    let question = |text| if place.can_ask { text } else { "" };
+    let none = || Failure::new(Exit::Usage, "no password was given: nothing was done");
+    let password = hidden::ask(question("New password (not shown): "))?.ok_or_else(none)?;
+    if place.can_ask && hidden::ask("Once more: ")?.is_none_or(|again| again.expose() != password.expose()) {
+        return Err(Failure::new(Exit::Usage, "the two are not the same: nothing was done"));
+    }
+    Ok(password)
 }
 
 /// `carport sessions`

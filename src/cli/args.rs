@@ -20,7 +20,7 @@ mod connections;
 mod key;
 mod webhooks;
 
-pub use access::Sessions;
+pub use access::{Password, Sessions};
 pub use check::Check;
 pub use config::{ConfigCommand, Proxy};
 pub use connections::Connections;
@@ -88,6 +88,9 @@ pub enum Command {
     Connect(Connect),
     /// Make a one-time sign-in link for the dashboard
     Login(Json),
+    /// A password for the dashboard; there is none unless you set one
+    #[command(subcommand)]
+    Password(Password),
     /// Browsers that are signed in
     #[command(subcommand)]
     Sessions(Sessions),

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use super::args::{Common, Init};
 use super::print::{ask, say};
 use super::wiring::Probe;
-use super::{Exit, Failure, Place};
+use super::{Exit, Failure, Place, hidden};
 use crate::config::{Config, ConfigFile, Credentials, Origins, Overrides, Sources, load};
 use crate::model::Secret;
 
 mod files;
-mod hidden;
 
 /// Smartcar's most common mix-up, which its errors do not name.
 const ONE_FOR_TWO: &str = "that is the Application ID; the Client ID is another value and begins with client_. For an older \

@@ -37,6 +37,7 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
     let done = match command {
         Command::Connect(flags) => access::invite(&client, flags, common, place).await,
         Command::Login(flags) => access::login(&client, flags).await,
+        Command::Password(command) => access::password(&client, command, place).await,
         Command::Sessions(command) => access::sessions(&client, command, place).await,
         Command::Token(command) => access::token(&client, command, place).await,
         Command::Users(command) => records::users(&client, command, place).await,

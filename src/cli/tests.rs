@@ -65,6 +65,7 @@ fn help_names_every_command() {
           check        Look for what is wrong, and say what to do about it
           connect      Make a link by which an owner connects a car
           login        Make a one-time sign-in link for the dashboard
+          password     A password for the dashboard; there is none unless you set one
           sessions     Browsers that are signed in
           token        API tokens
           users        Owners of cars
@@ -125,6 +126,7 @@ async fn check(line: &str, expected: Expect) {
     let outcome = match cli.command {
         Command::Connect(flags) => access::invite(&client, flags, &cli.common, &place).await,
         Command::Login(flags) => access::login(&client, flags).await,
+        Command::Password(command) => access::password(&client, command, &place).await,
         Command::Sessions(command) => access::sessions(&client, command, &place).await,
         Command::Token(command) => access::token(&client, command, &place).await,
         Command::Users(command) => records::users(&client, command, &place).await,
@@ -167,6 +169,7 @@ async fn tokens_and_links() {
     )
     .await;
     check("token revoke t1 --yes", expect!["DELETE /api/v1/tokens/t1"]).await;
+    check("password clear", expect![[r#"PATCH /api/v1/password {"password":null}"#]]).await;
     check("sessions list", expect!["GET /api/v1/sessions"]).await;
     check("sessions revoke s1 --yes", expect!["DELETE /api/v1/sessions/s1"]).await;
     check("sessions revoke --all --yes", expect!["GET /api/v1/sessions"]).await;

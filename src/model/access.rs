@@ -65,3 +65,14 @@ pub struct Session {
     /// The browser, by its own word.
     pub browser: Option<String>,
 }
+
+/// The owner's password; known by its Argon2id hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordHash {
+    /// Chance, new for each password.
+    pub salt: [u8; 16],
+    /// The hash.
+    pub hash: [u8; 32],
+    /// What it cost: memory in KiB, and how often it was passed over.
+    pub cost: (u32, u32),
+}

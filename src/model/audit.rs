@@ -26,6 +26,8 @@ pub enum Actor {
     },
     /// Whoever held a link that Carport had made: a sign-in link, an invite.
     Link,
+    /// Whoever knew the password.
+    Password,
     /// Nobody that is known.
     Stranger,
 }

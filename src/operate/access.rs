@@ -1,14 +1,17 @@
-//! Who may: API tokens, sign-in links and sessions. All are kept as hashes only.
+//! Who may: API tokens, sign-in links, a password, and sessions. All are kept as hashes only.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::password::{Crowded, Passwords};
 use crate::model::access::{ApiToken, Session};
 use crate::model::audit::Actor;
 use crate::model::reach::Reach;
-use crate::model::{AppUserId, Secret, VehicleId};
-use crate::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use crate::model::{AppUserId, Secret, Timestamp, VehicleId};
+use crate::store::access::{
+    PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
+};
 use crate::store::{Store, StoreError};
 use crate::world::World;
 
@@ -56,9 +59,18 @@ pub enum AccessError {
     /// A token may be bound to a user or to a vehicle; `connect` must be bound to a user.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// Too many try passwords at this moment.
+    #[error("too many sign in by password at this moment: try again in a moment, or use a link of `carport login`")]
+    Crowded,
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
+}
+
+impl From<Crowded> for AccessError {
+    fn from(_: Crowded) -> AccessError {
+        AccessError::Crowded
+    }
 }
 
 impl From<StoreError> for AccessError {
@@ -82,6 +94,7 @@ pub struct Access {
     settings: Settings,
     store: Store,
     world: World,
+    passwords: Passwords,
 }
 
 /// What API tokens begin with, so that scanners for leaked secrets know them.
@@ -90,7 +103,7 @@ const PREFIX: &str = "carport_";
 impl Access {
     /// Who may do what, by `store`.
     pub fn new(settings: Settings, store: Store, world: World) -> Access {
-        Access { settings, store, world }
+        Access { settings, store, world, passwords: Passwords::new() }
     }
 
     /// Who holds this bearer token (`carport_...`)?
@@ -189,11 +202,55 @@ impl Access {
 
     /// Spends a sign-in link: a session, and the value of its cookie.
     pub async fn sign_in(&self, link: &str, browser: Option<String>) -> Result<(SessionView, Secret), AccessError> {
-        let (cookie, now) = (self.world.random_key(), self.world.now());
-        let session = Session { id: self.world.uuid().to_string(), created_at: now, last_seen_at: now, browser };
-        let idle_before = now.before(self.settings.idle);
+        // What is not good must not be written down to find that out.
+        if !self.sign_in_link_is_good(link).await? {
+            return Err(AccessError::Unknown);
+        }
+        let (session, cookie, idle_before) = self.new_session(browser);
         let change = SignIn { link: hash(link), hash: hash(&cookie), session: session.clone(), idle_before };
         if self.store.commit(change).await? { Ok((session, Secret::new(cookie))) } else { Err(AccessError::Unknown) }
+    }
+
+    /// The same for whoever knows the password; nobody does while none is set.
+    pub async fn sign_in_by_password(
+        &self,
+        password: Secret,
+        browser: Option<String>,
+    ) -> Result<(SessionView, Secret), AccessError> {
+        let kept = self.store.read(|snapshot| snapshot.password()).await?.ok_or(AccessError::Unknown)?;
+        if !self.passwords.is(password, &kept).await? {
+            return Err(AccessError::Unknown);
+        }
+        let (session, cookie, idle_before) = self.new_session(browser);
+        let change = SignInByPassword { password: kept, hash: hash(&cookie), session: session.clone(), idle_before };
+        if self.store.commit(change).await? { Ok((session, Secret::new(cookie))) } else { Err(AccessError::Unknown) }
+    }
+
+    fn new_session(&self, browser: Option<String>) -> (Session, String, Timestamp) {
+        let (cookie, now) = (self.world.random_key(), self.world.now());
+        let session = Session { id: self.world.uuid().to_string(), created_at: now, last_seen_at: now, browser };
+        (session, cookie, now.before(self.settings.idle))
+    }
+
+    /// Sets the password. Sessions stay.
+    pub async fn set_password(&self, password: Secret) -> Result<(), AccessError> {
+        if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&password.expose().chars().count()) {
+            return Err(AccessError::BadRequest("a password needs 12 to 200 characters"));
+        }
+        let mut salt = [0; 16];
+        self.world.entropy.fill(&mut salt);
+        let kept = self.passwords.keep(password, salt).await?;
+        Ok(self.store.commit(SetPassword { password: Some(kept) }).await?)
+    }
+
+    /// Takes the password away. Sessions stay.
+    pub async fn clear_password(&self) -> Result<(), AccessError> {
+        Ok(self.store.commit(SetPassword { password: None }).await?)
+    }
+
+    /// Whether there is a password.
+    pub async fn has_password(&self) -> Result<bool, AccessError> {
+        Ok(self.store.read(|snapshot| snapshot.password()).await?.is_some())
     }
 
     /// All sessions, newest first.
@@ -222,6 +279,10 @@ impl Access {
         now.since(session.last_seen_at) < self.settings.idle && now.since(session.created_at) < self.settings.max
     }
 }
+
+/// In characters.
+const SHORTEST_PASSWORD: usize = 12;
+const LONGEST_PASSWORD: usize = 200;
 
 /// The secrets are 256 random bits, so that a plain hash is all they need.
 fn hash(secret: &str) -> [u8; 32] {

@@ -59,6 +59,8 @@ pub enum Refused {
     Token,
     /// A sign-in link that is unknown, expired or spent.
     Link,
+    /// A wrong password.
+    Password,
 }
 
 impl Refused {
@@ -66,6 +68,7 @@ impl Refused {
         match self {
             Refused::Token => "refused: API token",
             Refused::Link => "refused: sign-in link",
+            Refused::Password => "refused: password",
         }
     }
 }

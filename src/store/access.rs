@@ -1,10 +1,10 @@
-//! API tokens, sessions and sign-in links, each found by the hash of its secret.
+//! API tokens, sessions and sign-in links, each found by the hash of its secret; and the password.
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, Record, Typed};
+use super::tables::{ALL, META, Record, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
-use crate::model::access::{ApiToken, Session};
+use crate::model::access::{ApiToken, PasswordHash, Session};
 use crate::model::{AppUserId, Timestamp};
 
 impl Record for ApiToken {
@@ -114,15 +114,62 @@ impl Change for SignIn {
             _ => return Ok(false),
         }
         tables.remove::<SignInLink>(self.link)?;
-        for (key, session) in tables.list::<Session>(ALL, false, usize::MAX)? {
-            if session.last_seen_at < self.idle_before {
-                tables.remove_raw(Session::TABLE, &key)?;
-            }
-        }
-        tables.put(self.hash, &self.session)?;
-        Ok(true)
+        open_session(tables, self.hash, &self.session, self.idle_before).map(|()| true)
     }
 }
+
+fn open_session(tables: &mut Tables<'_>, hash: [u8; 32], session: &Session, idle_before: Timestamp) -> Result<(), StoreError> {
+    for (key, session) in tables.list::<Session>(ALL, false, usize::MAX)? {
+        if session.last_seen_at < idle_before {
+            tables.remove_raw(Session::TABLE, &key)?;
+        }
+    }
+    tables.put(hash, session)
+}
+
+/// Sets the password, or takes it away.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SetPassword {
+    /// The new one.
+    pub password: Option<PasswordHash>,
+}
+
+impl Change for SetPassword {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        match &self.password {
+            Some(password) => tables.put_value(META, PASSWORD, password),
+            None => tables.remove_raw(META, PASSWORD.as_bytes()),
+        }
+    }
+}
+
+/// Opens a session for whoever knew the password, if it is still this one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignInByPassword {
+    /// The password that was known.
+    pub password: PasswordHash,
+    /// Hash of the session's cookie.
+    pub hash: [u8; 32],
+    /// The session.
+    pub session: Session,
+    /// What was last seen before this has ended and is dropped.
+    pub idle_before: Timestamp,
+}
+
+impl Change for SignInByPassword {
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        if tables.value::<PasswordHash>(META, PASSWORD)?.as_ref() != Some(&self.password) {
+            return Ok(false);
+        }
+        open_session(tables, self.hash, &self.session, self.idle_before).map(|()| true)
+    }
+}
+
+const PASSWORD: &str = "password";
 
 /// Notes that a session was used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -178,6 +225,11 @@ impl Snapshot<'_> {
     /// All sessions, in no order.
     pub fn sessions(&self) -> Result<Vec<Session>, StoreError> {
         Ok(self.list::<Session>(ALL, false, usize::MAX)?.into_iter().map(|(_, session)| session).collect())
+    }
+
+    /// The password, if there is one.
+    pub fn password(&self) -> Result<Option<PasswordHash>, StoreError> {
+        self.value(META, PASSWORD)
     }
 
     /// Until when a sign-in link may be spent, by the hash of its secret.

@@ -3,7 +3,9 @@
 //! A name, and the fields of a change, are read by later versions of Carport: a change keeps both, gets
 //! new fields only with a default, and stays here for as long as a journal may hold it.
 
-use super::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use super::access::{
+    PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
+};
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::audit::NoteAudit;
 use super::certificates::{KeepAccount, KeepCertificate};
@@ -52,5 +54,6 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     KeepCertificate, KeepAccount,
-    PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, NoteAudit,
+    PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
+    SignInByPassword, NoteAudit,
 }

@@ -13,15 +13,26 @@ use crate::operate::audit::{Actor, Audit, Done, Ring};
 
 /// What a handler adds to the entry about its request. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Touched(Arc<Mutex<Vec<String>>>);
+pub(super) struct Touched(Arc<Mutex<Added>>);
+
+#[derive(Debug, Default)]
+struct Added {
+    ids: Vec<String>,
+    actor: Option<Actor>,
+}
 
 impl Touched {
     /// Adds the id of something that the path does not name.
     pub(super) fn add(&self, id: impl Into<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(id.into());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ids.push(id.into());
     }
 
-    fn take(&self) -> Vec<String> {
+    /// Says who it is that came without a word in the head.
+    pub(super) fn by(&self, actor: Actor) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).actor = Some(actor);
+    }
+
+    fn take(&self) -> Added {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -67,7 +78,9 @@ impl Noting {
 
     fn take(&mut self) -> Option<(Ring, Done)> {
         let (ring, mut done) = self.entry.take()?;
-        done.ids.extend(self.touched.take());
+        let Added { ids, actor } = self.touched.take();
+        done.ids.extend(ids);
+        done.actor = actor.unwrap_or(done.actor);
         Some((ring, done))
     }
 }

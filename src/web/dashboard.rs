@@ -19,7 +19,7 @@
 //! | `GET /setup` | [`SetupPage`] |
 //! | `GET /audit`, `?before={number}` | [`AuditPage`] |
 //! | `GET /login?t=` | [`LoginPage`] |
-//! | `POST /login` | field `t`; then to `/` |
+//! | `POST /login` | field `t` or `password`; then to `/` |
 //! | `POST /logout` | ends the session |
 //! | `GET /assets/{name}` | [`asset`] |
 
@@ -216,6 +216,10 @@ pub(crate) struct LoginPage<'a> {
 pub(crate) struct SignInPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
+    /// Whether there is a password to ask for.
+    pub(crate) has_password: bool,
+    /// Whether the one that was given is wrong.
+    pub(crate) is_wrong: bool,
 }
 
 /// Something went wrong.

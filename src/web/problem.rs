@@ -249,6 +249,13 @@ impl From<AccessError> for Problem {
         match &error {
             AccessError::Unknown => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
             AccessError::BadRequest(text) => Problem::bad_request(sentence(text)),
+            AccessError::Crowded => {
+                let wait = Some(Duration::from_secs(5));
+                Problem {
+                    retry_after: wait,
+                    ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence(&error.to_string()))
+                }
+            }
             AccessError::Store => Problem::busy(error.to_string()),
         }
     }

@@ -88,6 +88,7 @@ routes! {
     GET    "/api/v1/sessions"                       Sessions,
     DELETE "/api/v1/sessions/{id}"                  SessionRevoke,
     POST   "/api/v1/login-links"                    LoginLink,
+    PATCH  "/api/v1/password"                       PasswordChange,
     GET    "/api/v1/audit"                          AuditLog,
     GET    "/api/v1/key"                            Key,
     POST   "/api/v1/key/rotate"                     KeyRotate,
@@ -158,12 +159,11 @@ impl Route {
         let page = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Page(scope));
         let form = Some(Cap::Form);
         match self {
-            Route::Healthz | Route::Readyz | Route::OpenApi | Route::Asset => policy(None, None, Open),
+            Route::Healthz | Route::Readyz | Route::OpenApi | Route::Asset | Route::LoginPage => policy(None, None, Open),
             // SECURITY: no bucket before the proof, or a stranger could use up Smartcar's share.
             Route::Webhook => policy(None, Some(Cap::Delivery), Open),
             Route::ConnectBegin | Route::ConnectDone | Route::Callback => policy(Some(Bucket::Callback), None, Open),
-            Route::LoginPage => policy(Some(Bucket::Api), None, Open),
-            Route::Login => policy(Some(Bucket::Login), form, Open),
+            Route::Login => policy(None, form, Open),
             Route::Exchange | Route::Invite => api(form, Scope::Connect),
             Route::CarsPage
             | Route::CarPage
@@ -201,6 +201,7 @@ impl Route {
             | Route::TokenRevoke
             | Route::SessionRevoke
             | Route::LoginLink
+            | Route::PasswordChange
             | Route::KeyRotate => api(form, Scope::Admin),
             Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key => api(None, Scope::Admin),
         }

@@ -17,6 +17,7 @@ use super::dashboard::{LoginPage, SignInPage, Tab};
 use super::problem::Problem;
 use super::router::{Auth, Bucket};
 use super::{Call, Services, Settings};
+use crate::model::Secret;
 use crate::model::reach::Reach;
 use crate::operate::access::{AccessError, Caller, Scope};
 use crate::operate::audit::{Actor, Refused};
@@ -140,18 +141,27 @@ pub(super) fn is_form_token(cookie: &str, token: &str) -> bool {
 /// `GET /login?t=`: one button. Spends nothing, so previews of the link do no harm.
 pub(super) async fn login_page(call: &Call<'_>) -> Answer {
     let Some(link) = call.query()?.take("t") else {
-        return Ok(answer::html(StatusCode::OK, SignInPage { shell: call.shell(Tab::Elsewhere) }.render()));
+        call.services.take(Bucket::Api, call.client)?;
+        return sign_in_page(call, StatusCode::OK, false).await;
     };
     if call.cookie_kind.is_none() {
         return Err(Problem::https_required());
     }
-    let good = call.services.access.sign_in_link_is_good(&link).await?;
-    let link = good.then_some(link.as_str());
-    let status = if good { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    Ok(answer::html(status, LoginPage { shell: call.shell(Tab::Elsewhere), link }.render()))
+    // A good link is shown whatever others have done from the same address.
+    if !call.services.access.sign_in_link_is_good(&link).await? {
+        call.services.take(Bucket::Api, call.client)?;
+        return Ok(answer::html(StatusCode::NOT_FOUND, LoginPage { shell: call.shell(Tab::Elsewhere), link: None }.render()));
+    }
+    Ok(answer::html(StatusCode::OK, LoginPage { shell: call.shell(Tab::Elsewhere), link: Some(&link) }.render()))
 }
 
-/// `POST /login`: spends the link, opens a session.
+/// Where a password is asked for, if there is one.
+async fn sign_in_page(call: &Call<'_>, status: StatusCode, is_wrong: bool) -> Answer {
+    let has_password = call.cookie_kind.is_some() && call.services.access.has_password().await?;
+    Ok(answer::html(status, SignInPage { shell: call.shell(Tab::Elsewhere), has_password, is_wrong }.render()))
+}
+
+/// `POST /login`: spends the link, or takes the password, and opens a session.
 pub(super) async fn login(call: &Call<'_>) -> Answer {
     // Otherwise another site could sign a browser in to a session that it knows.
     if !is_same_origin(&call.head.headers, call.client, &call.services.settings) {
@@ -159,18 +169,38 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
     }
     let kind = call.cookie_kind.ok_or_else(Problem::https_required)?;
     let mut form = call.form()?;
-    let link = form.take("t").unwrap_or_default();
+    let (link, password) = (form.take("t"), form.take("password").map(Secret::new));
     form.finish()?;
     let browser = call.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let browser = browser.map(|text| text.chars().take(200).collect());
-    let (session, cookie) = match call.services.access.sign_in(&link, browser).await {
-        Ok(signed_in) => signed_in,
-        Err(AccessError::Unknown) => {
-            call.services.audit.refuse(Refused::Link, call.client.address());
-            let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
-            return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
+    let (access, audit, address) = (&call.services.access, &call.services.audit, call.client.address());
+    let (session, cookie) = match (link, password) {
+        // SECURITY: each try costs the client one, good or not: passwords can be guessed.
+        (None, Some(password)) => {
+            call.services.take(Bucket::Login, call.client)?;
+            match access.sign_in_by_password(password, browser).await {
+                Ok(signed_in) => {
+                    call.touched.by(Actor::Password);
+                    signed_in
+                }
+                Err(AccessError::Unknown) => {
+                    audit.refuse(Refused::Password, address);
+                    return sign_in_page(call, StatusCode::FORBIDDEN, true).await;
+                }
+                Err(other) => return Err(other.into()),
+            }
         }
-        Err(other) => return Err(other.into()),
+        // Links cannot be guessed, and a good one must work whatever others have done from the same address.
+        (link, _) => match access.sign_in(&link.unwrap_or_default(), browser).await {
+            Ok(signed_in) => signed_in,
+            Err(AccessError::Unknown) => {
+                audit.refuse(Refused::Link, address);
+                call.services.take(Bucket::Login, call.client)?;
+                let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
+                return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
+            }
+            Err(other) => return Err(other.into()),
+        },
     };
     call.touched.add(session.id);
     let mut response = answer::see_other("/")?;

@@ -13,6 +13,7 @@ mod gaps;
 mod gateway;
 mod house;
 mod linkage;
+mod password;
 mod projection;
 mod repair;
 mod reporting;

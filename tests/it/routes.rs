@@ -123,6 +123,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/sessions",
             "DELETE /api/v1/sessions/{id}",
             "POST /api/v1/login-links",
+            "PATCH /api/v1/password",
             "GET /api/v1/audit",
             "GET /api/v1/key",
             "POST /api/v1/key/rotate",

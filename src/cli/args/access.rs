@@ -23,3 +23,12 @@ pub enum Sessions {
         json: bool,
     },
 }
+
+/// `password`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Password {
+    /// Set a password for the dashboard: asked for twice, or the first line of standard input
+    Set(Json),
+    /// Take the password away: only links of `carport login` sign in then
+    Clear(Json),
+}

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::client::Client;
-use super::super::input::Span;
+use super::super::input::{Span, present};
 use super::super::problem::Problem;
 use super::checked_text;
-use crate::model::{AppUserId, Timestamp, VehicleId};
+use crate::model::{AppUserId, Secret, Timestamp, VehicleId};
 use crate::operate::access::{Scope, TokenRequest, TokenView};
 
 #[derive(Deserialize)]
@@ -37,6 +37,14 @@ struct Created<'a> {
 #[serde(deny_unknown_fields)]
 struct NewLink {
     expires_in: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "missing, null and a value are three things in a PATCH")]
+struct PasswordChange {
+    #[serde(default, deserialize_with = "present")]
+    password: Option<Option<String>>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +112,22 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
     let base = settings.private_url.as_ref().unwrap_or(&settings.public_url).as_str().trim_end_matches('/');
     let url = format!("{base}/login?t={}", answer::path_part(secret.expose()));
     answer::json(StatusCode::CREATED, &Link { url, expires_at: call.services.world.now().after(expires_in) })
+}
+
+/// `PATCH password`: a new one, or null to take it away.
+pub(in crate::web) async fn change_password(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let change: PasswordChange = call.json()?;
+    // SECURITY: a token that was lost for an hour must not leave a way in behind.
+    if call.client != Client::Local {
+        return Err(Problem::forbidden("The password is set on Carport's own machine: `carport password set`."));
+    }
+    match change.password {
+        Some(Some(password)) => call.services.access.set_password(Secret::new(password)).await?,
+        Some(None) => call.services.access.clear_password().await?,
+        None => return Err(Problem::bad_request("`password` is needed: a text, or null to take it away.")),
+    }
+    Ok(answer::done())
 }
 
 /// `GET audit?before=&limit=`

@@ -54,6 +54,7 @@ fn who(actor: &Actor) -> (&'static str, &str) {
         Actor::Token { name, .. } => ("token", name),
         Actor::Session { .. } => ("browser", ""),
         Actor::Link => ("link", ""),
+        Actor::Password => ("password", ""),
         Actor::Stranger => ("stranger", ""),
     }
 }

@@ -27,6 +27,8 @@ struct LoginView<'a> {
     shell: Shell<'a>,
     link: Option<&'a str>,
     asked: bool,
+    has_password: bool,
+    is_wrong: bool,
 }
 
 #[derive(Template)]
@@ -87,14 +89,15 @@ impl SetupPage<'_> {
 impl LoginPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        finish(&LoginView { shell: self.shell, link: self.link, asked: true })
+        finish(&LoginView { shell: self.shell, link: self.link, asked: true, has_password: false, is_wrong: false })
     }
 }
 
 impl SignInPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        finish(&LoginView { shell: self.shell, link: None, asked: false })
+        let SignInPage { shell, has_password, is_wrong } = *self;
+        finish(&LoginView { shell, link: None, asked: false, has_password, is_wrong })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carport::model::access::{ApiToken, Scope, Session};
+use carport::model::access::{ApiToken, PasswordHash, Scope, Session};
 use carport::model::audit::{Actor, AuditEntry, Ring as AuditRing};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
 use carport::model::gap::GapCause;
@@ -14,7 +14,9 @@ use carport::model::user::User;
 use carport::model::vehicle::{Resolved, VehicleError, VehicleFacts};
 use carport::model::{AppUserId, Blob, ConnectionId, Json, Seq, SmartcarUserId, Timestamp, VehicleId};
 use carport::store::Packed;
-use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use carport::store::access::{
+    PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
+};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::NoteAudit;
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
@@ -132,11 +134,19 @@ impl Step {
                 let token = ApiToken { id, name, scope: Scope::Read, user, vehicle: None, created_at: at, expires_at };
                 Box::new(PutApiToken { hash, token })
             }
+            44 if how.is_multiple_of(2) => {
+                let password = PasswordHash { salt: [who % 4; 16], hash: [who % 4; 32], cost: (8, 1) };
+                Box::new(SetPassword { password: (!what.is_multiple_of(3)).then_some(password) })
+            }
             44 => Box::new(RevokeApiToken { id: format!("token-{}", what % HASHES) }),
             45 => Box::new(PutSignInLink { hash, expires_at: at.after(minutes(how.into())), at }),
             46 => {
                 let id = format!("session-{}", what % HASHES);
                 let session = Session { id, created_at: at, last_seen_at: at, browser: Some(format!("browser {how}")) };
+                let password = PasswordHash { salt: [who % 4; 16], hash: [who % 4; 32], cost: (8, 1) };
+                if how.is_multiple_of(3) {
+                    return Box::new(SignInByPassword { password, hash, session, idle_before: at.before(minutes(200)) });
+                }
                 let link = super::deeds::hash(model.links.keys().next().map_or(who, |link| link[0]));
                 Box::new(SignIn { link, hash, session, idle_before: at.before(minutes(200)) })
             }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
-use carport::model::access::{ApiToken, Session};
+use carport::model::access::{ApiToken, PasswordHash, Session};
 use carport::model::audit::{AuditEntry, Ring};
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
 use carport::model::gap::Gap;
@@ -16,7 +16,9 @@ use carport::model::token::Generation;
 use carport::model::user::User;
 use carport::model::vehicle::{Vehicle, VehicleError, VehicleFacts};
 use carport::model::{AppUserId, ConnectionId, Seq, Timestamp, VehicleId};
-use carport::store::access::{PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SignIn, TouchSession};
+use carport::store::access::{
+    PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
+};
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::NoteAudit;
 use carport::store::connections::{
@@ -73,6 +75,7 @@ pub(crate) struct Model {
     pub(crate) api_tokens: BTreeMap<Hash, ApiToken>,
     pub(crate) sessions: BTreeMap<Hash, Session>,
     pub(crate) links: BTreeMap<Hash, Timestamp>,
+    pub(crate) password: Option<PasswordHash>,
     pub(crate) audit: BTreeMap<u64, (Ring, AuditEntry)>,
 }
 
@@ -832,5 +835,22 @@ impl Played for NoteAudit {
         for number in &of_ring[..of_ring.len().saturating_sub(self.ring.keeps())] {
             model.audit.remove(number);
         }
+    }
+}
+
+impl Played for SetPassword {
+    fn play(&self, model: &mut Model) {
+        model.password.clone_from(&self.password);
+    }
+}
+
+impl Played for SignInByPassword {
+    fn play(&self, model: &mut Model) -> bool {
+        if model.password.as_ref() != Some(&self.password) {
+            return false;
+        }
+        model.sessions.retain(|_, session| session.last_seen_at >= self.idle_before);
+        model.sessions.insert(self.hash, self.session.clone());
+        true
     }
 }

@@ -102,6 +102,7 @@ impl View {
         }
         view.log_of(store)?;
         view.put_if("verify", store.last_verify())?;
+        view.put_if("password", store.password())?;
         view.put_if("alive", store.alive_at())?;
         view.put("gaps", &store.gaps()?);
         view.put("grammar", &store.grammar()?);
@@ -214,6 +215,9 @@ impl View {
         view.put("sum of the log", &(model.newest, model.log.len(), model.log_bytes()));
         if let Some(verify) = &model.verify {
             view.put("verify", verify);
+        }
+        if let Some(password) = &model.password {
+            view.put("password", password);
         }
         if let Some(alive) = &model.alive {
             view.put("alive", alive);

@@ -3,7 +3,7 @@ use std::io::{self, BufRead, IsTerminal};
 use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
-use super::super::{Exit, Failure};
+use super::{Exit, Failure};
 use crate::model::Secret;
 
 const CTRL_C: u8 = 3;
