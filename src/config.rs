@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::HeaderName;
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub tls: Option<tls::Settings>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// `auth.forward_header`: by which a trusted proxy says who has signed in there.
+    pub forward_header: Option<HeaderName>,
     /// `api.allowed_origins`: pages of other origins that may use the API, as browsers write origins.
     pub allowed_origins: Vec<String>,
     /// Smartcar.

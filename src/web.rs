@@ -20,6 +20,7 @@ use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, Touched};
 use self::client::{Client, UnknownProxy};
+use self::forward_auth::ForwardAuth;
 use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
@@ -46,6 +47,7 @@ mod cors;
 mod dashboard;
 mod exchange;
 mod face;
+mod forward_auth;
 mod framing;
 mod guard;
 mod input;
@@ -114,6 +116,7 @@ pub struct Services {
     guard: Arc<Guard>,
     face: Face,
     unknown_proxy: Arc<UnknownProxy>,
+    forward_auth: Option<Arc<ForwardAuth>>,
 }
 
 /// The rooms below, by name, so that building [`Services`] cannot mix them up.
@@ -142,6 +145,7 @@ impl Services {
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
         let Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
+        let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
         let (unknown_proxy, face) = (Arc::default(), Face::Whole);
         Services {
@@ -159,6 +163,7 @@ impl Services {
             guard,
             face,
             unknown_proxy,
+            forward_auth,
         }
     }
 

@@ -30,6 +30,7 @@ const RESERVED: &[&str] = &[
 pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     routes(config, collected);
     limits(config, collected);
+    forwarding(config, collected);
     listeners(config, collected);
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
@@ -90,6 +91,14 @@ fn limits(config: &Config, collected: &mut Collected) {
     if config.session.idle > config.session.max {
         let origin = origin(collected, "session.idle");
         collected.mistake("session.idle", origin, "is longer than session.max", "Write a shorter time");
+    }
+}
+
+fn forwarding(config: &Config, collected: &mut Collected) {
+    if config.forward_header.is_some() && config.trusted_proxies.is_empty() {
+        let origin = origin(collected, "auth.forward_header");
+        let remedy = "Write the address of the proxy that signs people in into trusted_proxies";
+        collected.mistake("auth.forward_header", origin, "counts from nobody, as trusted_proxies is empty", remedy);
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("refresh.refresh_margin", Default),
     plain("refresh.idle_renewal", Default),
     plain("api.allowed_origins", Default),
+    plain("auth.forward_header", Default),
     plain("session.idle", Default),
     plain("session.max", Default),
     plain("limits.webhook_failures", Default),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::{self, HeaderName};
 use url::Url;
 
 use super::written::Raw;
@@ -174,6 +175,29 @@ pub(super) fn origin(raw: &Raw) -> Taken<Url> {
     }
     Ok(url)
 }
+
+/// The name of a header that a proxy writes a user's name into, or `off`.
+pub(super) fn forward_header(raw: &Raw) -> Taken<Option<HeaderName>> {
+    const REMEDY: &str = "Write the header that your proxy sets, such as Remote-User, or off";
+    let text = text(raw)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let Ok(name) = HeaderName::try_from(&text) else { return wrong(format!("{text:?} is not the name of a header"), REMEDY) };
+    let means_something_else = OTHERWISE_USED.contains(&name) || name.as_str().starts_with("x-forwarded-");
+    if means_something_else { wrong(format!("{name} says something else already"), REMEDY) } else { Ok(Some(name)) }
+}
+
+const OTHERWISE_USED: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::FORWARDED,
+    header::HOST,
+    header::ORIGIN,
+];
 
 /// Origins of web pages, as browsers write them: no slash, no usual port, in lower case.
 pub(super) fn origins(raw: &Raw) -> Taken<Vec<String>> {

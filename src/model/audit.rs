@@ -28,6 +28,11 @@ pub enum Actor {
     Link,
     /// Whoever knew the password.
     Password,
+    /// Somebody whom a trusted proxy has named.
+    Proxy {
+        /// By what name.
+        user: String,
+    },
     /// Nobody that is known.
     Stranger,
 }

@@ -28,6 +28,8 @@ pub(super) enum Client {
         https: bool,
         /// The connection itself comes from this machine.
         loopback: bool,
+        /// A trusted proxy passed it on.
+        by_proxy: bool,
     },
 }
 
@@ -38,14 +40,19 @@ impl Client {
             // SECURITY: a proxy of the same user in front of our own socket must not make everybody an
             // administrator. Our command line sends none of these.
             Peer::Local if FORWARDING.iter().any(|name| headers.contains_key(*name)) => {
-                return Client::Remote { address: std::net::Ipv4Addr::LOCALHOST.into(), https: false, loopback: true };
+                return Client::Remote {
+                    address: std::net::Ipv4Addr::LOCALHOST.into(),
+                    https: false,
+                    loopback: true,
+                    by_proxy: false,
+                };
             }
             Peer::Local => return Client::Local,
             Peer::Remote { address, tls } => (address.to_canonical(), tls),
         };
         let is_trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
         if !is_trusted(peer) {
-            return Client::Remote { address: peer, https: tls, loopback: peer.is_loopback() };
+            return Client::Remote { address: peer, https: tls, loopback: peer.is_loopback(), by_proxy: false };
         }
         let mut address = peer;
         for hop in forwarded::hops(headers) {
@@ -57,7 +64,7 @@ impl Client {
             }
         }
         let https = tls || forwarded::is_https(headers);
-        Client::Remote { address, https, loopback: address.is_loopback() }
+        Client::Remote { address, https, loopback: address.is_loopback(), by_proxy: true }
     }
 
     /// The address that limits count by.

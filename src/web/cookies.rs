@@ -102,7 +102,7 @@ mod tests {
 
     fn remote(address: &str, https: bool) -> Client {
         let address: IpAddr = address.parse().unwrap();
-        Client::Remote { address, https, loopback: address.is_loopback() }
+        Client::Remote { address, https, loopback: address.is_loopback(), by_proxy: false }
     }
 
     fn with(name: http::HeaderName, lines: &[&'static str]) -> HeaderMap {

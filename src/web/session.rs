@@ -27,7 +27,7 @@ use crate::operate::audit::{Actor, Refused};
 pub(super) struct Identity {
     /// What the caller may do and see.
     pub(super) caller: Caller,
-    /// The session cookie, if that is what it was.
+    /// The session cookie, or what stands for it, if a browser brought that word along by itself.
     pub(super) cookie: Option<String>,
 }
 
@@ -54,6 +54,9 @@ pub(super) async fn identify(services: &Services, client: Client, headers: &Head
     }
     if !services.face.knows_sessions() {
         return Ok(None);
+    }
+    if let Some(identity) = services.forward_auth.as_ref().and_then(|auth| auth.identify(client, headers)) {
+        return Ok(Some(identity));
     }
     let Some(cookie) = Kind::of(client, headers).and_then(|kind| SESSION.read(kind, headers)) else { return Ok(None) };
     match services.access.session(cookie).await {
@@ -254,7 +257,7 @@ mod tests {
 
     fn same_origin(https: bool, pairs: &[(&'static str, &'static str)]) -> bool {
         let settings = Settings { public_url: "https://cars.example".parse().unwrap(), ..Settings::default() };
-        let client = Client::Remote { address: "192.168.1.2".parse().unwrap(), https, loopback: false };
+        let client = Client::Remote { address: "192.168.1.2".parse().unwrap(), https, loopback: false, by_proxy: false };
         is_same_origin(&headers(pairs), client, &settings)
     }
 

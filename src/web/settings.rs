@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use url::Url;
 
 /// How the edge was configured.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// The header by which a trusted proxy says who has signed in there.
+    pub forward_header: Option<HeaderName>,
     /// Pages of other origins that may use the API with a token: origins as browsers write them.
     pub allowed_origins: Vec<String>,
     /// Where Smartcar posts to.
@@ -45,6 +48,7 @@ impl Default for Settings {
             private_url: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            forward_header: None,
             allowed_origins: Vec::new(),
             webhook_path: "/api/webhooks/smartcar".to_owned(),
             webhook_max_body: 64 * 1024,

@@ -55,6 +55,7 @@ fn who(actor: &Actor) -> (&'static str, &str) {
         Actor::Session { .. } => ("browser", ""),
         Actor::Link => ("link", ""),
         Actor::Password => ("password", ""),
+        Actor::Proxy { user } => ("proxy", user),
         Actor::Stranger => ("stranger", ""),
     }
 }

@@ -1,5 +1,13 @@
 //! Proxies in front: the one that is trusted is believed, any other is named to the operator.
 
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use carport::web::Peer;
+use http::Method;
+use serde_json::Value;
+
+use super::rig::{Answer, Gateway, request};
 use crate::binary::http::Say;
 use crate::binary::process::{Home, Server, until};
 
@@ -16,4 +24,42 @@ async fn a_proxy_that_is_not_trusted_is_named_once() {
     assert_eq!(ran.stderr.matches("no trusted proxy").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains(r#"trusted_proxies = [\"127.0.0.1\"]"#), "{}", ran.stderr);
     assert!(!ran.stderr.contains("198.51.100.7"), "addresses of people are not told");
+}
+
+/// What comes from an address, by way of a proxy that says whom it has signed in.
+async fn ask(gateway: &Gateway, from: &str, head: http::request::Builder, body: &str) -> Answer {
+    let peer = Peer::Remote { address: from.parse::<IpAddr>().unwrap(), tls: false };
+    let head = head.header("x-forwarded-proto", "https").header("x-forwarded-for", "203.0.113.9");
+    gateway.send(peer, head.body(Bytes::from(body.to_owned())).unwrap()).await
+}
+
+#[tokio::test]
+async fn whom_a_trusted_proxy_names_is_signed_in() {
+    let keys = [("trusted_proxies", "192.0.2.1"), ("auth.forward_header", "Remote-User")];
+    let gateway = Gateway::with("forward-auth", &keys).await;
+    let users = || request(Method::GET, "/api/v1/users");
+    let named = |head: http::request::Builder| head.header("remote-user", "ada");
+    assert_eq!(ask(&gateway, "192.0.2.1", users(), "").await.status, 401);
+    assert_eq!(ask(&gateway, "192.0.2.1", named(users()), "").await.status, 200);
+    // Whoever else sends it, or sends a second one along.
+    assert_eq!(ask(&gateway, "192.0.2.2", named(users()), "").await.status, 401);
+    assert_eq!(ask(&gateway, "127.0.0.1", named(users()), "").await.status, 401);
+    assert_eq!(ask(&gateway, "192.0.2.1", named(named(users())), "").await.status, 401);
+    // A token says more than the header: it may less.
+    let wrong = named(users()).header("authorization", "Bearer carport_wrong");
+    assert_eq!(ask(&gateway, "192.0.2.1", wrong, "").await.status, 401);
+
+    // Other sites can lead a browser here, and the proxy names whoever sits before it.
+    let page = ask(&gateway, "192.0.2.1", named(request(Method::GET, "/")), "").await;
+    let token = page.text().split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let add = async |site: &str, csrf: &str| {
+        let head = request(Method::POST, "/api/v1/users").header("content-type", "application/json");
+        let head = named(head).header("sec-fetch-site", site).header("x-csrf-token", csrf);
+        ask(&gateway, "192.0.2.1", head, r#"{"id":"grace"}"#).await.status
+    };
+    assert_eq!(add("cross-site", &token).await, 403);
+    assert_eq!(add("same-origin", "guessed").await, 403);
+    assert_eq!(add("same-origin", &token).await, 201);
+    let audit = gateway.api(Method::GET, "/api/v1/audit", Value::Null).await.json();
+    assert_eq!(audit["items"][0]["actor"], serde_json::json!({ "kind": "proxy", "user": "ada" }), "{audit}");
 }
