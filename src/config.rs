@@ -62,6 +62,8 @@ pub struct Config {
     pub tls: Option<tls::Settings>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Whether trusted proxies begin each connection with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// `auth.forward_header`: by which a trusted proxy says who has signed in there.
     pub forward_header: Option<HeaderName>,
     /// `api.allowed_origins`: pages of other origins that may use the API, as browsers write origins.

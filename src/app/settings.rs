@@ -106,6 +106,7 @@ pub(super) fn web(config: &Config) -> web::Settings {
         private_url: Some(config.private_url.clone()),
         hosts: config.hosts.iter().chain(ordered).cloned().collect(),
         trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol: config.proxy_protocol,
         forward_header: config.forward_header.clone(),
         allowed_origins: config.allowed_origins.clone(),
         webhook_path: config.webhooks.path.clone(),

@@ -95,10 +95,11 @@ fn limits(config: &Config, collected: &mut Collected) {
 }
 
 fn forwarding(config: &Config, collected: &mut Collected) {
-    if config.forward_header.is_some() && config.trusted_proxies.is_empty() {
-        let origin = origin(collected, "auth.forward_header");
-        let remedy = "Write the address of the proxy that signs people in into trusted_proxies";
-        collected.mistake("auth.forward_header", origin, "counts from nobody, as trusted_proxies is empty", remedy);
+    let keys = [("auth.forward_header", config.forward_header.is_some()), ("proxy_protocol", config.proxy_protocol)];
+    for (key, _) in keys.into_iter().filter(|(_, is_set)| *is_set && config.trusted_proxies.is_empty()) {
+        let origin = origin(collected, key);
+        let remedy = "Write the address of the proxy into trusted_proxies";
+        collected.mistake(key, origin, "counts from nobody, as trusted_proxies is empty", remedy);
     }
 }
 

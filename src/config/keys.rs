@@ -81,6 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("refresh.access_margin", Default),
     plain("refresh.refresh_margin", Default),
     plain("refresh.idle_renewal", Default),
+    plain("proxy_protocol", Default),
     plain("api.allowed_origins", Default),
     plain("auth.forward_header", Default),
     plain("session.idle", Default),

@@ -36,6 +36,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         http_listen,
         lan: sources.lan,
         trusted_proxies: reader.take("trusted_proxies", values::networks),
+        proxy_protocol: reader.take("proxy_protocol", values::flag),
         forward_header: reader.take("auth.forward_header", values::forward_header),
         allowed_origins: reader.take("api.allowed_origins", values::origins),
         smartcar: reader.smartcar(&public_url),

@@ -50,8 +50,7 @@ impl Client {
             Peer::Local => return Client::Local,
             Peer::Remote { address, tls } => (address.to_canonical(), tls),
         };
-        let is_trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
-        if !is_trusted(peer) {
+        if !settings.trusts(peer) {
             return Client::Remote { address: peer, https: tls, loopback: peer.is_loopback(), by_proxy: false };
         }
         let mut address = peer;
@@ -59,7 +58,7 @@ impl Client {
             // What cannot be read was not written by a proxy of ours: the one before it is the client.
             let Some(hop) = hop else { break };
             address = hop;
-            if !is_trusted(hop) {
+            if !settings.trusts(hop) {
                 break;
             }
         }
@@ -85,8 +84,11 @@ impl UnknownProxy {
     /// Looks at a request that came in. Who is far away may forge these headers, and is not worth a line.
     pub(super) fn notice(&self, peer: Peer, headers: &HeaderMap, settings: &Settings) {
         let Peer::Remote { address, .. } = peer else { return };
-        let is_trusted = settings.trusted_proxies.iter().any(|network| network.contains(address));
-        if is_trusted || !forwarded::is_there(headers) || !is_private(address) || self.0.swap(true, Ordering::Relaxed) {
+        if settings.trusts(address)
+            || !forwarded::is_there(headers)
+            || !is_private(address)
+            || self.0.swap(true, Ordering::Relaxed)
+        {
             return;
         }
         let address = address.to_canonical();

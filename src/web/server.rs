@@ -23,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::crowd::{Crowd, Heard, Turn};
 use self::stall::Impatient;
-use super::{Face, Peer, Services};
+use super::{Face, Peer, Services, Settings};
 use crate::tls::Tls;
 
 mod crowd;
+mod proxy_protocol;
 mod stall;
 
 /// Where to listen.
@@ -110,10 +111,7 @@ impl Listener {
                 // Answers are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
                 let peer = Peer::Remote { address: address.ip().to_canonical(), tls: self.tls.is_some() };
-                Ok(match &self.tls {
-                    Some(tls) => (Arrival::Stranger(stream, tls.clone()), peer),
-                    None => (Arrival::Ready(Box::new(stream)), peer),
-                })
+                Ok((Arrival::Stranger(stream, self.tls.clone()), peer))
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -137,18 +135,32 @@ impl Listener {
 /// A connection that was just accepted.
 enum Arrival {
     Ready(Stream),
-    /// We have not shaken hands yet.
-    Stranger(TcpStream, Tls),
+    /// Somebody on the network, with whom we may have to shake hands.
+    Stranger(TcpStream, Option<Tls>),
 }
 
 impl Arrival {
-    /// Ready to talk, within `limit`. `None` if nothing comes of it.
-    async fn welcome(self, limit: Duration) -> Option<Stream> {
-        match self {
-            Arrival::Ready(stream) => Some(stream),
+    /// Ready to talk, within `limit`, and who it is. `None` if nothing comes of it.
+    async fn welcome(self, peer: Peer, settings: &Settings) -> Option<(Stream, Peer)> {
+        let limit = settings.limits.header_time;
+        let (mut stream, tls) = match self {
+            Arrival::Ready(stream) => return Some((stream, peer)),
+            Arrival::Stranger(stream, tls) => (stream, tls),
+        };
+        let peer = match peer {
+            Peer::Remote { address, .. } if settings.proxy_protocol && settings.trusts(address) => {
+                let told = proxy_protocol::source(&mut stream, limit).await;
+                let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks")).ok()?;
+                Peer::Remote { address: told.unwrap_or(address), tls: tls.is_some() }
+            }
+            peer => peer,
+        };
+        let stream: Stream = match tls {
             // Boxed: large, and over as soon as the talk begins.
-            Arrival::Stranger(stream, tls) => Some(Box::new(Box::pin(tls.shake(stream, limit)).await?)),
-        }
+            Some(tls) => Box::new(Box::pin(tls.shake(stream, limit)).await?),
+            None => Box::new(stream),
+        };
+        Some((stream, peer))
     }
 }
 
@@ -209,10 +221,10 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                 crowd.admit(peer, |turn| async move {
                     let _counted = services.metrics.connection();
                     let welcomed = tokio::select! {
-                        welcomed = arrival.welcome(services.settings.limits.header_time) => welcomed,
+                        welcomed = arrival.welcome(peer, &services.settings) => welcomed,
                         () = shutdown.cancelled() => None,
                     };
-                    if let Some(stream) = welcomed {
+                    if let Some((stream, peer)) = welcomed {
                         talk(http, stream, peer, &services, &turn, shutdown).await;
                     }
                 });

@@ -16,6 +16,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Trusted proxies begin each connection with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The header by which a trusted proxy says who has signed in there.
     pub forward_header: Option<HeaderName>,
     /// Pages of other origins that may use the API with a token: origins as browsers write them.
@@ -48,6 +50,7 @@ impl Default for Settings {
             private_url: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             forward_header: None,
             allowed_origins: Vec::new(),
             webhook_path: "/api/webhooks/smartcar".to_owned(),
@@ -64,6 +67,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether an address is that of a trusted proxy.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
     /// The whole URL that Smartcar posts to.
     pub fn webhook_url(&self) -> String {
         format!("{}{}", self.public_url.as_str().trim_end_matches('/'), self.webhook_path)

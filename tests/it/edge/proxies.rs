@@ -6,6 +6,8 @@ use bytes::Bytes;
 use carport::web::Peer;
 use http::Method;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use super::rig::{Answer, Gateway, request};
 use crate::binary::http::Say;
@@ -62,4 +64,34 @@ async fn whom_a_trusted_proxy_names_is_signed_in() {
     assert_eq!(add("same-origin", &token).await, 201);
     let audit = gateway.api(Method::GET, "/api/v1/audit", Value::Null).await.json();
     assert_eq!(audit["items"][0]["actor"], serde_json::json!({ "kind": "proxy", "user": "ada" }), "{audit}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_passes_connections_on_says_for_whom() {
+    let home = Home::new();
+    home.write("config.toml", "trusted_proxies = [\"127.0.0.2\"]\nproxy_protocol = true\n");
+    let token = home.token().await;
+    // From the proxy, nothing counts that does not begin with its header; from others, everything is as ever.
+    let server = Server::start(&home).await;
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x05\xc0\0\x02\x01\xd4\x31\x01\xbb";
+    let wrong =
+        b"GET /api/v1/users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer carport_wrong\r\nConnection: close\r\n\r\n";
+    let say = async |bytes: &[u8]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        // It may be reset with what was not read.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert_eq!(say(wrong).await, "");
+    assert!(say(&[&header[..], wrong].concat()).await.starts_with("HTTP/1.1 401 "));
+    let noted = async || {
+        let audit = server.get("/api/v1/audit", &token).await.json();
+        audit["items"].as_array().unwrap().iter().any(|item| item["address"] == "203.0.113.5").then_some(())
+    };
+    until("the note of a refusal", noted).await;
+    server.stop().await;
 }
