@@ -71,13 +71,21 @@ pub enum AppError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A listener cannot be bound.
-    #[error("cannot listen on {listen} ({error}): stop what listens there, or choose another address")]
+    #[error("cannot listen on {listen} ({error}): {}", to_listen(error))]
     Bind {
         /// Where.
         listen: String,
         /// Why.
         error: io::Error,
     },
+}
+
+fn to_listen(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "ports below 1024 are opened for it by carport.socket (examples/systemd)",
+        io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+        _ => "stop what listens there, or choose another address",
+    }
 }
 
 /// The gateway, built but not yet running.

@@ -18,6 +18,7 @@ use crate::operate::key_files::KeyError;
 use crate::store::{Inspected, Part, StoreError};
 
 mod certificate;
+mod notices;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +89,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
         lines.push(no_data_dir(&config));
     }
     lines.extend(certificate::certificate(&config).await);
+    lines.extend(notices::notices(&config).await);
     if !flags.offline {
         lines.push(credentials(&config).await);
     }

@@ -103,7 +103,9 @@ fn report(config: &Config, target: &Path, secrets: usize, system: bool) -> Resul
             "  (Smartcar sends webhooks to https only: give Carport a certificate by tls.mode, or put a proxy before it, and set public_url.)",
         )?;
     }
-    let command = if system { "carport serve --config /etc/carport/config.toml" } else { "carport serve" };
+    // Root would leave files behind that the service could not use.
+    let command =
+        if system { "start the service, as the README tells: sudo systemctl enable --now carport" } else { "carport serve" };
     say(&format!("\nThen: {command}"))
 }
 

@@ -54,6 +54,9 @@ pub enum Unusable {
     /// They do not belong together.
     #[error("is not the key of the certificate in tls.cert: give both of the same issue")]
     OtherKey,
+    /// It counts no more.
+    #[error("has ended at {0}: renew it")]
+    Ended(Timestamp),
     /// It is damaged, or of a kind that is not known here.
     #[error("cannot be used: {0}")]
     Broken(String),

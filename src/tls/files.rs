@@ -65,7 +65,15 @@ impl Shared {
     }
 
     async fn take(&self, files: &Files) {
-        match files.read() {
+        let now = self.world.now();
+        let counts = |certificate: &Certificate| certificate.facts.ends_at > now;
+        let read = files.read().and_then(|new| {
+            // Better one that counts than one that is new.
+            let is_worse = !counts(&new) && self.shown().is_some_and(|shown| counts(&shown));
+            let error = Unusable::Ended(new.facts.ends_at);
+            if is_worse { Err(TlsError::File { path: files.chain.clone(), error }) } else { Ok(new) }
+        });
+        match read {
             Ok(certificate) => {
                 if self.shown().is_none_or(|shown| shown.facts != certificate.facts) {
                     self.show(certificate);

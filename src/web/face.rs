@@ -72,7 +72,7 @@ pub(super) fn way(tls: Option<&Tls>, head: &Parts, settings: &Settings) -> Answe
     }
     let is_webhook = path.trim_end_matches('/') == settings.webhook_path.trim_end_matches('/');
     if is_webhook || !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(Problem::https_required());
+        return Err(Problem::https_only());
     }
     let mut there = origin(&client::host(&head.headers, &head.uri)?, settings);
     there.set_path(path);

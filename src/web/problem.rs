@@ -80,6 +80,11 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "https_required", sentence)
     }
 
+    pub(super) fn https_only() -> Problem {
+        let sentence = "Nothing is taken here over plain http: use the same address with https.";
+        Problem::new(StatusCode::FORBIDDEN, "https_required", sentence)
+    }
+
     pub(super) fn slow_down(refused: Allowance) -> Problem {
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Wait a moment.");
         Problem { retry_after: Some(refused.wait), allowance: Some(Box::new(refused)), ..problem }

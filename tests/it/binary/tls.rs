@@ -270,8 +270,18 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart() {
 
     issuer.issue(&home, 91);
     server.program.signal(Signal::HUP);
-    until("the third certificate", || async { (server.shown().await != second).then_some(()) }).await;
+    let third = until("the third certificate", || async { Some(server.shown().await).filter(|shown| *shown != second) }).await;
     server.gone(&token, "certificate_unusable").await;
+
+    // A new one that has ended is worse than the old one.
+    issuer.issue(&home, 0);
+    server.program.signal(Signal::HUP);
+    let ended = until("a notice", || server.notice(&token, "certificate_unusable")).await;
+    assert!(ended["what"].as_str().unwrap().contains("has ended at"), "{ended}");
+    assert_eq!(server.shown().await, third);
+    // The doctor says so too: another start would find nothing better.
+    let checked = home.run(&["check", "--offline"]).await;
+    assert!(checked.stdout.contains("has ended at"), "{checked:?}");
     server.program.stop().await;
 }
 

@@ -1,0 +1,24 @@
+//! What the running server has given notice of.
+
+use serde_json::Value;
+
+use super::super::client::{Client, Reached, reach};
+use super::Line;
+use crate::config::Config;
+
+const CHECK: &str = "notices";
+
+/// A line for each notice that stands; nothing without a server.
+pub(super) async fn notices(config: &Config) -> Vec<Line> {
+    if !matches!(reach(&config.socket).await, Reached::Server) {
+        return Vec::new();
+    }
+    // Whether it answers at all is told by the line of the store.
+    let Ok(status) = Client::Socket(config.socket.clone()).get(&["status"], &[]).await else { return Vec::new() };
+    let line = |notice: &Value| {
+        let text = |field: &str| notice[field].as_str().unwrap_or_default().to_owned();
+        Line::warn(CHECK, text("what"), text("remedy"))
+    };
+    let lines: Vec<Line> = status["notices"].as_array().into_iter().flatten().map(line).collect();
+    if lines.is_empty() { vec![Line::ok(CHECK, "the running server has given none")] } else { lines }
+}
