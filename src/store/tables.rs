@@ -70,7 +70,6 @@ pub(super) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, S
 /// Looking at rows: what a snapshot and a transaction have in common.
 pub(super) trait Rows {
     fn places(&self) -> &Places;
-
     fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Visits rows of a range in order (or backwards) until told to stop.
@@ -95,7 +94,7 @@ pub(super) trait Typed: Rows {
         let packed = self.open(R::TABLE, key, &[], sealed)?;
         let plain = unpack(&packed).ok_or(damaged.clone())?;
         let record = from_cbor(&plain).ok_or(damaged);
-        wipe::<R>([packed, plain]);
+        let_go::<R>([packed, plain]);
         record
     }
 
@@ -186,7 +185,8 @@ pub(super) trait Typed: Rows {
 
 impl<T: Rows> Typed for T {}
 
-fn wipe<R: Record>(bytes: [Zeroizing<Vec<u8>>; 2]) {
+/// Lets go of a record's bytes: only those of a secret are wiped.
+fn let_go<R: Record>(bytes: [Zeroizing<Vec<u8>>; 2]) {
     if !R::IS_SECRET {
         drop(bytes.map(|mut bytes| std::mem::take(&mut *bytes)));
     }
@@ -262,7 +262,7 @@ impl<'a> Tables<'a> {
         let plain = Zeroizing::new(to_cbor(record));
         let packed = Zeroizing::new(pack(&plain));
         let sealed = self.seal(R::TABLE, &key, &[], &packed);
-        wipe::<R>([packed, plain]);
+        let_go::<R>([packed, plain]);
         self.put_raw(R::TABLE, &key, &sealed)
     }
 
