@@ -4,9 +4,12 @@
 //! entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
 //! after its first events came in, by a Carport that understands more, and on request.
 
+use std::collections::btree_map::{self, BTreeMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::event::{EventKind, Grammar, Projection, VehicleProjection};
@@ -14,7 +17,7 @@ use crate::model::reading::Source;
 use crate::model::vehicle::{Resolved, Vehicle, VehicleError};
 use crate::model::{Seq, Timestamp};
 use crate::store::tellings::{ApplyReadings, NoteGrammar, Telling};
-use crate::store::webhook_log::{DeliveryResult, Entry, Header};
+use crate::store::webhook_log::{DeliveryResult, Entry, Filed, Header, LogPart};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// The follower of the log. Cheap to clone.
@@ -25,8 +28,18 @@ pub struct Projector {
     wake: Arc<Notify>,
 }
 
-/// How many entries are turned into data in one commit.
-const SLICE: usize = 64;
+/// How many entries are read together.
+const PART: usize = 64;
+
+/// How many entries are turned into data in one commit, if there are so many: a car costs the same however much is
+/// told of it.
+const SLICE: usize = 192;
+
+/// How many bytes of bodies, about, at most.
+const SLICE_BYTES: usize = 1 << 20;
+
+/// How long what comes in gathers after a commit. What comes alone is turned into data at once.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// After how many entries others have their turn.
 const TURN: usize = 16;
@@ -46,19 +59,26 @@ impl Projector {
                 tracing::warn!(%error, "the projector waits for the store");
                 tokio::select! {
                     () = shutdown.cancelled() => return,
-                    () = tokio::time::sleep(std::time::Duration::from_secs(1)) => continue,
+                    () = tokio::time::sleep(Duration::from_secs(1)) => continue,
                 }
             }
+            let caught_up_at = Instant::now();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
                 changed = grew.changed() => if changed.is_err() { return },
             }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep_until(caught_up_at + GATHER) => {}
+                () = self.store.unread_reaches(SLICE as u64) => {}
+            }
         }
     }
 
-    /// Reads the log to its end, and again by a grammar that is new and for vehicles that are.
+    /// Reads the log to what is its end now, and again by a grammar that is new and for vehicles that are.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
+        let end = *self.store.grew().borrow();
         let (mut cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
         let mut again = (grammar < self.grammar.version).then(Seq::default);
         if grammar > self.grammar.version || again.is_some() && cursor == Seq::default() {
@@ -68,7 +88,9 @@ impl Projector {
         }
         loop {
             // What comes in has precedence.
-            while let Some(further) = self.follow(cursor).await? {
+            while cursor < end
+                && let Some(further) = self.follow(cursor).await?
+            {
                 cursor = further;
             }
             let Some(place) = again else { break };
@@ -139,6 +161,31 @@ impl Projector {
 
     /// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
     async fn slice(&self, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
+        let (mut all, mut up_to) = (Vec::new(), after);
+        let (mut entries, mut bytes) = (0, 0);
+        while entries < SLICE && bytes < SLICE_BYTES {
+            let part = self.part(up_to, vehicle).await?;
+            if part.up_to == up_to {
+                break;
+            }
+            up_to = part.up_to;
+            // Not while a snapshot lasts: what is committed meanwhile could use no page again.
+            for entry in part.entries.into_iter().filter_map(Filed::unpack) {
+                bytes += entry.body.0.len();
+                all.extend(self.told(&entry));
+                entries += 1;
+                // Often enough for the deliveries that wait, and no more: under a burst each turn is a long one.
+                if entries % TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        // In the order in which it was told, be it that deliveries overtook each other: what is late costs the most.
+        all.sort_by_key(|said| said.told_at);
+        Ok((self.tellings(all, vehicle).await?, up_to))
+    }
+
+    async fn part(&self, after: Seq, vehicle: Option<u32>) -> Result<LogPart, StoreError> {
         // A legacy event may tell of several vehicles; its header names the first.
         let is_about = move |header: &Header| header.vehicle == vehicle || header.kind == EventKind::Scheduled.as_str();
         let read = move |snapshot: &Snapshot<'_>| {
@@ -148,22 +195,13 @@ impl Projector {
                 Some(_) => is_about(header),
                 None => header.kind == EventKind::Scheduled.as_str() || header.vehicle.is_none_or(is_linked),
             };
-            snapshot.log_after(after, SLICE, wanted)
+            snapshot.log_after(after, PART, wanted)
         };
         let part = self.store.read(read).await?;
         if part.damaged > 0 {
             tracing::error!(entries = part.damaged, "entries of the webhook log are damaged and were passed over");
         }
-        // Not while a snapshot lasts: what is committed meanwhile could use no page again.
-        let mut all = Vec::new();
-        for (place, entry) in part.entries.into_iter().enumerate() {
-            all.extend(entry.unpack().iter().flat_map(|entry| self.told(entry)));
-            // Often enough for the deliveries that wait, and no more: under a burst each turn is a long one.
-            if place % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok((self.tellings(all, vehicle).await?, part.up_to))
+        Ok(part)
     }
 
     /// What was told of vehicles that are linked. Of others the log keeps it, until they are.
@@ -172,13 +210,18 @@ impl Projector {
             return Ok(Vec::new());
         }
         let of_linked = move |snapshot: &Snapshot<'_>| {
-            let mut tellings = Vec::with_capacity(told.len());
+            let (mut tellings, mut linked) = (Vec::with_capacity(told.len()), BTreeMap::new());
             for told in told {
-                let row = snapshot.vehicle_row(&told.vehicle.id)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row));
-                if let Some(row) = row
-                    && let Some(linked) = snapshot.vehicle_at(row)?
-                    && told.is_about(row, &linked)
-                {
+                let Some(row) =
+                    snapshot.vehicle_row(&told.vehicle.id)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row))
+                else {
+                    continue;
+                };
+                let linked = match linked.entry(row) {
+                    btree_map::Entry::Occupied(known) => known.into_mut(),
+                    btree_map::Entry::Vacant(place) => place.insert(snapshot.vehicle_at(row)?),
+                };
+                if linked.as_ref().is_some_and(|linked| told.is_about(row, linked)) {
                     tellings.push(told.telling(row));
                 }
             }

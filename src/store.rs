@@ -281,6 +281,12 @@ impl Store {
         let _ = self.shared.unread.clone().wait_for(|unread| *unread < places).await;
     }
 
+    /// Returns when there are so many.
+    pub async fn unread_reaches(&self, places: u64) {
+        // As above.
+        let _ = self.shared.unread.clone().wait_for(|unread| *unread >= places).await;
+    }
+
     /// Whether the store takes changes.
     pub fn is_healthy(&self) -> bool {
         self.shared.database.is_open()

@@ -256,11 +256,13 @@ where
     let (name, status) = (route.map_or("unknown", Route::name), response.status().as_u16());
     services.metrics.http_request(name, status);
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    // A card must not wear out by its log: what was counted, and went well many times, is not told each time.
-    if route == Some(Route::Webhook) && (status < 400 || status == 401) {
-        tracing::debug!(route = name, status, duration_ms, request.id = %request_id, "request");
-    } else {
+    // A card must not wear out by its log: what is counted, and went well many times or was refused many times, is
+    // not told each time.
+    let is_told = if route == Some(Route::Webhook) { status >= 400 && status != 401 && status != 429 } else { status != 429 };
+    if is_told {
         tracing::info!(route = name, status, duration_ms, request.id = %request_id, "request");
+    } else {
+        tracing::debug!(route = name, status, duration_ms, request.id = %request_id, "request");
     }
     response
 }

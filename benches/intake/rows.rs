@@ -17,7 +17,7 @@ use crate::table::{Row, Table, Unit};
 pub(crate) type Rows = (&'static str, fn(&Bench) -> anyhow::Result<Vec<Row>>);
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Rows; 14] = [
+pub(crate) const ALL: [Rows; 15] = [
     ("express", |bench| bench.express()),
     ("express-slow", |bench| bench.slow(Other::Express, "Express, npm SDK, better-sqlite3")),
     ("fastapi", |bench| bench.beside(Other::FastApi, "FastAPI, PyPI SDK, sqlite3", (8.0, 12.0), 5_000)),
@@ -26,6 +26,7 @@ pub(crate) const ALL: [Rows; 14] = [
     ("reference-16", |bench| bench.reference(16)),
     ("reference-64", |bench| bench.reference(64)),
     ("reference-256", |bench| bench.reference(256)),
+    ("reference-slow", slow_reference),
     ("steady", steady),
     ("memory", memory),
     ("forged", forged),
@@ -128,6 +129,15 @@ impl Bench {
         }
         Ok(rows)
     }
+}
+
+/// As on a card.
+fn slow_reference(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let side = |program| move |_| bench.rig.burst(program, 64, EVENTS / 2);
+    let [carport, reference] =
+        bench.extent.rounds("reference-slow", [&mut side(SLOW_CARPORT), &mut side(Program::Reference(5))])?;
+    let figure = "5 ms more a flush, against hyper and redb, 64 connections";
+    Ok(vec![rate(figure, (0.9, 1.2), ("carport", &carport), ("reference", &reference))])
 }
 
 fn steady(bench: &Bench) -> anyhow::Result<Vec<Row>> {

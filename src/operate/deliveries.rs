@@ -1,6 +1,9 @@
 //! The webhook log, for people.
 
+use std::sync::Arc;
+
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::ingest::{Ingest, Refusal};
 use crate::model::event::{Event, project};
@@ -74,17 +77,21 @@ pub struct Deliveries {
     store: Store,
     ingest: Ingest,
     projector: Projector,
+    /// One page is made at a time: however many read, most of the processor is left to what comes in.
+    page: Arc<Semaphore>,
 }
 
 impl Deliveries {
     /// The log in `store`.
     pub fn new(store: Store, ingest: Ingest, projector: Projector) -> Deliveries {
-        Deliveries { store, ingest, projector }
+        Deliveries { store, ingest, projector, page: Arc::new(Semaphore::new(1)) }
     }
 
     /// Entries within reach, newest first; `next` is the `before` of the next part.
     pub async fn list(&self, reach: &Reach, query: DeliveryQuery) -> Result<Page<DeliveryView>, DeliveriesError> {
         let reach = reach.clone();
+        // Only closing it could fail.
+        let _turn = self.page.acquire().await;
         let page = self.store.read(move |snapshot| {
             let rows = rows_within(snapshot, &reach)?;
             let vehicle = query.vehicle.as_ref().map(|id| snapshot.vehicle_row(id)).transpose()?;

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 
 use super::Body;
 use super::allowance::Allowance;
@@ -158,18 +158,10 @@ impl Problem {
             let page = ErrorPage { shell, status: self.status.as_u16(), title, sentence: &self.sentence, request_id };
             answer::html(self.status, page.render())
         } else {
-            let problem = json!({
-                "type": "about:blank",
-                "title": title,
-                "status": self.status.as_u16(),
-                "code": self.code,
-                "detail": self.sentence,
-                "request_id": request_id,
-            });
-            let mut response = answer::text(self.status, "application/problem+json", problem.to_string());
-            // Browsers that are given JSON should show it as such, not guess.
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-            response
+            let status = self.status.as_u16();
+            let details = Details { kind: "about:blank", title, status, code: self.code, detail: &self.sentence, request_id };
+            // Text and numbers always serialise.
+            answer::bytes(self.status, "application/problem+json", serde_json::to_vec(&details).unwrap_or_default())
         };
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
@@ -189,6 +181,18 @@ impl Problem {
         }
         response
     }
+}
+
+/// As RFC 9457 has it, and two members of our own.
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    request_id: &'a str,
 }
 
 /// Whole seconds, rounded up: who waits that long is not refused again for a fraction.
@@ -305,7 +309,9 @@ fn sentence(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
     use http_body_util::BodyExt;
+    use serde_json::json;
 
     use super::*;
     use crate::web::Quota;
