@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
@@ -138,10 +139,14 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let vault = keys.vault(world.entropy.as_ref());
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
-        let observer = metrics.clone();
+        let budget = Budget::new(settings::budget(config), store.clone(), world.clone());
+        let (observer, ledger) = (metrics.clone(), budget.clone());
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
             .rereading(settings::client_secrets(config))
-            .observed(Arc::new(move |endpoint, status| observer.smartcar_request(endpoint, status)));
+            .observed(Arc::new(move |endpoint, status| {
+                observer.smartcar_request(endpoint, status);
+                ledger.observe(endpoint);
+            }));
         let linked = Arc::new(Notify::new());
 
         let rotation = Rotation::new(settings::rotation(config, &keys.key), store.clone(), vault.clone(), world.clone());
@@ -163,6 +168,7 @@ impl App {
             store.clone(),
             tokens.clone(),
             smartcar.clone(),
+            budget.clone(),
             world.clone(),
             linked.clone(),
         );
@@ -177,10 +183,11 @@ impl App {
             ingest.clone(),
             tokens.clone(),
             smartcar,
+            budget.clone(),
             world.clone(),
             metrics.clone(),
         );
-        let rooms = Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation };
+        let rooms = Rooms { ingest, connect, vehicles, budget, access, audit, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {
             services,

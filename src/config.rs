@@ -37,6 +37,7 @@ pub use values::{quota, size};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Config {
     /// What Smartcar and browsers use: an origin.
     pub public_url: Url,
@@ -80,6 +81,12 @@ pub struct Config {
     pub limits: Limits,
     /// The master key.
     pub key: Key,
+    /// What the plan allows to call.
+    pub budget: Budget,
+    /// `metrics.vehicles`: whether metrics tell of single vehicles.
+    pub vehicle_metrics: bool,
+    /// `compat.max_age`: how old stored values may be that answer Smartcar's own API; `None`: any age.
+    pub compat_max_age: Option<Duration>,
     /// `store.min_free`: below so many free bytes no refresh is sent and webhooks get 503.
     pub min_free: u64,
     /// What looks mixed up, though it can be run.
@@ -203,6 +210,17 @@ pub struct Refresh {
     pub refresh_margin: Duration,
     /// After how long an idle connection is renewed.
     pub idle_renewal: Duration,
+}
+
+/// `budget.*`.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Calls for each vehicle and month; `None`: as many as one likes.
+    pub calls_per_vehicle_month: Option<u32>,
+    /// How many of them are kept for commands and gap healing.
+    pub reserve: u32,
+    /// The day of the month, 1 to 28, on which Smartcar counts anew.
+    pub reset_day: i8,
 }
 
 /// `session.*`.

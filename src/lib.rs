@@ -6,6 +6,7 @@
 //! - [`model`]: plain values. [`world`]: time, randomness and network, handed in. [`metrics`]: counters. [`supervisor`]:
 //!   whoever started us.
 //! - [`vault`], [`signature`]: sealing, proving. [`store`]: the disk. [`smartcar`]: upstream.
+//! - [`budget`]: the leave to make calls that count.
 //! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
 //! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
 //! - [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
@@ -25,6 +26,7 @@
 //! ```
 
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod connect;

@@ -46,6 +46,8 @@ pub struct Gauges {
     pub by_status: [(&'static str, u64); 3],
     /// Notices that are not over.
     pub notices: u64,
+    /// How many calls of the plan are left for vehicles, by id.
+    pub budgets: Vec<(String, u32)>,
 }
 
 /// When a token of a connection dies.
@@ -163,6 +165,12 @@ impl Metrics {
             out.sample("carport_connections", &[("status", status)], count);
         }
         out.gauge("carport_notices", "Notices that are not over: see GET /api/v1/status.", gauges.notices);
+        if !gauges.budgets.is_empty() {
+            out.head("carport_budget_remaining", "gauge", "Calls of the plan that are left for a vehicle this month.");
+        }
+        for (vehicle, left) in &gauges.budgets {
+            out.sample("carport_budget_remaining", &[("vehicle", vehicle.as_str())], left);
+        }
         let requests = ["endpoint", "status"];
         out.family("carport_smartcar_requests_total", "Requests to Smartcar, by answer.", requests, &self.smartcar_requests);
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 pub mod access;
 pub mod audit;
 mod blob;
+pub mod budget;
 pub mod connection;
 pub mod event;
 pub mod gap;

@@ -125,6 +125,11 @@ impl Default for Origins {
 /// Reads the client secret of a generation where it was read first; `None` if it cannot change while Carport runs.
 pub type Reread = Arc<dyn Fn(Generation) -> Option<Secret> + Send + Sync>;
 
+/// Whether calls to an endpoint count against the plan's calls for each vehicle.
+pub fn needs_permit(endpoint: &str) -> bool {
+    matches!(endpoint, "v2.batch" | "v3.signals" | "v3.signal" | "v2.command" | "v3.command")
+}
+
 /// Told of every exchange: the endpoint's name and the HTTP status, 0 if no answer came.
 pub type Observer = Arc<dyn Fn(&'static str, u16) + Send + Sync>;
 

@@ -28,6 +28,7 @@ pub mod access;
 pub mod attempts;
 pub mod audit;
 mod blocks;
+pub mod budget;
 pub mod certificates;
 mod changes;
 mod checkpoint;

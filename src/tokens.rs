@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Refused;
 use crate::metrics::Metrics;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::token::{Generation, Renewal, TokenSet};
@@ -356,6 +357,9 @@ pub enum CallError {
     /// Smartcar answered with an error, or not at all.
     #[error(transparent)]
     Smartcar(#[from] SmartcarError),
+    /// The plan does not allow it now.
+    #[error(transparent)]
+    Budget(#[from] Refused),
 }
 
 impl fmt::Debug for Tokens {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Budget, Refused};
+use crate::model::budget::{Permit, Reason};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
@@ -73,6 +75,9 @@ pub enum VehiclesError {
         /// When to try again.
         after: Duration,
     },
+    /// No call may be made now.
+    #[error("{0}")]
+    OverBudget(Refused),
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
@@ -95,8 +100,9 @@ impl From<CallError> for VehiclesError {
         match error {
             CallError::Token(TokenError::NeedsReconnect(what)) => VehiclesError::Reconnect(what),
             CallError::Token(TokenError::Gone) => VehiclesError::BadRequest("its connection has ended: connect it again"),
-            CallError::Token(TokenError::Store(_)) => VehiclesError::Store,
+            CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_)) => VehiclesError::Store,
             CallError::Token(TokenError::Later { what, after }) => VehiclesError::Later { what, after },
+            CallError::Budget(refused) => VehiclesError::OverBudget(refused),
             CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
             CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
             CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
@@ -124,6 +130,7 @@ struct Shared {
     store: Store,
     tokens: Tokens,
     smartcar: Smartcar,
+    budget: Budget,
     world: World,
     linked: Arc<Notify>,
 }
@@ -135,10 +142,11 @@ impl Vehicles {
         store: Store,
         tokens: Tokens,
         smartcar: Smartcar,
+        budget: Budget,
         world: World,
         linked: Arc<Notify>,
     ) -> Vehicles {
-        Vehicles { shared: Arc::new(Shared { settings, store, tokens, smartcar, world, linked }) }
+        Vehicles { shared: Arc::new(Shared { settings, store, tokens, smartcar, budget, world, linked }) }
     }
 
     /// Vehicles within reach, oldest first.
@@ -158,7 +166,7 @@ impl Vehicles {
                 let vehicles = snapshot.vehicles(after, SCAN)?;
                 let end = vehicles.len() < SCAN;
                 for (row, vehicle) in vehicles {
-                    let wanted = is_within(&reach, &vehicle)
+                    let wanted = reach.covers(&vehicle)
                         && user.as_ref().is_none_or(|user| vehicle.user == *user)
                         && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
                     if wanted && items.len() == page.limit {
@@ -182,7 +190,7 @@ impl Vehicles {
         let (id, reach, now) = (id.clone(), reach.clone(), self.shared.world.now());
         let shared = self.shared.clone();
         let found = self.shared.store.read(move |snapshot| match snapshot.vehicle(&id)? {
-            Some((row, vehicle)) if is_within(&reach, &vehicle) => view::vehicle(&shared, snapshot, row, vehicle, now).map(Some),
+            Some((row, vehicle)) if reach.covers(&vehicle) => view::vehicle(&shared, snapshot, row, vehicle, now).map(Some),
             _ => Ok(None),
         });
         found.await?.ok_or(VehiclesError::NotFound)
@@ -248,7 +256,7 @@ impl Vehicles {
     /// Reads a first (or fresh) picture of a vehicle from Smartcar and returns it.
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
-        picture::read(&self.shared, row, &vehicle).await?;
+        picture::read(&self.shared, row, &vehicle, None, Reason::Request).await?;
         self.show(reach, id).await
     }
 
@@ -260,11 +268,20 @@ impl Vehicles {
     async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle), VehiclesError> {
         let id = id.clone();
         let found = self.shared.store.read(move |snapshot| snapshot.vehicle(&id)).await?;
-        found.filter(|(_, vehicle)| is_within(reach, vehicle)).ok_or(VehiclesError::NotFound)
+        found.filter(|(_, vehicle)| reach.covers(vehicle)).ok_or(VehiclesError::NotFound)
     }
 }
 
 impl Shared {
+    /// Keeps what a permitted call has cost and taught.
+    async fn settle<T>(&self, permit: &Permit, result: &Result<T, CallError>) {
+        let error = match result {
+            Err(CallError::Smartcar(error)) => Some(error),
+            _ => None,
+        };
+        self.budget.settle(permit, error).await;
+    }
+
     /// A vehicle that Smartcar does not know any more is as good as disconnected.
     async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
         let id = &vehicle.facts.id;
@@ -304,14 +321,6 @@ impl Shared {
 
 /// How many rows are looked at in one go.
 const SCAN: usize = 256;
-
-fn is_within(reach: &Reach, vehicle: &Vehicle) -> bool {
-    match reach {
-        Reach::All => true,
-        Reach::User(user) => vehicle.user == *user,
-        Reach::Vehicle(id) => vehicle.facts.id == *id,
-    }
-}
 
 /// Lists that are ordered by row hand out the last row as cursor.
 fn row_cursor(cursor: Option<&str>) -> Result<u32, VehiclesError> {

@@ -24,6 +24,7 @@ use self::forward_auth::ForwardAuth;
 use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
+use crate::budget::Budget;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -101,6 +102,8 @@ pub struct Services {
     pub connect: Connect,
     /// Users, connections and vehicles.
     pub vehicles: Vehicles,
+    /// The ledger of calls.
+    pub budget: Budget,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
     /// Who changed what.
@@ -128,6 +131,8 @@ pub struct Rooms {
     pub connect: Connect,
     /// Users, connections and vehicles.
     pub vehicles: Vehicles,
+    /// The ledger of calls.
+    pub budget: Budget,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
     /// Who changed what.
@@ -143,7 +148,7 @@ pub struct Rooms {
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, access, audit, deliveries, status, rotation } = rooms;
+        let Rooms { ingest, connect, vehicles, budget, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
@@ -154,6 +159,7 @@ impl Services {
             ingest,
             connect,
             vehicles,
+            budget,
             access,
             audit,
             deliveries,
@@ -361,6 +367,7 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::SetupPage => pages::setup(call).await,
         Route::ConnectPage => pages::connect(call).await,
         Route::Status => api::status(call).await,
+        Route::Budget => api::budget(call).await,
         Route::Users => api::users::list(call).await,
         Route::UserAdd => api::users::add(call).await,
         Route::User => api::users::show(call).await,

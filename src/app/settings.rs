@@ -9,7 +9,7 @@ use crate::model::token::Generation;
 use crate::store::webhook_log::Ring;
 use crate::vault::MasterKey;
 use crate::web::server::Listen;
-use crate::{connect, ingest, operate, smartcar, tls, tokens, vehicles, web};
+use crate::{budget, connect, ingest, operate, smartcar, tls, tokens, vehicles, web};
 
 pub(super) fn smartcar(config: &Config) -> smartcar::Settings {
     let config::Smartcar { application_id, v2, v3, management_tokens, scope, single_select, origins, .. } =
@@ -86,6 +86,11 @@ pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
     vehicles::Settings { dashboard_url: origin(&config.private_url) }
 }
 
+pub(super) fn budget(config: &Config) -> budget::Settings {
+    let config::Budget { calls_per_vehicle_month, reserve, reset_day } = config.budget;
+    budget::Settings { calls_per_vehicle_month, reserve, reset_day }
+}
+
 pub(super) fn access(config: &Config) -> operate::access::Settings {
     operate::access::Settings { idle: config.session.idle, max: config.session.max }
 }
@@ -95,6 +100,7 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
         public_url: origin(&config.public_url),
         webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
         dashboard_url: origin(&config.private_url),
+        vehicle_metrics: config.vehicle_metrics,
     }
 }
 

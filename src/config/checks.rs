@@ -32,6 +32,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     limits(config, collected);
     forwarding(config, collected);
     listeners(config, collected);
+    budget(config, collected);
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
@@ -70,6 +71,14 @@ fn listeners(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, "public_api");
         let remedy = "Set private_listen, or leave public_api out: without it, listen shows everything";
         collected.mistake("public_api", origin, "is of no use without private_listen", remedy);
+    }
+}
+
+fn budget(config: &Config, collected: &mut Collected) {
+    if let Some(calls) = config.budget.calls_per_vehicle_month.filter(|calls| *calls <= config.budget.reserve) {
+        let origin = origin(collected, "budget.reserve");
+        let remedy = "Keep fewer in reserve than budget.calls_per_vehicle_month has";
+        collected.mistake("budget.reserve", origin, format!("leaves nothing of {calls} calls for reading"), remedy);
     }
 }
 

@@ -9,7 +9,9 @@ use super::keys::{KEYS, Key, SAMPLES, Sample};
 use super::sources::{Collected, collect};
 use super::values::{self, Taken, TlsMode};
 use super::written::{Origin, Raw};
-use super::{Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks};
+use super::{
+    Budget, Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks,
+};
 use super::{checks, socket_path};
 
 mod acme;
@@ -46,6 +48,13 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
             refresh_margin: reader.take("refresh.refresh_margin", values::time),
             idle_renewal: reader.take("refresh.idle_renewal", values::time),
         },
+        budget: Budget {
+            calls_per_vehicle_month: reader.take("budget.calls_per_vehicle_month", values::calls),
+            reserve: reader.take("budget.reserve", values::reserve),
+            reset_day: reader.take("budget.reset_day", values::day),
+        },
+        vehicle_metrics: reader.take("metrics.vehicles", values::flag),
+        compat_max_age: reader.take("compat.max_age", values::max_age),
         session: Session { idle: reader.take("session.idle", values::time), max: reader.take("session.max", values::time) },
         limits: reader.limits(),
         key: reader.key(&data_dir),

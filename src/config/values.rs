@@ -147,6 +147,35 @@ pub(super) fn count(raw: &Raw) -> Taken<u64> {
     }
 }
 
+/// A number of calls, or `unlimited`.
+pub(super) fn calls(raw: &Raw) -> Taken<Option<u32>> {
+    let text = number_or_text(raw)?;
+    match text.parse() {
+        _ if text == "unlimited" => Ok(None),
+        Ok(calls) if calls > 0 => Ok(Some(calls)),
+        _ => wrong(format!("{text:?} is not a number of calls"), "Write what your plan allows, such as 500, or \"unlimited\""),
+    }
+}
+
+pub(super) fn reserve(raw: &Raw) -> Taken<u32> {
+    let text = number_or_text(raw)?;
+    text.parse().or_else(|_| wrong(format!("{text:?} is not a whole number"), "Write a number from 0 on"))
+}
+
+pub(super) fn day(raw: &Raw) -> Taken<i8> {
+    let text = number_or_text(raw)?;
+    let day = text.parse().ok().filter(|day| (1..=28).contains(day));
+    day.map_or_else(|| wrong(format!("{text:?} is not a day that every month has"), "Write a number from 1 to 28"), Ok)
+}
+
+/// A duration, or `any`.
+pub(super) fn max_age(raw: &Raw) -> Taken<Option<Duration>> {
+    match raw {
+        Raw::Text(text) if text.trim() == "any" => Ok(None),
+        _ => time(raw).map(Some).map_err(|mistake| Wrong { remedy: format!("{}, or \"any\"", mistake.remedy), ..mistake }),
+    }
+}
+
 fn number_or_text(raw: &Raw) -> Taken<String> {
     match raw {
         Raw::Integer(number) => Ok(number.to_string()),

@@ -76,6 +76,7 @@ impl From<CallError> for ConnectError {
             CallError::Token(TokenError::Configuration(what)) => ConnectError::NotConfigured(what),
             CallError::Token(TokenError::Store(_)) => ConnectError::Store,
             CallError::Token(other) => ConnectError::Upstream(other.to_string()),
+            CallError::Budget(refused) => ConnectError::Upstream(refused.to_string()),
         }
     }
 }

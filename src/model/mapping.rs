@@ -71,6 +71,21 @@ pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     ENDPOINTS.iter().find(|endpoint| &endpoint.path[1..] == path)
 }
 
+/// The endpoints that these permissions open; all of them if the permissions are not known. Of those that hold the
+/// same signals only one.
+pub fn open_to(permissions: Option<&[String]>) -> Vec<&'static str> {
+    let mut codes: Vec<&str> = Vec::new();
+    let mut paths = Vec::new();
+    for endpoint in endpoints() {
+        let is_open = permissions.is_none_or(|list| list.iter().any(|each| each == endpoint.permission));
+        if is_open && endpoint.signals.iter().any(|signal| !codes.contains(&signal.code)) {
+            codes.extend(endpoint.signals.iter().map(|signal| signal.code));
+            paths.push(endpoint.path);
+        }
+    }
+    paths
+}
+
 /// The signals that the body of an endpoint holds. What is null gives no signal.
 pub fn reports(path: &str, body: &Value, provenance: Provenance) -> Vec<SignalReport> {
     let report = |signal: &Signal| {
@@ -359,6 +374,13 @@ mod tests {
             assert_eq!(failures(endpoint.path, &SignalFailure::default(), Provenance::default()).len(), endpoint.signals.len());
         }
         assert_eq!(reports("/nowhere", &json!({"value": 1}), Provenance::default()), []);
+    }
+
+    #[test]
+    fn without_known_permissions_everything_is_read_once() {
+        let paths = open_to(None);
+        assert!(paths.contains(&"/battery/capacity") && !paths.contains(&"/battery/nominal_capacity"));
+        assert_eq!(paths.len(), endpoints().len() - 1);
     }
 
     #[test]

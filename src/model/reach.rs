@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::vehicle::Vehicle;
 use super::{AppUserId, VehicleId};
 
 /// What a caller may see. What is out of reach does not exist for the caller.
@@ -13,6 +14,17 @@ pub enum Reach {
     User(AppUserId),
     /// One vehicle.
     Vehicle(VehicleId),
+}
+
+impl Reach {
+    /// Whether a vehicle exists for the caller.
+    pub fn covers(&self, vehicle: &Vehicle) -> bool {
+        match self {
+            Reach::All => true,
+            Reach::User(user) => vehicle.user == *user,
+            Reach::Vehicle(id) => vehicle.facts.id == *id,
+        }
+    }
 }
 
 /// A part of a list.

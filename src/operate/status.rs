@@ -5,11 +5,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::notices::NoticeView;
+use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
 use crate::model::event::EventKind;
 use crate::model::gap::Gap;
 use crate::model::notice::Notice;
+use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
 use crate::smartcar::{Smartcar, in_two};
@@ -34,6 +36,8 @@ pub struct StatusView {
     pub webhooks: WebhookStatus,
     /// The refresh loop.
     pub refresh: RefreshStatus,
+    /// Calls that count against the plan; null if the ledger cannot be read.
+    pub budget: Option<BudgetStatus>,
     /// What is still missing, one thing to do each.
     pub missing: Vec<Missing>,
     /// What happened and is not over; at most a hundred.
@@ -93,6 +97,34 @@ pub struct RefreshStatus {
     pub stopped: Option<String>,
 }
 
+/// What of the plan's calls is left.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetStatus {
+    /// Calls for each vehicle and month; null: as many as one likes.
+    pub calls_per_vehicle_month: Option<u32>,
+    /// When the month of the plan ends.
+    pub until: Timestamp,
+    /// How many calls were made this month, about all vehicles.
+    pub used: u64,
+    /// How many vehicles have none left but the reserve.
+    pub spent: u64,
+    /// How many calls the application could make now.
+    pub application_left: u64,
+}
+
+impl BudgetStatus {
+    fn of(view: &BudgetView) -> BudgetStatus {
+        let is_spent = |vehicle: &&VehicleBudget| vehicle.remaining.is_some_and(|remaining| remaining <= view.reserve);
+        BudgetStatus {
+            calls_per_vehicle_month: view.calls_per_vehicle_month,
+            until: view.until,
+            used: view.items.iter().map(|vehicle| u64::from(vehicle.used)).sum(),
+            spent: view.items.iter().filter(is_spent).count() as u64,
+            application_left: view.application.as_ref().map_or(0, |application| application.left),
+        }
+    }
+}
+
 /// Something that is missing.
 #[derive(Clone, Debug, Serialize)]
 pub struct Missing {
@@ -122,6 +154,8 @@ pub struct Settings {
     pub webhook_url: String,
     /// Where people open the dashboard.
     pub dashboard_url: String,
+    /// Whether metrics tell of single vehicles.
+    pub vehicle_metrics: bool,
 }
 
 /// How everything fares. Cheap to clone.
@@ -137,6 +171,7 @@ struct Shared {
     ingest: Ingest,
     tokens: Tokens,
     smartcar: Smartcar,
+    budget: Budget,
     world: World,
     metrics: Arc<Metrics>,
     started_at: Timestamp,
@@ -144,17 +179,19 @@ struct Shared {
 
 impl Status {
     /// A view of all rooms.
+    #[expect(clippy::too_many_arguments, reason = "one for each room that is looked at")]
     pub fn new(
         settings: Settings,
         store: Store,
         ingest: Ingest,
         tokens: Tokens,
         smartcar: Smartcar,
+        budget: Budget,
         world: World,
         metrics: Arc<Metrics>,
     ) -> Status {
         let started_at = world.now();
-        Status { shared: Arc::new(Shared { settings, store, ingest, tokens, smartcar, world, metrics, started_at }) }
+        Status { shared: Arc::new(Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at }) }
     }
 
     /// The status.
@@ -200,6 +237,7 @@ impl Status {
             store,
             webhooks,
             refresh,
+            budget: shared.budget.show(&Reach::All).await.ok().as_ref().map(BudgetStatus::of),
             missing,
             notices,
         }
@@ -236,7 +274,15 @@ impl Status {
             connections.push(gauge("access", tokens.access_expires_at));
             connections.extend(tokens.refresh_expires_at.map(|at| gauge("refresh", at)));
         }
+        let mut budgets = Vec::new();
+        if shared.settings.vehicle_metrics
+            && let Ok(view) = shared.budget.show(&Reach::All).await
+        {
+            let left = |vehicle: VehicleBudget| Some((vehicle.vehicle.to_string(), vehicle.remaining?));
+            budgets.extend(view.items.into_iter().filter_map(left));
+        }
         shared.metrics.write(&Gauges {
+            budgets,
             webhook_log_entries: facts.log.entries,
             webhook_log_bytes: facts.log.bytes,
             projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),

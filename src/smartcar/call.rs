@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::meaning::{from_answer, from_token_answer, from_transport};
 use super::said::Said;
 use super::{Failure, Smartcar, SmartcarError};
+use crate::model::budget::Permit;
 use crate::model::{Secret, lenient};
 
 /// How long a token endpoint may take.
@@ -139,6 +140,12 @@ impl Answer {
 }
 
 impl Smartcar {
+    /// Sends a request that counts against the plan.
+    pub(super) async fn permitted(&self, call: Call, permit: &Permit) -> Result<Answer, SmartcarError> {
+        permit.note_sent();
+        self.call(call).await
+    }
+
     /// Sends a request; anything but a 2xx is an error.
     pub(super) async fn call(&self, call: Call) -> Result<Answer, SmartcarError> {
         let request = call.request()?;

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::call::{Audience, Call, READ, join, segment};
 use super::{Smartcar, SmartcarError};
-use crate::model::mapping::{self, Provenance};
+use crate::model::budget::Permit;
+use crate::model::mapping::Provenance;
 use crate::model::reading::SignalReport;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::wire::{Part, VehicleWire};
@@ -52,22 +53,21 @@ impl Smartcar {
         Ok(VehicleFacts { vin: vin.or(facts.vin), permissions: permissions.ok(), ..facts })
     }
 
-    /// Reads, in one batch, every endpoint of the mapping table that `permissions` open; all of them if
-    /// the permissions are not known. Asks nothing if none is open.
+    /// Reads, in one batch, these endpoints of the mapping table. Asks nothing if there are none.
     pub async fn read(
         &self,
         access: &Secret,
         vehicle: &VehicleId,
-        permissions: Option<&[String]>,
+        paths: &[&str],
+        permit: &Permit,
     ) -> Result<Vec<SignalReport>, SmartcarError> {
-        let paths = wanted(permissions);
         if paths.is_empty() {
             return Ok(Vec::new());
         }
         let path = format!("/vehicles/{}/batch", segment("v2.batch", vehicle.as_str())?);
         let requests: Vec<_> = paths.iter().map(|path| json!({ "path": path })).collect();
         let call = self.v2("v2.batch", Method::POST, &path, access).within(READ).json(&json!({ "requests": requests }));
-        let answer = self.call(call).await?;
+        let answer = self.permitted(call, permit).await?;
         let parts = answer.read::<Batch>()?.responses.ok_or_else(|| answer.not_understood())?;
         let outer = Provenance::from_headers(|name| answer.header(name), Provenance::default());
         Ok(parts.iter().flat_map(|part| part.reports(outer)).collect())
@@ -119,20 +119,6 @@ fn tolerate<T>(result: Result<T, SmartcarError>) -> Result<Result<T, SmartcarErr
     }
 }
 
-/// The endpoints to read: those that are open, but only one for each set of signals.
-fn wanted(permissions: Option<&[String]>) -> Vec<&'static str> {
-    let mut codes: Vec<&str> = Vec::new();
-    let mut paths = Vec::new();
-    for endpoint in mapping::endpoints() {
-        let open = permissions.is_none_or(|list| list.iter().any(|each| each == endpoint.permission));
-        if open && endpoint.signals.iter().any(|signal| !codes.contains(&signal.code)) {
-            codes.extend(endpoint.signals.iter().map(|signal| signal.code));
-            paths.push(endpoint.path);
-        }
-    }
-    paths
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Page {
@@ -172,8 +158,9 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::model::Timestamp;
+    use crate::model::budget::Reason;
     use crate::model::reading::{Outcome, SignalFailure};
+    use crate::model::{Timestamp, mapping};
     use crate::smartcar::script::{Script, answer, good, run};
 
     macro_rules! fixture {
@@ -250,7 +237,10 @@ mod tests {
     fn one_batch_reads_what_is_granted() {
         let granted = ["read_odometer", "read_battery", "read_fuel", "control_charge"].map(str::to_owned);
         let script = Script::new([answer(200, &[("SC-Fetched-At", "2025-10-09T08:53:21Z")], fixture!("batch-mixed"))]);
-        let reports = run(script.client().read(&token(), &VehicleId::new("v"), Some(&granted))).unwrap();
+        let permit = Permit::granted(1, Reason::Picture, false);
+        let paths = mapping::open_to(Some(&granted));
+        let reports = run(script.client().read(&token(), &VehicleId::new("v"), &paths, &permit)).unwrap();
+        assert_eq!(permit.sent(), 1);
         expect![[r#"
             POST https://api.smartcar.com/v2.0/vehicles/v/batch within 310 s
             accept: application/json
@@ -274,14 +264,9 @@ mod tests {
         assert_eq!(reports[3].outcome, Outcome::Failed(failure));
 
         let script = Script::new([]);
-        assert_eq!(run(script.client().read(&token(), &VehicleId::new("v"), Some(&[]))), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn without_known_permissions_everything_is_read_once() {
-        let paths = wanted(None);
-        assert!(paths.contains(&"/battery/capacity") && !paths.contains(&"/battery/nominal_capacity"));
-        assert_eq!(paths.len(), mapping::endpoints().len() - 1);
+        let permit = Permit::granted(1, Reason::Picture, false);
+        assert_eq!(run(script.client().read(&token(), &VehicleId::new("v"), &[], &permit)), Ok(Vec::new()));
+        assert_eq!(permit.sent(), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::{Answer, Audience, Call, READ, join, segment};
 use super::{Smartcar, SmartcarError};
+use crate::model::budget::Permit;
 use crate::model::mapping;
 use crate::model::reading::SignalReport;
 use crate::model::vehicle::VehicleFacts;
@@ -37,13 +38,14 @@ impl Smartcar {
         app: &Secret,
         user: &SmartcarUserId,
         vehicle: &VehicleId,
+        permit: &Permit,
     ) -> Result<Vec<SignalReport>, SmartcarError> {
         let path = format!("/vehicles/{}/signals", segment("v3.signals", vehicle.as_str())?);
         let mut reports: Vec<SignalReport> = Vec::new();
         let (mut query, mut total) = (String::new(), 0);
         for _ in 0..MOST_PAGES {
             let call = self.signal_call("v3.signals", &format!("{path}{query}"), app, user);
-            let page = match self.call(call).await.and_then(|answer| Listing::<SignalWire>::of(&answer)) {
+            let page = match self.permitted(call, permit).await.and_then(|answer| Listing::<SignalWire>::of(&answer)) {
                 Ok(page) => page,
                 // What is here already is worth more than the page that is missing.
                 Err(_) if !reports.is_empty() => return Ok(reports),
@@ -62,7 +64,7 @@ impl Smartcar {
             }
         }
         if reports.len() < total && !reports.is_empty() {
-            self.missing_signals(&path, app, user, total, &mut reports).await;
+            self.missing_signals((&path, app, user), permit, total, &mut reports).await;
         }
         Ok(reports)
     }
@@ -75,9 +77,8 @@ impl Smartcar {
 
     async fn missing_signals(
         &self,
-        path: &str,
-        app: &Secret,
-        user: &SmartcarUserId,
+        (path, app, user): (&str, &Secret, &SmartcarUserId),
+        permit: &Permit,
         total: usize,
         reports: &mut Vec<SignalReport>,
     ) {
@@ -88,7 +89,7 @@ impl Smartcar {
                 return;
             }
             let call = self.signal_call("v3.signal", &format!("{path}/{code}"), app, user);
-            let signal = self.call(call).await.and_then(|answer| {
+            let signal = self.permitted(call, permit).await.and_then(|answer| {
                 let resource: Resource<SignalWire> = answer.read()?;
                 resource.data.map_or_else(|| answer.read(), |wire| Ok(*wire))
             });
@@ -186,6 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::budget::Reason;
     use crate::model::lenient::tests::any_json;
     use crate::model::reading::Outcome;
     use crate::smartcar::script::{Script, answer, good, run};
@@ -200,7 +202,10 @@ mod tests {
 
     fn ask_signals(script: &Script) -> Result<Vec<SignalReport>, SmartcarError> {
         let (user, vehicle) = (SmartcarUserId::new(USER_ID), VehicleId::new("a/b"));
-        run(script.client().signals(&Secret::new("app-token"), &user, &vehicle))
+        let permit = Permit::granted(1, Reason::Picture, false);
+        let signals = run(script.client().signals(&Secret::new("app-token"), &user, &vehicle, &permit));
+        assert_eq!(usize::try_from(permit.sent()), Ok(script.lines().lines().count()));
+        signals
     }
 
     fn say(reports: &[SignalReport]) -> String {
@@ -306,13 +311,14 @@ mod tests {
                 let same = |_: usize| Ok(http::Response::new(bytes::Bytes::copy_from_slice(body)));
                 let client = Script::new((0..400).map(same)).client();
                 let (app, user, vehicle) = (Secret::new("t"), SmartcarUserId::new("u"), VehicleId::new("v"));
-                let _ = run(client.signals(&app, &user, &vehicle));
+                let permit = Permit::granted(1, Reason::Picture, false);
+                let _ = run(client.signals(&app, &user, &vehicle, &permit));
                 let _ = run(client.vehicle_v3(&app, &vehicle));
                 let _ = run(client.connections(&app, ConnectionFilter::default()));
                 let _ = run(client.user(&app));
                 let _ = run(client.vehicles(&app));
                 let _ = run(client.vehicle(&app, &vehicle));
-                let _ = run(client.read(&app, &vehicle, None));
+                let _ = run(client.read(&app, &vehicle, &mapping::open_to(None), &permit));
                 let _ = run(client.refresh(&app));
                 let _ = run(client.application_token());
             }

@@ -8,6 +8,7 @@ use super::access::{
 };
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::audit::NoteAudit;
+use super::budget::{NoteCalls, TakeCall};
 use super::certificates::{KeepAccount, KeepCertificate};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
@@ -53,6 +54,7 @@ changes! {
     RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar,
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
+    TakeCall, NoteCalls,
     KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit,

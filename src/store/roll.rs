@@ -16,6 +16,7 @@ pub(super) const LARGE: &[&str] = &[
     "vehicle_changes-1",
     EVENT_IDS,
     "audit-1",
+    "budget-1",
 ];
 
 /// A row for each signal of each vehicle, until format 2; empty since.

@@ -96,6 +96,7 @@ impl Change for ForgetVehicle {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
         if self.erase {
             erase_data(tables, row)?;
+            super::budget::erase(tables, row)?;
             erase_entries(tables, row)?;
             // What still comes about it is not kept.
             if self.is_remembered {

@@ -7,42 +7,33 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::model::ConnectionId;
-use crate::model::connection::{Cause, ConnectionStatus};
+use crate::model::budget::Reason;
+use crate::model::connection::{Cause, Connection, ConnectionStatus};
+use crate::model::mapping;
 use crate::model::reading::{Outcome, SignalReport, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::smartcar::SmartcarError;
+use crate::model::{ConnectionId, Secret};
+use crate::smartcar::{Smartcar, SmartcarError};
 use crate::store::StoreError;
 use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
 use crate::tokens::{CallError, TokenError};
 
-/// Reads what Smartcar tells of a vehicle and its signals, and keeps it.
-pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result<(), CallError> {
+/// Reads what Smartcar tells of a vehicle and its signals, and keeps it. Of API v2.0 perhaps only some endpoints;
+/// v3 tells everything at once.
+pub(super) async fn read(
+    shared: &Shared,
+    row: u32,
+    vehicle: &Vehicle,
+    only: Option<&[&str]>,
+    reason: Reason,
+) -> Result<(), CallError> {
     let id = vehicle.connection.ok_or(TokenError::Gone)?;
     let connection =
         shared.store.read(move |snapshot| snapshot.connection(id)).await.map_err(TokenError::from)?.ok_or(TokenError::Gone)?;
-    let car = &vehicle.facts.id;
-    let result = match (connection.generation, &connection.smartcar_user) {
-        (Generation::V2, _) => {
-            let granted = vehicle.facts.permissions.as_deref();
-            shared.tokens.call(id, |smartcar, access| async move { smartcar.read(&access, car, granted).await }).await
-        }
-        (Generation::V3, Some(user)) => {
-            let application = ConnectionId::APPLICATION;
-            if vehicle.facts.make.is_none() {
-                let facts = shared
-                    .tokens
-                    .call(application, |smartcar, access| async move { smartcar.vehicle_v3(&access, car).await })
-                    .await?;
-                shared.store.commit(NoteFacts { facts }).await.map_err(TokenError::from)?;
-            }
-            shared.tokens.call(application, |smartcar, access| async move { smartcar.signals(&access, user, car).await }).await
-        }
-        (Generation::V3, None) => return Err(TokenError::Gone.into()),
-    };
+    let result = ask(shared, row, vehicle, &connection, only, reason).await;
     if let Some(reason) = refused_account(&result) {
         let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
         let mark = MarkConnection { id, status: Some(status), error: Some(reason) };
@@ -57,6 +48,44 @@ pub(super) async fn read(shared: &Shared, row: u32, vehicle: &Vehicle) -> Result
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
     Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
+}
+
+/// Asks Smartcar, if the plan allows it.
+async fn ask(
+    shared: &Shared,
+    row: u32,
+    vehicle: &Vehicle,
+    connection: &Connection,
+    only: Option<&[&str]>,
+    reason: Reason,
+) -> Result<Vec<SignalReport>, CallError> {
+    let car = &vehicle.facts.id;
+    let all = mapping::open_to(vehicle.facts.permissions.as_deref());
+    let paths = only.unwrap_or(&all);
+    match (connection.generation, &connection.smartcar_user) {
+        (Generation::V2, _) if paths.is_empty() => Ok(Vec::new()),
+        (Generation::V2, _) => {
+            let permit = &shared.budget.permit(row, reason).await?;
+            let call = |smartcar: Smartcar, access: Secret| async move { smartcar.read(&access, car, paths, permit).await };
+            let result = shared.tokens.call(connection.id, call).await;
+            shared.settle(permit, &result).await;
+            result
+        }
+        (Generation::V3, Some(user)) => {
+            let application = ConnectionId::APPLICATION;
+            if vehicle.facts.make.is_none() {
+                let call = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicle_v3(&access, car).await };
+                let facts = shared.tokens.call(application, call).await?;
+                shared.store.commit(NoteFacts { facts }).await.map_err(TokenError::from)?;
+            }
+            let permit = &shared.budget.permit(row, reason).await?;
+            let call = |smartcar: Smartcar, access: Secret| async move { smartcar.signals(&access, user, car, permit).await };
+            let result = shared.tokens.call(application, call).await;
+            shared.settle(permit, &result).await;
+            result
+        }
+        (Generation::V3, None) => Err(TokenError::Gone.into()),
+    }
 }
 
 /// Why the manufacturer refuses the account, if that is what a read shows: an error for the whole call, or
@@ -119,12 +148,17 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
         }
         let vehicle = shared.store.read(move |snapshot| snapshot.vehicle_at(row)).await?;
         let result = match &vehicle {
-            Some(vehicle) => read(shared, row, vehicle).await,
+            Some(vehicle) => {
+                let is_known =
+                    shared.store.read(move |snapshot| snapshot.latest(row)).await?.iter().any(|latest| latest.reading.is_some());
+                read(shared, row, vehicle, None, if is_known { Reason::Gap } else { Reason::Picture }).await
+            }
             None => Ok(()),
         };
         let least = match &result {
             Err(CallError::Smartcar(SmartcarError::Later { after, .. })) => after.unwrap_or_default(),
             Err(CallError::Token(TokenError::Later { after, .. })) => *after,
+            Err(CallError::Budget(refused)) => refused.after(),
             Err(
                 CallError::Smartcar(SmartcarError::Configuration { .. })
                 | CallError::Token(TokenError::Store(_) | TokenError::Configuration(_)),

@@ -4,7 +4,7 @@ use super::Call;
 use super::answer::{self, Answer};
 use super::input::Fields;
 use super::problem::Problem;
-use crate::vehicles::History;
+use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
 pub(super) mod connections;
@@ -18,6 +18,13 @@ pub(super) async fn status(call: &Call<'_>) -> Answer {
     call.unbound()?;
     call.no_query()?;
     answer::ok(&call.services.status.show().await)
+}
+
+/// `GET budget`: the calls about the vehicles within reach.
+pub(super) async fn budget(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let budget = call.services.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
+    answer::ok(&budget)
 }
 
 /// `?history=keep|erase&force=true`, wherever something is disconnected.

@@ -247,6 +247,10 @@ impl From<VehiclesError> for Problem {
                 let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
                 Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
             }
+            VehiclesError::OverBudget(refused) => {
+                let problem = problem(StatusCode::TOO_MANY_REQUESTS, "over_budget");
+                Problem { retry_after: Some(refused.after()), ..problem }
+            }
             VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             VehiclesError::Store => Problem::busy(error.to_string()),
         }

@@ -62,6 +62,7 @@ routes! {
     // For programs.
     GET    "/metrics"                               Metrics,
     GET    "/api/v1/status"                         Status,
+    GET    "/api/v1/budget"                         Budget,
     GET    "/api/v1/users"                          Users,
     POST   "/api/v1/users"                          UserAdd,
     GET    "/api/v1/users/{id}"                     User,

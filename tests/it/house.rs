@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["world", "metrics", "supervisor"],
     &["vault", "signature"],
     &["store", "smartcar"],
-    &[], // Here comes `budget`.
+    &["budget"],
     &["tokens", "ingest", "projector"],
     &["connect", "vehicles", "operate", "tls"],
     &["web"],

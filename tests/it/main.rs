@@ -5,6 +5,7 @@
 mod api;
 mod audit;
 mod binary;
+mod budget;
 mod connect;
 mod disk;
 mod edge;

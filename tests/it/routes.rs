@@ -79,6 +79,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /setup",
             "GET /api/v1/users",
             "GET /api/v1/connections",
+            "GET /api/v1/budget",
             "GET /api/v1/vehicles",
             "GET /api/v1/webhooks",
             "GET /api/v1/webhooks/refused",

@@ -317,6 +317,7 @@ pub(super) fn status(missing: bool) -> StatusView {
             next_due_at: (!missing).then(|| ahead(31 * MINUTE)),
             stopped: None,
         },
+        budget: None,
         missing: if missing { all } else { Vec::new() },
         notices: notices(),
     }

@@ -86,7 +86,8 @@ impl Route {
             Route::CarRename | Route::ConnectPage => page(form, Scope::Admin),
             Route::Metrics => policy(Some(Bucket::Api), None, Auth::Scope(Scope::Metrics)),
             Route::Status => api(None, Scope::Metrics),
-            Route::Users
+            Route::Budget
+            | Route::Users
             | Route::User
             | Route::Connections
             | Route::Connection

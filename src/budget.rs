@@ -1,0 +1,272 @@
+//! The ledger: no call that counts against Smartcar's plan goes out without a permit and its reason.
+//!
+//! A permit is on disk before the call, so that a crash can only make us call less than we may. What an answer
+//! teaches of limits (429, 430, `Retry-After`) is kept too. Token calls need no permit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::budget::{Ledger, Lesson, POOL, POOL_PER_MINUTE, Permit, Reason, month};
+use crate::model::reach::Reach;
+use crate::model::{Timestamp, VehicleId};
+use crate::smartcar::{SmartcarError, needs_permit};
+use crate::store::budget::{NoteCalls, TakeCall, Taken};
+use crate::store::{Store, StoreError};
+use crate::world::World;
+
+/// What the plan allows.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Calls for each vehicle and month; `None`: as many as one likes.
+    pub calls_per_vehicle_month: Option<u32>,
+    /// How many of them are kept for commands and gap healing.
+    pub reserve: u32,
+    /// The day of the month on which Smartcar counts anew, 1 to 28.
+    pub reset_day: i8,
+}
+
+/// Why a call may not be made. Shown, it says what can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The month's calls are spent.
+    #[error(
+        "the calls of this month for this car are spent until {until}: budget.calls_per_vehicle_month must not be more than your plan allows"
+    )]
+    MonthIsOver {
+        /// When the next month begins.
+        until: Timestamp,
+        /// How long that is from now.
+        after: Duration,
+    },
+    /// What is left is kept for commands and gap healing.
+    #[error(
+        "what is left of this month's calls for this car is kept for commands and gap healing (budget.reserve) until {until}"
+    )]
+    Reserved {
+        /// When the next month begins.
+        until: Timestamp,
+        /// How long that is from now.
+        after: Duration,
+    },
+    /// Smartcar wants to be left alone about this vehicle.
+    #[error("Smartcar asks to leave this car alone for a while")]
+    VehicleRests {
+        /// How long.
+        after: Duration,
+    },
+    /// Smartcar wants to be left alone, or would soon.
+    #[error("Carport has called Smartcar as often as it allows, and waits")]
+    ApplicationRests {
+        /// How long.
+        after: Duration,
+    },
+    /// The ledger cannot be written, so nothing is called.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refused {
+    /// How long to wait.
+    pub fn after(&self) -> Duration {
+        match self {
+            Refused::MonthIsOver { after, .. }
+            | Refused::Reserved { after, .. }
+            | Refused::VehicleRests { after }
+            | Refused::ApplicationRests { after } => *after,
+            Refused::Store(_) => Duration::from_secs(5),
+        }
+    }
+}
+
+/// The ledger. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    settings: Arc<Settings>,
+    store: Store,
+    world: World,
+    /// Requests that count for the application only and are not in the store yet.
+    aside: Arc<AtomicU32>,
+}
+
+impl Budget {
+    /// The ledger in `store`.
+    pub fn new(settings: Settings, store: Store, world: World) -> Budget {
+        Budget { settings: Arc::new(settings), store, world, aside: Arc::default() }
+    }
+
+    /// A request went out to `endpoint`, with a permit or without.
+    pub fn observe(&self, endpoint: &'static str) {
+        let is_data = endpoint.starts_with("v2.") || endpoint.starts_with("v3.");
+        if is_data && !needs_permit(endpoint) {
+            self.aside.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The leave to make one call about the vehicle in row `vehicle`. It is counted when this returns.
+    pub async fn permit(&self, vehicle: u32, reason: Reason) -> Result<Permit, Refused> {
+        let at = self.world.now();
+        let (since, until) = month(at, self.settings.reset_day);
+        let Settings { calls_per_vehicle_month: limit, reserve, .. } = *self.settings;
+        let aside = self.aside.swap(0, Ordering::Relaxed);
+        let taken = self.store.commit(TakeCall { vehicle, reason, at, since, limit, reserve, aside }).await;
+        if taken.is_err() {
+            self.aside.fetch_add(aside, Ordering::Relaxed);
+        }
+        match taken? {
+            Taken::Granted { rested } => Ok(Permit::granted(vehicle, reason, rested)),
+            Taken::MonthIsOver => Err(Refused::MonthIsOver { until, after: until.since(at) }),
+            Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
+            Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
+            Taken::ApplicationRests(until) => Err(Refused::ApplicationRests { after: until.since(at) }),
+        }
+    }
+
+    /// Keeps what really went out under a permit, and what Smartcar's answer, or its error, taught. A permit that is
+    /// never settled has cost one call.
+    pub async fn settle(&self, permit: &Permit, error: Option<&SmartcarError>) {
+        let (sent, lesson) = (permit.sent(), lesson(permit, error));
+        if sent == 1 && lesson.is_none() {
+            return;
+        }
+        let at = self.world.now();
+        let (since, _) = month(at, self.settings.reset_day);
+        let note = NoteCalls { vehicle: permit.vehicle, reason: permit.reason, at, since, sent, lesson };
+        if let Err(error) = self.store.commit(note).await {
+            tracing::warn!(%error, "what a call has cost is not kept");
+        }
+    }
+
+    /// What was called, and what is left, of the vehicles within reach.
+    pub async fn show(&self, reach: &Reach) -> Result<BudgetView, StoreError> {
+        let now = self.world.now();
+        let settings = self.settings.clone();
+        let (since, until) = month(now, settings.reset_day);
+        let (reach, aside) = (reach.clone(), u64::from(self.aside.load(Ordering::Relaxed)));
+        let look = move |snapshot: &crate::store::Snapshot<'_>| {
+            let pool = snapshot.pool()?.at(now);
+            let application = ApplicationBudget {
+                holds: POOL,
+                per_minute: POOL_PER_MINUTE,
+                left: (pool.level / 1000).saturating_sub(aside),
+                rests_until: Some(pool.rests_until).filter(|until| *until > now),
+            };
+            let mut items = Vec::new();
+            for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
+                if reach.covers(&vehicle) {
+                    let ledger = snapshot.ledger(row, since)?;
+                    items.push(VehicleBudget::of(vehicle.facts.id, ledger, &settings, now));
+                }
+            }
+            Ok(BudgetView {
+                since,
+                until,
+                calls_per_vehicle_month: settings.calls_per_vehicle_month,
+                reserve: settings.reserve,
+                // It tells of everybody's calls.
+                application: matches!(reach, Reach::All).then_some(application),
+                items,
+                next: None,
+            })
+        };
+        self.store.read(look).await
+    }
+}
+
+fn lesson(permit: &Permit, error: Option<&SmartcarError>) -> Option<Lesson> {
+    let Some(error) = error else {
+        return (permit.rested && permit.sent() > 0).then_some(Lesson::Good);
+    };
+    let after = match error {
+        SmartcarError::Later { after, .. } => after.map(|after| after.as_secs().max(1)),
+        _ => None,
+    };
+    let what = error.failure();
+    match (what.kind.as_deref(), what.code.as_deref(), what.status) {
+        (Some("BILLING"), Some("VEHICLE_REQUEST_LIMIT"), _) => Some(Lesson::MonthIsOver),
+        (Some("RATE_LIMIT"), Some("VEHICLE"), _) => Some(Lesson::VehicleRests { seconds: after }),
+        // Manufacturers want to be asked every 30 minutes at most.
+        (Some("UPSTREAM"), Some("RATE_LIMIT"), _) => Some(Lesson::VehicleRests { seconds: after.or(Some(1800)) }),
+        (Some("RATE_LIMIT"), _, _) | (_, _, Some(429)) => Some(Lesson::ApplicationRests { seconds: after }),
+        _ => None,
+    }
+}
+
+/// What was called, and what is left.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetView {
+    /// When the month of the plan began.
+    pub since: Timestamp,
+    /// When the next one begins.
+    pub until: Timestamp,
+    /// Calls for each vehicle and month; null: as many as one likes.
+    pub calls_per_vehicle_month: Option<u32>,
+    /// How many of them are kept for commands and gap healing.
+    pub reserve: u32,
+    /// The bucket of the whole application; null for who may see only a part.
+    pub application: Option<ApplicationBudget>,
+    /// The vehicles, oldest first.
+    pub items: Vec<VehicleBudget>,
+    /// Always null: they come all at once.
+    pub next: Option<String>,
+}
+
+/// The bucket of the whole application.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApplicationBudget {
+    /// How many calls it holds.
+    pub holds: u64,
+    /// How many come back each minute.
+    pub per_minute: u64,
+    /// How many could be made now.
+    pub left: u64,
+    /// Until when Smartcar wants to be left alone.
+    pub rests_until: Option<Timestamp>,
+}
+
+/// The calls about one vehicle.
+#[derive(Clone, Debug, Serialize)]
+pub struct VehicleBudget {
+    /// Smartcar's id.
+    pub vehicle: VehicleId,
+    /// How many were made this month.
+    pub used: u32,
+    /// How many for each reason.
+    pub reasons: BTreeMap<Reason, u32>,
+    /// How many may be made in all; null: as many as one likes.
+    pub limit: Option<u32>,
+    /// How many are left, with the reserve.
+    pub remaining: Option<u32>,
+    /// Until when Smartcar wants to be left alone about it.
+    pub rests_until: Option<Timestamp>,
+    /// The last twenty calls, oldest first.
+    pub last: Vec<Called>,
+}
+
+/// A call that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Called {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl VehicleBudget {
+    fn of(vehicle: VehicleId, ledger: Ledger, settings: &Settings, now: Timestamp) -> VehicleBudget {
+        let limit = settings.calls_per_vehicle_month.into_iter().chain(ledger.limit).min();
+        VehicleBudget {
+            vehicle,
+            used: ledger.used,
+            remaining: limit.map(|limit| limit.saturating_sub(ledger.used)),
+            limit,
+            reasons: ledger.reasons,
+            rests_until: Some(ledger.rests_until).filter(|until| *until > now),
+            last: ledger.last.into_iter().map(|(at, reason)| Called { at, reason }).collect(),
+        }
+    }
+}

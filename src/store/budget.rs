@@ -1,0 +1,205 @@
+//! The ledger of calls that count against Smartcar's plan: a row for each vehicle, and one for the application.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{Record, Typed};
+use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::Timestamp;
+use crate::model::budget::{Ledger, Lesson, Pool, Reason};
+
+impl Record for Ledger {
+    const TABLE: &'static str = BUDGET;
+    const IS_SECRET: bool = false;
+}
+
+impl Record for Pool {
+    const TABLE: &'static str = BUDGET;
+    const IS_SECRET: bool = false;
+}
+
+const BUDGET: &str = "budget-1";
+
+/// Vehicles have rows from 1 on.
+const APPLICATION: u32 = 0;
+
+/// How many of its last calls a vehicle remembers.
+const LAST: usize = 20;
+
+/// A call about a vehicle is to be made: it is counted before it goes out.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TakeCall {
+    /// The row of the vehicle.
+    pub vehicle: u32,
+    /// Why.
+    pub reason: Reason,
+    /// Now.
+    pub at: Timestamp,
+    /// When the month of the plan began.
+    pub since: Timestamp,
+    /// How many calls a vehicle may have in it; `None`: as many as it likes.
+    pub limit: Option<u32>,
+    /// How many of them only some reasons may use.
+    pub reserve: u32,
+    /// Requests that went out meanwhile and count for the application only.
+    pub aside: u32,
+}
+
+/// What came of [`TakeCall`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It may go out.
+    Granted {
+        /// Somebody wanted to be left alone before: a good answer is news.
+        rested: bool,
+    },
+    /// The month's calls are spent.
+    MonthIsOver,
+    /// What is left of them is kept in reserve.
+    Reserved,
+    /// The vehicle is to be left alone.
+    VehicleRests(Timestamp),
+    /// The application is to wait.
+    ApplicationRests(Timestamp),
+}
+
+impl Change for TakeCall {
+    type Outcome = Taken;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<Taken, StoreError> {
+        let pool = pool(tables)?.at(self.at);
+        let pool = Pool { level: pool.level.saturating_sub(u64::from(self.aside) * 1000), ..pool };
+        let mut ledger = in_month(ledger(tables, self.vehicle)?, self.since);
+        let left = self.limit.into_iter().chain(ledger.limit).min().map(|limit| limit.saturating_sub(ledger.used));
+        let kept = if self.reason.uses_reserve() { 0 } else { self.reserve };
+        let refusal = match left {
+            Some(0) => Some(Taken::MonthIsOver),
+            Some(left) if left <= kept => Some(Taken::Reserved),
+            _ if ledger.rests_until > self.at => Some(Taken::VehicleRests(ledger.rests_until)),
+            _ if pool.rests_until > self.at => Some(Taken::ApplicationRests(pool.rests_until)),
+            _ if pool.level < 1000 => Some(Taken::ApplicationRests(self.at.after(pool.wait()))),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            if self.aside > 0 {
+                tables.put(APPLICATION, &pool)?;
+            }
+            return Ok(refusal);
+        }
+        count(&mut ledger, self.reason, 1, self.at);
+        let rested = ledger.refusals > 0 || pool.refusals > 0;
+        tables.put(self.vehicle, &ledger)?;
+        tables.put(APPLICATION, &Pool { level: pool.level - 1000, ..pool })?;
+        Ok(Taken::Granted { rested })
+    }
+}
+
+/// What really went out under a permit, and what its answer taught.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteCalls {
+    /// The row of the vehicle.
+    pub vehicle: u32,
+    /// Why.
+    pub reason: Reason,
+    /// Now.
+    pub at: Timestamp,
+    /// When the month of the plan began.
+    pub since: Timestamp,
+    /// How many requests went out. One was counted already.
+    pub sent: u32,
+    /// What was learnt.
+    pub lesson: Option<Lesson>,
+}
+
+impl Change for NoteCalls {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let mut pool = pool(tables)?.at(self.at);
+        let mut ledger = in_month(ledger(tables, self.vehicle)?, self.since);
+        match self.sent {
+            // Nothing went out: no token was to be had.
+            0 => {
+                ledger.used = ledger.used.saturating_sub(1);
+                if let Some(count) = ledger.reasons.get_mut(&self.reason) {
+                    *count = count.saturating_sub(1);
+                }
+                ledger.last.pop();
+                pool.level += 1000;
+            }
+            sent => {
+                count(&mut ledger, self.reason, sent - 1, self.at);
+                pool.level = pool.level.saturating_sub(u64::from(sent - 1) * 1000);
+            }
+        }
+        match self.lesson {
+            None => {}
+            Some(Lesson::Good) => (ledger.refusals, pool.refusals) = (0, 0),
+            Some(Lesson::MonthIsOver) => ledger.limit = Some(ledger.used),
+            Some(Lesson::VehicleRests { seconds }) => {
+                ledger.rests_until = self.at.after(rest(seconds, ledger.refusals));
+                ledger.refusals = ledger.refusals.saturating_add(1);
+            }
+            Some(Lesson::ApplicationRests { seconds }) => {
+                pool.rests_until = self.at.after(rest(seconds, pool.refusals));
+                pool.refusals = pool.refusals.saturating_add(1);
+                pool.level = 0;
+            }
+        }
+        tables.put(self.vehicle, &ledger)?;
+        tables.put(APPLICATION, &pool)
+    }
+}
+
+/// As long as was asked for; if it was not said how long, a minute, and twice as long each further time.
+fn rest(seconds: Option<u64>, refusals: u32) -> Duration {
+    Duration::from_secs(seconds.unwrap_or_else(|| 60 << refusals.min(9)))
+}
+
+/// A ledger in a month that may be a new one. A clock that went back begins none.
+fn in_month(ledger: Ledger, since: Timestamp) -> Ledger {
+    if since <= ledger.since {
+        return ledger;
+    }
+    let Ledger { rests_until, refusals, last, .. } = ledger;
+    Ledger { since, rests_until, refusals, last, ..Ledger::default() }
+}
+
+fn count(ledger: &mut Ledger, reason: Reason, calls: u32, at: Timestamp) {
+    if calls == 0 {
+        return;
+    }
+    ledger.used = ledger.used.saturating_add(calls);
+    let of_reason = ledger.reasons.entry(reason).or_default();
+    *of_reason = of_reason.saturating_add(calls);
+    ledger.last.extend((0..calls).map(|_| (at, reason)));
+    let excess = ledger.last.len().saturating_sub(LAST);
+    ledger.last.drain(..excess);
+}
+
+/// Damaged is as good as new: what the plan allows, Smartcar tells again.
+fn ledger(rows: &impl Rows, vehicle: u32) -> Result<Ledger, StoreError> {
+    Ok(rows.get_sound(vehicle)?.unwrap_or_default())
+}
+
+fn pool(rows: &impl Rows) -> Result<Pool, StoreError> {
+    Ok(rows.get_sound(APPLICATION)?.unwrap_or_default())
+}
+
+/// A vehicle is erased.
+pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
+    tables.remove::<Ledger>(vehicle)
+}
+
+impl Snapshot<'_> {
+    /// What was called about a vehicle in the month that began at `since`.
+    pub fn ledger(&self, vehicle: u32, since: Timestamp) -> Result<Ledger, StoreError> {
+        Ok(in_month(ledger(self, vehicle)?, since))
+    }
+
+    /// The application's bucket.
+    pub fn pool(&self) -> Result<Pool, StoreError> {
+        pool(self)
+    }
+}

@@ -1,0 +1,98 @@
+//! The budget: calls are counted before they are made, the limit holds, and what Smartcar says of limits is heard.
+
+use std::time::Duration;
+
+use carport::simulator::Settings;
+use serde_json::{Value, json};
+
+use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::simulator::rig::{ADA, Answer};
+
+/// A gateway with Ada's two cars, and the first of them.
+async fn with_budget(seed: u64, keys: &[(&str, &str)]) -> (TestGateway, String) {
+    let gateway = TestGateway::with(seed, keys, Settings { seed, ..Settings::default() }).await;
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    (gateway, car)
+}
+
+async fn refresh(gateway: &TestGateway, car: &str) -> Answer {
+    gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await
+}
+
+async fn of(gateway: &TestGateway, car: &str) -> Value {
+    let budget = gateway.told("/api/v1/budget").await;
+    let mut all = budget["items"].as_array().unwrap().iter();
+    all.find(|vehicle| vehicle["vehicle"] == car).unwrap().clone()
+}
+
+fn reads(gateway: &TestGateway, car: &str) -> usize {
+    gateway.net.count(&format!("POST /v2.0/vehicles/{car}/batch")) + gateway.net.count(&format!("GET /v3/vehicles/{car}/signals"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_stop_before_the_limit_and_the_reserve_stays() {
+    let (mut gateway, car) = with_budget(400, &[("budget.calls_per_vehicle_month", "8"), ("budget.reserve", "3")]).await;
+    for _ in 0..5 {
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+    }
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() > 86_400);
+    assert_eq!(reads(&gateway, &car), 5);
+    let told = of(&gateway, &car).await;
+    assert_eq!((&told["used"], &told["remaining"], &told["limit"]), (&json!(5), &json!(3), &json!(8)));
+    assert_eq!(told["reasons"], json!({ "request": 5 }));
+    assert_eq!(told["last"].as_array().unwrap().len(), 5);
+
+    // A power cut takes nothing of the ledger back, and the other car has a budget of its own.
+    gateway.lose_power(Duration::from_secs(60)).await;
+    assert_eq!(of(&gateway, &car).await["used"], 5);
+    is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+    let other = gateway.vehicles_of(ADA).remove(1);
+    assert_eq!(refresh(&gateway, &other).await.status, 200);
+    let status = gateway.told("/api/v1/status").await;
+    assert_eq!((&status["budget"]["used"], &status["budget"]["spent"]), (&json!(6), &json!(1)), "{status}");
+
+    // Another month, another budget.
+    pass(32 * DAY).await;
+    assert_eq!(of(&gateway, &car).await["remaining"], 8);
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_applications_bucket_holds_all_calls() {
+    let (gateway, car) = with_budget(401, &[("budget.calls_per_vehicle_month", "unlimited")]).await;
+    let other = gateway.vehicles_of(ADA).remove(1);
+    let left = async || gateway.told("/api/v1/budget").await["application"]["left"].as_u64().unwrap();
+    let before = left().await;
+    // Connecting has asked Smartcar too.
+    assert!((100..120).contains(&before), "{before}");
+    for number in 0..before {
+        let car = if number % 2 == 0 { &car } else { &other };
+        assert_eq!(refresh(&gateway, car).await.status, 200, "call {number}");
+    }
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    assert_eq!((refused.header("retry-after"), left().await), (Some("30"), 0));
+    pass(Duration::from_secs(31)).await;
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    is_problem(&refresh(&gateway, &other).await, 429, "over_budget");
+    pass(2 * HOUR).await;
+    assert_eq!((left().await, &of(&gateway, &car).await["limit"]), (120, &Value::Null));
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_token_sees_its_own_part() {
+    let (gateway, car) = with_budget(402, &[("metrics.vehicles", "true")]).await;
+    let token = gateway.create_token(&json!({ "name": "one", "scope": "read", "vehicle": car })).await;
+    let budget = gateway.get("/api/v1/budget").bearer(&token).send().await.json();
+    assert_eq!((budget["items"].as_array().unwrap().len(), &budget["application"]), (1, &Value::Null), "{budget}");
+    assert_eq!(budget["items"][0]["vehicle"], car.as_str());
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    let metrics = gateway.get("/metrics").bearer(&gateway.admin).send().await.text();
+    assert!(metrics.contains(&format!("carport_budget_remaining{{vehicle=\"{car}\"}} 99")), "{metrics}");
+    gateway.finish().await;
+}
