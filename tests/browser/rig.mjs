@@ -38,9 +38,9 @@ export function run(...words) {
   });
 }
 
-export function freePort() {
-  return new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
+export function freePort(address = '127.0.0.1') {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on('error', reject).listen(0, address, () => {
       const { port } = server.address();
       server.close(() => resolve(port));
     });
@@ -72,18 +72,17 @@ export function has(text, part) {
 // What the browser complains about, on any page.
 export const complaints = [];
 
-export async function open() {
-  rmSync(pictures, { recursive: true, force: true });
-  mkdirSync(pictures, { recursive: true });
-  const context = await chromium.launchPersistentContext(join(home, 'browser'), {
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    viewport: { width: 390, height: 844 },
-    args: [
-      '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync',
-    ],
-  });
+const chrome = (args = []) => ({
+  executablePath: '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', ...args,
+  ],
+});
+const phone = { viewport: { width: 390, height: 844 } };
+
+async function listen(context) {
   context.setDefaultTimeout(15000);
   await context.addInitScript(() => document.addEventListener('securitypolicyviolation', event => {
     console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`);
@@ -93,6 +92,35 @@ export async function open() {
   });
   context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
   context.on('requestfailed', request => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+  return context;
+}
+
+function makeRoomForPictures() {
+  rmSync(pictures, { recursive: true, force: true });
+  mkdirSync(pictures, { recursive: true });
+}
+
+// One person with one browser.
+export async function open() {
+  makeRoomForPictures();
+  return listen(await chromium.launchPersistentContext(join(home, 'browser'), { ...chrome(), ...phone }));
+}
+
+// A browser for several people, who know nothing of each other.
+export function browser(args) {
+  makeRoomForPictures();
+  return chromium.launch(chrome(args));
+}
+
+// One of them, whose browser may complain.
+export async function person(browser, options = {}) {
+  return listen(await browser.newContext({ ...phone, ...options }));
+}
+
+// One whose browser complains for good reasons.
+export async function victim(browser, options = {}) {
+  const context = await browser.newContext({ ...phone, ...options });
+  context.setDefaultTimeout(15000);
   return context;
 }
 
