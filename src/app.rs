@@ -106,7 +106,8 @@ pub struct App {
 impl App {
     /// Opens the store and builds every room. Makes data directory and master key if they are missing.
     pub async fn build(config: &Config, world: World) -> Result<App, AppError> {
-        make_data_dir(&config.data_dir).map_err(|error| AppError::DataDir { path: config.data_dir.clone(), error })?;
+        make_data_dir(&config.data_dir)?;
+        warn_of_open_doors(&config.data_dir);
         let files = store::directory(&config.data_dir);
         let keys = Keys::find_or_make(config, there_is_a_store(&config.data_dir), world.entropy.as_ref())?;
         let built = App::assemble(config, world, &keys, files, store::Settings::default(), Grammar::CURRENT).await;
@@ -429,12 +430,15 @@ async fn verify(store: &Store, shutdown: CancellationToken) {
     }
 }
 
-/// Makes the data directory (mode 0700); warns about one that others can read.
-fn make_data_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+/// Makes the data directory (mode 0700), if there is none.
+pub fn make_data_dir(path: &Path) -> Result<(), AppError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| AppError::DataDir { path: path.to_owned(), error })
+}
+
+fn warn_of_open_doors(data_dir: &Path) {
+    let mode = fs::metadata(data_dir).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
         tracing::warn!(mode = format!("{mode:o}"), "others may look into the data directory: chmod 700 it");
     }
-    Ok(())
 }

@@ -32,6 +32,7 @@ mod proxy;
 mod qr;
 mod records;
 mod run;
+mod sandbox;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -48,19 +49,11 @@ pub fn main() -> ExitCode {
     crate::store::log_caught_panics();
     memory::keep_to_itself();
     memory::gain_nothing();
-    let place = Place::of_process();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Failure::from(anyhow::Error::from(error).context("cannot start")).report(),
-    };
-    match runtime.block_on(run::run(cli, &place)) {
+    match run::run(cli, &Place::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
-
-/// How many threads read the store at once. More would wait for the same disk, and each takes memory.
-const READERS: usize = 6;
 
 /// Where a command runs: what it would otherwise ask the process for.
 #[derive(Clone, Debug, Default)]

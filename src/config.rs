@@ -91,6 +91,8 @@ pub struct Config {
     pub min_free: u64,
     /// What looks mixed up, though it can be run.
     pub warnings: Vec<String>,
+    /// What it was read from: the configuration file and the files that hold secrets.
+    pub files: Vec<PathBuf>,
     shown: Vec<Shown>,
 }
 

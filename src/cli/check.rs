@@ -12,7 +12,7 @@ use super::args::{Check, Common};
 use super::client::{Client, Reached, reach};
 use super::print::{align, field, say, say_json};
 use super::wiring::{self, Probe};
-use super::{Exit, Failure, Place};
+use super::{Exit, Failure, Place, sandbox};
 use crate::config::{Config, Mistake};
 use crate::operate::key_files::KeyError;
 use crate::store::{Inspected, Part, StoreError};
@@ -88,6 +88,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     } else {
         lines.push(no_data_dir(&config));
     }
+    lines.push(walls());
     lines.extend(certificate::certificate(&config).await);
     lines.extend(notices::notices(&config).await);
     if !flags.offline {
@@ -161,6 +162,16 @@ fn permissions(config: &Config) -> Line {
         return Line::warn(CHECK, text, format!("chmod 700 {}", directory.display()));
     }
     Line::ok(CHECK, format!("only their user can read the store in {}", directory.display()))
+}
+
+/// Whether `serve` can shut itself off from the files that it does not need.
+fn walls() -> Line {
+    let text = if sandbox::is_there() {
+        "Landlock: a server reaches only the files that it needs"
+    } else {
+        "this kernel has no Landlock (Linux 5.13 with lsm=landlock): files are kept apart by their modes alone"
+    };
+    Line::ok("sandbox", text)
 }
 
 /// Whether there is a key, and whether the store is sound under it: by a look at it, or by what its server says.

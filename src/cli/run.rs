@@ -6,14 +6,21 @@ use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, check, init, key, local, records, webhooks, wiring};
+use super::{Cli, Failure, Place, access, check, init, key, local, records, sandbox, webhooks, wiring};
 use crate::config::load;
 
 /// Runs a command.
-pub(super) async fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
+pub(super) fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
     let common = &cli.common;
     match cli.command {
-        Command::Serve(flags) => serve(flags, common, place).await,
+        Command::Serve(flags) => serve(flags, common, place),
+        other => on_threads(perform(other, common, place)),
+    }
+}
+
+/// Runs a command that needs no walls.
+pub(super) async fn perform(command: Command, common: &Common, place: &Place) -> Result<(), Failure> {
+    match command {
         #[cfg(feature = "simulator")]
         Command::Demo(flags) => play::demo(flags, common.data_dir.clone()).await,
         #[cfg(feature = "simulator")]
@@ -65,7 +72,7 @@ pub(super) fn is_service(command: &Command) -> bool {
     }
 }
 
-async fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
+fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
     let mut sources = place.sources(common);
     let listen: Vec<String> = flags.listen.iter().map(|one| with_a_real_port(one)).collect();
     sources.overrides = sources.overrides.set_list("listen", &listen, "--listen");
@@ -74,8 +81,30 @@ async fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failu
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    wiring::serve(config, place).await
+    here(wiring::prepare(&config, place))?;
+    // Threads have the walls of whoever starts them.
+    sandbox::enter(&config, place);
+    on_threads(wiring::serve(config, place))
 }
+
+/// Does something on threads of its own.
+fn on_threads(what: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(READERS).enable_all().build();
+    runtime.map_err(cannot_start)?.block_on(what)
+}
+
+/// Does something without making a thread.
+fn here(what: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(cannot_start)?.block_on(what)
+}
+
+fn cannot_start(error: std::io::Error) -> Failure {
+    Failure::from(anyhow::Error::from(error).context("cannot start"))
+}
+
+/// How many threads read the store at once. More would wait for the same disk, and each takes memory.
+const READERS: usize = 6;
 
 /// Port 0 means any free one. It is chosen before the configuration is read, because the links that people
 /// are given hold it.

@@ -222,21 +222,21 @@ async fn a_server_is_reached_through_its_socket() {
     assert_eq!(answer["seen"], "GET /api/v1/users/a%20b?limit=5");
 }
 
-#[tokio::test]
-async fn nothing_is_made_by_commands_that_only_look() {
+#[test]
+fn nothing_is_made_by_commands_that_only_look() {
     let directory = Directory::new();
-    let failure = run::run(parse("vehicles list"), &directory.place()).await.unwrap_err();
+    let failure = run::run(parse("vehicles list"), &directory.place()).unwrap_err();
     assert_eq!(failure.exit, Exit::Configuration);
     assert!(failure.to_string().contains("configuration looked for at:"), "{failure}");
     assert!(!directory.0.join("carport-data").exists());
 }
 
-#[tokio::test]
-async fn a_wrong_configuration_ends_with_64() {
+#[test]
+fn a_wrong_configuration_ends_with_64() {
     let directory = Directory::new();
     fs::write(directory.0.join("config.toml"), "liste = 1\n").unwrap();
     for line in ["config show", "users list", "healthcheck", "serve"] {
-        let failure = run::run(parse(line), &directory.place()).await.unwrap_err();
+        let failure = run::run(parse(line), &directory.place()).unwrap_err();
         assert_eq!(failure.exit, Exit::Configuration, "{line}");
     }
 }
@@ -245,15 +245,18 @@ async fn a_wrong_configuration_ends_with_64() {
 async fn healthcheck_asks_the_configured_listener() {
     let directory = Directory::new();
     fs::write(directory.0.join("config.toml"), "listen = \"unix:http.sock\"\n").unwrap();
-    let failure = run::run(parse("healthcheck"), &directory.place()).await.unwrap_err();
-    assert_eq!(failure.exit, Exit::Failed);
+    let healthcheck = async || {
+        let cli = parse("healthcheck");
+        run::perform(cli.command, &cli.common, &directory.place()).await
+    };
+    assert_eq!(healthcheck().await.unwrap_err().exit, Exit::Failed);
     let listener = tokio::net::UnixListener::bind(directory.0.join("http.sock")).unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         std::future::pending::<()>().await;
     });
-    run::run(parse("healthcheck"), &directory.place()).await.unwrap();
+    healthcheck().await.unwrap();
 }
 
 // === init ===

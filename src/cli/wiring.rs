@@ -48,12 +48,17 @@ impl Handler for InProcess {
     }
 }
 
+/// Makes the data directory, where nothing speaks against a start.
+pub async fn prepare(config: &Config, place: &Place) -> Result<(), Failure> {
+    // A busy port must not leave a new store and its key behind. Where there is a store, who has it is told first.
+    if !is_there(config) {
+        App::try_to_bind(config, &place.supervisor).await?;
+    }
+    Ok(app::make_data_dir(&config.data_dir)?)
+}
+
 /// Runs the gateway until it is told to stop.
 pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
-    // A busy port must not leave a new store and its key behind. Where there is a store, who has it is told first.
-    if !is_there(&config) {
-        App::try_to_bind(&config, &place.supervisor).await?;
-    }
     let mut app = App::build(&config, world()?).await?;
     app.supervised_by(place.supervisor.clone());
     app.bind(&config).await?;

@@ -63,6 +63,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         private_url,
         data_dir,
         warnings: std::mem::take(&mut reader.collected.warnings),
+        files: reader.collected.files(),
         shown: Vec::new(),
     };
     checks::check(&mut config, &mut reader.collected);

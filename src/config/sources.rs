@@ -283,6 +283,11 @@ impl Collected {
         self.values.get(key).filter(|written| written.origin == *origin).map(|_| path.clone())
     }
 
+    /// All files that were read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.secret_files.values().map(|(_, path)| path).chain(&self.file).cloned().collect()
+    }
+
     pub(super) fn mistake(&mut self, key: &str, origin: impl fmt::Display, wrong: impl Into<String>, remedy: &str) {
         let remedy = remedy.to_owned();
         self.mistakes.push(Mistake { key: key.to_owned(), origin: origin.to_string(), wrong: wrong.into(), remedy });

@@ -16,6 +16,7 @@ mod kill;
 mod load;
 pub(crate) mod process;
 mod refusals;
+mod sandbox;
 mod sign_in;
 mod smartcar;
 mod supervisor;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::http::{Line, Say};
 use super::process::{Home, Program, chmod, files, until};
+use super::sandbox::has_landlock;
 use super::tls::{Anybody, Issuer, client, connect, listening};
 
 const NAME: &str = "cars.example.org";
@@ -169,25 +170,35 @@ async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
 
 #[tokio::test]
 async fn a_certificate_is_ordered_by_a_program_that_writes_records() {
-    let home = Home::new();
+    let (home, outside) = (Home::new(), Home::new());
     let Some(pebble) = Pebble::start(&home, 86_400).await else { return };
     let program = format!(
         "#!/usr/bin/env python3\nimport json, os, sys, urllib.request\nwhat, name, value = sys.argv[1:]\n\
          assert set(os.environ) <= {{'PATH', 'LC_CTYPE'}}, os.environ\n\
          body = json.dumps({{'host': name + '.', 'value': value}}).encode()\n\
          urllib.request.urlopen('http://{}/' + ('set-txt' if what == 'set' else 'clear-txt'), body)\n\
-         open('{}', 'a').write(what + ' ' + name + '\\n')\n",
+         records = open('{}', 'a')\n\
+         records.write(what + ' ' + name + '\\n')\n\
+         for path, mode in [('{outside}/secret', 'r'), ('{outside}/made', 'w'), (sys.argv[0], 'a'), ('{outside}/secret', 'a')]:\n\
+         \x20   try: open(path, mode); records.write('reached ' + path + ' ' + mode + '\\n')\n\
+         \x20   except PermissionError: pass\n",
         pebble.records,
-        home.path("records").display()
+        home.data().join("records").display(),
+        outside = outside.0.display(),
     );
     home.write("records.py", &program);
+    outside.write("secret", "of somebody else");
     chmod(&home.path("records.py"), 0o700);
     let names = "domains = [\"*.example.org\", \"example.org\"]\n";
     pebble.configure(&home, &format!("dns = \"exec:{}\"\n{names}", home.path("records.py").display()));
     let carport = serve(&home).await;
     issued(pebble.tls).await;
     let twice = "set _acme-challenge.example.org\n".repeat(2) + &"clear _acme-challenge.example.org\n".repeat(2);
-    assert_eq!(std::fs::read_to_string(home.path("records")).unwrap(), twice);
+    let records = std::fs::read_to_string(home.data().join("records")).unwrap();
+    let (reached, written): (Vec<&str>, Vec<&str>) = records.lines().partition(|line| line.starts_with("reached"));
+    assert_eq!(written.join("\n") + "\n", twice);
+    // As root, modes alone keep nothing from it.
+    assert!(!has_landlock() || reached.is_empty(), "{reached:?}");
     carport.stop().await;
 }
 

@@ -19,7 +19,7 @@ async fn a_healthy_house_is_well_with_and_without_its_server() {
     for is_running in [true, false] {
         let said = home.done(&["check"]).await;
         assert!(said.lines().all(|line| line.starts_with("ok  ")), "{said}");
-        for check in ["configuration", "permissions", "master key", "store", "credentials"] {
+        for check in ["configuration", "permissions", "master key", "store", "sandbox", "credentials"] {
             assert_eq!(
                 said.lines().filter(|line| line.split("  ").any(|cell| cell.trim() == check)).count(),
                 1,
@@ -29,7 +29,7 @@ async fn a_healthy_house_is_well_with_and_without_its_server() {
         assert_eq!(said.contains("the running server takes changes"), is_running, "{said}");
         let checked = home.json(&["check", "--offline"]).await;
         let of_server = if is_running { &["notices"][..] } else { &[] };
-        assert_eq!(checks(&checked), [&["configuration", "permissions", "master key", "store"], of_server].concat());
+        assert_eq!(checks(&checked), [&["configuration", "permissions", "master key", "store", "sandbox"], of_server].concat());
         assert_eq!(checked["items"][3]["remedy"], Value::Null);
         for secret in [key.trim(), V3_SECRET, MANAGEMENT, &vin] {
             assert!(!said.contains(secret) && !checked.to_string().contains(secret), "{said}{checked}");

@@ -32,7 +32,7 @@ impl Issuer {
     }
 
     /// Writes a certificate for localhost that lasts so many days, and its key.
-    fn issue(&self, home: &Home, days: u32) {
+    pub(crate) fn issue(&self, home: &Home, days: u32) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970() + days * Duration::from_secs(86_400);
         let key = KeyPair::generate().unwrap();
@@ -76,14 +76,14 @@ pub(crate) fn client(roots: RootCertStore, protocols: &[&str]) -> ClientConfig {
 }
 
 /// A running `carport serve` with TLS.
-struct Secure {
-    program: Program,
+pub(crate) struct Secure {
+    pub(crate) program: Program,
     address: SocketAddr,
     client: ClientConfig,
 }
 
 impl Secure {
-    async fn start(home: &Home, issuer: &Issuer) -> Secure {
+    pub(crate) async fn start(home: &Home, issuer: &Issuer) -> Secure {
         Secure::of(home.command(SERVE), issuer).await
     }
 
@@ -103,17 +103,17 @@ impl Secure {
     }
 
     /// The certificate that it shows.
-    async fn shown(&self) -> CertificateDer<'static> {
+    pub(crate) async fn shown(&self) -> CertificateDer<'static> {
         self.connect().await.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     }
 
     /// What the operator is told, by its code.
-    async fn notice(&self, token: &str, code: &str) -> Option<Value> {
+    pub(crate) async fn notice(&self, token: &str, code: &str) -> Option<Value> {
         let status = self.send(Say::get("/api/v1/status").token(token)).await.json();
         status["notices"].as_array().unwrap().iter().find(|notice| notice["code"] == code).cloned()
     }
 
-    async fn gone(&self, token: &str, code: &str) {
+    pub(crate) async fn gone(&self, token: &str, code: &str) {
         until("the end of a notice", || async { self.notice(token, code).await.is_none().then_some(()) }).await;
     }
 }
@@ -172,7 +172,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-fn configure(home: &Home, more: &str) {
+pub(crate) fn configure(home: &Home, more: &str) {
     home.write(
         "config.toml",
         &format!(
