@@ -8,7 +8,7 @@ use std::collections::btree_map::{self, BTreeMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,7 @@ pub struct Projector {
     store: Store,
     grammar: Grammar,
     wake: Arc<Notify>,
+    place: watch::Sender<Seq>,
 }
 
 /// How many entries are read together.
@@ -47,7 +48,7 @@ const TURN: usize = 16;
 impl Projector {
     /// A follower of the log in `store`, which it reads by `grammar`.
     pub fn new(store: Store, grammar: Grammar) -> Projector {
-        Projector { store, grammar, wake: Arc::new(Notify::new()) }
+        Projector { store, grammar, wake: Arc::new(Notify::new()), place: watch::Sender::default() }
     }
 
     /// Follows the log until `shutdown`.
@@ -92,7 +93,9 @@ impl Projector {
                 && let Some(further) = self.follow(cursor).await?
             {
                 cursor = further;
+                self.place.send_replace(cursor);
             }
+            self.place.send_replace(cursor);
             let Some(place) = again else { break };
             again = self.read_again(place).await?;
         }
@@ -100,6 +103,11 @@ impl Projector {
             self.revisit(vehicle).await?;
         }
         Ok(())
+    }
+
+    /// How far the log has become vehicle data, as that goes on; 0 before it has looked.
+    pub fn place(&self) -> watch::Receiver<Seq> {
+        self.place.subscribe()
     }
 
     /// Vehicles were linked: looks through the log for what came in about them before.

@@ -15,11 +15,13 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, Touched};
 use self::client::{Client, UnknownProxy};
+use self::events::Events;
 use self::forward_auth::ForwardAuth;
 use self::guard::Guard;
 use self::problem::Problem;
@@ -46,6 +48,7 @@ mod connect;
 mod cookies;
 mod cors;
 mod dashboard;
+mod events;
 mod exchange;
 mod face;
 mod forward_auth;
@@ -120,6 +123,9 @@ pub struct Services {
     face: Face,
     unknown_proxy: Arc<UnknownProxy>,
     forward_auth: Option<Arc<ForwardAuth>>,
+    events: Arc<Events>,
+    /// When streams are to end, so that they keep no connection from ending.
+    stop: CancellationToken,
 }
 
 /// The rooms below, by name, so that building [`Services`] cannot mix them up.
@@ -152,7 +158,7 @@ impl Services {
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
-        let (unknown_proxy, face) = (Arc::default(), Face::Whole);
+        let (unknown_proxy, face, events, stop) = (Arc::default(), Face::Whole, Arc::default(), CancellationToken::new());
         Services {
             settings,
             world,
@@ -170,7 +176,14 @@ impl Services {
             face,
             unknown_proxy,
             forward_auth,
+            events,
+            stop,
         }
+    }
+
+    /// The same, whose streams end by `stop`.
+    pub fn until(self, stop: CancellationToken) -> Services {
+        Services { stop, ..self }
     }
 
     /// The same behind another face.
@@ -312,6 +325,9 @@ where
     let identity = match policy.auth {
         Auth::Open if route != Route::ConnectDone => None,
         Auth::Open => session::identify(services, client, &head.headers).await.unwrap_or_default(),
+        Auth::Scope(_) if route == Route::Events && events::ticket(&head).is_some() => {
+            Some(events::admit(services, client, &head)?)
+        }
         Auth::Scope(_) | Auth::Page(_) => session::identify(services, client, &head.headers).await?,
     };
     // SECURITY: what another origin may read, it reads with a token of its own.
@@ -366,6 +382,8 @@ async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::ConnectionsPage => pages::connections(call).await,
         Route::SetupPage => pages::setup(call).await,
         Route::ConnectPage => pages::connect(call).await,
+        Route::Events => events::stream(call).await,
+        Route::EventsTicket => events::give_ticket(call),
         Route::Status => api::status(call).await,
         Route::Budget => api::budget(call).await,
         Route::Users => api::users::list(call).await,

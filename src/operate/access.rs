@@ -135,6 +135,19 @@ impl Access {
         Ok(Caller { scope: Scope::Admin, reach: Reach::All, actor: Actor::Session { id: session.id } })
     }
 
+    /// Whether somebody who was let in still may: the token is not revoked, the session not ended.
+    pub async fn still_may(&self, caller: &Caller) -> Result<bool, AccessError> {
+        let now = self.world.now();
+        Ok(match &caller.actor {
+            Actor::Token { id, .. } => {
+                let lasts = |token: &TokenView| token.id == *id && token.expires_at.is_none_or(|expires_at| expires_at > now);
+                self.tokens().await?.iter().any(lasts)
+            }
+            Actor::Session { id } => self.sessions().await?.iter().any(|session| session.id == *id),
+            _ => true,
+        })
+    }
+
     /// Makes a token; the secret is shown once.
     pub async fn create_token(&self, request: TokenRequest) -> Result<(TokenView, Secret), AccessError> {
         let TokenRequest { name, scope, user, vehicle, expires_in } = request;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::ingest::{Ingest, Refusal};
 use crate::model::event::{Event, project};
 use crate::model::reach::{Page, Reach};
 use crate::model::{Json, Seq, Timestamp, VehicleId};
 use crate::projector::Projector;
-use crate::store::webhook_log::{Entry, Header};
+use crate::store::webhook_log::{Entry, Filed, Header};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// An entry of the log, as shown.
@@ -37,6 +37,20 @@ pub struct DeliveryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Json>,
 }
+
+/// What has come in since.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Oldest first, without payloads.
+    pub items: Vec<DeliveryView>,
+    /// Something between is not in the log any more.
+    pub is_missed: bool,
+    /// How far this reaches.
+    pub up_to: Seq,
+}
+
+/// How many entries at once: whoever reads slowly has no more of them in memory.
+const PART: usize = 32;
 
 /// Why the log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +120,35 @@ impl Deliveries {
             Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
         });
         Ok(page.await?)
+    }
+
+    /// Where somebody stands who has seen all there is.
+    pub async fn newest(&self) -> Result<Seq, DeliveriesError> {
+        Ok(self.store.read(|snapshot| snapshot.projector_cursor()).await?)
+    }
+
+    /// The next part of the log, of what has become vehicle data. Made so that nothing is waited for.
+    pub async fn after(&self, reach: &Reach, after: Seq) -> Result<News, DeliveriesError> {
+        let reach = reach.clone();
+        let news = self.store.read(move |snapshot| {
+            let (extent, followed) = (snapshot.log_extent()?, snapshot.projector_cursor()?);
+            // What the ring has dropped by now, or what never was in this store, such as one that was put back.
+            let is_missed = extent.entries > 0 && after.next() < extent.oldest || after > extent.newest;
+            let after = if after > extent.newest { followed } else { after };
+            let rows = rows_within(snapshot, &reach)?;
+            let is_within =
+                |header: &Header| rows.as_ref().is_none_or(|rows| header.vehicle.is_some_and(|row| rows.contains(&row)));
+            let part = snapshot.log_after(after, PART, is_within)?;
+            let entries = part.entries.into_iter().filter(|filed| filed.seq <= followed).filter_map(Filed::unpack);
+            let items = entries.map(|entry| view(&entry, false)).collect();
+            Ok(News { items, is_missed, up_to: part.up_to.min(followed).max(after) })
+        });
+        Ok(news.await?)
+    }
+
+    /// Grows when there is more.
+    pub fn place(&self) -> watch::Receiver<Seq> {
+        self.projector.place()
     }
 
     /// One entry, with its payload.

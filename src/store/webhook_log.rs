@@ -304,6 +304,8 @@ pub struct LogPart {
 pub struct LogExtent {
     /// The newest entry; 0 before the first.
     pub newest: Seq,
+    /// The oldest that the ring still has; meaningless while there is none.
+    pub oldest: Seq,
     /// How many there are.
     pub entries: u64,
     /// Length of their bodies.
@@ -377,7 +379,7 @@ impl Snapshot<'_> {
     /// How far the log reaches.
     pub fn log_extent(&self) -> Result<LogExtent, StoreError> {
         let head = self.log_head()?;
-        Ok(LogExtent { newest: head.newest, entries: head.entries, bytes: head.bytes })
+        Ok(LogExtent { newest: head.newest, oldest: head.oldest, entries: head.entries, bytes: head.bytes })
     }
 
     /// The last VERIFY that was noted: when, and whether it was signed.

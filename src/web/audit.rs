@@ -40,7 +40,7 @@ impl Touched {
 /// Where a request on this route is noted. A new route is, unless it is read only.
 fn ring(route: Route) -> Option<Ring> {
     match route {
-        Route::Webhook | Route::VehicleRefresh => None,
+        Route::Webhook | Route::VehicleRefresh | Route::EventsTicket => None,
         Route::Callback => Some(Ring::Use),
         _ if route.name().starts_with("GET ") => None,
         _ => match route.policy().auth {

@@ -34,7 +34,7 @@ pub(super) struct Guard {
 
 struct Limit {
     quota: settings::Quota,
-    limiter: RateLimiter<Client, Slots, TokioClock, StateInformationMiddleware>,
+    limiter: RateLimiter<Household, Slots, TokioClock, StateInformationMiddleware>,
 }
 
 impl Guard {
@@ -65,7 +65,7 @@ impl Guard {
             Bucket::Api => &self.api,
         };
         let allowance = |left: u32, wait| Allowance { bucket, quota: *quota, left, wait };
-        match limiter.check_key(&Client::of(address)) {
+        match limiter.check_key(&Household::of(address)) {
             Ok(state) => {
                 let left = state.remaining_burst_capacity();
                 Ok(allowance(left, quota.period / quota.count.max(1) * quota.count.saturating_sub(left)))
@@ -107,20 +107,21 @@ impl Bucket {
 
 /// Who shares a bucket: an IPv4 address, or the 64 bits of an IPv6 network that one household has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Client([u8; 8]);
+pub(super) struct Household([u8; 8]);
 
-impl Client {
-    fn of(address: IpAddr) -> Client {
+impl Household {
+    /// That of an address.
+    pub(super) fn of(address: IpAddr) -> Household {
         match address.to_canonical() {
             // No IPv6 network begins with 0xffff.
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();
-                Client([0xff, 0xff, 0xff, 0xff, a, b, c, d])
+                Household([0xff, 0xff, 0xff, 0xff, a, b, c, d])
             }
             IpAddr::V6(address) => {
                 let mut network = [0; 8];
                 network.copy_from_slice(&address.octets()[..8]);
-                Client(network)
+                Household(network)
             }
         }
     }
@@ -140,7 +141,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn slot(&self, client: Client) -> &InMemoryState {
+    fn slot(&self, client: Household) -> &InMemoryState {
         let mut hash = Hmac::<Sha256>::new_from_slice(&self.table.key).expect("HMAC takes keys of any length");
         hash.update(&[self.purpose]);
         hash.update(&client.0);
@@ -152,9 +153,9 @@ impl Slots {
 }
 
 impl StateStore for Slots {
-    type Key = Client;
+    type Key = Household;
 
-    fn measure_and_replace<T, F, E>(&self, client: &Client, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, client: &Household, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
@@ -260,7 +261,7 @@ mod tests {
 
     #[test]
     fn one_household_is_one_client() {
-        let client = |text| Client::of(address(text));
+        let client = |text| Household::of(address(text));
         assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::9"));
         assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
         assert_ne!(client("192.0.2.1"), client("192.0.2.2"));

@@ -90,6 +90,11 @@ impl Problem {
         Problem { retry_after: Some(refused.wait), allowance: Some(Box::new(refused)), ..problem }
     }
 
+    pub(super) fn crowded(sentence: &'static str) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many", sentence);
+        Problem { retry_after: Some(Duration::from_secs(30)), ..problem }
+    }
+
     pub(super) fn too_large(cap: usize) -> Problem {
         let sentence = format!("The body is longer than {cap} bytes.");
         Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence) }

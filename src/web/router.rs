@@ -85,6 +85,8 @@ routes! {
     GET    "/api/v1/webhooks/refused"               Refused,
     GET    "/api/v1/webhooks/{seq}"                 Delivery,
     POST   "/api/v1/webhooks/{seq}/replay"          Replay,
+    GET    "/api/v1/events"                         Events,
+    POST   "/api/v1/events/ticket"                  EventsTicket,
     GET    "/api/v1/tokens"                         Tokens,
     POST   "/api/v1/tokens"                         TokenCreate,
     DELETE "/api/v1/tokens/{id}"                    TokenRevoke,

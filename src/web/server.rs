@@ -196,7 +196,7 @@ async fn bind_file(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFi
 
 /// Serves until `shutdown`, then lets running requests finish within [`GRACE`].
 pub async fn serve(listener: Listener, services: Services, shutdown: CancellationToken) {
-    let services = services.facing(listener.face.clone());
+    let services = services.facing(listener.face.clone()).until(shutdown.clone());
     let limits = &services.settings.limits;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(32 * 1024).max_headers(64);

@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod crowd;
 mod demo;
+mod events;
 mod first_run;
 mod flood;
 mod full_disk;

@@ -540,6 +540,12 @@ impl Ask<'_> {
         self.send_body(body).await
     }
 
+    /// Sends it, and leaves the answer's body to be read as it comes.
+    pub(crate) async fn open(mut self) -> http::Response<web::Body> {
+        let body = Full::new(std::mem::take(&mut self.body));
+        web::handle(self.gateway.services(), self.peer, self.head.map(|()| body)).await
+    }
+
     /// Sends a body of one's own making.
     pub(crate) async fn send_body<B>(self, body: B) -> Answer
     where

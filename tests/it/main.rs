@@ -9,6 +9,7 @@ mod budget;
 mod connect;
 mod disk;
 mod edge;
+mod events;
 mod examples;
 mod gaps;
 mod gateway;

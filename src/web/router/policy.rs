@@ -98,7 +98,9 @@ impl Route {
             | Route::History
             | Route::Deliveries
             | Route::Refused
-            | Route::Delivery => api(None, Scope::Read),
+            | Route::Delivery
+            | Route::Events => api(None, Scope::Read),
+            Route::EventsTicket => api(form, Scope::Read),
             Route::VehicleRefresh => api(form, Scope::Control),
             Route::UserAdd
             | Route::UserChange
