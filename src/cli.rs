@@ -33,6 +33,8 @@ mod qr;
 mod records;
 mod run;
 mod sandbox;
+#[cfg(feature = "simulator")]
+mod simulate;
 #[cfg(test)]
 mod tests;
 mod webhooks;

@@ -24,12 +24,17 @@ use crate::world::{Transport, TransportError, World};
 mod car;
 mod chance;
 mod commands;
+mod compatibility;
 mod connect;
 mod control;
 mod counters;
+mod endpoints;
 mod events;
 mod exchange;
 mod faults;
+mod knobs;
+mod legacy;
+mod limits;
 mod model;
 mod oauth;
 mod pages;
@@ -39,15 +44,18 @@ mod settings;
 mod signals;
 mod state;
 mod trouble;
+mod units;
 mod v2;
 mod v3;
+mod workshop;
 
 pub use counters::{Counters, EventCount};
-pub use faults::{Fault, FaultKind, FaultSyntax, Faults};
+pub use faults::{Complaint, Fault, FaultKind, FaultSyntax, Faults};
+pub use knobs::{Challenge, ClientAuth, CommandStatus, Habits, Knob, Limits, SecondRefresh, Times, TriggerForm};
 pub use settings::{Application, Settings, WebhookSettings};
 pub use state::Generation;
 
-use exchange::{Exchange, Fields, Reply};
+use exchange::{Exchange, Fields, Later, Reply};
 use state::State;
 use trouble::Trouble;
 
@@ -93,7 +101,7 @@ impl Simulator {
     /// Answers one request to any of Smartcar's hosts. An answer that a fault loses becomes a 502.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let lost = |_| exchange::typed(StatusCode::BAD_GATEWAY, "text/plain; charset=utf-8", "The answer was lost.");
-        self.exchange(&request).await.unwrap_or_else(lost)
+        late(self.exchange(&request).await.unwrap_or_else(lost)).await
     }
 
     /// An owner goes through Connect and allows everything. Returns where Connect redirects to.
@@ -123,12 +131,17 @@ impl Simulator {
         self.with(|state, _| state.counters.clone())
     }
 
-    /// Whether the present webhook answered VERIFY rightly.
+    /// Whether there is a webhook that answered VERIFY rightly.
     pub fn webhook_verified(&self) -> bool {
-        self.with(|state, _| state.webhook.as_ref().is_some_and(|webhook| webhook.verified))
+        self.with(|state, _| state.webhooks.iter().any(|webhook| webhook.verified))
     }
 
-    /// Sets, replaces or removes the webhook. A new one must be verified first.
+    /// Turns a knob, written as `NAME=VALUE`.
+    pub fn turn(&self, knob: &str) -> Result<(), String> {
+        self.with(|state, _| Knob::turn(Arc::make_mut(&mut state.settings), knob))
+    }
+
+    /// Sets the one webhook, or removes all. A new one must be verified first.
     pub fn set_webhook(&self, webhook: Option<WebhookSettings>) {
         self.with(|state, _| state.set_webhook(webhook));
         self.shared.wake.notify_one();
@@ -167,22 +180,28 @@ impl Simulator {
         let refresh = self.refresh_begins(request);
         let spoiled = self.with(|state, _| {
             state.counters.requests += 1;
-            let (faults, chance) = (&mut state.faults, &mut state.chance);
+            let (faults, luck) = (&mut state.faults, &mut state.luck);
             let spoiled = Spoiled {
-                refused: faults.strikes(FaultKind::Refuse, chance),
-                trouble: faults.complaint(chance),
-                delay: faults.delay(chance),
-                lost: faults.strikes(FaultKind::LoseAnswer, chance),
-                garbled: faults.strikes(FaultKind::Garble, chance),
+                refused: faults.strikes(FaultKind::Refuse, luck),
+                hangs: faults.strikes(FaultKind::Hang, luck),
+                trouble: faults.complaint(luck),
+                delay: faults.delay(luck),
+                lost: faults.strikes(FaultKind::LoseAnswer, luck),
+                garbled: faults.garbling(luck),
+                cut: faults.strikes(FaultKind::Cut, luck),
             };
-            let count = [spoiled.refused, spoiled.trouble.is_some(), spoiled.delay.is_some(), spoiled.lost, spoiled.garbled];
+            let Spoiled { refused, hangs, trouble, delay, lost, garbled, cut } = &spoiled;
+            let count = [*refused, *hangs, trouble.is_some(), delay.is_some(), *lost, garbled.is_some(), *cut];
             state.counters.faults += count.into_iter().map(u64::from).sum::<u64>();
             spoiled
         });
         if spoiled.refused {
             return Err(TransportError::Unreachable("the simulator refuses".to_owned()));
         }
-        let reply = match &spoiled.trouble {
+        if spoiled.hangs {
+            return std::future::pending().await;
+        }
+        let mut reply = match &spoiled.trouble {
             Some(trouble) => self.complain(request, trouble),
             None => self.answer(request),
         };
@@ -193,7 +212,11 @@ impl Simulator {
         if lost {
             return Err(TransportError::Lost("the simulator lost it".to_owned()));
         }
-        Ok(if spoiled.garbled { garbage() } else { reply })
+        if spoiled.cut {
+            let half = reply.body().slice(..reply.body().len() / 2);
+            *reply.body_mut() = half;
+        }
+        Ok(spoiled.garbled.map_or(reply, garbage))
     }
 
     /// Answers without faults.
@@ -202,17 +225,15 @@ impl Simulator {
     }
 
     fn complain(&self, request: &Request<Bytes>, trouble: &Trouble) -> Reply {
-        self.exchanged(request, |exchange| {
-            if exchange.path.starts_with("/v3/") { exchange.v3_trouble(trouble) } else { exchange.v2_trouble(trouble) }
-        })
+        self.exchanged(request, |exchange| exchange.trouble(trouble))
     }
 
     fn exchanged(&self, request: &Request<Bytes>, answer: impl FnOnce(&mut Exchange<'_>) -> Reply) -> Reply {
         let raw_query = request.uri().query().unwrap_or_default();
         let (reply, wake) = self.with(|state, now| {
-            let request_id = state.chance.uuid();
+            let (request_id, settings) = (state.chance.uuid(), state.settings.clone());
             let mut exchange = Exchange {
-                settings: &self.shared.settings,
+                settings: &settings,
                 state,
                 now,
                 method: request.method(),
@@ -223,8 +244,15 @@ impl Simulator {
                 body: request.body(),
                 request_id,
                 wake: false,
+                later: None,
             };
-            let mut reply = answer(&mut exchange);
+            let mut reply = match exchange.count() {
+                Ok(()) => answer(&mut exchange),
+                Err(trouble) => exchange.trouble(&trouble),
+            };
+            if let Some(time) = exchange.later {
+                reply.extensions_mut().insert(Later(time));
+            }
             exchange::header(&mut reply, "sc-request-id", &exchange.request_id);
             (reply, exchange.wake)
         });
@@ -236,7 +264,7 @@ impl Simulator {
 
     fn rotated_in_vain(&self) -> bool {
         self.with(|state, _| {
-            let struck = state.faults.strikes(FaultKind::RotateThenLose, &mut state.chance);
+            let struck = state.faults.strikes(FaultKind::RotateThenLose, &mut state.luck);
             state.counters.faults += u64::from(struck);
             struck
         })
@@ -272,7 +300,7 @@ impl Simulator {
 impl Transport for Simulator {
     fn send(&self, request: Request<Bytes>, deadline: Duration) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         async move {
-            let answer = tokio::time::timeout(deadline, self.exchange(&request)).await;
+            let answer = tokio::time::timeout(deadline, async { Ok(late(self.exchange(&request).await?).await) }).await;
             answer.unwrap_or(Err(TransportError::TooSlow(deadline)))
         }
         .boxed()
@@ -288,10 +316,12 @@ impl fmt::Debug for Simulator {
 /// What the faults decided for one request.
 struct Spoiled {
     refused: bool,
+    hangs: bool,
     trouble: Option<Trouble>,
     delay: Option<Duration>,
     lost: bool,
-    garbled: bool,
+    garbled: Option<u16>,
+    cut: bool,
 }
 
 /// A refresh under way.
@@ -336,6 +366,15 @@ fn route(exchange: &mut Exchange<'_>) -> Reply {
 }
 
 /// What a proxy in the way says.
-fn garbage() -> Reply {
-    exchange::html(StatusCode::OK, "<html><head><title>Welcome</title></head><body>Please sign in to this network".to_owned())
+fn garbage(status: u16) -> Reply {
+    let page = "<html><head><title>Welcome</title></head><body>Please sign in to this network";
+    exchange::html(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), page.to_owned())
+}
+
+/// An answer with its body, for whoever takes it as a whole.
+async fn late(reply: Reply) -> Reply {
+    if let Some(Later(time)) = reply.extensions().get::<Later>() {
+        tokio::time::sleep(*time).await;
+    }
+    reply
 }

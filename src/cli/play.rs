@@ -1,6 +1,5 @@
-//! `demo` and `simulate`: Carport without an account, a car or a network.
+//! `demo`: Carport without an account, a car or a network.
 
-use std::fmt::Write;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::args::{Serve, Simulate};
-use super::print::{align, announce, say};
+use super::args::Serve;
+use super::print::announce;
 use super::wiring::{Hangup, SIGN_IN, until_told, world};
 use super::{Exit, Failure};
 use crate::app::{App, AppError};
@@ -22,7 +21,7 @@ use crate::connect::InviteRequest;
 use crate::model::AppUserId;
 use crate::operate::access::{Scope, TokenRequest};
 use crate::operate::audit::{Done, Ring};
-use crate::simulator::{FaultSyntax, Faults, Generation, Settings, Simulator, WebhookSettings};
+use crate::simulator::{Settings, Simulator, WebhookSettings};
 use crate::web::Services;
 use crate::world::World;
 
@@ -236,81 +235,14 @@ async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the simulator alone.
-pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
-    if flags.fault.iter().any(|fault| fault == "help") {
-        let rows = Faults::ALL.iter().map(|(fault, does)| vec![(*fault).to_owned(), (*does).to_owned()]);
-        return say(&format!("--fault {}\n\n{}", Faults::SYNTAX, align(rows.collect())));
-    }
-    let world = world()?;
-    let faults: Result<Faults, _> = flags.fault.iter().map(|fault| fault.parse()).collect();
-    let faults = faults.map_err(|error: FaultSyntax| Failure::new(Exit::Usage, format!("--fault: {error}")))?;
-    if flags.print_env {
-        // Nothing is bound: the simulator that is meant may be running.
-        return say(environment(&simulated(&flags, flags.listen, faults)).trim_end());
-    }
-    let (listener, address) = bind(flags.listen).await?;
-    let settings = simulated(&flags, address, faults);
-    let (origin, environment) = (settings.base_url.clone(), environment(&settings));
-    let shutdown = until_told(Hangup::Stops, || ())?;
-    announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
-    let simulator = Simulator::new(world, settings);
-    for account in simulator.accounts() {
-        let api = match account.generation {
-            Generation::V2 => "v2",
-            Generation::V3 => "v3",
-        };
-        announce(&format!("Sign in as {} ({api}, cars: {}), any password.\n", account.email, account.vehicle_ids.len()));
-    }
-    tokio::join!(simulator.serve(listener, shutdown.clone()), simulator.run(shutdown));
-    Ok(())
-}
-
-/// What the simulator is told, when it listens at `address`.
-fn simulated(flags: &Simulate, address: SocketAddr, faults: Faults) -> Settings {
-    Settings {
-        seed: flags.seed,
-        cars: flags.cars,
-        speed: flags.speed,
-        base_url: format!("http://{}", from_here(address)),
-        webhook: flags.webhook_url.as_ref().map(|url| WebhookSettings::new(url.as_str())),
-        faults,
-        ..Settings::default()
-    }
-}
-
 /// Where this machine reaches what listens at `address`.
-fn from_here(address: SocketAddr) -> SocketAddr {
+pub(super) fn from_here(address: SocketAddr) -> SocketAddr {
     let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     SocketAddr::new(host, address.port())
 }
 
-/// The environment that points Carport and the official SDKs at the simulator, for a shell.
-fn environment(settings: &Settings) -> String {
-    let (application, origin) = (&settings.application, settings.base_url.as_str());
-    let mut text = String::new();
-    for (name, value) in [
-        ("SMARTCAR_CLIENT_ID", application.application_id.as_str()),
-        ("SMARTCAR_CLIENT_SECRET", &application.v2_client_secret),
-        ("SMARTCAR_APPLICATION_MANAGEMENT_TOKEN", &application.management_token),
-        ("SMARTCAR_CONNECT_ORIGIN", origin),
-        ("SMARTCAR_AUTH_ORIGIN", origin),
-        ("SMARTCAR_IAM_ORIGIN", origin),
-        ("SMARTCAR_API_ORIGIN", origin),
-        ("SMARTCAR_API_V3_ORIGIN", origin),
-        ("SMARTCAR_MANAGEMENT_API_ORIGIN", origin),
-        ("SMARTCAR_MANAGEMENT_V3_ORIGIN", origin),
-        ("CARPORT_SMARTCAR_V3_CLIENT_ID", &application.v3_client_id),
-        ("CARPORT_SMARTCAR_V3_CLIENT_SECRET", &application.v3_client_secret),
-    ] {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "export {name}={value}");
-    }
-    text
-}
-
 /// A listener, and where it really listens: port 0 takes any free one.
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, error))?;
     let bound = listener.local_addr().map_err(|error| cannot_listen(address, error))?;
     Ok((listener, bound))

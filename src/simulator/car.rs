@@ -1,6 +1,8 @@
 //! A car that drives, parks, charges and locks. Its life is a function of its seed, stepped one minute of
 //! car time at a time, so it does not matter who looks at it, or when.
 
+use serde_json::{Value, json};
+
 use super::chance::Chance;
 use super::model::{Model, Powertrain};
 use super::trouble::Trouble;
@@ -18,6 +20,8 @@ pub(super) struct Car {
     pub(super) year: u32,
     pub(super) model: &'static Model,
     pub(super) odometer: f64,
+    /// When the simulation began.
+    pub(super) first_odometer: f64,
     pub(super) charge: f64,
     pub(super) limit: f64,
     pub(super) plugged: bool,
@@ -36,6 +40,8 @@ pub(super) struct Car {
     pub(super) updated: Updated,
     /// What is wrong between Smartcar and the car.
     pub(super) trouble: Option<Trouble>,
+    /// When it may charge, by place.
+    pub(super) schedules: Vec<Schedule>,
     /// Charging was stopped by a command.
     held: bool,
     home: (f64, f64),
@@ -50,6 +56,16 @@ pub(super) struct Updated {
     pub(super) travel: i64,
     pub(super) closure: i64,
     pub(super) built: i64,
+}
+
+/// A charge schedule somebody set. The simulated battery does not mind it: it is only told of.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    pub(super) id: String,
+    /// `daily`, `weekly` or `workweek`.
+    pub(super) kind: String,
+    /// As it was sent.
+    pub(super) parameters: Value,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +83,17 @@ impl Car {
         let (vehicle_id, vin) = (chance.uuid(), vin(&mut chance));
         let year = model.since + chance.whole(0, 5);
         let pressure = chance.between(228.0, 252.0);
+        let nickname = format!("{} {}", chance.pick(NICKNAMES), model.name);
+        let odometer = chance.between(2_000.0, 90_000.0);
         Car {
             vehicle_id,
             vin,
-            nickname: format!("{} {}", chance.pick(NICKNAMES), model.name),
+            nickname,
             year,
             model,
-            odometer: chance.between(2_000.0, 90_000.0),
+            odometer,
+            first_odometer: odometer,
+            schedules: Vec::new(),
             charge: chance.between(35.0, 70.0),
             limit: *chance.pick(&[80.0, 80.0, 90.0, 100.0]),
             plugged: model.battery > 0.0,
@@ -120,6 +140,48 @@ impl Car {
                 self.phase = Phase::Returning { left: left - 1 };
             }
         }
+    }
+
+    /// A number of its own, the same whenever it is asked for.
+    pub(super) fn number(&self) -> u32 {
+        self.vin.bytes().map(u32::from).sum()
+    }
+
+    pub(super) fn color(&self) -> &'static str {
+        COLORS[usize::try_from(self.number()).unwrap_or(0) % COLORS.len()]
+    }
+
+    pub(super) fn firmware(&self) -> String {
+        format!("{}.{}", self.year, self.number() % 40)
+    }
+
+    /// Degrees Celsius outside.
+    pub(super) fn weather(&self) -> f64 {
+        4.0 + f64::from(self.number() % 17)
+    }
+
+    /// Percent in the small battery.
+    pub(super) fn starter(&self) -> f64 {
+        70.0 + f64::from(self.number() % 25)
+    }
+
+    /// Its charge schedules as the signal has them.
+    pub(super) fn timers(&self) -> Vec<Value> {
+        let timer = |schedule: &Schedule| {
+            json!({
+                "type": "LOCATION",
+                "condition": schedule.parameters["location"],
+                "scheduleType": schedule.kind,
+                "scheduleId": schedule.id,
+                "schedules": [{
+                    "start": schedule.parameters["startTime"], "end": schedule.parameters["stopTime"],
+                    "days": schedule.parameters["days"],
+                }],
+                "departureTimers": [],
+                "isOEMOptimizationEnabled": false,
+            })
+        };
+        self.schedules.iter().map(timer).collect()
     }
 
     pub(super) fn charging(&self) -> bool {
@@ -267,6 +329,7 @@ const HOMES: &[(f64, f64)] = &[
     (47.37, 8.54),
     (45.52, -122.68),
 ];
+const COLORS: &[&str] = &["Black", "Blue", "Green", "Grey", "Red", "White"];
 const NICKNAMES: &[&str] = &["Blue", "Family", "Grey", "Little", "New", "Old", "Red", "White"];
 
 #[cfg(test)]

@@ -29,18 +29,38 @@ impl Command {
             (["charge"], "STOP") => Ok(Command::StopCharge),
             (["security"], "LOCK") => Ok(Command::Lock),
             (["security"], "UNLOCK") => Ok(Command::Unlock),
-            (["charge" | "security"], _) => Err(Trouble::validation("action is not one of this endpoint's.")),
+            (["charge" | "security"], _) => Err(Trouble::parameter("action", "is not one of this endpoint's")),
             (["charge", "limit"], _) => {
                 // The Node SDK sends it as a text.
                 let limit = body["limit"].as_f64().or_else(|| body["limit"].as_str()?.parse().ok());
                 let limit = limit.filter(|limit| (0.5..=1.0).contains(limit));
                 limit
                     .map(|limit| Command::LimitCharge(limit * 100.0))
-                    .ok_or_else(|| Trouble::validation("limit is from 0.5 to 1."))
+                    .ok_or_else(|| Trouble::parameter("limit", "is not a number from 0.5 to 1"))
             }
             (["navigation", "destination"], _) => destination(body),
             _ => return None,
         })
+    }
+
+    /// The permission that `POST /v2.0/vehicles/{id}/{path}` needs; none when that is no command.
+    pub(super) fn v2_permission(path: &[&str]) -> Option<&'static str> {
+        match path {
+            ["charge"] | ["charge", "limit"] => Some("control_charge"),
+            ["security"] => Some("control_security"),
+            ["navigation", "destination"] => Some("control_navigation"),
+            _ => None,
+        }
+    }
+
+    /// The permission that `POST /v3/vehicles/{id}/commands/{path}` needs; none when that is no command.
+    pub(super) fn v3_permission(path: &[&str]) -> Option<&'static str> {
+        match path {
+            ["charge", "start" | "stop" | "set-limit"] | ["charge-port", "open" | "close"] => Some("control_charge"),
+            ["security", "lock" | "unlock"] => Some("control_security"),
+            ["navigation", "set-destination"] => Some("control_navigation"),
+            _ => None,
+        }
     }
 
     /// `POST /v3/vehicles/{id}/commands/{path}`; none when that is no command.
@@ -52,7 +72,9 @@ impl Command {
             ["charge", "set-limit"] => {
                 let percent = attributes["percent"].as_u64().and_then(|percent| u32::try_from(percent).ok());
                 let percent = percent.filter(|percent| (50..=100).contains(percent)).map(f64::from);
-                percent.map(Command::LimitCharge).ok_or_else(|| Trouble::validation("percent is a whole number from 50 to 100."))
+                percent
+                    .map(Command::LimitCharge)
+                    .ok_or_else(|| Trouble::parameter("percent", "is not a whole number from 50 to 100"))
             }
             ["charge-port", "open"] => Ok(Command::OpenPort),
             ["charge-port", "close"] => Ok(Command::ClosePort),
@@ -63,17 +85,8 @@ impl Command {
         })
     }
 
-    /// The permission it needs.
-    pub(super) fn permission(self) -> &'static str {
-        match self {
-            Command::Lock | Command::Unlock => "control_security",
-            Command::Navigate => "control_navigation",
-            _ => "control_charge",
-        }
-    }
-
-    /// Does it, at `now` (wall milliseconds).
-    pub(super) fn obey(self, car: &mut Car, now: i64) -> Result<(), Trouble> {
+    /// Does it, at `now` (wall milliseconds). A vehicle connected as simulated goes on with its trip all the same.
+    pub(super) fn obey(self, car: &mut Car, simulated: bool, now: i64) -> Result<(), Trouble> {
         if let Some(trouble) = &car.trouble {
             return Err(trouble.clone());
         }
@@ -81,6 +94,7 @@ impl Command {
         let state = |code| Trouble::named(code).map_or(Ok(()), Err);
         match self {
             Command::Lock | Command::Unlock if car.driving() => state("VEHICLE_STATE.IN_MOTION"),
+            Command::Lock | Command::Unlock if simulated => Ok(()),
             Command::Lock | Command::Unlock => {
                 car.locked = self == Command::Lock;
                 car.updated.closure = now;
@@ -89,6 +103,8 @@ impl Command {
             Command::Navigate => Ok(()),
             _ if !electric => Err(Trouble::not_capable()),
             Command::StartCharge | Command::StopCharge if !car.plugged => state("VEHICLE_STATE.CHARGING_PLUG_NOT_CONNECTED"),
+            Command::LimitCharge(_) if simulated && car.charging() => Err(Trouble::not_offered()),
+            Command::StartCharge | Command::StopCharge | Command::LimitCharge(_) if simulated => Ok(()),
             Command::StartCharge if car.charge >= car.limit => state("VEHICLE_STATE.FULLY_CHARGED"),
             Command::StopCharge if !car.charging() => state("VEHICLE_STATE.NOT_CHARGING"),
             Command::StartCharge | Command::StopCharge => {
@@ -109,7 +125,7 @@ impl Command {
 fn destination(body: &Value) -> Result<Command, Trouble> {
     let within = |name: &str, most: f64| body[name].as_f64().is_some_and(|degrees| degrees.abs() <= most);
     let place = within("latitude", 90.0) && within("longitude", 180.0);
-    if place { Ok(Command::Navigate) } else { Err(Trouble::validation("latitude and longitude are needed.")) }
+    if place { Ok(Command::Navigate) } else { Err(Trouble::parameter("latitude", "and longitude are not a place on Earth")) }
 }
 
 #[cfg(test)]
@@ -121,7 +137,7 @@ mod tests {
     use crate::simulator::model::Model;
 
     fn told(car: &mut Car, command: Command) -> Option<&'static str> {
-        command.obey(car, 1).err().and_then(|trouble| trouble.code)
+        command.obey(car, false, 1).err().and_then(|trouble| trouble.code)
     }
 
     #[test]
@@ -141,16 +157,16 @@ mod tests {
         assert!(!car.locked);
         car.limit = 20.0;
         assert_eq!(told(&mut car, Command::StartCharge), Some("FULLY_CHARGED"));
+        car.limit = 90.0;
+        assert!(Command::Lock.obey(&mut car, true, 1).is_ok() && !car.locked, "its trip does not change");
+        assert_eq!(Command::LimitCharge(70.0).obey(&mut car, true, 1).unwrap_err().code, Some("SMARTCAR_NOT_CAPABLE"));
         let mut golf = Car::new(Model::named("Golf").unwrap(), Chance::of(5, "commands"), 0);
         assert_eq!(told(&mut golf, Command::LimitCharge(80.0)), Some("VEHICLE_NOT_CAPABLE"));
     }
 
     #[test]
     fn reads_both_generations() {
-        assert_eq!(
-            Command::v2(&["charge", "limit"], &json!({ "limit": "0.7" })).unwrap().unwrap().permission(),
-            "control_charge"
-        );
+        assert_eq!(Command::v2(&["charge", "limit"], &json!({ "limit": "0.7" })).unwrap().unwrap(), Command::LimitCharge(70.0));
         assert!(Command::v2(&["charge"], &json!({})).unwrap().is_err());
         assert!(Command::v2(&["odometer"], &json!({})).is_none());
         let body = json!({ "data": { "attributes": { "percent": 80 } } });

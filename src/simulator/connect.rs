@@ -3,11 +3,13 @@
 //!
 //! Scripts skip the pages: `simulator_account=EMAIL` in the URL answers the last redirect at once (all
 //! vehicles, all permissions of the scope). With it may come `simulator_outcome=ERROR` (one of
-//! [`OUTCOMES`]), `simulator_vehicles=` and `simulator_permissions=` (comma-separated choices).
+//! [`OUTCOMES`], with `simulator_details=none` or `no-model` for what a `vehicle_incompatible` tells),
+//! `simulator_vehicles=` and `simulator_permissions=` (comma-separated choices).
 
 use http::{Method, StatusCode};
 use url::{Url, form_urlencoded};
 
+use super::Settings;
 use super::exchange::{self, Exchange, Fields, Reply};
 use super::oauth::Grant;
 use super::pages;
@@ -49,7 +51,9 @@ pub(super) fn authorize(exchange: &mut Exchange<'_>) -> Reply {
         return direct(exchange, &ask, &email);
     }
     let form = if exchange.method == Method::POST { exchange.form() } else { Fields::default() };
-    let make = form.get("make").or(ask.make.as_deref()).map(str::to_owned);
+    let of_vin = ask.single_select_vin.as_ref().filter(|_| ask.single_select);
+    let of_vin = of_vin.and_then(|vin| exchange.state.cars.values().find(|car| car.vin == *vin)).map(|car| car.model.make);
+    let make = form.get("make").or(of_vin).or(ask.make.as_deref()).map(str::to_owned);
     match form.get("step") {
         None if make.is_none() => pages::brands(exchange),
         None | Some("brand") => pages::sign_in(exchange, make.as_deref()),
@@ -101,7 +105,12 @@ pub(super) fn reauthenticate(exchange: &mut Exchange<'_>) -> Reply {
 /// The direct mode: no page, one redirect.
 fn direct(exchange: &mut Exchange<'_>, ask: &Ask, email: &str) -> Reply {
     if let Some(outcome) = exchange.query.get("simulator_outcome") {
-        return finish_with(ask, outcome);
+        return match exchange.query.get("simulator_details") {
+            None => finish_with(ask, outcome),
+            // The owner does not always agree to tell of the vehicle, and a model is not always known.
+            Some("none") => finish_without(ask, outcome, &["vin", "make", "model", "year"]),
+            Some(_) => finish_without(ask, outcome, &["model"]),
+        };
     }
     let account = match signed_in(exchange, email, ask.make.as_deref()) {
         Ok(account) => account,
@@ -177,15 +186,20 @@ fn connect(exchange: &mut Exchange<'_>, ask: &Ask, account: usize, vehicles: &[S
     state.connect(&user_id, vehicles, &permissions, ask.mode, now);
     exchange.wake = true;
     let mut answer = Vec::new();
-    if ask.with_code {
+    let with_user = generation == Generation::V3 || !ask.with_code;
+    if ask.with_code && (!with_user || settings.habits.code_beside_user) {
         let grant = Grant { user_id: user_id.clone(), vehicles: vehicles.iter().cloned().collect() };
         let expires_at = now.after(settings.code_life);
         let code = state.tokens.issue_code(grant, ask.redirect_uri.clone(), expires_at, &mut state.chance);
         answer.push(("code", code));
     }
-    if generation == Generation::V3 || !ask.with_code {
+    if with_user {
         answer.push(("user_id", user_id));
     }
+    let key = |id: &String| {
+        state.cars.get(id)?.trouble.as_ref().filter(|trouble| trouble.code == Some("VIRTUAL_KEY_REQUIRED"))?.url.clone()
+    };
+    answer.extend(vehicles.iter().find_map(key).map(|url| ("virtual_key_url", url.into())));
     finish(ask, answer, external_id)
 }
 
@@ -274,6 +288,11 @@ fn scope(text: Option<&str>) -> Result<Vec<Asked>, String> {
 
 /// Ends with one of the documented errors.
 fn finish_with(ask: &Ask, error: &str) -> Reply {
+    finish_without(ask, error, &[])
+}
+
+/// The same, with less than could be told.
+fn finish_without(ask: &Ask, error: &str, untold: &[&str]) -> Reply {
     let Some((_, description)) = OUTCOMES.iter().find(|(name, _)| *name == error) else {
         return pages::refusal("simulator_outcome is not an error of Connect.");
     };
@@ -294,6 +313,7 @@ fn finish_with(ask: &Ask, error: &str) -> Reply {
         }
         _ => {}
     }
+    answer.retain(|(name, _)| !untold.contains(name));
     finish(ask, answer, None)
 }
 
@@ -316,8 +336,8 @@ fn finish(ask: &Ask, mut answer: Vec<(&'static str, String)>, external_id: Optio
 }
 
 /// The link that leads back from a failed sign-in at the maker.
-pub(super) fn reauthentication_url(base_url: &str, application_id: &str, vehicle_id: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
+pub(super) fn reauthentication_url(settings: &Settings, vehicle_id: &str) -> String {
+    let (base_url, application_id) = (settings.base_url.trim_end_matches('/'), &settings.application.application_id);
     format!("{base_url}/oauth/reauthenticate?response_type=vehicle_id&client_id={application_id}&vehicle_id={vehicle_id}")
 }
 
@@ -348,7 +368,7 @@ pub(super) const OUTCOMES: &[(&str, &str)] = &[
     ("oem_cancelled_login", ""),
 ];
 
-const DEFAULT_SCOPE: &[&str] = &[
+pub(super) const DEFAULT_SCOPE: &[&str] = &[
     "read_vehicle_info",
     "read_vin",
     "read_odometer",

@@ -1,13 +1,18 @@
 //! Routes for scripts below `/simulator`, which the real Smartcar does not have. JSON in and out; a body must
 //! say `Content-Type: application/json`, so that no page on the web can send one by itself.
 //!
-//! - `GET /simulator/status`: accounts, cars, counters, the webhook
-//! - `POST /simulator/webhook` `{"url", "every"?, "verifySigned"?, "retryScale"?, "trouble"?}`: sets the webhook
+//! - `GET /simulator/status`: accounts, cars, counters, webhooks
+//! - `POST /simulator/webhook` `{"url", ..}`: sets the one webhook; takes what `/simulator/webhooks` takes
+//! - `GET /simulator/webhooks`, `POST` with `{"url", "errorUrl"?, "name"?, "legacy"?, "triggers"?, "data"?,
+//!   "autoSubscribe"?, "every"?, "rate"?, "verifySigned"?, "retryScale"?, "trouble"?}`: one more, `{"id"}` is the answer
+//! - `DELETE /simulator/webhooks/{id}`, `POST /simulator/webhooks/{id}/verify` and `../test`: the dashboard's buttons
 //! - `POST /simulator/deliver`: sends the state of every subscribed vehicle now
 //! - `POST /simulator/faults` `{"faults": ["NAME[=VALUE][@PROBABILITY][*TIMES]"]}`: replaces the faults
+//! - `POST /simulator/knobs` `{"knobs": ["NAME=VALUE"]}`: turns knobs; `GET` lists them
 //! - `POST /simulator/trouble` `{"vehicleId", "trouble": "TYPE.CODE" or null}`: what is wrong with a vehicle
 //! - `POST /simulator/revoke` `{"email"}`: ends every token of an account
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -17,24 +22,56 @@ use url::Url;
 
 use super::WebhookSettings;
 use super::exchange::{self, Exchange, Reply};
-use super::faults::Fault;
+use super::faults::Faults;
+use super::knobs::Knob;
 use super::pages;
-use super::state::Generation;
+use super::state::{Generation, Webhook};
 
 /// Answers everything below `/simulator`.
 pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
-    match (exchange.method, path) {
-        (&Method::GET, ["style.css"]) => pages::style(),
-        (&Method::GET, ["status"]) => exchange::json(StatusCode::OK, &status(exchange)),
-        (&Method::POST, ["webhook" | "deliver" | "faults" | "revoke" | "trouble"]) => match change(exchange, path[0]) {
-            Ok(()) => exchange::json(StatusCode::ACCEPTED, &json!({ "status": "accepted" })),
-            Err(why) => exchange::json(StatusCode::BAD_REQUEST, &json!({ "status": "refused", "reason": why })),
-        },
-        _ => exchange::json(StatusCode::NOT_FOUND, &json!({ "status": "refused", "reason": "no such control route" })),
+    let good = |body: &Value| exchange::json(StatusCode::OK, body);
+    let answered = match (exchange.method, path) {
+        (&Method::GET, ["style.css"]) => return pages::style(),
+        (&Method::GET, ["status"]) => return good(&status(exchange)),
+        (&Method::GET, ["webhooks"]) => return good(&json!({ "webhooks": webhooks(exchange) })),
+        (&Method::GET, ["knobs"]) => {
+            let knob = |knob: &Knob| json!({ "name": knob.name, "values": knob.values, "about": knob.about });
+            return good(&json!({ "knobs": Knob::ALL.iter().map(knob).collect::<Vec<_>>() }));
+        }
+        (&Method::DELETE, ["webhooks", id]) => {
+            if exchange.state.remove_webhook(id) {
+                Ok(Value::Null)
+            } else {
+                Err("no such webhook".to_owned())
+            }
+        }
+        (&Method::POST, ["webhooks", id, button @ ("verify" | "test")]) => press(exchange, id, button),
+        (&Method::POST, [what @ ("webhook" | "webhooks" | "deliver" | "faults" | "knobs" | "revoke" | "trouble")]) => {
+            change(exchange, what)
+        }
+        _ => return exchange::json(StatusCode::NOT_FOUND, &json!({ "status": "refused", "reason": "no such control route" })),
+    };
+    match answered {
+        Ok(id) => {
+            exchange.wake = true;
+            let body = if id.is_null() { json!({ "status": "accepted" }) } else { json!({ "status": "accepted", "id": id }) };
+            exchange::json(StatusCode::ACCEPTED, &body)
+        }
+        Err(why) => exchange::json(StatusCode::BAD_REQUEST, &json!({ "status": "refused", "reason": why })),
     }
 }
 
-fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<(), String> {
+/// A button of a webhook in the dashboard.
+fn press(exchange: &mut Exchange<'_>, id: &str, button: &str) -> Result<Value, String> {
+    if !exchange.state.webhooks.iter().any(|webhook| webhook.id == id) {
+        return Err("no such webhook".to_owned());
+    }
+    let asked = if button == "verify" { &mut exchange.state.verify_asked } else { &mut exchange.state.test_asked };
+    *asked = Some(id.to_owned());
+    Ok(Value::Null)
+}
+
+fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<Value, String> {
     let kind = exchange.header(CONTENT_TYPE.as_str()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err("Content-Type must be application/json".to_owned());
@@ -43,15 +80,22 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<(), String> {
     let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     match what {
         "webhook" => exchange.state.set_webhook(Some(webhook(&body)?)),
+        "webhooks" => return Ok(Value::String(exchange.state.add_webhook(webhook(&body)?))),
+        "knobs" => {
+            let mut settings = (*exchange.state.settings).clone();
+            for text in texts(&body["knobs"]).ok_or("knobs must be a list of texts")? {
+                Knob::turn(&mut settings, &text)?;
+            }
+            exchange.state.settings = Arc::new(settings);
+        }
         "deliver" => exchange.state.round_asked = true,
         "trouble" => {
             let vehicle_id = body["vehicleId"].as_str().unwrap_or_default();
             exchange.state.set_trouble(vehicle_id, body["trouble"].as_str())?;
         }
         "faults" => {
-            let list = body["faults"].as_array().ok_or("faults must be a list")?;
-            let read = |item: &Value| item.as_str().unwrap_or_default().parse::<Fault>().map_err(|error| error.to_string());
-            exchange.state.faults = list.iter().map(read).collect::<Result<_, _>>()?;
+            let list = texts(&body["faults"]).ok_or("faults must be a list of texts")?;
+            exchange.state.faults = Faults::read(list.iter().map(String::as_str)).map_err(|error| error.to_string())?;
         }
         _ => {
             let email = body["email"].as_str().unwrap_or_default();
@@ -60,8 +104,11 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<(), String> {
             exchange.state.tokens.revoke(&user_id);
         }
     }
-    exchange.wake = true;
-    Ok(())
+    Ok(Value::Null)
+}
+
+fn texts(list: &Value) -> Option<Vec<String>> {
+    list.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn webhook(body: &Value) -> Result<WebhookSettings, String> {
@@ -74,10 +121,25 @@ fn webhook(body: &Value) -> Result<WebhookSettings, String> {
     if let Some(seconds) = body["every"].as_f64() {
         settings.every = Duration::try_from_secs_f64(seconds).map_err(|error| format!("every: {error}"))?;
     }
+    settings.error_url = body["errorUrl"].as_str().map(str::to_owned);
+    body["name"].as_str().unwrap_or(&settings.name.clone()).clone_into(&mut settings.name);
+    settings.legacy = body["legacy"].as_bool().unwrap_or(settings.legacy);
+    settings.triggers = texts(&body["triggers"]).unwrap_or(settings.triggers);
+    settings.data = texts(&body["data"]).unwrap_or(settings.data);
+    settings.auto_subscribe = body["autoSubscribe"].as_bool().unwrap_or(settings.auto_subscribe);
+    settings.rate = body["rate"].as_f64();
     settings.verify_signed = body["verifySigned"].as_bool().unwrap_or(settings.verify_signed);
     settings.retry_scale = body["retryScale"].as_f64().unwrap_or(settings.retry_scale);
     settings.trouble = body["trouble"].as_f64().unwrap_or(settings.trouble);
     Ok(settings)
+}
+
+fn webhooks(exchange: &Exchange<'_>) -> Vec<Value> {
+    let item = |webhook: &Webhook| {
+        let Webhook { id, settings, verified, disabled, .. } = webhook;
+        json!({ "id": id, "url": settings.url, "name": settings.name, "verified": verified, "disabled": disabled })
+    };
+    exchange.state.webhooks.iter().map(item).collect()
 }
 
 fn status(exchange: &Exchange<'_>) -> Value {
@@ -100,15 +162,12 @@ fn status(exchange: &Exchange<'_>) -> Value {
             "charging": car.charging(),
         })
     });
-    let webhook = state
-        .webhook
-        .as_ref()
-        .map(|webhook| json!({ "id": webhook.id, "url": webhook.settings.url, "verified": webhook.verified }));
     let counters = &state.counters;
     json!({
         "accounts": accounts.collect::<Vec<_>>(),
         "cars": cars.collect::<Vec<_>>(),
-        "webhook": webhook,
+        "webhook": webhooks(exchange).first(),
+        "webhooks": webhooks(exchange),
         "counters": {
             "requests": counters.requests,
             "refreshes": counters.refreshes,
@@ -120,6 +179,8 @@ fn status(exchange: &Exchange<'_>) -> Value {
             "sent": counters.sent,
             "acknowledged": counters.acknowledged,
             "dropped": counters.dropped,
+            "skipped": counters.skipped,
+            "results": counters.results,
         },
     })
 }

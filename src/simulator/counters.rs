@@ -1,6 +1,7 @@
 //! What was asked and what was sent, for tests and status lines.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// A count of everything that matters. Event ids are kept for the last ten thousand events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub struct Counters {
     pub acknowledged: u64,
     /// Events given up after the last retry.
     pub dropped: u64,
+    /// Events not even sent, because too many were under way.
+    pub skipped: u64,
+    /// Deliveries by what came of them: `2xx`, another status, or what went wrong.
+    pub results: BTreeMap<String, u64>,
+    /// Deliveries by how long the answer took, in milliseconds of two digits.
+    pub waits: BTreeMap<u64, u64>,
     /// Each event by its id.
     pub events: BTreeMap<String, EventCount>,
     order: VecDeque<String>,
@@ -60,6 +67,32 @@ impl Counters {
         event.sent += 1;
         event_type.clone_into(&mut event.event_type);
         vehicle_id.clone_into(&mut event.vehicle_id);
+    }
+
+    /// What came of one delivery.
+    pub(super) fn result(&mut self, result: String, wait: Duration) {
+        *self.results.entry(result).or_default() += 1;
+        let mut millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let mut scale = 1;
+        while millis >= 100 {
+            (millis, scale) = (millis / 10, scale * 10);
+        }
+        *self.waits.entry(millis * scale).or_default() += 1;
+    }
+
+    /// The wait that `share` of the deliveries (0 to 1) did not exceed, in milliseconds.
+    pub fn wait(&self, share: f64) -> u64 {
+        let total: u64 = self.waits.values().sum();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a count")]
+        let wanted = (total as f64 * share).ceil() as u64;
+        let mut counted = 0;
+        for (millis, count) in &self.waits {
+            counted += count;
+            if counted >= wanted {
+                return *millis;
+            }
+        }
+        0
     }
 
     pub(super) fn acknowledged(&mut self, event_id: &str) {

@@ -1,11 +1,13 @@
-//! What goes to the webhook, and when: first deliveries, changed states, troubles and their end, VERIFY.
+//! What goes to the webhooks, and when: first deliveries, changed states, troubles and their end, VERIFY.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::chance::Chance;
 use super::connect::reauthentication_url;
+use super::faults::FaultKind;
+use super::knobs::{Habits, TriggerForm};
+use super::legacy;
 use super::signals::{self, Signal};
 use super::state::{Connection, State, Subscription, Webhook};
 use super::trouble::Trouble;
@@ -22,64 +24,131 @@ pub(super) struct Event {
     pub(super) url: String,
     pub(super) signed: bool,
     pub(super) retry_scale: f64,
-    body: Value,
+    pub(super) body: Value,
 }
 
-/// VERIFY, with a challenge to be answered.
-pub(super) fn verify(state: &mut State, challenge: &str, unsigned: bool) -> Option<Event> {
-    let webhook = state.webhook.clone()?;
-    let data = json!({ "challenge": challenge });
-    let mut event = event(&mut state.chance, &webhook, "VERIFY", "", data);
-    event.signed = webhook.settings.verify_signed && !unsigned;
+/// VERIFY, with a challenge to be answered. None: there is no such webhook any more.
+pub(super) fn verify(state: &mut State, webhook_id: &str, challenge: &str) -> Option<Event> {
+    let webhook = state.webhooks.iter().find(|webhook| webhook.id == webhook_id)?.clone();
+    let unsigned = state.faults.strikes(FaultKind::UnsignedVerify, &mut state.luck);
+    let mut event = if webhook.settings.legacy {
+        legacy::verify(state, &webhook, challenge)
+    } else {
+        event(state, &webhook, "VERIFY", "", json!({ "challenge": challenge }))
+    };
+    event.signed = webhook.settings.verify_signed && state.settings.habits.verify_signed && !unsigned;
     Some(event)
 }
 
-/// The first state of every vehicle that was subscribed since.
+/// The first state of every vehicle that was subscribed since. What flows steadily comes in its turn.
 pub(super) fn first_deliveries(state: &mut State, now: Timestamp) -> Vec<Event> {
-    each_subscription(state, |state, webhook, subscription| {
-        if subscription.sent.is_some() {
+    let due = |subscription: &Subscription| {
+        let webhook = || state.verified(&subscription.webhook_id);
+        subscription.sent.is_none() && webhook().is_some_and(|webhook| webhook.settings.rate.is_none())
+    };
+    if !state.subscriptions.iter().any(due) {
+        return Vec::new();
+    }
+    let events = each_subscription(state, |state, webhook, subscription| {
+        if subscription.sent.is_some() || webhook.settings.rate.is_some() {
             return None;
         }
-        let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
-        let found = signals::signals(state.cars.get(&subscription.vehicle_id)?);
-        let triggers = json!([{ "type": "FIRST_DELIVERY" }]);
-        subscription.sent = Some(bodies(&found));
-        vehicle_state(state, webhook, &connection, &found, triggers, now)
-    })
+        first(state, webhook, subscription, now)
+    });
+    spoiled(state, events)
 }
 
 /// What changed since the last round; with `all`, the state of every vehicle even if nothing did.
 pub(super) fn round(state: &mut State, now: Timestamp, all: bool) -> Vec<Event> {
-    each_subscription(state, |state, webhook, subscription| {
-        let sent = subscription.sent.as_ref()?;
-        let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
-        let found = signals::signals(state.cars.get(&subscription.vehicle_id)?);
-        let granted = |signal: &&Signal| signal.judge(&connection.permissions).is_ok();
-        let changed = |signal: &&Signal| signal.body.as_ref() != sent.get(&signal.code);
-        let mut news: Vec<&Signal> = found.iter().filter(granted).filter(changed).collect();
-        if news.is_empty() && all {
-            news = found.iter().filter(granted).take(1).collect();
-        }
-        if !all && let Some(event) = trouble(state, webhook, subscription, &connection, &found) {
-            return Some(event);
-        }
-        if subscription.trouble.is_some() || news.is_empty() {
+    let events = each_subscription(state, |state, webhook, subscription| {
+        if !all && webhook.settings.rate.is_some() {
             return None;
         }
-        let triggers = news.iter().map(|signal| json!({ "type": "SIGNAL_UPDATED", "signal": signal.label() }));
-        let triggers = Value::Array(triggers.collect());
-        subscription.sent = Some(bodies(&found));
-        vehicle_state(state, webhook, &connection, &found, triggers, now)
-    })
+        next_state(state, webhook, subscription, now, all)
+    });
+    spoiled(state, events)
+}
+
+/// The next `count` states of a steady flow, vehicle by vehicle.
+pub(super) fn flow(state: &mut State, now: Timestamp, count: usize) -> Vec<Event> {
+    let mut subscriptions = std::mem::take(&mut state.subscriptions);
+    let mut events = Vec::new();
+    let mut looked_at = 0;
+    while events.len() < count && looked_at < subscriptions.len() {
+        let place = state.next % subscriptions.len();
+        state.next = place + 1;
+        looked_at += 1;
+        let subscription = &mut subscriptions[place];
+        let Some(webhook) = state.verified(&subscription.webhook_id).filter(|webhook| webhook.settings.rate.is_some()).cloned()
+        else {
+            continue;
+        };
+        let event = match &subscription.sent {
+            None => first(state, &webhook, subscription, now),
+            Some(_) => next_state(state, &webhook, subscription, now, true),
+        };
+        looked_at = if event.is_some() { 0 } else { looked_at };
+        events.extend(event);
+    }
+    state.subscriptions = subscriptions;
+    spoiled(state, events)
+}
+
+/// A test as the dashboard sends it: about a vehicle that nobody knows.
+pub(super) fn test(state: &mut State, webhook_id: &str, now: Timestamp) -> Option<Event> {
+    let webhook = state.webhooks.iter().find(|webhook| webhook.id == webhook_id)?.clone();
+    let (id, car) = state.cars.iter().next()?;
+    let (id, mut found) = (id.clone(), signals::signals(car));
+    let user_id = state.accounts.iter().find(|account| account.vehicles.contains(&id))?.user_id.clone();
+    found.retain(|signal| signal.permission == "read_odometer" || signal.permission == "read_battery");
+    let permissions = vec!["read_odometer".to_owned(), "read_battery".to_owned()];
+    let connection = Connection { id: String::new(), user_id, vehicle_id: id, permissions, mode: "live", connected_at: now };
+    let mut event = vehicle_state(state, &webhook, &connection, &found, &found.iter().collect::<Vec<_>>(), now)?;
+    as_test(state, &mut event);
+    Some(event)
 }
 
 /// The body of one delivery of an event: its own id and time.
 pub(super) fn delivered(event: &Event, state: &mut State, now: Timestamp) -> Value {
     let mut body = event.body.clone();
-    body["meta"]["deliveryId"] = json!(state.chance.uuid());
-    // The documentation has a text here for VERIFY and a number everywhere else.
-    body["meta"]["deliveredAt"] = if event.kind == "VERIFY" { json!(now) } else { json!(now.as_millis()) };
+    if body.get("meta").is_some() {
+        body["meta"]["deliveryId"] = json!(state.chance.uuid());
+        // The documentation has a text here for VERIFY and a number everywhere else.
+        let times = state.settings.habits.delivered_at;
+        body["meta"]["deliveredAt"] = if event.kind == "VERIFY" { json!(now) } else { times.write(now) };
+    }
     body
+}
+
+fn first(state: &mut State, webhook: &Webhook, subscription: &mut Subscription, now: Timestamp) -> Option<Event> {
+    let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
+    let found = configured(state, webhook, &subscription.vehicle_id)?;
+    subscription.sent = Some(bodies(&found));
+    vehicle_state(state, webhook, &connection, &found, &[], now)
+}
+
+fn next_state(state: &mut State, webhook: &Webhook, subscription: &mut Subscription, now: Timestamp, all: bool) -> Option<Event> {
+    let sent = subscription.sent.as_ref()?;
+    let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
+    let found = configured(state, webhook, &subscription.vehicle_id)?;
+    let triggers = &webhook.settings.triggers;
+    let granted = |signal: &&Signal| signal.judge(&connection.permissions).is_ok();
+    let changed = |signal: &&Signal| signal.body.as_ref() != sent.get(&signal.code);
+    let trigger = |signal: &&Signal| triggers.is_empty() || triggers.contains(&signal.code);
+    let mut news: Vec<&Signal> = found.iter().filter(granted).filter(trigger).filter(changed).collect();
+    if news.is_empty() && all {
+        news = found.iter().filter(granted).take(1).collect();
+    }
+    if !all && let Some(event) = trouble(state, webhook, subscription, &connection, &found) {
+        return Some(event);
+    }
+    if subscription.trouble.is_some() || news.is_empty() {
+        return None;
+    }
+    let event = if webhook.settings.legacy { legacy::charging(state, webhook, &connection, &news, now) } else { None };
+    let event = event.or_else(|| vehicle_state(state, webhook, &connection, &found, &news, now));
+    subscription.sent = Some(bodies(&found));
+    event
 }
 
 /// Begins a trouble now and then, and ends it some rounds later, or when the owner signed in again.
@@ -98,7 +167,7 @@ fn trouble(
                 return None;
             }
             let trouble = match state.chance.whole(0, 8) {
-                0 => Trouble::signed_out(reauthentication_url(&state.base_url, &state.application_id, id)),
+                0 => Trouble::signed_out(reauthentication_url(&state.settings, id)),
                 1..=3 => Trouble::asleep(),
                 _ => Trouble::unreachable(),
             };
@@ -119,33 +188,71 @@ fn trouble(
     };
     subscription.trouble = Some(trouble.clone()).filter(|_| !resolved);
     state.cars.get_mut(id)?.trouble.clone_from(&subscription.trouble);
+    if webhook.settings.legacy {
+        return None;
+    }
     // A failed sign-in concerns the whole vehicle; the rest is told for what it keeps from being read.
     let touched = found.iter().filter(|signal| trouble.url.is_none() && signal.group == "Location");
     let touched = Value::Array(touched.map(Signal::label).collect());
     let data = data(state, connection, "errors", json!([trouble.event(resolved, touched)]))?;
-    let mut event = event(&mut state.chance, webhook, "VEHICLE_ERROR", id, data);
-    event.body["meta"]["mode"] = json!(connection.mode.to_ascii_uppercase());
+    let mut event = event(state, webhook, "VEHICLE_ERROR", id, data);
+    event.body["meta"]["mode"] = mode(state, connection);
     Some(event)
 }
 
+/// Without news, it is the first delivery.
 fn vehicle_state(
     state: &mut State,
     webhook: &Webhook,
     connection: &Connection,
     found: &[Signal],
-    triggers: Value,
+    news: &[&Signal],
     now: Timestamp,
 ) -> Option<Event> {
-    let items: Vec<Value> = found.iter().map(|signal| signal.item(&connection.permissions, now.as_millis())).collect();
-    let count = items.len();
-    let data = data(state, connection, "signals", Value::Array(items))?;
-    let mut event = event(&mut state.chance, webhook, "VEHICLE_STATE", &connection.vehicle_id, data);
+    if webhook.settings.legacy {
+        return legacy::scheduled(state, webhook, connection, now);
+    }
+    let habits = &state.settings.habits;
+    let items: Vec<Value> = found.iter().map(|signal| signal.item(&connection.permissions, habits, now.as_millis())).collect();
+    let (count, triggers) = (items.len(), triggers(habits, news));
+    let inside = habits.triggers_in_data;
+    let mut data = data(state, connection, "signals", Value::Array(items))?;
+    if inside {
+        data["triggers"] = triggers.clone();
+    }
+    let mut event = event(state, webhook, "VEHICLE_STATE", &connection.vehicle_id, data);
     state.sequence = now.as_millis().max(state.sequence + 1);
-    event.body["triggers"] = triggers;
+    if !inside {
+        event.body["triggers"] = triggers;
+    }
     event.body["meta"]["signalCount"] = json!(count);
-    event.body["meta"]["mode"] = json!(connection.mode.to_ascii_uppercase());
+    event.body["meta"]["mode"] = mode(state, connection);
     event.body["meta"]["sequence"] = json!(state.sequence);
     Some(event)
+}
+
+fn triggers(habits: &Habits, news: &[&Signal]) -> Value {
+    if news.is_empty() {
+        let bare = habits.trigger_form == TriggerForm::Bare;
+        return if bare { json!([{ "code": "FIRST_DELIVERY" }]) } else { json!([{ "type": "FIRST_DELIVERY" }]) };
+    }
+    let trigger = |signal: &&Signal| {
+        let named = |signal: Value| json!({ "type": "SIGNAL_UPDATED", "signal": signal });
+        match habits.trigger_form {
+            TriggerForm::Object => named(signal.label()),
+            TriggerForm::Name => named(json!(format!("{}.{}", signal.group, signal.name))),
+            TriggerForm::Code => named(json!({ "code": signal.code })),
+            TriggerForm::Bare => signal.label(),
+        }
+    };
+    Value::Array(news.iter().map(trigger).collect())
+}
+
+fn mode(state: &State, connection: &Connection) -> Value {
+    match connection.mode {
+        "simulated" => json!(state.settings.habits.simulated_mode),
+        mode => json!(mode.to_ascii_uppercase()),
+    }
 }
 
 /// Whose vehicle, which vehicle, and `list` under `name`.
@@ -157,37 +264,108 @@ fn data(state: &State, connection: &Connection, name: &str, list: Value) -> Opti
     Some(json!({ "user": user, "vehicle": vehicle, name: list }))
 }
 
-fn event(chance: &mut Chance, webhook: &Webhook, kind: &'static str, vehicle_id: &str, data: Value) -> Event {
-    let id = chance.uuid();
+fn event(state: &mut State, webhook: &Webhook, kind: &'static str, vehicle_id: &str, data: Value) -> Event {
+    let id = state.chance.uuid();
     let meta = json!({ "version": "4.0", "webhookId": webhook.id, "webhookName": webhook.settings.name });
     let mut body = json!({ "eventId": id, "eventType": kind, "data": data, "meta": meta });
     if !vehicle_id.is_empty() {
         body["vehicleId"] = json!(vehicle_id);
     }
+    of_webhook(webhook, id, kind, vehicle_id, body)
+}
+
+/// An event with this body.
+pub(super) fn of_webhook(webhook: &Webhook, id: String, kind: &'static str, vehicle_id: &str, body: Value) -> Event {
+    let settings = &webhook.settings;
+    let elsewhere = settings.error_url.as_ref().filter(|_| kind == "VEHICLE_ERROR");
     Event {
         id,
         kind,
         vehicle_id: vehicle_id.to_owned(),
         webhook_id: webhook.id.clone(),
-        url: webhook.settings.url.clone(),
+        url: elsewhere.unwrap_or(&settings.url).clone(),
         signed: true,
-        retry_scale: if webhook.settings.retry_scale.is_finite() { webhook.settings.retry_scale.clamp(0.0, 1000.0) } else { 1.0 },
+        retry_scale: if settings.retry_scale.is_finite() { settings.retry_scale.clamp(0.0, 1000.0) } else { 1.0 },
         body,
     }
+}
+
+/// The signals of a vehicle that the webhook was set up to deliver.
+fn configured(state: &State, webhook: &Webhook, vehicle_id: &str) -> Option<Vec<Signal>> {
+    let mut found = signals::signals(state.cars.get(vehicle_id)?);
+    let data = &webhook.settings.data;
+    found.retain(|signal| data.is_empty() || data.contains(&signal.code));
+    Some(found)
 }
 
 fn bodies(found: &[Signal]) -> BTreeMap<String, Value> {
     found.iter().filter_map(|signal| Some((signal.code.clone(), signal.body.clone()?))).collect()
 }
 
-/// Asks `tell` for each subscription, once the webhook is verified.
+/// Asks `tell` for each subscription whose webhook is verified.
 fn each_subscription(
     state: &mut State,
     mut tell: impl FnMut(&mut State, &Webhook, &mut Subscription) -> Option<Event>,
 ) -> Vec<Event> {
-    let Some(webhook) = state.webhook.clone().filter(|webhook| webhook.verified) else { return Vec::new() };
     let mut subscriptions = std::mem::take(&mut state.subscriptions);
-    let events = subscriptions.iter_mut().filter_map(|subscription| tell(state, &webhook, subscription)).collect();
+    let events = subscriptions.iter_mut().filter_map(|subscription| {
+        let webhook = state.verified(&subscription.webhook_id)?.clone();
+        tell(state, &webhook, subscription)
+    });
+    let events = events.collect();
     state.subscriptions = subscriptions;
     events
 }
+
+/// What the faults of the day make of events.
+fn spoiled(state: &mut State, mut events: Vec<Event>) -> Vec<Event> {
+    let mut twice = Vec::new();
+    for event in &mut events {
+        let mut struck = |kind| state.faults.strikes(kind, &mut state.luck);
+        let (duplicate, pad, is_test) = (struck(FaultKind::Duplicate), struck(FaultKind::Pad), struck(FaultKind::TestEvent));
+        state.counters.faults += [duplicate, pad, is_test].into_iter().map(u64::from).sum::<u64>();
+        if pad {
+            padded(&mut event.body);
+        }
+        if is_test {
+            as_test(state, event);
+        }
+        if duplicate {
+            twice.push(event.clone());
+        }
+    }
+    events.append(&mut twice);
+    events
+}
+
+fn as_test(state: &mut State, event: &mut Event) {
+    let stranger = json!(state.chance.uuid());
+    event.body["vehicleId"].clone_from(&stranger);
+    event.body["data"]["vehicle"]["id"] = stranger;
+    event.body["meta"]["mode"] = json!("TEST");
+}
+
+/// As long as a payload may be: with the records of many charges.
+fn padded(body: &mut Value) {
+    let mut records: Vec<Value> = Vec::new();
+    let mut length = body.to_string().len() + 400;
+    while length < LONGEST_PAYLOAD - 300 {
+        let place = json!({ "name": "Home", "latitude": 52.37, "longitude": 4.89 });
+        let record = json!({
+            "id": format!("charge-{}", records.len()), "startTime": "2025-10-01T20:00:00Z", "endTime": "2025-10-02T04:00:00Z",
+            "energyAdded": 31.4, "isPublicCharger": false, "location": place,
+        });
+        length += record.to_string().len() + 1;
+        records.push(record);
+    }
+    let signal = json!({
+        "code": "charge-chargerecords", "name": "ChargeRecords", "group": "Charge",
+        "body": { "values": records }, "status": { "value": "SUCCESS" }, "meta": {},
+    });
+    if let Some(list) = body["data"]["signals"].as_array_mut() {
+        list.push(signal);
+    }
+}
+
+/// 50 kB, and a payload stays below.
+const LONGEST_PAYLOAD: usize = 50_000;

@@ -1,6 +1,7 @@
 //! One request being answered, and the few ways to answer.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -11,6 +12,7 @@ use url::form_urlencoded;
 use super::Settings;
 use super::state::State;
 use super::trouble::Trouble;
+use super::units::Units;
 use crate::model::Timestamp;
 
 pub(super) type Reply = Response<Bytes>;
@@ -29,7 +31,13 @@ pub(super) struct Exchange<'a> {
     pub(super) request_id: String,
     /// Something happened that the sender must hear of.
     pub(super) wake: bool,
+    /// The body of the answer comes this much later than its head.
+    pub(super) later: Option<Duration>,
 }
+
+/// On an answer whose body comes this much later than its head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Later(pub(super) Duration);
 
 impl Exchange<'_> {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -54,12 +62,44 @@ impl Exchange<'_> {
         Fields::parse(self.body)
     }
 
+    /// A trouble in the shape of the API that was asked.
+    pub(super) fn trouble(&self, trouble: &Trouble) -> Reply {
+        if self.path.starts_with("/v3/") { self.v3_trouble(trouble) } else { self.v2_trouble(trouble) }
+    }
+
+    /// Counts the request towards the limits. Err: it is one too many.
+    pub(super) fn count(&mut self) -> Result<(), Trouble> {
+        let mut segments = self.path.split('/').filter(|segment| !segment.is_empty());
+        if !matches!(segments.next(), Some("v2.0" | "v3")) {
+            return Ok(());
+        }
+        let vehicle_id = if segments.next() == Some("vehicles") { segments.next() } else { None };
+        let (limits, habits) = (&self.settings.limits, &self.settings.habits);
+        self.state.meter.count(limits, habits, vehicle_id, self.now)
+    }
+
     pub(super) fn v2_trouble(&self, trouble: &Trouble) -> Reply {
         with_retry_after(json(trouble.status(), &trouble.v2(&self.request_id)), trouble)
     }
 
     pub(super) fn v3_trouble(&self, trouble: &Trouble) -> Reply {
-        with_retry_after(json(trouble.status(), &trouble.v3(&self.request_id)), trouble)
+        let plain = self.settings.habits.plain_errors;
+        let body = if plain { trouble.v3_plain() } else { trouble.v3(&self.request_id) };
+        with_retry_after(json(trouble.status(), &body), trouble)
+    }
+
+    /// What `sc-unit-system` asks for.
+    pub(super) fn units(&self) -> Result<Units, Trouble> {
+        let Some(asked) = self.header("sc-unit-system") else { return Ok(Units::Metric) };
+        Units::named(asked).ok_or_else(|| Trouble::parameter("sc-unit-system", "is neither metric nor imperial"))
+    }
+
+    /// The body of a request, which must be JSON if there is one.
+    pub(super) fn json_body(&self) -> Result<Value, Trouble> {
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(self.body).map_err(|_| Trouble::parameter("body", "is not JSON"))
     }
 }
 
@@ -84,7 +124,7 @@ impl Fields {
 
     pub(super) fn number(&self, name: &str, default: usize) -> Result<usize, Trouble> {
         let Some(text) = self.get(name) else { return Ok(default) };
-        text.parse().map_err(|_| Trouble::validation(format!("{name} is not a whole number")))
+        text.parse().map_err(|_| Trouble::parameter(name, "is not a whole number"))
     }
 
     pub(super) fn insert(&mut self, name: &str, value: String) {
@@ -94,6 +134,38 @@ impl Fields {
 
 pub(super) fn json(status: StatusCode, body: &Value) -> Reply {
     typed(status, "application/json; charset=utf-8", body.to_string())
+}
+
+/// One page of a JSON:API list, by `page[number]` and `page[size]`. Its links keep the filters.
+pub(super) fn v3_page(exchange: &Exchange<'_>, name: &str, usual: usize, all: Vec<Value>) -> Result<Reply, Trouble> {
+    let number = exchange.query.number("page[number]", 1)?;
+    let size = exchange.query.number("page[size]", usual)?;
+    if number == 0 {
+        return Err(Trouble::parameter("page[number]", "begins at 1"));
+    }
+    if !(1..=100).contains(&size) {
+        return Err(Trouble::parameter("page[size]", "is from 1 to 100"));
+    }
+    let (total, last) = (all.len(), all.len().div_ceil(size).max(1));
+    let filters: String =
+        exchange.query.0.iter().filter(|(name, _)| name.starts_with("filter[")).fold(String::new(), |filters, (name, value)| {
+            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            format!("{filters}&{name}={value}")
+        });
+    let link = |number: usize| format!("/v3/{name}?page[number]={number}&page[size]={size}{filters}");
+    let data: Vec<Value> = all.into_iter().skip(size.saturating_mul(number - 1)).take(size).collect();
+    let body = serde_json::json!({
+        "data": data,
+        "meta": { "pageNumber": number, "pageSize": size, "totalCount": total },
+        "links": {
+            "self": link(number),
+            "first": link(1),
+            "prev": (number > 1).then(|| link((number - 1).min(last))),
+            "next": (number < last).then(|| link(number + 1)),
+            "last": link(last),
+        },
+    });
+    Ok(json(StatusCode::OK, &body))
 }
 
 pub(super) fn html(status: StatusCode, body: String) -> Reply {

@@ -21,6 +21,16 @@ pub enum FaultKind {
     RotateThenLose,
     /// The answer is an HTML error page with status 200.
     Garble,
+    /// The answer is an HTML error page with this status.
+    GarbleAs(u16),
+    /// The answer breaks off in the middle.
+    Cut,
+    /// No answer ever comes; nothing has happened.
+    Hang,
+    /// One of the documented errors.
+    Complain(Complaint),
+    /// A v3 command answers 202 at once, and what became of it after this time.
+    SlowCommand(Duration),
     /// 429, with this many seconds in `Retry-After`, or without the header.
     Throttle(Option<u32>),
     /// 500 in the shape of the API asked.
@@ -31,8 +41,40 @@ pub enum FaultKind {
     InvalidGrant,
     /// VERIFY is sent without a signature.
     UnsignedVerify,
+    /// A delivery is sent without a signature.
+    Unsigned,
+    /// A delivery is signed with another key.
+    WrongSignature,
+    /// An event is delivered twice at once.
+    Duplicate,
+    /// A delivery is late by up to this much, so that later ones overtake it.
+    Late(Duration),
+    /// An event is blown up to nearly 50 kB.
+    Pad,
+    /// An event is a test from the dashboard, about a vehicle nobody knows.
+    TestEvent,
     /// v3 signal lists stay empty until a webhook is verified and the vehicle subscribed.
     EmptyStore,
+}
+
+/// An error of the API, by its type and code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    kind: &'static str,
+    code: Option<&'static str>,
+}
+
+impl Complaint {
+    /// `TYPE` or `TYPE.CODE`, as `BILLING.VEHICLE_LIMIT`. None: no such error is documented.
+    pub fn named(name: &str) -> Option<Complaint> {
+        let trouble = Trouble::named(name)?;
+        Some(Complaint { kind: trouble.kind, code: trouble.code })
+    }
+
+    fn trouble(self) -> Option<Trouble> {
+        let name = self.code.map_or_else(|| self.kind.to_owned(), |code| format!("{}.{code}", self.kind));
+        Trouble::named(&name)
+    }
 }
 
 /// One fault, with how likely and how often it strikes.
@@ -72,12 +114,23 @@ impl Faults {
         ("delay=SECONDS", "the answer comes late"),
         ("lose-answer", "the request is acted upon, and the answer never arrives"),
         ("rotate-then-lose", "the same, but only where a v2 refresh token was rotated"),
-        ("garble", "the answer is an HTML error page with status 200"),
+        ("garble[=STATUS]", "the answer is an HTML error page with status 200, or another"),
+        ("cut", "the answer breaks off in the middle"),
+        ("hang", "no answer ever comes; nothing has happened"),
+        ("trouble=TYPE.CODE", "one of the documented errors, such as BILLING.VEHICLE_LIMIT"),
+        ("slow-command[=SECONDS]", "a v3 command answers 202 at once and its outcome after 180 seconds"),
+        ("any", "one of all of the above, by chance; best with a probability"),
         ("throttle[=SECONDS]", "429, with so many seconds in Retry-After, or without it"),
         ("fail", "500"),
         ("invalid-client", "401 from the token endpoints, as if the client secret were wrong"),
         ("invalid-grant", "400 for a good refresh token, as if its v2 owner had taken back the consent"),
         ("unsigned-verify", "VERIFY is sent without a signature"),
+        ("unsigned", "a webhook delivery is sent without a signature"),
+        ("wrong-signature", "a webhook delivery is signed with another key"),
+        ("duplicate", "a webhook event is delivered twice at once"),
+        ("late[=SECONDS]", "a webhook delivery is late by up to 30 seconds, so that others overtake it"),
+        ("pad", "a webhook event is blown up to nearly 50 kB"),
+        ("test-event", "a webhook event is a test, about a vehicle that nobody knows"),
         ("empty-store", "v3 has no signals of a car before a webhook is verified and subscribed to"),
     ];
 
@@ -101,9 +154,48 @@ impl Faults {
         let complaint = |kind| match kind {
             FaultKind::Throttle(seconds) => Some(Trouble::throttled(seconds)),
             FaultKind::Fail => Some(Trouble::internal()),
+            FaultKind::Complain(complaint) => complaint.trouble(),
             _ => None,
         };
         self.struck(complaint, chance)
+    }
+
+    /// How slow a command is now.
+    pub(super) fn slowness(&mut self, chance: &mut Chance) -> Option<Duration> {
+        self.struck(|kind| if let FaultKind::SlowCommand(time) = kind { Some(time) } else { None }, chance)
+    }
+
+    /// The most by which a delivery is late now.
+    pub(super) fn lateness(&mut self, chance: &mut Chance) -> Option<Duration> {
+        self.struck(|kind| if let FaultKind::Late(time) = kind { Some(time) } else { None }, chance)
+    }
+
+    /// The status of the page that comes instead of an answer now.
+    pub(super) fn garbling(&mut self, chance: &mut Chance) -> Option<u16> {
+        let status = |kind| match kind {
+            FaultKind::Garble => Some(200),
+            FaultKind::GarbleAs(status) => Some(status),
+            _ => None,
+        };
+        self.struck(status, chance)
+    }
+
+    /// Reads a list as it is written on a command line. `any` becomes several.
+    pub fn read<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Faults, FaultSyntax> {
+        let mut faults = Vec::new();
+        for text in list {
+            let Some(rest) = text.strip_prefix("any").filter(|rest| rest.is_empty() || rest.starts_with(['@', '*'])) else {
+                faults.push(text.parse()?);
+                continue;
+            };
+            for (name, _) in Faults::ALL.iter().take_while(|(name, _)| *name != "any") {
+                let name = name.replace("[=SECONDS]", "").replace("[=STATUS]", "=502").replace("SECONDS", "5");
+                let mut fault: Fault = format!("{}{rest}", name.replace("TYPE.CODE", "UPSTREAM.NO_RESPONSE")).parse()?;
+                fault.probability /= 10.0;
+                faults.push(fault);
+            }
+        }
+        Ok(Faults(faults))
     }
 
     /// Whether `kind` is on, without using it up.
@@ -164,6 +256,24 @@ impl FromStr for Fault {
             ("lose-answer", None) => FaultKind::LoseAnswer,
             ("rotate-then-lose", None) => FaultKind::RotateThenLose,
             ("garble", None) => FaultKind::Garble,
+            ("garble", Some(status)) => {
+                let status = status.parse().ok().filter(|status| (200..600).contains(status));
+                FaultKind::GarbleAs(status.ok_or_else(|| wrong("not a status from 200 to 599"))?)
+            }
+            ("cut", None) => FaultKind::Cut,
+            ("hang", None) => FaultKind::Hang,
+            ("trouble", Some(name)) => {
+                FaultKind::Complain(Complaint::named(name).ok_or_else(|| wrong("no such error is documented"))?)
+            }
+            ("slow-command", None) => FaultKind::SlowCommand(Duration::from_secs(180)),
+            ("slow-command", Some(value)) => FaultKind::SlowCommand(seconds(value).ok_or_else(|| wrong("not seconds"))?),
+            ("unsigned", None) => FaultKind::Unsigned,
+            ("wrong-signature", None) => FaultKind::WrongSignature,
+            ("duplicate", None) => FaultKind::Duplicate,
+            ("late", None) => FaultKind::Late(Duration::from_secs(30)),
+            ("late", Some(value)) => FaultKind::Late(seconds(value).ok_or_else(|| wrong("not seconds"))?),
+            ("pad", None) => FaultKind::Pad,
+            ("test-event", None) => FaultKind::TestEvent,
             ("fail", None) => FaultKind::Fail,
             ("invalid-client", None) => FaultKind::InvalidClient,
             ("invalid-grant", None) => FaultKind::InvalidGrant,
@@ -171,15 +281,16 @@ impl FromStr for Fault {
             ("empty-store", None) => FaultKind::EmptyStore,
             ("throttle", None | Some("none")) => FaultKind::Throttle(None),
             ("throttle", Some(value)) => FaultKind::Throttle(Some(value.parse().map_err(|_| wrong("not whole seconds"))?)),
-            ("delay", Some(value)) => {
-                let seconds = value.trim_end_matches('s').parse().ok().and_then(|value| Duration::try_from_secs_f64(value).ok());
-                FaultKind::Delay(seconds.ok_or_else(|| wrong("not seconds"))?)
-            }
+            ("delay", Some(value)) => FaultKind::Delay(seconds(value).ok_or_else(|| wrong("not seconds"))?),
             ("delay", None) => return Err(wrong("delay needs seconds")),
             _ => return Err(wrong("no such fault")),
         };
         Ok(Fault { kind, probability, times })
     }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.trim_end_matches('s').parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 #[cfg(test)]
@@ -194,10 +305,13 @@ mod tests {
         assert_eq!(read("rotate-then-lose*1"), Ok(Fault::once(FaultKind::RotateThenLose)));
         assert_eq!(read("delay=1.5s"), Ok(Fault::always(FaultKind::Delay(Duration::from_millis(1500)))));
         for (name, _) in Faults::ALL {
-            let fault = name.replace("[=SECONDS]", "").replace("SECONDS", "1");
-            assert!(read(&fault).is_ok(), "{fault}");
+            let fault = name.replace("[=SECONDS]", "").replace("[=STATUS]", "=503").replace("SECONDS", "1");
+            let fault = fault.replace("TYPE.CODE", "VEHICLE_STATE.ASLEEP");
+            assert!(Faults::read([fault.as_str()]).is_ok(), "{fault}");
         }
-        for wrong in ["rain", "refuse=3", "delay", "delay=-1", "garble@2", "fail*x", ""] {
+        let any = Faults::read(["any@0.5*2"]).unwrap();
+        assert!(any.0.len() > 8 && any.0.iter().all(|fault| fault.probability < 0.1 && fault.times == Some(2)), "{any:?}");
+        for wrong in ["rain", "garble=7", "trouble=RAIN", "anything", "refuse=3", "delay", "delay=-1", "garble@2", "fail*x", ""] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains("rotate-then-lose"), "{error}");
         }

@@ -56,6 +56,10 @@ impl Model {
         MODELS.iter().find(|model| model.name == name)
     }
 
+    pub(super) fn all() -> &'static [Model] {
+        MODELS
+    }
+
     /// All makes, in order, each once.
     pub(super) fn makes() -> Vec<&'static str> {
         let mut makes: Vec<&'static str> = MODELS.iter().map(|model| model.make).collect();
@@ -101,17 +105,27 @@ const fn combustion(
     Model { make, name, since, powertrain, battery: 0.0, electric_use: 0.0, charger: 0.0, tank, fuel_use, gaps }
 }
 
+/// What a Leaf does not tell.
+const LEAF: &[&str] = &[
+    "location-preciselocation",
+    "wheel-tires",
+    "charge-chargelimits",
+    "service-records",
+    "diagnostics-mil",
+    "diagnostics-dtclist",
+];
+
 static MODELS: &[Model] = &[
     electric("HYUNDAI", "IONIQ 5", 2021, 72.6, 17.9, &["wheel-tires"]),
-    electric("NISSAN", "Leaf", 2020, 39.0, 16.4, &["location-preciselocation", "wheel-tires", "charge-chargelimits"]),
-    electric("TESLA", "Model 3", 2020, 75.0, 14.9, &["closure-windows"]),
+    electric("NISSAN", "Leaf", 2020, 39.0, 16.4, LEAF),
+    electric("TESLA", "Model 3", 2020, 75.0, 14.9, &["closure-windows", "service-records", "diagnostics-mil"]),
     electric("VOLKSWAGEN", "ID.4", 2021, 77.0, 18.2, &["vehicleidentification-nickname"]),
-    hybrid("KIA", "Niro", 2019, 11.1, 42.0, &["location-preciselocation"]),
+    hybrid("KIA", "Niro", 2019, 11.1, 42.0, &["location-preciselocation", "service-records"]),
     hybrid("TOYOTA", "RAV4", 2021, 18.1, 55.0, &["charge-wattage", "charge-chargelimits"]),
     hybrid("VOLVO", "XC60", 2020, 18.8, 71.0, &["internalcombustionengine-oillife"]),
-    combustion("BMW", "118i", 2020, 50.0, 6.1, &["internalcombustionengine-oillife"]),
+    combustion("BMW", "118i", 2020, 50.0, 6.1, &["internalcombustionengine-oillife", "diagnostics-dtclist"]),
     combustion("FORD", "F-150", 2019, 98.0, 11.8, &[]),
-    combustion("VOLKSWAGEN", "Golf", 2019, 50.0, 5.6, &["wheel-tires"]),
+    combustion("VOLKSWAGEN", "Golf", 2019, 50.0, 5.6, &["wheel-tires", "service-records"]),
 ];
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::Settings;
 use super::chance::Chance;
 use super::exchange::{self, Exchange, Fields, Reply};
 use super::faults::FaultKind;
+use super::knobs::{ClientAuth, SecondRefresh};
 use crate::model::Timestamp;
 
 /// All live codes and tokens.
@@ -199,10 +200,18 @@ fn refresh(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
         state.counters.refreshes_refused += 1;
         return refusal(StatusCode::BAD_REQUEST, "invalid_grant", "Invalid or expired refresh token.");
     };
+    let habit = settings.habits.second_refresh;
+    let used = state.tokens.refresh.get(token).is_some_and(|refresh| refresh.used.is_some());
+    if used && habit == SecondRefresh::Refused {
+        state.counters.refreshes_refused += 1;
+        return refusal(StatusCode::BAD_REQUEST, "invalid_grant", "Invalid or expired refresh token.");
+    }
     let (body, successor) = state.tokens.issue_pair(grant, settings, now, &mut state.chance);
     if let Some(refresh) = state.tokens.refresh.get_mut(token) {
         let used_at = refresh.used.as_ref().map_or(now, |(used_at, _)| *used_at);
-        if let Some((_, earlier)) = refresh.used.replace((used_at, successor)) {
+        if let Some((_, earlier)) = refresh.used.replace((used_at, successor))
+            && habit == SecondRefresh::Newest
+        {
             state.tokens.refresh.remove(&earlier);
         }
     }
@@ -215,14 +224,17 @@ fn refuse(exchange: &mut Exchange<'_>, form: &Fields, id: &str, secret: &str) ->
         return Some(refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "POST is needed here."));
     }
     let in_form = || Some((form.get("client_id")?.to_owned(), form.get("client_secret")?.to_owned()));
-    let right = exchange.basic().or_else(in_form).is_some_and(|(user, password)| user == id && password == secret);
+    let habit = exchange.settings.habits.client_auth;
+    let in_header = exchange.basic().filter(|_| habit != ClientAuth::Form);
+    let said = in_header.or_else(|| if habit == ClientAuth::Basic { None } else { in_form() });
+    let right = said.is_some_and(|(user, password)| user == id && password == secret);
     let right = right && !struck(exchange, FaultKind::InvalidClient);
     (!right).then(|| refusal(StatusCode::UNAUTHORIZED, "invalid_client", "Invalid client_id or client_secret"))
 }
 
 fn struck(exchange: &mut Exchange<'_>, kind: FaultKind) -> bool {
     let state = &mut *exchange.state;
-    let struck = state.faults.strikes(kind, &mut state.chance);
+    let struck = state.faults.strikes(kind, &mut state.luck);
     state.counters.faults += u64::from(struck);
     struck
 }

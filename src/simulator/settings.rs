@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Faults;
+use super::knobs::{Habits, Limits};
 
 /// What a simulator is told at its start.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub struct Settings {
     pub seed: u64,
     /// How many cars there are. The first two are Ada's, the third is Grace's.
     pub cars: usize,
+    /// Whether the owners after Ada and Grace are connected from the start.
+    pub connected: bool,
     /// How many times faster than the wall clock cars live.
     pub speed: f64,
     /// The origin it is reached under, for links it hands out.
@@ -27,6 +30,10 @@ pub struct Settings {
     pub application_token_life: Duration,
     /// How long a refresh token works on after its first use.
     pub rotation_window: Duration,
+    /// How often may be asked.
+    pub limits: Limits,
+    /// What the real Smartcar does in one way or another.
+    pub habits: Habits,
     /// Where events go.
     pub webhook: Option<WebhookSettings>,
     /// What goes wrong on purpose.
@@ -50,15 +57,27 @@ pub struct Application {
     pub redirect_uris: Vec<String>,
 }
 
-/// A webhook as it is set up in the dashboard.
+/// A webhook as its owner set it up in the dashboard, and how it is sent.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
     /// The callback URI.
     pub url: String,
+    /// Where VEHICLE_ERROR goes, if elsewhere.
+    pub error_url: Option<String>,
     /// Its name.
     pub name: String,
+    /// Whether it is the legacy kind, v2.0, whose scheduled payloads are like a batch.
+    pub legacy: bool,
+    /// Codes of the signals whose change triggers a delivery; every signal when empty.
+    pub triggers: Vec<String>,
+    /// Codes of the signals that are delivered; every signal when empty.
+    pub data: Vec<String>,
+    /// Whether vehicles are subscribed when they are connected.
+    pub auto_subscribe: bool,
     /// How often changes are looked for.
     pub every: Duration,
+    /// Deliveries a second, evenly, whether or not anything changed. None: what changed, every [`Self::every`].
+    pub rate: Option<f64>,
     /// Whether VERIFY is signed.
     pub verify_signed: bool,
     /// Stretches the waits before retries.
@@ -73,6 +92,7 @@ impl Default for Settings {
         Settings {
             seed: 0,
             cars: 3,
+            connected: false,
             speed: 1.0,
             base_url: "http://127.0.0.1:9000".to_owned(),
             application: Application::default(),
@@ -81,6 +101,8 @@ impl Default for Settings {
             refresh_life: Duration::from_secs(60 * 24 * 3600),
             application_token_life: Duration::from_secs(3600),
             rotation_window: Duration::from_secs(60),
+            limits: Limits::default(),
+            habits: Habits::default(),
             webhook: None,
             faults: Faults::default(),
         }
@@ -101,15 +123,47 @@ impl Default for Application {
 }
 
 impl WebhookSettings {
-    /// A webhook with the usual habits.
+    /// A webhook with the usual habits, and the data that most people choose.
     pub fn new(url: impl Into<String>) -> WebhookSettings {
         WebhookSettings {
             url: url.into(),
+            error_url: None,
             name: "Simulated webhook".to_owned(),
+            legacy: false,
+            triggers: Vec::new(),
+            data: USUAL_DATA.iter().map(|&code| code.to_owned()).collect(),
+            auto_subscribe: true,
             every: Duration::from_secs(60),
+            rate: None,
             verify_signed: true,
             retry_scale: 1.0,
             trouble: 0.0,
         }
     }
 }
+
+const USUAL_DATA: &[&str] = &[
+    "vehicleidentification-vin",
+    "vehicleidentification-nickname",
+    "odometer-traveleddistance",
+    "location-preciselocation",
+    "motion-currentspeed",
+    "closure-islocked",
+    "closure-doors",
+    "closure-windows",
+    "closure-reartrunk",
+    "wheel-tires",
+    "tractionbattery-stateofcharge",
+    "tractionbattery-range",
+    "tractionbattery-nominalcapacity",
+    "charge-ischarging",
+    "charge-ischargingcableconnected",
+    "charge-detailedchargingstatus",
+    "charge-chargelimits",
+    "charge-wattage",
+    "charge-timetocomplete",
+    "internalcombustionengine-fuellevel",
+    "internalcombustionengine-range",
+    "internalcombustionengine-amountremaining",
+    "internalcombustionengine-oillife",
+];

@@ -1,10 +1,11 @@
-//! What a car has to say: its signals, as webhooks and v3 carry them (percent 0 to 100), and the same state
-//! as the v2.0 endpoints give it (0 to 1).
+//! What a car has to say: its signals, as webhooks and v3 carry them. Percent values are 0 to 100.
 
 use serde_json::{Value, json};
 
 use super::car::Car;
-use super::trouble::Trouble;
+use super::knobs::Habits;
+use super::units::rounded;
+use super::workshop;
 
 /// One signal of one car, not yet judged by anybody's permissions.
 #[derive(Clone, Debug)]
@@ -34,13 +35,16 @@ impl Signal {
     }
 
     /// The signal as an item of a VEHICLE_STATE event.
-    pub(super) fn item(&self, permissions: &[String], retrieved_at: i64) -> Value {
+    pub(super) fn item(&self, permissions: &[String], habits: &Habits, retrieved_at: i64) -> Value {
         let mut item = self.label();
         match self.judge(permissions) {
             Ok(body) => {
                 item["body"] = body.clone();
-                item["status"] = json!({ "value": "SUCCESS" });
-                item["meta"] = json!({ "oemUpdatedAt": self.updated_at, "retrievedAt": retrieved_at });
+                if habits.signal_status {
+                    item["status"] = json!({ "value": "SUCCESS" });
+                }
+                let name = if habits.fetched_at { "fetchedAt" } else { "retrievedAt" };
+                item["meta"] = json!({ "oemUpdatedAt": self.updated_at, name: retrieved_at });
             }
             Err(error) => item["status"] = json!({ "value": "ERROR", "error": error }),
         }
@@ -63,9 +67,10 @@ pub(super) fn signals(car: &Car) -> Vec<Signal> {
     list.add("Closure", "Doors", "read_security", when.closure, doors);
     list.add("Closure", "Windows", "read_security", when.closure, windows);
     list.add("Closure", "RearTrunk", "read_security", when.closure, json!({ "isOpen": false, "isLocked": car.locked }));
-    let mut tires = grid(|row, column| json!({ "tirePressure": number(car.tires[row * 2 + column], 1) }));
+    let mut tires = grid(|row, column| json!({ "tirePressure": rounded(car.tires[row * 2 + column], 1) }));
     tires["unit"] = json!("kPa");
     list.add("Wheel", "Tires", "read_tires", when.travel, tires);
+    list.condition();
     if car.model.battery > 0.0 {
         list.battery();
     }
@@ -94,7 +99,7 @@ impl Builder<'_> {
         let mut range = measured(car.electric_range(), 0, "km");
         range["additionalValues"] = json!([]);
         self.add(group, "Range", "read_battery", when, range);
-        let capacity = number(car.model.battery, 1);
+        let capacity = rounded(car.model.battery, 1);
         let choices = json!([{ "capacity": capacity, "description": car.model.name }]);
         let body = json!({ "capacity": capacity, "source": "SMARTCAR", "availableCapacities": choices, "unit": "kWh" });
         self.add(group, "NominalCapacity", "read_battery", car.updated.built, body);
@@ -103,12 +108,37 @@ impl Builder<'_> {
         self.add(group, "IsCharging", "read_charge", when, json!({ "value": car.charging() }));
         self.add(group, "IsChargingCableConnected", "read_charge", when, json!({ "value": car.plugged }));
         self.add(group, "DetailedChargingStatus", "read_charge", when, json!({ "value": charging_state(car) }));
-        let limit = number(car.limit, 0);
+        let limit = rounded(car.limit, 0);
         let values = json!([{ "type": "GLOBAL", "limit": limit, "condition": null }]);
         let body = json!({ "values": values, "activeLimit": limit, "unit": "percent" });
         self.add(group, "ChargeLimits", "read_charge", when, body);
         self.add(group, "Wattage", "read_charge", when, measured(car.power * 1000.0, 0, "watts"));
-        self.add(group, "TimeToComplete", "read_charge", when, json!({ "value": number(car.minutes_to_limit(), 0) }));
+        let volts = if car.charging() { 230.0 } else { 0.0 };
+        self.add(group, "Voltage", "read_charge", when, measured(volts, 0, "volts"));
+        self.add(group, "ChargeTimers", "read_charge", car.updated.built, json!({ "values": car.timers() }));
+        self.add(group, "TimeToComplete", "read_charge", when, json!({ "value": rounded(car.minutes_to_limit(), 0) }));
+    }
+
+    /// How the car itself is, and what it is.
+    fn condition(&mut self) {
+        let (car, when) = (self.car, self.car.updated);
+        let more = "read_extended_vehicle_info";
+        self.add("VehicleIdentification", "ExteriorColor", more, when.built, json!({ "value": car.color() }));
+        self.add("ConnectivityStatus", "IsOnline", more, when.travel, json!({ "value": car.trouble.is_none() }));
+        self.add("ConnectivitySoftware", "CurrentFirmwareVersion", more, when.built, json!({ "value": car.firmware() }));
+        self.add("LowVoltageBattery", "StateOfCharge", "read_battery", when.travel, measured(car.starter(), 0, "percent"));
+        self.add("Climate", "ExternalTemperature", "read_thermometer", when.travel, measured(car.weather(), 1, "celsius"));
+        let gear = if car.driving() { "DRIVE" } else { "PARK" };
+        self.add("Transmission", "GearState", more, when.travel, json!({ "value": gear }));
+        self.add("Service", "IsInService", "read_service_history", when.built, json!({ "value": false }));
+        self.add("Service", "Records", "read_service_history", when.built, workshop::records(car));
+        let codes = workshop::codes(car);
+        let count = json!({ "value": codes.len(), "unit": "count" });
+        self.add("Diagnostics", "DTCCount", "read_diagnostics", when.travel, count);
+        self.add("Diagnostics", "DTCList", "read_diagnostics", when.travel, json!({ "values": codes }));
+        for system in workshop::systems(car) {
+            self.add("Diagnostics", system.signal, "read_diagnostics", when.travel, json!({ "status": system.status() }));
+        }
     }
 
     fn engine(&mut self) {
@@ -120,83 +150,11 @@ impl Builder<'_> {
     }
 }
 
-/// The answer of one v2.0 read: its body, and when the car recorded it (wall milliseconds).
-pub(super) type Reading = (Value, Option<i64>);
-
-/// What `GET /v2.0/vehicles/{id}/{path}` answers, with the permission it needs. None: no such endpoint.
-pub(super) fn endpoint(car: &Car, path: &[&str]) -> Option<(&'static str, Result<Reading, Trouble>)> {
-    let when = car.updated;
-    let (permission, code, updated_at, body) = match path {
-        [] => {
-            let body = json!({ "id": car.vehicle_id, "make": car.model.make, "model": car.model.name, "year": car.year });
-            return Some(("read_vehicle_info", Ok((body, None))));
-        }
-        ["vin"] => return Some(("read_vin", Ok((json!({ "vin": car.vin }), None)))),
-        ["odometer"] => {
-            ("read_odometer", "odometer-traveleddistance", when.travel, json!({ "distance": number(car.odometer, 1) }))
-        }
-        ["location"] => {
-            let body = json!({ "latitude": number(car.latitude, 4), "longitude": number(car.longitude, 4) });
-            ("read_location", "location-preciselocation", when.travel, body)
-        }
-        ["fuel"] => {
-            let amount = number(car.fuel / 100.0 * car.model.tank, 1);
-            let body =
-                json!({ "range": number(car.fuel_range(), 0), "percentRemaining": share(car.fuel), "amountRemaining": amount });
-            ("read_fuel", "internalcombustionengine-fuellevel", when.travel, body)
-        }
-        ["battery"] => {
-            let body = json!({ "range": number(car.electric_range(), 0), "percentRemaining": share(car.charge) });
-            ("read_battery", "tractionbattery-stateofcharge", when.energy, body)
-        }
-        ["battery", "capacity"] => {
-            let body = json!({ "capacity": number(car.model.battery, 1) });
-            ("read_battery", "tractionbattery-nominalcapacity", when.built, body)
-        }
-        ["charge"] => {
-            let body = json!({ "isPluggedIn": car.plugged, "state": charging_state(car) });
-            ("read_charge", "charge-ischarging", when.energy, body)
-        }
-        ["charge", "limit"] => ("read_charge", "charge-chargelimits", when.energy, json!({ "limit": share(car.limit) })),
-        ["engine", "oil"] => {
-            ("read_engine_oil", "internalcombustionengine-oillife", when.travel, json!({ "lifeRemaining": share(car.oil) }))
-        }
-        ["tires", "pressure"] => {
-            let [front_left, front_right, back_left, back_right] = car.tires.map(|tire| number(tire, 1));
-            let body =
-                json!({ "frontLeft": front_left, "frontRight": front_right, "backLeft": back_left, "backRight": back_right });
-            ("read_tires", "wheel-tires", when.travel, body)
-        }
-        ["security"] => ("read_security", "closure-islocked", when.closure, security(car)),
-        _ => return None,
-    };
-    // A car is capable of an endpoint when it has the signal behind it.
-    let able = signals(car).iter().any(|signal| signal.code == code && signal.body.is_some());
-    Some((permission, if able { Ok((body, Some(updated_at))) } else { Err(Trouble::not_capable()) }))
-}
-
-/// The v2.0 security body: a car's open and closed parts by name.
-fn security(car: &Car) -> Value {
-    let corners = ["frontLeft", "frontRight", "backLeft", "backRight"];
-    let lock = if car.locked { "LOCKED" } else { "UNLOCKED" };
-    let doors = corners.map(|corner| json!({ "type": corner, "status": lock }));
-    let windows = corners.map(|corner| {
-        let open = car.window_open && corner == "frontLeft" && !lacks(car, "closure-windows");
-        json!({ "type": corner, "status": if open { "OPEN" } else { "CLOSED" } })
-    });
-    let port = if car.plugged { "OPEN" } else { "CLOSED" };
-    let ports = if car.model.battery > 0.0 { json!([{ "type": "chargingPort", "status": port }]) } else { json!([]) };
-    let storage = json!([{ "type": "rear", "status": "CLOSED" }]);
-    json!({
-        "isLocked": car.locked, "doors": doors, "windows": windows, "sunroof": [], "storage": storage, "chargingPort": ports,
-    })
-}
-
 fn place(car: &Car) -> Value {
     json!({
-        "latitude": number(car.latitude, 4),
-        "longitude": number(car.longitude, 4),
-        "heading": number(car.heading, 0),
+        "latitude": rounded(car.latitude, 4),
+        "longitude": rounded(car.longitude, 4),
+        "heading": rounded(car.heading, 0),
         "locationType": if car.driving() { "CURRENT" } else { "LAST_PARKED" },
     })
 }
@@ -214,7 +172,7 @@ fn grid(mut cell: impl FnMut(usize, usize) -> Value) -> Value {
     json!({ "values": values, "rowCount": 2, "columnCount": 2 })
 }
 
-fn charging_state(car: &Car) -> &'static str {
+pub(super) fn charging_state(car: &Car) -> &'static str {
     match (car.charging(), car.plugged && car.charge >= car.limit) {
         (true, _) => "CHARGING",
         (false, true) => "FULLY_CHARGED",
@@ -222,25 +180,12 @@ fn charging_state(car: &Car) -> &'static str {
     }
 }
 
-fn lacks(car: &Car, code: &str) -> bool {
+pub(super) fn lacks(car: &Car, code: &str) -> bool {
     car.model.gaps.contains(&code)
 }
 
 fn measured(value: f64, digits: i32, unit: &str) -> Value {
-    json!({ "value": number(value, digits), "unit": unit })
-}
-
-/// Percent as the v2.0 API has it.
-fn share(percent: f64) -> Value {
-    number(percent.round() / 100.0, 2)
-}
-
-/// A rounded number as JavaScript prints it: without `.0`.
-fn number(value: f64, digits: i32) -> Value {
-    let factor = 10_f64.powi(digits);
-    let rounded = (value * factor).round() / factor;
-    #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^53")]
-    if rounded.fract() == 0.0 { json!(rounded as i64) } else { json!(rounded) }
+    json!({ "value": rounded(value, digits), "unit": unit })
 }
 
 #[cfg(test)]
@@ -258,37 +203,25 @@ mod tests {
     }
 
     #[test]
-    fn both_generations_tell_the_same_state() {
+    fn bodies_are_the_documented_ones() {
         let car = car("ID.4");
-        let (_, battery) = endpoint(&car, &["battery"]).unwrap();
-        let percent = body(&car, "tractionbattery-stateofcharge")["value"].as_f64().unwrap();
-        assert!((battery.unwrap().0["percentRemaining"].as_f64().unwrap() * 100.0 - percent).abs() < 1e-9);
         assert_eq!(body(&car, "charge-chargelimits")["values"][0]["condition"], Value::Null);
         assert_eq!(body(&car, "wheel-tires")["values"][3]["row"], 1);
     }
 
     #[test]
-    fn a_gap_is_a_failed_signal_and_a_failed_read() {
+    fn a_gap_is_a_failed_signal() {
         let car = car("Leaf");
         let place = signals(&car).into_iter().find(|signal| signal.code == "location-preciselocation").unwrap();
-        let item = place.item(&["read_location".to_owned()], 0);
+        let item = place.item(&["read_location".to_owned()], &Habits::default(), 0);
         assert_eq!(item["status"]["error"], json!({ "type": "COMPATIBILITY", "code": "VEHICLE_NOT_CAPABLE" }));
         assert!(item.get("body").is_none() && item.get("meta").is_none());
-        assert!(endpoint(&car, &["location"]).unwrap().1.is_err());
-        assert!(endpoint(&car, &["fuel"]).unwrap().1.is_err());
-        assert!(endpoint(&car, &["nowhere"]).is_none());
     }
 
     #[test]
     fn a_missing_permission_hides_the_body() {
-        let item = signals(&car("Golf"))[0].item(&[], 0);
+        let item = signals(&car("Golf"))[0].item(&[], &Habits::default(), 0);
         assert_eq!(item["status"]["error"], json!({ "type": "PERMISSION", "code": null }));
         assert!(item.get("body").is_none());
-    }
-
-    #[test]
-    fn numbers_print_as_javascript_prints_them() {
-        assert_eq!(number(64.0, 1).to_string(), "64");
-        assert_eq!(number(18_342.649, 1).to_string(), "18342.6");
     }
 }

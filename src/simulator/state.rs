@@ -2,20 +2,22 @@
 //! Accounts, cars and their ids are functions of the seed; connections and tokens begin empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Settings;
 use super::car::{Car, STEP_SECONDS};
 use super::chance::Chance;
 use super::commands::Command;
-use super::connect::reauthentication_url;
+use super::connect::{DEFAULT_SCOPE, reauthentication_url};
 use super::counters::Counters;
 use super::faults::Faults;
+use super::limits::Meter;
 use super::model::Model;
 use super::oauth::Tokens;
 use super::trouble::Trouble;
+use super::{Settings, WebhookSettings};
 use crate::model::Timestamp;
 
 /// Everything behind the one lock.
@@ -27,7 +29,7 @@ pub(super) struct State {
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
     pub(super) subscriptions: Vec<Subscription>,
-    pub(super) webhook: Option<Webhook>,
+    pub(super) webhooks: Vec<Webhook>,
     pub(super) tokens: Tokens,
     pub(super) faults: Faults,
     pub(super) counters: Counters,
@@ -35,12 +37,21 @@ pub(super) struct State {
     pub(super) refreshing: BTreeMap<u64, u32>,
     /// A round of deliveries was asked for by hand.
     pub(super) round_asked: bool,
+    /// A VERIFY was asked for by hand, of this webhook.
+    pub(super) verify_asked: Option<String>,
+    /// A test was asked for by hand, of this webhook.
+    pub(super) test_asked: Option<String>,
     /// The sequence number of the newest event.
     pub(super) sequence: i64,
-    pub(super) base_url: String,
-    pub(super) application_id: String,
-    seed: u64,
+    /// As it is now: knobs can be turned while it runs.
+    pub(super) settings: Arc<Settings>,
+    /// Chance of faults, apart from the rest: the same seed, the same bad days.
+    pub(super) luck: Chance,
+    pub(super) meter: Meter,
+    /// Which subscription is next in a steady flow.
+    pub(super) next: usize,
     speed: f64,
+    now: Timestamp,
     started: Timestamp,
     steps: u64,
 }
@@ -82,6 +93,8 @@ pub(super) struct Connection {
 #[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub(super) id: String,
+    pub(super) webhook_id: String,
+    pub(super) since: Timestamp,
     pub(super) user_id: String,
     pub(super) vehicle_id: String,
     /// Bodies as last sent, by code. None: the first delivery is still due.
@@ -92,14 +105,18 @@ pub(super) struct Subscription {
     pub(super) trouble_left: Option<u32>,
 }
 
-/// The one webhook of the application.
+/// A webhook of the application.
 #[derive(Clone, Debug)]
 pub(super) struct Webhook {
     pub(super) id: String,
-    pub(super) settings: super::WebhookSettings,
+    pub(super) settings: Arc<WebhookSettings>,
     pub(super) verified: bool,
     /// A VERIFY is on its way.
     pub(super) verifying: bool,
+    /// Too many events in a row were lost.
+    pub(super) disabled: bool,
+    /// Events in a row that were lost.
+    pub(super) failures: u32,
 }
 
 impl State {
@@ -111,22 +128,29 @@ impl State {
             cars: BTreeMap::new(),
             connections: Vec::new(),
             subscriptions: Vec::new(),
-            webhook: None,
+            webhooks: Vec::new(),
             tokens: Tokens::default(),
             faults: settings.faults.clone(),
             counters: Counters::default(),
             refreshing: BTreeMap::new(),
             round_asked: false,
+            verify_asked: None,
+            test_asked: None,
             sequence: 0,
-            base_url: settings.base_url.clone(),
-            application_id: settings.application.application_id.clone(),
-            seed: settings.seed,
+            settings: Arc::new(settings.clone()),
+            luck: Chance::of(settings.seed, "faults"),
+            meter: Meter::default(),
+            next: 0,
+            now,
             speed: if settings.speed.is_finite() { settings.speed.clamp(0.001, 100_000.0) } else { 1.0 },
             started: now,
             steps: 0,
         };
         state.set_webhook(settings.webhook.clone());
         state.populate(settings.cars);
+        if settings.connected {
+            state.connect_the_rest();
+        }
         state
     }
 
@@ -142,7 +166,7 @@ impl State {
             left -= models.len();
             self.add_account(email, generation, models);
         }
-        let mut chance = Chance::of(self.seed, "owners");
+        let mut chance = Chance::of(self.settings.seed, "owners");
         let mut number = 0;
         while left > 0 {
             let count = usize::try_from(chance.whole(1, 3)).unwrap_or(1).min(left);
@@ -159,17 +183,27 @@ impl State {
         }
     }
 
+    /// Connects the owners after Ada and Grace, who allow everything that is usual.
+    fn connect_the_rest(&mut self) {
+        let rest: Vec<(String, Vec<String>)> =
+            self.accounts.iter().skip(2).map(|account| (account.user_id.clone(), account.vehicles.clone())).collect();
+        let scope: Vec<String> = DEFAULT_SCOPE.iter().map(|&name| name.to_owned()).collect();
+        for (user_id, vehicles) in rest {
+            self.connect(&user_id, &vehicles, &scope, "live", self.now);
+        }
+    }
+
     fn add_account(&mut self, email: &str, generation: Generation, models: Vec<&'static Model>) {
         let make = models.first().map_or("VOLKSWAGEN", |model| model.make);
         let now = self.step_time(self.steps);
         let vehicles = models.into_iter().enumerate().map(|(place, model)| {
-            let car = Car::new(model, Chance::of(self.seed, &format!("car {place} of {email}")), now);
+            let car = Car::new(model, Chance::of(self.settings.seed, &format!("car {place} of {email}")), now);
             let id = car.vehicle_id.clone();
             self.cars.insert(id.clone(), car);
             id
         });
         let vehicles = vehicles.collect();
-        let user_id = Chance::of(self.seed, &format!("user {email}")).uuid();
+        let user_id = Chance::of(self.settings.seed, &format!("user {email}")).uuid();
         // As in Smartcar's test mode: VEHICLE_STATE.ASLEEP@smartcar.com
         let trouble = email.strip_suffix("@smartcar.com").and_then(Trouble::named);
         self.accounts.push(Account { email: email.to_owned(), user_id, generation, make, vehicles, external_id: None, trouble });
@@ -186,13 +220,14 @@ impl State {
             return None;
         }
         let generation = if email.starts_with("v2") { Generation::V2 } else { Generation::V3 };
-        let model = Model::of_make(make, &mut Chance::of(self.seed, &format!("model of {email}")));
+        let model = Model::of_make(make, &mut Chance::of(self.settings.seed, &format!("model of {email}")));
         self.add_account(&email, generation, vec![model]);
         Some(self.accounts.len() - 1)
     }
 
     /// Lets the cars live until `now`.
     pub(super) fn advance(&mut self, now: Timestamp) {
+        self.now = now;
         let lived = now.since(self.started).mul_f64(self.speed).as_secs() / STEP_SECONDS;
         // A clock that leapt years ahead must not hold the lock for minutes.
         self.steps = self.steps.max(lived.saturating_sub(MOST_STEPS));
@@ -231,12 +266,15 @@ impl State {
                 connected_at: now,
             });
             // A car in trouble stays subscribed until the end of the trouble is told.
-            let told = self.subscriptions.iter().find(|subscription| subscription.vehicle_id == *vehicle_id);
-            let told = told.and_then(|subscription| subscription.trouble.clone());
-            self.subscriptions.retain(|subscription| subscription.vehicle_id != *vehicle_id);
-            self.subscribe(user_id, vehicle_id);
-            if let Some(subscription) = self.subscriptions.last_mut() {
-                subscription.trouble = told;
+            let before: Vec<Subscription> =
+                self.subscriptions.extract_if(.., |subscription| subscription.vehicle_id == *vehicle_id).collect();
+            let webhooks = self.webhooks.iter().filter(|webhook| webhook.settings.auto_subscribe);
+            for webhook_id in webhooks.map(|webhook| webhook.id.clone()).collect::<Vec<_>>() {
+                self.subscribe(&webhook_id, user_id, vehicle_id);
+                let told = before.iter().find(|subscription| subscription.webhook_id == webhook_id);
+                if let Some(subscription) = self.subscriptions.last_mut() {
+                    subscription.trouble = told.and_then(|told| told.trouble.clone());
+                }
             }
         }
         self.settle(user_id);
@@ -253,12 +291,15 @@ impl State {
     }
 
     /// Adds a subscription, with a first delivery due. False: there is one already.
-    pub(super) fn subscribe(&mut self, user_id: &str, vehicle_id: &str) -> bool {
-        if self.subscriptions.iter().any(|subscription| subscription.vehicle_id == vehicle_id) {
+    pub(super) fn subscribe(&mut self, webhook_id: &str, user_id: &str, vehicle_id: &str) -> bool {
+        let same = |other: &Subscription| other.vehicle_id == vehicle_id && other.webhook_id == webhook_id;
+        if self.subscriptions.iter().any(same) {
             return false;
         }
         self.subscriptions.push(Subscription {
             id: self.chance.uuid(),
+            webhook_id: webhook_id.to_owned(),
+            since: self.now,
             user_id: user_id.to_owned(),
             vehicle_id: vehicle_id.to_owned(),
             sent: None,
@@ -279,22 +320,54 @@ impl State {
         ended
     }
 
-    /// Sets, replaces or removes the webhook; a new one must be verified and makes first deliveries due.
-    pub(super) fn set_webhook(&mut self, settings: Option<super::WebhookSettings>) {
-        self.webhook = settings.map(|settings| Webhook { id: self.chance.uuid(), settings, verified: false, verifying: false });
+    /// Sets the one webhook, or removes all; a new one must be verified and makes first deliveries due.
+    pub(super) fn set_webhook(&mut self, settings: Option<WebhookSettings>) {
+        self.webhooks.clear();
+        let before = std::mem::take(&mut self.subscriptions);
+        if let Some(settings) = settings {
+            self.add_webhook(settings);
+        }
         for subscription in &mut self.subscriptions {
-            subscription.sent = None;
+            let told = before.iter().find(|told| told.vehicle_id == subscription.vehicle_id);
+            subscription.trouble = told.and_then(|told| told.trouble.clone());
         }
     }
 
-    pub(super) fn command(&mut self, vehicle_id: &str, command: Command, now: Timestamp) -> Result<(), Trouble> {
-        command.obey(self.cars.get_mut(vehicle_id).ok_or_else(Trouble::permission)?, now.as_millis())
+    /// One more webhook. Every vehicle is subscribed to it, now or when it is connected, if the webhook is set up so.
+    pub(super) fn add_webhook(&mut self, settings: WebhookSettings) -> String {
+        let (id, settings) = (self.chance.uuid(), Arc::new(settings));
+        let auto_subscribe = settings.auto_subscribe;
+        self.webhooks.push(Webhook { id: id.clone(), settings, verified: false, verifying: false, disabled: false, failures: 0 });
+        let connected: Vec<(String, String)> =
+            self.connections.iter().map(|connection| (connection.user_id.clone(), connection.vehicle_id.clone())).collect();
+        for (user_id, vehicle_id) in connected.iter().filter(|_| auto_subscribe) {
+            self.subscribe(&id, user_id, vehicle_id);
+        }
+        id
+    }
+
+    /// Removes a webhook and its subscriptions. False: there is none.
+    pub(super) fn remove_webhook(&mut self, id: &str) -> bool {
+        let before = self.webhooks.len();
+        self.webhooks.retain(|webhook| webhook.id != id);
+        self.subscriptions.retain(|subscription| subscription.webhook_id != id);
+        self.webhooks.len() < before
+    }
+
+    /// The webhook, if events may go to it.
+    pub(super) fn verified(&self, webhook_id: &str) -> Option<&Webhook> {
+        self.webhooks.iter().find(|webhook| webhook.id == webhook_id && webhook.verified && !webhook.disabled)
+    }
+
+    pub(super) fn command(&mut self, vehicle_id: &str, command: Command, mode: &str, now: Timestamp) -> Result<(), Trouble> {
+        let car = self.cars.get_mut(vehicle_id).ok_or_else(Trouble::permission)?;
+        command.obey(car, mode == "simulated", now.as_millis())
     }
 
     pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
         let mut trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
         if let Some(trouble) = trouble.as_mut().filter(|trouble| trouble.resolution == Some("REAUTHENTICATE")) {
-            trouble.url = Some(reauthentication_url(&self.base_url, &self.application_id, vehicle_id).into());
+            trouble.url = Some(reauthentication_url(&self.settings, vehicle_id).into());
         }
         self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.trouble = trouble;
         Ok(())

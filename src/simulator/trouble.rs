@@ -17,12 +17,14 @@ pub(super) struct Trouble {
     pub(super) message: Option<&'static str>,
     /// Seconds, for the header.
     pub(super) retry_after: Option<u32>,
+    /// Which field of the request is wrong, and how.
+    detail: Option<(String, String)>,
 }
 
 impl Trouble {
     pub(super) fn new(status: u16, kind: &'static str, code: Option<&'static str>, description: impl Into<String>) -> Trouble {
         let description = description.into();
-        Trouble { status, kind, code, description, resolution: None, url: None, message: None, retry_after: None }
+        Trouble { status, kind, code, description, resolution: None, url: None, message: None, retry_after: None, detail: None }
     }
 
     pub(super) fn authentication() -> Trouble {
@@ -45,12 +47,41 @@ impl Trouble {
         }
     }
 
+    /// Smartcar does not offer it for this make.
+    pub(super) fn not_offered() -> Trouble {
+        let text = "Smartcar does not offer this for the vehicle.";
+        Trouble { resolution: Some("CONTACT_SUPPORT"), ..Trouble::new(501, "COMPATIBILITY", Some("SMARTCAR_NOT_CAPABLE"), text) }
+    }
+
     pub(super) fn path() -> Trouble {
         Trouble::new(404, "RESOURCE_NOT_FOUND", Some("PATH"), "There is nothing at this path.")
     }
 
     pub(super) fn validation(description: impl Into<String>) -> Trouble {
         Trouble::new(400, "VALIDATION", Some("PARAMETER"), description)
+    }
+
+    /// One field of the request is wrong: `what` goes on after its name.
+    pub(super) fn parameter(field: &str, what: &str) -> Trouble {
+        let detail = Some((field.to_owned(), format!("{field} {what}")));
+        Trouble { detail, ..Trouble::validation(format!("The request is not valid: {field} {what}.")) }
+    }
+
+    /// Too often for one vehicle.
+    pub(super) fn vehicle_throttled(seconds: u32) -> Trouble {
+        let text = "The throttling limit of this vehicle was reached. See the retry-after header.";
+        Trouble {
+            resolution: Some("RETRY_LATER"),
+            retry_after: Some(seconds),
+            message: Some("Your car cannot be reached at the moment."),
+            ..Trouble::new(429, "RATE_LIMIT", Some("VEHICLE"), text)
+        }
+    }
+
+    /// The plan's calls for this vehicle are used up for this month.
+    pub(super) fn used_up() -> Trouble {
+        let text = "The plan has no more requests for this vehicle in this month.";
+        Trouble { resolution: Some("CONTACT_SUPPORT"), ..Trouble::new(430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"), text) }
     }
 
     pub(super) fn throttled(seconds: Option<u32>) -> Trouble {
@@ -97,7 +128,10 @@ impl Trouble {
         })?;
         let (kind, status, resolution, _) = known;
         let description = format!("The simulator was asked for {}.", name.to_ascii_uppercase());
-        Some(Trouble { resolution: *resolution, message: Some(COMMON_MESSAGE), ..Trouble::new(*status, kind, code, description) })
+        let url = (*resolution == Some("ACTION_REQUIRED")).then(|| "https://www.tesla.com/_ak/carport.example".into());
+        let retry_after = (*kind == "RATE_LIMIT" && code == Some("VEHICLE")).then_some(30);
+        let trouble = Trouble::new(*status, kind, code, description);
+        Some(Trouble { resolution: *resolution, message: Some(COMMON_MESSAGE), url, retry_after, ..trouble })
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -118,15 +152,42 @@ impl Trouble {
         if let Some(message) = self.message {
             body["suggestedUserMessage"] = json!(message);
         }
+        if let Some((field, message)) = &self.detail {
+            body["detail"] = json!([{ "field": field, "message": message }]);
+        }
         body
+    }
+
+    /// As the older description of v3 has it: fewer fields, a code in lower case.
+    pub(super) fn v3_plain(&self) -> Value {
+        let code = match self.status {
+            401 => "unauthorized",
+            403 => "forbidden",
+            404 => "not_found",
+            500.. => "internal_error",
+            _ => "bad_request",
+        };
+        let title = self.status().canonical_reason().unwrap_or("Smartcar error");
+        let links = json!({ "about": self.documentation() });
+        let error = json!({
+            "links": links, "status": self.status.to_string(), "code": code, "title": title, "detail": self.description,
+        });
+        json!({ "errors": [error] })
     }
 
     /// As the v3 API says it.
     pub(super) fn v3(&self, request_id: &str) -> Value {
+        // The same troubles have codes of their own here.
+        let code = match (self.kind, self.code) {
+            ("VALIDATION", Some("PARAMETER") | None) => Some("INVALID_INPUT_FORMAT"),
+            ("AUTHENTICATION", None) => Some("UNAUTHORIZED"),
+            ("PERMISSION", None) => Some("ACCESS_DENIED"),
+            (_, code) => code,
+        };
         let mut error = json!({
             "status": self.status.to_string(),
             "type": self.kind,
-            "code": self.code,
+            "code": code,
             "title": self.status().canonical_reason().unwrap_or("Smartcar error"),
             "detail": self.description,
             "meta": { "debug": { "requestId": request_id } },
@@ -185,30 +246,37 @@ type Known = (&'static str, u16, Option<&'static str>, &'static [&'static str]);
 const KNOWN: &[Known] = &[
     ("AUTHENTICATION", 401, None, &[]),
     ("BILLING", 430, Some("CONTACT_SUPPORT"), &["VEHICLE_LIMIT", "VEHICLE_REQUEST_LIMIT", "INVALID_PLAN"]),
+    ("BILLING", 430, Some("FINANCE"), &["ACCOUNT_SUSPENDED"]),
     ("COMPATIBILITY", 501, None, &["MAKE_NOT_COMPATIBLE", "SMARTCAR_NOT_CAPABLE", "VEHICLE_NOT_CAPABLE"]),
     ("CONNECTED_SERVICES_ACCOUNT", 400, Some("REAUTHENTICATE"), &["AUTHENTICATION_FAILED", "PERMISSION"]),
-    (
-        "CONNECTED_SERVICES_ACCOUNT",
-        400,
-        None,
-        &["ACCOUNT_ISSUE", "NO_VEHICLES", "SUBSCRIPTION", "VEHICLE_MISSING", "VIRTUAL_KEY_REQUIRED"],
-    ),
+    ("CONNECTED_SERVICES_ACCOUNT", 400, None, &["ACCOUNT_ISSUE", "NO_VEHICLES", "SUBSCRIPTION", "VEHICLE_MISSING"]),
+    ("CONNECTED_SERVICES_ACCOUNT", 400, Some("ACTION_REQUIRED"), &["VIRTUAL_KEY_REQUIRED"]),
     ("PERMISSION", 403, Some("REAUTHENTICATE"), &[]),
     ("RATE_LIMIT", 429, Some("RETRY_LATER"), &["SMARTCAR_API", "VEHICLE"]),
+    ("RESOURCE_NOT_FOUND", 404, None, &["PATH", "VERSION"]),
     ("SERVER", 500, Some("RETRY_LATER"), &["INTERNAL"]),
+    ("SERVER", 500, Some("CONTACT_SUPPORT"), &["RECORD_NOT_FOUND", "MULTIPLE_RECORDS_FOUND"]),
     ("UPSTREAM", 502, Some("RETRY_LATER"), &["INVALID_DATA", "KNOWN_ISSUE", "NO_RESPONSE", "RATE_LIMIT", "UNKNOWN_ISSUE"]),
+    ("VALIDATION", 400, None, &["PARAMETER"]),
+    ("VEHICLE_STATE", 409, Some("RETRY_LATER"), &["UNKNOWN"]),
     (
         "VEHICLE_STATE",
         409,
         None,
         &[
             "ASLEEP",
+            "CHARGING_IN_PROGRESS",
             "CHARGING_PLUG_CONNECTED",
             "CHARGING_PLUG_NOT_CONNECTED",
+            "CHARGE_FAULT",
+            "DOOR_OPEN",
             "FULLY_CHARGED",
+            "HOOD_OPEN",
+            "IGNITION_ON",
             "IN_MOTION",
             "NOT_CHARGING",
             "REMOTE_ACCESS_DISABLED",
+            "TRUNK_OPEN",
             "UNREACHABLE",
             "VEHICLE_OFFLINE_FOR_SERVICE",
         ],

@@ -209,9 +209,10 @@ await part('vehicles', async() => {
 });
 const vehicles = ids.map((id) => new Vehicle(id, token));
 
-const incapable = (error) => {
+// In a batch, the SDK gives a failed part the status of the whole.
+const incapable = (error, status = 501) => {
   assert.equal(error.type, 'COMPATIBILITY', `${error.message}`);
-  expected(error, 501, 'COMPATIBILITY', error.code, error.resolution?.type ?? null);
+  expected(error, status, 'COMPATIBILITY', error.code, error.resolution?.type ?? null);
 };
 
 for (const [method, check] of Object.entries(READS)) {
@@ -286,7 +287,7 @@ await part('batch', async() => {
       try {
         READS[name](batch[name]());
       } catch (error) {
-        incapable(error);
+        incapable(error, 200);
       }
     }
     expected(await failure(batch.nowhere), 200, 'RESOURCE_NOT_FOUND', 'PATH', null);

@@ -125,7 +125,7 @@ def metadata(meta, unit_system=None):
     assert UUID.fullmatch(meta.request_id)
     if unit_system:
         assert meta.unit_system == unit_system
-        assert isinstance(meta.fetched_at, datetime)
+        assert datetime.fromisoformat(meta.fetched_at.replace("Z", "+00:00"))
 
 
 def number(value, low, high):

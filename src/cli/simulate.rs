@@ -1,0 +1,198 @@
+//! `simulate`: Smartcar, played alone; as the source of a load too.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::args::Simulate;
+use super::play::{bind, from_here};
+use super::print::{align, announce, say};
+use super::wiring::{Hangup, until_told, world};
+use super::{Exit, Failure};
+use crate::simulator::{Counters, FaultSyntax, Faults, Generation, Knob, Settings, Simulator, WebhookSettings};
+
+/// Runs the simulator alone.
+pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
+    if flags.fault.iter().any(|fault| fault == "help") {
+        let rows = Faults::ALL.iter().map(|(fault, does)| vec![(*fault).to_owned(), (*does).to_owned()]);
+        return say(&format!("--fault {}\n\n{}", Faults::SYNTAX, align(rows.collect())));
+    }
+    if flags.knob.iter().any(|knob| knob == "help") {
+        return say(&knobs());
+    }
+    let world = world()?;
+    let settings = simulated(&flags, flags.listen)?;
+    if flags.print_env {
+        // Nothing is bound: the simulator that is meant may be running.
+        return say(environment(&settings).trim_end());
+    }
+    let (listener, address) = bind(flags.listen).await?;
+    let settings = simulated(&flags, address)?;
+    let (origin, environment) = (settings.base_url.clone(), environment(&settings));
+    let shutdown = until_told(Hangup::Stops, || ())?;
+    announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
+    let simulator = Simulator::new(world, settings);
+    let accounts = simulator.accounts();
+    for account in accounts.iter().take(MOST_SHOWN) {
+        let api = match account.generation {
+            Generation::V2 => "v2",
+            Generation::V3 => "v3",
+        };
+        announce(&format!("Sign in as {} ({api}, cars: {}), any password.\n", account.email, account.vehicle_ids.len()));
+    }
+    if let Some(more) = accounts.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+        announce(&format!("And as {more} more: see {origin}/simulator/status.\n"));
+    }
+    // The simulator stops first, then whoever watches it.
+    let stop = shutdown.child_token();
+    let watched = watch(&simulator, &flags, stop.clone());
+    let ((), (), watched) = tokio::join!(simulator.serve(listener, stop.clone()), simulator.run(stop.clone()), watched);
+    if flags.webhook_url.is_some() {
+        say(&report(&simulator.counters()))?;
+    }
+    watched
+}
+
+/// Shows how it goes on a terminal, and stops after `--for`.
+async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken) -> Result<(), Failure> {
+    let shown = flags.webhook_url.is_some() && std::io::stderr().is_terminal();
+    let mut seconds = interval(Duration::from_secs(1));
+    let patience = sleep(MOST_PATIENCE);
+    tokio::pin!(patience);
+    let (mut began, mut result) = (None, Ok(()));
+    loop {
+        let left = match (flags.lasts, began) {
+            (Some(lasts), Some(began)) => lasts.saturating_sub(Instant::elapsed(&began)),
+            _ => Duration::MAX,
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = sleep(left) => stop.cancel(),
+            () = &mut patience, if flags.lasts.is_some() && began.is_none() => {
+                let sentence = "the webhook was never verified: see that its receiver runs at --webhook-url and has \
+                    SMARTCAR_APPLICATION_MANAGEMENT_TOKEN as printed above";
+                result = Err(Failure::new(Exit::TryAgain, sentence));
+                stop.cancel();
+            }
+            _ = seconds.tick() => {}
+        }
+        // The time counts from when events may flow.
+        if began.is_none() && (flags.webhook_url.is_none() || simulator.webhook_verified()) {
+            began = Some(Instant::now());
+        }
+        if shown && !stop.is_cancelled() {
+            let counters = simulator.counters();
+            let (taken, lost) = (counters.acknowledged, counters.dropped + counters.skipped);
+            eprint!("\r\x1b[K{} sent, {taken} events acknowledged, {lost} lost", counters.sent);
+            let _ = std::io::stderr().flush();
+        }
+    }
+    if shown {
+        eprintln!();
+    }
+    result
+}
+
+/// What came of everything that was sent.
+fn report(counters: &Counters) -> String {
+    let answered: u64 = counters.results.values().sum();
+    let row = |name: &str, count: u64| vec![name.to_owned(), count.to_string()];
+    let mut rows = vec![
+        row("Events acknowledged", counters.acknowledged),
+        row("Events given up after the last retry", counters.dropped),
+        row("Events not sent, too many being under way", counters.skipped),
+        row("Deliveries sent", counters.sent),
+    ];
+    rows.extend(counters.results.iter().map(|(result, count)| row(&format!("  answered: {result}"), *count)));
+    rows.push(row("  no answer yet", counters.sent.saturating_sub(answered)));
+    for (name, share) in [("Half answered within ms", 0.5), ("99 of 100 within ms", 0.99), ("All within ms", 1.0)] {
+        rows.push(row(name, counters.wait(share)));
+    }
+    align(rows)
+}
+
+/// What the simulator is told, when it listens at `address`.
+fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure> {
+    let usage = |flag: &str, what: String| Failure::new(Exit::Usage, format!("{flag}: {what}"));
+    let faults = Faults::read(flags.fault.iter().map(String::as_str));
+    let faults = faults.map_err(|error: FaultSyntax| usage("--fault", error.to_string()))?;
+    let crowd = flags.cars > NAMED_CARS;
+    let webhook = flags.webhook_url.as_ref().map(|url| {
+        #[expect(clippy::cast_precision_loss, reason = "a number of cars")]
+        let steady = crowd.then(|| flags.cars as f64 / flags.webhook_every.as_secs_f64().max(0.001));
+        WebhookSettings {
+            error_url: flags.webhook_error_url.as_ref().map(ToString::to_string),
+            triggers: flags.webhook_trigger.clone(),
+            every: flags.webhook_every,
+            rate: flags.rate.or(steady),
+            retry_scale: flags.retry_scale,
+            ..WebhookSettings::new(url.as_str())
+        }
+    });
+    let webhook = webhook.map(|webhook| match flags.webhook_data.as_slice() {
+        [] => webhook,
+        [all] if all == "all" => WebhookSettings { data: Vec::new(), ..webhook },
+        data => WebhookSettings { data: data.to_vec(), ..webhook },
+    });
+    let mut settings = Settings {
+        seed: flags.seed,
+        cars: flags.cars,
+        connected: crowd && webhook.is_some(),
+        speed: flags.speed,
+        base_url: format!("http://{}", from_here(address)),
+        webhook,
+        faults,
+        ..Settings::default()
+    };
+    for knob in &flags.knob {
+        Knob::turn(&mut settings, knob).map_err(|what| usage("--knob", what))?;
+    }
+    Ok(settings)
+}
+
+/// All knobs, for `--help`.
+pub(super) fn knobs() -> String {
+    let rows = Knob::ALL.iter().map(|knob| vec![format!("  {}", knob.name), knob.values.to_owned(), knob.about.to_owned()]);
+    format!(
+        "Knobs (--knob NAME=VALUE): what is not certain of the real Smartcar, how long things live, and limits. The \
+         first value is what is assumed.\n\n{}",
+        align(rows.collect())
+    )
+}
+
+/// The environment that points Carport and the official SDKs at the simulator, for a shell.
+fn environment(settings: &Settings) -> String {
+    let (application, origin) = (&settings.application, settings.base_url.as_str());
+    let mut text = String::new();
+    for (name, value) in [
+        ("SMARTCAR_CLIENT_ID", application.application_id.as_str()),
+        ("SMARTCAR_CLIENT_SECRET", &application.v2_client_secret),
+        ("SMARTCAR_APPLICATION_MANAGEMENT_TOKEN", &application.management_token),
+        ("SMARTCAR_CONNECT_ORIGIN", origin),
+        ("SMARTCAR_AUTH_ORIGIN", origin),
+        ("SMARTCAR_IAM_ORIGIN", origin),
+        ("SMARTCAR_API_ORIGIN", origin),
+        ("SMARTCAR_API_V3_ORIGIN", origin),
+        ("SMARTCAR_VEHICLE_API_ORIGIN", origin),
+        ("SMARTCAR_VEHICLE_API_V3_ORIGIN", origin),
+        ("SMARTCAR_MANAGEMENT_API_ORIGIN", origin),
+        ("SMARTCAR_MANAGEMENT_V3_ORIGIN", origin),
+        ("CARPORT_SMARTCAR_V3_CLIENT_ID", &application.v3_client_id),
+        ("CARPORT_SMARTCAR_V3_CLIENT_SECRET", &application.v3_client_secret),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "export {name}={value}");
+    }
+    text
+}
+
+/// Ada's two and Grace's one; any more belong to owners who are connected from the start.
+const NAMED_CARS: usize = 3;
+/// How many accounts are listed at the start.
+const MOST_SHOWN: usize = 20;
+/// How long `--for` waits for the webhook to be verified.
+const MOST_PATIENCE: Duration = Duration::from_secs(300);
