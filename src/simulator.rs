@@ -314,6 +314,7 @@ impl fmt::Debug for Simulator {
 }
 
 /// What the faults decided for one request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Spoiled {
     refused: bool,
     hangs: bool,

@@ -79,7 +79,7 @@ pub enum Command {
     Demo(Serve),
     /// Run a simulated Smartcar alone
     #[cfg(feature = "simulator")]
-    Simulate(Simulate),
+    Simulate(Box<Simulate>),
     /// Ask for Smartcar's credentials and write the configuration
     Init(Init),
     /// Look for what is wrong, and say what to do about it

@@ -24,7 +24,7 @@ pub(super) async fn perform(command: Command, common: &Common, place: &Place) ->
         #[cfg(feature = "simulator")]
         Command::Demo(flags) => play::demo(flags, common.data_dir.clone()).await,
         #[cfg(feature = "simulator")]
-        Command::Simulate(flags) => super::simulate::simulate(flags).await,
+        Command::Simulate(flags) => super::simulate::simulate(&flags).await,
         Command::Init(flags) => init::init(flags, common, place, wiring::probe).await,
         Command::Check(flags) => check::check(flags, common, place).await,
         Command::Config(command) => local::config(command, common, place),

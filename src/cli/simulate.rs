@@ -16,7 +16,7 @@ use super::{Exit, Failure};
 use crate::simulator::{Counters, FaultSyntax, Faults, Generation, Knob, Settings, Simulator, WebhookSettings};
 
 /// Runs the simulator alone.
-pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
+pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
     if flags.fault.iter().any(|fault| fault == "help") {
         let rows = Faults::ALL.iter().map(|(fault, does)| vec![(*fault).to_owned(), (*does).to_owned()]);
         return say(&format!("--fault {}\n\n{}", Faults::SYNTAX, align(rows.collect())));
@@ -25,13 +25,13 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
         return say(&knobs());
     }
     let world = world()?;
-    let settings = simulated(&flags, flags.listen)?;
+    let settings = simulated(flags, flags.listen)?;
     if flags.print_env {
         // Nothing is bound: the simulator that is meant may be running.
         return say(environment(&settings).trim_end());
     }
     let (listener, address) = bind(flags.listen).await?;
-    let settings = simulated(&flags, address)?;
+    let settings = simulated(flags, address)?;
     let (origin, environment) = (settings.base_url.clone(), environment(&settings));
     let shutdown = until_told(Hangup::Stops, || ())?;
     announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
@@ -49,7 +49,7 @@ pub(super) async fn simulate(flags: Simulate) -> Result<(), Failure> {
     }
     // The simulator stops first, then whoever watches it.
     let stop = shutdown.child_token();
-    let watched = watch(&simulator, &flags, stop.clone());
+    let watched = watch(&simulator, flags, stop.clone());
     let ((), (), watched) = tokio::join!(simulator.serve(listener, stop.clone()), simulator.run(stop.clone()), watched);
     if flags.webhook_url.is_some() {
         say(&report(&simulator.counters()))?;

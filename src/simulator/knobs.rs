@@ -300,20 +300,20 @@ const KNOBS: &[Knob] = &[
     }),
     knob("verify-signed", "yes, no", "whether VERIFY is signed", |to, text| set(&mut to.habits.verify_signed, yes(text))),
     knob("disable-after", "never, or a number of lost events", "when a failing webhook is disabled", |to, text| {
-        set(&mut to.habits.disable_after, off(text, "never", text.parse().ok().filter(|&count| count > 0)))
+        set_or(&mut to.habits.disable_after, "never", text, text.parse().ok().filter(|&count| count > 0))
     }),
     knob("simulated-mode", "SIMULATED, or any word", "meta.mode in the events of simulated vehicles", |to, text| {
         set(&mut to.habits.simulated_mode, Some(text.to_owned()).filter(|word| !word.is_empty()))
     }),
     knob("limit-application", "off, or BUCKET+A-MINUTE such as 120+2", "429 RATE_LIMIT:SMARTCAR_API", |to, text| {
         let bucket = text.split_once('+').and_then(|(size, refill)| Some((size.parse().ok()?, refill.parse().ok()?)));
-        set(&mut to.limits.application, off(text, "off", bucket))
+        set_or(&mut to.limits.application, "off", text, bucket)
     }),
     knob("limit-vehicle", "off, or seconds between requests", "429 RATE_LIMIT:VEHICLE with Retry-After", |to, text| {
-        set(&mut to.limits.vehicle, off(text, "off", seconds(text)))
+        set_or(&mut to.limits.vehicle, "off", text, seconds(text))
     }),
     knob("limit-month", "off, or requests such as 500", "430 BILLING:VEHICLE_REQUEST_LIMIT", |to, text| {
-        set(&mut to.limits.month, off(text, "off", text.parse().ok()))
+        set_or(&mut to.limits.month, "off", text, text.parse().ok())
     }),
 ];
 
@@ -322,8 +322,11 @@ fn set<T>(field: &mut T, value: Option<T>) -> Option<()> {
     Some(())
 }
 
-fn off<T>(text: &str, word: &str, value: Option<T>) -> Option<Option<T>> {
-    if text == word { Some(None) } else { value.map(Some) }
+/// As [`set`], with a word for none.
+fn set_or<T>(field: &mut Option<T>, none: &str, text: &str, value: Option<T>) -> Option<()> {
+    let known = value.is_some() || text == none;
+    *field = if known { value } else { field.take() };
+    known.then_some(())
 }
 
 fn one_of<T: Copy>(text: &str, values: &[(&str, T)]) -> Option<T> {

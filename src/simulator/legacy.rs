@@ -7,6 +7,7 @@ use super::events::{Event, of_webhook};
 use super::exchange::Fields;
 use super::signals::Signal;
 use super::state::{Connection, State, Webhook};
+use super::trouble::Trouble;
 use super::units::Units;
 use crate::model::Timestamp;
 
@@ -26,20 +27,20 @@ pub(super) fn scheduled(state: &mut State, webhook: &Webhook, connection: &Conne
     let part = |path: &[&str]| {
         let endpoint = Endpoint::read(path)?;
         let granted = connection.permissions.iter().any(|granted| granted == endpoint.permission);
-        let answer = endpoint.answer(car, Units::Metric, &Fields::default(), now);
+        let answer = match &car.trouble {
+            _ if !granted => Err(Trouble::permission()),
+            Some(trouble) => Err(trouble.clone()),
+            None => endpoint.answer(car, Units::Metric, &Fields::default(), now),
+        };
         let path = format!("/{}", path.join("/"));
-        Some(match answer.map_err(|trouble| car.trouble.clone().unwrap_or(trouble)).ok().filter(|_| granted) {
-            Some((body, updated_at)) => {
+        Some(answer.map_or_else(
+            |trouble| json!({ "path": path, "code": trouble.status, "body": trouble.v2(&request_id), "headers": {} }),
+            |(body, updated_at)| {
                 let age = updated_at.map(Timestamp::from_millis);
                 let headers = json!({ "sc-data-age": age, "sc-unit-system": "metric" });
                 json!({ "path": path, "code": 200, "body": body, "headers": headers })
-            }
-            None => {
-                let trouble =
-                    if granted { super::trouble::Trouble::not_capable() } else { super::trouble::Trouble::permission() };
-                json!({ "path": path, "code": trouble.status, "body": trouble.v2(&request_id), "headers": {} })
-            }
-        })
+            },
+        ))
     };
     let parts: Vec<Value> = PATHS.iter().filter_map(|path| part(path)).collect();
     let vehicle = json!({ "vehicleId": connection.vehicle_id, "requestId": request_id, "data": parts });

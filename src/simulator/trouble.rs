@@ -10,7 +10,7 @@ pub(super) struct Trouble {
     pub(super) status: u16,
     pub(super) kind: &'static str,
     pub(super) code: Option<&'static str>,
-    pub(super) description: String,
+    pub(super) description: Box<str>,
     pub(super) resolution: Option<&'static str>,
     pub(super) url: Option<Box<str>>,
     /// What to tell the owner.
@@ -18,12 +18,12 @@ pub(super) struct Trouble {
     /// Seconds, for the header.
     pub(super) retry_after: Option<u32>,
     /// Which field of the request is wrong, and how.
-    detail: Option<(String, String)>,
+    detail: Option<Box<(String, String)>>,
 }
 
 impl Trouble {
     pub(super) fn new(status: u16, kind: &'static str, code: Option<&'static str>, description: impl Into<String>) -> Trouble {
-        let description = description.into();
+        let description = description.into().into_boxed_str();
         Trouble { status, kind, code, description, resolution: None, url: None, message: None, retry_after: None, detail: None }
     }
 
@@ -63,7 +63,7 @@ impl Trouble {
 
     /// One field of the request is wrong: `what` goes on after its name.
     pub(super) fn parameter(field: &str, what: &str) -> Trouble {
-        let detail = Some((field.to_owned(), format!("{field} {what}")));
+        let detail = Some(Box::new((field.to_owned(), format!("{field} {what}"))));
         Trouble { detail, ..Trouble::validation(format!("The request is not valid: {field} {what}.")) }
     }
 
@@ -152,7 +152,7 @@ impl Trouble {
         if let Some(message) = self.message {
             body["suggestedUserMessage"] = json!(message);
         }
-        if let Some((field, message)) = &self.detail {
+        if let Some((field, message)) = self.detail.as_deref() {
             body["detail"] = json!([{ "field": field, "message": message }]);
         }
         body

@@ -64,9 +64,9 @@ pub(super) fn services(car: &Car) -> Vec<Service> {
         list.push(Service { at: Timestamp::default(), odometer: car.first_odometer, number: 1 });
     }
     list.reverse();
-    let last = Timestamp::from_millis(car.updated.built).before(DAY * 60);
+    let newest = Timestamp::from_millis(car.updated.built).before(DAY * 60);
     for (place, service) in (0_u32..).zip(&mut list) {
-        service.at = last.before(DAY * 240 * place);
+        service.at = newest.before(DAY * 240 * place);
     }
     list
 }

@@ -16,6 +16,7 @@ use rig::{ADA, Answer, BACK, GRACE, Rig, SCOPE, basic, encode, fixture, pair, pa
 
 mod connect;
 pub(crate) mod rig;
+mod table;
 mod webhooks;
 
 #[tokio::test(start_paused = true)]
