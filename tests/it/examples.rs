@@ -111,3 +111,63 @@ fn watching_webhooks() {
     let said = run(Command::new("sh").arg(script("watch.sh")).args([&demo.base, &demo.token, "2"]));
     says(&said, &["-- ", r#""type":"VERIFY""#, r#""next":"#]);
 }
+
+/// A simulated Smartcar alone, and the environment it prints.
+fn simulate() -> (Stopped, Vec<(String, String)>) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_carport"))
+        .args(["simulate", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("carport simulate starts");
+    let output = BufReader::new(process.stdout.take().expect("its output is ours"));
+    let lines = output.lines().map_while(Result::ok).take_while(|line| !line.starts_with("Sign in as "));
+    let exported = |line: String| {
+        let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let environment = lines.filter_map(exported).collect();
+    (Stopped(process), environment)
+}
+
+/// A process that ends with its test.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Smartcar's own tutorial, without Carport between.
+#[test]
+fn the_tutorial_of_smartcar_with_plain_http() {
+    let (_simulator, environment) = simulate();
+    let said =
+        run(Command::new("python3").arg(script("smartcar.py")).args(["--as", "grace@example.com"]).envs(environment.clone()));
+    says(&said, &[r#""make": "VOLVO""#, r#""powertrainType": "PHEV""#, "odometer-traveleddistance", "tractionbattery-range"]);
+    assert!(!said.contains("location"), "the owner was not asked for the location: {said}");
+
+    // In a browser: the application sends to Connect, and Connect back to it.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let back = format!("http://localhost:{port}/exchange");
+    let mut application = Command::new("python3");
+    application.arg("-u").arg(script("smartcar.py")).envs(environment).env("SMARTCAR_REDIRECT_URI", &back);
+    let mut application = Stopped(application.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts"));
+    let mut first = String::new();
+    let output = application.0.stdout.take().expect("its output is ours");
+    BufReader::new(output).read_line(&mut first).expect("it says where it is");
+    says(&first, &[&format!("http://localhost:{port}/")]);
+    let browse = format!(
+        "import urllib.request as r\n\
+         class Agree(r.HTTPRedirectHandler):\n\
+        \x20   def redirect_request(self, q, f, c, m, h, u):\n\
+        \x20       return super().redirect_request(q, f, c, m, h, u + '&simulator_account=grace@example.com' if '/oauth/' in u else u)\n\
+         print(r.build_opener(Agree).open('http://127.0.0.1:{port}/', timeout=60).read().decode())\n\
+         try: r.urlopen('http://127.0.0.1:{port}/exchange?state=forged&user_id=x')\n\
+         except r.HTTPError as refused: print(refused.code, refused.read().decode())\n"
+    );
+    let said = run(Command::new("python3").args(["-c", &browse]));
+    says(&said, &[r#""make": "VOLVO""#, "400", "this return was not asked for"]);
+}

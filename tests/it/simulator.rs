@@ -15,6 +15,8 @@ use url::Url;
 use rig::{ADA, Answer, BACK, GRACE, Rig, SCOPE, basic, encode, fixture, pair, parameter, same_shape, sign};
 
 mod connect;
+mod deliveries;
+mod knobs;
 pub(crate) mod rig;
 mod table;
 mod webhooks;

@@ -63,7 +63,7 @@ impl Transport for Receiver {
         let now = self.clock.lock().unwrap().as_ref().unwrap().now();
         self.got.lock().unwrap().push((now, request));
         let status = self.answers.lock().unwrap().pop_front().unwrap_or(200);
-        let answer = match body["data"]["challenge"].as_str() {
+        let answer = match body["data"]["challenge"].as_str().or(body["payload"]["challenge"].as_str()) {
             Some(challenge) => json!({ "challenge": sign(challenge.as_bytes()) }).to_string(),
             None => String::new(),
         };

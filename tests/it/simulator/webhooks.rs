@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn with_webhook(change: impl FnOnce(&mut WebhookSettings)) -> Rig {
+pub(super) fn with_webhook(change: impl FnOnce(&mut WebhookSettings)) -> Rig {
     let mut webhook = WebhookSettings::new("https://gateway.example/webhooks");
     change(&mut webhook);
     Rig::new(Settings { webhook: Some(webhook), speed: 60.0, ..Settings::default() })
 }
 
-async fn run_for(rig: &Rig, time: Duration) {
+pub(super) async fn run_for(rig: &Rig, time: Duration) {
     let shutdown = CancellationToken::new();
     let running = rig.simulator.run(shutdown.clone());
     let _ = tokio::join!(running, async {

@@ -1,0 +1,249 @@
+//! Faults, knobs and limits: each does what its line in the help says.
+
+use super::*;
+
+/// Asks as a client on the network does, and sees what the network makes of it.
+async fn asked(rig: &Rig, path: &str, token: &str) -> Result<http::Response<Bytes>, TransportError> {
+    let request = Request::get(format!("https://api.smartcar.com{path}")).header("authorization", format!("Bearer {token}"));
+    rig.simulator.send(request.body(Bytes::new()).unwrap(), Duration::from_secs(300)).await
+}
+
+fn strike(rig: &Rig, fault: &str) {
+    rig.simulator.set_faults(Faults::read([fault]).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fault_of_the_way_can_be_had() {
+    let rig = Rig::new(Settings::default());
+    let (access, _) = rig.ada().await;
+    strike(&rig, "trouble=BILLING.VEHICLE_LIMIT*1");
+    let limited = rig.get("/v2.0/user", &access).await;
+    assert_eq!((limited.status, limited.json()["code"].as_str()), (430, Some("VEHICLE_LIMIT")));
+    strike(&rig, "trouble=RATE_LIMIT.VEHICLE*1");
+    let throttled = rig.get("/v2.0/user", &access).await;
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("30")));
+    strike(&rig, "garble=502*1");
+    let page = asked(&rig, "/v2.0/user", &access).await.unwrap();
+    assert!(page.status() == 502 && page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    strike(&rig, "cut*1");
+    let cut = asked(&rig, "/v2.0/user", &access).await.unwrap();
+    assert!(cut.status() == 200 && serde_json::from_slice::<Value>(cut.body()).is_err());
+    strike(&rig, "hang*1");
+    assert!(matches!(asked(&rig, "/v2.0/user", &access).await, Err(TransportError::TooSlow(_))));
+    assert_eq!(rig.get("/v2.0/user", &access).await.status, 200);
+    assert_eq!(rig.counters().faults, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_bad_day() {
+    let day = async |seed| {
+        let rig = Rig::new(Settings { seed, ..Settings::default() });
+        let (access, _) = rig.ada().await;
+        strike(&rig, "fail@0.5");
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(rig.get("/v2.0/user", &access).await.status);
+        }
+        statuses
+    };
+    assert_eq!(day(4).await, day(4).await);
+    assert_ne!(day(4).await, day(5).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_command_tells_its_outcome_late() {
+    let rig = Rig::new(Settings::default());
+    rig.consent(GRACE, &[("scope", "control_security control_charge read_security")]).await;
+    let (user_id, vehicle) = (rig.simulator.accounts()[1].user_id.clone(), rig.vehicles(GRACE).remove(0));
+    let token = format!("Bearer {}", rig.application_token().await);
+    let headers = [("authorization", token.as_str()), ("sc-user-id", &user_id)];
+    strike(&rig, "slow-command*2");
+    let began = tokio::time::Instant::now();
+    let unlocked = rig.send("POST", &format!("/v3/vehicles/{vehicle}/commands/security/unlock"), &headers, "").await;
+    assert_eq!((unlocked.status, began.elapsed()), (202, Duration::from_secs(180)));
+    assert_eq!(unlocked.json()["data"]["attributes"]["status"], "SUCCESS");
+    let stop = rig.send("POST", &format!("/v3/vehicles/{vehicle}/commands/charge-port/open"), &headers, "").await;
+    assert_eq!((stop.status, stop.json()["errors"][0]["status"].as_str()), (202, Some("409")), "a 202 is not a success");
+}
+
+/// Over a real socket, where the head of the answer comes before its body.
+#[tokio::test]
+async fn the_head_of_a_slow_answer_does_not_wait() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let simulator = Simulator::new(World::system().unwrap(), Settings::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let served = simulator.serve(listener, shutdown.clone());
+    let asked = async {
+        let accounts = simulator.accounts();
+        let application = simulator.settings().application.clone();
+        let url = format!(
+            "http://x/oauth/authorize?response_type=none&client_id={}&scope=control_security",
+            application.application_id
+        );
+        // Without a redirect URI, Connect ends on a page.
+        assert!(simulator.consent(&url, GRACE).await.is_err());
+        let form = encode(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", &application.v3_client_id),
+            ("client_secret", &application.v3_client_secret),
+        ]);
+        let token = simulator.handle(Request::post("/oauth2/token").body(Bytes::from(form)).unwrap()).await;
+        let token: Value = serde_json::from_slice(token.body()).unwrap();
+        simulator.set_faults(Faults::read(["slow-command=600*1"]).unwrap());
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST /v3/vehicles/{}/commands/security/lock HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+             sc-user-id: {}\r\ncontent-length: 0\r\n\r\n",
+            accounts[1].vehicle_ids[0],
+            token["access_token"].as_str().unwrap(),
+            accounts[1].user_id,
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = String::new();
+        while !head.contains("\r\n\r\n") {
+            let mut part = [0; 512];
+            let count = stream.read(&mut part).await.unwrap();
+            assert!(count > 0, "it ended after {head:?}");
+            head.push_str(std::str::from_utf8(&part[..count]).unwrap());
+        }
+        assert!(head.starts_with("HTTP/1.1 202 ") && head.ends_with("\r\n\r\n"), "{head}");
+        shutdown.cancel();
+    };
+    tokio::join!(served, asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn knobs_change_shapes() {
+    let rig = Rig::new(Settings::default());
+    let (token, user_id, vehicle) = rig.grace().await;
+    let turn = |knob: &str| rig.simulator.turn(knob).unwrap();
+    assert!(rig.simulator.turn("weather=fine").is_err());
+
+    turn("resources=bare");
+    same_shape(
+        &fixture("v3-vehicle-bare.json"),
+        &rig.get(&format!("/v3/vehicles/{vehicle}"), &token).await.json(),
+        &["mode", "powertrainType"],
+    );
+    turn("timestamps=millis");
+    let signals = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &user_id).await.json();
+    let wanted = fixture("v3-signals-epoch-ms.json")["data"][0]["meta"].clone();
+    same_shape(&wanted, &signals["data"][0]["meta"], &["ingestedAt"]);
+    turn("errors=plain");
+    let error = rig.get("/v3/vehicles/nothing", &token).await.json()["errors"][0].clone();
+    assert_eq!((&error["code"], &error["status"]), (&json!("not_found"), &json!("404")));
+    assert!(error.get("type").is_none());
+    turn("connections=flat");
+    let flat = rig.get("/v3/connections", &token).await.json();
+    assert_eq!(flat["connections"][0]["vehicleId"], vehicle);
+    turn("connections=json-api");
+    turn("connection-user=no");
+    turn("page-size=1");
+    rig.consent(ADA, &[]).await;
+    let page = rig.get("/v3/connections", &token).await.json();
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["meta"]["pageSize"]), (1, &json!(1)));
+    assert!(page["data"][0]["attributes"].get("user").is_none());
+    turn("code-beside-user=no");
+    let back = rig.consent(GRACE, &[]).await;
+    assert!(parameter(&back, "code").is_none() && parameter(&back, "user_id").is_some());
+    turn("v2=ended");
+    let ended = rig.get("/v2.0/user", "any").await;
+    assert_eq!((ended.status, ended.json()["code"].as_str()), (404, Some("VERSION")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn knobs_change_the_token_endpoints() {
+    let rig = Rig::new(Settings::default());
+    let (_, first) = rig.ada().await;
+    rig.simulator.turn("second-refresh=both").unwrap();
+    let ((_, second), (_, third)) = (pair(&rig.refresh(&first).await), pair(&rig.refresh(&first).await));
+    assert_eq!((rig.refresh(&second).await.status, rig.refresh(&third).await.status), (200, 200));
+    rig.simulator.turn("second-refresh=refused").unwrap();
+    assert_eq!(rig.refresh(&second).await.json()["error"], "invalid_grant");
+    rig.simulator.turn("client-auth=form").unwrap();
+    assert_eq!(rig.refresh(&third).await.json()["error"], "invalid_client");
+    let (_, fresh) = {
+        rig.simulator.turn("client-auth=basic").unwrap();
+        rig.simulator.turn("rotation-window=600").unwrap();
+        rig.simulator.turn("second-refresh=newest").unwrap();
+        rig.ada().await
+    };
+    assert_eq!(rig.refresh(&fresh).await.status, 200);
+    tokio::time::advance(Duration::from_secs(599)).await;
+    assert_eq!(rig.refresh(&fresh).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_kept() {
+    let rig = Rig::new(Settings::default());
+    let (access, _) = rig.ada().await;
+    let odometer = format!("/v2.0/vehicles/{}/odometer", rig.vehicles(ADA)[0]);
+    rig.simulator.turn("limit-application=3+2").unwrap();
+    for _ in 0..3 {
+        assert_eq!(rig.get("/v2.0/user", &access).await.status, 200);
+    }
+    let limited = rig.get("/v2.0/user", &access).await;
+    same_shape(&fixture("v2-error-authentication.json"), &limited.json(), &[]);
+    assert_eq!(limited.json()["code"], "SMARTCAR_API");
+    assert_eq!((limited.status, limited.header("retry-after")), (429, None), "the application's limit does not tell");
+    let limited = rig.get("/v3/connections", &rig.application_token().await).await;
+    same_shape(&fixture("v3-error-rate-limit.json"), &limited.json(), &["meta", "suggestedUserMessage"]);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(rig.get("/v2.0/user", &access).await.status, 200);
+
+    rig.simulator.turn("limit-application=off").unwrap();
+    rig.simulator.turn("limit-vehicle=60").unwrap();
+    assert_eq!(rig.get(&odometer, &access).await.status, 200);
+    let throttled = rig.get(&odometer, &access).await;
+    same_shape(&fixture("v2-error-rate-limit-vehicle.json"), &throttled.json(), &[]);
+    assert_eq!((throttled.json()["code"].as_str(), throttled.header("retry-after")), (Some("VEHICLE"), Some("60")));
+
+    rig.simulator.turn("limit-vehicle=off").unwrap();
+    rig.simulator.turn("limit-month=2").unwrap();
+    assert_eq!(rig.get(&odometer, &access).await.status, 200);
+    assert_eq!(rig.get(&odometer, &access).await.status, 430);
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_come_in_miles_too() {
+    let rig = Rig::new(Settings::default());
+    let (token, user_id, vehicle) = rig.grace().await;
+    let path = format!("/v3/vehicles/{vehicle}/signals/odometer-traveleddistance");
+    let bearer = format!("Bearer {token}");
+    let mut values = Vec::new();
+    for units in ["metric", "Imperial"] {
+        let headers = [("authorization", bearer.as_str()), ("sc-user-id", &user_id), ("sc-unit-system", units)];
+        let body = rig.send("GET", &path, &headers, "").await.json()["data"]["attributes"]["body"].clone();
+        values.push((body["value"].as_f64().unwrap(), body["unit"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!((values[0].1.as_str(), values[1].1.as_str()), ("km", "miles"));
+    assert!((values[0].0 / values[1].0 - 1.609).abs() < 0.01, "{values:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_tells_of_a_missing_virtual_key_and_of_no_more_than_the_owner_wants() {
+    let rig = Rig::new(Settings::default());
+    let back = rig.consent("CONNECTED_SERVICES_ACCOUNT.VIRTUAL_KEY_REQUIRED@smartcar.com", &[("make", "TESLA")]).await;
+    assert!(parameter(&back, "virtual_key_url").unwrap().starts_with("https://"), "{back}");
+    let ends = [("", true, true), ("no-model", true, false), ("none", false, false)];
+    for (details, vin, model) in ends {
+        let outcome = [("simulator_outcome", "vehicle_incompatible"), ("simulator_details", details)];
+        let back = rig.consent(ADA, &outcome).await;
+        assert_eq!((parameter(&back, "vin").is_some(), parameter(&back, "model").is_some()), (vin, model), "{back}");
+        assert!(parameter(&back, "error_description").is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_simulated_vehicle_goes_on_with_its_trip() {
+    let rig = Rig::new(Settings::default());
+    let scope = "read_security control_security";
+    let code = parameter(&rig.consent(ADA, &[("scope", scope), ("mode", "simulated")]).await, "code").unwrap();
+    let (access, _) = pair(&rig.exchange(&code).await);
+    let security = format!("/v2.0/vehicles/{}/security", rig.vehicles(ADA)[0]);
+    let bearer = format!("Bearer {access}");
+    let told = rig.send("POST", &security, &[("authorization", &bearer)], r#"{"action":"UNLOCK"}"#).await;
+    assert_eq!(told.json()["status"], "success");
+    assert_eq!(rig.get(&security, &access).await.json()["isLocked"], true);
+}
