@@ -17,6 +17,7 @@ use crate::program::Program;
 use crate::readers::Readers;
 use crate::requests::{CARS, Requests};
 use crate::scratch::Scratch;
+use crate::simulate;
 use crate::steady;
 
 /// The most that one measurement sends, warming included.
@@ -53,6 +54,12 @@ impl Rig {
             let (rate, busy) = (float(events) / sent.took.as_secs_f64(), float(sent.busy) / float(events));
             Ok(figures([("rate", rate), ("cpu", cpu), ("busy", busy)]))
         })
+    }
+
+    /// What `carport simulate` tells of so many events a second.
+    pub(crate) fn simulated(&self, a_second: u32, seconds: u32) -> anyhow::Result<Figures> {
+        let server = Program::CarportOfSimulator.start(&self.linked.0, &self.others)?;
+        simulate::flow(server.address, a_second, seconds / u32::try_from(self.shorter)?)
     }
 
     /// Wrongly signed events refused in a second, and bytes written meanwhile.

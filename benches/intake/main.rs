@@ -41,6 +41,7 @@ mod readers;
 mod reference;
 mod requests;
 mod rows;
+mod simulate;
 mod steady;
 mod trust;
 

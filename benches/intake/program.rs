@@ -13,6 +13,7 @@ use crate::others::{Other, Others};
 use crate::process::{Listening, Process};
 use crate::reference;
 use crate::scratch::Scratch;
+use crate::simulate;
 
 /// The argument that makes this program one of its own children: a name, a directory and the delay of a flush follow.
 pub(crate) const CHILD: &str = "child";
@@ -24,6 +25,8 @@ pub(crate) enum Program {
     Carport { keep_events: usize, linked: bool },
     /// The same, over TLS with a certificate of its own making.
     CarportOverTls,
+    /// The same, which believes what a simulated Smartcar signs.
+    CarportOfSimulator,
     /// The same rooms in a child of this program. The real one is static: nothing can get between it and its disk.
     CarportOver(u64),
     /// Proves and commits to redb.
@@ -69,7 +72,7 @@ impl Program {
     /// How many deliveries it takes until it does as it always will: Carport's log is full, code is compiled.
     pub(crate) fn warmth(self) -> usize {
         match self {
-            Program::Carport { .. } | Program::CarportOver(_) | Program::CarportOverTls => 10_000,
+            Program::Carport { .. } | Program::CarportOver(_) | Program::CarportOverTls | Program::CarportOfSimulator => 10_000,
             Program::Reference(_) | Program::Hasher => 2_000,
             Program::Other(Other::Webhook, _) => 50,
             Program::Other(_, 0) => 1_000,
@@ -89,6 +92,12 @@ impl Program {
                 prepare(&scratch, Some(linked), 10_000)?;
                 let mut command = carport();
                 command.env("CARPORT_TLS_MODE", "self-signed");
+                Process::start(command, scratch, Listening::Told)
+            }
+            Program::CarportOfSimulator => {
+                prepare(&scratch, Some(linked), 10_000)?;
+                let mut command = carport();
+                command.env("CARPORT_SMARTCAR_APPLICATION_MANAGEMENT_TOKEN", simulate::TOKEN);
                 Process::start(command, scratch, Listening::Told)
             }
             Program::CarportOver(delay_ms) => {

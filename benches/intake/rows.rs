@@ -33,6 +33,7 @@ pub(crate) const ALL: [Rows; 15] = [
     ("duplicates", duplicates),
     ("readers", readers),
     ("tls", tls),
+    ("simulate", simulate),
 ];
 
 /// As by default.
@@ -213,6 +214,18 @@ fn tls(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut row = rate("events a second over TLS against plain", (0.65, 0.8), ("TLS", &over_tls), ("plain", &plain));
     row.note = format!("{}; processor time {:.2} times", row.note, over_tls.times(&plain, "cpu"));
     Ok(vec![row])
+}
+
+fn simulate(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let [flow] = bench.extent.rounds("simulate", [&mut |_| bench.rig.simulated(500, 20)])?;
+    Ok(vec![Row {
+        figure: "carport simulate, 1,000 cars, 500 a second: acknowledged at once".to_owned(),
+        must: AtLeast(0.999),
+        aim: Some(Exactly(1.0)),
+        unit: Unit::Times,
+        measured: flow.of("share"),
+        note: format!("{:.0} events, 99 of 100 within {}", flow.of("events"), Unit::Millis.write(flow.of("p99"))),
+    }])
 }
 
 /// A rate as a multiple of another.

@@ -10,6 +10,7 @@ mod demo;
 mod events;
 mod first_run;
 mod flood;
+mod flow;
 mod full_disk;
 pub(crate) mod http;
 mod keys;

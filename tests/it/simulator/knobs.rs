@@ -1,6 +1,7 @@
 //! Faults, knobs and limits: each does what its line in the help says.
 
 use super::*;
+use carport::simulator::Knob;
 
 /// Asks as a client on the network does, and sees what the network makes of it.
 async fn asked(rig: &Rig, path: &str, token: &str) -> Result<http::Response<Bytes>, TransportError> {
@@ -246,4 +247,13 @@ async fn a_simulated_vehicle_goes_on_with_its_trip() {
     let told = rig.send("POST", &security, &[("authorization", &bearer)], r#"{"action":"UNLOCK"}"#).await;
     assert_eq!(told.json()["status"], "success");
     assert_eq!(rig.get(&security, &access).await.json()["isLocked"], true);
+}
+
+#[test]
+fn the_readme_has_every_knob() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    for knob in Knob::ALL {
+        let row = format!("| `{}` | {}: {} |", knob.name, knob.about, knob.values);
+        assert!(readme.contains(&row), "{row}");
+    }
 }

@@ -1,0 +1,53 @@
+//! `carport simulate` as a source of load: a thousand cars, and a table of what came of it.
+
+use super::process::{Home, Server};
+use super::smartcar::Smartcar;
+
+fn count(table: &str, name: &str) -> u64 {
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix(name));
+    line.unwrap_or_else(|| panic!("{name:?} is not in {table}")).trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_cars_send_a_steady_flow() {
+    let home = Home::new();
+    // Only what signs the events matters: nobody is there to be asked.
+    home.write("config.toml", &Smartcar::settings("127.0.0.1:9".parse().unwrap()));
+    let server = Server::start(&home).await;
+    let url = format!("http://{}/api/webhooks/smartcar", server.address);
+    let simulate = ["simulate", "--listen", "127.0.0.1:0", "--cars", "1000", "--rate", "30", "--webhook-url", &url];
+    let ran = home.run(&[&simulate[..], &["--for", "4s"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let acknowledged = count(&ran.stdout, "Events acknowledged");
+    assert!(acknowledged > 30, "{}", ran.stdout);
+    assert_eq!(count(&ran.stdout, "answered: 2xx"), acknowledged);
+    assert_eq!(count(&ran.stdout, "Events given up after the last retry"), 0);
+    assert!(count(&ran.stdout, "All within ms") >= count(&ran.stdout, "Half answered within ms"));
+    // The gateway knows as many.
+    let deliveries = home.json(&["webhooks", "list", "--limit", "500"]).await;
+    let taken = u64::try_from(deliveries["items"].as_array().unwrap().len()).unwrap();
+    assert!(taken >= acknowledged.min(500), "{taken} of {acknowledged}");
+}
+
+#[tokio::test]
+async fn a_load_without_sense_is_refused() {
+    let home = Home::new();
+    for (words, said) in [
+        (&["--cars", "0"][..], "a number from 1 to 10000"),
+        (&["--cars", "1000", "--rate", "5"], "--webhook-url"),
+        (&["--speed", "0"], "above 0"),
+        (&["--knob", "weather=fine"], "rotation-window"),
+        (&["--knob", "resources=wrapped"], "enveloped, bare"),
+        (&["--fault", "trouble=RAIN"], "no such error is documented"),
+        (&["--for", "soon"], "--for"),
+    ] {
+        let ran = home.run(&[&["simulate", "--listen", "127.0.0.1:0"], words].concat()).await;
+        assert_eq!(ran.code, Some(2), "{words:?}: {ran:#?}");
+        assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+    }
+    let knobs = home.done(&["simulate", "--knob", "help"]).await;
+    let help = home.done(&["simulate", "--help"]).await;
+    for line in knobs.lines().filter(|line| line.starts_with("  ")) {
+        assert!(help.contains(line.trim()), "{line:?} is not in the help");
+    }
+}
