@@ -217,9 +217,9 @@ fn tls(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 }
 
 fn simulate(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let [flow] = bench.extent.rounds("simulate", [&mut |_| bench.rig.simulated(500, 20)])?;
+    let [flow] = bench.extent.rounds("simulate", [&mut |_| bench.rig.simulated(200, 20)])?;
     Ok(vec![Row {
-        figure: "carport simulate, 1,000 cars, 500 a second: acknowledged at once".to_owned(),
+        figure: "carport simulate, 1,000 cars, 200 a second: acknowledged at once".to_owned(),
         must: AtLeast(0.999),
         aim: Some(Exactly(1.0)),
         unit: Unit::Times,
