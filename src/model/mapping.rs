@@ -1,7 +1,7 @@
 //! The one table between signals and endpoints of API v2.0.
 //!
 //! Every row is data: an endpoint, and the signals that its body holds, each with the [`Shape`] that
-//! says which field becomes which signal body. Signals are metric and percent counts to 100, whatever
+//! says which field becomes which signal body, and the other way round. Signals are metric and percent counts to 100, whatever
 //! unit system the endpoint answered in; a field that is null or missing gives no signal.
 
 use serde_json::Value;
@@ -9,9 +9,14 @@ use serde_json::Value;
 use super::reading::{Outcome, SignalFailure, SignalReport};
 use super::{Json, Timestamp};
 
+mod answer;
+mod service;
 mod shape;
+mod units;
 
+pub use answer::Stored;
 pub use shape::{CORNERS, Quantity, Shape};
+pub use units::imperial;
 
 /// One endpoint of API v2.0 that reads.
 #[derive(Clone, Copy, Debug)]
@@ -148,9 +153,9 @@ const ENDPOINTS: &[Endpoint] = table! {
         "tractionbattery-nominalcapacity" TractionBattery.NominalCapacity Shape::NominalCapacity;
     }
     "/charge" "read_charge" {
-        "charge-ischarging" Charge.IsCharging Shape::Equals { field: "state", word: "CHARGING" };
         "charge-ischargingcableconnected" Charge.IsChargingCableConnected value("isPluggedIn", Quantity::Plain);
         "charge-detailedchargingstatus" Charge.DetailedChargingStatus value("state", Quantity::Plain);
+        "charge-ischarging" Charge.IsCharging Shape::Equals { field: "state", word: "CHARGING" };
     }
     "/charge/limit" "read_charge" {
         "charge-chargelimits" Charge.ChargeLimits Shape::ChargeLimit;
@@ -181,225 +186,36 @@ const ENDPOINTS: &[Endpoint] = table! {
     "/vin" "read_vin" {
         "vehicleidentification-vin" VehicleIdentification.VIN value("vin", Quantity::Plain);
     }
+    "/diagnostics/system_status" "read_diagnostics" {
+        "diagnostics-abs" Diagnostics.ABS Shape::System { id: "SYSTEM_ABS" };
+        "diagnostics-activesafety" Diagnostics.ActiveSafety Shape::System { id: "SYSTEM_ACTIVE_SAFETY" };
+        "diagnostics-airbag" Diagnostics.Airbag Shape::System { id: "SYSTEM_AIRBAG" };
+        "diagnostics-brakefluid" Diagnostics.BrakeFluid Shape::System { id: "SYSTEM_BRAKE_FLUID" };
+        "diagnostics-driverassistance" Diagnostics.DriverAssistance Shape::System { id: "SYSTEM_DRIVER_ASSISTANCE" };
+        "diagnostics-emissions" Diagnostics.Emissions Shape::System { id: "SYSTEM_EMISSIONS" };
+        "diagnostics-evbatteryconditioning" Diagnostics.EVBatteryConditioning Shape::System { id: "SYSTEM_EV_BATTERY_CONDITIONING" };
+        "diagnostics-evcharging" Diagnostics.EVCharging Shape::System { id: "SYSTEM_EV_CHARGING" };
+        "diagnostics-evdriveunit" Diagnostics.EVDriveUnit Shape::System { id: "SYSTEM_EV_DRIVE_UNIT" };
+        "diagnostics-evhvbattery" Diagnostics.EVHVBattery Shape::System { id: "SYSTEM_EV_HV_BATTERY" };
+        "diagnostics-lighting" Diagnostics.Lighting Shape::System { id: "SYSTEM_LIGHTING" };
+        "diagnostics-mil" Diagnostics.MIL Shape::System { id: "SYSTEM_MIL" };
+        "diagnostics-oillife" Diagnostics.OilLife Shape::System { id: "SYSTEM_OIL_LIFE" };
+        "diagnostics-oilpressure" Diagnostics.OilPressure Shape::System { id: "SYSTEM_OIL_PRESSURE" };
+        "diagnostics-oiltemperature" Diagnostics.OilTemperature Shape::System { id: "SYSTEM_OIL_TEMPERATURE" };
+        "diagnostics-telematics" Diagnostics.Telematics Shape::System { id: "SYSTEM_TELEMATICS" };
+        "diagnostics-tirepressure" Diagnostics.TirePressure Shape::System { id: "SYSTEM_TIRE_PRESSURE" };
+        "diagnostics-tirepressuremonitoring" Diagnostics.TirePressureMonitoring Shape::System { id: "SYSTEM_TPMS" };
+        "diagnostics-transmission" Diagnostics.Transmission Shape::System { id: "SYSTEM_TRANSMISSION" };
+        "diagnostics-washerfluid" Diagnostics.WasherFluid Shape::System { id: "SYSTEM_WASHER_FLUID" };
+        "diagnostics-waterinfuel" Diagnostics.WaterInFuel Shape::System { id: "SYSTEM_WATER_IN_FUEL" };
+    }
+    "/diagnostics/dtcs" "read_diagnostics" {
+        "diagnostics-dtclist" Diagnostics.DTCList Shape::TroubleCodes;
+    }
+    "/service/history" "read_service_history" {
+        "service-records" Service.Records Shape::Records;
+    }
 };
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write;
-
-    use expect_test::{Expect, expect};
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn check(path: &str, body: Value, imperial: bool, expect: Expect) {
-        let mut text = String::new();
-        for report in reports(path, &body, Provenance { imperial, ..Provenance::default() }) {
-            let Outcome::Value(body) = report.outcome else { panic!("a value") };
-            writeln!(text, "{} {}", report.code, body.as_str()).unwrap();
-        }
-        expect.assert_eq(&text);
-    }
-
-    #[test]
-    fn endpoints_become_signals() {
-        check(
-            "/odometer",
-            json!({"distance": 18342.6}),
-            false,
-            expect![[r#"
-            odometer-traveleddistance {"unit":"km","value":18342.6}
-        "#]],
-        );
-        check(
-            "battery/",
-            json!({"percentRemaining": 0.58, "range": 283.24}),
-            false,
-            expect![[r#"
-            tractionbattery-stateofcharge {"unit":"percent","value":58}
-            tractionbattery-range {"unit":"km","value":283.24}
-        "#]],
-        );
-        check(
-            "/battery/capacity",
-            json!({"capacity": 77}),
-            false,
-            expect![[r#"
-            tractionbattery-nominalcapacity {"availableCapacities":[],"capacity":77,"unit":"kWh"}
-        "#]],
-        );
-        let nominal = json!({"availableCapacities": [{"capacity": 70.9, "description": null}], "capacity": {"nominal": 80.9, "source": "USER_SELECTED"}, "url": null});
-        check(
-            "/battery/nominal_capacity",
-            nominal,
-            false,
-            expect![[r#"
-            tractionbattery-nominalcapacity {"availableCapacities":[{"capacity":70.9,"description":null}],"capacity":80.9,"source":"USER_SELECTED","unit":"kWh"}
-        "#]],
-        );
-        check(
-            "/charge",
-            json!({"isPluggedIn": true, "state": "FULLY_CHARGED"}),
-            false,
-            expect![[r#"
-            charge-ischarging {"value":false}
-            charge-ischargingcableconnected {"value":true}
-            charge-detailedchargingstatus {"value":"FULLY_CHARGED"}
-        "#]],
-        );
-        check(
-            "/charge/limit",
-            json!({"limit": 0.8}),
-            false,
-            expect![[r#"
-            charge-chargelimits {"activeLimit":80,"unit":"percent","values":[{"condition":null,"limit":80,"type":"GLOBAL"}]}
-        "#]],
-        );
-        check(
-            "/fuel",
-            json!({"amountRemaining": 53.2, "percentRemaining": 0.3, "range": null}),
-            false,
-            expect![[r#"
-            internalcombustionengine-fuellevel {"unit":"percent","value":30}
-            internalcombustionengine-amountremaining {"unit":"liters","value":53.2}
-        "#]],
-        );
-        check(
-            "/engine/oil",
-            json!({"lifeRemaining": 0.35}),
-            false,
-            expect![[r#"
-            internalcombustionengine-oillife {"unit":"percent","value":35}
-        "#]],
-        );
-        check(
-            "/location",
-            json!({"latitude": 37.4292, "longitude": -122.1381}),
-            false,
-            expect![[r#"
-            location-preciselocation {"latitude":37.4292,"longitude":-122.1381}
-        "#]],
-        );
-        let tires = json!({"frontLeft": 219.3, "frontRight": 219.3, "backLeft": null, "backRight": 219});
-        check(
-            "/tires/pressure",
-            tires,
-            false,
-            expect![[r#"
-            wheel-tires {"columnCount":2,"rowCount":2,"unit":"kPa","values":[{"column":0,"row":0,"tirePressure":219.3},{"column":1,"row":0,"tirePressure":219.3},{"column":1,"row":1,"tirePressure":219}]}
-        "#]],
-        );
-        check(
-            "/vin",
-            json!({"vin": "0SCTEST0000000001"}),
-            false,
-            expect![[r#"
-            vehicleidentification-vin {"value":"0SCTEST0000000001"}
-        "#]],
-        );
-    }
-
-    #[test]
-    fn security_becomes_closures() {
-        let body = json!({
-            "isLocked": null,
-            "doors": [
-                {"type": "frontLeft", "status": "LOCKED"}, {"type": "frontRight", "status": "OPEN"},
-                {"type": "backRight", "status": "UNKNOWN"}, {"type": "gullwing", "status": "OPEN"},
-            ],
-            "windows": [{"type": "frontLeft", "status": "CLOSED"}],
-            "sunroof": [{"type": "sunroof", "status": "CLOSED"}],
-            "storage": [{"type": "rear", "status": "UNLOCKED"}, {"type": "front", "status": "UNKNOWN"}],
-            "chargingPort": [{"type": "chargingPort", "status": "OPEN"}],
-        });
-        check(
-            "/security",
-            body,
-            false,
-            expect![[r#"
-            closure-doors {"columnCount":2,"rowCount":2,"values":[{"column":0,"isLocked":true,"isOpen":null,"row":0},{"column":1,"isLocked":null,"isOpen":true,"row":0}]}
-            closure-windows {"columnCount":2,"rowCount":2,"values":[{"column":0,"isOpen":false,"row":0}]}
-            closure-sunroof {"isOpen":false}
-            closure-reartrunk {"isLocked":false,"isOpen":null}
-            charge-ischargingportflapopen {"value":true}
-        "#]],
-        );
-        check(
-            "/security",
-            json!({"isLocked": true, "doors": [], "windows": [], "chargingPort": []}),
-            false,
-            expect![[r#"
-            closure-islocked {"value":true}
-        "#]],
-        );
-    }
-
-    #[test]
-    fn imperial_becomes_metric() {
-        check(
-            "/odometer",
-            json!({"distance": 100}),
-            true,
-            expect![[r#"
-            odometer-traveleddistance {"unit":"km","value":160.9344}
-        "#]],
-        );
-        check(
-            "/fuel",
-            json!({"amountRemaining": 10, "percentRemaining": 0.3, "range": 1.5}),
-            true,
-            expect![[r#"
-            internalcombustionengine-fuellevel {"unit":"percent","value":30}
-            internalcombustionengine-amountremaining {"unit":"liters","value":37.854118}
-            internalcombustionengine-range {"unit":"km","value":2.414016}
-        "#]],
-        );
-        check(
-            "/tires/pressure",
-            json!({"frontLeft": 32}),
-            true,
-            expect![[r#"
-            wheel-tires {"columnCount":2,"rowCount":2,"unit":"kPa","values":[{"column":0,"row":0,"tirePressure":220.632233}]}
-        "#]],
-        );
-    }
-
-    #[test]
-    fn null_and_nonsense_give_nothing() {
-        for endpoint in endpoints() {
-            for body in [json!(null), json!([]), json!({}), json!("x")] {
-                assert_eq!(reports(endpoint.path, &body, Provenance::default()), []);
-            }
-            assert_eq!(failures(endpoint.path, &SignalFailure::default(), Provenance::default()).len(), endpoint.signals.len());
-        }
-        assert_eq!(reports("/nowhere", &json!({"value": 1}), Provenance::default()), []);
-    }
-
-    #[test]
-    fn without_known_permissions_everything_is_read_once() {
-        let paths = open_to(None);
-        assert!(paths.contains(&"/battery/capacity") && !paths.contains(&"/battery/nominal_capacity"));
-        assert_eq!(paths.len(), endpoints().len() - 1);
-    }
-
-    #[test]
-    fn codes_belong_to_their_names() {
-        for signal in endpoints().iter().flat_map(|endpoint| endpoint.signals) {
-            assert_eq!(crate::model::wire::code_of(Some(signal.group), Some(signal.name)).as_deref(), Some(signal.code));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn odd_fields_do_no_harm(number in any::<f64>(), text in ".{0,9}", list in any::<bool>()) {
-            for endpoint in endpoints() {
-                for value in [json!(number), json!(text), json!(list), json!([[number], {"type": text, "status": text}])] {
-                    let fields = ["distance", "percentRemaining", "range", "limit", "capacity", "state", "doors", "storage", "frontLeft"];
-                    let body = fields.iter().map(|field| ((*field).to_owned(), value.clone())).collect();
-                    reports(endpoint.path, &Value::Object(body), Provenance { imperial: list, ..Provenance::default() });
-                }
-            }
-        }
-    }
-}
+mod tests;

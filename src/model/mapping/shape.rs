@@ -43,6 +43,15 @@ pub enum Shape {
         /// Whether the signal has `isLocked` beside `isOpen`.
         locks: bool,
     },
+    /// The element of the list `systems` that has this id.
+    System {
+        /// The id.
+        id: &'static str,
+    },
+    /// The list `activeCodes`.
+    TroubleCodes,
+    /// The whole body, a list of services.
+    Records,
     /// Whether the first element of such a list is open.
     Flap {
         /// The field with the list.
@@ -108,6 +117,13 @@ impl Shape {
                 let element = all.find(|element| kind.is_none_or(|kind| word(element, "type") == Some(kind)))?;
                 opening(element, locks).map(Value::Object)
             }
+            Shape::System { id } => {
+                let is_meant = |system: &&Value| word(system, "systemId").is_some_and(|said| is_same_system(said, id));
+                let system = body.get("systems")?.as_array()?.iter().find(is_meant)?;
+                Some(json!({ "status": word(system, "status")?, "description": system.get("description") }))
+            }
+            Shape::TroubleCodes => Some(json!({ "values": body.get("activeCodes").filter(|codes| codes.is_array())? })),
+            Shape::Records => Some(super::service::signal(body.as_array()?, imperial)),
             Shape::Flap { field } => {
                 let element = body.get(field)?.as_array()?.first()?;
                 Some(json!({ "value": opening(element, false)?.get("isOpen")? }))
@@ -171,16 +187,22 @@ fn opening(element: &Value, locks: bool) -> Option<Map<String, Value>> {
     (locks || is_open.is_some()).then_some(map)
 }
 
+/// Pages write ids of systems with and without the first word.
+fn is_same_system(said: &str, id: &str) -> bool {
+    let bare = |text: &str| text.to_ascii_uppercase().trim_start_matches("SYSTEM").replace('_', "");
+    bare(said) == bare(id)
+}
+
 fn word<'a>(element: &'a Value, field: &str) -> Option<&'a str> {
     element.get(field)?.as_str()
 }
 
-fn number(value: &Value) -> Option<Value> {
+pub(super) fn number(value: &Value) -> Option<Value> {
     value.is_number().then(|| value.clone())
 }
 
 /// Times `factor`, to six places: 0.58 is to become 58 and not 57.99999999999999.
-fn scaled(value: &Value, factor: f64) -> Option<Value> {
+pub(super) fn scaled(value: &Value, factor: f64) -> Option<Value> {
     let exact = value.as_f64()? * factor;
     let rounded = (exact * 1e6).round() / 1e6;
     #[expect(clippy::cast_possible_truncation, reason = "a whole number far below 2^53")]
@@ -190,6 +212,6 @@ fn scaled(value: &Value, factor: f64) -> Option<Value> {
     rounded.is_finite().then(|| json!(rounded))
 }
 
-const KM_PER_MILE: f64 = 1.609_344;
-const LITRES_PER_GALLON: f64 = 3.785_411_784;
-const KPA_PER_PSI: f64 = 6.894_757_293;
+pub(super) const KM_PER_MILE: f64 = 1.609_344;
+pub(super) const LITRES_PER_GALLON: f64 = 3.785_411_784;
+pub(super) const KPA_PER_PSI: f64 = 6.894_757_293;

@@ -24,7 +24,7 @@ impl Part {
     /// The body, if the part went well.
     pub fn body(&self) -> Option<Value> {
         let good = self.code.is_none_or(|code| (200..300).contains(&code));
-        self.body.as_ref().filter(|_| good).map(Json::value).filter(Value::is_object)
+        self.body.as_ref().filter(|_| good).map(Json::value).filter(|body| body.is_object() || body.is_array())
     }
 
     /// The signals it holds, or the failure of each signal that it would hold. Its own headers stand
