@@ -96,3 +96,48 @@ async fn a_bound_token_sees_its_own_part() {
     assert!(metrics.contains(&format!("carport_budget_remaining{{vehicle=\"{car}\"}} 99")), "{metrics}");
     gateway.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_smartcar_says_of_its_limits_is_heard() {
+    let (mut gateway, car) = with_budget(403, &[]).await;
+    let other = gateway.vehicles_of(ADA).remove(1);
+    let answer = |status: u16, retry_after: &'static str, kind: &'static str, code: &'static str| {
+        gateway.net.change(move |request, _| {
+            let body = json!({ "type": kind, "code": code, "statusCode": status, "resolution": null }).to_string();
+            let answer = http::Response::builder().status(status).header("retry-after", retry_after).body(body.into());
+            request.uri().path().ends_with("/batch").then(|| Ok(answer.unwrap()))
+        });
+    };
+    let wait = |answer: &Answer| answer.header("retry-after").unwrap().parse::<u64>().unwrap();
+    // The vehicle is left alone as long as was asked for, also by who asks again; others are not concerned.
+    answer(429, "90", "RATE_LIMIT", "VEHICLE");
+    assert_eq!(refresh(&gateway, &car).await.status, 502);
+    gateway.net.leave_alone();
+    let before = reads(&gateway, &car);
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    assert_eq!((wait(&refused), reads(&gateway, &car)), (90, before));
+    assert_eq!(refresh(&gateway, &other).await.status, 200);
+    pass(Duration::from_secs(90)).await;
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    // So is the application, for all of its vehicles; without a word of how long, for longer each time.
+    answer(429, "", "RATE_LIMIT", "SMARTCAR_API");
+    for expected in [60, 120] {
+        assert_eq!(refresh(&gateway, &car).await.status, 502);
+        let refused = refresh(&gateway, &other).await;
+        is_problem(&refused, 429, "over_budget");
+        assert_eq!(wait(&refused), expected);
+        pass(Duration::from_secs(expected)).await;
+    }
+    // The plan may allow less than the operator thought: that holds until the month is over, also after a restart.
+    answer(430, "", "BILLING", "VEHICLE_REQUEST_LIMIT");
+    refresh(&gateway, &car).await;
+    gateway.net.leave_alone();
+    gateway.reopen().await;
+    is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+    let told = of(&gateway, &car).await;
+    assert_eq!((&told["remaining"], &told["limit"]), (&json!(0), &told["used"]), "{told}");
+    pass(32 * DAY).await;
+    assert_eq!((refresh(&gateway, &car).await.status, &of(&gateway, &car).await["limit"]), (200, &json!(100)));
+    gateway.finish().await;
+}
