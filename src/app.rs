@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::compat::Compat;
 use crate::config::Config;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
@@ -188,7 +189,8 @@ impl App {
             world.clone(),
             metrics.clone(),
         );
-        let rooms = Rooms { ingest, connect, vehicles, budget, access, audit, deliveries, status, rotation };
+        let compat = Compat::new(settings::compat(config), vehicles.clone(), world.clone());
+        let rooms = Rooms { ingest, connect, vehicles, budget, compat, access, audit, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {
             services,

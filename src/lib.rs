@@ -9,7 +9,7 @@
 //! - [`budget`]: the leave to make calls that count.
 //! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
 //! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
-//! - [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
+//! - [`compat`]: Smartcar's own API, from what is stored. [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
 //!
 //! The whole gateway is one function, [`web::handle`]; `examples/embed.rs` calls it from another program.
 //! A configuration that is not written is checked all the same:
@@ -28,6 +28,7 @@
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod connect;
 pub mod ingest;

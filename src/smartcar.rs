@@ -15,6 +15,7 @@ use crate::world::Transport;
 
 mod authorize;
 mod call;
+mod commands;
 mod error;
 mod grant;
 mod meaning;
@@ -25,6 +26,7 @@ mod v2;
 mod v3;
 
 pub use authorize::Authorize;
+pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
 pub use v3::{ConnectionFilter, SmartcarConnection};

@@ -22,6 +22,7 @@ use crate::tokens::{CallError, TokenError, Tokens};
 use crate::world::World;
 
 pub mod connections;
+pub mod known;
 mod picture;
 pub mod users;
 mod view;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +21,14 @@ use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, Touched};
 use self::client::{Client, UnknownProxy};
+use self::compat::Dialect;
 use self::events::Events;
 use self::forward_auth::ForwardAuth;
 use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
 use crate::budget::Budget;
+use crate::compat::Compat;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -44,10 +46,12 @@ mod api;
 mod audit;
 mod call;
 mod client;
+mod compat;
 mod connect;
 mod cookies;
 mod cors;
 mod dashboard;
+mod dispatch;
 mod events;
 mod exchange;
 mod face;
@@ -107,6 +111,8 @@ pub struct Services {
     pub vehicles: Vehicles,
     /// The ledger of calls.
     pub budget: Budget,
+    /// Smartcar's own API.
+    pub compat: Compat,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
     /// Who changed what.
@@ -139,6 +145,8 @@ pub struct Rooms {
     pub vehicles: Vehicles,
     /// The ledger of calls.
     pub budget: Budget,
+    /// Smartcar's own API.
+    pub compat: Compat,
     /// Tokens, sign-in links and sessions.
     pub access: Access,
     /// Who changed what.
@@ -154,7 +162,7 @@ pub struct Rooms {
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, budget, access, audit, deliveries, status, rotation } = rooms;
+        let Rooms { ingest, connect, vehicles, budget, compat, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
@@ -166,6 +174,7 @@ impl Services {
             connect,
             vehicles,
             budget,
+            compat,
             access,
             audit,
             deliveries,
@@ -226,11 +235,13 @@ where
 {
     let began = Instant::now();
     let request_id = services.world.uuid().to_string();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(compat::RequestId(request_id.clone()));
     // Handed down from future to future, each of which would keep room for all of it.
     let head = Box::new(head);
     let is_head = head.method == Method::HEAD;
     let prefers_html = prefers_html(&head);
+    let dialect = Dialect::of(head.uri.path());
     let found = Route::parse(&services.settings, &services.face, &head.method, head.uri.path());
     let route = found.as_ref().ok().map(|found| found.route);
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
@@ -257,6 +268,7 @@ where
     });
     let mut response = match answer {
         Ok(response) => response,
+        Err(problem) if let Some(dialect) = dialect => dialect.respond(&problem, &request_id),
         // A browser that is not signed in is shown how to, when it came for a page.
         Err(problem) if problem.code() == "unauthorized" && prefers_html && is_for_people => session::show_the_way(),
         Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
@@ -264,6 +276,9 @@ where
     answer::dress(&mut response, &request_id);
     if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. }) {
         answer::insist_on_tls(&mut response);
+    }
+    if let (Some(_), Ok(id)) = (dialect, HeaderValue::try_from(&request_id)) {
+        response.headers_mut().insert(compat::SC_REQUEST_ID, id);
     }
     if let Some(readers) = readers {
         readers.show(response.headers_mut());
@@ -324,11 +339,13 @@ where
     // Open pages look a little different to who is signed in; other open routes need not know.
     let identity = match policy.auth {
         Auth::Open if route != Route::ConnectDone => None,
-        Auth::Open => session::identify(services, client, &head.headers).await.unwrap_or_default(),
+        Auth::Open => session::identify(services, client, &head.headers, Dialect::of(head.uri.path())).await.unwrap_or_default(),
         Auth::Scope(_) if route == Route::Events && events::ticket(&head).is_some() => {
             Some(events::admit(services, client, &head)?)
         }
-        Auth::Scope(_) | Auth::Page(_) => session::identify(services, client, &head.headers).await?,
+        Auth::Scope(_) | Auth::Page(_) => {
+            session::identify(services, client, &head.headers, Dialect::of(head.uri.path())).await?
+        }
     };
     // SECURITY: what another origin may read, it reads with a token of its own.
     let is_elsewhere = policy.cors
@@ -354,74 +371,10 @@ where
         call.check_form_token(cookie)?;
     }
     let noting = Noting::begin(route, &call);
-    let answer = dispatch(route, &call).await;
+    let answer = dispatch::dispatch(route, &call).await;
     let status = answer.as_ref().map_or_else(Problem::status, Response::status);
     noting.end(status).await;
     answer
-}
-
-async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
-    match route {
-        Route::Healthz => ops::healthz(),
-        Route::Readyz => ops::readyz(call).await,
-        Route::OpenApi => Ok(ops::openapi()),
-        Route::Asset => ops::asset(call),
-        Route::Metrics => ops::metrics(call).await,
-        Route::ConnectBegin => connect::begin(call).await,
-        Route::ConnectDone => connect::done(call).await,
-        Route::Callback => connect::callback(call).await,
-        Route::Exchange => exchange::exchange(call).await,
-        Route::LoginPage => session::login_page(call).await,
-        Route::Login => session::login(call).await,
-        Route::Logout => session::logout(call).await,
-        Route::CarsPage => pages::cars(call).await,
-        Route::CarPage => pages::car(call).await,
-        Route::CarRename => pages::rename_car(call).await,
-        Route::WebhooksPage => pages::webhooks(call).await,
-        Route::DeliveryPage => pages::delivery(call).await,
-        Route::ConnectionsPage => pages::connections(call).await,
-        Route::SetupPage => pages::setup(call).await,
-        Route::ConnectPage => pages::connect(call).await,
-        Route::Events => events::stream(call).await,
-        Route::EventsTicket => events::give_ticket(call),
-        Route::Status => api::status(call).await,
-        Route::Budget => api::budget(call).await,
-        Route::Users => api::users::list(call).await,
-        Route::UserAdd => api::users::add(call).await,
-        Route::User => api::users::show(call).await,
-        Route::UserChange => api::users::change(call).await,
-        Route::UserRemove => api::users::remove(call).await,
-        Route::Invite => api::connections::invite(call).await,
-        Route::Connections => api::connections::list(call).await,
-        Route::Connection => api::connections::show(call).await,
-        Route::ConnectionRemove => api::connections::remove(call).await,
-        Route::ConnectionRefresh => api::connections::refresh(call).await,
-        Route::Vehicles => api::vehicles::list(call).await,
-        Route::Vehicle => api::vehicles::show(call).await,
-        Route::VehicleChange => api::vehicles::change(call).await,
-        Route::VehicleRemove => api::vehicles::remove(call).await,
-        Route::Signals => api::vehicles::signals(call).await,
-        Route::Signal => api::vehicles::signal(call).await,
-        Route::History => api::history::show(call).await,
-        Route::VehicleRefresh => api::vehicles::refresh(call).await,
-        Route::Deliveries => api::webhooks::list(call).await,
-        Route::Refused => api::webhooks::refused(call),
-        Route::Delivery => api::webhooks::show(call).await,
-        Route::Replay => api::webhooks::replay(call).await,
-        Route::Tokens => api::access::tokens(call).await,
-        Route::TokenCreate => api::access::create_token(call).await,
-        Route::TokenRevoke => api::access::revoke_token(call).await,
-        Route::Sessions => api::access::sessions(call).await,
-        Route::SessionRevoke => api::access::revoke_session(call).await,
-        Route::LoginLink => api::access::login_link(call).await,
-        Route::PasswordChange => api::access::change_password(call).await,
-        Route::AuditLog => api::access::audit(call).await,
-        Route::AuditPage => pages::audit(call).await,
-        Route::Key => api::access::key(call).await,
-        Route::KeyRotate => api::access::rotate_key(call).await,
-        // Answered before its body was read into a call.
-        Route::Webhook => Err(Problem::not_found()),
-    }
 }
 
 /// A request that found no route.

@@ -9,7 +9,7 @@ use crate::model::token::Generation;
 use crate::store::webhook_log::Ring;
 use crate::vault::MasterKey;
 use crate::web::server::Listen;
-use crate::{budget, connect, ingest, operate, smartcar, tls, tokens, vehicles, web};
+use crate::{budget, compat, connect, ingest, operate, smartcar, tls, tokens, vehicles, web};
 
 pub(super) fn smartcar(config: &Config) -> smartcar::Settings {
     let config::Smartcar { application_id, v2, v3, management_tokens, scope, single_select, origins, .. } =
@@ -89,6 +89,10 @@ pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
 pub(super) fn budget(config: &Config) -> budget::Settings {
     let config::Budget { calls_per_vehicle_month, reserve, reset_day } = config.budget;
     budget::Settings { calls_per_vehicle_month, reserve, reset_day }
+}
+
+pub(super) fn compat(config: &Config) -> compat::Settings {
+    compat::Settings { max_age: config.compat_max_age }
 }
 
 pub(super) fn access(config: &Config) -> operate::access::Settings {

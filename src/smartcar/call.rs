@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::meaning::{from_answer, from_token_answer, from_transport};
@@ -131,6 +131,23 @@ impl Answer {
         let what = Said::of(self.endpoint, &self.response).failure;
         let note = Some("the answer is not understood".into());
         SmartcarError::Later { after: None, what: Failure { may_have_acted: true, note, ..what } }
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Whether there is no body.
+    pub(super) fn is_empty(&self) -> bool {
+        self.response.body().trim_ascii().is_empty()
+    }
+
+    /// The error for a body that says that it went wrong, without Smartcar's words for it.
+    pub(super) fn failed(&self, note: &str) -> SmartcarError {
+        let what = Said::of(self.endpoint, &self.response).failure;
+        let (kind, code) = (Some("UPSTREAM".into()), Some("UNKNOWN_ISSUE".into()));
+        SmartcarError::Later { after: None, what: Failure { may_have_acted: true, kind, code, note: Some(note.into()), ..what } }
     }
 
     /// A header as text.

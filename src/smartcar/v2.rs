@@ -105,7 +105,7 @@ impl Smartcar {
         Ok(all)
     }
 
-    fn v2(&self, endpoint: &'static str, method: Method, path: &str, access: &Secret) -> Call {
+    pub(super) fn v2(&self, endpoint: &'static str, method: Method, path: &str, access: &Secret) -> Call {
         let url = format!("{}{path}", join(&self.settings().origins.api, "/v2.0"));
         Call::new(endpoint, Audience::Owner, method, url).bearer(access).header(UNITS, "metric".to_owned())
     }

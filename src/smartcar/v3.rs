@@ -106,7 +106,7 @@ impl Smartcar {
         call.header(USER, user.as_str().to_owned()).header(UNITS, "metric".to_owned())
     }
 
-    fn v3(&self, endpoint: &'static str, audience: Audience, method: Method, path: &str, app: &Secret) -> Call {
+    pub(super) fn v3(&self, endpoint: &'static str, audience: Audience, method: Method, path: &str, app: &Secret) -> Call {
         let url = format!("{}{path}", join(&self.settings().origins.vehicle, "/v3"));
         Call::new(endpoint, audience, method, url).bearer(app)
     }
@@ -171,7 +171,7 @@ struct Links {
     next: Option<String>,
 }
 
-const USER: HeaderName = HeaderName::from_static("sc-user-id");
+pub(super) const USER: HeaderName = HeaderName::from_static("sc-user-id");
 const UNITS: HeaderName = HeaderName::from_static("sc-unit-system");
 
 /// The end of following pages: an answer must not make us ask for ever.

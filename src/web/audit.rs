@@ -41,6 +41,7 @@ impl Touched {
 fn ring(route: Route) -> Option<Ring> {
     match route {
         Route::Webhook | Route::VehicleRefresh | Route::EventsTicket => None,
+        Route::V2Batch | Route::V2Token | Route::V3Token => None,
         Route::Callback => Some(Ring::Use),
         _ if route.name().starts_with("GET ") => None,
         _ => match route.policy().auth {

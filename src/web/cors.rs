@@ -56,9 +56,11 @@ pub(super) fn preflight(services: &Services, head: &Parts, allow: &str) -> Optio
     let headers = response.headers_mut();
     readers.show(headers);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::try_from(allow).ok()?);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     Some(response)
 }
 
-const EXPOSED: &str = "location, ratelimit, ratelimit-policy, retry-after, x-request-id";
+const ALLOWED: &str = "authorization, cache-control, content-type, sc-unit-system, sc-user-id";
+const EXPOSED: &str = "location, ratelimit, ratelimit-policy, retry-after, x-request-id, sc-data-age, sc-fetched-at, \
+                       sc-request-id, sc-unit-system";

@@ -41,7 +41,7 @@ impl Face {
                 | Route::Callback
                 | Route::Webhook
                 | Route::Exchange => true,
-                Route::OpenApi => *api,
+                Route::OpenApi | Route::V2Token | Route::V3Token => *api,
                 Route::Metrics => false,
                 _ => *api && matches!(route.policy().auth, Auth::Scope(_)),
             },
@@ -154,7 +154,11 @@ mod tests {
             POST /api/smartcar/exchange"]]
         .assert_eq(&public.join("\n"));
         let with_api = shown(&Face::Public { api: true });
-        assert!(with_api.iter().all(|name| public.contains(name) || name.contains(" /api/v1/") || name.contains("openapi")));
+        let is_api = |name: &str| {
+            [" /api/v1/", " /openapi.json", " /v2.0/", " /v3/", " /oauth/", " /oauth2/"].iter().any(|path| name.contains(path))
+        };
+        assert!(with_api.iter().all(|name| public.contains(name) || is_api(name)));
+        assert!(with_api.contains(&"GET /v2.0/user") && with_api.contains(&"POST /oauth/token"));
         assert!(with_api.contains(&"POST /api/v1/tokens") && !with_api.contains(&"GET /metrics"));
     }
 }

@@ -38,6 +38,14 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// User name and password of a line `Basic ...` (RFC 7617).
+pub(super) fn basic(line: &str) -> Option<(String, String)> {
+    let (scheme, pair) = line.split_once(' ')?;
+    let pair = data_encoding::BASE64.decode(pair.trim().as_bytes()).ok()?;
+    let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    scheme.eq_ignore_ascii_case("basic").then(|| (user.to_owned(), password.to_owned()))
+}
+
 /// A strict JSON object. No body at all is an empty object.
 pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
@@ -17,6 +17,7 @@ use super::dashboard::{ErrorPage, Shell, Tab};
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
 use crate::model::Timestamp;
+use crate::model::fault::Fault;
 use crate::operate::access::AccessError;
 use crate::operate::audit::AuditError;
 use crate::operate::deliveries::DeliveriesError;
@@ -30,20 +31,32 @@ pub(super) struct Problem {
     code: &'static str,
     sentence: Cow<'static, str>,
     retry_after: Option<Duration>,
-    allow: Option<String>,
+    allow: Option<Box<str>>,
     /// What the limit says that the request counted by.
     allowance: Option<Box<Allowance>>,
     /// The rest of the request is not worth reading.
     close: bool,
     /// For the log only.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
+    /// What it is in Smartcar's words, where its API is spoken.
+    fault: Option<Box<Fault>>,
 }
 
 impl Problem {
     /// A problem without frills.
     pub(super) fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Problem {
         let sentence = sentence.into();
-        Problem { status, code, sentence, retry_after: None, allow: None, allowance: None, close: false, cause: None }
+        Problem {
+            status,
+            code,
+            sentence,
+            retry_after: None,
+            allow: None,
+            allowance: None,
+            close: false,
+            cause: None,
+            fault: None,
+        }
     }
 
     pub(super) fn bad_request(sentence: impl Into<Cow<'static, str>>) -> Problem {
@@ -57,7 +70,7 @@ impl Problem {
     pub(super) fn method_not_allowed(allow: String) -> Problem {
         let sentence = format!("This address takes other methods: {allow}.");
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
-        Problem { allow: Some(allow), ..problem }
+        Problem { allow: Some(allow.into()), ..problem }
     }
 
     pub(super) fn unauthorized() -> Problem {
@@ -118,12 +131,12 @@ impl Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
     }
 
-    fn busy(cause: impl Into<String>) -> Problem {
+    fn busy(cause: impl Into<Box<str>>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Carport cannot take this now. Try again soon.");
         Problem { retry_after: Some(Duration::from_secs(5)), cause: Some(cause.into()), ..problem }
     }
 
-    fn upstream(cause: impl Into<String>) -> Problem {
+    fn upstream(cause: impl Into<Box<str>>) -> Problem {
         let problem = Problem::new(StatusCode::BAD_GATEWAY, "upstream", "Smartcar did not do what it was asked for.");
         Problem { cause: Some(cause.into()), ..problem }
     }
@@ -154,9 +167,7 @@ impl Problem {
 
     /// The answer: a page for people, problem+json for programs.
     pub(super) fn respond(self, html: bool, now: Timestamp, request_id: &str) -> Response<Body> {
-        if let Some(cause) = &self.cause {
-            tracing::warn!(request.id = request_id, code = self.code, cause, "could not serve a request");
-        }
+        self.log(request_id);
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response = if html {
             let shell = Shell { signed_in: false, csrf: None, insecure_warning: false, now, active: Tab::Elsewhere };
@@ -168,14 +179,34 @@ impl Problem {
             // Text and numbers always serialise.
             answer::bytes(self.status, "application/problem+json", serde_json::to_vec(&details).unwrap_or_default())
         };
-        let headers = response.headers_mut();
+        self.show(response.headers_mut());
+        response
+    }
+
+    /// What it is in Smartcar's words, if it was said in them.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_deref()
+    }
+
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
+    pub(super) fn log(&self, request_id: &str) {
+        if let Some(cause) = &self.cause {
+            tracing::warn!(request.id = request_id, code = self.code, cause, "could not serve a request");
+        }
+    }
+
+    /// The headers that say more of it.
+    pub(super) fn show(&self, headers: &mut HeaderMap) {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
-        if let Some(allowance) = self.allowance {
+        if let Some(allowance) = &self.allowance {
             allowance.show(headers);
         }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+        if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::try_from(&**allow).ok()) {
             headers.insert(ALLOW, allow);
         }
         if self.code == "unauthorized" {
@@ -184,7 +215,6 @@ impl Problem {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 }
 
@@ -233,7 +263,7 @@ impl From<ConnectError> for Problem {
             ConnectError::Refused { .. } => problem(StatusCode::CONFLICT, "refused"),
             ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
             ConnectError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
-            ConnectError::Upstream(cause) => Problem::upstream(cause),
+            ConnectError::Upstream(cause) => Problem::upstream(cause.as_str()),
             ConnectError::Store => Problem::busy(error.to_string()),
         }
     }
@@ -247,7 +277,7 @@ impl From<VehiclesError> for Problem {
             VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
             VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
             VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
-            VehiclesError::Upstream(cause) => Problem::upstream(cause),
+            VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
             VehiclesError::Later { after, .. } => {
                 let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
                 Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
@@ -259,6 +289,14 @@ impl From<VehiclesError> for Problem {
             VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             VehiclesError::Store => Problem::busy(error.to_string()),
         }
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = Problem::new(status, "smartcar", fault.description.to_string());
+        Problem { retry_after: fault.retry_after, fault: Some(Box::new(fault)), ..problem }
     }
 }
 

@@ -97,6 +97,39 @@ routes! {
     GET    "/api/v1/audit"                          AuditLog,
     GET    "/api/v1/key"                            Key,
     POST   "/api/v1/key/rotate"                     KeyRotate,
+    // Smartcar's own API.
+    POST   "/oauth/token"                           V2Token,
+    POST   "/oauth2/token"                          V3Token,
+    GET    "/v2.0/user"                             V2User,
+    GET    "/v2.0/vehicles"                         V2Vehicles,
+    GET    "/v2.0/vehicles/{id}"                    V2Vehicle,
+    GET    "/v2.0/vehicles/{id}/permissions"        V2Permissions,
+    POST   "/v2.0/vehicles/{id}/batch"              V2Batch,
+    DELETE "/v2.0/vehicles/{id}/application"        V2Disconnect,
+    POST   "/v2.0/vehicles/{id}/webhooks/{webhook}" V2Subscribe,
+    DELETE "/v2.0/vehicles/{id}/webhooks/{webhook}" V2Unsubscribe,
+    GET    "/v2.0/vehicles/{id}/{endpoint}"         V2Endpoint,
+    POST   "/v2.0/vehicles/{id}/{endpoint}"         V2Command,
+    GET    "/v2.0/vehicles/{id}/{endpoint}/{part}"  V2EndpointPart,
+    POST   "/v2.0/vehicles/{id}/{endpoint}/{part}"  V2CommandPart,
+    GET    "/v2.0/compatibility"                    V2Compatibility,
+    GET    "/v2.0/compatibility/matrix"             V2Matrix,
+    GET    "/v2.0/management/connections"           V2Connections,
+    DELETE "/v2.0/management/connections"           V2ConnectionsEnd,
+    GET    "/v3/connections"                        V3Connections,
+    GET    "/v3/connections/{id}"                   V3Connection,
+    DELETE "/v3/connections/{id}"                   V3ConnectionEnd,
+    DELETE "/v3/users/{id}"                         V3UserEnd,
+    GET    "/v3/vehicles/{id}"                      V3Vehicle,
+    GET    "/v3/vehicles/{id}/signals"              V3Signals,
+    GET    "/v3/vehicles/{id}/signals/{code}"       V3Signal,
+    POST   "/v3/vehicles/{id}/commands/{group}/{command}" V3Command,
+    GET    "/v3/webhooks"                           V3Webhooks,
+    GET    "/v3/webhooks/{id}"                      V3Webhook,
+    GET    "/v3/subscriptions"                      V3Subscriptions,
+    POST   "/v3/subscriptions"                      V3Subscribe,
+    GET    "/v3/subscriptions/{id}"                 V3Subscription,
+    DELETE "/v3/subscriptions/{id}"                 V3Unsubscribe,
 }
 
 impl Route {
@@ -253,7 +286,8 @@ mod tests {
     #[test]
     fn other_origins_may_use_the_api_and_the_exchange_only() {
         for (_, pattern, route) in TABLE {
-            let expected = pattern.starts_with("/api/v1/") || *route == Route::Exchange;
+            let is_compat = crate::web::compat::Dialect::of(pattern).is_some();
+            let expected = pattern.starts_with("/api/v1/") || *route == Route::Exchange || is_compat;
             assert_eq!(route.policy().cors, expected, "{pattern}");
         }
     }
@@ -290,12 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn the_description_names_the_scope_of_each_route_of_smartcars() {
+        let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
+        for (method, pattern, route) in TABLE.iter().filter(|(_, pattern, _)| crate::web::compat::Dialect::of(pattern).is_some())
+        {
+            let described = &description["paths"][pattern][method.as_str().to_lowercase()]["x-smartcar-scope"];
+            match route.policy().auth {
+                Auth::Scope(scope) => assert_eq!(described, &format!("{scope:?}").to_lowercase(), "{method} {pattern}"),
+                _ => assert_eq!(described, "none", "{method} {pattern}"),
+            }
+        }
+    }
+
+    #[test]
     fn the_description_tells_how_bodies_are_refused() {
         let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
         let with_body = |route: &Route| route.policy().body_cap.is_some() && !route.is_for_people();
         for (method, pattern, route) in TABLE.iter().filter(|(_, _, route)| with_body(route)) {
             let described = &description["paths"][pattern][method.as_str().to_lowercase()];
-            let json = described.get("requestBody").is_some() && *route != Route::Webhook;
+            // Smartcar's own API takes JSON whatever it says of itself, as some SDKs do not.
+            let is_strict = *route != Route::Webhook && crate::web::compat::Dialect::of(pattern).is_none();
+            let json = described.get("requestBody").is_some() && is_strict;
             for (status, expected) in [("408", true), ("413", true), ("415", json)] {
                 assert_eq!(described["responses"].get(status).is_some(), expected, "{status} of {method} {pattern}");
             }

@@ -12,11 +12,12 @@ use subtle::ConstantTimeEq;
 
 use super::answer::{self, Answer};
 use super::client::Client;
+use super::compat::Dialect;
 use super::cookies::{Kind, SESSION};
 use super::dashboard::{LoginPage, SignInPage, Tab};
 use super::problem::Problem;
 use super::router::{Auth, Bucket};
-use super::{Call, Services, Settings};
+use super::{Call, Services, Settings, input};
 use crate::model::Secret;
 use crate::model::reach::Reach;
 use crate::operate::access::{AccessError, Caller, Scope};
@@ -31,14 +32,22 @@ pub(super) struct Identity {
     pub(super) cookie: Option<String>,
 }
 
-/// Finds out who calls; `None` is a stranger.
-pub(super) async fn identify(services: &Services, client: Client, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+/// Finds out who calls; `None` is a stranger. Where Smartcar's own API is spoken, a token may also be the password of
+/// Basic credentials, as its management token and its client secrets are.
+pub(super) async fn identify(
+    services: &Services,
+    client: Client,
+    headers: &HeaderMap,
+    dialect: Option<Dialect>,
+) -> Result<Option<Identity>, Problem> {
     if client == Client::Local {
         let caller = Caller { scope: Scope::Admin, reach: Reach::All, actor: Actor::Local };
         return Ok(Some(Identity { caller, cookie: None }));
     }
     if headers.contains_key(AUTHORIZATION) {
-        let known = match bearer(headers) {
+        let basic = || headers.get(AUTHORIZATION).and_then(|line| input::basic(line.to_str().ok()?));
+        let password = dialect.and_then(|_| basic()).map(|(_, password)| password);
+        let known = match bearer(headers).or(password.as_deref()) {
             Some(token) => services.access.bearer(token).await,
             None => Err(AccessError::Unknown),
         };

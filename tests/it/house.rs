@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["budget"],
     &["tokens", "ingest", "projector"],
     &["connect", "vehicles", "operate", "tls"],
+    &["compat"],
     &["web"],
     &["config"],
     &[], // Free.

@@ -29,12 +29,17 @@ impl Ids {
     /// In the places in braces.
     fn fill(&self, pattern: &str) -> String {
         let id = match pattern {
+            // API v2.0 has no ids of connections: those of vehicles stand for them.
+            "/v3/connections/{id}" => &self.vehicle,
             pattern if pattern.contains("/users/") => &self.user,
             pattern if pattern.contains("/connections/") => &self.connection,
             pattern if pattern.contains("/vehicles/") => &self.vehicle,
             _ => "unknown",
         };
         let path = pattern.replace("{id}", id).replace("{seq}", &self.seq).replace("{code}", "odometer-traveleddistance");
+        // As much a read as a command.
+        let path = path.replace("{endpoint}/{part}", "charge/limit").replace("{endpoint}", "charge");
+        let path = path.replace("{group}/{command}", "charge/start").replace("{webhook}", "unknown");
         path.replace("{invite}", "unknown").replace("{name}", "app.js")
     }
 }
@@ -68,6 +73,10 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /login",
             "POST /login",
             "POST /logout",
+            "POST /oauth/token",
+            "POST /oauth2/token",
+            "GET /v2.0/compatibility",
+            "GET /v2.0/compatibility/matrix",
         ],
     ),
     (
@@ -85,6 +94,10 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/webhooks/refused",
             "GET /api/v1/events",
             "POST /api/v1/events/ticket",
+            "GET /v2.0/user",
+            "GET /v2.0/vehicles",
+            "GET /v2.0/management/connections",
+            "GET /v3/connections",
         ],
     ),
     (
@@ -102,6 +115,18 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/webhooks/{seq}",
             "POST /api/v1/connect",
             "POST /api/smartcar/exchange",
+            "GET /v2.0/vehicles/{id}",
+            "GET /v2.0/vehicles/{id}/permissions",
+            "POST /v2.0/vehicles/{id}/batch",
+            "GET /v2.0/vehicles/{id}/{endpoint}",
+            "POST /v2.0/vehicles/{id}/{endpoint}",
+            "GET /v2.0/vehicles/{id}/{endpoint}/{part}",
+            "POST /v2.0/vehicles/{id}/{endpoint}/{part}",
+            "GET /v3/connections/{id}",
+            "GET /v3/vehicles/{id}",
+            "GET /v3/vehicles/{id}/signals",
+            "GET /v3/vehicles/{id}/signals/{code}",
+            "POST /v3/vehicles/{id}/commands/{group}/{command}",
         ],
     ),
     (
@@ -130,6 +155,18 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/audit",
             "GET /api/v1/key",
             "POST /api/v1/key/rotate",
+            "DELETE /v2.0/vehicles/{id}/application",
+            "POST /v2.0/vehicles/{id}/webhooks/{webhook}",
+            "DELETE /v2.0/vehicles/{id}/webhooks/{webhook}",
+            "DELETE /v2.0/management/connections",
+            "DELETE /v3/connections/{id}",
+            "DELETE /v3/users/{id}",
+            "GET /v3/webhooks",
+            "GET /v3/webhooks/{id}",
+            "GET /v3/subscriptions",
+            "POST /v3/subscriptions",
+            "GET /v3/subscriptions/{id}",
+            "DELETE /v3/subscriptions/{id}",
         ],
     ),
 ];
@@ -145,7 +182,23 @@ fn bodies(pattern: &str, ids: &Ids) -> Vec<Value> {
     match pattern {
         "/api/v1/connect" => vec![json!({ "user": ids.user }), json!({ "user": "ada", "vehicle_id": ids.vehicle })],
         "/api/smartcar/exchange" => vec![json!({ "user": ids.user, "code": "c", "state": "s" })],
+        "/v2.0/vehicles/{id}/batch" => vec![json!({ "requests": [{ "path": "/odometer" }] })],
+        "/v2.0/vehicles/{id}/{endpoint}" => vec![json!({ "action": "START" })],
+        "/v2.0/vehicles/{id}/{endpoint}/{part}" => vec![json!({ "limit": 0.8 })],
         _ => vec![json!({})],
+    }
+}
+
+/// An error in the shape of Carport's API, or of Smartcar's.
+#[track_caller]
+fn is_refusal(answer: &Answer, pattern: &str, status: u16, code: &str) {
+    let body = || answer.json();
+    if pattern.starts_with("/v2.0/") {
+        assert_eq!((answer.status, &body()["statusCode"]), (status, &json!(status)), "{}", answer.text());
+    } else if pattern.starts_with("/v3/") {
+        assert_eq!((answer.status, &body()["errors"][0]["status"]), (status, &json!(status.to_string())), "{}", answer.text());
+    } else {
+        is_problem(answer, status, code);
     }
 }
 
@@ -180,8 +233,8 @@ async fn whats_somebody_elses_does_not_exist() {
                         let status = if bound.get("user").is_some() { 404 } else { 403 };
                         assert_eq!(answer.status, status, "{route}: {text}");
                     }
-                    Expected::NotFound => is_problem(&answer, 404, "not_found"),
-                    Expected::Forbidden => is_problem(&answer, 403, "forbidden"),
+                    Expected::NotFound => is_refusal(&answer, pattern, 404, "not_found"),
+                    Expected::Forbidden => is_refusal(&answer, pattern, 403, "forbidden"),
                 }
                 // Nobody can tell what is somebody else's from what is not there.
                 assert_eq!(told(&answer), told(&unknown), "{route}");
@@ -205,6 +258,10 @@ fn told(answer: &Answer) -> (u16, Value) {
     if let Some(problem) = body.as_object_mut() {
         problem.remove("request_id");
         problem.remove("ticket");
+        problem.remove("requestId");
+        if let Some(error) = problem.get_mut("errors").and_then(|errors| errors.get_mut(0)?.as_object_mut()) {
+            error.remove("meta");
+        }
     }
     (answer.status, body)
 }

@@ -62,6 +62,7 @@ pub(in crate::web) enum Auth {
 
 impl Route {
     /// The whole policy of the edge.
+    #[expect(clippy::match_same_arms, reason = "Carport's own API and Smartcar's stand apart")]
     pub(in crate::web) fn policy(self) -> Policy {
         use Auth::{Open, Page};
         let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth, cors: false };
@@ -116,6 +117,35 @@ impl Route {
             | Route::LoginLink
             | Route::PasswordChange
             | Route::KeyRotate => api(form, Scope::Admin),
+            // What they are brought is proven in their handlers.
+            Route::V2Token | Route::V3Token => Policy { cors: true, ..policy(Some(Bucket::Api), form, Open) },
+            Route::V2User
+            | Route::V2Vehicles
+            | Route::V2Vehicle
+            | Route::V2Permissions
+            | Route::V2Endpoint
+            | Route::V2EndpointPart
+            | Route::V2Compatibility
+            | Route::V2Matrix
+            | Route::V2Connections
+            | Route::V3Connections
+            | Route::V3Connection
+            | Route::V3Vehicle
+            | Route::V3Signals
+            | Route::V3Signal
+            | Route::V3Webhooks
+            | Route::V3Webhook
+            | Route::V3Subscriptions
+            | Route::V3Subscription => api(None, Scope::Read),
+            Route::V2Batch => api(form, Scope::Read),
+            Route::V2Command | Route::V2CommandPart | Route::V3Command => api(form, Scope::Control),
+            Route::V2Disconnect
+            | Route::V2Unsubscribe
+            | Route::V2ConnectionsEnd
+            | Route::V3ConnectionEnd
+            | Route::V3UserEnd
+            | Route::V3Unsubscribe => api(None, Scope::Admin),
+            Route::V2Subscribe | Route::V3Subscribe => api(form, Scope::Admin),
             Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key => api(None, Scope::Admin),
         }
     }

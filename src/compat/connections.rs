@@ -1,0 +1,184 @@
+//! Connections as both generations list them, one for each vehicle, and ending them.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Compat;
+use super::faults::{of_call, of_store, of_vehicles};
+use super::signals::attributes;
+use crate::model::fault::Fault;
+use crate::model::reach::Reach;
+use crate::model::{SmartcarUserId, VehicleId};
+use crate::smartcar::HandedOn;
+use crate::vehicles::History;
+use crate::vehicles::known::Known;
+
+/// Which connections are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this Smartcar user.
+    pub user: Option<String>,
+    /// Of this vehicle.
+    pub vehicle: Option<String>,
+    /// `live` or `simulated`.
+    pub mode: Option<String>,
+    /// Of the owner with this id, which is the operator's own.
+    pub external_id: Option<String>,
+}
+
+impl Filter {
+    fn fits(&self, known: &Known) -> bool {
+        let is = |wanted: &Option<String>, own: Option<&str>| wanted.as_deref().is_none_or(|wanted| own == Some(wanted));
+        is(&self.user, user_of(known).map(SmartcarUserId::as_str))
+            && is(&self.vehicle, Some(known.id().as_str()))
+            && is(&self.mode, Some(mode(known)))
+            && is(&self.external_id, Some(known.vehicle.user.as_str()))
+    }
+}
+
+impl Compat {
+    /// `GET /management/connections` of v2.0: newest first, after the cursor, which is the id of a vehicle.
+    pub async fn listed_v2(&self, reach: &Reach, filter: &Filter, limit: usize, cursor: Option<&str>) -> Result<Value, Fault> {
+        let mut all = self.connections(reach, filter).await?;
+        all.reverse();
+        let start = match cursor {
+            None => 0,
+            Some(cursor) => {
+                let place = all.iter().position(|known| known.id().as_str() == cursor);
+                1 + place.ok_or_else(|| Fault::parameter("cursor", "The cursor is not one of this list."))?
+            }
+        };
+        let shown: Vec<&Known> = all.iter().skip(start).take(limit).collect();
+        let next = shown.last().filter(|_| start + shown.len() < all.len()).map(|known| known.id());
+        let list: Vec<Value> = shown
+            .iter()
+            .map(|known| {
+                let connected_at = known.connection.as_ref().map(|connection| connection.connected_at);
+                json!({ "userId": user_of(known), "vehicleId": known.id(), "connectedAt": connected_at, "mode": mode(known) })
+            })
+            .collect();
+        Ok(json!({ "connections": list, "paging": { "cursor": next } }))
+    }
+
+    /// `DELETE /management/connections` of v2.0: ends all that fit.
+    pub async fn end_v2(&self, reach: &Reach, filter: &Filter) -> Result<Value, Fault> {
+        if filter.user.is_none() && filter.vehicle.is_none() {
+            return Err(Fault::parameter("user_id", "user_id or vehicle_id must be given."));
+        }
+        let ended = self.end(reach, self.connections(reach, filter).await?).await?;
+        let list: Vec<Value> = ended.iter().map(|known| json!({ "userId": user_of(known), "vehicleId": known.id() })).collect();
+        Ok(json!({ "connections": list }))
+    }
+
+    /// `GET /connections` of v3.
+    pub async fn listed_v3(
+        &self,
+        reach: &Reach,
+        filter: &Filter,
+        number: usize,
+        size: usize,
+        query: &[(String, String)],
+    ) -> Result<Value, Fault> {
+        let all = self.connections(reach, filter).await?;
+        let last = all.len().div_ceil(size).max(1);
+        let data: Vec<Value> = all.iter().skip((number - 1).saturating_mul(size)).take(size).map(connection_item).collect();
+        let link = |number: usize| {
+            let mut link = url::form_urlencoded::Serializer::new(String::new());
+            link.extend_pairs(query.iter().filter(|(name, _)| !name.starts_with("page[")));
+            link.append_pair("page[number]", &number.to_string()).append_pair("page[size]", &size.to_string());
+            format!("/v3/connections?{}", link.finish())
+        };
+        Ok(json!({
+            "data": data,
+            "meta": { "pageNumber": number, "pageSize": size, "totalCount": all.len() },
+            "links": {
+                "self": link(number),
+                "first": link(1),
+                "prev": (number > 1).then(|| link((number - 1).min(last))),
+                "next": (number < last).then(|| link(number + 1)),
+                "last": link(last),
+            },
+        }))
+    }
+
+    /// `GET /connections/{id}` of v3.
+    pub async fn connection(&self, reach: &Reach, id: &str) -> Result<Value, Fault> {
+        Ok(json!({ "data": connection_item(&self.of_id(reach, id).await?) }))
+    }
+
+    /// `DELETE /connections/{id}` of v3.
+    pub async fn end_connection(&self, reach: &Reach, id: &str) -> Result<(), Fault> {
+        let known = self.of_id(reach, id).await?;
+        self.end(reach, vec![known]).await.map(drop)
+    }
+
+    /// `DELETE /users/{id}` of v3: ends all connections of a Smartcar user.
+    pub async fn end_user(&self, reach: &Reach, user: &str) -> Result<(), Fault> {
+        let filter = Filter { user: Some(user.to_owned()), ..Filter::default() };
+        let all = self.connections(reach, &filter).await?;
+        if all.is_empty() {
+            return Err(Fault::missing("USER_NOT_FOUND"));
+        }
+        self.end(reach, all).await.map(drop)
+    }
+
+    /// Webhooks and subscriptions of the management API v3, as Smartcar answers. A subscription is about a vehicle.
+    pub async fn management(&self, reach: &Reach, method: Method, path: &str, body: Option<&Value>) -> Result<HandedOn, Fault> {
+        if let Some(body) = body {
+            let vehicle = body["data"]["attributes"]["vehicleId"].as_str();
+            let vehicle = vehicle.ok_or_else(|| Fault::parameter("vehicleId", "data.attributes.vehicleId is missing."))?;
+            self.connected_v3(reach, &VehicleId::new(vehicle), body["data"]["attributes"]["userId"].as_str()).await?;
+        }
+        let method = &method;
+        let call = |smartcar: crate::smartcar::Smartcar, access: crate::model::Secret| async move {
+            smartcar.management_v3(&access, method.clone(), path, body).await
+        };
+        self.vehicles.as_application(call).await.map_err(|error| of_call(&error))
+    }
+
+    async fn connections(&self, reach: &Reach, filter: &Filter) -> Result<Vec<Known>, Fault> {
+        let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
+        Ok(all.into_iter().filter(|known| filter.fits(known)).collect())
+    }
+
+    async fn of_id(&self, reach: &Reach, id: &str) -> Result<Known, Fault> {
+        let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
+        all.into_iter().find(|known| connection_id(known) == id).ok_or_else(|| Fault::missing("CONNECTION_NOT_FOUND"))
+    }
+
+    async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
+        for known in &all {
+            self.vehicles.disconnect(reach, known.id(), History::Keep, false).await.map_err(|error| of_vehicles(&error))?;
+        }
+        Ok(all)
+    }
+}
+
+/// Smartcar's id of the connection; API v2.0 knows none, and then that of the vehicle stands for it.
+fn connection_id(known: &Known) -> &str {
+    known.vehicle.facts.smartcar_connection_id.as_deref().unwrap_or_else(|| known.id().as_str())
+}
+
+fn user_of(known: &Known) -> Option<&SmartcarUserId> {
+    known.connection.as_ref()?.smartcar_user.as_ref()
+}
+
+fn mode(known: &Known) -> &str {
+    known.vehicle.facts.mode.as_deref().unwrap_or("live")
+}
+
+fn connection_item(known: &Known) -> Value {
+    let id = known.id();
+    json!({
+        "id": connection_id(known),
+        "type": "connection",
+        "attributes": {
+            "permissions": known.permissions().unwrap_or_default(),
+            "user": { "id": user_of(known), "externalId": known.vehicle.user },
+            "vehicle": attributes(known),
+        },
+        "relationships": {
+            "vehicle": { "data": { "id": id, "type": "vehicle" }, "links": { "related": format!("/v3/vehicles/{id}") } },
+        },
+    })
+}

@@ -1,0 +1,86 @@
+//! What goes wrong below, as errors of Smartcar's.
+
+use crate::budget::Refused;
+use crate::model::fault::Fault;
+use crate::smartcar::SmartcarError;
+use crate::store::StoreError;
+use crate::tokens::{CallError, TokenError};
+use crate::vehicles::VehiclesError;
+
+/// The store is in trouble.
+pub(super) fn of_store(_: StoreError) -> Fault {
+    Fault::of("SERVER", Some("INTERNAL")).because("Carport's store cannot be read now. Try again soon.")
+}
+
+/// A call that gave nothing.
+pub(super) fn of_call(error: &CallError) -> Fault {
+    match error {
+        CallError::Budget(refused) => of_refusal(refused),
+        CallError::Smartcar(error) => of_smartcar(error),
+        CallError::Token(TokenError::NeedsReconnect(_)) => reconnect(),
+        CallError::Token(TokenError::Gone) => Fault::permission().because("This car is not connected any more."),
+        CallError::Token(TokenError::Later { after, .. }) => unreachable().after(*after),
+        CallError::Token(TokenError::Configuration(_)) => refused_credentials(),
+        CallError::Token(TokenError::Store(error)) => of_store(error.clone()),
+    }
+}
+
+/// What a room said of a vehicle.
+pub(super) fn of_vehicles(error: &VehiclesError) -> Fault {
+    match error {
+        VehiclesError::NotFound => Fault::no_vehicle(),
+        VehiclesError::Reconnect(_) => reconnect(),
+        VehiclesError::Later { after, .. } => unreachable().after(*after),
+        VehiclesError::OverBudget(refused) => of_refusal(refused),
+        VehiclesError::NotConfigured(_) => refused_credentials(),
+        VehiclesError::Store => of_store(StoreError::Busy),
+        _ => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
+    }
+}
+
+fn of_refusal(refused: &Refused) -> Fault {
+    let fault = match refused {
+        Refused::MonthIsOver { .. } | Refused::Reserved { .. } => Fault::of("BILLING", Some("VEHICLE_REQUEST_LIMIT")),
+        Refused::VehicleRests { .. } => Fault::of("RATE_LIMIT", Some("VEHICLE")),
+        Refused::ApplicationRests { .. } => Fault::of("RATE_LIMIT", Some("SMARTCAR_API")),
+        Refused::Store(error) => of_store(error.clone()),
+    };
+    fault.because(format!("Carport has not asked Smartcar: {refused}.")).after(refused.after())
+}
+
+/// Smartcar's words, with the status that it answered. A bad token is ours, and no fault of the client's.
+fn of_smartcar(error: &SmartcarError) -> Fault {
+    let what = error.failure();
+    let kind = what
+        .kind
+        .as_deref()
+        .filter(|kind| *kind != "AUTHENTICATION" && kind.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase()));
+    let fault = match (kind, error) {
+        (Some(kind), _) => {
+            let fault = Fault::of(kind, what.code.as_deref());
+            let is_error = |status: &u16| (400..600).contains(status) && *status != 401;
+            Fault { status: what.status.filter(is_error).unwrap_or(fault.status), ..fault }
+        }
+        (None, SmartcarError::Unauthorized { .. } | SmartcarError::Configuration { .. }) => refused_credentials(),
+        (None, _) if what.status.is_none() => unreachable(),
+        (None, _) => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
+    };
+    match error {
+        SmartcarError::Later { after: Some(after), .. } => fault.after(*after),
+        SmartcarError::Reconnect { url, .. } => Fault { url: url.as_deref().map(Into::into), ..fault },
+        _ => fault,
+    }
+}
+
+fn reconnect() -> Fault {
+    Fault::of("CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"))
+}
+
+fn unreachable() -> Fault {
+    Fault::of("UPSTREAM", Some("NO_RESPONSE"))
+}
+
+fn refused_credentials() -> Fault {
+    let text = "Smartcar does not accept Carport's credentials, or they are not set: see Carport's status.";
+    Fault::of("UPSTREAM", Some("KNOWN_ISSUE")).because(text)
+}

@@ -1,0 +1,125 @@
+//! API v3: vehicles and their signals.
+
+use serde_json::{Value, json};
+
+use super::faults::of_store;
+use super::stored::{failure, permission, usable};
+use super::{Compat, Reply, Wish, is_granted, of_user};
+use crate::model::VehicleId;
+use crate::model::fault::Fault;
+use crate::model::mapping;
+use crate::model::reach::Reach;
+use crate::store::tellings::Latest;
+use crate::vehicles::known::Known;
+
+/// The name under which asking for everything is remembered.
+const EVERYTHING: &str = "/signals";
+
+impl Compat {
+    /// `GET /vehicles/{id}`
+    pub async fn resource(&self, reach: &Reach, id: &VehicleId, user: Option<&str>) -> Result<Value, Fault> {
+        let known = self.connected_v3(reach, id, user).await?;
+        Ok(json!({ "data": vehicle_item(&known) }))
+    }
+
+    /// `GET /vehicles/{id}/signals`
+    pub async fn signals(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, wish: Wish) -> Result<Reply, Fault> {
+        let known = self.current(reach, id, user, wish).await?;
+        let data: Vec<Value> = known.latest.values().map(|latest| item(&known, latest, wish)).collect();
+        let body = json!({
+            "meta": { "pageNumber": 1, "pageSize": data.len().max(100), "totalCount": data.len() },
+            "links": { "self": format!("/vehicles/{id}/signals") },
+            "included": { "vehicle": vehicle_item(&known) },
+            "data": data,
+        });
+        let fetched_at = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
+        Ok(Reply { body, oem_updated_at: None, fetched_at })
+    }
+
+    /// `GET /vehicles/{id}/signals/{code}`
+    pub async fn signal(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        user: Option<&str>,
+        code: &str,
+        wish: Wish,
+    ) -> Result<Reply, Fault> {
+        let known = self.current(reach, id, user, wish).await?;
+        let latest = known.latest.get(code).ok_or_else(|| Fault::missing("SIGNAL_NOT_FOUND"))?;
+        let fetched_at = usable(latest).map(|reading| reading.retrieved_at.unwrap_or(reading.at));
+        Ok(Reply { body: json!({ "data": item(&known, latest, wish) }), oem_updated_at: None, fetched_at })
+    }
+
+    /// The vehicle with signals as fresh as is wished. An empty list is a good answer.
+    async fn current(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, wish: Wish) -> Result<Known, Fault> {
+        let known = self.connected_v3(reach, id, user).await?;
+        let newest = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
+        let asked = self.asked_at(id, EVERYTHING);
+        if !self.is_too_old(newest, asked, false, wish) {
+            return Ok(known);
+        }
+        let mut paths = mapping::open_to(known.permissions());
+        paths.push(EVERYTHING);
+        let (known, failed) = self.read(reach, known, &paths).await?;
+        match failed {
+            Some(fault) if wish.max_age.is_some() || newest.is_none() => Err(fault),
+            _ => Ok(known),
+        }
+    }
+
+    pub(super) async fn connected_v3(&self, reach: &Reach, id: &VehicleId, user: Option<&str>) -> Result<Known, Fault> {
+        let known = self.vehicles.known(reach, id).await.map_err(of_store)?;
+        let known = known.filter(|known| known.connection.is_some()).ok_or_else(Fault::no_vehicle)?;
+        of_user(&known, user)?;
+        Ok(known)
+    }
+}
+
+/// A vehicle as a resource.
+pub(super) fn vehicle_item(known: &Known) -> Value {
+    let id = known.id();
+    json!({ "id": id, "type": "vehicle", "attributes": attributes(known), "links": { "self": format!("/vehicles/{id}") } })
+}
+
+/// What Smartcar tells of a vehicle.
+pub(super) fn attributes(known: &Known) -> Value {
+    let facts = &known.vehicle.facts;
+    json!({
+        "make": facts.make,
+        "model": facts.model,
+        "year": facts.year,
+        "mode": facts.mode.as_deref().unwrap_or("live"),
+        "powertrainType": facts.powertrain,
+    })
+}
+
+fn item(known: &Known, latest: &Latest, wish: Wish) -> Value {
+    let code = &latest.code;
+    let link = format!("/vehicles/{}/signals/{code}", known.id());
+    let mut attributes = json!({ "code": code, "name": latest.name, "group": latest.group });
+    let mut item = json!({ "id": code, "type": "signal", "links": { "self": link } });
+    let is_hidden = permission(code).is_some_and(|permission| !is_granted(known, permission));
+    match usable(latest).filter(|_| !is_hidden) {
+        Some(reading) => {
+            let body = reading.body.value();
+            attributes["status"] = json!({ "value": "SUCCESS" });
+            attributes["body"] = if wish.imperial { mapping::imperial(code, body) } else { body };
+            item["meta"] = json!({
+                "oemUpdatedAt": reading.oem_updated_at,
+                "retrievedAt": reading.retrieved_at,
+                "ingestedAt": latest.reading_told_at.or(latest.told_at),
+            });
+        }
+        None if is_hidden => {
+            attributes["status"] = json!({ "value": "ERROR", "error": { "type": "PERMISSION", "code": null } });
+        }
+        None => {
+            let error = failure(known, latest).map(|failure| json!({ "type": failure.kind, "code": failure.code }));
+            let value = if error.is_some() { "ERROR" } else { "UNAVAILABLE" };
+            attributes["status"] = json!({ "value": value, "error": error });
+        }
+    }
+    item["attributes"] = attributes;
+    item
+}

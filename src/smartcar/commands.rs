@@ -1,0 +1,136 @@
+//! Commands, and requests whose answers are handed on as they come.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::call::{Answer, Audience, Call, READ, join, segment};
+use super::{Failure, Smartcar, SmartcarError};
+use crate::model::budget::Permit;
+use crate::model::command::Command;
+use crate::model::{Json, Secret, SmartcarUserId, VehicleId};
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The car has done it.
+    Done,
+    /// It was accepted, and nothing more was heard.
+    Pending,
+}
+
+/// An answer to hand on.
+#[derive(Clone, Debug)]
+pub struct HandedOn {
+    /// The status.
+    pub status: StatusCode,
+    /// The body; null if there is none.
+    pub body: Json,
+}
+
+impl Smartcar {
+    /// Tells a car something through API v2.0.
+    pub async fn command_v2(
+        &self,
+        access: &Secret,
+        vehicle: &VehicleId,
+        command: Command,
+        permit: &Permit,
+    ) -> Result<Told, SmartcarError> {
+        const NAME: &str = "v2.command";
+        let Some((path, body)) = command.v2() else {
+            let note = Some("API v2.0 does not know this command".into());
+            let (kind, code) = (Some("COMPATIBILITY".into()), Some("SMARTCAR_NOT_CAPABLE".into()));
+            return Err(SmartcarError::NotPossible { what: Failure { endpoint: NAME, kind, code, note, ..Failure::default() } });
+        };
+        let path = format!("/vehicles/{}/{path}", segment(NAME, vehicle.as_str())?);
+        let call = self.v2(NAME, Method::POST, &path, access).within(READ).json(&body);
+        told(&self.permitted(call, permit).await?)
+    }
+
+    /// Tells a car something through API v3. What comes after a 202 comes in the same answer.
+    pub async fn command_v3(
+        &self,
+        app: &Secret,
+        user: &SmartcarUserId,
+        vehicle: &VehicleId,
+        command: Command,
+        permit: &Permit,
+    ) -> Result<Told, SmartcarError> {
+        const NAME: &str = "v3.command";
+        let (path, body) = command.v3();
+        let path = format!("/vehicles/{}/commands/{path}", segment(NAME, vehicle.as_str())?);
+        let call = self.v3(NAME, Audience::Owner, Method::POST, &path, app).within(READ);
+        let call = call.header(super::v3::USER, user.as_str().to_owned());
+        let call = if let Some(body) = body { call.json(&body) } else { call };
+        told(&self.permitted(call, permit).await?)
+    }
+
+    /// Subscribes a vehicle to a webhook through API v2.0.
+    pub async fn subscribe_v2(&self, access: &Secret, vehicle: &VehicleId, webhook: &str) -> Result<HandedOn, SmartcarError> {
+        let path = webhook_path(vehicle, webhook)?;
+        handed_on(&self.call(self.v2("v2.subscribe", Method::POST, &path, access)).await?)
+    }
+
+    /// Takes a vehicle from a webhook through API v2.0; the management token opens it.
+    pub async fn unsubscribe_v2(&self, vehicle: &VehicleId, webhook: &str) -> Result<HandedOn, SmartcarError> {
+        const NAME: &str = "v2.unsubscribe";
+        let Some(token) = &self.settings().management_token else {
+            return Err(unconfigured(NAME, "smartcar.application_management_token is not set"));
+        };
+        let path = webhook_path(vehicle, webhook)?;
+        handed_on(&self.call(self.v2(NAME, Method::DELETE, &path, token)).await?)
+    }
+
+    /// Asks, by the credentials of API v2.0, what a make or a car is capable of. `query` begins with its question mark.
+    pub async fn compatibility(&self, path: &str, query: &str) -> Result<HandedOn, SmartcarError> {
+        const NAME: &str = "v2.compatibility";
+        let Some(known) = self.credentials(crate::model::token::Generation::V2) else {
+            return Err(unconfigured(NAME, "smartcar.v2.client_id and smartcar.v2.client_secret are not set"));
+        };
+        let url = format!("{}{path}{query}", join(&self.settings().origins.api, "/v2.0"));
+        let call = Call::new(NAME, Audience::Application, Method::GET, url).basic(&known.client_id, &known.client_secret);
+        handed_on(&self.call(call).await?)
+    }
+
+    /// Webhooks and subscriptions of the management API v3.
+    pub async fn management_v3(
+        &self,
+        app: &Secret,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<HandedOn, SmartcarError> {
+        let url = format!("{}{path}", join(&self.settings().origins.management_v3, "/v3"));
+        let call = Call::new("v3.management", Audience::Application, method, url).bearer(app);
+        let call = if let Some(body) = body { call.json(body) } else { call };
+        handed_on(&self.call(call).await?)
+    }
+}
+
+fn webhook_path(vehicle: &VehicleId, webhook: &str) -> Result<String, SmartcarError> {
+    let endpoint = "v2.subscribe";
+    Ok(format!("/vehicles/{}/webhooks/{}", segment(endpoint, vehicle.as_str())?, segment(endpoint, webhook)?))
+}
+
+/// The status in the body counts more than that of the head, which had to be sent before the car had answered.
+fn told(answer: &Answer) -> Result<Told, SmartcarError> {
+    let body = answer.read::<Value>().unwrap_or_default();
+    let said = [&body["data"]["attributes"]["status"], &body["attributes"]["status"], &body["status"]];
+    let said = said.into_iter().find_map(Value::as_str).map(str::to_ascii_uppercase);
+    match said.as_deref() {
+        Some("FAILURE" | "FAILED" | "ERROR") => Err(answer.failed("the car has not done it")),
+        Some("PENDING") => Ok(Told::Pending),
+        None if answer.status() == StatusCode::ACCEPTED => Ok(Told::Pending),
+        _ => Ok(Told::Done),
+    }
+}
+
+fn handed_on(answer: &Answer) -> Result<HandedOn, SmartcarError> {
+    let status = answer.status();
+    let body = if answer.is_empty() { json!(null) } else { answer.read::<Value>()? };
+    Ok(HandedOn { status, body: Json::of(&body) })
+}
+
+fn unconfigured(endpoint: &'static str, note: &str) -> SmartcarError {
+    SmartcarError::Configuration { what: Failure { endpoint, note: Some(note.into()), ..Failure::default() } }
+}

@@ -1,0 +1,124 @@
+//! A vehicle as it is kept, for whoever answers from it in Smartcar's own words, and what is asked of Smartcar about it.
+
+use std::collections::BTreeMap;
+
+use super::{Vehicles, picture};
+use crate::model::budget::Reason;
+use crate::model::command::Command;
+use crate::model::connection::Connection;
+use crate::model::reach::Reach;
+use crate::model::token::Generation;
+use crate::model::vehicle::Vehicle;
+use crate::model::{ConnectionId, Secret, VehicleId};
+use crate::smartcar::{HandedOn, Smartcar, SmartcarError, Told};
+use crate::store::tellings::Latest;
+use crate::store::{Snapshot, StoreError};
+use crate::tokens::{CallError, TokenError};
+
+/// A vehicle as it is kept.
+#[derive(Clone, Debug)]
+pub struct Known {
+    row: u32,
+    /// The vehicle.
+    pub vehicle: Vehicle,
+    /// The connection that serves it; `None` after it was disconnected.
+    pub connection: Option<Connection>,
+    /// The latest of its signals, by code; empty in lists.
+    pub latest: BTreeMap<String, Latest>,
+}
+
+impl Known {
+    fn of(snapshot: &Snapshot<'_>, row: u32, vehicle: Vehicle) -> Result<Known, StoreError> {
+        let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+        Ok(Known { row, vehicle, connection, latest: BTreeMap::new() })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &VehicleId {
+        &self.vehicle.facts.id
+    }
+
+    /// What the owner granted; `None` if Smartcar did not say.
+    pub fn permissions(&self) -> Option<&[String]> {
+        let scope = self.connection.as_ref().map(|connection| connection.scope.as_slice());
+        self.vehicle.facts.permissions.as_deref().or(scope.filter(|scope| !scope.is_empty()))
+    }
+}
+
+impl Vehicles {
+    /// A vehicle with its signals; `None` if there is none within reach.
+    pub async fn known(&self, reach: &Reach, id: &VehicleId) -> Result<Option<Known>, StoreError> {
+        let (reach, id) = (reach.clone(), id.clone());
+        let look = move |snapshot: &Snapshot<'_>| {
+            let Some((row, vehicle)) = snapshot.vehicle(&id)?.filter(|(_, vehicle)| reach.covers(vehicle)) else {
+                return Ok(None);
+            };
+            let latest = snapshot.latest(row)?.into_iter().map(|latest| (latest.code.clone(), latest)).collect();
+            Ok(Some(Known { latest, ..Known::of(snapshot, row, vehicle)? }))
+        };
+        self.shared.store.read(look).await
+    }
+
+    /// The connected vehicles within reach, oldest first, without their signals.
+    pub async fn all_known(&self, reach: &Reach) -> Result<Vec<Known>, StoreError> {
+        let reach = reach.clone();
+        let look = move |snapshot: &Snapshot<'_>| {
+            let within = snapshot.vehicles(0, usize::MAX)?.into_iter().filter(|(_, vehicle)| reach.covers(vehicle));
+            let all = within.map(|(row, vehicle)| Known::of(snapshot, row, vehicle)).collect::<Result<Vec<_>, _>>()?;
+            Ok(all.into_iter().filter(|known| known.connection.is_some()).collect())
+        };
+        self.shared.store.read(look).await
+    }
+
+    /// Reads these endpoints from Smartcar (through API v3 everything there is), and keeps what comes.
+    pub async fn read(&self, known: &Known, only: Option<&[&str]>, reason: Reason) -> Result<(), CallError> {
+        picture::read(&self.shared, known.row, &known.vehicle, only, reason).await
+    }
+
+    /// Tells a car something, through the generation of its connection, and waits for what becomes of it.
+    pub async fn tell(&self, known: &Known, command: Command) -> Result<Told, CallError> {
+        let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
+        let (shared, car) = (&self.shared, known.id());
+        let permit = &shared.budget.permit(known.row, Reason::Command).await?;
+        let result = match (connection.generation, &connection.smartcar_user) {
+            (Generation::V2, _) => {
+                let call =
+                    |smartcar: Smartcar, access: Secret| async move { smartcar.command_v2(&access, car, command, permit).await };
+                shared.tokens.call(connection.id, call).await
+            }
+            (Generation::V3, Some(user)) => {
+                let call = |smartcar: Smartcar, access: Secret| async move {
+                    smartcar.command_v3(&access, user, car, command, permit).await
+                };
+                shared.tokens.call(ConnectionId::APPLICATION, call).await
+            }
+            (Generation::V3, None) => Err(TokenError::Gone.into()),
+        };
+        shared.settle(permit, &result).await;
+        result
+    }
+
+    /// Subscribes a car to a webhook, or takes it from there, through API v2.0.
+    pub async fn subscribe_v2(&self, known: &Known, webhook: &str, ends: bool) -> Result<HandedOn, CallError> {
+        let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
+        let car = known.id();
+        if ends {
+            return Ok(self.shared.smartcar.unsubscribe_v2(car, webhook).await?);
+        }
+        let call = |smartcar: Smartcar, access: Secret| async move { smartcar.subscribe_v2(&access, car, webhook).await };
+        self.shared.tokens.call(connection.id, call).await
+    }
+
+    /// Asks Smartcar something that is about the application, with its token.
+    pub async fn as_application<T, F>(&self, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, SmartcarError>>,
+    {
+        self.shared.tokens.call(ConnectionId::APPLICATION, call).await
+    }
+
+    /// Asks Smartcar what a make or a car is capable of.
+    pub async fn compatibility(&self, path: &str, query: &str) -> Result<HandedOn, CallError> {
+        Ok(self.shared.smartcar.compatibility(path, query).await?)
+    }
+}

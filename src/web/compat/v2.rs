@@ -1,0 +1,150 @@
+//! API v2.0.
+
+use serde_json::{Map, Value, json};
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::super::problem::Problem;
+use super::{body, number, provenance, query, request_id, show, value_of, vehicle, wish};
+use crate::compat::connections::Filter;
+use crate::compat::{Reply, Slice};
+use crate::model::command::Command;
+use crate::model::fault::Fault;
+use crate::smartcar::Told;
+
+/// `GET /v2.0/user`
+pub(in crate::web) async fn user(call: &Call<'_>) -> Answer {
+    answer::ok(&json!({ "id": call.services.compat.user(call.reach()?).await? }))
+}
+
+/// `GET /v2.0/vehicles`
+pub(in crate::web) async fn vehicles(call: &Call<'_>) -> Answer {
+    let slice = slice(call, 10, 50)?;
+    let (ids, count) = call.services.compat.vehicles(call.reach()?, slice).await?;
+    answer::ok(&json!({ "vehicles": ids, "paging": { "count": count, "offset": slice.offset } }))
+}
+
+/// `GET /v2.0/vehicles/{id}/permissions`
+pub(in crate::web) async fn permissions(call: &Call<'_>) -> Answer {
+    let slice = slice(call, 25, 100)?;
+    let (names, count) = call.services.compat.permissions(call.reach()?, &vehicle(call)?, slice).await?;
+    answer::ok(&json!({ "permissions": names, "paging": { "count": count, "offset": slice.offset } }))
+}
+
+fn slice(call: &Call<'_>, usual: usize, most: usize) -> Result<Slice, Problem> {
+    let query = query(call);
+    Ok(Slice { limit: number(&query, "limit", usual, 1, most)?, offset: number(&query, "offset", 0, 0, usize::MAX)? })
+}
+
+/// `GET /v2.0/vehicles/{id}`, and below it.
+pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
+    let (path, wish) = (below(call), wish(call));
+    let mut reply = call.services.compat.endpoint(call.reach()?, &vehicle(call)?, &path, wish).await?;
+    if path == "service/history" {
+        let query = query(call);
+        // The official SDKs have a name of their own each.
+        let day = |name, other| value_of(&query, name).or_else(|| value_of(&query, other));
+        between(&mut reply.body, day("start_date", "startDate"), day("end_date", "endDate"));
+    }
+    show(&reply, wish)
+}
+
+/// `POST /v2.0/vehicles/{id}/batch`
+pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
+    let (body, wish) = (body(call)?, wish(call));
+    let wrong = || Fault::parameter("requests", "requests must be a list of 1 to 50 objects with a path.");
+    let requests = body["requests"].as_array().filter(|requests| (1..=50).contains(&requests.len())).ok_or_else(wrong)?;
+    let path = |request: &Value| request["path"].as_str().map(|path| path.trim_matches('/').to_owned()).ok_or_else(wrong);
+    let paths: Vec<String> = requests.iter().map(path).collect::<Result<_, _>>()?;
+    let answers = call.services.compat.batch(call.reach()?, &vehicle(call)?, &paths, wish).await?;
+    let part = |(path, answer): (&String, Result<Reply, Fault>)| {
+        let path = format!("/{path}");
+        match answer {
+            Ok(reply) => {
+                let headers: Map<String, Value> =
+                    provenance(&reply, wish).into_iter().map(|(name, value)| (name.to_string(), value.into())).collect();
+                json!({ "path": path, "code": 200, "body": reply.body, "headers": headers })
+            }
+            Err(fault) => {
+                // The official SDK for Node reads the type of the body from here.
+                let mut headers = json!({ "content-type": "application/json" });
+                if let Some(wait) = fault.retry_after {
+                    headers["retry-after"] = json!(wait.as_secs().max(1).to_string());
+                }
+                json!({ "path": path, "code": fault.status, "body": fault.v2(request_id(call)), "headers": headers })
+            }
+        }
+    };
+    answer::ok(&json!({ "responses": paths.iter().zip(answers).map(part).collect::<Vec<_>>() }))
+}
+
+/// `POST /v2.0/vehicles/{id}/...`
+pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
+    let command = Command::of_v2(&below(call), &body(call)?)?;
+    match call.services.compat.tell(call.reach()?, &vehicle(call)?, None, command).await? {
+        Told::Done => answer::ok(&json!({ "status": "success", "message": "Successfully sent request to vehicle" })),
+        // API v2.0 has no word for it.
+        Told::Pending => {
+            let text = "The command was accepted, and the car has not said yet whether it has done it.";
+            Err(Fault::of("UPSTREAM", Some("NO_RESPONSE")).because(text).into())
+        }
+    }
+}
+
+/// `DELETE /v2.0/vehicles/{id}/application`
+pub(in crate::web) async fn disconnect(call: &Call<'_>) -> Answer {
+    call.services.compat.disconnect(call.reach()?, &vehicle(call)?).await?;
+    answer::ok(&json!({ "status": "success" }))
+}
+
+/// `POST /v2.0/vehicles/{id}/webhooks/{webhook}`
+pub(in crate::web) async fn subscribe(call: &Call<'_>) -> Answer {
+    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, false).await?)
+}
+
+/// `DELETE /v2.0/vehicles/{id}/webhooks/{webhook}`
+pub(in crate::web) async fn unsubscribe(call: &Call<'_>) -> Answer {
+    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, true).await?)
+}
+
+/// `GET /v2.0/compatibility` and its matrix
+pub(in crate::web) async fn compatibility(call: &Call<'_>) -> Answer {
+    let uri = &call.head.uri;
+    let path = uri.path().trim_start_matches("/v2.0").trim_end_matches('/');
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    answer::ok(&call.services.compat.compatibility(path, &query).await?)
+}
+
+/// `GET /v2.0/management/connections`
+pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
+    let query = query(call);
+    let (limit, cursor) = (number(&query, "limit", 10, 1, 100)?, value_of(&query, "cursor"));
+    answer::ok(&call.services.compat.listed_v2(call.reach()?, &filter(&query), limit, cursor.as_deref()).await?)
+}
+
+/// `DELETE /v2.0/management/connections`
+pub(in crate::web) async fn end_connections(call: &Call<'_>) -> Answer {
+    answer::ok(&call.services.compat.end_v2(call.reach()?, &filter(&query(call))).await?)
+}
+
+fn filter(query: &[(String, String)]) -> Filter {
+    let value = |name| value_of(query, name);
+    Filter { user: value("user_id"), vehicle: value("vehicle_id"), mode: value("mode"), external_id: None }
+}
+
+/// The path below the vehicle.
+fn below(call: &Call<'_>) -> String {
+    call.named.get(1..).unwrap_or_default().join("/")
+}
+
+/// Services from one day to another. Days of RFC 3339 sort as text.
+fn between(body: &mut Value, since: Option<String>, until: Option<String>) {
+    let day = |text: &str| text.chars().take(10).collect::<String>();
+    let (since, until) = (since.as_deref().map(day), until.as_deref().map(day));
+    if let Some(records) = body.as_array_mut() {
+        records.retain(|record| {
+            let day = day(record["serviceDate"].as_str().unwrap_or_default());
+            since.as_ref().is_none_or(|since| day >= *since) && until.as_ref().is_none_or(|until| day <= *until)
+        });
+    }
+}

@@ -1,0 +1,91 @@
+//! API v3, and its management.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::Call;
+use super::super::answer::{self, Answer};
+use super::{SC_USER_ID, body, number, query, request_id, show, text, value_of, vehicle, wish};
+use crate::compat::connections::Filter;
+use crate::model::command::Command;
+use crate::smartcar::Told;
+
+/// `GET /v3/connections`
+pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
+    let query = query(call);
+    let value = |name| value_of(&query, name);
+    let filter = Filter {
+        user: value("filter[userId]").or_else(|| user(call).map(str::to_owned)),
+        vehicle: value("filter[vehicleId]"),
+        mode: value("filter[vehicle.mode]"),
+        external_id: value("filter[user.externalId]"),
+    };
+    let (page, size) = (number(&query, "page[number]", 1, 1, usize::MAX)?, number(&query, "page[size]", 10, 1, 100)?);
+    answer::ok(&call.services.compat.listed_v3(call.reach()?, &filter, page, size, &query).await?)
+}
+
+/// `GET /v3/connections/{id}`
+pub(in crate::web) async fn connection(call: &Call<'_>) -> Answer {
+    answer::ok(&call.services.compat.connection(call.reach()?, call.named(0)?).await?)
+}
+
+/// `DELETE /v3/connections/{id}`
+pub(in crate::web) async fn end_connection(call: &Call<'_>) -> Answer {
+    call.services.compat.end_connection(call.reach()?, call.named(0)?).await?;
+    Ok(answer::done())
+}
+
+/// `DELETE /v3/users/{id}`
+pub(in crate::web) async fn end_user(call: &Call<'_>) -> Answer {
+    call.services.compat.end_user(call.reach()?, call.named(0)?).await?;
+    Ok(answer::done())
+}
+
+/// `GET /v3/vehicles/{id}`
+pub(in crate::web) async fn resource(call: &Call<'_>) -> Answer {
+    answer::ok(&call.services.compat.resource(call.reach()?, &vehicle(call)?, user(call)).await?)
+}
+
+/// `GET /v3/vehicles/{id}/signals`
+pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
+    let wish = wish(call);
+    show(&call.services.compat.signals(call.reach()?, &vehicle(call)?, user(call), wish).await?, wish)
+}
+
+/// `GET /v3/vehicles/{id}/signals/{code}`
+pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
+    let (wish, code) = (wish(call), call.named(1)?);
+    show(&call.services.compat.signal(call.reach()?, &vehicle(call)?, user(call), code, wish).await?, wish)
+}
+
+/// `POST /v3/vehicles/{id}/commands/{group}/{command}`
+pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
+    let path = format!("{}/{}", call.named(1)?, call.named(2)?);
+    let command = Command::of_v3(&path, &body(call)?)?;
+    let (status, word) = match call.services.compat.tell(call.reach()?, &vehicle(call)?, user(call), command).await? {
+        Told::Done => (StatusCode::OK, "SUCCESS"),
+        Told::Pending => (StatusCode::ACCEPTED, "PENDING"),
+    };
+    let command = json!({ "id": request_id(call), "type": "command", "attributes": { "status": word } });
+    answer::json(status, &json!({ "data": command }))
+}
+
+/// Webhooks and subscriptions: as Smartcar answers.
+pub(in crate::web) async fn management(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let mut path = call.head.uri.path().trim_start_matches("/v3").trim_end_matches('/').to_owned();
+    if let Some(query) = call.head.uri.query() {
+        path = format!("{path}?{query}");
+    }
+    let body = if call.head.method == Method::POST { Some(body(call)?) } else { None };
+    let method = if call.head.method == Method::HEAD { Method::GET } else { call.head.method.clone() };
+    let answer = call.services.compat.management(call.reach()?, method, &path, body.as_ref()).await?;
+    match answer.body.value() {
+        Value::Null => Ok(answer::empty(answer.status)),
+        body => answer::json(answer.status, &body),
+    }
+}
+
+fn user<'a>(call: &Call<'a>) -> Option<&'a str> {
+    text(&call.head.headers, &SC_USER_ID).filter(|user| !user.is_empty())
+}
