@@ -36,8 +36,8 @@ async fn allowed_pages_may_use_the_api_with_a_token() {
     expect_test::expect![[r"
         allow-origin: https://app.example.org
         allow-methods: GET, PATCH, DELETE, HEAD
-        allow-headers: authorization, content-type
-        expose-headers: location, ratelimit, ratelimit-policy, retry-after, x-request-id
+        allow-headers: authorization, cache-control, content-type, sc-unit-system, sc-user-id
+        expose-headers: location, ratelimit, ratelimit-policy, retry-after, x-request-id, sc-data-age, sc-fetched-at, sc-request-id, sc-unit-system
         max-age: 600"]]
     .assert_eq(&told(&preflight));
 
