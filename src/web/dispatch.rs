@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::problem::Problem;
 use super::router::Route;
-use super::{Call, api, compat, connect, exchange, ops, pages, session};
+use super::{Call, api, compat, connect, events, exchange, ops, pages, session};
 
 /// What a request gets that may have it.
 pub(super) async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
