@@ -66,3 +66,13 @@ pub enum Source {
     /// By a read from Smartcar.
     Read,
 }
+
+impl Source {
+    /// The contract's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Webhook => "webhook",
+            Source::Read => "read",
+        }
+    }
+}

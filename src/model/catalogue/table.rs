@@ -1,0 +1,105 @@
+use super::{Kind, Known, Quantity};
+
+macro_rules! table {
+    ($($code:literal $group:ident.$name:ident $kind:expr;)*) => {
+        &[$(Known { code: $code, group: stringify!($group), name: stringify!($name), kind: $kind }),*]
+    };
+}
+
+/// All signals that Smartcar lists, in the order of their codes.
+/// Kilometers per hour of `charge-chargerate` are range that is gained, not driven.
+pub const CATALOGUE: &[Known] = table! {
+    "charge-amperage" Charge.Amperage Kind::Amount(Quantity::Current);
+    "charge-amperagemax" Charge.AmperageMax Kind::Amount(Quantity::Current);
+    "charge-amperagerequested" Charge.AmperageRequested Kind::Amount(Quantity::Current);
+    "charge-chargelimits" Charge.ChargeLimits Kind::Limit;
+    "charge-chargeportstatuscolor" Charge.ChargePortStatusColor Kind::Word;
+    "charge-chargerate" Charge.ChargeRate Kind::Amount(Quantity::Speed);
+    "charge-chargerecords" Charge.ChargeRecords Kind::Records;
+    "charge-chargerphases" Charge.ChargerPhases Kind::Amount(Quantity::Count);
+    "charge-chargetimers" Charge.ChargeTimers Kind::Records;
+    "charge-chargingconnectortype" Charge.ChargingConnectorType Kind::Text;
+    "charge-detailedchargingstatus" Charge.DetailedChargingStatus Kind::Word;
+    "charge-energyadded" Charge.EnergyAdded Kind::Amount(Quantity::Energy);
+    "charge-fastchargertype" Charge.FastChargerType Kind::Text;
+    "charge-ischarging" Charge.IsCharging Kind::State("charging", "not charging");
+    "charge-ischargingcableconnected" Charge.IsChargingCableConnected Kind::State("plugged in", "not plugged in");
+    "charge-ischargingcablelatched" Charge.IsChargingCableLatched Kind::State("latched", "not latched");
+    "charge-ischargingportflapopen" Charge.IsChargingPortFlapOpen Kind::State("open", "closed");
+    "charge-isfastchargerpresent" Charge.IsFastChargerPresent Kind::State("yes", "no");
+    "charge-timetocomplete" Charge.TimeToComplete Kind::Amount(Quantity::Time);
+    "charge-voltage" Charge.Voltage Kind::Amount(Quantity::Voltage);
+    "charge-wattage" Charge.Wattage Kind::Amount(Quantity::Power);
+    "climate-externaltemperature" Climate.ExternalTemperature Kind::Amount(Quantity::Temperature);
+    "climate-internaltemperature" Climate.InternalTemperature Kind::Amount(Quantity::Temperature);
+    "closure-doors" Closure.Doors Kind::Openings;
+    "closure-enginecover" Closure.EngineCover Kind::Opening;
+    "closure-fronttrunk" Closure.FrontTrunk Kind::Opening;
+    "closure-islocked" Closure.IsLocked Kind::State("locked", "unlocked");
+    "closure-reartrunk" Closure.RearTrunk Kind::Opening;
+    "closure-sunroof" Closure.Sunroof Kind::Opening;
+    "closure-tailgate" Closure.Tailgate Kind::Opening;
+    "closure-windows" Closure.Windows Kind::Openings;
+    "connectivitysoftware-currentfirmwareversion" ConnectivitySoftware.CurrentFirmwareVersion Kind::Text;
+    "connectivitystatus-isasleep" ConnectivityStatus.IsAsleep Kind::State("asleep", "awake");
+    "connectivitystatus-isdigitalkeypaired" ConnectivityStatus.IsDigitalKeyPaired Kind::State("paired", "not paired");
+    "connectivitystatus-isonline" ConnectivityStatus.IsOnline Kind::State("online", "offline");
+    "diagnostics-abs" Diagnostics.ABS Kind::Health;
+    "diagnostics-activesafety" Diagnostics.ActiveSafety Kind::Health;
+    "diagnostics-airbag" Diagnostics.Airbag Kind::Health;
+    "diagnostics-brakefluid" Diagnostics.BrakeFluid Kind::Health;
+    "diagnostics-driverassistance" Diagnostics.DriverAssistance Kind::Health;
+    "diagnostics-dtccount" Diagnostics.DTCCount Kind::Amount(Quantity::Count);
+    "diagnostics-dtclist" Diagnostics.DTCList Kind::List;
+    "diagnostics-emissions" Diagnostics.Emissions Kind::Health;
+    "diagnostics-evbatteryconditioning" Diagnostics.EVBatteryConditioning Kind::Health;
+    "diagnostics-evcharging" Diagnostics.EVCharging Kind::Health;
+    "diagnostics-evdriveunit" Diagnostics.EVDriveUnit Kind::Health;
+    "diagnostics-evhvbattery" Diagnostics.EVHVBattery Kind::Health;
+    "diagnostics-lighting" Diagnostics.Lighting Kind::Health;
+    "diagnostics-mil" Diagnostics.MIL Kind::Health;
+    "diagnostics-oillife" Diagnostics.OilLife Kind::Health;
+    "diagnostics-oilpressure" Diagnostics.OilPressure Kind::Health;
+    "diagnostics-oiltemperature" Diagnostics.OilTemperature Kind::Health;
+    "diagnostics-telematics" Diagnostics.Telematics Kind::Health;
+    "diagnostics-tirepressure" Diagnostics.TirePressure Kind::Health;
+    "diagnostics-tirepressuremonitoring" Diagnostics.TirePressureMonitoring Kind::Health;
+    "diagnostics-transmission" Diagnostics.Transmission Kind::Health;
+    "diagnostics-washerfluid" Diagnostics.WasherFluid Kind::Health;
+    "diagnostics-waterinfuel" Diagnostics.WaterInFuel Kind::Health;
+    "hvac-cabintargettemperature" HVAC.CabinTargetTemperature Kind::Amount(Quantity::Temperature);
+    "hvac-iscabinhvacactive" HVAC.IsCabinHVACActive Kind::State("on", "off");
+    "hvac-isfrontdefrosteractive" HVAC.IsFrontDefrosterActive Kind::State("on", "off");
+    "hvac-isreardefrosteractive" HVAC.IsRearDefrosterActive Kind::State("on", "off");
+    "hvac-issteeringheateractive" HVAC.IsSteeringHeaterActive Kind::State("on", "off");
+    "internalcombustionengine-amountremaining" InternalCombustionEngine.AmountRemaining Kind::Amount(Quantity::Volume);
+    "internalcombustionengine-fuellevel" InternalCombustionEngine.FuelLevel Kind::Amount(Quantity::Percent);
+    "internalcombustionengine-oillife" InternalCombustionEngine.OilLife Kind::Amount(Quantity::Percent);
+    "internalcombustionengine-range" InternalCombustionEngine.Range Kind::Amount(Quantity::Distance);
+    "location-isathome" Location.IsAtHome Kind::State("at home", "not at home");
+    "location-preciselocation" Location.PreciseLocation Kind::Location;
+    "lowvoltagebattery-stateofcharge" LowVoltageBattery.StateOfCharge Kind::Amount(Quantity::Percent);
+    "lowvoltagebattery-status" LowVoltageBattery.Status Kind::Word;
+    "motion-currentspeed" Motion.CurrentSpeed Kind::Amount(Quantity::Speed);
+    "odometer-traveleddistance" Odometer.TraveledDistance Kind::Amount(Quantity::Distance);
+    "service-isinservice" Service.IsInService Kind::State("in service", "not in service");
+    "service-records" Service.Records Kind::Records;
+    "surveillance-brand" Surveillance.Brand Kind::Text;
+    "surveillance-isenabled" Surveillance.IsEnabled Kind::State("on", "off");
+    "tractionbattery-isheateractive" TractionBattery.IsHeaterActive Kind::State("on", "off");
+    "tractionbattery-maxrangechargecounter" TractionBattery.MaxRangeChargeCounter Kind::Amount(Quantity::Count);
+    "tractionbattery-nominalcapacity" TractionBattery.NominalCapacity Kind::Capacity;
+    "tractionbattery-range" TractionBattery.Range Kind::Amount(Quantity::Distance);
+    "tractionbattery-stateofcharge" TractionBattery.StateOfCharge Kind::Amount(Quantity::Percent);
+    "transmission-drivemode" Transmission.DriveMode Kind::Text;
+    "transmission-gearstate" Transmission.GearState Kind::Word;
+    "vehicleidentification-exteriorcolor" VehicleIdentification.ExteriorColor Kind::Text;
+    "vehicleidentification-nickname" VehicleIdentification.Nickname Kind::Text;
+    "vehicleidentification-packages" VehicleIdentification.Packages Kind::List;
+    "vehicleidentification-trim" VehicleIdentification.Trim Kind::Text;
+    "vehicleidentification-vin" VehicleIdentification.VIN Kind::Text;
+    "vehicleuseraccount-permissions" VehicleUserAccount.Permissions Kind::List;
+    "vehicleuseraccount-role" VehicleUserAccount.Role Kind::Word;
+    "wheel-style" Wheel.Style Kind::Text;
+    "wheel-tires" Wheel.Tires Kind::Tires;
+};
