@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -28,6 +27,7 @@ use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::projector::Projector;
 use crate::smartcar::Smartcar;
+use crate::store::retention::Keep;
 use crate::store::{self, Files, Part, Store, StoreError};
 use crate::supervisor::Supervisor;
 use crate::tls::{self, Tls, TlsError};
@@ -39,7 +39,10 @@ use crate::web::{Face, Rooms, Services};
 use crate::world::World;
 
 mod keys;
+mod loops;
 mod settings;
+
+use loops::{tend, trim, verify};
 
 pub use keys::Keys;
 
@@ -99,6 +102,7 @@ pub struct App {
     projector: Projector,
     notices: Notices,
     gaps: Gaps,
+    keep: Keep,
     tls: Option<Tls>,
     supervisor: Supervisor,
     listeners: Vec<Listener>,
@@ -199,6 +203,7 @@ impl App {
             projector,
             notices,
             gaps,
+            keep: config.history,
             tls: None,
             supervisor: Supervisor::default(),
             listeners: Vec::new(),
@@ -283,7 +288,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, notices, gaps, tls, supervisor, listeners } = self;
+        let App { services, store, tokens, projector, notices, gaps, keep, tls, supervisor, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -313,8 +318,10 @@ impl App {
             let store_to_verify = store.clone();
             let (store, supervisor, stop) = (store.clone(), supervisor.clone(), loops_stop.clone());
             loops.spawn(async move { tend(&store, &supervisor, stop).await });
-            let (store, stop) = (store_to_verify, loops_stop.clone());
+            let (store, stop) = (store_to_verify.clone(), loops_stop.clone());
             loops.spawn(async move { verify(&store, stop).await });
+            let (store, world, stop) = (store_to_verify, services.world.clone(), loops_stop.clone());
+            loops.spawn(async move { trim(&store, &keep, &world, stop).await });
         }
         let mut edge = JoinSet::new();
         for listener in listeners {
@@ -398,38 +405,6 @@ fn dress(config: &Config, place: Place, listener: Listener, tls: Option<&Tls>) -
 pub fn there_is_a_store(data_dir: &Path) -> bool {
     let files = store::directory(data_dir);
     [Part::Tables, Part::JournalA].into_iter().any(|part| files.is_there(part).unwrap_or(true))
-}
-
-/// Opens the store again after the disk has refused, and lets it make its checkpoints.
-/// Who can do that is alive.
-async fn tend(store: &Store, supervisor: &Supervisor, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
-        store.tend().await;
-        supervisor.alive();
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    }
-}
-
-/// Looks at all that is kept: at once if it was too much for the start, and daily.
-async fn verify(store: &Store, shutdown: CancellationToken) {
-    loop {
-        let walk = async {
-            if store.is_verified() {
-                tokio::time::sleep(Duration::from_secs(86_400)).await;
-            }
-            if store.verify().await.is_err() {
-                // The disk is in trouble, and is looked after elsewhere.
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = walk => {}
-        }
-    }
 }
 
 /// Makes the data directory (mode 0700), if there is none.

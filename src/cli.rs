@@ -33,6 +33,7 @@ mod qr;
 mod records;
 mod run;
 mod sandbox;
+mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
 #[cfg(test)]

@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::model::Secret;
+use crate::model::normal::Units;
+use crate::store::retention::Keep;
 use crate::tls;
 use crate::web::{Limits, Network, Quota};
 
@@ -73,6 +75,10 @@ pub struct Config {
     pub smartcar: Smartcar,
     /// Webhooks.
     pub webhooks: Webhooks,
+    /// `units`: in which values are shown.
+    pub units: Units,
+    /// `history.*`.
+    pub history: Keep,
     /// When tokens are renewed.
     pub refresh: Refresh,
     /// Sessions of the dashboard.

@@ -9,38 +9,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Refused};
 use crate::model::budget::{Permit, Reason};
+use crate::model::normal::Units;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
+use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
 use crate::store::connections::EndConnection;
-use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
 use crate::store::vehicles::{ForgetVehicle, RenameVehicle};
 use crate::store::{Store, StoreError};
 use crate::tokens::{CallError, TokenError, Tokens};
 use crate::world::World;
 
 pub mod connections;
+mod derived;
 pub mod known;
+mod past;
 mod picture;
 pub mod users;
 mod view;
 
-pub use view::{HistoryView, Light, Lights, SignalView, VehicleView};
-
-/// Which history.
-#[derive(Clone, Debug)]
-pub struct HistoryQuery {
-    /// Only this signal.
-    pub signal: Option<String>,
-    /// From this time on.
-    pub since: Option<Timestamp>,
-    /// Before this time.
-    pub until: Option<Timestamp>,
-    /// Which part.
-    pub page: PageRequest,
-}
+pub use derived::{ChargeView, TripView};
+pub use past::{Export, HistoryQuery, RollupView};
+pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};
 
 /// What happens to the data of a vehicle that goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -117,6 +108,8 @@ impl From<CallError> for VehiclesError {
 pub struct Settings {
     /// Where people open the dashboard, without a slash at the end.
     pub dashboard_url: String,
+    /// In which values are shown.
+    pub units: Units,
 }
 
 /// Users, vehicles and vehicle data. Cheap to clone.
@@ -202,29 +195,7 @@ impl Vehicles {
         let (row, _) = self.within(reach, id).await?;
         let code = code.to_owned();
         let latest = self.shared.store.read(move |snapshot| snapshot.latest_of(row, &code)).await?;
-        latest.map(view::signal).ok_or(VehiclesError::NotFound)
-    }
-
-    /// Changes of signals: by signal, then oldest first.
-    pub async fn history(&self, reach: &Reach, id: &VehicleId, query: HistoryQuery) -> Result<Page<HistoryView>, VehiclesError> {
-        let (vehicle, _) = self.within(reach, id).await?;
-        let bad = VehiclesError::BadRequest("the cursor is not one of this list");
-        let after = query.page.cursor.map(|cursor| history_cursor(&cursor).ok_or(bad)).transpose()?;
-        let range = HistoryRange {
-            vehicle,
-            signal: query.signal,
-            since: query.since.unwrap_or_default(),
-            until: query.until.unwrap_or_else(|| self.shared.world.now().after(Duration::from_secs(1))),
-            after,
-            limit: query.page.limit,
-        };
-        let limit = range.limit;
-        let found = self.shared.store.read(move |snapshot| snapshot.history(&range)).await?;
-        let next = found
-            .last()
-            .filter(|_| found.len() == limit)
-            .map(|(cursor, ..)| format!("{}.{}", cursor.signal, cursor.at.as_millis()));
-        Ok(Page { items: found.into_iter().map(|(_, code, reading)| view::history(code, reading)).collect(), next })
+        latest.map(|latest| view::signal(latest, self.shared.settings.units)).ok_or(VehiclesError::NotFound)
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.
@@ -326,9 +297,4 @@ const SCAN: usize = 256;
 /// Lists that are ordered by row hand out the last row as cursor.
 fn row_cursor(cursor: Option<&str>) -> Result<u32, VehiclesError> {
     cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(|_| VehiclesError::BadRequest("the cursor is not one of this list")))
-}
-
-fn history_cursor(cursor: &str) -> Option<HistoryCursor> {
-    let (signal, at) = cursor.split_once('.')?;
-    Some(HistoryCursor { signal: signal.parse().ok()?, at: Timestamp::from_millis(at.parse().ok()?) })
 }

@@ -80,7 +80,12 @@ pub fn routes() -> impl Iterator<Item = (&'static Method, &'static str)> {
 }
 
 /// The body of an answer. Boxed, so that an answer may also be a stream.
-pub type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+pub type Body = UnsyncBoxBody<Bytes, CutOff>;
+
+/// An answer that was begun cannot be finished: its end must not look like one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer was cut off")]
+pub struct CutOff;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -371,7 +376,7 @@ where
         call.check_form_token(cookie)?;
     }
     let noting = Noting::begin(route, &call);
-    let answer = dispatch::dispatch(route, &call).await;
+    let answer = dispatch::to_handler(route, &call).await;
     let status = answer.as_ref().map_or_else(Problem::status, Response::status);
     noting.end(status).await;
     answer

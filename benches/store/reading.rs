@@ -133,5 +133,6 @@ fn kept(report: SignalReport) -> Latest {
         failure: None,
         told_at,
         reading_told_at: None,
+        lack: None,
     }
 }

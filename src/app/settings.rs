@@ -83,7 +83,7 @@ pub(super) fn connect(config: &Config) -> connect::Settings {
 }
 
 pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
-    vehicles::Settings { dashboard_url: origin(&config.private_url) }
+    vehicles::Settings { dashboard_url: origin(&config.private_url), units: config.units }
 }
 
 pub(super) fn budget(config: &Config) -> budget::Settings {

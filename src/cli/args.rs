@@ -18,6 +18,7 @@ mod check;
 mod config;
 mod connections;
 mod key;
+mod signals;
 mod webhooks;
 
 pub use access::{Password, Sessions};
@@ -25,6 +26,7 @@ pub use check::Check;
 pub use config::{ConfigCommand, Proxy};
 pub use connections::Connections;
 pub use key::Key;
+pub use signals::{Export, Format, Signals, Units};
 pub use webhooks::{WebhookFilter, Webhooks};
 
 /// The command line.
@@ -103,6 +105,10 @@ pub enum Command {
     /// Cars
     #[command(subcommand)]
     Vehicles(Vehicles),
+    /// The latest values of the cars, and how old they are
+    Signals(Signals),
+    /// Write everything that is kept of the past to standard output
+    Export(Export),
     /// Connections to Smartcar accounts
     #[command(subcommand)]
     Connections(Connections),

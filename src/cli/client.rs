@@ -20,11 +20,12 @@ use url::{Position, Url};
 
 use super::{Exit, Failure, Place, args, wiring};
 use crate::config::Config;
+use crate::web::Body;
 
 /// An application that answers requests without a listener, as its owner: every request is an admin's.
 pub trait Handler: Send + Sync {
     /// Answers one request.
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>>;
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Body>>;
 
     /// Closes the store, so that the next one who opens it need not repair it.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -160,13 +161,45 @@ impl Client {
         }
     }
 
+    /// Gets something long and hands it on part by part. One that does not end as it should is a failure.
+    pub async fn stream(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = request(Method::GET, path, query, None)?;
+        let (head, mut body) = match self {
+            Client::InProcess(handler) => {
+                let (head, body) = handler.handle(request).await.into_parts();
+                (head, body.map_err(anyhow::Error::from).boxed_unsync())
+            }
+            Client::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.with_context(|| gone(socket))?;
+                let (head, body) = send(stream, request).await.with_context(|| gone(socket))?.into_parts();
+                (head, body.map_err(anyhow::Error::from).boxed_unsync())
+            }
+        };
+        if !head.status.is_success() {
+            let body = body.collect().await?.to_bytes();
+            return read(&Response::from_parts(head, body)).map(drop);
+        }
+        while let Some(part) = body.frame().await {
+            let part = part.context("the answer was cut off: what was written is not all of it")?;
+            take(part.data_ref().map_or(&[][..], |data| data))?;
+        }
+        Ok(())
+    }
+
     async fn call(&self, method: Method, path: &[&str], query: &[(&str, &str)], body: Option<Value>) -> Result<Value, Failure> {
         let request = request(method, path, query, body)?;
         let answer = match self {
-            Client::InProcess(handler) => handler.handle(request).await,
+            Client::InProcess(handler) => {
+                let (head, body) = handler.handle(request).await.into_parts();
+                Response::from_parts(head, body.collect().await.context("the answer was cut off")?.to_bytes())
+            }
             Client::Socket(socket) => {
-                let gone =
-                    || format!("the server at {} went away; start it again, and what was under way goes on", socket.display());
+                let gone = || gone(socket);
                 let stream = UnixStream::connect(socket).await.with_context(gone)?;
                 let answer = tokio::time::timeout(PATIENCE, exchange(stream, request));
                 answer.await.map_err(|_| Failure::new(Exit::TryAgain, "the server does not answer"))?.with_context(gone)?
@@ -201,10 +234,21 @@ pub(super) async fn exchange<S>(stream: S, request: Request<Bytes>) -> hyper::Re
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let (head, body) = send(stream, request).await?.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+}
+
+async fn send<S>(stream: S, request: Request<Bytes>) -> hyper::Result<Response<hyper::body::Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let (head, body) = sender.send_request(request.map(Full::new)).await?.into_parts();
-    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    sender.send_request(request.map(Full::new)).await
+}
+
+fn gone(socket: &Path) -> String {
+    format!("the server at {} went away; start it again, and what was under way goes on", socket.display())
 }
 
 /// The answer's JSON, or its problem as one line.

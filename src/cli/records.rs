@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{Connections, Disconnect, Users, Vehicles};
 use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
-use super::{Failure, Place};
+use super::{Failure, Place, signals};
 use crate::model::Timestamp;
 use crate::smartcar::in_two;
 use crate::world::{Clock, SystemClock};
@@ -192,34 +192,12 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
         ("Authority", lit("authority")),
         ("Errors", errors.iter().map(error).collect::<Vec<_>>().join("; ")),
     ]);
-    let signals = vehicle["signals"].as_object().into_iter().flatten();
-    let row = |(code, signal): (&String, &Value)| {
-        let updated = match age(signal, "oem_updated_at", now) {
-            unknown if unknown.is_empty() => age(signal, "retrieved_at", now),
-            updated => updated,
-        };
-        let status = Some(field(signal, "status")).filter(|status| status != "SUCCESS").unwrap_or_default();
-        vec![code.clone(), shorten(&value(&signal["body"])), updated, status]
-    };
-    let rows: Vec<Vec<String>> = signals.map(row).collect();
+    let rows = signals::rows(vehicle, now);
     if !rows.is_empty() {
         shown.push_str("\n\n");
         shown.push_str(&align(rows));
     }
     shown
-}
-
-/// A signal's body in a few words: `54 percent`, else its JSON.
-fn value(body: &Value) -> String {
-    match body.as_object() {
-        None => text(body),
-        Some(fields) => match (fields.get("value"), fields.get("unit")) {
-            (Some(value), unit) if !value.is_object() && !value.is_array() => {
-                format!("{} {}", text(value), text(unit.unwrap_or(&Value::Null))).trim_end().to_owned()
-            }
-            _ => body.to_string(),
-        },
-    }
 }
 
 /// What is wrong with a connection, in a few words; `show` has all of it.

@@ -6,7 +6,7 @@ use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, check, init, key, local, records, sandbox, webhooks, wiring};
+use super::{Cli, Failure, Place, access, check, init, key, local, records, sandbox, signals, webhooks, wiring};
 use crate::config::load;
 
 /// Runs a command.
@@ -51,6 +51,8 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
         Command::Vehicles(command) => records::vehicles(&client, command, place).await,
         Command::Connections(command) => records::connections(&client, command, place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
+        Command::Signals(flags) => signals::signals(&client, flags).await,
+        Command::Export(flags) => signals::export(&client, flags).await,
         Command::Key(Key::Rotate(flags)) => key::rotate(&client, flags).await,
         _ => Ok(()),
     };

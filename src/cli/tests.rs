@@ -10,6 +10,7 @@ use expect_test::{Expect, expect};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 
 use super::args::Command;
 use super::client::{Client, Handler};
@@ -70,6 +71,8 @@ fn help_names_every_command() {
           token        API tokens
           users        Owners of cars
           vehicles     Cars
+          signals      The latest values of the cars, and how old they are
+          export       Write everything that is kept of the past to standard output
           connections  Connections to Smartcar accounts
           webhooks     The webhook log
           key          The master key
@@ -107,11 +110,12 @@ fn completions_know_the_commands() {
 struct Notebook(Mutex<Vec<String>>);
 
 impl Handler for Notebook {
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<crate::web::Body>> {
         let body = String::from_utf8_lossy(request.body());
         let line = format!("{} {} {body}", request.method(), request.uri());
         self.0.lock().unwrap().push(line.trim_end().to_owned());
-        std::future::ready(Response::new(Bytes::from_static(b"{}"))).boxed()
+        let answer = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
+        std::future::ready(Response::new(answer)).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -133,6 +137,8 @@ async fn check(line: &str, expected: Expect) {
         Command::Vehicles(command) => records::vehicles(&client, command, &place).await,
         Command::Connections(command) => records::connections(&client, command, &place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
+        Command::Signals(flags) => signals::signals(&client, flags).await,
+        Command::Export(flags) => signals::export(&client, flags).await,
         other => panic!("{other:?} asks nothing of the API"),
     };
     let mut seen = notebook.0.lock().unwrap().clone();
@@ -187,6 +193,9 @@ async fn records_are_listed_and_ended() {
     check("connections disconnect c1 -y", expect!["DELETE /api/v1/connections/c1?history=keep"]).await;
     check("connections forget c1 --yes", expect!["DELETE /api/v1/connections/c1?local=true"]).await;
     check("webhooks list --type VEHICLE_STATE --limit 5", expect!["GET /api/v1/webhooks?type=VEHICLE_STATE&limit=5"]).await;
+    check("signals v1 --units imperial", expect!["GET /api/v1/vehicles/v1?units=imperial"]).await;
+    check("export --vehicle v1 --signal a-b --since 2026-01-31 --until 2026-02-01T12:00:00+01:00 --format csv", expect!["GET /api/v1/export?vehicle=v1&signal=a-b&since=2026-01-31T00%3A00%3A00.000Z&until=2026-02-01T11%3A00%3A00.000Z&format=csv"])
+        .await;
     check("webhooks replay 7", expect!["POST /api/v1/webhooks/7/replay"]).await;
 }
 
@@ -210,7 +219,7 @@ async fn a_server_is_reached_through_its_socket() {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
                 let seen = format!("{{\"seen\":\"{} {}\"}}", request.method(), request.uri());
-                Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::new(Bytes::from(seen))))
+                Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(seen))))
             });
             let stream = hyper_util::rt::TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, answer));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -34,13 +34,8 @@ pub async fn application(config: Config) -> Result<Arc<dyn Handler>, Failure> {
 struct InProcess(App);
 
 impl Handler for InProcess {
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
-        async move {
-            let (head, body) = web::handle(self.0.services(), Peer::Local, request.map(Full::new)).await.into_parts();
-            let Ok(body) = body.collect().await;
-            Response::from_parts(head, body.to_bytes())
-        }
-        .boxed()
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<web::Body>> {
+        web::handle(self.0.services(), Peer::Local, request.map(Full::new)).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,6 +1,8 @@
 //! What single values cannot tell: keys that contradict each other (mistakes), and identifiers that look
 //! mixed up (warnings: `client_` is Smartcar's habit, not its promise).
 
+use std::time::Duration;
+
 use url::{Host, Url};
 
 use super::secrets::readable_by_all;
@@ -96,6 +98,10 @@ fn limits(config: &Config, collected: &mut Collected) {
     if config.webhooks.keep_bytes < config.webhooks.max_body {
         let origin = origin(collected, "webhooks.keep_bytes");
         collected.mistake("webhooks.keep_bytes", origin, "is less than one webhook may have", "Write 64MiB");
+    }
+    if config.history.points < Duration::from_secs(86_400) {
+        let origin = origin(collected, "history.keep");
+        collected.mistake("history.keep", origin, "is less than a day", "Write 1d or more");
     }
     if config.session.idle > config.session.max {
         let origin = origin(collected, "session.idle");

@@ -13,6 +13,7 @@ use super::{
     Budget, Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks,
 };
 use super::{checks, socket_path};
+use crate::store::retention::Keep;
 
 mod acme;
 mod tls;
@@ -43,6 +44,13 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         allowed_origins: reader.take("api.allowed_origins", values::origins),
         smartcar: reader.smartcar(&public_url),
         webhooks: reader.webhooks(),
+        units: reader.take("units", values::units),
+        history: Keep {
+            points: reader.take("history.keep", values::time),
+            bytes: reader.take("history.keep_bytes", values::bytes),
+            hours: reader.take("history.keep_hours", values::time),
+            days: reader.take("history.keep_days", values::time),
+        },
         refresh: Refresh {
             access_margin: reader.take("refresh.access_margin", values::time),
             refresh_margin: reader.take("refresh.refresh_margin", values::time),

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::written::Raw;
 use super::{Listen, Mode, Network, Quota, Scope};
+use crate::model::normal::Units;
 use crate::model::{Secret, span};
 
 /// Why a value cannot be taken: what is wrong, and the one thing to do. Neither ends in a full stop.
@@ -349,6 +350,12 @@ pub(super) fn mode(raw: &Raw) -> Taken<Mode> {
         "test" => wrong("\"test\" is a mode that Smartcar has given up", "Write \"simulated\""),
         other => wrong(format!("{other:?} is not a mode"), "Write \"live\" or \"simulated\""),
     }
+}
+
+pub(super) fn units(raw: &Raw) -> Taken<Units> {
+    let text = text(raw)?;
+    let unknown = || wrong(format!("{text:?} is no system of units"), "Write \"metric\" or \"imperial\"");
+    Units::parse(&text).map_or_else(unknown, Ok)
 }
 
 /// Where our own certificate comes from.

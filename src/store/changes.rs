@@ -14,6 +14,7 @@ use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles,
 use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
 use super::notices::{EndNotice, GiveNotice};
+use super::retention::TrimHistory;
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
 use super::tables::from_cbor;
 use super::tellings::{ApplyReadings, NoteGrammar};
@@ -51,7 +52,7 @@ changes! {
     AdoptConnection, LinkVehicles, HandOver, MarkConnection, NoteGoodRead, EndConnection,
     RotateTokens, Reschedule, DropDue, BeginRefresh, PostponeRefresh, RefuseTokens,
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle,
-    RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar,
+    RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar, TrimHistory,
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,

@@ -17,6 +17,7 @@ pub(super) const LARGE: &[&str] = &[
     EVENT_IDS,
     "audit-1",
     "budget-1",
+    "vehicle_rollups-1",
 ];
 
 /// A row for each signal of each vehicle, until format 2; empty since.

@@ -14,6 +14,7 @@ use super::database::disk;
 use super::event_ids;
 use super::log_head::{HEAD, Head, is_erased, split};
 use super::packing::unpack;
+use super::retention;
 use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
 use super::vehicle_data::{self, Block};
 use crate::model::event::{Event, identity};
@@ -42,6 +43,8 @@ struct Gathered<'a, 'b> {
     named: BTreeSet<u32>,
     /// Where the log begins and ends: what comes after it is replayed.
     head: Head,
+    /// Before when no history is kept.
+    end: Timestamp,
     entries: BTreeSet<Vec<u8>>,
     blocks: BTreeSet<Vec<u8>>,
 }
@@ -50,7 +53,8 @@ struct Gathered<'a, 'b> {
 pub(super) fn gather(file: &dyn StorageBackend, into: &mut Tables<'_>) -> Result<Found, StoreError> {
     let head = into.value(META, HEAD)?.unwrap_or_default();
     let named = named_vehicles(into)?;
-    let mut found = Gathered { into, named, head, entries: BTreeSet::new(), blocks: BTreeSet::new() };
+    let end = retention::end(into)?;
+    let mut found = Gathered { into, named, head, end, entries: BTreeSet::new(), blocks: BTreeSet::new() };
     let pages = file.len().map_err(|error| disk(&error))? / PAGE as u64;
     for number in 0..pages {
         // A sector that cannot be read costs what it held.
@@ -101,7 +105,7 @@ impl Gathered<'_, '_> {
     }
 
     fn see_block(&mut self, key: &[u8], value: &[u8], block: &Block) -> Result<(), StoreError> {
-        if !self.into.has::<Vehicle>(&key[..4])? {
+        if !self.into.has::<Vehicle>(&key[..4])? || vehicle_data::time_of(key) < self.end {
             return Ok(());
         }
         // Blocks grow.

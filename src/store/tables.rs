@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | name | format, key ids, index key, checkpoint, census, counters, the log's head, the last VERIFY, the certificate, the ACME account |
+//! | `meta-1` | name | format, key ids, index key, checkpoint, census, counters, the ends of log and history, the last VERIFY, the certificate, the ACME account |
 //! | `index-1` | kind, keyed hash of an id | the row or key it stands for |
 //! | `users-1` | row | an owner |
 //! | `connections-1` | connection id | one owner's authority over one Smartcar user |
@@ -14,12 +14,12 @@
 //! | `vehicle_latest-2` | vehicle row | the latest of all its signals |
 //! | `vehicle_changes-1` | vehicle row, number | what has just changed of all its signals, and is not yet in blocks |
 //! | `vehicle_data-1` | vehicle row, signal row, time of its first | a block: up to 64 changes of a signal on one day |
+//! | `vehicle_rollups-1` | vehicle row, signal row, span, time | what is left of old numbers: the hours of a day, or 32 days |
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
 //! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
 //! | `event_ids-2` | first seq | keyed hashes of up to 128 events' ids and when they came, in clear, then a seal that covers them: the dedupe window |
-//! | `attempts-1`, `invites-1` | hash of the state, of the link | a trip through Connect, an invitation to one |
-//! | `attempts_by_expiry-1`, `invites_by_expiry-1` | time, hash | nothing: what to drop first |
+//! | `attempts-1`, `invites-1` | hash of state, of link | a trip through Connect, an invitation; `..._by_expiry-1`: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
 //! | `notices-1`; `audit-1` | subject; ring, number | a notice that is not over; who changed what |
 //! | `cursors-1`; `budget-1` | follower; vehicle row, or 0 | its place in the log; calls that count, of all if 0 |

@@ -10,6 +10,7 @@ use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
 use super::vehicle_data::{Loose, fold, insert, last, put_loose};
 use super::vehicles::merge;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
+use crate::model::capability::Lack;
 use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
 use crate::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
 use crate::model::{Seq, Timestamp};
@@ -32,6 +33,9 @@ pub struct Latest {
     /// When that of `reading` was told, if another was told later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading_told_at: Option<Timestamp>,
+    /// Why it cannot be had, if Smartcar says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lack: Option<Lack>,
 }
 
 /// The latest of every signal of a vehicle, by the signal's row.
@@ -211,6 +215,7 @@ impl Car {
             failure: None,
             told_at: None,
             reading_told_at: None,
+            lack: None,
         });
         if report.group.is_some() {
             latest.group.clone_from(&report.group);
@@ -227,6 +232,9 @@ impl Car {
                 if is_news && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
+                if !is_late {
+                    latest.lack = Lack::after(latest.lack.take(), failure, telling.told_at);
+                }
             }
             Outcome::Value(body) => {
                 // A car whose clock is ahead must not freeze its signals.
@@ -241,6 +249,7 @@ impl Car {
                 if latest.failure.as_ref().is_some_and(|(_, failed_at)| *failed_at <= telling.told_at) {
                     latest.failure = None;
                 }
+                latest.lack.take_if(|lack| lack.told_at <= telling.told_at);
                 let newest_told_at = latest.reading_told_at.or(latest.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
                 let newest = latest.reading.as_ref();

@@ -9,6 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::rollups::Rolled;
 use super::tables::{Kind, Record, Typed, under};
 use super::tellings::Latests;
 use super::{Rows, Snapshot, StoreError, Tables};
@@ -27,6 +28,10 @@ impl Record for Block {
 impl Block {
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(super) fn readings(&self) -> &[Reading] {
+        &self.0
     }
 }
 
@@ -218,9 +223,26 @@ fn block_after(rows: &impl Rows, (vehicle, signal): Signal, after: Vec<u8>) -> R
     Ok(rows.list::<Block>((Bound::Excluded(after), of_signal.1), false, 1)?.into_iter().next())
 }
 
+/// Keys of blocks of a signal that hold nothing but what was before `before`, where a day begins: the first `limit`.
+pub(super) fn blocks_before(
+    rows: &impl Rows,
+    signal: Signal,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let range = (Bound::Included(key(signal, Timestamp::default())), Bound::Excluded(key(signal, before)));
+    rows.keys(Block::TABLE, range, limit)
+}
+
+/// Whether any of what is loose of a vehicle was before `before`.
+pub(super) fn has_loose_before(rows: &impl Rows, vehicle: u32, before: Timestamp) -> Result<bool, StoreError> {
+    let loose = rows.list::<Changes>(under(&vehicle.to_be_bytes()), false, usize::MAX)?;
+    Ok(loose.iter().flat_map(|(_, Changes(changes))| changes).any(|(_, reading)| reading.at < before))
+}
+
 /// Removes all data of a vehicle.
 pub(super) fn erase_data(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
-    for table in [Latests::TABLE, Changes::TABLE, Block::TABLE] {
+    for table in [Latests::TABLE, Changes::TABLE, Block::TABLE, Rolled::TABLE] {
         for key in tables.keys(table, under(&vehicle.to_be_bytes()), usize::MAX)? {
             tables.remove_raw(table, &key)?;
         }
@@ -292,6 +314,19 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
+    /// The last reading of a signal before a time.
+    pub fn reading_before(&self, vehicle: u32, code: &str, before: Timestamp) -> Result<Option<Reading>, StoreError> {
+        let Some(signal) = self.row(Kind::Signal, code)? else { return Ok(None) };
+        let is_early = |reading: &Reading| reading.at < before;
+        let loose = self.list::<Changes>(under(&vehicle.to_be_bytes()), false, usize::MAX)?;
+        let loose = loose.into_iter().flat_map(|(_, Changes(changes))| changes).filter(|(of, _)| *of == signal);
+        if let Some(last) = loose.map(|(_, reading)| reading).rfind(is_early) {
+            return Ok(Some(last));
+        }
+        let block = block_before(self, (vehicle, signal), Bound::Excluded(key((vehicle, signal), before)))?;
+        Ok(block.and_then(|(_, block)| block.0.into_iter().rfind(is_early)))
+    }
+
     fn signals_of(&self, range: &HistoryRange) -> Result<Vec<(u32, String)>, StoreError> {
         if let Some(code) = &range.signal {
             return Ok(self.row(Kind::Signal, code)?.map(|row| (row, code.clone())).into_iter().collect());
@@ -309,8 +344,13 @@ fn key(signal: Signal, at: Timestamp) -> Vec<u8> {
     Key::bytes(&(signal.0, signal.1, at))
 }
 
+/// When a block begins.
+pub(super) fn time_of(key: &[u8]) -> Timestamp {
+    let millis = key.get(8..).and_then(|at| at.try_into().ok()).map_or(0, u64::from_be_bytes);
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
 /// The day of a block.
 fn day_of(key: &[u8]) -> u32 {
-    let millis = key.get(8..).and_then(|at| at.try_into().ok()).map_or(0, u64::from_be_bytes);
-    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)).day()
+    time_of(key).day()
 }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Shared;
 use super::connections::Hindrance;
+use crate::model::capability::{Ability, Lack, in_words, told_otherwise};
+use crate::model::catalogue::known;
 use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::normal::{Normal, Units};
 use crate::model::reading::{Reading, SignalFailure, Source};
 use crate::model::vehicle::{Vehicle, VehicleError};
 use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
@@ -44,6 +48,24 @@ pub struct VehicleView {
     pub lights: Lights,
     /// What Smartcar reports as wrong.
     pub errors: Vec<VehicleError>,
+    /// What it can tell and what it cannot, by code.
+    pub capabilities: Vec<CapabilityView>,
+}
+
+/// Whether a signal of a vehicle can be had, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct CapabilityView {
+    /// The signal.
+    pub code: String,
+    /// Whether.
+    pub state: Ability,
+    /// When it last told a value; of what cannot be had, since when.
+    pub at: Option<Timestamp>,
+    /// Why it cannot be had, in a sentence.
+    pub reason: Option<String>,
+    /// The same in Smartcar's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<SignalFailure>,
 }
 
 /// The two lights of a vehicle.
@@ -73,8 +95,17 @@ pub struct SignalView {
     pub group: Option<String>,
     /// Its name.
     pub name: Option<String>,
+    /// What kind of thing it tells; null if the catalogue does not have it.
+    pub kind: Option<&'static str>,
     /// The last good value as received; null if there never was one.
     pub body: Option<Json>,
+    /// It in the normal form, for display; null also if only the body tells it.
+    pub value: Value,
+    /// The unit of `value`.
+    pub unit: Option<String>,
+    /// The normal form, for pages.
+    #[serde(skip)]
+    pub normal: Normal,
     /// `SUCCESS`, or the status of the newest report if that failed.
     pub status: String,
     /// Why the newest report has no value; `body` is then the last good one.
@@ -88,11 +119,34 @@ pub struct SignalView {
     pub source: Option<Source>,
 }
 
+impl SignalView {
+    /// With its value in units of one's own.
+    pub fn in_units(mut self, units: Units) -> SignalView {
+        let body = self.body.as_ref().map(Json::value);
+        self.normal = body.map_or(Normal::Nothing, |body| Normal::of(&self.code, &body, units));
+        self.value = self.normal.value();
+        self.unit = self.normal.unit().map(str::to_owned);
+        self
+    }
+}
+
+impl VehicleView {
+    /// With the values of its signals in units of one's own.
+    pub fn in_units(mut self, units: Units) -> VehicleView {
+        self.signals = self.signals.into_iter().map(|(code, signal)| (code, signal.in_units(units))).collect();
+        self
+    }
+}
+
 /// A row of history.
 #[derive(Clone, Debug, Serialize)]
 pub struct HistoryView {
     /// The signal.
     pub signal: String,
+    /// The value in its normal form; null if only the body tells it.
+    pub value: Value,
+    /// The unit of `value`.
+    pub unit: Option<String>,
     /// The value as received.
     pub body: Json,
     /// The time that orders it.
@@ -116,6 +170,8 @@ pub(super) fn vehicle(
     let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
     let lights =
         Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) };
+    let capabilities = capabilities(&vehicle, &latest);
+    let units = shared.settings.units;
     let Vehicle { facts, nickname, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {
         id: facts.id,
@@ -127,11 +183,38 @@ pub(super) fn vehicle(
         mode: facts.mode,
         user,
         connection,
-        signals: latest.into_iter().map(|latest| (latest.code.clone(), signal(latest))).collect(),
+        signals: latest.into_iter().map(|latest| (latest.code.clone(), signal(latest, units))).collect(),
         last_event_at,
         lights,
         errors,
+        capabilities,
     })
+}
+
+/// Of every signal that something is known of. A value that was told since counts for more than an error.
+fn capabilities(vehicle: &Vehicle, latest: &[Latest]) -> Vec<CapabilityView> {
+    let mut known = BTreeMap::new();
+    for latest in latest.iter().filter(|latest| latest.told_at.is_some() || latest.reading.is_some()) {
+        let at = latest.told_at.or(latest.reading.as_ref().map(|reading| reading.at));
+        known.insert(latest.code.as_str(), (at, None));
+    }
+    let lacks = latest.iter().filter_map(|latest| Some((latest.code.as_str(), latest.lack.clone()?)));
+    for (code, lack) in lacks.chain(told_otherwise(vehicle)) {
+        let (at, other) = known.entry(code).or_insert((None, None));
+        if at.is_none_or(|at| at < lack.told_at) && other.as_ref().is_none_or(|other: &Lack| other.told_at < lack.told_at) {
+            *other = Some(lack);
+        }
+    }
+    known
+        .into_iter()
+        .map(|(code, (at, lack))| CapabilityView {
+            code: code.to_owned(),
+            state: lack.as_ref().map_or(Ability::Seen, Lack::ability),
+            at: lack.as_ref().map(|lack| lack.since).or(at),
+            reason: lack.as_ref().map(|lack| in_words(&lack.failure)),
+            error: lack.map(|lack| lack.failure),
+        })
+        .collect()
 }
 
 /// The VIN as a reading: a v3 vehicle that was read before its first event has it only there.
@@ -140,28 +223,36 @@ fn told_vin(latest: &[Latest]) -> Option<String> {
     reading.body.value()["value"].as_str().map(str::to_owned)
 }
 
-pub(super) fn signal(latest: Latest) -> SignalView {
+pub(super) fn signal(latest: Latest, units: Units) -> SignalView {
     let error = latest.failure.map(|(failure, _)| failure);
     let (body, oem_updated_at, retrieved_at, source) = match latest.reading {
         Some(reading) => (Some(reading.body), reading.oem_updated_at, reading.retrieved_at, Some(reading.source)),
         None => (None, None, None, None),
     };
-    SignalView {
+    let listed = known(&latest.code);
+    let view = SignalView {
+        group: latest.group.or_else(|| Some(listed?.group.to_owned())),
+        name: latest.name.or_else(|| Some(listed?.name.to_owned())),
+        kind: listed.map(|listed| listed.kind.as_str()),
         code: latest.code,
-        group: latest.group,
-        name: latest.name,
         body,
+        value: Value::Null,
+        unit: None,
+        normal: Normal::Nothing,
         status: error.as_ref().map_or_else(|| "SUCCESS".to_owned(), |failure| failure.status.clone()),
         error,
         oem_updated_at,
         retrieved_at,
         source,
-    }
+    };
+    view.in_units(units)
 }
 
-pub(super) fn history(signal: String, reading: Reading) -> HistoryView {
+pub(super) fn history(signal: String, reading: Reading, units: Units) -> HistoryView {
     let Reading { body, at, oem_updated_at, retrieved_at, source } = reading;
-    HistoryView { signal, body, at, oem_updated_at, retrieved_at, source }
+    let normal = Normal::of(&signal, &body.value(), units);
+    let (value, unit) = (normal.value(), normal.unit().map(str::to_owned));
+    HistoryView { signal, value, unit, body, at, oem_updated_at, retrieved_at, source }
 }
 
 fn light(color: &'static str, text: impl Into<String>) -> Light {

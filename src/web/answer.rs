@@ -1,23 +1,27 @@
 //! Dressing answers: bodies, redirects, and the headers that every answer bears.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt};
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
 use serde::Serialize;
 
-use super::Body;
 use super::problem::Problem;
+use super::{Body, CutOff};
 
 /// What a handler returns.
 pub(super) type Answer = Result<Response<Body>, Problem>;
 
 /// Any bytes.
 pub(super) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
+    let mut response = Response::new(Full::new(body.into()).map_err(never).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -45,6 +49,24 @@ pub(super) fn ok(value: &impl Serialize) -> Answer {
     json(StatusCode::OK, value)
 }
 
+/// A body that comes part by part, each asked for when the one before was taken. A part that fails cuts the answer off.
+pub(super) fn stream(
+    content_type: &'static str,
+    parts: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static,
+) -> Response<Body> {
+    let mut response = Response::new(StreamBody::new(parts.map(|part| part.map(Frame::data))).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn nothing() -> Body {
+    Empty::new().map_err(never).boxed_unsync()
+}
+
+fn never(never: Infallible) -> CutOff {
+    match never {}
+}
+
 /// Nothing more to say.
 pub(super) fn done() -> Response<Body> {
     empty(StatusCode::NO_CONTENT)
@@ -52,7 +74,7 @@ pub(super) fn done() -> Response<Body> {
 
 /// A status alone.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().boxed_unsync());
+    let mut response = Response::new(nothing());
     *response.status_mut() = status;
     response
 }
@@ -107,7 +129,7 @@ pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
     if let Some(length) = length.filter(|_| head.status != StatusCode::NO_CONTENT) {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Response::from_parts(head, Empty::new().boxed_unsync())
+    Response::from_parts(head, nothing())
 }
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \

@@ -8,7 +8,9 @@ use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
 pub(super) mod connections;
+pub(super) mod export;
 pub(super) mod history;
+mod sheet;
 pub(super) mod users;
 pub(super) mod vehicles;
 pub(super) mod webhooks;

@@ -5,8 +5,8 @@ use super::problem::Problem;
 use super::router::Route;
 use super::{Call, api, compat, connect, events, exchange, ops, pages, session};
 
-/// What a request gets that may have it.
-pub(super) async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
+/// Answers a request whose caller may.
+pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
     match route {
         Route::Healthz => ops::healthz(),
         Route::Readyz => ops::readyz(call).await,
@@ -49,6 +49,9 @@ pub(super) async fn dispatch(route: Route, call: &Call<'_>) -> Answer {
         Route::Signals => api::vehicles::signals(call).await,
         Route::Signal => api::vehicles::signal(call).await,
         Route::History => api::history::show(call).await,
+        Route::Charges => api::history::charges(call).await,
+        Route::Trips => api::history::trips(call).await,
+        Route::Export => api::export::whole(call).await,
         Route::VehicleRefresh => api::vehicles::refresh(call).await,
         Route::Deliveries => api::webhooks::list(call).await,
         Route::Refused => api::webhooks::refused(call),

@@ -6,7 +6,6 @@
 //! that who reads slowly costs no memory; and a stream shows nothing that its caller could not ask for at that moment.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +29,7 @@ use super::input::Fields;
 use super::problem::Problem;
 use super::router::Bucket;
 use super::session::Identity;
-use super::{Call, Services};
+use super::{Call, CutOff, Services};
 use crate::model::Seq;
 use crate::operate::access::Caller;
 use crate::operate::audit::Refused;
@@ -135,7 +134,7 @@ pub(super) async fn stream(call: &Call<'_>) -> Answer {
     };
     let parts = stream::unfold(follower, |follower| async {
         let (part, follower) = follower.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(part))), follower))
+        Some((Ok::<_, CutOff>(Frame::data(Bytes::from(part))), follower))
     });
     let mut response = Response::new(StreamBody::new(parts).boxed_unsync());
     let headers = response.headers_mut();

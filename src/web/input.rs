@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
+use crate::model::normal::Units;
 use crate::model::reach::PageRequest;
 use crate::model::{Timestamp, span};
 
@@ -90,6 +91,11 @@ impl Fields {
         Ok(Fields { pairs })
     }
 
+    /// Whether a value is still to be taken.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(own, value)| own == name && !value.is_empty())
+    }
+
     /// Takes a value; an empty one counts as missing.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let place = self.pairs.iter().position(|(own, _)| own == name)?;
@@ -100,6 +106,12 @@ impl Fields {
     pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
         let wrong = || Problem::bad_request(format!("`{name}` must be a time of RFC 3339, such as 2026-01-31T12:00:00Z."));
         self.take(name).map(|text| Timestamp::parse(&text).ok_or_else(wrong)).transpose()
+    }
+
+    /// Takes `metric` or `imperial`.
+    pub(super) fn units(&mut self) -> Result<Option<Units>, Problem> {
+        let wrong = || Problem::bad_request("`units` must be metric or imperial.");
+        self.take("units").map(|text| Units::parse(&text).ok_or_else(wrong)).transpose()
     }
 
     /// Takes `true` or `false`.

@@ -21,6 +21,7 @@ mod origins;
 mod proxies;
 mod rig;
 mod sockets;
+mod stalled;
 
 const WEBHOOK: &str = "/api/webhooks/smartcar";
 

@@ -556,7 +556,7 @@ impl Ask<'_> {
         let asked = format!("{} {}", self.head.method(), self.head.uri());
         let response = web::handle(gateway.services(), self.peer, self.head.map(|()| body)).await;
         let (head, body) = response.into_parts();
-        let Ok(body) = body.collect().await;
+        let body = body.collect().await.unwrap();
         let answer = Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() };
         for (name, value) in [
             ("x-content-type-options", "nosniff"),

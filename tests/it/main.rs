@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod binary;
 mod budget;
+mod cars;
 mod compat;
 mod connect;
 mod disk;

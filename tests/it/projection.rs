@@ -180,9 +180,9 @@ async fn history_is_paged_without_loss_or_repetition() {
     assert!(table.header("x-next-cursor").is_some());
     assert_eq!(
         table.text(),
-        "signal,at,value,oem_updated_at,retrieved_at,source\r\n\
-         a-a,2025-10-08T05:06:40.000Z,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":0}\",2025-10-08T05:06:40.000Z,2025-10-08T05:06:41.000Z,webhook\r\n\
-         a-a,2025-10-08T08:26:40.000Z,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":1}\",2025-10-08T08:26:40.000Z,2025-10-08T08:26:41.000Z,webhook\r\n"
+        "signal,at,value,unit,oem_updated_at,retrieved_at,source,body\r\n\
+         a-a,2025-10-08T05:06:40.000Z,0,km,2025-10-08T05:06:40.000Z,2025-10-08T05:06:41.000Z,webhook,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":0}\"\r\n\
+         a-a,2025-10-08T08:26:40.000Z,1,km,2025-10-08T08:26:40.000Z,2025-10-08T08:26:41.000Z,webhook,\"{\"\"unit\"\":\"\"km\"\",\"\"value\"\":1}\"\r\n"
     );
     for wrong in ["format=xml", "cursor=x", "cursor=1", "since=yesterday", "limit=0", "limit=501", "sinse=2025-10-10T00:00:00Z"] {
         let answer = gateway.get(&format!("{path}?{wrong}")).bearer(&gateway.admin).send().await;

@@ -1,19 +1,18 @@
-//! Changes of signals, as JSON or as a table for spreadsheets.
-
-use std::borrow::Cow;
+//! The past of a vehicle: changes of signals, as JSON or as a table for spreadsheets, and what follows from them.
 
 use http::header::{CONTENT_DISPOSITION, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
-use super::super::Call;
 use super::super::answer::{self, Answer};
+use super::super::input::Fields;
 use super::super::problem::Problem;
+use super::super::{Body, Call};
 use super::vehicles::id;
-use crate::model::reach::Page;
-use crate::model::reading::Source;
-use crate::vehicles::{HistoryQuery, HistoryView};
+use super::{export, sheet};
+use crate::model::rollup::Span;
+use crate::vehicles::HistoryQuery;
 
-/// `GET vehicles/{id}/history?signal=&since=&until=&limit=&cursor=&format=json|csv`
+/// `GET vehicles/{id}/history?signal=&since=&until=&limit=&cursor=&format=json|csv&every=hour|day&units=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let as_csv = match query.take("format").as_deref() {
@@ -21,59 +20,91 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         Some("csv") => true,
         Some(_) => return Err(Problem::bad_request("`format` must be json or csv.")),
     };
-    let wanted = HistoryQuery {
-        signal: query.take("signal"),
-        since: query.time("since")?,
-        until: query.time("until")?,
-        page: query.page()?,
-    };
+    let wrong = || Problem::bad_request("`every` must be hour or day.");
+    let every = query.take("every").map(|text| Span::parse(&text).ok_or_else(wrong)).transpose()?;
+    let wanted = range(&mut query)?;
+    let is_whole = as_csv && every.is_none() && !query.has("limit") && !query.has("cursor");
+    let page = query.page()?;
     query.finish()?;
-    let page = call.services.vehicles.history(call.reach()?, &id(call)?, wanted).await?;
+    let (vehicles, reach, id) = (&call.services.vehicles, call.reach()?, id(call)?);
+    if let Some(every) = every {
+        let page = vehicles.rollups(reach, &id, every, wanted, page).await?;
+        if !as_csv {
+            return answer::ok(&page);
+        }
+        let mut table = sheet::ROLLUPS.to_owned();
+        page.items.iter().for_each(|row| sheet::rollup(&mut table, row));
+        return Ok(part_of_a_table(table, page.next));
+    }
+    if is_whole {
+        return export::of_one(call, &id, wanted).await;
+    }
+    let page = vehicles.history(reach, &id, wanted, page).await?;
     if !as_csv {
         return answer::ok(&page);
     }
-    let mut response = answer::text(StatusCode::OK, "text/csv; charset=utf-8", csv(&page));
+    let mut table = sheet::CHANGES.to_owned();
+    page.items.iter().for_each(|row| sheet::change(&mut table, None, row));
+    Ok(part_of_a_table(table, page.next))
+}
+
+/// `GET vehicles/{id}/charges?since=&until=&limit=&cursor=`
+pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let wanted = HistoryQuery { since: query.time("since")?, until: query.time("until")?, ..HistoryQuery::default() };
+    let page = query.page()?;
+    query.finish()?;
+    answer::ok(&call.services.vehicles.charges(call.reach()?, &id(call)?, wanted, page).await?)
+}
+
+/// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
+pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let (since, until, units) = (query.time("since")?, query.time("until")?, query.units()?);
+    let wrong = || Problem::bad_request("`offset` must be a time zone such as +02:00 or -05:00, or Z.");
+    let offset = query.take("offset").map(|text| minutes(&text).ok_or_else(wrong)).transpose()?.unwrap_or(0);
+    let page = query.page()?;
+    query.finish()?;
+    let wanted = HistoryQuery { signal: None, since, until, units };
+    answer::ok(&call.services.vehicles.trips(call.reach()?, &id(call)?, wanted, offset, page).await?)
+}
+
+/// Which part of a history, and how it is shown.
+pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
+    Ok(HistoryQuery {
+        signal: query.take("signal"),
+        since: query.time("since")?,
+        until: query.time("until")?,
+        units: query.units()?,
+    })
+}
+
+/// `+02:00` in minutes. A query that was not encoded has a space in place of the plus.
+fn minutes(text: &str) -> Option<i64> {
+    if text == "Z" {
+        return Some(0);
+    }
+    let (sign, rest) = match text.split_at_checked(1)? {
+        ("+" | " ", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let number = |text: &str, most: i64| {
+        let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|number| is_plain && *number <= most)
+    };
+    Some(sign * (number(hours, 14)? * 60 + number(minutes, 59)?))
+}
+
+fn part_of_a_table(table: String, next: Option<String>) -> Response<Body> {
+    let mut response = answer::text(StatusCode::OK, "text/csv; charset=utf-8", table);
     let headers = response.headers_mut();
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"history.csv\""));
-    if let Some(next) = page.next.and_then(|next| HeaderValue::try_from(next).ok()) {
+    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
         headers.insert(NEXT_CURSOR, next);
     }
-    Ok(response)
-}
-
-/// RFC 4180: a head, CRLF, quotes where needed.
-fn csv(page: &Page<HistoryView>) -> String {
-    let mut out = String::from("signal,at,value,oem_updated_at,retrieved_at,source\r\n");
-    for row in &page.items {
-        let time = |time: Option<crate::model::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-        let source = match row.source {
-            Source::Webhook => "webhook",
-            Source::Read => "read",
-        };
-        let (at, oem_updated_at, retrieved_at) = (row.at.to_string(), time(row.oem_updated_at), time(row.retrieved_at));
-        for (place, text) in
-            [row.signal.as_str(), &at, row.body.as_str(), &oem_updated_at, &retrieved_at, source].into_iter().enumerate()
-        {
-            if place > 0 {
-                out.push(',');
-            }
-            out.push_str(&cell(text));
-        }
-        out.push_str("\r\n");
-    }
-    out
-}
-
-/// One cell. Spreadsheets run what begins like a formula, so such a text is led by an apostrophe;
-/// a negative number is a number.
-fn cell(text: &str) -> Cow<'_, str> {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
-    let text: Cow<'_, str> = if is_formula { format!("'{text}").into() } else { text.into() };
-    if text.contains(['"', ',', '\r', '\n']) || text.starts_with(' ') || text.ends_with(' ') {
-        format!("\"{}\"", text.replace('"', "\"\"")).into()
-    } else {
-        text
-    }
+    response
 }
 
 /// Where the next part of a table begins: a table has no room for it.
@@ -81,47 +112,15 @@ const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::model::{Json, Timestamp};
 
     #[test]
-    fn cells_are_quoted_and_harmless() {
-        for (text, expected) in [
-            ("plain", "plain"),
-            ("a,b", "\"a,b\""),
-            ("say \"hi\"", "\"say \"\"hi\"\"\""),
-            ("two\nlines", "\"two\nlines\""),
-            ("=1+1", "'=1+1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("+cmd|x", "'+cmd|x"),
-            ("-5.5", "-5.5"),
-            ("-5+cmd", "'-5+cmd"),
-            ("\t=1", "'\t=1"),
-            ("=\"a\"", "\"'=\"\"a\"\"\""),
-            ("", ""),
-        ] {
-            assert_eq!(cell(text), expected, "{text}");
+    fn offsets_are_those_of_time_zones() {
+        for (text, expected) in [("Z", 0), ("+02:00", 120), (" 05:30", 330), ("-05:00", -300), ("+14:00", 840)] {
+            assert_eq!(minutes(text), Some(expected), "{text}");
         }
-    }
-
-    #[test]
-    fn a_table_has_a_head_and_a_line_a_reading() {
-        let row = HistoryView {
-            signal: "tractionbattery-stateofcharge".to_owned(),
-            body: Json::of(&json!({ "unit": "percent", "value": 80 })),
-            at: Timestamp::from_millis(0),
-            oem_updated_at: None,
-            retrieved_at: Some(Timestamp::from_millis(1)),
-            source: Source::Webhook,
-        };
-        let table = csv(&Page { items: vec![row], next: None });
-        assert_eq!(
-            table,
-            "signal,at,value,oem_updated_at,retrieved_at,source\r\n\
-             tractionbattery-stateofcharge,1970-01-01T00:00:00.000Z,\"{\"\"unit\"\":\"\"percent\"\",\"\"value\"\":80}\",,\
-             1970-01-01T00:00:00.001Z,webhook\r\n"
-        );
+        for text in ["", "2", "+2:00", "+15:00", "+02:60", "02:00", "+0a:00", "+-1:00", "\u{e4}1:00"] {
+            assert_eq!(minutes(text), None, "{text}");
+        }
     }
 }

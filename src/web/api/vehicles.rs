@@ -9,6 +9,7 @@ use super::super::input::present;
 use super::super::problem::Problem;
 use super::{checked_text, removal};
 use crate::model::{AppUserId, VehicleId};
+use crate::vehicles::VehicleView;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,15 +23,30 @@ struct Changes {
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (user, mode) = (query.take("user").map(AppUserId::new), query.take("mode"));
-    let page = query.page()?;
+    let (page, units) = (query.page()?, query.units()?);
     query.finish()?;
-    answer::ok(&call.services.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?)
+    let mut vehicles = call.services.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?;
+    if let Some(units) = units {
+        vehicles.items = vehicles.items.into_iter().map(|vehicle| vehicle.in_units(units)).collect();
+    }
+    answer::ok(&vehicles)
 }
 
 /// `GET vehicles/{id}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
-    call.no_query()?;
-    answer::ok(&call.services.vehicles.show(call.reach()?, &id(call)?).await?)
+    answer::ok(&vehicle(call).await?)
+}
+
+/// In the units that the query asks for.
+async fn vehicle(call: &Call<'_>) -> Result<VehicleView, Problem> {
+    let mut query = call.query()?;
+    let units = query.units()?;
+    query.finish()?;
+    let vehicle = call.services.vehicles.show(call.reach()?, &id(call)?).await?;
+    Ok(match units {
+        Some(units) => vehicle.in_units(units),
+        None => vehicle,
+    })
 }
 
 /// `PATCH vehicles/{id}`
@@ -55,16 +71,20 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
 
 /// `GET vehicles/{id}/signals`
 pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
-    call.no_query()?;
-    let vehicle = call.services.vehicles.show(call.reach()?, &id(call)?).await?;
-    let signals: Vec<_> = vehicle.signals.into_values().collect();
+    let signals: Vec<_> = vehicle(call).await?.signals.into_values().collect();
     answer::ok(&json!({ "items": signals, "next": null }))
 }
 
 /// `GET vehicles/{id}/signals/{code}`
 pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
-    call.no_query()?;
-    answer::ok(&call.services.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?)
+    let mut query = call.query()?;
+    let units = query.units()?;
+    query.finish()?;
+    let signal = call.services.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?;
+    match units {
+        Some(units) => answer::ok(&signal.in_units(units)),
+        None => answer::ok(&signal),
+    }
 }
 
 /// `POST vehicles/{id}/refresh`

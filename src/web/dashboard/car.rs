@@ -10,8 +10,9 @@ use super::gauge::{self, Gauge};
 use super::signals::{self, Latest, Shown};
 use super::{CarPage, Shell, finish, names};
 use crate::model::Timestamp;
+use crate::model::capability::{Ability, in_words};
 use crate::model::reading::Source;
-use crate::vehicles::{SignalView, VehicleView};
+use crate::vehicles::{CapabilityView, SignalView, VehicleView};
 use crate::web::answer::path_part;
 
 const LOCATION: &str = "location-preciselocation";
@@ -30,8 +31,18 @@ struct View<'a> {
     link: Link<'a>,
     alerts: Vec<Alert>,
     groups: Vec<Group>,
+    lacks: Vec<Lacking>,
     location: Option<Location>,
     last_event: Option<When>,
+}
+
+/// A signal that cannot be had.
+struct Lacking {
+    label: String,
+    code: String,
+    state: &'static str,
+    reason: String,
+    since: Option<String>,
 }
 
 /// Signals that belong together.
@@ -83,9 +94,25 @@ impl CarPage<'_> {
             link: Link::of(vehicle, self.connection),
             alerts: alerts::of(vehicle, now),
             groups: groups.into_iter().map(|((_, name), signals)| Group { name, signals }).collect(),
+            lacks: vehicle.capabilities.iter().filter(|known| known.state != Ability::Seen).map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
         })
+    }
+}
+
+fn lacking(known: &CapabilityView) -> Lacking {
+    Lacking {
+        label: signals::name(&known.code, None),
+        code: known.code.clone(),
+        state: match known.state {
+            Ability::Seen => "seen",
+            Ability::NotCapable => "not capable",
+            Ability::NoPermission => "no permission",
+            Ability::NotInPlan => "not in the plan",
+        },
+        reason: known.reason.clone().unwrap_or_default(),
+        since: known.at.map(format::date),
     }
 }
 
@@ -96,7 +123,7 @@ fn when(signal: &SignalView, now: Timestamp) -> Option<When> {
 
 fn failure(signal: &SignalView) -> Option<String> {
     if let Some(error) = &signal.error {
-        return Some(signals::failure(error));
+        return Some(in_words(error));
     }
     (signal.status != "SUCCESS").then(|| "No new value".to_owned())
 }
@@ -105,12 +132,9 @@ fn line(signal: &SignalView, now: Timestamp) -> Line {
     Line {
         label: signals::label(signal),
         code: signal.code.clone(),
-        value: signal.body.as_ref().map(|body| signals::shown(&signal.code, &body.value())),
+        value: signals::shown(signal),
         when: when(signal, now),
-        source: signal.source.map(|source| match source {
-            Source::Webhook => "webhook",
-            Source::Read => "read",
-        }),
+        source: signal.source.map(Source::as_str),
         failure: failure(signal),
     }
 }

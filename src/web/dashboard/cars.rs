@@ -110,22 +110,19 @@ impl CarsPage<'_> {
 
 fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
     let fact = |code: &str, label, value, more| Fact { label, value, more, when: latest.at(code).map(|at| When::ago(now, at)) };
-    let words = |code: &str, label| {
-        let body = latest.body(code)?;
-        match signals::shown(code, &body) {
-            signals::Shown::Words(words) => Some(fact(code, label, words, None)),
-            _ => None,
-        }
+    let words = |code: &str, label| match signals::shown(latest.signal(code)?) {
+        Some(signals::Shown::Words(words)) => Some(fact(code, label, words, None)),
+        _ => None,
     };
     let charging = || {
         let mut charging = words("charge-ischarging", "Charger")?;
         let full = latest.text("charge-detailedchargingstatus").is_some_and(|status| status == "FULLY_CHARGED");
         match latest.truth("charge-ischarging") {
             Some(true) => {
-                let power = latest.number("charge-wattage").filter(|watts| *watts > 0.0);
-                let left = latest.number("charge-timetocomplete").filter(|minutes| *minutes >= 1.0);
-                let power = power.map(|watts| format::amount(watts / 1000.0, 1, "kW"));
-                let left = left.map(|minutes| format!("done in {}", signals::minutes(minutes)));
+                let power = latest.amount("charge-wattage").filter(|power| power.value > 0.0);
+                let left = latest.amount("charge-timetocomplete").filter(|left| left.value >= 1.0);
+                let power = power.map(signals::measure);
+                let left = left.map(|left| format!("done in {}", signals::measure(left)));
                 if let Some(power) = power {
                     charging.value = power;
                 }
@@ -147,7 +144,7 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
 
 /// Where each tire is, and its pressure.
 fn tires(latest: Latest<'_>, now: Timestamp) -> Option<Tires> {
-    let places = signals::tires(&latest.body("wheel-tires")?);
+    let places = signals::tires(latest.signal("wheel-tires")?);
     let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
     (!places.is_empty()).then_some(Tires { places, when })
 }

@@ -7,6 +7,7 @@ use askama::filters::HtmlSafe;
 use serde_json::Value;
 
 use crate::model::Timestamp;
+use crate::model::normal::Normal;
 
 /// What stands where nothing is known.
 pub(super) const UNKNOWN: &str = "\u{2013}";
@@ -145,6 +146,11 @@ impl HtmlSafe for When {}
 pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
+}
+
+/// The same for a value in words of ours; what somebody else wrote stays as it is.
+pub(super) fn capital_of(value: &Normal, text: String) -> String {
+    if matches!(value, Normal::Word(_)) { capital(&text) } else { text }
 }
 
 /// A part of a sentence as a whole one.

@@ -1,7 +1,7 @@
 //! How full a car is, and how far that goes.
 
 use super::format::{self, UNKNOWN, When};
-use super::signals::Latest;
+use super::signals::{self, Latest};
 use crate::model::Timestamp;
 
 /// A level, drawn as a ring.
@@ -44,7 +44,7 @@ fn gauge(latest: Latest<'_>, now: Timestamp, what: &'static str, level: &str, ra
     if latest.signal(level).is_none() && latest.signal(range).is_none() {
         return None;
     }
-    let percent = latest.percent(level).map(rounded);
+    let percent = latest.amount(level).map(|level| rounded(level.value));
     Some(Gauge {
         what,
         percent,
@@ -55,7 +55,7 @@ fn gauge(latest: Latest<'_>, now: Timestamp, what: &'static str, level: &str, ra
             _ => "level",
         },
         limit: None,
-        range: latest.distance(range).map(|range| format::amount(range, 0, "km")),
+        range: latest.amount(range).map(signals::measure),
         when: latest.at(level).or_else(|| latest.at(range)).map(|at| When::ago(now, at)),
         charging: false,
     })

@@ -9,7 +9,9 @@ use super::{Shell, Tab};
 use crate::connect::{Ending, Invite, LinkedVehicle};
 use crate::ingest::{LastVerify, Refusal};
 use crate::model::audit::{Actor, AuditEntry};
+use crate::model::capability::Ability;
 use crate::model::gap::{Gap, GapCause};
+use crate::model::normal::{Normal, Units};
 use crate::model::reading::{SignalFailure, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::VehicleError;
@@ -19,7 +21,7 @@ use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
-use crate::vehicles::{Light, Lights, SignalView, VehicleView};
+use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleView};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 
@@ -43,7 +45,7 @@ pub(super) fn outside() -> Shell<'static> {
 }
 
 fn signal(group: &str, name: &str, body: &Value, age: u64) -> SignalView {
-    SignalView {
+    let signal = SignalView {
         code: format!("{group}-{name}").to_lowercase(),
         group: Some(group.to_owned()),
         name: Some(name.to_owned()),
@@ -53,7 +55,18 @@ fn signal(group: &str, name: &str, body: &Value, age: u64) -> SignalView {
         oem_updated_at: Some(ago(age)),
         retrieved_at: Some(ago(age.saturating_sub(2))),
         source: Some(Source::Webhook),
-    }
+        kind: None,
+        value: Value::Null,
+        unit: None,
+        normal: Normal::Nothing,
+    };
+    signal.in_units(Units::Metric)
+}
+
+/// A signal by its code.
+pub(super) fn signal_of(code: &str, body: &Value) -> SignalView {
+    let (group, name) = code.split_once('-').unwrap();
+    signal(group, name, body, 0)
 }
 
 fn failed(mut signal: SignalView, kind: &str, code: Option<&str>, keep: bool) -> SignalView {
@@ -69,6 +82,20 @@ fn tires(age: u64, pressures: [f64; 4]) -> SignalView {
     let tire = |index: usize, pressure: f64| json!({"row": index / 2, "column": index % 2, "tirePressure": pressure});
     let values: Vec<Value> = pressures.into_iter().enumerate().map(|(index, pressure)| tire(index, pressure)).collect();
     signal("Wheel", "Tires", &json!({"values": values, "rowCount": 2, "columnCount": 2, "unit": "kPa"}), age)
+}
+
+fn lacks() -> Vec<CapabilityView> {
+    let lack = |code: &str, state, reason: &str| CapabilityView {
+        code: code.to_owned(),
+        state,
+        at: Some(ago(3 * DAY)),
+        reason: Some(reason.to_owned()),
+        error: None,
+    };
+    vec![
+        lack("diagnostics-dtccount", Ability::NoPermission, "The owner has not allowed this"),
+        lack("location-isathome", Ability::NotCapable, "This car does not report this"),
+    ]
 }
 
 fn light(color: &'static str, text: &str) -> Light {
@@ -127,6 +154,7 @@ fn charging() -> VehicleView {
             authority: light("green", "The owner's consent stands."),
         },
         errors: Vec::new(),
+        capabilities: lacks(),
     }
 }
 
@@ -160,6 +188,7 @@ fn broken() -> VehicleView {
             data_flow: light("red", "Nothing has come in for 3 days."),
             authority: light("red", "The maker's account no longer lets Smartcar in."),
         },
+        capabilities: Vec::new(),
         errors: vec![VehicleError {
             kind: "CONNECTED_SERVICES_ACCOUNT".into(),
             code: Some("AUTHENTICATION_FAILED".into()),
@@ -198,6 +227,7 @@ fn combustion() -> VehicleView {
             authority: light("green", "The owner's consent stands."),
         },
         errors: Vec::new(),
+        capabilities: Vec::new(),
     }
 }
 

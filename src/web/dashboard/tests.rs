@@ -7,6 +7,7 @@ use super::samples::{self, NOW, outside, shell};
 use super::*;
 use crate::connect::LinkedVehicle;
 use crate::model::audit::Actor;
+use crate::model::normal::Units;
 use crate::model::reading::SignalFailure;
 use crate::model::vehicle::VehicleError;
 use crate::model::{AppUserId, Json, SmartcarUserId, VehicleId};
@@ -75,6 +76,12 @@ fn hostile() -> Garage {
         }
         for signal in vehicle.signals.values_mut().take(3) {
             signal.code = EVIL.into();
+        }
+        for signal in vehicle.signals.values_mut() {
+            *signal = signal.clone().in_units(Units::Metric);
+        }
+        for known in &mut vehicle.capabilities {
+            (known.code, known.reason) = (EVIL.into(), evil());
         }
     }
     for connection in &mut garage.connections {

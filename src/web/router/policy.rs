@@ -97,6 +97,8 @@ impl Route {
             | Route::Signals
             | Route::Signal
             | Route::History
+            | Route::Charges
+            | Route::Trips
             | Route::Deliveries
             | Route::Refused
             | Route::Delivery
@@ -146,7 +148,7 @@ impl Route {
             | Route::V3UserEnd
             | Route::V3Unsubscribe => api(None, Scope::Admin),
             Route::V2Subscribe | Route::V3Subscribe => api(form, Scope::Admin),
-            Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key => api(None, Scope::Admin),
+            Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key | Route::Export => api(None, Scope::Admin),
         }
     }
 

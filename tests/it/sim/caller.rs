@@ -28,7 +28,7 @@ impl Caller {
         }
         let answer = web::handle(&self.services, peer, request.body(Full::new(body)).unwrap()).await;
         let (head, body) = answer.into_parts();
-        let Ok(body) = body.collect().await;
+        let body = body.collect().await.unwrap();
         Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use carport::model::access::{ApiToken, PasswordHash, Session};
 use carport::model::audit::{AuditEntry, Ring};
+use carport::model::capability::Lack;
 use carport::model::connection::{Cause, Connection, ConnectionStatus};
 use carport::model::gap::Gap;
 use carport::model::journey::{Attempt, Ending, Invite};
@@ -719,8 +720,16 @@ impl Model {
         row_of(&mut self.signal_rows, &report.code);
         let key = (telling.vehicle, report.code.clone());
         let code = report.code.clone();
-        let nothing =
-            Latest { code, group: None, name: None, reading: None, failure: None, told_at: None, reading_told_at: None };
+        let nothing = Latest {
+            code,
+            group: None,
+            name: None,
+            reading: None,
+            failure: None,
+            told_at: None,
+            reading_told_at: None,
+            lack: None,
+        };
         let latest = self.latest.entry(key.clone()).or_insert(nothing);
         latest.group = report.group.clone().or(latest.group.take());
         latest.name = report.name.clone().or(latest.name.take());
@@ -730,10 +739,14 @@ impl Model {
                 if latest.failure.as_ref().is_none_or(|(_, at)| *at <= telling.told_at) && !is_late {
                     latest.failure = Some((failure.clone(), telling.told_at));
                 }
+                if !is_late {
+                    latest.lack = Lack::after(latest.lack.take(), failure, telling.told_at);
+                }
             }
             Outcome::Value(_) => {
                 let reading = reading(telling, report).unwrap();
                 latest.failure.take_if(|(_, failed_at)| *failed_at <= telling.told_at);
+                latest.lack.take_if(|lack| lack.told_at <= telling.told_at);
                 let newest_told_at = latest.reading_told_at.or(latest.told_at);
                 latest.told_at = latest.told_at.max(Some(telling.told_at));
                 let is_known = latest.reading.as_ref().is_some_and(|known| known.at == reading.at);

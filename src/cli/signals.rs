@@ -1,0 +1,128 @@
+//! What the cars tell: the latest values, and everything that is kept of the past.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::args::{Export, Signals};
+use super::client::Client;
+use super::print::{age, align, field, say, say_json, shorten, text};
+use super::{Exit, Failure};
+use crate::model::Timestamp;
+use crate::world::{Clock, SystemClock};
+
+/// `carport signals`
+pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failure> {
+    let query: Vec<(&str, &str)> = flags.units.map(|units| ("units", units.as_str())).into_iter().collect();
+    let vehicles = match &flags.vehicle {
+        Some(id) => vec![client.get(&["vehicles", id], &query).await?],
+        None => client.list(&["vehicles"], &query).await?["items"].as_array().cloned().unwrap_or_default(),
+    };
+    let part = if flags.missing { "capabilities" } else { "signals" };
+    if flags.json {
+        let of = |vehicle: &Value| json!({ "vehicle": vehicle["id"], part: vehicle[part] });
+        return say_json(&json!({ "items": vehicles.iter().map(of).collect::<Vec<_>>(), "next": null }));
+    }
+    let now = SystemClock.now();
+    let tables = vehicles.iter().map(|vehicle| {
+        let rows = if flags.missing { missing(vehicle, now) } else { rows(vehicle, now) };
+        let none = if flags.missing { "Nothing is known to be missing." } else { "No values yet." };
+        let rows = if rows.is_empty() { none.to_owned() } else { align(rows) };
+        if vehicles.len() > 1 { format!("{} {}\n{rows}", field(vehicle, "id"), field(vehicle, "nickname")) } else { rows }
+    });
+    let tables: Vec<String> = tables.collect();
+    if tables.is_empty() { say("No cars yet. Connect one: carport connect") } else { say(&tables.join("\n\n")) }
+}
+
+/// Code, value, age and what is wrong, of each signal of a vehicle.
+pub(super) fn rows(vehicle: &Value, now: Timestamp) -> Vec<Vec<String>> {
+    let signals = vehicle["signals"].as_object().into_iter().flatten();
+    let row = |(code, signal): (&String, &Value)| {
+        let updated = match age(signal, "oem_updated_at", now) {
+            unknown if unknown.is_empty() => age(signal, "retrieved_at", now),
+            updated => updated,
+        };
+        let status = Some(field(signal, "status")).filter(|status| status != "SUCCESS").unwrap_or_default();
+        vec![code.clone(), shorten(&value(signal)), updated, status]
+    };
+    signals.map(row).collect()
+}
+
+fn missing(vehicle: &Value, now: Timestamp) -> Vec<Vec<String>> {
+    let known = vehicle["capabilities"].as_array().into_iter().flatten().filter(|known| known["state"] != "seen");
+    let row = |known: &Value| {
+        let state = field(known, "state").replace('_', " ");
+        vec![field(known, "code"), state, age(known, "at", now), field(known, "reason")]
+    };
+    known.map(row).collect()
+}
+
+/// A value in a few words: `54 %`, `closed, locked`, else its JSON.
+fn value(signal: &Value) -> String {
+    let unit = field(signal, "unit");
+    let with_unit = |value: &Value| match value {
+        Value::Null => "?".to_owned(),
+        value => format!("{} {unit}", text(value)).trim_end().to_owned(),
+    };
+    match &signal["value"] {
+        Value::Null
+            if signal["body"].is_object() && signal["body"]["value"].is_null() && signal["body"].get("value").is_some() =>
+        {
+            String::new()
+        }
+        Value::Null => text(&signal["body"]),
+        Value::Array(parts) if parts.iter().all(Value::is_object) => {
+            let part = |part: &Value| format!("{}: {}", field(part, "place"), with_unit(&part["value"]));
+            parts.iter().map(part).collect::<Vec<_>>().join("; ")
+        }
+        Value::Array(texts) => texts.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Object(place) => place.values().map(text).collect::<Vec<_>>().join(", "),
+        value => with_unit(value),
+    }
+}
+
+/// `carport export`
+pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure> {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    let query = [
+        ("vehicle", flags.vehicle),
+        ("signal", flags.signal),
+        ("since", time(flags.since)),
+        ("until", time(flags.until)),
+        ("format", Some(flags.format.as_str().to_owned())),
+        ("units", flags.units.map(|units| units.as_str().to_owned())),
+    ];
+    let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    client
+        .stream(&["export"], &query, |bytes| match io::stdout().lock().write_all(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Failed)),
+            Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output").into()),
+        })
+        .await?;
+    Ok(io::stdout().flush().context("cannot write to standard output")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_a_few_words() {
+        for (signal, expected) in [
+            (json!({"value": 54, "unit": "%"}), "54 %"),
+            (json!({"value": "closed, locked"}), "closed, locked"),
+            (
+                json!({"value": [{"place": "front left", "value": 2.4}, {"place": "front right", "value": null}], "unit": "bar"}),
+                "front left: 2.4 bar; front right: ?",
+            ),
+            (json!({"value": ["P0171", "P0420"]}), "P0171, P0420"),
+            (json!({"value": null, "body": {"strange": 1}}), "{\"strange\":1}"),
+            (json!({"value": null, "body": {"value": null}}), ""),
+            (json!({"value": null, "body": null}), ""),
+        ] {
+            assert_eq!(value(&signal), expected);
+        }
+    }
+}

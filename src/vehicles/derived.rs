@@ -1,0 +1,216 @@
+//! What follows from signals: when a car charged, and how far it went each day.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::past::{Series, time_cursor};
+use super::{HistoryQuery, Vehicles, VehiclesError};
+use crate::model::charging::{End, EnergyFrom, Session, Sessions, Told};
+use crate::model::driving::{Day, Days};
+use crate::model::normal::{Units, in_units, number};
+use crate::model::reach::{Page, PageRequest, Reach};
+use crate::model::rollup::Span;
+use crate::model::{Timestamp, VehicleId};
+
+/// A charging session, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChargeView {
+    /// When it began, as far as was seen.
+    pub started_at: Timestamp,
+    /// Whether the car had said before that it does not charge: else it may have begun earlier.
+    pub start_seen: bool,
+    /// When it ended; null if that was not seen.
+    pub ended_at: Option<Timestamp>,
+    /// `ended`, `charging` as far as is known, or `end_not_seen`.
+    pub state: &'static str,
+    /// If its end was not seen: when the car was first found elsewhere, or emptier.
+    pub ended_before: Option<Timestamp>,
+    /// When a sign of it was last seen.
+    pub last_seen_at: Timestamp,
+    /// From the beginning to the end, or to the last sign.
+    pub duration_s: u64,
+    /// In percent.
+    pub start_level: Option<f64>,
+    /// In percent.
+    pub end_level: Option<f64>,
+    /// In kWh; null if nothing tells of it.
+    pub energy: Option<f64>,
+    /// How the energy is known.
+    pub energy_from: Option<EnergyFrom>,
+}
+
+/// A day of driving, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct TripView {
+    /// Such as `2025-10-09`.
+    pub date: String,
+    /// How far.
+    pub distance: f64,
+    /// The unit of all distances.
+    pub unit: &'static str,
+    /// What the odometer said before.
+    pub start_odometer: f64,
+    /// What it said at the end.
+    pub end_odometer: f64,
+    /// When it was first told on that day.
+    pub first_at: Timestamp,
+    /// When it was last told.
+    pub last_at: Timestamp,
+    /// How much of the distance may have been driven on earlier days: since the odometer was told before. 0 if none.
+    pub unsure_distance: f64,
+    /// Since when; null if all of it is of that day.
+    pub unsure_since: Option<Timestamp>,
+}
+
+const ODOMETER: &str = "odometer-traveleddistance";
+
+type Reads = fn(&Value) -> Option<Told>;
+
+/// What tells of charging.
+const TELLS: &[(&str, Reads)] = &[
+    ("charge-ischarging", |body| Some(Told::Charging(body.get("value")?.as_bool()?))),
+    ("charge-ischargingcableconnected", |body| Some(Told::Plugged(body.get("value")?.as_bool()?))),
+    ("tractionbattery-stateofcharge", |body| number("tractionbattery-stateofcharge", body).map(Told::Level)),
+    ("charge-energyadded", |body| number("charge-energyadded", body).map(Told::Energy)),
+    ("charge-wattage", |body| number("charge-wattage", body).map(Told::Power)),
+    (ODOMETER, |body| number(ODOMETER, body).map(Told::Odometer)),
+    ("tractionbattery-nominalcapacity", |body| number("tractionbattery-nominalcapacity", body).map(Told::Capacity)),
+];
+
+/// For cars that do not tell whether they charge in one word.
+const STATUS: (&str, Reads) =
+    ("charge-detailedchargingstatus", |body| Some(Told::Charging(body.get("value")?.as_str()? == "CHARGING")));
+
+impl Vehicles {
+    /// Charging sessions that began within the range, oldest first.
+    pub async fn charges(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        query: HistoryQuery,
+        page: PageRequest,
+    ) -> Result<Page<ChargeView>, VehiclesError> {
+        let (row, _) = self.within(reach, id).await?;
+        let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
+        let is_plain = self.shared.store.read(move |snapshot| Ok(snapshot.latest_of(row, TELLS[0].0)?.is_some())).await?;
+        let tells = TELLS.iter().skip(usize::from(!is_plain)).chain((!is_plain).then_some(&STATUS));
+        let mut series: Vec<(Series, Reads)> = Vec::new();
+        for (code, reads) in tells {
+            series.push((self.series(row, code, since, &query).await?, *reads));
+        }
+        let mut sessions = Sessions::default();
+        let mut found = Vec::new();
+        while found.len() <= page.limit {
+            let mut next: Option<(Timestamp, usize)> = None;
+            for (place, (series, _)) in series.iter_mut().enumerate() {
+                let at = series.peek(&self.shared).await?;
+                next = next.into_iter().chain(at.map(|at| (at, place))).min();
+            }
+            let Some((series, reads)) = next.and_then(|(_, place)| series.get_mut(place)) else {
+                found.extend(sessions.finish());
+                found.retain(|session: &Session| session.started_at >= since);
+                break;
+            };
+            if let Some((at, body)) = series.next(&self.shared).await?
+                && let Some(told) = reads(&body.value())
+            {
+                sessions.hear(at, told);
+                found.extend(sessions.drain().into_iter().filter(|session| session.started_at >= since));
+            }
+        }
+        let next = found.get(page.limit).map(|session| session.started_at.as_millis().to_string());
+        found.truncate(page.limit);
+        Ok(Page { items: found.into_iter().map(charge).collect(), next })
+    }
+
+    /// How far a vehicle went on each day of the range, oldest first. Days begin so many minutes before those of UTC.
+    pub async fn trips(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        query: HistoryQuery,
+        offset_minutes: i64,
+        page: PageRequest,
+    ) -> Result<Page<TripView>, VehiclesError> {
+        let (row, _) = self.within(reach, id).await?;
+        let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
+        let units = query.units.unwrap_or(self.shared.settings.units);
+        // Whole days.
+        let offset = Duration::from_secs(offset_minutes.unsigned_abs() * 60);
+        let since = if offset_minutes < 0 {
+            Span::Day.begin(since.before(offset)).after(offset)
+        } else {
+            Span::Day.begin(since.after(offset)).before(offset)
+        };
+        let mut series = self.series(row, ODOMETER, since, &query).await?;
+        let mut days = Days::new(offset_minutes);
+        let mut found: Vec<Day> = Vec::new();
+        let is_wanted = |day: &Day| day.last_at >= since;
+        while found.len() <= page.limit {
+            let Some((at, body)) = series.next(&self.shared).await? else {
+                found.extend(days.finish().into_iter().filter(is_wanted));
+                break;
+            };
+            if let Some(odometer) = number(ODOMETER, &body.value()) {
+                days.hear(at, odometer);
+                found.extend(days.drain().into_iter().filter(is_wanted));
+            }
+        }
+        let next = found.get(page.limit).map(|day| day.first_at.as_millis().to_string());
+        found.truncate(page.limit);
+        Ok(Page { items: found.into_iter().map(|day| trip(day, units)).collect(), next })
+    }
+}
+
+impl Vehicles {
+    /// A signal from what held at the beginning of the range on.
+    async fn series(&self, row: u32, code: &str, since: Timestamp, query: &HistoryQuery) -> Result<Series, VehiclesError> {
+        let signal = code.to_owned();
+        let before = self.shared.store.read(move |snapshot| snapshot.reading_before(row, &signal, since)).await?;
+        let since = before.map_or(since, |reading| reading.at);
+        let query = HistoryQuery { signal: Some(code.to_owned()), since: Some(since), ..query.clone() };
+        Ok(Series::new(self.shared.range(row, &query, PART)))
+    }
+}
+
+/// How many changes of each signal are read at once.
+const PART: usize = 256;
+
+fn charge(session: Session) -> ChargeView {
+    let Session { started_at, start_seen, end, last_seen_at, start_level, end_level, energy } = session;
+    let (state, ended_at, ended_before) = match end {
+        End::Open => ("charging", None, None),
+        End::Seen(at) => ("ended", Some(at), None),
+        End::Missed(at) => ("end_not_seen", None, Some(at)),
+    };
+    ChargeView {
+        started_at,
+        start_seen,
+        ended_at,
+        state,
+        ended_before,
+        last_seen_at,
+        duration_s: ended_at.unwrap_or(last_seen_at).since(started_at).as_secs(),
+        start_level,
+        end_level,
+        energy: energy.map(|(energy, _)| (energy * 1000.0).round() / 1000.0),
+        energy_from: energy.map(|(_, from)| from),
+    }
+}
+
+fn trip(day: Day, units: Units) -> TripView {
+    let length = |km| in_units(ODOMETER, km, units).0;
+    TripView {
+        date: day.date,
+        distance: length(day.distance),
+        unit: in_units(ODOMETER, 0.0, units).1.unwrap_or("km"),
+        start_odometer: length(day.start),
+        end_odometer: length(day.end),
+        first_at: day.first_at,
+        last_at: day.last_at,
+        unsure_distance: day.unsure.map_or(0.0, |(part, _)| length(part)),
+        unsure_since: day.unsure.map(|(_, since)| since),
+    }
+}

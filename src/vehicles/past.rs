@@ -1,0 +1,258 @@
+//! The past of vehicles: changes of signals, and what is left of old ones. Whatever is long is read in parts, each of
+//! which looks into the store for a moment: a reader that stalls holds up nobody.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{HistoryView, Shared, Vehicles, VehiclesError, is_within, view};
+use crate::model::normal::{Units, in_units};
+use crate::model::reach::{Page, PageRequest, Reach};
+use crate::model::reading::Reading;
+use crate::model::rollup::{self, Rollup, Span};
+use crate::model::{Json, Timestamp, VehicleId};
+use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
+
+/// Which history.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryQuery {
+    /// Only this signal.
+    pub signal: Option<String>,
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// In which units values are shown, if not in the usual ones.
+    pub units: Option<Units>,
+}
+
+/// What a signal told within an hour or a day, as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct RollupView {
+    /// The signal.
+    pub signal: String,
+    /// Where the hour or day begins, in UTC.
+    pub at: Timestamp,
+    /// How many changes there were.
+    pub count: u64,
+    /// The least of them.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+    /// The mean of the changes, however long each held.
+    pub mean: f64,
+    /// The first.
+    pub first: f64,
+    /// The last.
+    pub last: f64,
+    /// The unit of all of them.
+    pub unit: Option<&'static str>,
+}
+
+/// How many changes are read at once.
+const PART: usize = 1_000;
+
+impl Vehicles {
+    /// Changes of signals: by signal, then oldest first.
+    pub async fn history(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        query: HistoryQuery,
+        page: PageRequest,
+    ) -> Result<Page<HistoryView>, VehiclesError> {
+        let (vehicle, _) = self.within(reach, id).await?;
+        let bad = VehiclesError::BadRequest("the cursor is not one of this list");
+        let after = page.cursor.map(|cursor| history_cursor(&cursor).ok_or(bad)).transpose()?;
+        let range = HistoryRange { after, ..self.shared.range(vehicle, &query, page.limit) };
+        let limit = range.limit;
+        let units = query.units.unwrap_or(self.shared.settings.units);
+        let found = self.shared.store.read(move |snapshot| snapshot.history(&range)).await?;
+        let next = found
+            .last()
+            .filter(|_| found.len() == limit)
+            .map(|(cursor, ..)| format!("{}.{}", cursor.signal, cursor.at.as_millis()));
+        Ok(Page { items: found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect(), next })
+    }
+
+    /// The numbers of a signal by hour or by day, oldest first: of changes that are kept, and what is left of others.
+    pub async fn rollups(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        span: Span,
+        query: HistoryQuery,
+        page: PageRequest,
+    ) -> Result<Page<RollupView>, VehiclesError> {
+        let (vehicle, _) = self.within(reach, id).await?;
+        let signal = query
+            .signal
+            .clone()
+            .ok_or(VehiclesError::BadRequest("say which signal: the numbers of several have nothing in common"))?;
+        let after = page.cursor.as_deref().map(time_cursor).transpose()?;
+        let range = self.shared.range(vehicle, &query, PART);
+        let (since, until) = (range.since.max(after.unwrap_or_default()), range.until);
+        let code = signal.clone();
+        let (from, most) = (span.begin(since), page.limit + 1);
+        let mut found =
+            self.shared.store.read(move |snapshot| snapshot.rollups(vehicle, &code, span, (from, until), most)).await?;
+        let mut series = Series::new(HistoryRange { since, ..range });
+        // A span is whole when one after it has begun.
+        let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < span.begin(at));
+        while let Some((at, body)) = series.next(&self.shared).await? {
+            if let Some(value) = crate::model::normal::number(&signal, &body.value()) {
+                rollup::merge(&mut found, [Rollup::of(span, at, value)]);
+            }
+            if is_whole(&found, at) {
+                break;
+            }
+        }
+        let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());
+        found.truncate(page.limit);
+        let units = query.units.unwrap_or(self.shared.settings.units);
+        Ok(Page { items: found.into_iter().map(|rollup| shown(&signal, rollup, units)).collect(), next })
+    }
+
+    /// Everything that is known of the past of one vehicle, or of all within reach, to be read part by part.
+    pub async fn export(&self, reach: &Reach, id: Option<&VehicleId>, query: HistoryQuery) -> Result<Export, VehiclesError> {
+        let current = match id {
+            Some(id) => Some((self.within(reach, id).await?.0, id.clone())),
+            None => None,
+        };
+        // What comes in while it is read is no part of it: it has an end.
+        let until = query.until.unwrap_or_else(|| self.shared.soon());
+        let query = HistoryQuery { until: Some(until), ..query };
+        Ok(Export { vehicles: self.clone(), reach: reach.clone(), query, is_one: id.is_some(), row: 0, current, after: None })
+    }
+}
+
+/// An export under way.
+#[derive(Debug)]
+pub struct Export {
+    vehicles: Vehicles,
+    reach: Reach,
+    query: HistoryQuery,
+    is_one: bool,
+    /// The last vehicle that was begun.
+    row: u32,
+    current: Option<(u32, VehicleId)>,
+    after: Option<HistoryCursor>,
+}
+
+impl Export {
+    /// The next part: by vehicle, by signal, oldest first; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<(VehicleId, Vec<HistoryView>)>, VehiclesError> {
+        loop {
+            let Some((row, id)) = self.current.clone() else {
+                if self.is_one || !self.turn().await? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let shared = &self.vehicles.shared;
+            let range = HistoryRange { after: self.after, ..shared.range(row, &self.query, PART) };
+            let found = shared.store.read(move |snapshot| snapshot.history(&range)).await?;
+            self.after = found.last().map(|(cursor, ..)| *cursor);
+            if found.len() < PART {
+                (self.current, self.after) = (None, None);
+            }
+            if !found.is_empty() {
+                let units = self.query.units.unwrap_or(shared.settings.units);
+                let rows = found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect();
+                return Ok(Some((id, rows)));
+            }
+        }
+    }
+
+    /// Turns to the next vehicle; `false` if there is none.
+    async fn turn(&mut self) -> Result<bool, VehiclesError> {
+        loop {
+            let after = self.row;
+            let next = self.vehicles.shared.store.read(move |snapshot| Ok(snapshot.vehicles(after, 1)?.pop())).await?;
+            let Some((row, vehicle)) = next else { return Ok(false) };
+            self.row = row;
+            if is_within(&self.reach, &vehicle) {
+                (self.current, self.after) = (Some((row, vehicle.facts.id)), None);
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// The changes of one signal of one vehicle, oldest first, of which a part at a time is in memory.
+#[derive(Debug)]
+pub(super) struct Series {
+    range: HistoryRange,
+    part: VecDeque<(Timestamp, Json)>,
+    is_over: bool,
+}
+
+impl Series {
+    pub(super) fn new(range: HistoryRange) -> Series {
+        Series { range, part: VecDeque::new(), is_over: false }
+    }
+
+    /// When the next change was.
+    pub(super) async fn peek(&mut self, shared: &Shared) -> Result<Option<Timestamp>, VehiclesError> {
+        if self.part.is_empty() && !self.is_over {
+            let range = self.range.clone();
+            let found = shared.store.read(move |snapshot| snapshot.history(&range)).await?;
+            self.is_over = found.len() < self.range.limit;
+            self.range.after = found.last().map(|(cursor, ..)| *cursor).or(self.range.after);
+            self.part = found.into_iter().map(|(_, _, Reading { at, body, .. })| (at, body)).collect();
+        }
+        Ok(self.part.front().map(|(at, _)| *at))
+    }
+
+    pub(super) async fn next(&mut self, shared: &Shared) -> Result<Option<(Timestamp, Json)>, VehiclesError> {
+        self.peek(shared).await?;
+        Ok(self.part.pop_front())
+    }
+}
+
+impl Shared {
+    pub(super) fn range(&self, vehicle: u32, query: &HistoryQuery, limit: usize) -> HistoryRange {
+        HistoryRange {
+            vehicle,
+            signal: query.signal.clone(),
+            since: query.since.unwrap_or_default(),
+            until: query.until.unwrap_or_else(|| self.soon()),
+            after: None,
+            limit,
+        }
+    }
+
+    /// What came in just now counts.
+    fn soon(&self) -> Timestamp {
+        self.world.now().after(Duration::from_secs(1))
+    }
+}
+
+fn shown(signal: &str, rollup: Rollup, units: Units) -> RollupView {
+    #[expect(clippy::cast_precision_loss, reason = "no signal changes so often")]
+    let mean = rollup.sum / rollup.count.max(1) as f64;
+    let number = |value| in_units(signal, value, units);
+    RollupView {
+        signal: signal.to_owned(),
+        at: rollup.at,
+        count: rollup.count,
+        min: number(rollup.min).0,
+        max: number(rollup.max).0,
+        mean: number(mean).0,
+        first: number(rollup.first.1).0,
+        last: number(rollup.last.1).0,
+        unit: number(mean).1,
+    }
+}
+
+fn history_cursor(cursor: &str) -> Option<HistoryCursor> {
+    let (signal, at) = cursor.split_once('.')?;
+    Some(HistoryCursor { signal: signal.parse().ok()?, at: Timestamp::from_millis(at.parse().ok()?) })
+}
+
+/// Lists that are ordered by time hand out when the next item begins.
+pub(super) fn time_cursor(cursor: &str) -> Result<Timestamp, VehiclesError> {
+    let millis = cursor.parse().map_err(|_| VehiclesError::BadRequest("the cursor is not one of this list"))?;
+    Ok(Timestamp::from_millis(millis))
+}

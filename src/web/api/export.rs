@@ -1,0 +1,102 @@
+//! The whole past, as a stream: each part is read when the one before was taken, so that memory is the same however
+//! long it is, and a reader who stalls holds nothing of the store.
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http::HeaderValue;
+use http::header::CONTENT_DISPOSITION;
+use serde::Serialize;
+
+use super::super::answer::{self, Answer};
+use super::super::problem::Problem;
+use super::super::{Call, CutOff};
+use super::{history, sheet};
+use crate::model::VehicleId;
+use crate::vehicles::{Export, HistoryQuery, HistoryView};
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A table of one vehicle.
+    Sheet,
+    /// A table whose lines are led by the vehicle.
+    Sheets,
+    /// A JSON object a line.
+    Lines,
+}
+
+/// `GET export?vehicle=&signal=&since=&until=&format=csv|jsonl&units=`
+pub(in crate::web) async fn whole(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let form = match query.take("format").as_deref() {
+        None | Some("jsonl") => Form::Lines,
+        Some("csv") => Form::Sheets,
+        Some(_) => return Err(Problem::bad_request("`format` must be csv or jsonl.")),
+    };
+    let vehicle = query.take("vehicle").map(VehicleId::new);
+    let wanted = history::range(&mut query)?;
+    query.finish()?;
+    let export = call.services.vehicles.export(call.reach()?, vehicle.as_ref(), wanted).await?;
+    Ok(answer(export, form))
+}
+
+/// The table of one vehicle.
+pub(super) async fn of_one(call: &Call<'_>, id: &VehicleId, wanted: HistoryQuery) -> Answer {
+    let export = call.services.vehicles.export(call.reach()?, Some(id), wanted).await?;
+    Ok(answer(export, Form::Sheet))
+}
+
+fn answer(export: Export, form: Form) -> http::Response<super::super::Body> {
+    let (kind, name) = match form {
+        Form::Sheet => ("text/csv; charset=utf-8", "attachment; filename=\"history.csv\""),
+        Form::Sheets => ("text/csv; charset=utf-8", "attachment; filename=\"export.csv\""),
+        Form::Lines => ("application/jsonl; charset=utf-8", "attachment; filename=\"export.jsonl\""),
+    };
+    let mut response = answer::stream(kind, parts(export, form));
+    response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    response
+}
+
+fn parts(export: Export, form: Form) -> impl Stream<Item = Result<Bytes, CutOff>> + Send {
+    let head = match form {
+        Form::Sheet => sheet::CHANGES.to_owned(),
+        Form::Sheets => format!("vehicle,{}", sheet::CHANGES),
+        Form::Lines => String::new(),
+    };
+    let rest = stream::unfold(Some(export), move |export| async move {
+        let mut export = export?;
+        match export.next().await {
+            Ok(Some((vehicle, rows))) => Some((Ok(written(form, &vehicle, &rows)), Some(export))),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%error, "an export was cut off");
+                Some((Err(CutOff), None))
+            }
+        }
+    });
+    futures_util::StreamExt::chain(stream::iter((!head.is_empty()).then(|| Ok(Bytes::from(head)))), rest)
+}
+
+/// A line of an export.
+#[derive(Serialize)]
+struct Line<'a> {
+    vehicle: &'a VehicleId,
+    #[serde(flatten)]
+    change: &'a HistoryView,
+}
+
+fn written(form: Form, vehicle: &VehicleId, rows: &[HistoryView]) -> Bytes {
+    let mut out = String::new();
+    for row in rows {
+        match form {
+            Form::Sheet => sheet::change(&mut out, None, row),
+            Form::Sheets => sheet::change(&mut out, Some(vehicle), row),
+            Form::Lines => {
+                // Our own types always serialise.
+                out.push_str(&serde_json::to_string(&Line { vehicle, change: row }).unwrap_or_default());
+                out.push('\n');
+            }
+        }
+    }
+    out.into()
+}
