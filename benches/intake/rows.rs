@@ -17,7 +17,7 @@ use crate::table::{Row, Table, Unit};
 pub(crate) type Rows = (&'static str, fn(&Bench) -> anyhow::Result<Vec<Row>>);
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Rows; 15] = [
+pub(crate) const ALL: [Rows; 16] = [
     ("express", |bench| bench.express()),
     ("express-slow", |bench| bench.slow(Other::Express, "Express, npm SDK, better-sqlite3")),
     ("fastapi", |bench| bench.beside(Other::FastApi, "FastAPI, PyPI SDK, sqlite3", (8.0, 12.0), 5_000)),

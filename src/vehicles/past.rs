@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HistoryView, Shared, Vehicles, VehiclesError, is_within, view};
+use super::{HistoryView, Shared, Vehicles, VehiclesError, view};
 use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::reading::Reading;
@@ -172,7 +172,7 @@ impl Export {
             let next = self.vehicles.shared.store.read(move |snapshot| Ok(snapshot.vehicles(after, 1)?.pop())).await?;
             let Some((row, vehicle)) = next else { return Ok(false) };
             self.row = row;
-            if is_within(&self.reach, &vehicle) {
+            if self.reach.covers(&vehicle) {
                 (self.current, self.after) = (Some((row, vehicle.facts.id)), None);
                 return Ok(true);
             }

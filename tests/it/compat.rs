@@ -55,7 +55,7 @@ fn told() -> Vec<(Vec<Value>, &'static str, Value, Value)> {
             vec![one("odometer-traveleddistance", json!({ "value": 18342.6, "unit": "km" }))],
             "odometer",
             json!({ "distance": 18342.6 }),
-            json!({ "distance": 11397.563231 }),
+            json!({ "distance": 11_397.563_231 }),
         ),
         (
             vec![
@@ -64,7 +64,7 @@ fn told() -> Vec<(Vec<Value>, &'static str, Value, Value)> {
             ],
             "battery",
             json!({ "percentRemaining": 0.64, "range": 265 }),
-            json!({ "percentRemaining": 0.64, "range": 164.663366 }),
+            json!({ "percentRemaining": 0.64, "range": 164.663_366 }),
         ),
         (
             vec![
@@ -98,7 +98,7 @@ fn told() -> Vec<(Vec<Value>, &'static str, Value, Value)> {
             )],
             "tires/pressure",
             json!({ "frontLeft": 219.3, "frontRight": null, "backLeft": null, "backRight": null }),
-            json!({ "frontLeft": 31.806776, "frontRight": null, "backLeft": null, "backRight": null }),
+            json!({ "frontLeft": 31.806_776, "frontRight": null, "backLeft": null, "backRight": null }),
         ),
         (
             vec![one("closure-islocked", json!({ "value": true }))],
@@ -119,7 +119,7 @@ fn told() -> Vec<(Vec<Value>, &'static str, Value, Value)> {
             ],
             "fuel",
             json!({ "percentRemaining": 0.3, "amountRemaining": 53.2, "range": null }),
-            json!({ "percentRemaining": 0.3, "amountRemaining": 14.053953, "range": null }),
+            json!({ "percentRemaining": 0.3, "amountRemaining": 14.053_953, "range": null }),
         ),
     ]
 }
@@ -167,7 +167,7 @@ async fn stored_signals_answer_every_endpoint_without_a_call() {
         assert_eq!(all["included"]["vehicle"]["id"], car.as_str());
         let one = gateway.get(&format!("/v3/vehicles/{car}/signals/odometer-traveleddistance")).bearer(&token);
         let one = one.header("sc-unit-system", "imperial").send().await.json();
-        assert_eq!(one["data"]["attributes"]["body"], json!({ "value": 11397.563231, "unit": "miles" }), "{one}");
+        assert_eq!(one["data"]["attributes"]["body"], json!({ "value": 11_397.563_231, "unit": "miles" }), "{one}");
         assert_eq!(one["data"]["meta"]["oemUpdatedAt"], "2025-10-08T05:06:40.000Z");
 
         let user = gateway.get("/v2.0/user/").bearer(&token).send().await.json();

@@ -40,10 +40,10 @@ impl Stream {
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.clone().split_once("\n\n") {
-                self.text = rest.to_owned();
+                rest.clone_into(&mut self.text);
                 return Some(block.to_owned());
             }
-            let Ok(frame) = self.body.frame().await?;
+            let frame = self.body.frame().await?.unwrap();
             self.text.push_str(str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
     }
