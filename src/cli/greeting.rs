@@ -8,7 +8,7 @@ use super::wiring::SIGN_IN;
 use crate::app::App;
 use crate::config::Config;
 use crate::operate::audit::{Done, Ring};
-use crate::tls::{Source, Tls};
+use crate::tls::{Facts, Source, Tls};
 use crate::web::server::Listener;
 
 /// Says it on standard output, in one screen.
@@ -25,6 +25,11 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     {
         line(&mut screen, "  warning    browsers will say that they do not know the certificate; let them go on if they show");
         line(&mut screen, &format!("             SHA-256 {}", shown.facts.fingerprint));
+    }
+    if let Some(shown) = app.tls().and_then(Tls::shown) {
+        for (key, name) in not_certified(config, &shown.facts) {
+            line(&mut screen, &format!("  warning    the certificate is not for {name} ({key}): browsers will refuse it there"));
+        }
     }
     let status = services.status.show().await;
     if !status.missing.is_empty() {
@@ -46,6 +51,16 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         line(&mut screen, "Later: carport login");
     }
     announce(&screen);
+}
+
+/// The names that people are sent to by https, and that a certificate is not for, with the settings that hold them.
+pub(super) fn not_certified(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
+    let mut urls = vec![("public_url", &config.public_url)];
+    if config.private_url != config.public_url {
+        urls.push(("private_url", &config.private_url));
+    }
+    let names = urls.into_iter().filter(|(_, url)| url.scheme() == "https").filter_map(|(key, url)| Some((key, url.host_str()?)));
+    names.filter(|(_, name)| !facts.is_for(name)).map(|(key, name)| (key, name.to_owned())).collect()
 }
 
 /// How to reach a loopback listener from where the SSH session came from.

@@ -77,6 +77,8 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
             }
         }
     }
+    // The terminal may be what has gone.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), b"Stopping.\n");
     // The gateway first: it may still be asking the simulator.
     let _ = gateway.await;
     stop.cancel();

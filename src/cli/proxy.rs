@@ -3,13 +3,18 @@
 
 use url::Url;
 
-use super::Failure;
 use super::args::Proxy;
 use super::print::say;
+use super::{Exit, Failure};
 use crate::config::{Config, Listen};
 
 /// Prints the proxy's side, and below it Carport's if that is missing.
 pub(super) fn proxy(which: Proxy, config: &Config) -> Result<(), Failure> {
+    if config.tls.is_some() {
+        let sentence = "Carport ends TLS itself (tls.mode), so there is nothing for a proxy to do: set tls.mode = \"off\" first to put one in \
+                        front. One that passes TLS through needs proxy_protocol and trusted_proxies instead";
+        return Err(Failure::new(Exit::Configuration, sentence));
+    }
     say(&block(which, config))?;
     if config.public_url.scheme() != "https" {
         let name = Site::of(&config.public_url).name;

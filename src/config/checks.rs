@@ -38,7 +38,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
-    transport(config, &mut warnings);
+    transport(config, collected, &mut warnings);
     config.warnings.append(&mut warnings);
 }
 
@@ -103,7 +103,9 @@ fn limits(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, "history.keep");
         collected.mistake("history.keep", origin, "is less than a day", "Write 1d or more");
     }
-    if config.session.idle > config.session.max {
+    // What is wrong by itself was told, and its default stands in its place.
+    let is_told = collected.mistakes.iter().any(|mistake| mistake.key.starts_with("session."));
+    if config.session.idle > config.session.max && !is_told {
         let origin = origin(collected, "session.idle");
         collected.mistake("session.idle", origin, "is longer than session.max", "Write a shorter time");
     }
@@ -175,8 +177,24 @@ fn addresses(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-fn transport(config: &Config, warnings: &mut Vec<String>) {
+fn transport(config: &Config, collected: &Collected, warnings: &mut Vec<String>) {
+    let source = config.tls.as_ref().map(|tls| &tls.source);
+    let others = [
+        ("tls.acme.", "acme", matches!(source, Some(Source::Acme(_)))),
+        ("tls.cert", "files", matches!(source, Some(Source::Files(_)))),
+        ("tls.key", "files", matches!(source, Some(Source::Files(_)))),
+    ];
+    for (prefix, mode, _) in others.into_iter().filter(|(.., is_used)| !is_used) {
+        for key in collected.values.keys().filter(|key| key.starts_with(prefix)) {
+            warnings.push(format!("{key} is not used: it belongs to tls.mode {mode:?}"));
+        }
+    }
     let Some(tls) = &config.tls else { return };
+    if let (Source::Acme(_), Some(Host::Domain(name))) = (&tls.source, config.public_url.host())
+        && !tls.names.iter().any(|own| is_within(name, own))
+    {
+        warnings.push(format!("tls.acme.domains does not hold {name}, the name in public_url: nobody will take the certificate"));
+    }
     if config.public_url.scheme() == "http" {
         warnings.push(format!(
             "public_url is {}, but with tls.mode only https is spoken there: links that are given out will not work",
@@ -187,6 +205,14 @@ fn transport(config: &Config, warnings: &mut Vec<String>) {
         && readable_by_all(key)
     {
         warnings.push(format!("tls.key: everybody on this machine can read {0}: chmod 600 {0}", key.display()));
+    }
+}
+
+/// Whether a name is one of those that a certificate's name stands for.
+fn is_within(name: &str, own: &str) -> bool {
+    match own.strip_prefix("*.") {
+        Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        None => name == own,
     }
 }
 

@@ -99,7 +99,10 @@ pub(super) fn flatten(text: &str) -> (Vec<Entry>, Vec<SyntaxMistake>) {
     // SECURITY: only the message. The error's own Display quotes the line, which may hold a secret.
     let mistakes = errors.iter().map(|error| SyntaxMistake {
         line: error.span().map_or(1, |span| line_of(text, &span)),
-        wrong: error.message().lines().collect::<Vec<_>>().join(", "),
+        wrong: match (error.message(), error.span()) {
+            ("duplicate key", Some(key)) => format!("the key {} stands here a second time", text.get(key).unwrap_or_default()),
+            (message, _) => message.lines().collect::<Vec<_>>().join(", "),
+        },
     });
     (entries, mistakes.collect())
 }

@@ -150,8 +150,12 @@ impl Acme {
                     let again_in = pause(failures, self.challenges.len()).mul_f64(0.75 + 0.25 * plan::chance(&shared.world));
                     failures += 1;
                     not_before = Instant::now() + again_in;
-                    tracing::warn!(%error, again_in_s = again_in.as_secs(), "no new certificate is issued");
-                    shared.tell(Subject::CertificateRefused, Some(error.to_string()), None).await;
+                    let error = match &error {
+                        AcmeError::Issuer(_) => format!("{}: {error}", self.directory),
+                        other => other.to_string(),
+                    };
+                    tracing::warn!(error, again_in_s = again_in.as_secs(), "no new certificate is issued");
+                    shared.tell(Subject::CertificateRefused, Some(error), None).await;
                 }
             }
         }

@@ -97,6 +97,17 @@ impl Facts {
         let (begins_at, ends_at) = (own.validity().not_before.timestamp(), own.validity().not_after.timestamp());
         Ok(Facts { begins_at: time(begins_at), ends_at: time(ends_at), names, fingerprint, chain })
     }
+
+    /// Whether it is for a name, or for the address that a name is (RFC 9525, section 6.3: a wildcard stands for one
+    /// label).
+    pub fn is_for(&self, name: &str) -> bool {
+        let name = name.trim_matches(['[', ']']).trim_end_matches('.');
+        let address = |text: &str| text.parse::<IpAddr>().ok();
+        self.names.iter().any(|own| match own.strip_prefix("*.") {
+            Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+            None => own.eq_ignore_ascii_case(name) || (address(name).is_some() && address(own) == address(name)),
+        })
+    }
 }
 
 /// How connections speak: HTTP/1.1 alone.

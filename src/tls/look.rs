@@ -55,6 +55,10 @@ pub fn vouched_for(facts: &Facts, name: &str, roots: RootCertStore, now: Timesta
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "it has ended".to_owned()
         }
+        // webpki's own errors come as text only. Certificates that people sign themselves are mostly of this kind.
+        Error::InvalidCertificate(CertificateError::Other(other)) if other.to_string() == "CaUsedAsEndEntity" => {
+            "nobody vouches for it: it has signed itself, and says that it is an authority's".to_owned()
+        }
         other => other.to_string(),
     })
 }

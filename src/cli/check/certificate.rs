@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::greeting;
 use super::Line;
 use crate::config::{Config, Listen};
-use crate::model::Timestamp;
 use crate::tls::{self, Facts, Settings, Source};
 use crate::world::{Clock, SystemClock, roots};
 
@@ -21,18 +21,19 @@ pub(super) async fn certificate(config: &Config) -> Option<Line> {
     if let Some(address) = listen
         && let Ok(Ok(facts)) = tokio::time::timeout(PATIENCE, tls::look(address, name)).await
     {
-        return Some(judge(settings, &facts, name, SystemClock.now()));
+        return Some(judge(config, settings, &facts, name));
     }
     let Source::Files(files) = &settings.source else {
         return Some(Line::ok(CHECK, "not looked at: no server shows it here"));
     };
     Some(match files.read() {
-        Ok(certificate) => judge(settings, &certificate.facts, name, SystemClock.now()),
+        Ok(certificate) => judge(config, settings, &certificate.facts, name),
         Err(error) => Line::fail(CHECK, error.to_string(), "set tls.cert and tls.key right"),
     })
 }
 
-fn judge(settings: &Settings, facts: &Facts, name: &str, now: Timestamp) -> Line {
+fn judge(config: &Config, settings: &Settings, facts: &Facts, name: &str) -> Line {
+    let now = SystemClock.now();
     let ends = facts.ends_at.to_string();
     let ends = ends.split('T').next().unwrap_or(&ends);
     let remedy = match settings.source {
@@ -42,6 +43,11 @@ fn judge(settings: &Settings, facts: &Facts, name: &str, now: Timestamp) -> Line
     };
     if facts.ends_at <= now {
         return Line::fail(CHECK, format!("it has ended on {ends}"), remedy);
+    }
+    if let Some((key, other)) = greeting::not_certified(config, facts).into_iter().next() {
+        let own = if facts.names.is_empty() { "no name".to_owned() } else { facts.names.join(", ") };
+        let remedy = format!("set {key} to a name that it is for, or have it issued for {other} too");
+        return Line::warn(CHECK, format!("it is for {own}, not for {other} ({key})"), remedy);
     }
     if matches!(settings.source, Source::SelfSigned) {
         return Line::ok(CHECK, format!("of Carport's own making until {ends}: Smartcar's webhooks do not come that way"));

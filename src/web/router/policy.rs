@@ -102,8 +102,8 @@ impl Route {
             | Route::Deliveries
             | Route::Refused
             | Route::Delivery
-            | Route::Events => api(None, Scope::Read),
-            Route::EventsTicket => api(form, Scope::Read),
+            | Route::Events
+            | Route::EventsTicket => api(None, Scope::Read),
             Route::VehicleRefresh => api(form, Scope::Control),
             Route::UserAdd
             | Route::UserChange

@@ -334,3 +334,33 @@ async fn unchanged(home: &Home, code: i32) -> Ran {
 }
 
 const SERVE_AS_IT_IS: &[&str] = &["serve"];
+
+#[tokio::test]
+async fn what_does_not_fit_the_way_of_tls_is_told() {
+    let home = Home::new();
+    home.write("config.toml", "[session]\nidle = \"1h\"\nidle = \"30\"\n");
+    let ran = home.run(&["config", "show"]).await;
+    assert_eq!(ran.code, Some(64));
+    assert!(ran.stderr.contains("config.toml:3): is not TOML here: the key idle stands here a second time"), "{}", ran.stderr);
+
+    // One mistake is told once, though the default does not go with what else is there.
+    home.write("config.toml", "[session]\nidle = \"30\"\nmax = \"1d\"\n");
+    let ran = home.run(&["config", "show"]).await;
+    assert!(ran.stderr.contains("there is a mistake") && ran.stderr.contains("\"30\" is not a duration"), "{}", ran.stderr);
+
+    let acme = "[tls.acme]\nemail = \"a@example.org\"\ndomains = [\"*.example.net\"]\ndns = \"exec:/bin/true\"\n";
+    home.write("config.toml", &format!("public_url = \"https://cars.example.org\"\n[tls]\nmode = \"acme\"\n{acme}"));
+    let ran = home.run(&["config", "show"]).await;
+    assert!(ran.stderr.contains("tls.acme.domains does not hold cars.example.org, the name in public_url"), "{}", ran.stderr);
+    let ran = home.run(&["config", "proxy", "nginx"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(64), ""));
+    assert!(ran.stderr.contains("set tls.mode = \"off\" first"), "{}", ran.stderr);
+
+    home.write("config.toml", &format!("[tls]\nmode = \"self-signed\"\ncert = \"a.pem\"\n{acme}"));
+    let ran = home.run(&["config", "show"]).await;
+    for unused in
+        ["tls.cert is not used: it belongs to tls.mode \"files\"", "tls.acme.email is not used: it belongs to tls.mode \"acme\""]
+    {
+        assert!(ran.stderr.contains(unused), "{}", ran.stderr);
+    }
+}

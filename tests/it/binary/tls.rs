@@ -459,3 +459,20 @@ async fn the_doctor_looks_at_the_certificate() {
     assert!(told["text"].as_str().unwrap().contains("of Carport's own making"), "{told}");
     program.stop().await;
 }
+
+#[tokio::test]
+async fn a_certificate_for_other_names_is_told() {
+    let (home, issuer) = (Home::new(), Issuer::new());
+    issuer.issue(&home, 90);
+    let house = "private_listen = \"127.0.0.1:0\"\nprivate_url = \"https://192.168.1.5:8443\"\n";
+    configure(&home, &format!("public_url = \"https://cars.example.org\"\n{house}"));
+    let mut program = Program::start(home.command(SERVE));
+    for told in ["not for cars.example.org (public_url)", "not for 192.168.1.5 (private_url)"] {
+        program.says("that the certificate does not fit", |text| text.contains(told).then_some(())).await;
+    }
+    program.stop().await;
+    let checked = home.json(&["check", "--offline"]).await;
+    let line = checked["items"].as_array().unwrap().iter().find(|line| line["check"] == "certificate").unwrap().clone();
+    assert_eq!(line["result"], "warn", "{line}");
+    assert!(line.to_string().contains("it is for localhost, not for cars.example.org (public_url)"), "{line}");
+}
