@@ -169,7 +169,7 @@ impl Compat {
 
     /// Asks Smartcar; returns the vehicle as it is known then, and why nothing new is.
     async fn read(&self, reach: &Reach, known: Known, paths: &[&'static str]) -> Result<(Known, Option<Fault>), Fault> {
-        let only: Vec<&str> = paths.iter().copied().filter(|path| mapping::endpoint(path).is_some()).collect();
+        let only: Vec<&'static str> = paths.iter().copied().filter(|path| mapping::endpoint(path).is_some()).collect();
         let read = self.vehicles.read(&known, Some(&only), Reason::Compat).await;
         let failed = read.err().map(|error| of_call(&error));
         if failed.is_none() {

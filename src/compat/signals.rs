@@ -24,7 +24,7 @@ impl Compat {
 
     /// `GET /vehicles/{id}/signals`
     pub async fn signals(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, wish: Wish) -> Result<Reply, Fault> {
-        let known = self.current(reach, id, user, wish).await?;
+        let known = self.current(reach, id, user, None, wish).await?;
         let data: Vec<Value> = known.latest.values().map(|latest| item(&known, latest, wish)).collect();
         let body = json!({
             "meta": { "pageNumber": 1, "pageSize": data.len().max(100), "totalCount": data.len() },
@@ -32,7 +32,7 @@ impl Compat {
             "included": { "vehicle": vehicle_item(&known) },
             "data": data,
         });
-        let fetched_at = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
+        let fetched_at = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min();
         Ok(Reply { body, oem_updated_at: None, fetched_at })
     }
 
@@ -45,16 +45,26 @@ impl Compat {
         code: &str,
         wish: Wish,
     ) -> Result<Reply, Fault> {
-        let known = self.current(reach, id, user, wish).await?;
+        let known = self.current(reach, id, user, Some(code), wish).await?;
         let latest = known.latest.get(code).ok_or_else(|| Fault::missing("SIGNAL_NOT_FOUND"))?;
         let fetched_at = usable(latest).map(|reading| reading.retrieved_at.unwrap_or(reading.at));
         Ok(Reply { body: json!({ "data": item(&known, latest, wish) }), oem_updated_at: None, fetched_at })
     }
 
-    /// The vehicle with signals as fresh as is wished. An empty list is a good answer.
-    async fn current(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, wish: Wish) -> Result<Known, Fault> {
+    /// The vehicle with signals as fresh as is wished, or with one of them, if a client wants that one fresh. An empty
+    /// list is a good answer.
+    async fn current(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        user: Option<&str>,
+        code: Option<&str>,
+        wish: Wish,
+    ) -> Result<Known, Fault> {
         let known = self.connected_v3(reach, id, user).await?;
-        let newest = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
+        let code = code.filter(|_| wish.max_age.is_some());
+        let wanted = known.latest.values().filter(|latest| code.is_none_or(|code| latest.code == code));
+        let newest = wanted.filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
         let asked = self.asked_at(id, EVERYTHING);
         if !self.is_too_old(newest, asked, false, wish) {
             return Ok(known);

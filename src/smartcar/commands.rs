@@ -114,9 +114,11 @@ fn webhook_path(vehicle: &VehicleId, webhook: &str) -> Result<String, SmartcarEr
 
 /// The status in the body counts more than that of the head, which had to be sent before the car had answered.
 fn told(answer: &Answer) -> Result<Told, SmartcarError> {
-    let body = answer.read::<Value>().unwrap_or_default();
+    // What nobody can read says nothing of the car.
+    let body = if answer.is_empty() { Value::Null } else { answer.read::<Value>()? };
     let said = [&body["data"]["attributes"]["status"], &body["attributes"]["status"], &body["status"]];
-    let said = said.into_iter().find_map(Value::as_str).map(str::to_ascii_uppercase);
+    let said = said.into_iter().find_map(|status| status.as_str().or_else(|| status["value"].as_str()));
+    let said = said.map(str::to_ascii_uppercase);
     match said.as_deref() {
         Some("FAILURE" | "FAILED" | "ERROR") => Err(answer.failed("the car has not done it")),
         Some("PENDING") => Ok(Told::Pending),

@@ -1,6 +1,7 @@
 //! A vehicle as it is kept, for whoever answers from it in Smartcar's own words, and what is asked of Smartcar about it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Vehicles, picture};
 use crate::model::budget::Reason;
@@ -71,12 +72,18 @@ impl Vehicles {
     }
 
     /// Reads these endpoints from Smartcar (through API v3 everything there is), and keeps what comes.
-    pub async fn read(&self, known: &Known, only: Option<&[&str]>, reason: Reason) -> Result<(), CallError> {
-        picture::read(&self.shared, known.row, &known.vehicle, only, reason).await
+    pub async fn read(&self, known: &Known, only: Option<&[&'static str]>, reason: Reason) -> Result<(), CallError> {
+        let (shared, known, only) = (self.shared.clone(), known.clone(), only.map(<[_]>::to_vec));
+        to_its_end(async move { picture::read(&shared, known.row, &known.vehicle, only.as_deref(), reason).await }).await
     }
 
     /// Tells a car something, through the generation of its connection, and waits for what becomes of it.
     pub async fn tell(&self, known: &Known, command: Command) -> Result<Told, CallError> {
+        let (vehicles, known) = (self.clone(), known.clone());
+        to_its_end(async move { vehicles.told(&known, command).await }).await
+    }
+
+    async fn told(&self, known: &Known, command: Command) -> Result<Told, CallError> {
         let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
         let (shared, car) = (&self.shared, known.id());
         let permit = &shared.budget.permit(known.row, Reason::Command).await?;
@@ -121,4 +128,12 @@ impl Vehicles {
     pub async fn compatibility(&self, path: &str, query: &str) -> Result<HandedOn, CallError> {
         Ok(self.shared.smartcar.compatibility(path, query).await?)
     }
+}
+
+/// In a task of its own: a client that goes away must not waste a call that is paid for, nor what came of it.
+async fn to_its_end<T: Send + 'static>(
+    call: impl Future<Output = Result<T, CallError>> + Send + 'static,
+) -> Result<T, CallError> {
+    let cut_off = || TokenError::Later { after: Duration::from_secs(1), what: "the call was cut off".to_owned() };
+    tokio::spawn(call).await.unwrap_or_else(|_| Err(cut_off().into()))
 }

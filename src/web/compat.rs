@@ -91,7 +91,7 @@ fn wish(call: &Call<'_>) -> Wish {
     let lines = call.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     let age = |word: &str| match word.trim().to_ascii_lowercase().split_once('=') {
         Some(("max-age", seconds)) => seconds.trim_matches('"').parse().ok().map(Duration::from_secs),
-        None if matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "no-store") => Some(Duration::ZERO),
+        None if word.trim().eq_ignore_ascii_case("no-cache") => Some(Duration::ZERO),
         _ => None,
     };
     Wish { max_age: lines.flat_map(|line| line.split(',')).filter_map(age).min(), imperial }

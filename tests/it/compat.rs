@@ -226,6 +226,32 @@ async fn what_is_not_stored_is_asked_for_once_and_fresher_values_within_the_budg
     }
 }
 
+/// What another signal told a moment ago does not make this one fresh.
+#[tokio::test(start_paused = true)]
+async fn one_signal_is_as_fresh_as_it_is_itself() {
+    let (gateway, car, token) = with_owner(511, V3, &[]).await;
+    let odometer = || gateway.get(&format!("/v3/vehicles/{car}/signals/odometer-traveleddistance")).bearer(&token);
+    assert_eq!((odometer().send().await.status, calls(&gateway, &car)), (200, 1));
+    pass(HOUR).await;
+    let now = gateway.now().as_millis();
+    gateway.deliver(&events::state("e", &car, &[events::signal("tractionbattery-stateofcharge", 50, now)])).await;
+    gateway.catch_up().await;
+    assert_eq!((odometer().send().await.status, calls(&gateway, &car)), (200, 1));
+    assert_eq!((odometer().header("cache-control", "max-age=60").send().await.status, calls(&gateway, &car)), (200, 2));
+    gateway.finish().await;
+}
+
+/// SECURITY: what a path names goes to Smartcar with our own token.
+#[tokio::test(start_paused = true)]
+async fn a_path_leads_no_further_than_it_says() {
+    let (gateway, _, _) = with_owner(512, V3, &[]).await;
+    for path in ["/v3/webhooks/..", "/v3/webhooks/%2e%2e", "/v3/webhooks/..%2Fapplications", "/v3/webhooks/."] {
+        assert_eq!(gateway.get(path).bearer(&gateway.admin).send().await.status, 404, "{path}");
+    }
+    assert_eq!(gateway.net.count("GET /v3/webhooks/"), 0);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn old_values_are_read_again_if_the_operator_says_how_old() {
     let (gateway, car, token) =

@@ -76,7 +76,11 @@ impl Shape {
             Shape::Openings { field, locks } => {
                 for part in told["values"].as_array().into_iter().flatten() {
                     if let Some(corner) = corner(part) {
-                        push(body, field, json!({ "type": corner, "status": status(part, locks) }));
+                        let word = match status(part, locks) {
+                            "UNKNOWN" => status(part, !locks),
+                            word => word,
+                        };
+                        push(body, field, json!({ "type": corner, "status": word }));
                     }
                 }
             }

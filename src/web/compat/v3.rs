@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::answer::{self, Answer};
+use super::super::problem::Problem;
 use super::{SC_USER_ID, body, number, query, request_id, show, text, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
 use crate::model::command::Command;
@@ -74,6 +75,10 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn management(call: &Call<'_>) -> Answer {
     call.unbound()?;
     let mut path = call.head.uri.path().trim_start_matches("/v3").trim_end_matches('/').to_owned();
+    // SECURITY: it goes to Smartcar with our own token; ids have neither escapes nor dots alone.
+    if path.contains('%') || path.split('/').any(|part| part == "." || part == "..") {
+        return Err(Problem::not_found());
+    }
     if let Some(query) = call.head.uri.query() {
         path = format!("{path}?{query}");
     }
