@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carport::model::budget::{Permit, Reason};
+use carport::model::command::Command;
+use carport::model::mapping::open_to;
 use carport::model::{Secret, SmartcarUserId, VehicleId};
 use carport::smartcar::{ConnectionFilter, Credentials, Settings, Smartcar, SmartcarError};
 use carport::world::{Transport, TransportError};
@@ -63,18 +66,19 @@ fuzz_target!(|data: &[u8]| {
         Smartcar::new(Arc::new(Upstream::of(data)), settings)
     };
     let (access, vehicle, user) = (Secret::new(SECRET), VehicleId::new("v-1"), SmartcarUserId::new("u-1"));
-    let granted = ["read_odometer".to_owned(), "read_location".to_owned()];
+    let permit = Permit::granted(1, Reason::Request, false);
     check(ask().application_token().now_or_never());
     check(ask().exchange(&access, "https://cars.example/back").now_or_never());
     check(ask().refresh(&access).now_or_never());
     check(ask().user(&access).now_or_never());
     check(ask().vehicles(&access).now_or_never());
     check(ask().vehicle(&access, &vehicle).now_or_never());
-    check(ask().read(&access, &vehicle, None).now_or_never());
-    check(ask().read(&access, &vehicle, Some(&granted)).now_or_never());
+    check(ask().read(&access, &vehicle, &open_to(None), &permit).now_or_never());
+    check(ask().command_v2(&access, &vehicle, Command::Lock, &permit).now_or_never());
+    check(ask().command_v3(&access, &user, &vehicle, Command::Lock, &permit).now_or_never());
     check(ask().disconnect(&access, &vehicle).now_or_never());
     check(ask().vehicle_v3(&access, &vehicle).now_or_never());
-    check(ask().signals(&access, &user, &vehicle).now_or_never());
+    check(ask().signals(&access, &user, &vehicle, &permit).now_or_never());
     check(ask().connections(&access, ConnectionFilter::default()).now_or_never());
     check(ask().disconnect_v3(&access, "c-1").now_or_never());
 });
