@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::commands::Commands;
 use crate::compat::Compat;
 use crate::config::Config;
 use crate::connect::Connect;
@@ -35,16 +36,19 @@ use crate::tokens::Tokens;
 use crate::vault::MasterKey;
 use crate::vehicles::Vehicles;
 use crate::web::server::{self, Listen, Listener};
-use crate::web::{Face, Rooms, Services};
+use crate::web::{Rooms, Services};
 use crate::world::World;
 
 mod keys;
+mod listeners;
 mod loops;
 mod settings;
 
 use loops::{tend, trim, verify};
 
 pub use keys::Keys;
+
+use listeners::{bind, dress, places};
 
 /// Why the house cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +182,7 @@ impl App {
             world.clone(),
             linked.clone(),
         );
+        let commands = Commands::new(store.clone(), tokens.clone(), budget.clone(), world.clone());
         let access = Access::new(settings::access(config), store.clone(), world.clone());
         let audit = Audit::new(store.clone(), world.clone());
         let deliveries = Deliveries::new(store.clone(), ingest.clone(), projector.clone());
@@ -194,7 +199,7 @@ impl App {
             metrics.clone(),
         );
         let compat = Compat::new(settings::compat(config), vehicles.clone(), world.clone());
-        let rooms = Rooms { ingest, connect, vehicles, budget, compat, access, audit, deliveries, status, rotation };
+        let rooms = Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {
             services,
@@ -304,6 +309,8 @@ impl App {
             loops.spawn(async move { gaps.run(stop).await });
             let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
+            let (commands, stop) = (services.commands.clone(), loops_stop.clone());
+            loops.spawn(async move { commands.run(stop).await });
             let (connect, stop) = (services.connect.clone(), loops_stop.clone());
             loops.spawn(async move { connect.run(stop).await });
             match tls {
@@ -353,51 +360,6 @@ impl App {
     /// Commits what is queued and closes the store, when nothing was run.
     pub async fn close(&self) {
         self.store.close().await;
-    }
-}
-
-/// What is configured to be listened at.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Listen,
-    Private,
-    Http,
-}
-
-fn places(config: &Config) -> impl Iterator<Item = (Place, Listen)> {
-    let listen = config.listen.iter().map(|listen| (Place::Listen, settings::listen(listen)));
-    let private = config.private_listen.iter().map(|listen| (Place::Private, settings::listen(listen)));
-    let http = config.http_listen.iter().map(|address| (Place::Http, Listen::Tcp(*address)));
-    listen.chain(private).chain(http)
-}
-
-async fn bind(
-    places: impl Iterator<Item = (Place, Listen)>,
-    supervisor: &Supervisor,
-) -> Result<Vec<(Place, Listener)>, AppError> {
-    let mut bound = Vec::new();
-    for (place, listen) in places {
-        let handed = if let Listen::Tcp(address) = listen { supervisor.take(address) } else { None };
-        let listener = match handed {
-            Some(socket) => Listener::adopt(socket),
-            None => Listener::bind(&listen).await,
-        };
-        bound.push((place, listener.map_err(|error| AppError::Bind { listen: settings::place(&listen), error })?));
-    }
-    Ok(bound)
-}
-
-/// What a listener shows, and whether it speaks TLS.
-fn dress(config: &Config, place: Place, listener: Listener, tls: Option<&Tls>) -> Listener {
-    let is_loopback = listener.address().is_some_and(|address| address.ip().is_loopback());
-    let listener = match (place, tls) {
-        (Place::Http, Some(tls)) => return listener.facing(Face::Way(tls.clone())),
-        (Place::Listen, _) if !config.private_listen.is_empty() => listener.facing(Face::Public { api: config.public_api }),
-        _ => listener,
-    };
-    match tls {
-        Some(tls) if !(is_loopback && matches!(place, Place::Private)) => listener.over(tls),
-        _ => listener,
     }
 }
 

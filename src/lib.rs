@@ -8,7 +8,7 @@
 //! - [`vault`], [`signature`]: sealing, proving. [`store`]: the disk. [`smartcar`]: upstream.
 //! - [`budget`]: the leave to make calls that count.
 //! - [`tokens`], [`ingest`], [`projector`]: the three that must never be wrong.
-//! - [`connect`], [`vehicles`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
+//! - [`connect`], [`vehicles`], [`commands`], [`operate`]: what owners, readers and operators want. [`tls`]: our own certificate.
 //! - [`compat`]: Smartcar's own API, from what is stored. [`web`]: HTTP. [`config`]: what the operator wrote. [`app`]: the house put together. [`cli`]: the commands.
 //!
 //! The whole gateway is one function, [`web::handle`]; `examples/embed.rs` calls it from another program.
@@ -28,6 +28,7 @@
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod commands;
 pub mod compat;
 pub mod config;
 pub mod connect;

@@ -32,6 +32,7 @@ pub mod budget;
 pub mod certificates;
 mod changes;
 mod checkpoint;
+pub mod commands;
 pub mod connections;
 mod database;
 mod event_ids;

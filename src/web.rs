@@ -28,6 +28,7 @@ use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
 use crate::budget::Budget;
+use crate::commands::Commands;
 use crate::compat::Compat;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
@@ -114,6 +115,8 @@ pub struct Services {
     pub connect: Connect,
     /// Users, connections and vehicles.
     pub vehicles: Vehicles,
+    /// What cars are told to do.
+    pub commands: Commands,
     /// The ledger of calls.
     pub budget: Budget,
     /// Smartcar's own API.
@@ -148,6 +151,8 @@ pub struct Rooms {
     pub connect: Connect,
     /// Users, connections and vehicles.
     pub vehicles: Vehicles,
+    /// What cars are told to do.
+    pub commands: Commands,
     /// The ledger of calls.
     pub budget: Budget,
     /// Smartcar's own API.
@@ -167,7 +172,7 @@ pub struct Rooms {
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, budget, compat, access, audit, deliveries, status, rotation } = rooms;
+        let Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation } = rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
@@ -178,6 +183,7 @@ impl Services {
             ingest,
             connect,
             vehicles,
+            commands,
             budget,
             compat,
             access,

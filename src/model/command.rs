@@ -4,6 +4,10 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 
+mod record;
+
+pub use record::{CommandFault, CommandOutcome, CommandRecord, Ended};
+
 /// What a car can be told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
@@ -72,6 +76,11 @@ impl Command {
             "navigation/set-destination" => destination(attributes),
             _ => Err(Fault::path()),
         }
+    }
+
+    /// Its name: the path below `commands` in API v3.
+    pub fn name(self) -> &'static str {
+        self.v3().0
     }
 
     /// The permission it needs.

@@ -121,7 +121,7 @@ fn told(answer: &Answer) -> Result<Told, SmartcarError> {
     let said = said.map(str::to_ascii_uppercase);
     match said.as_deref() {
         Some("FAILURE" | "FAILED" | "ERROR") => Err(answer.failed("the car has not done it")),
-        Some("PENDING") => Ok(Told::Pending),
+        Some("PENDING" | "IN_PROGRESS" | "QUEUED") => Ok(Told::Pending),
         None if answer.status() == StatusCode::ACCEPTED => Ok(Told::Pending),
         _ => Ok(Told::Done),
     }
@@ -135,4 +135,46 @@ fn handed_on(answer: &Answer) -> Result<HandedOn, SmartcarError> {
 
 fn unconfigured(endpoint: &'static str, note: &str) -> SmartcarError {
     SmartcarError::Configuration { what: Failure { endpoint, note: Some(note.into()), ..Failure::default() } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::budget::Reason;
+    use crate::smartcar::script::{Script, answer, run};
+
+    fn told(status: u16, body: &str) -> Result<Told, SmartcarError> {
+        let script = Script::new([answer(status, &[], body)]);
+        let permit = Permit::granted(1, Reason::Command, false);
+        let (user, car) = (SmartcarUserId::new("u"), VehicleId::new("v"));
+        let told = run(script.client().command_v3(&Secret::new("t"), &user, &car, Command::Lock, &permit));
+        assert_eq!(permit.sent(), 1);
+        told
+    }
+
+    #[test]
+    fn the_body_says_what_happened() {
+        for (status, body) in [
+            (200, r#"{"data":{"id":"1","type":"command","attributes":{"status":"SUCCESS"}}}"#),
+            (202, r#"{"data":{"attributes":{"status":{"value":"SUCCESS"}}}}"#),
+            (200, r#"{"status":"success","message":"Successfully sent request to vehicle"}"#),
+            (200, "{}"),
+            (204, ""),
+        ] {
+            assert_eq!(told(status, body), Ok(Told::Done), "{status} {body}");
+        }
+        for (status, body) in [(202, ""), (202, "{}"), (200, r#"{"status":"PENDING"}"#)] {
+            assert_eq!(told(status, body), Ok(Told::Pending), "{status} {body}");
+        }
+        for status in [200, 202] {
+            assert!(told(status, r#"{"data":{"attributes":{"status":"FAILURE"}}}"#).is_err());
+            let body = r#"{"errors":[{"status":"409","type":"VEHICLE_STATE","code":"ASLEEP"}]}"#;
+            let failed = told(status, body).unwrap_err();
+            assert_eq!((failed.failure().code.as_deref(), failed.failure().may_have_acted), (Some("ASLEEP"), false));
+        }
+        for status in [200, 502] {
+            let unclear = told(status, "<html>").unwrap_err();
+            assert!(unclear.failure().may_have_acted && unclear.failure().kind.is_none(), "{status}");
+        }
+    }
 }

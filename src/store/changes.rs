@@ -10,6 +10,7 @@ use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::audit::NoteAudit;
 use super::budget::{NoteCalls, TakeCall};
 use super::certificates::{KeepAccount, KeepCertificate};
+use super::commands::{BeginCommand, EndCommand};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
@@ -56,6 +57,7 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
+    BeginCommand, EndCommand,
     KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit,

@@ -32,6 +32,12 @@ impl Key for ConnectionId {
     }
 }
 
+impl Key for uuid::Uuid {
+    fn bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
 impl Key for [u8; 32] {
     fn bytes(&self) -> Vec<u8> {
         self.to_vec()

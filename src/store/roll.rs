@@ -18,6 +18,7 @@ pub(super) const LARGE: &[&str] = &[
     "audit-1",
     "budget-1",
     "vehicle_rollups-1",
+    "commands-1",
 ];
 
 /// A row for each signal of each vehicle, until format 2; empty since.

@@ -97,6 +97,7 @@ impl Change for ForgetVehicle {
         if self.erase {
             erase_data(tables, row)?;
             super::budget::erase(tables, row)?;
+            super::commands::erase(tables, row)?;
             erase_entries(tables, row)?;
             // What still comes about it is not kept.
             if self.is_remembered {

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
+pub(super) mod commands;
 pub(super) mod connections;
 pub(super) mod export;
 pub(super) mod history;

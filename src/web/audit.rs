@@ -1,6 +1,7 @@
 //! What of the requests goes into the audit log: all that may have changed something, whatever way it ended.
 //!
-//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too.
+//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Of commands
+//! also what was refused because of the car: its owner wants to know who tried.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +56,7 @@ pub(super) struct Noting {
     audit: Audit,
     entry: Option<(Ring, Done)>,
     touched: Touched,
+    is_command: bool,
 }
 
 impl Noting {
@@ -63,13 +65,20 @@ impl Noting {
         let actor = call.identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
         let (address, ids) = (call.client.address(), call.named.clone());
         let done = |ring| (ring, Done { actor, address, action: route.name(), ids, status: None });
-        Noting { audit: call.services.audit.clone(), entry: ring(route).map(done), touched: call.touched.clone() }
+        Noting {
+            audit: call.services.audit.clone(),
+            entry: ring(route).map(done),
+            touched: call.touched.clone(),
+            is_command: route == Route::CommandRun,
+        }
     }
 
     /// Ends with the status of the answer.
     pub(super) async fn end(mut self, status: StatusCode) {
+        let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
+        let refused = self.is_command && because_of_the_car.contains(&status);
         match self.take() {
-            Some((ring, done)) if !status.is_client_error() => {
+            Some((ring, done)) if !status.is_client_error() || refused => {
                 self.audit.note(ring, Done { status: Some(status.as_u16()), ..done }).await;
             }
             _ => {}

@@ -52,6 +52,8 @@ pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
         Route::Charges => api::history::charges(call).await,
         Route::Trips => api::history::trips(call).await,
         Route::Export => api::export::whole(call).await,
+        Route::CommandRun => api::commands::run(call).await,
+        Route::Command => api::commands::show(call).await,
         Route::VehicleRefresh => api::vehicles::refresh(call).await,
         Route::Deliveries => api::webhooks::list(call).await,
         Route::Refused => api::webhooks::refused(call),

@@ -14,6 +14,7 @@ use super::Body;
 use super::allowance::Allowance;
 use super::answer;
 use super::dashboard::{ErrorPage, Shell, Tab};
+use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
 use crate::model::Timestamp;
@@ -23,6 +24,8 @@ use crate::operate::audit::AuditError;
 use crate::operate::deliveries::DeliveriesError;
 use crate::operate::rotation::RotationError;
 use crate::vehicles::VehiclesError;
+
+mod commands;
 
 /// An error as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,14 +285,17 @@ impl From<VehiclesError> for Problem {
                 let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
                 Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
             }
-            VehiclesError::OverBudget(refused) => {
-                let problem = problem(StatusCode::TOO_MANY_REQUESTS, "over_budget");
-                Problem { retry_after: Some(refused.after()), ..problem }
-            }
+            VehiclesError::OverBudget(refused) => over_budget(refused),
             VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             VehiclesError::Store => Problem::busy(error.to_string()),
         }
     }
+}
+
+/// The plan, or Smartcar, wants no call now.
+fn over_budget(refused: &Refused) -> Problem {
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over_budget", sentence(&refused.to_string()));
+    Problem { retry_after: Some(refused.after()), ..problem }
 }
 
 impl From<Fault> for Problem {

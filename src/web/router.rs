@@ -83,6 +83,8 @@ routes! {
     GET    "/api/v1/vehicles/{id}/charges"          Charges,
     GET    "/api/v1/vehicles/{id}/trips"            Trips,
     POST   "/api/v1/vehicles/{id}/refresh"          VehicleRefresh,
+    POST   "/api/v1/vehicles/{id}/commands/{group}/{action}" CommandRun,
+    GET    "/api/v1/vehicles/{id}/commands/{command}" Command,
     GET    "/api/v1/export"                         Export,
     GET    "/api/v1/webhooks"                       Deliveries,
     GET    "/api/v1/webhooks/refused"               Refused,

@@ -274,6 +274,8 @@ impl TestGateway {
         self.start_refreshing();
         let (vehicles, stop) = (self.services().vehicles.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { vehicles.run(stop).await }));
+        let (commands, stop) = (self.services().commands.clone(), self.stop.clone());
+        self.loops.push(tokio::spawn(async move { commands.run(stop).await }));
         let (connect, stop) = (self.services().connect.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { connect.run(stop).await }));
         let (audit, stop) = (self.services().audit.clone(), self.stop.clone());

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["store", "smartcar"],
     &["budget"],
     &["tokens", "ingest", "projector"],
-    &["connect", "vehicles", "operate", "tls"],
+    &["connect", "vehicles", "commands", "operate", "tls"],
     &["compat"],
     &["web"],
     &["config"],

@@ -7,6 +7,7 @@ mod audit;
 mod binary;
 mod budget;
 mod cars;
+mod commands;
 mod compat;
 mod connect;
 mod disk;

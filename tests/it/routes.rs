@@ -40,6 +40,7 @@ impl Ids {
         // As much a read as a command.
         let path = path.replace("{endpoint}/{part}", "charge/limit").replace("{endpoint}", "charge");
         let path = path.replace("{group}/{command}", "charge/start").replace("{webhook}", "unknown");
+        let path = path.replace("{group}/{action}", "charge/start").replace("commands/{command}", "commands/unknown");
         path.replace("{invite}", "unknown").replace("{name}", "app.js")
     }
 }
@@ -114,6 +115,8 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/vehicles/{id}/charges",
             "GET /api/v1/vehicles/{id}/trips",
             "POST /api/v1/vehicles/{id}/refresh",
+            "POST /api/v1/vehicles/{id}/commands/{group}/{action}",
+            "GET /api/v1/vehicles/{id}/commands/{command}",
             "GET /api/v1/webhooks/{seq}",
             "POST /api/v1/connect",
             "POST /api/smartcar/exchange",

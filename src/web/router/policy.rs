@@ -104,7 +104,8 @@ impl Route {
             | Route::Delivery
             | Route::Events
             | Route::EventsTicket => api(None, Scope::Read),
-            Route::VehicleRefresh => api(form, Scope::Control),
+            Route::VehicleRefresh | Route::CommandRun => api(form, Scope::Control),
+            Route::Command => api(None, Scope::Control),
             Route::UserAdd
             | Route::UserChange
             | Route::UserRemove

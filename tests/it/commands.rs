@@ -1,0 +1,279 @@
+//! Commands: what an owner is told of each end that they can have, in both generations, and what the audit log keeps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use carport::simulator::{Fault, FaultKind, Faults, Settings};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::gateway::{TestGateway, is_problem, pass};
+use crate::simulator::rig::{ADA, Answer, GRACE};
+
+const SCOPE: &str = "read_vehicle_info,read_vin,read_odometer,read_battery,read_charge,read_security,\
+                     control_charge,control_security,control_navigation";
+
+/// The owner's car, which is connected by v2 for Ada and by v3 for Grace.
+async fn with_car(seed: u64, account: &str, keys: &[(&str, &str)]) -> (TestGateway, String) {
+    let keys = [&[("smartcar.scope", SCOPE)], keys].concat();
+    let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+    gateway.start();
+    gateway.connect("owner", account).await;
+    let car = gateway.vehicles_of(account).remove(0);
+    (gateway, car)
+}
+
+async fn give_with(gateway: &TestGateway, car: &str, command: &str, body: &Value) -> Answer {
+    gateway.post(&format!("/api/v1/vehicles/{car}/commands/{command}"), body).bearer(&gateway.admin).send().await
+}
+
+async fn give(gateway: &TestGateway, car: &str, command: &str) -> Answer {
+    give_with(gateway, car, command, &json!({})).await
+}
+
+/// The newest entry of the audit log: its action, the ids after the car's, and the status.
+async fn noted(gateway: &TestGateway) -> (String, Vec<String>, Value) {
+    let entry = gateway.told("/api/v1/audit?limit=1").await["items"][0].clone();
+    let ids = entry["ids"].as_array().unwrap().iter().skip(1).map(|id| id.as_str().unwrap().to_owned()).collect();
+    assert_eq!((&entry["actor"]["kind"], &entry["actor"]["name"]), (&json!("token"), &json!("stories")), "{entry}");
+    (entry["action"].as_str().unwrap().to_owned(), ids, entry["status"].clone())
+}
+
+const RUN: &str = "POST /api/v1/vehicles/{id}/commands/{group}/{action}";
+
+/// It has ended, and the audit log says how.
+async fn ended(gateway: &TestGateway, answer: &Answer, command: &str, status: &str) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!((&told["command"], &told["status"]), (&json!(command), &json!(status)), "{told}");
+    assert!(told["ended_at"].is_string(), "{told}");
+    let (group, action) = command.split_once('/').unwrap();
+    let ids = [group, action, told["id"].as_str().unwrap(), status].map(str::to_owned).to_vec();
+    assert_eq!(noted(gateway).await, (RUN.to_owned(), ids, json!(200)));
+    let path = format!("/api/v1/vehicles/{}/commands/{}", told["vehicle"].as_str().unwrap(), told["id"].as_str().unwrap());
+    assert_eq!(gateway.told(&path).await, told);
+    told
+}
+
+async fn refused(gateway: &TestGateway, answer: &Answer, status: u16, code: &str) {
+    is_problem(answer, status, code);
+    let (action, ids, noted) = noted(gateway).await;
+    assert_eq!((&*action, ids.last().unwrap().as_str(), noted), (RUN, code, json!(status)));
+}
+
+fn sent(gateway: &TestGateway, car: &str) -> usize {
+    ["commands", "security", "charge", "navigation"]
+        .iter()
+        .map(|part| {
+            gateway.net.count(&format!("POST /v2.0/vehicles/{car}/{part}"))
+                + gateway.net.count(&format!("POST /v3/vehicles/{car}/{part}"))
+        })
+        .sum()
+}
+
+async fn used(gateway: &TestGateway, car: &str) -> u64 {
+    let budget = gateway.told("/api/v1/budget").await;
+    let of = budget["items"].as_array().unwrap().iter().find(|vehicle| vehicle["vehicle"] == car).unwrap().clone();
+    of["reasons"]["command"].as_u64().unwrap_or(0)
+}
+
+fn now(kind: FaultKind) -> Faults {
+    Faults::new([Fault::once(kind)])
+}
+
+const LATE: FaultKind = FaultKind::Delay(Duration::from_secs(180));
+
+#[tokio::test(start_paused = true)]
+async fn the_car_does_it_or_says_why_not() {
+    for (seed, account) in [(500, ADA), (501, GRACE)] {
+        let (gateway, car) = with_car(seed, account, &[]).await;
+        let told = ended(&gateway, &give(&gateway, &car, "security/unlock").await, "security/unlock", "success").await;
+        assert_eq!(told["error"], Value::Null);
+        ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "success").await;
+        let there = json!({ "latitude": 52.5, "longitude": 13.4 });
+        let answer = give_with(&gateway, &car, "navigation/set-destination", &there).await;
+        ended(&gateway, &answer, "navigation/set-destination", "success").await;
+
+        for (trouble, part, after, url) in [
+            ("VEHICLE_STATE.ASLEEP", "The car is asleep; open a door", json!(600), false),
+            ("VEHICLE_STATE.IN_MOTION", "The car is driving; park it first", json!(600), false),
+            ("CONNECTED_SERVICES_ACCOUNT.SUBSCRIPTION", "connected services have run out", Value::Null, false),
+            // Connecting again is the only way from here on.
+            ("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED", "no longer accepts the owner's sign-in", Value::Null, true),
+        ] {
+            gateway.simulator.set_trouble(&car, Some(trouble)).unwrap();
+            let told = ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "failed").await;
+            let error = &told["error"];
+            assert_eq!(error["code"], trouble.replace('.', ":"), "{told}");
+            assert!(error["sentence"].as_str().unwrap().contains(part), "{told}");
+            assert_eq!((&error["retry_after"], error["resolution_url"].is_string()), (&after, url), "{told}");
+        }
+        let (before, answer) = (sent(&gateway, &car), give(&gateway, &car, "security/lock").await);
+        refused(&gateway, &answer, 409, "reconnect_required").await;
+        assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (before, 7));
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_is_told_before_a_call_is_spent() {
+    let (gateway, car) = with_car(502, ADA, &[]).await;
+    refused(&gateway, &give(&gateway, &car, "charge-port/open").await, 409, "not_possible").await;
+    is_problem(&give(&gateway, &car, "climate/start").await, 404, "not_found");
+    is_problem(&give_with(&gateway, &car, "charge/set-limit", &json!({ "percent": 30 })).await, 400, "bad_request");
+    is_problem(&give_with(&gateway, &car, "charge/start", &json!({ "percent": 80 })).await, 400, "bad_request");
+    let reader = gateway.create_token(&json!({ "name": "reader", "scope": "read" })).await;
+    let path = format!("/api/v1/vehicles/{car}/commands/charge/start");
+    is_problem(&gateway.post(&path, &json!({})).bearer(&reader).send().await, 403, "forbidden");
+    assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (0, 0));
+    gateway.finish().await;
+
+    // As it is by default: no owner is asked for control.
+    for (seed, account) in [(503, ADA), (504, GRACE)] {
+        let (gateway, car) = with_car(seed, account, &[("smartcar.scope", "read_vehicle_info,read_charge")]).await;
+        let answer = give(&gateway, &car, "charge/start").await;
+        refused(&gateway, &answer, 403, "no_permission").await;
+        assert!(answer.json()["detail"].as_str().unwrap().contains("control_charge"), "{}", answer.text());
+        assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (0, 0));
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_holds_and_the_reserve_is_for_commands() {
+    let keys = [("budget.calls_per_vehicle_month", "4"), ("budget.reserve", "2")];
+    let (gateway, car) = with_car(505, GRACE, &keys).await;
+    pass(Duration::from_secs(60)).await;
+    let refresh = || gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send();
+    while refresh().await.status == 200 {}
+    is_problem(&refresh().await, 429, "over_budget");
+    for _ in 0..2 {
+        ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "success").await;
+    }
+    let answer = give(&gateway, &car, "security/lock").await;
+    refused(&gateway, &answer, 429, "over_budget").await;
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (2, 2));
+    gateway.finish().await;
+}
+
+/// Smartcar answers 202 and tells the outcome minutes later, as the body of the same answer.
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_is_told_where_the_answer_said() {
+    const GOOD: &str = r#"{"data":{"type":"command","attributes":{"status":"SUCCESS"}}}"#;
+    const BAD: &str = r#"{"errors":[{"status":"409","type":"VEHICLE_STATE","code":"UNREACHABLE","resolution":{"type":null}}]}"#;
+    for (seed, body, status) in [(506, GOOD, "success"), (507, BAD, "failed"), (508, "", "unknown")] {
+        let (gateway, car) = with_car(seed, GRACE, &[]).await;
+        gateway.net.change(move |request, _| {
+            let mut late = Response::new(Bytes::from_static(body.as_bytes()));
+            *late.status_mut() = StatusCode::ACCEPTED;
+            request.uri().path().contains("/commands/").then_some(Ok(late))
+        });
+        gateway.simulator.set_faults(now(LATE));
+        let began = tokio::time::Instant::now();
+        let answer = give(&gateway, &car, "charge/stop").await;
+        assert_eq!((answer.status, began.elapsed()), (202, Duration::from_secs(25)), "{}", answer.text());
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("location"), Some(&*format!("/api/v1/vehicles/{car}/commands/{id}")));
+        let path = answer.header("location").unwrap().to_owned();
+        assert_eq!(gateway.told(&path).await["status"], "pending");
+        let ids = ["charge", "stop", &id, "pending"].map(str::to_owned).to_vec();
+        assert_eq!(noted(&gateway).await, (RUN.to_owned(), ids, json!(202)));
+
+        // One at a time for each car.
+        let second = give(&gateway, &car, "security/lock").await;
+        refused(&gateway, &second, 409, "under_way").await;
+        assert!(second.json()["detail"].as_str().unwrap().contains(&id), "{}", second.text());
+
+        pass(Duration::from_secs(200)).await;
+        let told = gateway.told(&path).await;
+        assert_eq!(told["status"], status, "{told}");
+        assert_eq!(told["error"].is_null(), status == "success", "{told}");
+        let ids = ["charge/stop", &id, status].map(str::to_owned).to_vec();
+        assert_eq!(noted(&gateway).await, ("command ended".to_owned(), ids, Value::Null));
+        assert_eq!(sent(&gateway, &car), 1);
+
+        // It is durable, and the car listens again.
+        gateway.net.leave_alone();
+        ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "success").await;
+        let mut gateway = gateway;
+        gateway.lose_power(Duration::from_secs(5)).await;
+        assert_eq!(gateway.told(&path).await, told);
+        gateway.finish().await;
+    }
+}
+
+/// A lost answer and a stranger's page say nothing of the car, and nothing is sent twice.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_knows_is_said_to_be_unknown() {
+    for (seed, account) in [(509, ADA), (510, GRACE)] {
+        let (gateway, car) = with_car(seed, account, &[]).await;
+        for (number, kind) in [FaultKind::LoseAnswer, FaultKind::Garble].into_iter().enumerate() {
+            gateway.simulator.set_faults(now(kind));
+            let told = ended(&gateway, &give(&gateway, &car, "security/unlock").await, "security/unlock", "unknown").await;
+            assert!(told["error"]["sentence"].as_str().unwrap().starts_with("Nobody can say whether the car did it"), "{told}");
+            assert_eq!(sent(&gateway, &car), number + 1);
+        }
+        // What never arrived has moved nothing.
+        gateway.simulator.set_faults(now(FaultKind::Refuse));
+        ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "failed").await;
+        gateway.simulator.set_faults(now(FaultKind::Throttle(Some(90))));
+        let told = ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "failed").await;
+        assert_eq!(told["error"]["retry_after"], 90, "{told}");
+        // The ledger has heard that, too.
+        refused(&gateway, &give(&gateway, &car, "security/lock").await, 429, "over_budget").await;
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_between_is_told_honestly() {
+    for (seed, account, is_clean) in [(511, ADA, false), (512, GRACE, false), (513, GRACE, true)] {
+        let (mut gateway, car) = with_car(seed, account, &[]).await;
+        gateway.simulator.set_faults(now(LATE));
+        let answer = give(&gateway, &car, "security/lock").await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let path = answer.header("location").unwrap().to_owned();
+        if is_clean {
+            gateway.reopen().await;
+        } else {
+            gateway.lose_power(Duration::from_secs(5)).await;
+        }
+        let told = gateway.told(&path).await;
+        assert_eq!(told["status"], "unknown", "{told}");
+        assert!(told["error"]["sentence"].as_str().unwrap().contains("Carport was stopped before Smartcar answered"), "{told}");
+        gateway.start();
+        pass(Duration::from_secs(5)).await;
+        let told = gateway.told(&path).await;
+        assert_eq!((&told["status"], told["ended_at"].is_string()), (&json!("unknown"), true), "{told}");
+        let (action, ids, _) = noted(&gateway).await;
+        assert_eq!((&*action, ids.last().unwrap().as_str()), ("command ended", "unknown"));
+
+        // Nothing was sent again, and the car takes commands.
+        assert_eq!(sent(&gateway, &car), 1);
+        gateway.simulator.set_faults(Faults::default());
+        ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "success").await;
+        gateway.finish().await;
+    }
+}
+
+/// Whoever asked may go away: the command goes on, and is kept.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_changes_nothing() {
+    let (gateway, car) = with_car(514, GRACE, &[]).await;
+    gateway.simulator.set_faults(now(FaultKind::Delay(Duration::from_secs(10))));
+    let asked = tokio::time::timeout(Duration::from_secs(3), give(&gateway, &car, "security/unlock")).await;
+    assert!(asked.is_err());
+    refused(&gateway, &give(&gateway, &car, "security/lock").await, 409, "under_way").await;
+    pass(Duration::from_secs(20)).await;
+    let (action, ids, _) = noted(&gateway).await;
+    assert_eq!((&*action, &*ids[0], &*ids[2]), ("command ended", "security/unlock", "success"));
+    let path = format!("/api/v1/vehicles/{car}/commands/{}", ids[1]);
+    assert_eq!(gateway.told(&path).await["status"], "success");
+
+    // What is erased is gone with its car.
+    let path_of_car = format!("/api/v1/vehicles/{car}?history=erase");
+    assert_eq!(gateway.ask("DELETE", &path_of_car).bearer(&gateway.admin).send().await.status, 204);
+    is_problem(&gateway.get(&path).bearer(&gateway.admin).send().await, 404, "not_found");
+    gateway.finish().await;
+}
