@@ -15,6 +15,7 @@ use crate::supervisor::Supervisor;
 
 mod access;
 pub mod args;
+mod arriving;
 mod check;
 pub mod client;
 mod exit;

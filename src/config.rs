@@ -132,6 +132,8 @@ pub struct Smartcar {
     pub scope: Scope,
     /// Connect Match: one vehicle, one pair of tokens.
     pub single_select: bool,
+    /// Smartcar's id of the webhook; learnt if it is not set.
+    pub webhook_id: Option<String>,
     /// Smartcar's hosts.
     pub origins: Origins,
 }
@@ -207,6 +209,8 @@ pub struct Webhooks {
     pub keep_bytes: u64,
     /// How long an event's id is remembered.
     pub dedupe_for: Duration,
+    /// Whether each car that is connected is subscribed to the webhook.
+    pub subscribe: bool,
 }
 
 /// `refresh.*`.

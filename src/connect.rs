@@ -26,12 +26,14 @@ use crate::tokens::Tokens;
 use crate::world::World;
 
 mod again;
+mod arriving;
 mod callback;
 mod error;
 mod linking;
 mod words;
 
 use again::Way;
+pub use arriving::{Adopted, Adoption, Imported};
 pub use callback::{Callback, CallbackOutcome};
 pub use error::ConnectError;
 

@@ -30,6 +30,7 @@ pub mod reach;
 pub mod reading;
 pub mod rollup;
 mod secret;
+pub mod subscription;
 mod time;
 pub mod token;
 pub mod user;

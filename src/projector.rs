@@ -249,13 +249,16 @@ impl Projector {
         let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
         let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
         let filed_under = entry.header.vehicle;
-        vehicles.into_iter().map(|vehicle| Said { vehicle, filed_under, at, told_at }).collect()
+        let seq = entry.seq;
+        vehicles.into_iter().map(|vehicle| Said { vehicle, seq, filed_under, at, told_at }).collect()
     }
 }
 
 /// What one entry tells of one vehicle.
 struct Said {
     vehicle: VehicleProjection,
+    /// The place of the entry.
+    seq: Seq,
     /// The row that the vehicle had when the entry was made; the first one's, if it tells of several.
     filed_under: Option<u32>,
     at: Timestamp,
@@ -266,6 +269,10 @@ impl Said {
     /// SECURITY: a car that has changed hands has another row since. What was told before belongs to whoever had it then,
     /// be it that it was told together with another car.
     fn is_about(&self, row: u32, vehicle: &Vehicle) -> bool {
+        if !vehicle.takes(self.seq) {
+            // The owner has taken the car away; Smartcar may not have heard of it yet.
+            return false;
+        }
         self.filed_under == Some(row) || !vehicle.had_by_others || self.at > vehicle.linked_at
     }
 

@@ -22,6 +22,7 @@ mod meaning;
 mod said;
 #[cfg(test)]
 mod script;
+mod subscribe;
 mod v2;
 mod v3;
 
@@ -29,6 +30,7 @@ pub use authorize::Authorize;
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
+pub use subscribe::{SmartcarWebhook, is_subscribed};
 pub use v3::{ConnectionFilter, SmartcarConnection};
 
 /// What the client must know of the application at Smartcar.

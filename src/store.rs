@@ -63,6 +63,7 @@ mod rollups;
 mod room;
 pub mod rotation;
 mod scattered;
+pub mod subscriptions;
 mod tables;
 pub mod tellings;
 pub mod tokens;

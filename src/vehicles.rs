@@ -1,6 +1,6 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ mod derived;
 pub mod known;
 mod past;
 mod picture;
+mod subscribing;
 pub mod users;
 mod view;
 
@@ -110,6 +111,12 @@ pub struct Settings {
     pub dashboard_url: String,
     /// In which values are shown.
     pub units: Units,
+    /// Where Smartcar posts.
+    pub webhook_url: String,
+    /// Smartcar's id of the webhook; learnt if it is not given.
+    pub webhook_id: Option<String>,
+    /// Whether each car that is connected is subscribed to the webhook.
+    pub subscribes: bool,
 }
 
 /// Users, vehicles and vehicle data. Cheap to clone.
@@ -127,6 +134,8 @@ struct Shared {
     budget: Budget,
     world: World,
     linked: Arc<Notify>,
+    /// Smartcar's id of the webhook, once it was learnt.
+    webhook: Mutex<Option<String>>,
 }
 
 impl Vehicles {
@@ -140,7 +149,9 @@ impl Vehicles {
         world: World,
         linked: Arc<Notify>,
     ) -> Vehicles {
-        Vehicles { shared: Arc::new(Shared { settings, store, tokens, smartcar, budget, world, linked }) }
+        Vehicles {
+            shared: Arc::new(Shared { settings, store, tokens, smartcar, budget, world, linked, webhook: Mutex::default() }),
+        }
     }
 
     /// Vehicles within reach, oldest first.
@@ -232,9 +243,9 @@ impl Vehicles {
         self.show(reach, id).await
     }
 
-    /// Reads first pictures of newly linked vehicles until `shutdown`.
+    /// Reads first pictures of newly linked vehicles, and subscribes them to the webhook, until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
-        picture::run(&self.shared, shutdown).await;
+        tokio::join!(picture::run(&self.shared, shutdown.clone()), subscribing::run(&self.shared, shutdown));
     }
 
     async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle), VehiclesError> {

@@ -83,7 +83,13 @@ pub(super) fn connect(config: &Config) -> connect::Settings {
 }
 
 pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
-    vehicles::Settings { dashboard_url: origin(&config.private_url), units: config.units }
+    vehicles::Settings {
+        dashboard_url: origin(&config.private_url),
+        units: config.units,
+        webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
+        webhook_id: config.smartcar.webhook_id.clone(),
+        subscribes: config.webhooks.subscribe,
+    }
 }
 
 pub(super) fn budget(config: &Config) -> budget::Settings {

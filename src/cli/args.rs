@@ -24,7 +24,7 @@ mod webhooks;
 pub use access::{Password, Sessions};
 pub use check::Check;
 pub use config::{ConfigCommand, Proxy};
-pub use connections::Connections;
+pub use connections::{Adopt, Connections, Import, Leave};
 pub use key::Key;
 pub use signals::{Export, Format, Signals, Units};
 pub use webhooks::{WebhookFilter, Webhooks};
@@ -112,6 +112,8 @@ pub enum Command {
     /// Connections to Smartcar accounts
     #[command(subcommand)]
     Connections(Connections),
+    /// Disconnect every car at Smartcar, and say what remains to be deleted in its dashboard
+    Leave(Leave),
     /// The webhook log
     #[command(subcommand)]
     Webhooks(Webhooks),
@@ -421,6 +423,8 @@ pub enum Vehicles {
     },
     /// Show a car with its latest signals
     Show(Show),
+    /// Subscribe a car to the webhook at Smartcar now; a connected car is subscribed by itself (webhooks.subscribe)
+    Subscribe(Show),
     /// Disconnect a car at Smartcar; its history stays
     Disconnect(Disconnect),
     /// Disconnect a car at Smartcar and erase its history

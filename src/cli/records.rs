@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{Connections, Disconnect, Users, Vehicles};
 use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
-use super::{Failure, Place, signals};
+use super::{Failure, Place, arriving, signals};
 use crate::model::Timestamp;
 use crate::smartcar::in_two;
 use crate::world::{Clock, SystemClock};
@@ -47,7 +47,12 @@ pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Res
         Users::Remove { disconnect, erase } => {
             let what = if erase { "and erase their history" } else { "(their history stays)" };
             let question = format!("Disconnect all cars of {} {what}, and remove the user?", disconnect.which.id);
-            end(client, "users", disconnect, erase, &question, "Removed.", place).await
+            let done = if erase {
+                "Removed, and the history of its cars with it."
+            } else {
+                "Removed. The history of its cars stays: `carport vehicles list` shows them, `carport vehicles erase ID` erases it."
+            };
+            end(client, "users", disconnect, erase, &question, done, place).await
         }
     }
 }
@@ -80,6 +85,10 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
         Vehicles::Show(show) => {
             let vehicle = client.get(&["vehicles", &show.id], &[]).await?;
             if show.json { say_json(&vehicle) } else { say(&vehicle_card(&vehicle, now)) }
+        }
+        Vehicles::Subscribe(show) => {
+            let vehicle = client.post(&["vehicles", &show.id, "subscribe"], Value::Null).await?;
+            if show.json { say_json(&vehicle) } else { say("Subscribed.") }
         }
         Vehicles::Disconnect(disconnect) => {
             let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.which.id);
@@ -128,6 +137,8 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
             let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
             end(client, "connections", disconnect, false, &question, "Disconnected.", place).await
         }
+        Connections::Adopt(flags) => arriving::adopt(client, flags).await,
+        Connections::Import(flags) => arriving::import(client, flags).await,
         Connections::Forget(which) => {
             let question = format!(
                 "Forget connection {} here without asking Smartcar? Its cars stay with their history, but without a connection.",
@@ -190,6 +201,7 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
         ("Last event", age(vehicle, "last_event_at", now)),
         ("Data", lit("data_flow")),
         ("Authority", lit("authority")),
+        ("Missing", [text(&vehicle["missing"]["what"]), text(&vehicle["missing"]["remedy"])].join(" ").trim().to_owned()),
         ("Errors", errors.iter().map(error).collect::<Vec<_>>().join("; ")),
     ]);
     let rows = signals::rows(vehicle, now);

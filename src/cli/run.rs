@@ -6,7 +6,7 @@ use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, check, init, key, local, records, sandbox, signals, webhooks, wiring};
+use super::{Cli, Failure, Place, access, arriving, check, init, key, local, records, sandbox, signals, webhooks, wiring};
 use crate::config::load;
 
 /// Runs a command.
@@ -50,6 +50,7 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
         Command::Users(command) => records::users(&client, command, place).await,
         Command::Vehicles(command) => records::vehicles(&client, command, place).await,
         Command::Connections(command) => records::connections(&client, command, place).await,
+        Command::Leave(flags) => arriving::leave(&client, flags, place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
         Command::Signals(flags) => signals::signals(&client, flags).await,
         Command::Export(flags) => signals::export(&client, flags).await,

@@ -136,6 +136,7 @@ async fn check(line: &str, expected: Expect) {
         Command::Users(command) => records::users(&client, command, &place).await,
         Command::Vehicles(command) => records::vehicles(&client, command, &place).await,
         Command::Connections(command) => records::connections(&client, command, &place).await,
+        Command::Leave(flags) => arriving::leave(&client, flags, &place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
         Command::Signals(flags) => signals::signals(&client, flags).await,
         Command::Export(flags) => signals::export(&client, flags).await,
@@ -349,4 +350,27 @@ async fn init_checks_what_it_is_told() {
     let config = place.config(&args::Common::default()).unwrap();
     assert_eq!(config.smartcar.application_id.as_deref(), Some(id));
     assert!(config.smartcar.v2.is_some());
+}
+
+#[tokio::test]
+async fn leaving_looks_at_everything_and_erases_on_request() {
+    check(
+        "leave --yes",
+        expect![[r"
+        GET /api/v1/connections?limit=500
+        GET /api/v1/vehicles?limit=500"]],
+    )
+    .await;
+    check(
+        "leave --erase --yes",
+        expect![[r"
+        GET /api/v1/connections?limit=500
+        GET /api/v1/vehicles?limit=500
+        GET /api/v1/vehicles?limit=500
+        GET /api/v1/users?limit=500"]],
+    )
+    .await;
+    check("leave", expect![""]).await;
+    check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
+    check("vehicles subscribe car-1", expect!["POST /api/v1/vehicles/car-1/subscribe"]).await;
 }

@@ -175,6 +175,7 @@ impl Reader<'_> {
             redirect_uris: self.take("smartcar.redirect_uris", values::uris),
             scope: self.take("smartcar.scope", values::scope),
             single_select: self.take("smartcar.single_select", values::flag),
+            webhook_id: self.optional("smartcar.webhook_id", values::text),
             origins: Origins {
                 connect: self.take("smartcar.origins.connect", values::smartcar_origin),
                 auth: self.take("smartcar.origins.auth", values::smartcar_origin),
@@ -213,6 +214,7 @@ impl Reader<'_> {
             keep_events: self.take("webhooks.keep_events", values::count),
             keep_bytes: self.take("webhooks.keep_bytes", values::bytes),
             dedupe_for: self.take("webhooks.dedupe_for", values::time),
+            subscribe: self.take("webhooks.subscribe", values::auto),
         }
     }
 

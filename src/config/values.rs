@@ -56,6 +56,15 @@ pub(super) fn flag(raw: &Raw) -> Taken<bool> {
     }
 }
 
+/// Whether something is done by itself.
+pub(super) fn auto(raw: &Raw) -> Taken<bool> {
+    match text(raw)?.as_str() {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        other => wrong(format!("{other:?} is neither auto nor off"), "Write \"auto\" or \"off\""),
+    }
+}
+
 pub(super) fn secret(raw: &Raw) -> Taken<Secret> {
     match raw {
         Raw::Text(text) if text.trim().is_empty() => wrong("is empty", "Give it a value, or leave the key out"),

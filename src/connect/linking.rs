@@ -98,7 +98,7 @@ impl Drop for Learning<'_> {
 
 /// Asks Smartcar whose tokens these are and which vehicles they open, and links them. Only one at a time
 /// for each connection.
-async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError> {
+pub(super) async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, ConnectError> {
     let _learning = Learning::begin(shared, id).ok_or_else(|| ConnectError::Upstream("it is being asked already".to_owned()))?;
     let kept = shared.store.read(move |snapshot| snapshot.connection(id)).await?;
     let kept = kept.ok_or_else(|| ConnectError::Upstream("the connection has ended".to_owned()))?;
@@ -184,7 +184,11 @@ async fn by_vehicle(shared: &Shared, attempt: &Attempt, id: VehicleId) -> Result
 }
 
 /// Links, to the connection that the owner had before if there is one: its ids and history stay.
-async fn link(shared: &Shared, mut connection: Connection, vehicles: Vec<VehicleFacts>) -> Result<Linked, ConnectError> {
+pub(super) async fn link(
+    shared: &Shared,
+    mut connection: Connection,
+    vehicles: Vec<VehicleFacts>,
+) -> Result<Linked, ConnectError> {
     let at: Timestamp = shared.world.now();
     connection.connected_at = at;
     connection.status = ConnectionStatus::Active;
@@ -265,14 +269,14 @@ async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -
 }
 
 /// Everything that was granted for any of the vehicles.
-fn scope(vehicles: &[VehicleFacts]) -> Vec<String> {
+pub(super) fn scope(vehicles: &[VehicleFacts]) -> Vec<String> {
     let mut scope: Vec<String> = vehicles.iter().flat_map(|facts| facts.permissions.iter().flatten().cloned()).collect();
     scope.sort();
     scope.dedup();
     scope
 }
 
-fn named(facts: &VehicleFacts) -> LinkedVehicle {
+pub(super) fn named(facts: &VehicleFacts) -> LinkedVehicle {
     let year = facts.year.map(|year| year.to_string());
     let parts: Vec<&str> = [year.as_deref(), facts.make.as_deref(), facts.model.as_deref()].into_iter().flatten().collect();
     let name = if parts.is_empty() { "a car".to_owned() } else { parts.join(" ") };

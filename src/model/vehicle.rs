@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppUserId, ConnectionId, Timestamp, VehicleId};
+use super::{AppUserId, ConnectionId, Seq, Timestamp, VehicleId};
 
 /// What Smartcar tells of a vehicle when it is linked. Everything but the id may be missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Vehicle {
     pub connection: Option<ConnectionId>,
     /// When it was first linked.
     pub linked_at: Timestamp,
+    /// The newest entry of the webhook log when its connection ended: what has come in since is not data of ours.
+    #[serde(default)]
+    pub ended_after: Option<Seq>,
     /// Whether somebody else had it here before: what is older than the link may be theirs.
     #[serde(default)]
     pub had_by_others: bool,
@@ -66,6 +69,20 @@ pub struct Vehicle {
     pub errors: Vec<VehicleError>,
     /// What has lately ended to be wrong, and when: news of it that is older comes too late.
     pub resolved: Vec<Resolved>,
+}
+
+impl Vehicle {
+    /// Its connection ends while the newest entry of the log is `newest`.
+    pub fn end(&mut self, newest: Seq) {
+        if self.connection.take().is_some() {
+            self.ended_after = Some(newest);
+        }
+    }
+
+    /// Whether what the log holds at `seq` may become data: not what came in after its connection ended.
+    pub fn takes(&self, seq: Seq) -> bool {
+        self.connection.is_some() || self.ended_after.is_some_and(|newest| seq <= newest)
+    }
 }
 
 /// A problem of a vehicle that ended.

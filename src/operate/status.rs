@@ -14,12 +14,14 @@ use crate::model::notice::Notice;
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Seq, Timestamp};
-use crate::smartcar::{Smartcar, in_two};
+use crate::smartcar::Smartcar;
 use crate::store::tokens::SealedTokens;
 use crate::store::webhook_log::LogExtent;
 use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
 use crate::world::World;
+
+mod missing;
 
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]
@@ -316,6 +318,8 @@ struct Facts {
     notices: Vec<Notice>,
     next_due_at: Option<Timestamp>,
     tokens: Vec<(ConnectionId, SealedTokens)>,
+    /// Cars that are not known to be subscribed, and of which nothing has come in.
+    unsubscribed: usize,
 }
 
 impl Shared {
@@ -338,6 +342,13 @@ impl Shared {
             for id in ids {
                 tokens.extend(snapshot.sound_tokens(id)?.map(|set| (id, set)));
             }
+            let mut unsubscribed = 0;
+            for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
+                let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
+                if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
+                    unsubscribed += usize::from(snapshot.subscription(row, connection)?.is_none());
+                }
+            }
             Ok(Facts {
                 log,
                 projector: snapshot.projector_cursor()?,
@@ -355,76 +366,9 @@ impl Shared {
                 notices: snapshot.notices(usize::MAX)?,
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
+                unsubscribed,
             })
         });
         facts.await
-    }
-
-    fn missing(&self, facts: &Facts, stopped: &[String]) -> Vec<Missing> {
-        let mut missing = Vec::new();
-        let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
-        let smartcar = self.smartcar.settings();
-        if smartcar.v2.is_none() && smartcar.v3.is_none() {
-            add(
-                "credentials",
-                "Carport has no credentials of a Smartcar application",
-                "run `carport init`, or set smartcar.v3.client_id and smartcar.v3.client_secret".to_owned(),
-            );
-        } else if smartcar.application_id().is_none() {
-            add(
-                "application_id",
-                "the Application ID is not set, so nobody can be sent to Smartcar Connect",
-                "copy the Application ID from Smartcar's dashboard into smartcar.application_id".to_owned(),
-            );
-        }
-        for fault in stopped {
-            add("refused", in_two(fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
-        }
-        if !self.store.has_room() {
-            add(
-                "disk",
-                "the disk is nearly full, so no token is refreshed and webhooks are answered 503",
-                "make room on the disk of the data directory: store.min_free says how much must stay free".to_owned(),
-            );
-        }
-        if !self.ingest.is_configured() {
-            add(
-                "management_token",
-                "the application management token is not set, so no webhook can be proven",
-                "copy it from Smartcar's dashboard into smartcar.application_management_token".to_owned(),
-            );
-        } else if self.ingest.last_verify().is_none() {
-            add(
-                "verify",
-                "Smartcar has not verified the webhook yet",
-                format!("in Smartcar's dashboard set the webhook's URL to {} and press Verify", self.settings.webhook_url),
-            );
-        }
-        if let Some(astray) = self.ingest.astray().filter(|astray| facts.last_delivery_at.is_none_or(|at| at < astray.at)) {
-            add(
-                "wrong_path",
-                &format!("a signed webhook came to `{}`, which is not the webhook's address", astray.path),
-                format!("in Smartcar's dashboard set the webhook's URL to {}", self.settings.webhook_url),
-            );
-        }
-        // A simulator on this machine posts to http as well.
-        let simulated = smartcar.origins.api.starts_with("http://");
-        if !simulated && !self.settings.public_url.starts_with("https://") {
-            add(
-                "public_url",
-                "the public URL is not https, and Smartcar posts webhooks only to https with a trusted certificate",
-                "set tls.mode, or put a proxy with TLS in front, and set public_url to the https address".to_owned(),
-            );
-        }
-        if facts.active + facts.needs_reconnect == 0 {
-            add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
-        } else if facts.last_delivery_at.is_none() {
-            add(
-                "delivery",
-                "no webhook has come in yet",
-                "in Smartcar's dashboard subscribe the car to the webhook and send a test delivery".to_owned(),
-            );
-        }
-        missing
     }
 }

@@ -17,6 +17,7 @@ use super::journal::Record;
 use super::notices::{EndNotice, GiveNotice};
 use super::retention::TrimHistory;
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
+use super::subscriptions::NoteSubscription;
 use super::tables::from_cbor;
 use super::tellings::{ApplyReadings, NoteGrammar};
 use super::tokens::{DropDue, Reschedule, RotateTokens};
@@ -57,7 +58,7 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
-    BeginCommand, EndCommand,
+    BeginCommand, EndCommand, NoteSubscription,
     KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit,

@@ -19,6 +19,7 @@ pub(super) const LARGE: &[&str] = &[
     "budget-1",
     "vehicle_rollups-1",
     "commands-1",
+    "subscriptions-1",
 ];
 
 /// A row for each signal of each vehicle, until format 2; empty since.

@@ -16,7 +16,7 @@
 //! | `vehicle_data-1` | vehicle row, signal row, time of its first | a block: up to 64 changes of a signal on one day |
 //! | `vehicle_rollups-1` | vehicle row, signal row, span, time | what is left of old numbers: the hours of a day, or 32 days |
 //! | `vehicles_to_revisit-1` | vehicle row | nothing: newly linked, so the log is read again for it |
-//! | `vehicles_to_read-1` | vehicle row | nothing: a first picture of it is to be read from Smartcar |
+//! | `vehicles_to_read-1`; `subscriptions-1` | vehicle row | nothing: a first picture of it is to be read; its webhook |
 //! | `webhook_logs-1` | seq | clear header, then the sealed payload |
 //! | `event_ids-2` | first seq | keyed hashes of up to 128 events' ids and when they came, in clear, then a seal that covers them: the dedupe window |
 //! | `attempts-1`, `invites-1` | hash of state, of link | a trip through Connect, an invitation; `..._by_expiry-1`: what to drop first |

@@ -98,6 +98,7 @@ impl Change for ForgetVehicle {
             erase_data(tables, row)?;
             super::budget::erase(tables, row)?;
             super::commands::erase(tables, row)?;
+            super::subscriptions::erase(tables, row)?;
             erase_entries(tables, row)?;
             // What still comes about it is not kept.
             if self.is_remembered {
@@ -112,7 +113,7 @@ impl Change for ForgetVehicle {
             tables.remove_mark(VEHICLES_TO_READ, row)?;
             tables.remove::<Vehicle>(row)?;
         } else {
-            vehicle.connection = None;
+            vehicle.end(tables.log.head.newest);
             vehicle.errors.clear();
             tables.put(row, &vehicle)?;
         }
@@ -156,6 +157,7 @@ pub(super) fn link_vehicle(
             user: connection.user.clone(),
             connection: None,
             linked_at: at,
+            ended_after: None,
             had_by_others,
             last_event_at: None,
             errors: Vec::new(),
@@ -179,7 +181,7 @@ pub(super) fn unlink_vehicles_of(
 ) -> Result<(), StoreError> {
     for (row, mut vehicle) in served_by(tables, connection)? {
         if !keep(&vehicle) {
-            vehicle.connection = None;
+            vehicle.end(tables.log.head.newest);
             tables.put(row, &vehicle)?;
         }
     }

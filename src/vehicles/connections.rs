@@ -120,7 +120,7 @@ impl Vehicles {
 
 impl Vehicles {
     /// Forgets a connection with its tokens here, and does not ask Smartcar. What Smartcar sends later about a
-    /// vehicle that stays is still taken.
+    /// vehicle that stays is kept in the log and does not become data.
     pub async fn forget_connection(&self, id: ConnectionId, history: History) -> Result<Forgotten, VehiclesError> {
         let vehicles = self.connection(&Reach::All, id).await?.vehicles;
         if history == History::Erase {

@@ -13,6 +13,7 @@ use crate::model::catalogue::known;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::normal::{Normal, Units};
 use crate::model::reading::{Reading, SignalFailure, Source};
+use crate::model::subscription::Hurdle;
 use crate::model::vehicle::{Vehicle, VehicleError};
 use crate::model::{AppUserId, ConnectionId, Json, Timestamp, VehicleId};
 use crate::smartcar::in_two;
@@ -48,6 +49,8 @@ pub struct VehicleView {
     pub lights: Lights,
     /// What Smartcar reports as wrong.
     pub errors: Vec<VehicleError>,
+    /// What is missing until data come in by themselves, and the one thing to do; null when nothing is.
+    pub missing: Option<Hurdle>,
     /// What it can tell and what it cannot, by code.
     pub capabilities: Vec<CapabilityView>,
 }
@@ -168,6 +171,7 @@ pub(super) fn vehicle(
 ) -> Result<VehicleView, StoreError> {
     let latest = snapshot.latest(row)?;
     let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+    let missing = missing(snapshot, row, &vehicle, connection.as_ref())?;
     let lights =
         Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) };
     let capabilities = capabilities(&vehicle, &latest);
@@ -187,6 +191,7 @@ pub(super) fn vehicle(
         last_event_at,
         lights,
         errors,
+        missing,
         capabilities,
     })
 }
@@ -215,6 +220,17 @@ fn capabilities(vehicle: &Vehicle, latest: &[Latest]) -> Vec<CapabilityView> {
             error: lack.map(|lack| lack.failure),
         })
         .collect()
+}
+
+fn missing(
+    snapshot: &Snapshot<'_>,
+    row: u32,
+    vehicle: &Vehicle,
+    connection: Option<&Connection>,
+) -> Result<Option<Hurdle>, StoreError> {
+    let Some(connection) = connection.filter(|connection| connection.status == ConnectionStatus::Active) else { return Ok(None) };
+    let is_subscribed = snapshot.subscription(row, connection)?.is_some();
+    Ok(Hurdle::of(vehicle.last_event_at.is_some(), snapshot.last_verify()?.is_some(), is_subscribed))
 }
 
 /// The VIN as a reading: a v3 vehicle that was read before its first event has it only there.

@@ -18,6 +18,7 @@ mod gaps;
 mod gateway;
 mod house;
 mod linkage;
+mod moving;
 mod password;
 mod projection;
 mod repair;

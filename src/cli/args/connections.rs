@@ -1,4 +1,4 @@
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Disconnect, Json, Show, Which};
 
@@ -16,7 +16,57 @@ pub enum Connections {
     /// Forget a connection and its tokens here, without asking Smartcar
     ///
     /// Its cars stay with their names and their history, without a connection; connecting them again takes them up
-    /// where they were. Smartcar is not told: its own connection, and what it costs, goes on until it is ended in
+    /// where they were. What Smartcar sends about them meanwhile does not become data. Smartcar is not told: its own connection, and what it costs, goes on until it is ended in
     /// Smartcar's dashboard. To end it there as well, use `disconnect`.
     Forget(Which),
+    /// Take over what Smartcar already lists for the application and Carport lacks (v3); nobody logs in again
+    ///
+    /// A car whose Smartcar user has an external id goes to the user of that id, any other to --user. Users are made
+    /// where there are none. What had come in about the cars before becomes data. Safe to run again.
+    Adopt(Adopt),
+    /// Take refresh tokens of API v2.0 from another application, as JSON lines on standard input
+    ///
+    /// A line is {"refresh_token":"...","user":"anna"}, and perhaps "mode":"simulated". Each token is renewed at
+    /// once, and so is worth nothing any more elsewhere; the new one is on disk before the next line is read. A line that
+    /// fails is told, and the rest goes on. Safe to run again: what was taken before is refused, and stays connected.
+    Import(Import),
+}
+
+/// Flags of `connections adopt`.
+#[derive(Clone, Debug, Args)]
+pub struct Adopt {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Whose the cars are that have no external id at Smartcar
+    #[arg(long, value_name = "ID", default_value = "owner")]
+    pub user: String,
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `connections import`.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// Whose the connections are, where a line does not say
+    #[arg(long, value_name = "ID", default_value = "owner")]
+    pub user: String,
+    /// Print what the API answered, a line each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `leave`.
+#[derive(Clone, Debug, Args)]
+pub struct Leave {
+    /// Erase history, deliveries and users too
+    #[arg(long)]
+    pub erase: bool,
+    /// End connections here also when Smartcar refuses
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }

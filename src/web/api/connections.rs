@@ -13,7 +13,7 @@ use super::super::pages::INVITE_TIME;
 use super::super::problem::Problem;
 use super::removal;
 use crate::connect::InviteRequest;
-use crate::model::{ConnectionId, VehicleId};
+use crate::model::{AppUserId, ConnectionId, Secret, VehicleId};
 use crate::operate::access::Scope;
 use crate::vehicles::VehiclesError;
 
@@ -104,6 +104,46 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
         refused => Problem::from(refused).advised(END_ANYWAY),
     })?;
     Ok(answer::done())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Adopt {
+    user: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST connections/adopt`
+pub(in crate::web) async fn adopt(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let Adopt { user, dry_run } = call.json()?;
+    let user = AppUserId::new(user.unwrap_or_else(|| "owner".to_owned()));
+    let adoption = call.services.connect.adopt(&user, dry_run).await?;
+    for connection in adoption.items.iter().filter_map(|item| item.connection) {
+        call.touched.add(connection.to_string());
+    }
+    answer::ok(&adoption)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    refresh_token: Secret,
+    user: String,
+    mode: Option<String>,
+}
+
+/// `POST connections/import`
+pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let Import { refresh_token, user, mode } = call.json()?;
+    if refresh_token.expose().trim().is_empty() {
+        return Err(Problem::bad_request("`refresh_token` is empty."));
+    }
+    let imported = call.services.connect.import(AppUserId::new(user), refresh_token, mode).await?;
+    call.touched.add(imported.connection.to_string());
+    answer::json(StatusCode::CREATED, &imported)
 }
 
 /// The id of the path, if the caller may see that connection.

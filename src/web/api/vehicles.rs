@@ -93,6 +93,14 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     answer::ok(&call.services.vehicles.sync(call.reach()?, &id(call)?).await?)
 }
 
+/// `POST vehicles/{id}/subscribe`
+pub(in crate::web) async fn subscribe(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let (reach, id) = (call.reach()?, id(call)?);
+    call.services.vehicles.subscribe(reach, &id).await?;
+    answer::ok(&call.services.vehicles.show(reach, &id).await?)
+}
+
 /// A nickname is for people.
 pub(in crate::web) fn checked_nickname(nickname: Option<String>) -> Result<Option<String>, Problem> {
     checked_text("nickname", 100, nickname)

@@ -155,6 +155,7 @@ fn charging() -> VehicleView {
         },
         errors: Vec::new(),
         capabilities: lacks(),
+        missing: None,
     }
 }
 
@@ -198,6 +199,7 @@ fn broken() -> VehicleView {
             signals: Vec::new(),
             since: ago(3 * DAY),
         }],
+        missing: None,
     }
 }
 
@@ -228,6 +230,7 @@ fn combustion() -> VehicleView {
         },
         errors: Vec::new(),
         capabilities: Vec::new(),
+        missing: None,
     }
 }
 

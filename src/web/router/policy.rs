@@ -111,6 +111,9 @@ impl Route {
             | Route::UserRemove
             | Route::ConnectionRemove
             | Route::ConnectionRefresh
+            | Route::Adopt
+            | Route::Import
+            | Route::VehicleSubscribe
             | Route::VehicleChange
             | Route::VehicleRemove
             | Route::Replay

@@ -90,7 +90,7 @@ async fn changing_commands_work_with_and_without_a_server() {
         assert_eq!(home.done(&["users", "add", "lin", "--name", "Lin"]).await, "lin");
         assert_eq!(home.run(&["users", "add", "lin"]).await.code, Some(1), "made twice");
         assert_eq!(home.json(&["users", "rename", "lin", "Linus"]).await["name"], "Linus");
-        assert_eq!(home.done(&["users", "remove", "lin", "--yes"]).await, "Removed.");
+        assert!(home.done(&["users", "remove", "lin", "--yes"]).await.starts_with("Removed. The history of its cars stays"));
         assert_eq!(home.done(&["webhooks", "replay", "1"]).await, "Replayed.");
         let refreshed = home.json(&["connections", "refresh", &connection]).await;
         assert_eq!((&refreshed["status"], &refreshed["last_error"]), (&"active".into(), &Value::Null), "{refreshed}");
@@ -105,7 +105,7 @@ async fn changing_commands_work_with_and_without_a_server() {
         assert_eq!(home.json(&["connections", "show", &connection]).await["status"], "disconnected");
         let connected = smartcar.status().await["cars"].as_array().unwrap().iter().filter(|one| one["connected"] == true).count();
         assert_eq!(connected, 0, "still connected at Smartcar");
-        assert_eq!(home.done(&["users", "remove", user, "--yes"]).await, "Removed.");
+        assert!(home.done(&["users", "remove", user, "--yes"]).await.starts_with("Removed. "));
 
         // Links of both ways work at the server.
         let (invite, login) = (home.done(&["connect"]).await, home.json(&["login"]).await);

@@ -474,6 +474,7 @@ impl Model {
                 user: connection.user.clone(),
                 connection: None,
                 linked_at: at,
+                ended_after: None,
                 had_by_others,
                 last_event_at: None,
                 errors: Vec::new(),
@@ -495,7 +496,7 @@ impl Model {
     fn unlink_of(&mut self, user: &AppUserId, id: ConnectionId, stays: impl Fn(&Vehicle) -> bool) {
         for vehicle in self.vehicles.values_mut() {
             if vehicle.user == *user && vehicle.connection == Some(id) && !stays(vehicle) {
-                vehicle.connection = None;
+                vehicle.end(self.newest);
             }
         }
     }
@@ -537,9 +538,10 @@ impl Played for PictureTaken {
 
 impl Played for ForgetVehicle {
     fn play(&self, model: &mut Model) -> bool {
+        let newest = model.newest;
         let Some(vehicle) = model.vehicle(&self.id) else { return false };
         if !self.erase {
-            vehicle.connection = None;
+            vehicle.end(newest);
             vehicle.errors.clear();
             return true;
         }

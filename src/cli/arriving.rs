@@ -1,0 +1,133 @@
+//! Arriving from another application, and leaving.
+
+use std::io::BufRead;
+
+use serde_json::{Value, json};
+
+use super::args::{Adopt, Import, Leave};
+use super::client::Client;
+use super::print::{announce, confirm, field, say, say_json};
+use super::{Exit, Failure, Place};
+
+/// `carport connections adopt`
+pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> {
+    let body = json!({ "user": flags.user, "dry_run": flags.dry_run });
+    let told = client.post(&["connections", "adopt"], body).await?;
+    if flags.json {
+        return say_json(&told);
+    }
+    let items = told["items"].as_array().map_or(&[][..], Vec::as_slice);
+    for item in items {
+        let done = match item["result"].as_str() {
+            Some("adopted") => "taken over",
+            Some("would_adopt") => "would be taken over",
+            _ => "FAILED",
+        };
+        say(format!("{} for {}: {done} {}", cars(item), field(item, "user"), field(item, "error")).trim_end())?;
+    }
+    let known = told["known"].as_u64().unwrap_or(0);
+    if items.is_empty() {
+        return say(&format!("Nothing to take over: Carport has all that Smartcar lists ({known})."));
+    }
+    if items.iter().any(|item| item["result"] == "failed") {
+        return Err(Failure::new(Exit::Failed, "some were not taken over: run it again"));
+    }
+    Ok(())
+}
+
+/// `carport connections import`
+pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure> {
+    let (mut taken, mut failed) = (0, 0);
+    for (number, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match import_line(client, &flags, &line).await {
+            Ok(told) if flags.json => {
+                taken += 1;
+                say_json(&told)?;
+            }
+            Ok(told) => {
+                taken += 1;
+                say(&format!("Line {}: {} for {}", number + 1, cars(&told), field(&told, "user")))?;
+            }
+            // SECURITY: never the line itself, for it is a token.
+            Err(failure) => {
+                failed += 1;
+                announce(&format!("Line {}: not taken: {failure}", number + 1));
+            }
+        }
+    }
+    announce(&format!("{taken} taken, {failed} not."));
+    if failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
+}
+
+async fn import_line(client: &Client, flags: &Import, line: &str) -> Result<Value, Failure> {
+    let wrong = || Failure::new(Exit::Failed, "it is not {\"refresh_token\":\"...\",\"user\":\"...\"}");
+    let mut body: Value = serde_json::from_str(line).map_err(|_| wrong())?;
+    let fields = body.as_object_mut().ok_or_else(wrong)?;
+    fields.entry("user").or_insert_with(|| flags.user.clone().into());
+    client.post(&["connections", "import"], body).await
+}
+
+/// `carport leave`
+pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Result<(), Failure> {
+    let connections = client.list(&["connections"], &[]).await?;
+    let vehicles = client.list(&["vehicles"], &[]).await?;
+    let (connections, vehicles) = (items(&connections), items(&vehicles));
+    let open: Vec<&Value> = connections.iter().filter(|connection| connection["status"] != "disconnected").collect();
+    let fate = if flags.erase { "and erase all history, deliveries and users" } else { "(the history stays here)" };
+    let question = format!("Disconnect {} connections with {} cars at Smartcar {fate}?", open.len(), vehicles.len());
+    confirm(place, flags.yes, &question)?;
+    let mut query = vec![("history", if flags.erase { "erase" } else { "keep" })];
+    if flags.force {
+        query.push(("force", "true"));
+    }
+    let mut failed = 0;
+    let mut gone = |what: &str, result: Result<Value, Failure>| match result {
+        Ok(_) => say(&format!("{what}: done")),
+        Err(failure) => {
+            failed += 1;
+            say(&format!("{what}: FAILED: {failure}"))
+        }
+    };
+    for connection in open {
+        let (id, user) = (field(connection, "id"), field(connection, "user"));
+        gone(&format!("Connection {id} of {user}"), client.delete(&["connections", &id], &query).await)?;
+    }
+    if flags.erase {
+        // Those that have no connection any more.
+        for vehicle in items(&client.list(&["vehicles"], &[]).await?) {
+            let id = field(&vehicle, "id");
+            gone(&format!("Vehicle {id}"), client.delete(&["vehicles", &id], &query).await)?;
+        }
+        for user in items(&client.list(&["users"], &[]).await?) {
+            let id = field(&user, "id");
+            gone(&format!("User {id}"), client.delete(&["users", &id], &query).await)?;
+        }
+    }
+    say(REMAINS)?;
+    if failed > 0 {
+        return Err(Failure::new(
+            Exit::Failed,
+            "not everything is disconnected: run it again, or with --force to end it here all the same",
+        ));
+    }
+    Ok(())
+}
+
+fn items(list: &Value) -> Vec<Value> {
+    list.as_array().or_else(|| list["items"].as_array()).cloned().unwrap_or_default()
+}
+
+/// The cars of an answer by their names.
+fn cars(told: &Value) -> String {
+    let vehicles = told["vehicles"].as_array().map_or(&[][..], Vec::as_slice);
+    let names: Vec<String> = vehicles.iter().map(|vehicle| field(vehicle, "name")).collect();
+    if names.is_empty() { "its cars will follow".to_owned() } else { names.join(", ") }
+}
+
+const REMAINS: &str = "\
+What remains is in Smartcar's dashboard, and only you can delete it there: the webhook, the redirect URIs, and the application
+with its credentials. Here: the data directory with the master key; delete it when you need nothing of it any more.";

@@ -1,0 +1,189 @@
+//! Subscribing vehicles to our webhook at Smartcar: each that is connected, once, by itself or on request.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, Vehicles, VehiclesError};
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::event::Event;
+use crate::model::reach::Reach;
+use crate::model::subscription::Subscription;
+use crate::model::token::Generation;
+use crate::model::vehicle::Vehicle;
+use crate::model::{ConnectionId, Seq, VehicleId};
+use crate::smartcar::{Smartcar, SmartcarError, is_subscribed};
+use crate::store::StoreError;
+use crate::store::subscriptions::NoteSubscription;
+use crate::store::webhook_log::Filed;
+use crate::tokens::{CallError, TokenError};
+
+impl Vehicles {
+    /// Subscribes a vehicle to the webhook now, whether it is known to be or not.
+    pub async fn subscribe(&self, reach: &Reach, id: &VehicleId) -> Result<(), VehiclesError> {
+        let (row, vehicle) = self.within(reach, id).await?;
+        let gone = || VehiclesError::BadRequest("this car is not connected: connect it again");
+        let connection = vehicle.connection.ok_or_else(gone)?;
+        let connection = self.shared.store.read(move |snapshot| snapshot.connection(connection)).await?.ok_or_else(gone)?;
+        let webhook = self.shared.webhook().await?.ok_or_else(|| VehiclesError::NotConfigured(UNKNOWN.to_owned()))?;
+        Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
+    }
+}
+
+/// Subscribes what is connected until `shutdown`.
+pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
+    if !shared.settings.subscribes {
+        return shutdown.cancelled().await;
+    }
+    let mut waiting = HashMap::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            result = subscribe_all(shared, &mut waiting) => if let Err(error) = result {
+                tracing::warn!(%error, "subscribing to the webhook waits for the store");
+            },
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// A vehicle that could not be subscribed: how often, and when to try again.
+struct Waiting {
+    tries: u32,
+    until: Instant,
+}
+
+type Connected = (u32, Vehicle, Connection);
+
+async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Result<(), StoreError> {
+    let open = unsubscribed(shared).await?;
+    waiting.retain(|row, _| open.iter().any(|(open, ..)| open == row));
+    let due = |row: &u32| waiting.get(row).is_none_or(|waiting| waiting.until <= Instant::now());
+    let due: Vec<Connected> = open.into_iter().filter(|(row, ..)| due(row)).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let webhook = shared.webhook().await;
+    for (row, vehicle, connection) in due {
+        let result = match &webhook {
+            Ok(Some(webhook)) => {
+                shared.subscribe(row, &vehicle, &connection, webhook.clone()).await.map_err(|error| error.to_string())
+            }
+            Ok(None) => Err(UNKNOWN.to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        match result {
+            Ok(()) => {
+                waiting.remove(&row);
+                tracing::info!("a car is subscribed to the webhook");
+            }
+            Err(error) => {
+                let tries = waiting.get(&row).map_or(0, |waiting| waiting.tries).saturating_add(1);
+                let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST);
+                tracing::warn!(error, tries, again_in_s = wait.as_secs(), "a car cannot be subscribed to the webhook yet");
+                waiting.insert(row, Waiting { tries, until: Instant::now() + wait });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
+    let configured = shared.settings.webhook_id.clone();
+    let found = shared.store.read(move |snapshot| {
+        let mut found = Vec::new();
+        for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
+            let Some(connection) = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))? else { continue };
+            let known = snapshot.subscription(row, &connection)?;
+            let is_good = known.is_some_and(|known| configured.as_ref().is_none_or(|configured| known.webhook == *configured));
+            if connection.status == ConnectionStatus::Active && !is_good {
+                found.push((row, vehicle, connection));
+            }
+        }
+        Ok(found)
+    });
+    found.await
+}
+
+impl Shared {
+    /// Smartcar's id of our webhook: as configured, else the one that posts to us, else that of the newest delivery.
+    async fn webhook(&self) -> Result<Option<String>, CallError> {
+        if let Some(configured) = &self.settings.webhook_id {
+            return Ok(Some(configured.clone()));
+        }
+        let known = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let learnt = match self.delivered().await.map_err(TokenError::from)? {
+            Some(delivered) => Some(delivered),
+            None if self.smartcar.settings().v3.is_some() => self.listed().await?,
+            None => None,
+        };
+        self.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&learnt);
+        Ok(learnt)
+    }
+
+    /// As a proven delivery names it.
+    async fn delivered(&self) -> Result<Option<String>, StoreError> {
+        let after = Seq(self.store.grew().borrow().0.saturating_sub(LOOKED_AT));
+        let part = self.store.read(move |snapshot| snapshot.log_after(after, usize::MAX, |_| true)).await?;
+        let mut entries = part.entries.into_iter().rev().filter_map(Filed::unpack);
+        Ok(entries.find_map(|entry| Event::parse(&entry.body.0).ok()?.webhook_id))
+    }
+
+    /// As the management API lists it. A webhook that posts elsewhere is somebody else's.
+    async fn listed(&self) -> Result<Option<String>, CallError> {
+        let listed =
+            self.tokens.call(ConnectionId::APPLICATION, |smartcar, access| async move { smartcar.webhooks(&access).await });
+        let ours = |uri: &str| uri.trim_end_matches('/') == self.settings.webhook_url.trim_end_matches('/');
+        let mut listed = listed.await?.into_iter();
+        Ok(listed.find(|webhook| webhook.callback_uri.as_deref().is_some_and(ours)).map(|webhook| webhook.id))
+    }
+
+    async fn subscribe(&self, row: u32, vehicle: &Vehicle, connection: &Connection, webhook: String) -> Result<(), CallError> {
+        let (car, id) = (&vehicle.facts.id, &webhook);
+        let told = match (connection.generation, &connection.smartcar_user) {
+            (Generation::V2, _) => {
+                let call =
+                    |smartcar: Smartcar, access| async move { is_subscribed(smartcar.subscribe_v2(&access, car, id).await) };
+                self.tokens.call(connection.id, call).await
+            }
+            (Generation::V3, Some(user)) => {
+                let call = |smartcar: Smartcar, access| async move {
+                    is_subscribed(smartcar.subscribe_v3(&access, car, user, id).await)
+                };
+                self.tokens.call(ConnectionId::APPLICATION, call).await
+            }
+            (Generation::V3, None) => Err(TokenError::Gone.into()),
+        };
+        if let Err(CallError::Smartcar(SmartcarError::NotPossible { .. })) = &told {
+            // Perhaps it is another webhook by now.
+            *self.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        told?;
+        let (connection, connected_at) = (connection.id, connection.connected_at);
+        let subscription = Subscription { webhook, connection, connected_at, at: self.world.now() };
+        let noted = self.store.commit(NoteSubscription { vehicle: row, subscription }).await;
+        Ok(noted.map_err(TokenError::from)?)
+    }
+}
+
+const UNKNOWN: &str = "the webhook is not known: no delivery has come in yet, and Smartcar lists none that posts to Carport's \
+                       address. Create it in Smartcar's dashboard, or set smartcar.webhook_id";
+
+/// How often is looked for cars that are not subscribed.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// The first wait after a failure; each further one is twice as long, up to the longest.
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// How many of the newest deliveries may tell the webhook's id.
+const LOOKED_AT: u64 = 64;

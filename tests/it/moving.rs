@@ -1,0 +1,251 @@
+//! Arriving and leaving: subscribing what is connected, taking over what Smartcar has already, and what comes after the end.
+
+use std::time::Duration;
+
+use carport::simulator::{Settings, WebhookSettings};
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::gateway::events::{signal, state};
+use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::simulator::rig::{ADA, BACK, GRACE, basic, encode, parameter};
+
+const WEBHOOK: &str = "https://gateway.example/api/webhooks/smartcar";
+const ODOMETER: &str = "odometer-traveleddistance";
+
+async fn show(gateway: &TestGateway, car: &str) -> Value {
+    gateway.told(&format!("/api/v1/vehicles/{car}")).await
+}
+
+async fn missing(gateway: &TestGateway, car: &str) -> Value {
+    show(gateway, car).await["missing"]["code"].clone()
+}
+
+async fn odometer(gateway: &TestGateway, car: &str) -> Value {
+    show(gateway, car).await["signals"][ODOMETER]["body"]["value"].clone()
+}
+
+/// A delivery about a car, with the odometer at so many.
+async fn tell(gateway: &TestGateway, car: &str, kilometres: i64) -> u64 {
+    let at = gateway.now().as_millis();
+    gateway.deliver(&state(&format!("event-{car}-{kilometres}"), car, &[signal(ODOMETER, kilometres, at)])).await
+}
+
+async fn end(gateway: &TestGateway, path: &str) -> u16 {
+    gateway.ask("DELETE", path).bearer(&gateway.admin).send().await.status
+}
+
+fn subscribing(gateway: &TestGateway, car: &str) -> usize {
+    gateway.net.count("POST /v3/subscriptions") + gateway.net.count(&format!("POST /v2.0/vehicles/{car}/webhooks/"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_new_car_is_subscribed_once_and_says_what_is_missing() {
+    for (seed, account) in [(520, ADA), (521, GRACE)] {
+        let mut gateway = TestGateway::new(seed).await;
+        gateway.start();
+        gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        pass(Duration::from_secs(200)).await;
+        assert_eq!((missing(&gateway, &car).await, subscribing(&gateway, &car)), (json!("not_verified"), 0));
+        // Nobody is hammered for a webhook that is not there.
+        pass(6 * HOUR).await;
+        let asked = gateway.net.count("GET /v3/webhooks");
+        assert!((2..20).contains(&asked), "{asked}");
+
+        gateway.simulator.set_webhook(Some(WebhookSettings::new(WEBHOOK)));
+        pass(7 * HOUR).await;
+        assert_eq!(subscribing(&gateway, &car), 1);
+        let verify = json!({ "eventId": "v", "eventType": "VERIFY", "data": { "challenge": "abc" } });
+        assert_eq!(gateway.delivery(verify.to_string()).send().await.status, 200);
+        assert_eq!(missing(&gateway, &car).await, "no_first_delivery");
+        tell(&gateway, &car, 1).await;
+        pass(Duration::from_secs(5)).await;
+        assert_eq!(missing(&gateway, &car).await, Value::Null);
+
+        // Once is enough, also after a restart; by hand it goes again, and does no harm.
+        gateway.reopen().await;
+        gateway.start();
+        pass(HOUR).await;
+        assert_eq!(subscribing(&gateway, &car), 1);
+        let path = format!("/api/v1/vehicles/{car}/subscribe");
+        let answer = gateway.post(&path, &json!({})).bearer(&gateway.admin).send().await;
+        assert_eq!((answer.status, subscribing(&gateway, &car)), (200, 2), "{}", answer.text());
+
+        // Who connects again may have ended the subscription.
+        gateway.connect("owner", account).await;
+        pass(Duration::from_secs(60)).await;
+        assert!(subscribing(&gateway, &car) >= 3);
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_subscribes_by_hand_is_left_alone() {
+    let simulation = Settings { seed: 522, webhook: Some(WebhookSettings::new(WEBHOOK)), ..Settings::default() };
+    let mut gateway = TestGateway::with(522, &[("webhooks.subscribe", "off")], simulation).await;
+    gateway.start();
+    gateway.connect("owner", GRACE).await;
+    let car = gateway.vehicles_of(GRACE).remove(0);
+    pass(HOUR).await;
+    assert_eq!(subscribing(&gateway, &car), 0);
+    let verify = json!({ "eventId": "v", "eventType": "VERIFY", "data": { "challenge": "abc" } });
+    assert_eq!(gateway.delivery(verify.to_string()).send().await.status, 200);
+    let told = show(&gateway, &car).await["missing"].clone();
+    assert_eq!(told["code"], "not_subscribed");
+    assert!(told["remedy"].as_str().unwrap().contains("carport vehicles subscribe"), "{told}");
+    gateway.finish().await;
+
+    // A webhook that is configured need not be learnt.
+    let mut gateway = TestGateway::with(523, &[("smartcar.webhook_id", "another")], Settings::default()).await;
+    gateway.start();
+    gateway.connect("owner", ADA).await;
+    pass(HOUR).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    assert!(gateway.net.count(&format!("POST /v2.0/vehicles/{car}/webhooks/another")) > 0);
+    assert_eq!((gateway.net.count("GET /v3/webhooks"), missing(&gateway, &car).await), (0, json!("not_verified")));
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_end_is_not_data() {
+    for (seed, how) in [(524, "forget"), (525, "users"), (526, "vehicles"), (527, "erase")] {
+        let gateway = TestGateway::new(seed).await;
+        let connection = gateway.connect("ada", ADA).await;
+        let car = gateway.vehicles_of(ADA).remove(0);
+        tell(&gateway, &car, 1).await;
+        gateway.catch_up().await;
+        // What came in before the end counts, whenever it is read.
+        tell(&gateway, &car, 2).await;
+        let path = match how {
+            "forget" => format!("/api/v1/connections/{connection}?local=true"),
+            "users" => "/api/v1/users/ada".to_owned(),
+            "vehicles" => format!("/api/v1/vehicles/{car}"),
+            _ => format!("/api/v1/vehicles/{car}?history=erase"),
+        };
+        let status = end(&gateway, &path).await;
+        assert_eq!(status, if how == "forget" { 200 } else { 204 });
+        if how == "erase" {
+            let late = state("late", &car, &[signal(ODOMETER, 3, gateway.now().as_millis())]);
+            let answer = gateway.delivery(late.to_string()).send().await;
+            assert_eq!((answer.status, answer.json()["status"].clone()), (200, json!("erased")));
+            let kept = gateway.told("/api/v1/webhooks").await;
+            assert_eq!(kept["items"].as_array().unwrap().len(), 0, "{kept}");
+            gateway.finish().await;
+            continue;
+        }
+        gateway.catch_up().await;
+        assert_eq!(odometer(&gateway, &car).await, 2, "{how}");
+        pass(HOUR).await;
+        let late = tell(&gateway, &car, 3).await;
+        gateway.catch_up().await;
+        let replay = gateway.post(&format!("/api/v1/webhooks/{late}/replay"), &json!({})).bearer(&gateway.admin).send().await;
+        assert!(replay.status < 300, "{}", replay.text());
+        assert_eq!(odometer(&gateway, &car).await, 2, "{how}");
+
+        // Connected again, it goes on.
+        gateway.connect("ada", ADA).await;
+        pass(HOUR).await;
+        tell(&gateway, &car, 4).await;
+        gateway.catch_up().await;
+        assert_eq!(odometer(&gateway, &car).await, 4, "{how}");
+        gateway.finish().await;
+    }
+}
+
+/// An owner goes through Connect for somebody else's application: Smartcar knows, Carport does not.
+async fn connected_elsewhere(gateway: &TestGateway, user: &str, account: &str) -> String {
+    let invite = gateway.invite(&json!({ "user": user, "create": true })).await;
+    let trip = gateway.begin(&invite).await;
+    gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
+    gateway.vehicles_of(account).remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_smartcar_lists_is_taken_over() {
+    let gateway = TestGateway::new(528).await;
+    let car = connected_elsewhere(&gateway, "grace", GRACE).await;
+    gateway.connect("ada", ADA).await;
+    // It waits in quarantine.
+    tell(&gateway, &car, 7).await;
+    gateway.catch_up().await;
+    let adopt = async |body: Value| {
+        let answer = gateway.post("/api/v1/connections/adopt", &body).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let would = adopt(json!({ "dry_run": true })).await;
+    assert_eq!((&would["known"], &would["dry_run"]), (&json!(2), &json!(true)), "{would}");
+    let item = &would["items"][0];
+    assert_eq!((&item["user"], &item["result"], &item["connection"]), (&json!("grace"), &json!("would_adopt"), &Value::Null));
+    assert_eq!(item["vehicles"][0]["id"], car.as_str());
+    is_problem(&gateway.get(&format!("/api/v1/vehicles/{car}")).bearer(&gateway.admin).send().await, 404, "not_found");
+
+    let adopted = adopt(json!({})).await;
+    let item = &adopted["items"][0];
+    assert_eq!((adopted["items"].as_array().unwrap().len(), &item["result"]), (1, &json!("adopted")), "{adopted}");
+    gateway.catch_up().await;
+    let view = show(&gateway, &car).await;
+    assert_eq!((&view["user"], &view["connection"]), (&json!("grace"), &item["connection"]));
+    assert_eq!(view["signals"][ODOMETER]["body"]["value"], 7);
+    let connection = gateway.told(&format!("/api/v1/connections/{}", item["connection"].as_str().unwrap())).await;
+    assert_eq!((&connection["generation"], &connection["status"]), (&json!("v3"), &json!("active")), "{connection}");
+
+    // Again, nothing is left to do, and nothing has changed hands.
+    let again = adopt(json!({ "user": "thief" })).await;
+    assert_eq!((&again["known"], again["items"].as_array().unwrap().len()), (&json!(3), 0), "{again}");
+    assert_eq!(show(&gateway, &car).await["user"], "grace");
+    gateway.finish().await;
+}
+
+/// What another application holds: a refresh token of v2.
+async fn foreign_token(gateway: &TestGateway) -> String {
+    let application = gateway.simulator.settings().application.clone();
+    let mut url = url::Url::parse("https://connect.smartcar.com/oauth/authorize").unwrap();
+    url.query_pairs_mut().extend_pairs([
+        ("response_type", "code"),
+        ("client_id", &application.application_id),
+        ("redirect_uri", BACK),
+        ("scope", "read_vehicle_info read_odometer"),
+        ("state", "s"),
+    ]);
+    let back = gateway.simulator.consent(url.as_str(), ADA).await.unwrap();
+    let code = parameter(&url::Url::parse(&back).unwrap(), "code").unwrap();
+    let form = encode(&[("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", BACK)]);
+    let secret = basic(&application.application_id, &application.v2_client_secret);
+    let request = Request::post("/oauth/token").header(header::AUTHORIZATION, secret);
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.into()).unwrap();
+    let answer: Value = serde_json::from_slice(gateway.simulator.handle(request).await.body()).unwrap();
+    let token = answer["refresh_token"].as_str().unwrap().to_owned();
+    gateway.keep_secret(&token);
+    token
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
+    let mut gateway = TestGateway::new(529).await;
+    let token = foreign_token(&gateway).await;
+    let import = async |gateway: &TestGateway, token: &str| {
+        let body = json!({ "refresh_token": token, "user": "ada" });
+        gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await
+    };
+    let answer = import(&gateway, &token).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let imported = answer.json();
+    assert_eq!((&imported["user"], imported["vehicles"].as_array().unwrap().len()), (&json!("ada"), 2), "{imported}");
+    let id = imported["connection"].as_str().unwrap().to_owned();
+    // Cut off in between, and run again: the same connection.
+    let again = import(&gateway, &token).await;
+    assert_eq!((again.status, &again.json()["connection"]), (201, &json!(id)), "{}", again.text());
+    pass(Duration::from_secs(120)).await;
+    is_problem(&import(&gateway, &token).await, 409, "refused");
+    is_problem(&import(&gateway, "never").await, 409, "refused");
+    assert_eq!(gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len(), 1);
+
+    gateway.lose_power(Duration::from_secs(5)).await;
+    gateway.start();
+    pass(DAY).await;
+    let connection = gateway.told(&format!("/api/v1/connections/{id}")).await;
+    assert_eq!((&connection["status"], &connection["last_error"]), (&json!("active"), &Value::Null), "{connection}");
+    gateway.finish().await;
+}
