@@ -307,6 +307,8 @@ impl App {
             loops.spawn(async move { notices.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { gaps.run(stop).await });
+            let (status, stop) = (services.status.clone(), loops_stop.clone());
+            loops.spawn(async move { status.run(stop).await });
             let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
             let (commands, stop) = (services.commands.clone(), loops_stop.clone());

@@ -154,6 +154,11 @@ impl Vehicles {
         }
     }
 
+    /// What values are shown in, unless somebody asks for others.
+    pub fn units(&self) -> Units {
+        self.shared.settings.units
+    }
+
     /// Vehicles within reach, oldest first.
     pub async fn list(
         &self,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::ingest::{Ingest, Refusal};
-use crate::model::event::{Event, project};
+use crate::model::event::{Event, NotUnderstood, Projection, project};
 use crate::model::reach::{Page, Reach};
 use crate::model::{Json, Seq, Timestamp, VehicleId};
 use crate::projector::Projector;
@@ -73,6 +73,8 @@ pub struct DeliveryQuery {
     pub kind: Option<String>,
     /// Only with this result.
     pub result: Option<String>,
+    /// Only with this id of the event or of the delivery.
+    pub id: Option<String>,
     /// Only before this place.
     pub before: Option<Seq>,
     /// At most so many.
@@ -115,7 +117,10 @@ impl Deliveries {
                     && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
                     && query.result.as_ref().is_none_or(|result| header.result.as_str() == result)
             };
-            let (entries, more) = snapshot.log_before(query.before, query.limit, wanted)?;
+            let (entries, more) = match &query.id {
+                Some(id) => search(snapshot, id, query.before, query.limit, wanted)?,
+                None => snapshot.log_before(query.before, query.limit, wanted)?,
+            };
             let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
             Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
         });
@@ -163,6 +168,13 @@ impl Deliveries {
         view.await?.ok_or(DeliveriesError::NotFound)
     }
 
+    /// What an entry tells, as vehicle data is made of it; `None` if that is more than the caller may see.
+    pub async fn made_of(&self, reach: &Reach, seq: Seq) -> Result<Option<Result<Projection, NotUnderstood>>, DeliveriesError> {
+        self.show(reach, seq).await?;
+        let entry = self.store.read(move |snapshot| snapshot.log_entry(seq)).await?.ok_or(DeliveriesError::NotFound)?;
+        Ok((*reach == Reach::All || !tells_of_several(&entry)).then(|| project(&entry.body.0)))
+    }
+
     /// Turns an entry into vehicle data again.
     pub async fn replay(&self, seq: Seq) -> Result<DeliveryView, DeliveriesError> {
         if self.projector.replay(seq).await? { self.show(&Reach::All, seq).await } else { Err(DeliveriesError::NotFound) }
@@ -182,6 +194,40 @@ fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Option<Vec<u32>
         Reach::User(user) => Some(snapshot.vehicles_of_user(user)?.into_iter().map(|(row, _)| row).collect()),
     })
 }
+
+/// The entries with this id of event or delivery, newest first. The ids are sealed, so that all are opened.
+fn search(
+    snapshot: &Snapshot<'_>,
+    id: &str,
+    mut before: Option<Seq>,
+    limit: usize,
+    wanted: impl Fn(&Header) -> bool,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let (entries, more) = snapshot.log_before(before, SEARCHED_AT_ONCE, &wanted)?;
+        before = entries.last().map(|entry| entry.seq);
+        for entry in entries {
+            if found.len() == limit {
+                return Ok((found, true));
+            }
+            // Parsing is dear, and nearly all of it would be for nothing.
+            if std::str::from_utf8(&entry.body.0).is_ok_and(|body| body.contains(id)) && bears(&entry, id) {
+                found.push(entry);
+            }
+        }
+        if !more {
+            return Ok((found, false));
+        }
+    }
+}
+
+fn bears(entry: &Entry, id: &str) -> bool {
+    let shown = view(entry, false);
+    [shown.event_id, shown.delivery_id].into_iter().flatten().any(|own| own == id)
+}
+
+const SEARCHED_AT_ONCE: usize = 200;
 
 /// Whether an entry tells of several vehicles (only v2.0 does): then its payload is nobody's alone.
 fn tells_of_several(entry: &Entry) -> bool {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
+use self::today::Today;
 use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
@@ -22,6 +24,7 @@ use crate::tokens::Tokens;
 use crate::world::World;
 
 mod missing;
+mod today;
 
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]
@@ -57,6 +60,8 @@ pub struct StoreStatus {
     pub journal_bytes: u64,
     /// How many bytes were written since the start: what wears out a card.
     pub written_bytes: u64,
+    /// How many of them were written since midnight UTC.
+    pub written_today_bytes: u64,
     /// What was found damaged or lost since the start, in words.
     pub findings: Vec<String>,
     /// How many bytes the disk has left, if it can tell.
@@ -177,6 +182,7 @@ struct Shared {
     world: World,
     metrics: Arc<Metrics>,
     started_at: Timestamp,
+    today: Today,
 }
 
 impl Status {
@@ -193,7 +199,15 @@ impl Status {
         metrics: Arc<Metrics>,
     ) -> Status {
         let started_at = world.now();
-        Status { shared: Arc::new(Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at }) }
+        let today = Today::since(started_at);
+        let shared = Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at, today };
+        Status { shared: Arc::new(shared) }
+    }
+
+    /// Sees each day begin, so that it is known what was written on it.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let Shared { today, store, world, .. } = &*self.shared;
+        shutdown.run_until_cancelled(today.run(|| store.written(), world)).await;
     }
 
     /// The status.
@@ -207,6 +221,7 @@ impl Status {
             bytes: shared.store.bytes(),
             journal_bytes: shared.store.journal_bytes(),
             written_bytes: shared.store.written(),
+            written_today_bytes: shared.today.of(shared.store.written(), now),
             findings: shared.store.findings(),
             free_bytes: shared.store.free(),
             low: !shared.store.has_room(),

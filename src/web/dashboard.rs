@@ -8,14 +8,20 @@
 //!
 //! | | |
 //! |---|---|
-//! | `GET /` | [`CarsPage`] |
+//! | `GET /`, `?page=` | [`CarsPage`] |
 //! | `GET /vehicles/{id}` | [`CarPage`] |
 //! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car |
 //! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional field `vehicle` re-authenticates |
 //! | `GET /connect/{invite}/done` | [`DonePage`] |
-//! | `GET /webhooks`, `?before={seq}` | [`WebhooksPage`] |
+//! | `GET /webhooks`, `?before={seq}` and [`Filters`] | [`WebhooksPage`] |
 //! | `GET /webhooks/{seq}` | [`DeliveryPage`] |
-//! | `GET /connections` | [`ConnectionsPage`] |
+//! | `POST /webhooks/{seq}` | replays it; then back to it |
+//! | `GET /connections`, `?page=` | [`ConnectionsPage`] |
+//! | `POST /connections/{id}/refresh`, `/disconnect` | then back to the connections |
+//! | `GET /system` | [`SystemPage`] |
+//! | `POST /system/devices` | makes a sign-in link, answers with [`DevicePage`] |
+//! | `POST /system/tokens` | makes a token, answers with [`TokenPage`] |
+//! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | ends it; then back to the system |
 //! | `GET /setup` | [`SetupPage`] |
 //! | `GET /audit`, `?before={number}` | [`AuditPage`] |
 //! | `GET /login?t=` | [`LoginPage`] |
@@ -33,20 +39,29 @@ mod format;
 mod gauge;
 mod links;
 mod names;
+mod part;
 mod plain;
 #[cfg(test)]
 mod samples;
 mod signals;
+mod system;
 #[cfg(test)]
 mod tests;
 mod told;
 
+pub(crate) use self::part::Part;
+
+use crate::budget::BudgetView;
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
+use crate::model::event::{NotUnderstood, Projection};
+use crate::model::normal::Units;
 use crate::model::{Seq, Timestamp};
+use crate::operate::access::{SessionView, TokenView};
 use crate::operate::audit::AuditView;
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
+use crate::operate::rotation::KeyView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
@@ -75,6 +90,8 @@ pub(crate) enum Tab {
     Webhooks,
     /// The connections.
     Connections,
+    /// The system.
+    System,
     /// The set-up.
     Setup,
     /// None of them.
@@ -88,6 +105,8 @@ pub(crate) struct CarsPage<'a> {
     pub(crate) shell: Shell<'a>,
     /// All cars within reach.
     pub(crate) vehicles: &'a [VehicleView],
+    /// Which of them are shown.
+    pub(crate) part: Part,
     /// All connections within reach.
     pub(crate) connections: &'a [ConnectionView],
     /// The newest deliveries; five are shown.
@@ -140,6 +159,8 @@ pub(crate) struct WebhooksPage<'a> {
     pub(crate) older: Option<Seq>,
     /// Whether this is a later part, so that the way back to the newest is offered.
     pub(crate) later_part: bool,
+    /// Which deliveries are asked for.
+    pub(crate) filters: &'a Filters,
     /// The log's part of the status.
     pub(crate) status: &'a WebhookStatus,
     /// The refused ones, newest first.
@@ -150,6 +171,19 @@ pub(crate) struct WebhooksPage<'a> {
     pub(crate) webhook_url: &'a str,
 }
 
+/// Which deliveries somebody wants to see.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    /// Those of this car, by Smartcar's id.
+    pub(crate) vehicle: Option<String>,
+    /// Those of this type.
+    pub(crate) kind: Option<String>,
+    /// Those of which this became.
+    pub(crate) result: Option<String>,
+    /// The one with this id.
+    pub(crate) find: Option<String>,
+}
+
 /// `GET /webhooks/{seq}`: one delivery.
 #[derive(Debug)]
 pub(crate) struct DeliveryPage<'a> {
@@ -157,8 +191,14 @@ pub(crate) struct DeliveryPage<'a> {
     pub(crate) shell: Shell<'a>,
     /// The delivery, with its payload.
     pub(crate) delivery: &'a DeliveryView,
+    /// What was made of it, if that may be seen.
+    pub(crate) made: Option<&'a Result<Projection, NotUnderstood>>,
+    /// For its values.
+    pub(crate) units: Units,
     /// Its car, if it is known.
     pub(crate) vehicle: Option<&'a VehicleView>,
+    /// It has just been turned into vehicle data again.
+    pub(crate) replayed: bool,
 }
 
 /// `GET /connections`: whose word we have, and for how long.
@@ -168,12 +208,59 @@ pub(crate) struct ConnectionsPage<'a> {
     pub(crate) shell: Shell<'a>,
     /// All connections.
     pub(crate) connections: &'a [ConnectionView],
+    /// Which of them are shown.
+    pub(crate) part: Part,
     /// For the names of the cars.
     pub(crate) vehicles: &'a [VehicleView],
     /// The refresh loop's part of the status.
     pub(crate) status: &'a RefreshStatus,
     /// The notices, from the status.
     pub(crate) notices: &'a [NoticeView],
+}
+
+/// `GET /system`: what Carport uses, what it runs, and who may come in.
+#[derive(Debug)]
+pub(crate) struct SystemPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The status.
+    pub(crate) status: &'a StatusView,
+    /// The ledger of calls.
+    pub(crate) budget: &'a BudgetView,
+    /// For the names of the cars.
+    pub(crate) vehicles: &'a [VehicleView],
+    /// All API tokens.
+    pub(crate) tokens: &'a [TokenView],
+    /// All sessions.
+    pub(crate) sessions: &'a [SessionView],
+    /// The one that looks at this.
+    pub(crate) own_session: Option<&'a str>,
+    /// The master key.
+    pub(crate) key: &'a KeyView,
+}
+
+/// The answer to `POST /system/tokens`: the secret, once.
+#[derive(Debug)]
+pub(crate) struct TokenPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The token.
+    pub(crate) token: &'a TokenView,
+    /// Its secret.
+    pub(crate) secret: &'a str,
+}
+
+/// The answer to `POST /system/devices`: a sign-in link for another device.
+#[derive(Debug)]
+pub(crate) struct DevicePage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The link.
+    pub(crate) url: &'a str,
+    /// When it ends.
+    pub(crate) expires_at: Timestamp,
+    /// It leads to this machine only.
+    pub(crate) only_here: bool,
 }
 
 /// `GET /setup`: what is missing, and what to paste into Smartcar's dashboard.
@@ -250,6 +337,7 @@ impl Shell<'_> {
             Tab::Cars => "cars",
             Tab::Webhooks => "webhooks",
             Tab::Connections => "connections",
+            Tab::System => "system",
             Tab::Setup => "setup",
             Tab::Elsewhere => "",
         }

@@ -6,6 +6,7 @@ use super::router::Route;
 use super::{Call, api, compat, connect, events, exchange, ops, pages, session};
 
 /// Answers a request whose caller may.
+#[expect(clippy::too_many_lines, reason = "one for each route")]
 pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
     match route {
         Route::Healthz => ops::healthz(),
@@ -23,11 +24,19 @@ pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
         Route::CarsPage => pages::cars(call).await,
         Route::CarPage => pages::car(call).await,
         Route::CarRename => pages::rename_car(call).await,
-        Route::WebhooksPage => pages::webhooks(call).await,
-        Route::DeliveryPage => pages::delivery(call).await,
-        Route::ConnectionsPage => pages::connections(call).await,
+        Route::WebhooksPage => pages::webhooks::list(call).await,
+        Route::DeliveryPage => pages::webhooks::show(call).await,
+        Route::ConnectionsPage => pages::connections::list(call).await,
         Route::SetupPage => pages::setup(call).await,
         Route::ConnectPage => pages::connect(call).await,
+        Route::DeliveryReplay => pages::webhooks::replay(call).await,
+        Route::ConnectionRenew => pages::connections::renew(call).await,
+        Route::ConnectionEnd => pages::connections::end(call).await,
+        Route::SystemPage => pages::system::show(call).await,
+        Route::DeviceAdd => pages::system::add_device(call).await,
+        Route::TokenMake => pages::system::make_token(call).await,
+        Route::TokenEnd => pages::system::end_token(call).await,
+        Route::SessionEnd => pages::system::end_session(call).await,
         Route::Events => events::stream(call).await,
         Route::EventsTicket => events::give_ticket(call),
         Route::Status => api::status(call).await,

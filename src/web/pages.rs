@@ -6,21 +6,25 @@ use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
 use super::answer::{self, Answer};
-use super::dashboard::{
-    AuditPage, CarPage, CarsPage, ConnectionsPage, DeliveryPage, InvitePage, SetupPage, Shell, Tab, WebhookAddressPage,
-    WebhooksPage,
-};
+use super::dashboard::{AuditPage, CarPage, CarsPage, InvitePage, Part, SetupPage, Shell, Tab, WebhookAddressPage};
 use super::problem::Problem;
 use super::{Call, Services, api, exchange};
 use crate::connect::InviteRequest;
 use crate::model::reach::{PageRequest, Reach};
-use crate::model::{AppUserId, Seq, VehicleId};
+use crate::model::{AppUserId, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::{VehicleView, VehiclesError};
 
-/// `GET /`
+pub(super) mod connections;
+pub(super) mod system;
+pub(super) mod webhooks;
+
+/// `GET /?page=`
 pub(super) async fn cars(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let page = query.take("page");
+    query.finish()?;
     let vehicles = vehicles(call).await?;
     let connections = all_connections(call).await?;
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
@@ -29,6 +33,7 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let page = CarsPage {
         shell: call.shell(Tab::Cars),
         vehicles: &vehicles,
+        part: Part::of(page.as_deref(), vehicles.len()),
         connections: &connections,
         deliveries: &deliveries.items,
         missing: &status.missing,
@@ -66,60 +71,6 @@ pub(super) async fn rename_car(call: &Call<'_>) -> Answer {
     answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
 }
 
-/// `GET /webhooks?before=`
-pub(super) async fn webhooks(call: &Call<'_>) -> Answer {
-    let mut query = call.query()?;
-    let before = query.take("before").and_then(|text| text.parse().ok()).map(Seq);
-    query.finish()?;
-    let query = DeliveryQuery { before, limit: 50, ..DeliveryQuery::default() };
-    let deliveries = call.services.deliveries.list(call.reach()?, query).await?;
-    let vehicles = vehicles(call).await?;
-    let status = call.services.status.show().await;
-    let refused = api::webhooks::refused_within(call)?;
-    let webhook_url = call.services.settings.webhook_url();
-    let page = WebhooksPage {
-        shell: call.shell(Tab::Webhooks),
-        deliveries: &deliveries.items,
-        older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
-        later_part: before.is_some(),
-        status: &status.webhooks,
-        refused: &refused,
-        vehicles: &vehicles,
-        webhook_url: &webhook_url,
-    };
-    Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `GET /webhooks/{seq}`
-pub(super) async fn delivery(call: &Call<'_>) -> Answer {
-    let delivery = call.services.deliveries.show(call.reach()?, api::webhooks::seq(call)?).await?;
-    let vehicle = match &delivery.vehicle {
-        Some(id) => match call.services.vehicles.show(call.reach()?, id).await {
-            Ok(vehicle) => Some(vehicle),
-            Err(VehiclesError::NotFound) => None,
-            Err(other) => return Err(other.into()),
-        },
-        None => None,
-    };
-    let page = DeliveryPage { shell: call.shell(Tab::Webhooks), delivery: &delivery, vehicle: vehicle.as_ref() };
-    Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `GET /connections`
-pub(super) async fn connections(call: &Call<'_>) -> Answer {
-    let connections = all_connections(call).await?;
-    let vehicles = vehicles(call).await?;
-    let status = call.services.status.show().await;
-    let page = ConnectionsPage {
-        shell: call.shell(Tab::Connections),
-        connections: &connections,
-        vehicles: &vehicles,
-        status: &status.refresh,
-        notices: &status.notices,
-    };
-    Ok(answer::html(StatusCode::OK, page.render()))
-}
-
 /// `GET /setup`
 pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let status = call.services.status.show().await;
@@ -141,7 +92,7 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
     query.finish()?;
     let part = call.services.audit.list(before, 50).await?;
     let page = AuditPage {
-        shell: call.shell(Tab::Setup),
+        shell: call.shell(Tab::System),
         entries: &part.items,
         older: part.next.and_then(|next| next.parse().ok()),
         later_part: before.is_some(),

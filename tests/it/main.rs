@@ -19,6 +19,7 @@ mod gateway;
 mod house;
 mod linkage;
 mod moving;
+mod pages;
 mod password;
 mod projection;
 mod repair;

@@ -147,7 +147,7 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
 }
 
 /// The id of the path, if the caller may see that connection.
-async fn within_reach(call: &Call<'_>) -> Result<ConnectionId, Problem> {
+pub(in crate::web) async fn within_reach(call: &Call<'_>) -> Result<ConnectionId, Problem> {
     let id = id(call)?;
     call.services.vehicles.connection(call.reach()?, id).await.map_err(known)?;
     Ok(id)

@@ -10,7 +10,7 @@ use crate::model::reach::Reach;
 use crate::model::{Seq, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
 
-/// `GET webhooks?vehicle=&type=&result=&before=&limit=`
+/// `GET webhooks?vehicle=&type=&result=&id=&before=&limit=`
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let before = query.take("before").map(|text| text.parse().map(Seq)).transpose();
@@ -18,6 +18,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         vehicle: query.take("vehicle").map(VehicleId::new),
         kind: query.take("type"),
         result: query.take("result"),
+        id: query.take("id"),
         before: before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?,
         limit: query.limit()?,
     };

@@ -1,4 +1,4 @@
-// Ages that count on, and copy buttons. The pages work without it.
+// Ages that count on, dates in the viewer's own zone, copy buttons, and a word when there is no network. The pages work without it.
 'use strict';
 
 const thin = '\u202f';
@@ -21,7 +21,11 @@ function count() {
   }
 }
 
-for (const time of document.querySelectorAll('time')) time.title = new Date(time.dateTime).toLocaleString();
+for (const time of document.querySelectorAll('time')) {
+  const local = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+  if ('date' in time.dataset) time.textContent = local;
+  time.title = local;
+}
 setInterval(count, 20000);
 document.addEventListener('visibilitychange', () => document.hidden || count());
 
@@ -42,3 +46,10 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
 // A link to a folded part opens it.
 const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
 if (part && part.tagName === 'DETAILS') part.open = true;
+
+// A page that is kept open says when it can no longer be renewed.
+const offline = document.getElementById('offline');
+const connected = () => { offline.hidden = navigator.onLine; };
+addEventListener('online', connected);
+addEventListener('offline', connected);
+connected();

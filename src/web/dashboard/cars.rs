@@ -8,7 +8,7 @@ use super::format::{self, Rich, When};
 use super::gauge::{self, Gauge};
 use super::signals::{self, Latest};
 use super::told::Told;
-use super::{CarsPage, Shell, finish, names};
+use super::{CarsPage, Part, Shell, finish, names};
 use crate::model::Timestamp;
 use crate::operate::status::Missing;
 use crate::vehicles::VehicleView;
@@ -19,6 +19,7 @@ use crate::web::answer::path_part;
 struct View<'a> {
     shell: Shell<'a>,
     cards: Vec<Card<'a>>,
+    part: Part,
     rows: Vec<Row>,
     missing: &'a [Missing],
     told: Vec<Told>,
@@ -68,7 +69,7 @@ impl CarsPage<'_> {
     pub(crate) fn render(&self) -> String {
         let several = self.vehicles.windows(2).any(|pair| pair[0].user != pair[1].user);
         let now = self.shell.now;
-        let cards = self.vehicles.iter().map(|vehicle| {
+        let cards = self.part.cut(self.vehicles).iter().map(|vehicle| {
             let connection = self.connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
             let latest = Latest(&vehicle.signals);
             let make = names::make(vehicle);
@@ -99,6 +100,7 @@ impl CarsPage<'_> {
         finish(&View {
             shell: self.shell,
             cards: cards.collect(),
+            part: self.part,
             rows,
             missing: self.missing,
             told: told.collect(),

@@ -2,10 +2,15 @@
 
 use askama::Template;
 
-use super::format::{self, When};
-use super::{DeliveryPage, Shell, WebhooksPage, finish, names};
+use super::format::{self, When, words};
+use super::signals;
+use super::{DeliveryPage, Filters, Shell, WebhooksPage, finish, names};
+use crate::model::capability::in_words;
+use crate::model::event::{ErrorChange, VehicleProjection};
 use crate::model::gap::GapCause;
-use crate::model::{Seq, Timestamp};
+use crate::model::normal::{Normal, Units};
+use crate::model::reading::{Outcome, SignalReport};
+use crate::model::{Seq, Timestamp, VehicleId};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
 use crate::vehicles::VehicleView;
@@ -16,8 +21,16 @@ use crate::web::answer::path_part;
 struct View<'a> {
     shell: Shell<'a>,
     rows: Vec<Row>,
-    older: Option<Seq>,
+    /// The address of the next part.
+    next: Option<String>,
+    /// The query of the first part.
+    same: String,
     later_part: bool,
+    filters: &'a Filters,
+    filtered: bool,
+    cars: Vec<Choice>,
+    kinds: Vec<Choice>,
+    results: Vec<Choice>,
     status: &'a WebhookStatus,
     gaps: Vec<GapRow>,
     to_read: Option<String>,
@@ -37,10 +50,38 @@ struct OneView<'a> {
     delivery: &'a DeliveryView,
     vehicle: Option<(String, String)>,
     payload: Option<String>,
+    made: Vec<MadeOf>,
+    misunderstood: Option<String>,
+    nothing: &'static str,
+    triggers: String,
+    replayed: bool,
     result: (&'static str, &'static str),
     received: When,
-    date: String,
+    date: When,
     size: String,
+}
+
+/// One of the values of a filter.
+struct Choice {
+    value: String,
+    text: String,
+    chosen: bool,
+}
+
+/// What was made of a delivery for one car.
+struct MadeOf {
+    name: String,
+    count: String,
+    signals: Vec<Signal>,
+    errors: Vec<(String, &'static str)>,
+}
+
+/// A signal that a delivery tells.
+struct Signal {
+    code: String,
+    label: String,
+    lines: Vec<String>,
+    when: Option<When>,
 }
 
 /// An entry of the log, in a list.
@@ -106,11 +147,21 @@ impl WebhooksPage<'_> {
             },
             vehicles: gap.vehicles,
         });
+        let filters = self.filters;
+        let of_cars = self.vehicles.iter().map(|vehicle| (vehicle.id.to_string(), names::name(vehicle)));
+        let of_kinds = KINDS.iter().map(|one| ((*one).to_owned(), kind(one)));
+        let of_results = RESULTS.iter().map(|one| ((*one).to_owned(), format::capital(result(one).1)));
         finish(&View {
             shell: self.shell,
             rows: rows(self.deliveries, self.vehicles, now),
-            older: self.older,
+            next: self.older.map(|older| format!("/webhooks{}", query(filters, Some(older)))),
+            same: query(filters, None),
             later_part: self.later_part,
+            filters,
+            filtered: !query(filters, None).is_empty(),
+            cars: choices(of_cars, filters.vehicle.as_deref()),
+            kinds: choices(of_kinds, filters.kind.as_deref()),
+            results: choices(of_results, filters.result.as_deref()),
             status,
             gaps: gaps.collect(),
             to_read: (status.to_read > 0).then(|| format::count(status.to_read as u64)),
@@ -131,18 +182,109 @@ impl DeliveryPage<'_> {
         let delivery = self.delivery;
         let known = self.vehicle.map(|vehicle| (names::name(vehicle), vehicle.id.as_str()));
         let vehicle = known.or_else(|| delivery.vehicle.as_ref().map(|id| (names::short(id.as_str()), "")));
+        let now = self.shell.now;
+        let told = self.made.and_then(|made| made.as_ref().ok());
+        let misunderstood = self.made.and_then(|made| made.as_ref().err()).map(|error| format::capital(&error.to_string()));
+        let name = |id: &VehicleId| match self.vehicle {
+            Some(vehicle) if vehicle.id == *id => names::name(vehicle),
+            _ => names::short(id.as_str()),
+        };
         finish(&OneView {
             shell: self.shell,
             delivery,
+            made: told.iter().flat_map(|told| &told.vehicles).map(|car| made_of(car, name(&car.id), self.units, now)).collect(),
+            misunderstood: misunderstood.filter(|_| delivery.result != "test" && !is_verify(&delivery.kind)),
+            nothing: match delivery.kind.as_str() {
+                kind if is_verify(kind) => "It was answered with the HMAC of its challenge. It tells nothing of a car.",
+                _ if self.made.is_none() => "That is not shown to you: it tells of other cars, too.",
+                _ => "Nothing: it tells nothing of a car.",
+            },
+            triggers: told.map(|told| told.triggers.join(", ")).unwrap_or_default(),
+            replayed: self.replayed,
             vehicle: vehicle.map(|(name, id)| (name, path_part(id))),
-            payload: delivery.payload.as_ref().map(|payload| format::indented(payload.as_str())),
+            payload: delivery.payload.as_ref().map(|payload| masked(&format::indented(payload.as_str()))),
             result: result(delivery.result),
-            received: When::ago(self.shell.now, delivery.received_at),
-            date: format::date(delivery.received_at),
+            received: When::ago(now, delivery.received_at),
+            date: When::date(delivery.received_at),
             size: bytes(delivery.bytes),
         })
     }
 }
+
+fn made_of(car: &VehicleProjection, name: String, units: Units, now: Timestamp) -> MadeOf {
+    let count = match (car.reports.len(), car.errors.len()) {
+        (1, 0) => "one signal".to_owned(),
+        (signals, 0) => format!("{signals} signals"),
+        (0, 1) => "one error".to_owned(),
+        (signals, errors) => format!("{signals} signals, {errors} errors"),
+    };
+    let error = |change: &ErrorChange| {
+        let ids = [Some(change.error.kind.as_str()), change.error.code.as_deref()];
+        (ids.into_iter().flatten().map(words).collect::<Vec<_>>().join(": "), if change.resolved { "over" } else { "began" })
+    };
+    let signals = car.reports.iter().map(|report| signal(report, units, now)).collect();
+    MadeOf { name, count, signals, errors: car.errors.iter().map(error).collect() }
+}
+
+fn signal(report: &SignalReport, units: Units, now: Timestamp) -> Signal {
+    let lines = match &report.outcome {
+        Outcome::Failed(failure) => vec![in_words(failure)],
+        Outcome::Value(body) => match Normal::of(&report.code, &body.value(), units) {
+            Normal::Body => vec!["kept as it was received".to_owned()],
+            normal => vec![format::capital(&signals::words(&normal))],
+        },
+    };
+    let when = report.oem_updated_at.or(report.retrieved_at).map(|at| When::ago(now, at));
+    Signal { label: signals::name(&report.code, report.name.as_deref()), code: report.code.clone(), lines, when }
+}
+
+fn choices(all: impl Iterator<Item = (String, String)>, chosen: Option<&str>) -> Vec<Choice> {
+    let mut choices: Vec<Choice> =
+        all.map(|(value, text)| Choice { chosen: chosen == Some(value.as_str()), value, text }).collect();
+    // What came in the address is shown as it is, so that nobody wonders what is left out.
+    if let Some(unknown) = chosen.filter(|_| choices.iter().all(|choice| !choice.chosen)) {
+        choices.push(Choice { value: unknown.to_owned(), text: names::short(unknown), chosen: true });
+    }
+    choices
+}
+
+/// The query of a part of the log; empty if all is shown from its beginning.
+fn query(filters: &Filters, before: Option<Seq>) -> String {
+    let Filters { vehicle, kind, result, find } = filters;
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in [("vehicle", vehicle), ("type", kind), ("result", result), ("find", find)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    if let Some(before) = before {
+        query.append_pair("before", &before.to_string());
+    }
+    let query = query.finish();
+    if query.is_empty() { query } else { format!("?{query}") }
+}
+
+/// Indented JSON in which no value stands under a name that promises a secret.
+fn masked(json: &str) -> String {
+    let masked = json.lines().map(|line| {
+        let secret = |name: &str| SECRETS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
+        match line.split_once("\": \"") {
+            Some((name, value)) if secret(name) => {
+                format!("{name}\": \"***\"{}", if value.ends_with(',') { "," } else { "" })
+            }
+            _ => line.to_owned(),
+        }
+    });
+    masked.collect::<Vec<_>>().join("\n")
+}
+
+fn is_verify(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("verify")
+}
+
+const SECRETS: [&str; 4] = ["token", "secret", "challenge", "authorization"];
+const KINDS: [&str; 3] = ["VEHICLE_STATE", "VEHICLE_ERROR", "VERIFY"];
+const RESULTS: [&str; 5] = ["accepted", "unknown_vehicle", "unknown_type", "test", "not_understood"];
 
 fn bytes(length: usize) -> String {
     format::size(u64::try_from(length).unwrap_or(u64::MAX))
@@ -169,5 +311,26 @@ fn result(result: &str) -> (&'static str, &'static str) {
         "test" => ("grey", "test"),
         "not_understood" => ("red", "not understood"),
         _ => ("grey", "other"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_nothing_else() {
+        let shown = |json| masked(&format::indented(json));
+        assert_eq!(
+            shown(r#"{"data":{"challenge":"abc","n":1},"refreshToken":"x","a":["token"],"name":"a secret"}"#),
+            "{\n  \"data\": {\n    \"challenge\": \"***\",\n    \"n\": 1\n  },\n  \"refreshToken\": \"***\",\n  \"a\": [\n    \"token\"\n  ],\n  \"name\": \"a secret\"\n}"
+        );
+    }
+
+    #[test]
+    fn filters_stay_from_part_to_part() {
+        assert_eq!(query(&Filters::default(), None), "");
+        let filters = Filters { vehicle: Some("a&b".to_owned()), result: Some("test".to_owned()), ..Filters::default() };
+        assert_eq!(query(&filters, Some(Seq(7))), "?vehicle=a%26b&result=test&before=7");
     }
 }

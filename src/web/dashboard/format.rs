@@ -103,24 +103,30 @@ pub(super) fn date(time: Timestamp) -> String {
     }
 }
 
-/// A moment as a `<time>` element.
+/// A moment as a `<time>` element. Its words are in UTC; the script puts the viewer's own zone in their place.
 #[derive(Clone, Debug)]
 pub(super) struct When {
     time: Timestamp,
     text: String,
     counts: bool,
+    is_date: bool,
 }
 
 impl When {
+    /// The date and the time of day.
+    pub(super) fn date(time: Timestamp) -> When {
+        When { time, text: date(time), counts: false, is_date: true }
+    }
+
     /// In the past, as an age.
     pub(super) fn ago(now: Timestamp, time: Timestamp) -> When {
-        When { time, text: age(now, time), counts: true }
+        When { time, text: age(now, time), counts: true, is_date: false }
     }
 
     /// In the future, as what is left; in the past, as an age.
     pub(super) fn ahead(now: Timestamp, time: Timestamp) -> When {
         if time > now {
-            When { time, text: format!("in {}", duration(time.since(now))), counts: false }
+            When { time, text: format!("in {}", duration(time.since(now))), counts: false, is_date: false }
         } else {
             When::ago(now, time)
         }
@@ -128,13 +134,19 @@ impl When {
 
     /// Something that should have happened by now.
     pub(super) fn due(time: Timestamp) -> When {
-        When { time, text: "due now".to_owned(), counts: false }
+        When { time, text: "due now".to_owned(), counts: false, is_date: false }
     }
 }
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.counts { " data-ago" } else { "" };
+        let mark = if self.counts {
+            " data-ago"
+        } else if self.is_date {
+            " data-date"
+        } else {
+            ""
+        };
         write!(f, "<time datetime=\"{}\" title=\"{}\"{mark}>{}</time>", self.time, date(self.time), self.text)
     }
 }

@@ -6,7 +6,7 @@ use qrcode::render::svg;
 
 use super::format::{self, Rich, When, page_link, words};
 use super::told::Told;
-use super::{ConnectionsPage, DonePage, InvitePage, Shell, finish, names};
+use super::{ConnectionsPage, DonePage, InvitePage, Part, Shell, finish, names};
 use crate::connect::{Ending, Invite};
 use crate::model::token::Generation;
 use crate::operate::status::RefreshStatus;
@@ -19,6 +19,7 @@ use crate::web::answer::path_part;
 struct View<'a> {
     shell: Shell<'a>,
     cards: Vec<Card<'a>>,
+    part: Part,
     status: &'a RefreshStatus,
     stopped: Option<&'a str>,
     told: Vec<Told>,
@@ -61,7 +62,7 @@ impl ConnectionsPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let now = self.shell.now;
-        let cards = self.connections.iter().map(|connection| Card {
+        let cards = self.part.cut(self.connections).iter().map(|connection| Card {
             connection,
             state: match connection.status {
                 "active" => ("green", "Active"),
@@ -88,7 +89,7 @@ impl ConnectionsPage<'_> {
         let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
         let stopped = self.status.stopped.as_deref().map(|said| in_two(said).0);
         let told = Told::notices(self.notices, "renewal_failing", None);
-        finish(&View { shell: self.shell, cards: cards.collect(), status: self.status, stopped, told, next_due })
+        finish(&View { shell: self.shell, cards: cards.collect(), part: self.part, status: self.status, stopped, told, next_due })
     }
 }
 
@@ -123,7 +124,7 @@ fn permission(scope: &str) -> String {
 }
 
 /// A link as an SVG, dark on light in any scheme: cameras want it so. `None` if it is too long for one.
-fn qr(url: &str) -> Option<String> {
+pub(super) fn qr(url: &str) -> Option<String> {
     let code = QrCode::new(url.as_bytes()).ok()?;
     let drawn = code
         .render::<svg::Color<'_>>()

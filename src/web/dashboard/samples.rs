@@ -23,6 +23,10 @@ use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, We
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleView};
 
+mod system;
+
+pub(super) use self::system::{budget, key, sessions, tokens};
+
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 
 const MINUTE: u64 = 60;
@@ -330,6 +334,7 @@ pub(super) fn status(missing: bool) -> StatusView {
             bytes: 12_582_912,
             journal_bytes: 1_048_576,
             written_bytes: 730_000_000,
+            written_today_bytes: 21_000_000,
             findings: if missing { vec!["a row of `vehicle_data` is <damaged>".to_owned()] } else { Vec::new() },
             free_bytes: Some(9_663_676_416),
             low: false,

@@ -3,228 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::samples::{self, NOW, outside, shell};
+use self::garage::{NONE, garage, hostile, pages};
+use super::samples::{self, shell};
 use super::*;
-use crate::connect::LinkedVehicle;
-use crate::model::audit::Actor;
-use crate::model::normal::Units;
-use crate::model::reading::SignalFailure;
-use crate::model::vehicle::VehicleError;
-use crate::model::{AppUserId, Json, SmartcarUserId, VehicleId};
+use crate::model::VehicleId;
 
-const EVIL: &str = "<script>alert(\"'&{{1}}`\")</script>";
-
-/// Everything that the pages show.
-struct Garage {
-    vehicles: Vec<VehicleView>,
-    connections: Vec<ConnectionView>,
-    deliveries: Vec<DeliveryView>,
-    refused: Vec<Refusal>,
-    status: StatusView,
-    todo: StatusView,
-    invite: Invite,
-    audit: Vec<AuditView>,
-    endings: Vec<(&'static str, Ending)>,
-    text: &'static str,
-}
-
-fn garage() -> Garage {
-    Garage {
-        vehicles: samples::vehicles(),
-        connections: samples::connections(),
-        deliveries: samples::deliveries(),
-        refused: samples::refused(),
-        status: samples::status(false),
-        todo: samples::status(true),
-        invite: samples::invite(),
-        audit: samples::audit(),
-        endings: samples::endings().to_vec(),
-        text: "There is none of that id.",
-    }
-}
-
-/// The garage with every text replaced by something hostile.
-fn hostile() -> Garage {
-    let evil = || Some(EVIL.to_owned());
-    let body: Json = serde_json::from_value(serde_json::json!({"value": EVIL})).unwrap();
-    let mut garage = garage();
-    for vehicle in &mut garage.vehicles {
-        (vehicle.make, vehicle.model, vehicle.vin) = (evil(), evil(), evil());
-        (vehicle.nickname, vehicle.mode) = (evil(), evil());
-        vehicle.user = AppUserId::new(EVIL);
-        vehicle.id = VehicleId::new(EVIL);
-        vehicle.lights.data_flow.text = EVIL.into();
-        vehicle.lights.authority.text = EVIL.into();
-        vehicle.errors.push(VehicleError {
-            kind: EVIL.into(),
-            code: evil(),
-            description: evil(),
-            message: evil(),
-            resolution: evil(),
-            signals: vec![EVIL.into()],
-            since: NOW,
-        });
-        for (number, signal) in vehicle.signals.values_mut().enumerate() {
-            (signal.name, signal.group, signal.status) = (evil(), evil(), EVIL.into());
-            signal.error = Some(SignalFailure { status: EVIL.into(), kind: evil(), code: evil() });
-            signal.body = Some(match number % 4 {
-                0 => body.clone(),
-                1 => Json::of(&serde_json::json!({"values": [EVIL], "unit": EVIL})),
-                2 => Json::of(&serde_json::json!({EVIL: {EVIL: EVIL}})),
-                _ => Json::of(&serde_json::json!({"value": 1, "unit": EVIL})),
-            });
-        }
-        for signal in vehicle.signals.values_mut().take(3) {
-            signal.code = EVIL.into();
-        }
-        for signal in vehicle.signals.values_mut() {
-            *signal = signal.clone().in_units(Units::Metric);
-        }
-        for known in &mut vehicle.capabilities {
-            (known.code, known.reason) = (EVIL.into(), evil());
-        }
-    }
-    for connection in &mut garage.connections {
-        connection.user = AppUserId::new(EVIL);
-        connection.smartcar_user_id = Some(SmartcarUserId::new(EVIL));
-        (connection.reason, connection.last_error) = (evil(), evil());
-        connection.reconnect_url = Some(format!("javascript:{EVIL}"));
-        connection.scope = vec![EVIL.into()];
-        connection.missing_scope = vec![EVIL.into()];
-        connection.vehicles = vec![VehicleId::new(EVIL), VehicleId::new(format!("{EVIL}2"))];
-    }
-    for delivery in &mut garage.deliveries {
-        delivery.kind = EVIL.into();
-        delivery.vehicle = Some(VehicleId::new(EVIL));
-        (delivery.event_id, delivery.delivery_id) = (evil(), evil());
-        delivery.payload = Some(Json::of(&serde_json::json!({EVIL: EVIL})));
-    }
-    garage.todo.missing[0].what = EVIL.into();
-    garage.todo.missing[0].remedy = format!("`{EVIL}` {EVIL}");
-    garage.status.refresh.stopped = evil();
-    garage.invite.url = format!("javascript:{EVIL}");
-    for AuditView { entry, .. } in &mut garage.audit {
-        (entry.action, entry.ids) = (EVIL.into(), vec![EVIL.into()]);
-        if let Actor::Token { id, name } = &mut entry.actor {
-            (*id, *name) = (EVIL.into(), EVIL.into());
-        }
-    }
-    garage.endings = vec![
-        (
-            "connected",
-            Ending::Connected {
-                vehicles: vec![LinkedVehicle { id: VehicleId::new(EVIL), name: EVIL.into() }],
-                virtual_key_url: Some(format!("javascript:{EVIL}")),
-            },
-        ),
-        ("failed", Ending::Failed { code: EVIL.into(), sentence: EVIL.into() }),
-    ];
-    garage.text = EVIL;
-    garage
-}
-
-fn pages(garage: &Garage) -> Vec<(String, String)> {
-    let Garage { vehicles, connections, deliveries, status, todo, text, .. } = garage;
-    let url = if *text == EVIL { EVIL } else { "https://car.example.org/api/webhooks/smartcar" };
-    let back = if *text == EVIL { EVIL } else { "https://car.example.org/api/smartcar/callback" };
-    let mut pages = vec![
-        (
-            "cars",
-            CarsPage {
-                shell: shell(Tab::Cars),
-                vehicles,
-                connections,
-                deliveries,
-                missing: &status.missing,
-                notices: &status.notices,
-            }
-            .render(),
-        ),
-        (
-            "cars-empty",
-            CarsPage { shell: shell(Tab::Cars), vehicles: &[], connections: &[], deliveries: &[], missing: &[], notices: &[] }
-                .render(),
-        ),
-        (
-            "cars-todo",
-            CarsPage {
-                shell: Shell { insecure_warning: true, ..shell(Tab::Cars) },
-                vehicles: &[],
-                connections: &[],
-                deliveries: &[],
-                missing: &todo.missing,
-                notices: &todo.notices,
-            }
-            .render(),
-        ),
-        ("invite", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite }.render()),
-        (
-            "webhooks",
-            WebhooksPage {
-                shell: shell(Tab::Webhooks),
-                deliveries,
-                older: Some(Seq(10_475)),
-                later_part: false,
-                status: &status.webhooks,
-                refused: &garage.refused,
-                vehicles,
-                webhook_url: url,
-            }
-            .render(),
-        ),
-        (
-            "webhooks-empty",
-            WebhooksPage {
-                shell: shell(Tab::Webhooks),
-                deliveries: &[],
-                older: None,
-                later_part: false,
-                status: &todo.webhooks,
-                refused: &[],
-                vehicles: &[],
-                webhook_url: url,
-            }
-            .render(),
-        ),
-        ("delivery", DeliveryPage { shell: shell(Tab::Webhooks), delivery: &deliveries[0], vehicle: vehicles.first() }.render()),
-        (
-            "connections",
-            ConnectionsPage {
-                shell: shell(Tab::Connections),
-                connections,
-                vehicles,
-                status: &status.refresh,
-                notices: &status.notices,
-            }
-            .render(),
-        ),
-        ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: back, webhook_url: url }.render()),
-        ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: back, webhook_url: url }.render()),
-        ("audit", AuditPage { shell: shell(Tab::Setup), entries: &garage.audit, older: Some(7), later_part: true }.render()),
-        ("audit-empty", AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false }.render()),
-        ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
-        ("login-old", LoginPage { shell: outside(), link: None }.render()),
-        ("sign-in", SignInPage { shell: outside(), has_password: false, is_wrong: false }.render()),
-        ("login-password", SignInPage { shell: outside(), has_password: true, is_wrong: true }.render()),
-        (
-            "error",
-            ErrorPage { shell: shell(Tab::Elsewhere), status: 404, title: text, sentence: text, request_id: text }.render(),
-        ),
-        ("webhook-address", WebhookAddressPage { shell: outside() }.render()),
-    ]
-    .into_iter()
-    .map(|(name, page)| (name.to_owned(), page))
-    .collect::<Vec<_>>();
-    for (number, vehicle) in vehicles.iter().enumerate() {
-        let page = CarPage { shell: shell(Tab::Cars), vehicle, connection: connections.get(number) };
-        pages.push((format!("car-{}", number + 1), page.render()));
-    }
-    for (name, ending) in &garage.endings {
-        let page = DonePage { shell: outside(), ending, again: "/connect/0199c7f2" };
-        pages.push((format!("done-{name}"), page.render()));
-    }
-    pages
-}
+mod garage;
 
 /// Every element is closed in its order, and nothing breaks the content security policy.
 fn hold_to_the_rules(name: &str, page: &str) {
@@ -341,9 +125,16 @@ fn a_car_of_which_nothing_is_known_is_drawn() {
     hold_to_the_rules("bare car", &page);
     assert!(page.contains("A car") && page.contains("Disconnected") && page.contains("No values yet"));
     let vehicles = [vehicle];
-    let page =
-        CarsPage { shell: shell(Tab::Cars), vehicles: &vehicles, connections: &[], deliveries: &[], missing: &[], notices: &[] }
-            .render();
+    let page = CarsPage {
+        shell: shell(Tab::Cars),
+        vehicles: &vehicles,
+        part: NONE,
+        connections: &[],
+        deliveries: &[],
+        missing: &[],
+        notices: &[],
+    }
+    .render();
     hold_to_the_rules("bare cars", &page);
     assert!(page.contains("No delivery yet"));
 }
@@ -351,4 +142,23 @@ fn a_car_of_which_nothing_is_known_is_drawn() {
 #[test]
 fn there_are_no_other_assets() {
     assert!(asset("../dashboard.rs").is_none() && asset("").is_none());
+}
+
+/// A household with fifty cars, and a log of any length: pages stay small, whatever there is.
+#[test]
+fn fifty_cars_make_no_page_large() {
+    let mut garage = garage();
+    let many = |number: usize| format!("{}-{number}", garage.vehicles[0].id);
+    let ids: Vec<String> = (0..50).map(many).collect();
+    garage.vehicles = ids.iter().map(|id| VehicleView { id: VehicleId::new(id), ..samples::vehicles().remove(0) }).collect();
+    let connection = |id: &String| ConnectionView { vehicles: vec![VehicleId::new(id)], ..samples::connections().remove(1) };
+    garage.connections = ids.iter().map(connection).collect();
+    garage.deliveries = (0..50).map(|_| samples::deliveries().remove(0)).collect();
+    garage.refused = (0..100).map(|_| samples::refused().remove(0)).collect();
+    garage.audit = (0..50).map(|_| samples::audit().remove(0)).collect();
+    garage.tokens = (0..50).map(|_| samples::tokens().remove(0)).collect();
+    let assets: usize = ["style.css", "app.js", "icon.svg"].iter().map(|name| asset(name).unwrap().1.len()).sum();
+    for (name, page) in pages(&garage) {
+        assert!(page.len() + assets < 100_000, "{name}: {} bytes and {assets} around it", page.len());
+    }
 }

@@ -82,9 +82,17 @@ impl Route {
             | Route::DeliveryPage
             | Route::ConnectionsPage
             | Route::SetupPage => page(None, Scope::Read),
-            Route::AuditPage => page(None, Scope::Admin),
+            Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
             Route::Logout => page(form, Scope::Read),
-            Route::CarRename | Route::ConnectPage => page(form, Scope::Admin),
+            Route::CarRename
+            | Route::ConnectPage
+            | Route::DeliveryReplay
+            | Route::ConnectionRenew
+            | Route::ConnectionEnd
+            | Route::DeviceAdd
+            | Route::TokenMake
+            | Route::TokenEnd
+            | Route::SessionEnd => page(form, Scope::Admin),
             Route::Metrics => policy(Some(Bucket::Api), None, Auth::Scope(Scope::Metrics)),
             Route::Status => api(None, Scope::Metrics),
             Route::Budget

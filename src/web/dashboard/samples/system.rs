@@ -1,0 +1,63 @@
+//! What the page of the system shows.
+
+use super::{DAY, MINUTE, ago, ahead, vehicles};
+use crate::budget::{BudgetView, Called, VehicleBudget};
+use crate::model::VehicleId;
+use crate::model::budget::Reason;
+use crate::operate::access::{Scope, SessionView, TokenView};
+use crate::operate::rotation::KeyView;
+
+pub(in crate::web::dashboard) fn budget() -> BudgetView {
+    let items = vehicles().into_iter().zip([7, 64, 100]).map(|(vehicle, used)| VehicleBudget {
+        vehicle: vehicle.id,
+        used,
+        reasons: [(Reason::Picture, 1), (Reason::Request, used - 1)].into(),
+        limit: Some(100),
+        remaining: Some(100 - used),
+        rests_until: None,
+        last: vec![Called { at: ago(60), reason: Reason::Request }],
+    });
+    BudgetView {
+        since: ago(10 * DAY),
+        until: ahead(20 * DAY),
+        calls_per_vehicle_month: Some(100),
+        reserve: 20,
+        application: None,
+        items: items.collect(),
+        next: None,
+    }
+}
+
+pub(in crate::web::dashboard) fn tokens() -> Vec<TokenView> {
+    let one = |id: &str, name: &str, scope, vehicle: Option<&str>, expires_at| TokenView {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        scope,
+        user: None,
+        vehicle: vehicle.map(VehicleId::new),
+        created_at: ago(30 * DAY),
+        expires_at,
+    };
+    vec![
+        one("0199c7f2-8a10", "Home Assistant", Scope::Control, None, None),
+        one("0199c7f2-8a12", "Prometheus", Scope::Metrics, None, Some(ahead(60 * DAY))),
+        one("0199c7f2-8a13", "The shed's screen", Scope::Read, Some("unknown-car"), None),
+    ]
+}
+
+pub(in crate::web::dashboard) fn sessions() -> Vec<SessionView> {
+    let one = |id: &str, browser: Option<&str>| SessionView {
+        id: id.to_owned(),
+        created_at: ago(12 * DAY),
+        last_seen_at: ago(40 * MINUTE),
+        browser: browser.map(str::to_owned),
+    };
+    vec![
+        one("0199c7f2-8a20", Some("Mozilla/5.0 (Android 15; Mobile; rv:144.0) Gecko/144.0 Firefox/144.0")),
+        one("0199c7f2-8a21", None),
+    ]
+}
+
+pub(in crate::web::dashboard) fn key() -> KeyView {
+    KeyView { id: "4f7a-91c2".to_owned(), rotation: None }
+}

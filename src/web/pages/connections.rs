@@ -1,0 +1,61 @@
+//! The page of connections, and what is done from it.
+
+use super::super::answer::{self, Answer};
+use super::super::dashboard::{ConnectionsPage, Part, Tab};
+use super::super::problem::Problem;
+use super::super::{Call, api};
+use super::{all_connections, vehicles};
+use crate::vehicles::{History, VehiclesError};
+
+/// `GET /connections?page=`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let page = query.take("page");
+    query.finish()?;
+    let connections = all_connections(call).await?;
+    let vehicles = vehicles(call).await?;
+    let status = call.services.status.show().await;
+    let page = ConnectionsPage {
+        shell: call.shell(Tab::Connections),
+        connections: &connections,
+        part: Part::of(page.as_deref(), connections.len()),
+        vehicles: &vehicles,
+        status: &status.refresh,
+        notices: &status.notices,
+    };
+    Ok(answer::html(http::StatusCode::OK, page.render()))
+}
+
+/// `POST /connections/{id}/refresh`: renews its tokens now.
+pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()?;
+    let id = api::connections::within_reach(call).await?;
+    call.services.vehicles.refresh_connection(id).await?;
+    answer::see_other("/connections")
+}
+
+/// `POST /connections/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
+pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    let history = match form.take("history").as_deref() {
+        Some("erase") => History::Erase,
+        _ => History::Keep,
+    };
+    let (sure, force) = (form.flag("sure")?, form.flag("force")?);
+    form.finish()?;
+    if !sure {
+        return Err(Problem::bad_request("Tick the box that says that you are sure, then press Disconnect again."));
+    }
+    let id = api::connections::within_reach(call).await?;
+    let ended = call.services.vehicles.disconnect_connection(id, history, force).await;
+    ended.map_err(|error| match error {
+        VehiclesError::NotFound | VehiclesError::Store => Problem::from(error),
+        refused => Problem::from(refused).advised(END_ANYWAY),
+    })?;
+    answer::see_other("/connections")
+}
+
+const END_ANYWAY: &str = "To end it here all the same, tick \u{201c}Even if Smartcar refuses\u{201d}.";

@@ -1,0 +1,185 @@
+//! The page of the system, and who may come in.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use url::Url;
+
+use super::super::answer::{self, Answer};
+use super::super::client::{self, Client};
+use super::super::dashboard::{DevicePage, SystemPage, Tab, TokenPage};
+use super::super::problem::Problem;
+use super::super::{Call, Settings};
+use super::vehicles;
+use crate::model::{AppUserId, VehicleId};
+use crate::operate::access::{Scope, TokenRequest};
+use crate::operate::audit::Actor;
+use crate::vehicles::VehiclesError;
+
+/// `GET /system`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    call.no_query()?;
+    let services = call.services;
+    let status = services.status.show().await;
+    let budget = services.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
+    let (tokens, sessions) = (services.access.tokens().await?, services.access.sessions().await?);
+    let key = services.rotation.view().await?;
+    let vehicles = vehicles(call).await?;
+    let own_session = match &call.caller()?.actor {
+        Actor::Session { id } => Some(id.as_str()),
+        _ => None,
+    };
+    let page = SystemPage {
+        shell: call.shell(Tab::System),
+        status: &status,
+        budget: &budget,
+        vehicles: &vehicles,
+        tokens: &tokens,
+        sessions: &sessions,
+        own_session,
+        key: &key,
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /system/devices`: a sign-in link for another device, as a QR code.
+pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()?;
+    let secret = call.services.access.sign_in_link(LINK_TIME).await?;
+    let origin = origin(call)?;
+    let url = format!("{origin}/login?t={}", answer::path_part(secret.expose()));
+    let page = DevicePage {
+        shell: call.shell(Tab::System),
+        url: &url,
+        expires_at: call.services.world.now().after(LINK_TIME),
+        only_here: is_only_here(&origin),
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /system/tokens`: makes a token, which is shown once.
+pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let mut form = call.form()?;
+    form.take("csrf");
+    let (name, scope, days) = (form.take("name"), form.take("scope"), form.take("days"));
+    let (user, vehicle) = (form.take("user"), form.take("vehicle"));
+    form.finish()?;
+    let days: Option<u64> = days.map(|days| days.parse()).transpose().unwrap_or(Some(0));
+    if days.is_some_and(|days| !(1..=3650).contains(&days)) {
+        return Err(Problem::bad_request("A token may last for 1 to 3650 days, or without an end if nothing is given."));
+    }
+    let request = TokenRequest {
+        name: name.unwrap_or_default().trim().to_owned(),
+        scope: scope.as_deref().and_then(scope_of).ok_or_else(|| Problem::bad_request("Choose what the token may do."))?,
+        user: user.map(AppUserId::new),
+        vehicle: vehicle.map(VehicleId::new),
+        expires_in: days.map(|days| Duration::from_secs(days * 86_400)),
+    };
+    let (token, secret) = call.services.access.create_token(request).await?;
+    call.touched.add(&*token.id);
+    let page = TokenPage { shell: call.shell(Tab::System), token: &token, secret: secret.expose() };
+    Ok(answer::html(StatusCode::CREATED, page.render()))
+}
+
+/// `POST /system/tokens/{id}`: revokes it.
+pub(in crate::web) async fn end_token(call: &Call<'_>) -> Answer {
+    revoking(call)?;
+    call.services.access.revoke_token(call.named(0)?).await?;
+    answer::see_other("/system#tokens")
+}
+
+/// `POST /system/sessions/{id}`: signs it out.
+pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
+    revoking(call)?;
+    call.services.access.revoke_session(call.named(0)?).await?;
+    answer::see_other("/system#sessions")
+}
+
+fn revoking(call: &Call<'_>) -> Result<(), Problem> {
+    call.unbound()?;
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()
+}
+
+fn scope_of(word: &str) -> Option<Scope> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+}
+
+/// Where another device finds this page: as it was found here, unless that was by this machine's own name.
+fn origin(call: &Call<'_>) -> Result<String, Problem> {
+    let settings = &call.services.settings;
+    let host = client::host(&call.head.headers, &call.head.uri)?;
+    let written = call.head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let https = matches!(call.client, Client::Remote { https: true, .. });
+    Ok(origin_of(settings, &host, written, https))
+}
+
+/// By a host that was checked, and its header as it was written, with the port.
+fn origin_of(settings: &Settings, host: &str, written: &str, https: bool) -> String {
+    let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    let mut configured = settings.private_url.iter().chain([&settings.public_url]);
+    // Behind a proxy that we were not told of, the configured scheme is what browsers see.
+    let is_it = |url: &&Url| url.host_str().is_some_and(|own| client::is_same_host(own, host));
+    let here = format!("{}://{written}", if https { "https" } else { "http" });
+    match configured.clone().find(is_it) {
+        Some(url) if !is_only_here(url.as_str()) => bare(url),
+        None if !is_only_here(&here) => here,
+        _ => configured.find(|url| !is_only_here(url.as_str())).map_or(here, bare),
+    }
+}
+
+/// Whether a URL leads to the machine itself, whichever follows it.
+fn is_only_here(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return true };
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => true,
+    }
+}
+
+const LINK_TIME: Duration = Duration::from_secs(15 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_device_is_sent_where_it_can_get() {
+        let settings = |public: &str, private: Option<&str>| Settings {
+            public_url: Url::parse(public).unwrap(),
+            private_url: private.map(|url| Url::parse(url).unwrap()),
+            ..Settings::default()
+        };
+        let none = settings("http://localhost:8000", None);
+        let open = settings("https://cars.example.org", None);
+        let both = settings("https://cars.example.org", Some("https://pi.local:8443"));
+        for (settings, written, https, expected) in [
+            (&none, "localhost:8000", false, "http://localhost:8000"),
+            (&none, "127.0.0.1:8000", false, "http://127.0.0.1:8000"),
+            (&none, "192.168.1.5:8000", false, "http://192.168.1.5:8000"),
+            (&none, "nas.local", true, "https://nas.local"),
+            (&open, "localhost:8000", false, "https://cars.example.org"),
+            (&open, "cars.example.org", false, "https://cars.example.org"),
+            (&both, "127.0.0.1:8000", false, "https://pi.local:8443"),
+            (&both, "pi.local:8443", true, "https://pi.local:8443"),
+            (&both, "[::1]:8000", false, "https://pi.local:8443"),
+        ] {
+            let host = written.rsplit_once(':').map_or(written, |(host, _)| host).trim_matches(['[', ']']);
+            assert_eq!(origin_of(settings, host, written, https), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_known_by_their_words() {
+        assert_eq!(scope_of("read"), Some(Scope::Read));
+        assert_eq!(scope_of("root"), None);
+    }
+}

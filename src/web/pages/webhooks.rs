@@ -1,0 +1,107 @@
+//! The pages of the webhook log.
+
+use super::super::answer::{self, Answer};
+use super::super::dashboard::{DeliveryPage, Filters, Tab, WebhooksPage};
+use super::super::{Call, api};
+use super::vehicles;
+use crate::model::{Seq, VehicleId};
+use crate::operate::deliveries::DeliveryQuery;
+use crate::vehicles::VehiclesError;
+
+/// `GET /webhooks?vehicle=&type=&result=&find=&before=`
+pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let before = query.take("before").and_then(|text| text.parse().ok()).map(Seq);
+    let filters = Filters {
+        vehicle: query.take("vehicle"),
+        kind: query.take("type"),
+        result: query.take("result"),
+        find: query.take("find").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+    };
+    query.finish()?;
+    if let Some(seq) = filters.find.as_deref().and_then(place) {
+        return answer::see_other(&format!("/webhooks/{seq}"));
+    }
+    let wanted = DeliveryQuery {
+        vehicle: filters.vehicle.as_deref().map(VehicleId::new),
+        kind: filters.kind.clone(),
+        result: filters.result.clone(),
+        id: filters.find.clone(),
+        before,
+        limit: 50,
+    };
+    let deliveries = call.services.deliveries.list(call.reach()?, wanted).await?;
+    let vehicles = vehicles(call).await?;
+    let status = call.services.status.show().await;
+    let refused = api::webhooks::refused_within(call)?;
+    let webhook_url = call.services.settings.webhook_url();
+    let page = WebhooksPage {
+        shell: call.shell(Tab::Webhooks),
+        deliveries: &deliveries.items,
+        older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
+        later_part: before.is_some(),
+        filters: &filters,
+        status: &status.webhooks,
+        refused: &refused,
+        vehicles: &vehicles,
+        webhook_url: &webhook_url,
+    };
+    Ok(answer::html(http::StatusCode::OK, page.render()))
+}
+
+/// `GET /webhooks/{seq}`, after a replay `?replayed=true`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let replayed = query.flag("replayed")?;
+    query.finish()?;
+    let seq = api::webhooks::seq(call)?;
+    let delivery = call.services.deliveries.show(call.reach()?, seq).await?;
+    let made = call.services.deliveries.made_of(call.reach()?, seq).await?;
+    let vehicle = match &delivery.vehicle {
+        Some(id) => match call.services.vehicles.show(call.reach()?, id).await {
+            Ok(vehicle) => Some(vehicle),
+            Err(VehiclesError::NotFound) => None,
+            Err(other) => return Err(other.into()),
+        },
+        None => None,
+    };
+    let page = DeliveryPage {
+        shell: call.shell(Tab::Webhooks),
+        delivery: &delivery,
+        made: made.as_ref(),
+        units: call.services.vehicles.units(),
+        vehicle: vehicle.as_ref(),
+        replayed,
+    };
+    Ok(answer::html(http::StatusCode::OK, page.render()))
+}
+
+/// `POST /webhooks/{seq}`: turns it into vehicle data again.
+pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()?;
+    let seq = api::webhooks::seq(call)?;
+    // What is out of reach does not exist.
+    call.services.deliveries.show(call.reach()?, seq).await?;
+    call.services.deliveries.replay(seq).await?;
+    answer::see_other(&format!("/webhooks/{seq}?replayed=true"))
+}
+
+/// The place in the log that somebody typed, such as `#42`.
+fn place(text: &str) -> Option<u64> {
+    text.strip_prefix('#').unwrap_or(text).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_place_and_an_id_is_not() {
+        assert_eq!((place("#42"), place("42")), (Some(42), Some(42)));
+        for text in ["0199c7f2-8a10-7c31-9d1e-aabbccddeeff", "#", "-1", "##2"] {
+            assert_eq!(place(text), None, "{text}");
+        }
+    }
+}
