@@ -124,6 +124,9 @@ export async function victim(browser, options = {}) {
   return context;
 }
 
+// Where a picture of this name goes.
+export const file = name => join(pictures, name);
+
 let number = 0;
 
 // A picture of the whole page, which must fit into the width of a phone.

@@ -1,0 +1,126 @@
+// Every page as people see it, at each size and in each theme: it fits, it is light, axe finds nothing serious, and the
+// browser has nothing to complain about. The pictures are there to be looked at.
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { browser, complaints, end, file, has, person, same, step } from './rig.mjs';
+import { demonstration, outside, sights, sizes, themes } from './sights.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const chromium = await browser();
+const demo = await demonstration(chromium);
+const { origin, storageState } = demo;
+
+const audit = async page => {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  return violations.filter(one => ['serious', 'critical'].includes(one.impact))
+    .map(one => `${one.id}: ${one.help}: ${one.nodes.map(node => `${node.html} ${node.failureSummary}`).join('; ')}`).join('\n');
+};
+
+for (const theme of themes) {
+  for (const [size, viewport] of Object.entries(sizes)) {
+    const look = async (context, name, path) => {
+      const page = await context.newPage();
+      let bytes = 0;
+      page.on('response', async answer => { bytes += (await answer.body().catch(() => '')).length; });
+      await page.goto(`${origin}${path}`);
+      await page.waitForLoadState('load');
+      for (const details of await page.locator('main details').all()) await details.evaluate(one => { one.open = true; });
+      await page.screenshot({ path: file(`${name}-${size}-${theme}.png`), fullPage: true });
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      same(width <= viewport.width, true, `${width} pixels wide`);
+      same(bytes > 0 && bytes < 100_000, true, `${bytes} bytes`);
+      same(await page.locator('h1').count(), 1, 'headings');
+      same(await audit(page), '', 'axe');
+      await page.close();
+    };
+    const options = { viewport, colorScheme: theme };
+    const [inside, stranger] = [await person(chromium, { ...options, storageState }), await person(chromium, options)];
+    for (const [name, path] of Object.entries(sights(demo))) {
+      await step(`${name}, ${size}, ${theme}`, () => look(inside, name, path));
+    }
+    for (const [name, path] of Object.entries(outside)) {
+      await step(`${name}, ${size}, ${theme}`, () => look(stranger, name, path));
+    }
+    await inside.close();
+    await stranger.close();
+  }
+}
+
+// One whose browser runs no script: everything but live update works all the same.
+const plain = await person(chromium, { viewport: sizes.phone, javaScriptEnabled: false, storageState });
+const page = await plain.newPage();
+const heading = () => page.getByRole('heading', { level: 1 }).innerText();
+const press = (name, within = page) => within.getByRole('button', { name, exact: true }).first().click();
+const rows = page.locator('ol.rows li');
+
+await step('without script: deliveries are filtered, found and replayed', async () => {
+  const { seq, event_id: event } = demo.newest;
+  await page.goto(`${origin}/webhooks`);
+  await page.getByLabel('Type').selectOption('VERIFY');
+  await press('Show');
+  for (const row of await rows.allInnerTexts()) has(row, 'Verify');
+  await page.goto(`${origin}/webhooks`);
+  await page.getByLabel('Number or id').fill(event);
+  await press('Show');
+  same(await rows.count(), 1, 'found by its event');
+  await page.getByLabel('Number or id').fill(`#${seq}`);
+  await press('Show');
+  has(await heading(), `Delivery #${seq}`);
+  await press('Replay');
+  has(await page.innerText('main'), 'Replayed.');
+});
+
+await step('without script: a token is made, shown once and revoked', async () => {
+  await page.goto(`${origin}/system`);
+  await page.getByText('Make a token', { exact: true }).click();
+  await page.getByLabel('What it is for').fill('A screen in the shed');
+  await page.getByLabel('What it may do').selectOption('read');
+  await press('Make it');
+  same(await heading(), 'API token', 'heading');
+  const headers = { authorization: `Bearer ${await page.getByLabel('Token', { exact: true }).inputValue()}` };
+  await page.screenshot({ path: file('token-phone-light.png'), fullPage: true });
+  const ask = () => fetch(`${origin}/api/v1/vehicles`, { headers }).then(answer => answer.status);
+  same(await ask(), 200, 'with the token');
+  await page.goto(`${origin}/system`);
+  await page.getByRole('button', { name: 'Revoke A screen in the shed' }).click();
+  same(await ask(), 401, 'after it');
+});
+
+await step('without script: another device is added by a link, and signed out again', async () => {
+  await page.goto(`${origin}/system`);
+  await press('Add a device');
+  same(await heading(), 'Add a device', 'heading');
+  await page.screenshot({ path: file('device-phone-light.png'), fullPage: true });
+  const link = await page.getByLabel('Or open this link there').inputValue();
+  const other = await person(chromium, { javaScriptEnabled: false });
+  const theirs = await other.newPage();
+  await theirs.goto(link);
+  await theirs.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await theirs.waitForURL(`${origin}/`);
+  await page.goto(`${origin}/system`);
+  await page.getByRole('button', { name: /^Sign out / }).first().click();
+  await theirs.goto(`${origin}/system`);
+  same(theirs.url(), `${origin}/login`, 'where it is led');
+  await other.close();
+});
+
+await step('without script: a car is disconnected by who is sure', async () => {
+  await page.goto(`${origin}/connections`);
+  const card = page.locator('li.card').last();
+  await press('Renew now', card);
+  same(await heading(), 'Connections', 'heading');
+  await card.getByText('Disconnect', { exact: true }).first().click();
+  await card.getByLabel('I am sure').check();
+  await press('Disconnect', card);
+  has(await page.locator('li.card').last().innerText(), 'Disconnected');
+  await page.screenshot({ path: file('disconnected-phone-light.png'), fullPage: true });
+});
+
+await step('the browser had nothing to complain about', () => {
+  // These pages come with a status that browsers mention.
+  const mention = /(nothing-here|login\?t=used|api\/webhooks\/smartcar): Failed to load resource: the server responded/;
+  same(complaints.filter(one => !mention.test(one)).join('\n'), '', 'complaints');
+});
+await chromium.close();
+await end();
