@@ -371,10 +371,14 @@ async fn leaving_looks_at_everything_and_erases_on_request() {
             GET /api/v1/users"#]],
     )
     .await;
-    check("leave", expect![[r#"
+    check(
+        "leave",
+        expect![[r#"
         GET /api/v1/connections
         GET /api/v1/vehicles
-        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"#]]).await;
+        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"#]],
+    )
+    .await;
     check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
     check("vehicles subscribe car-1", expect!["POST /api/v1/vehicles/car-1/subscribe"]).await;
 }

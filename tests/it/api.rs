@@ -29,7 +29,8 @@ impl Route {
             _ => NOBODY,
         };
         let collection = self.path.split('/').nth(3).unwrap_or_default();
-        self.path.replace("{id}", of(collection)).replace("{seq}", of(collection)).replace("{code}", "odometer-traveleddistance")
+        let path = self.path.replace("{id}", of(collection)).replace("{seq}", of(collection));
+        path.replace("{code}", "odometer-traveleddistance").replace("{group}/{action}", "security/lock")
     }
 
     fn ask<'g>(&self, gateway: &'g TestGateway, path: &str) -> Ask<'g> {

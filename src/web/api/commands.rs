@@ -13,6 +13,7 @@ use crate::model::command::Command;
 
 /// `POST vehicles/{id}/commands/{group}/{action}`
 pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
+    call.no_query()?;
     let (reach, id) = (call.reach()?, id(call)?);
     let given: Map<String, Value> = call.json()?;
     let name = format!("{}/{}", call.named(1)?, call.named(2)?);
@@ -26,8 +27,6 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
         Ok(command) if !unknown => command,
         Err(fault) if fault.status == 404 => return Err(Problem::not_found()),
         wrong => {
-            // What is out of reach does not exist, whatever is asked of it.
-            call.services.vehicles.show(reach, &id).await?;
             let also = || match taken {
                 [] => "nothing goes with this command: leave the body away.".to_owned(),
                 taken => format!("only {} goes with this command.", taken.join(" and ")),
