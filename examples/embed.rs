@@ -45,13 +45,13 @@ async fn run(world: World, directory: &Path) -> Result<()> {
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(app.run(shutdown.clone()));
 
-    // The whole gateway is one function. `Peer::Local` is ourselves, who may do everything.
+    // The whole gateway is one function. `Peer::ourselves` is this process, which may do everything.
     let wanted = json!({ "user": "ann", "create": true });
     let request = Request::post("/api/v1/connect")
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(wanted.to_string())))?;
-    let answer = web::handle(&services, Peer::Local, request).await;
+    let answer = web::handle(&services, Peer::ourselves(), request).await;
     let status = answer.status();
     let invite: Value = serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
     ensure!(status.is_success(), "{status}: {invite}");

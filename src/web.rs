@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::allowance::Allowance;
 use self::answer::Answer;
-use self::audit::{Noting, Touched};
+use self::audit::{Noting, UnderWay};
 use self::client::{Client, UnknownProxy};
 use self::compat::Dialect;
 use self::events::Events;
@@ -34,7 +34,7 @@ use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::operate::access::Access;
-use crate::operate::audit::Audit;
+use crate::operate::audit::{Actor, Audit, Done};
 use crate::operate::deliveries::Deliveries;
 use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
@@ -92,7 +92,10 @@ pub struct CutOff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// The user that runs Carport, or root, over its own socket or in the same process: may do everything.
-    Local,
+    Local {
+        /// Who of them.
+        uid: u32,
+    },
     /// Somebody on the network.
     Remote {
         /// The address of the connection: the client's, or a proxy's.
@@ -100,6 +103,13 @@ pub enum Peer {
         /// Whether we speak TLS on this connection ourselves.
         tls: bool,
     },
+}
+
+impl Peer {
+    /// Whoever runs this process.
+    pub fn ourselves() -> Peer {
+        Peer::Local { uid: rustix::process::geteuid().as_raw() }
+    }
 }
 
 /// What the handlers call, and what they were configured to do. Cheap to clone.
@@ -262,7 +272,7 @@ where
         framing::check(&head)?;
         let client = Client::of(peer, &head.headers, &services.settings);
         services.unknown_proxy.notice(peer, &head.headers, &services.settings);
-        if client != Client::Local {
+        if !client.is_local() {
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }
         match found {
@@ -376,15 +386,17 @@ where
     let cookie_kind = cookies::Kind::of(client, &head.headers);
     let identity = identity.as_ref();
     let form_token = identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
-    let touched = Touched::default();
-    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token, touched };
+    let actor = identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
+    let done = Done { actor, address: client.address(), action: route.name(), ids: named.clone(), status: None };
+    let noting = Noting::of(route, &services.audit, done);
+    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token, noting: noting.clone() };
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }
-    let noting = Noting::begin(route, &call);
+    let under_way = UnderWay::begin(route, noting).await?;
     let answer = dispatch::to_handler(route, &call).await;
     let status = answer.as_ref().map_or_else(Problem::status, Response::status);
-    noting.end(status).await;
+    under_way.end(status).await;
     answer
 }
 

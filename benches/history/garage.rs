@@ -173,7 +173,7 @@ impl Garage {
 
     async fn get(&self, path: &str) -> anyhow::Result<Response<carport::web::Body>> {
         let request = Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new())?;
-        Ok(handle(self.0.services(), Peer::Local, request).await)
+        Ok(handle(self.0.services(), Peer::ourselves(), request).await)
     }
 }
 

@@ -40,9 +40,9 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     }
     // While nobody can get in, the way in is shown to whoever sees this screen.
     if !services.access.anybody().await.unwrap_or(true)
+        && services.audit.begin(Ring::Administration, Done::locally("carport serve: sign-in link")).await.is_ok()
         && let Ok(link) = services.access.sign_in_link(SIGN_IN).await
     {
-        services.audit.note(Ring::Administration, Done::locally("carport serve: sign-in link")).await;
         line(&mut screen, "\nSign in within 15 minutes, once, at:");
         line(&mut screen, &format!("  {dashboard}/login?t={}", link.expose()));
         if let Some(tunnel) = tunnel(config, place) {

@@ -218,13 +218,15 @@ impl Browser<'_> {
 /// The link and the token that people and scripts look for, and nothing else.
 async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
     let failed = |error: crate::operate::access::AccessError| Failure::new(Exit::TryAgain, error.to_string());
+    let done = Done::locally("carport demo: API token, sign-in link");
+    let noted = services.audit.begin(Ring::Administration, done).await;
+    noted.map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
     for token in services.access.tokens().await.map_err(failed)?.iter().filter(|token| token.name == "demo") {
         services.access.revoke_token(&token.id).await.map_err(failed)?;
     }
     let request = TokenRequest { name: "demo".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
     let (_, token) = services.access.create_token(request).await.map_err(failed)?;
     let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
-    services.audit.note(Ring::Administration, Done::locally("carport demo: API token, sign-in link")).await;
     let dashboard = config.private_url.as_str().trim_end_matches('/');
     let (link, token) = (link.expose(), token.expose());
     announce(&format!(

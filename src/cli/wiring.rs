@@ -35,7 +35,7 @@ struct InProcess(App);
 
 impl Handler for InProcess {
     fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<web::Body>> {
-        web::handle(self.0.services(), Peer::Local, request.map(Full::new)).boxed()
+        web::handle(self.0.services(), Peer::ourselves(), request.map(Full::new)).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

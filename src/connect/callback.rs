@@ -1,5 +1,6 @@
 //! What a browser, or an app's front end, brings back from Smartcar.
 
+use super::{Connect, ConnectError, hash};
 use crate::model::Secret;
 
 /// What the browser came back with.
@@ -34,4 +35,14 @@ pub enum CallbackOutcome {
         /// `vehicle_incompatible`: what the owner let Smartcar tell, such as `2019 Lada Niva`. Never the VIN.
         vehicle: Option<String>,
     },
+}
+
+impl Connect {
+    /// Whether a callback belongs to an attempt of this browser. Takes nothing.
+    pub async fn expects(&self, callback: &Callback, browser: Option<&str>) -> Result<bool, ConnectError> {
+        let (Some(state), Some(browser)) = (&callback.state, browser) else { return Ok(false) };
+        let (state, browser) = (hash(state.expose()), hash(browser));
+        let attempt = self.shared.store.read(move |snapshot| snapshot.attempt(state)).await?;
+        Ok(attempt.is_some_and(|attempt| attempt.browser == Some(browser)))
+    }
 }

@@ -10,8 +10,15 @@ use super::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Actor {
-    /// The user that runs Carport, or root: a command, or Carport itself at its start.
-    Local,
+    /// The user that runs Carport, or root: a command, or Carport itself.
+    Local {
+        /// The user's number; none in entries of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
+        /// The user's name, where the machine tells it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     /// A program with an API token.
     Token {
         /// The token's id.
@@ -65,7 +72,7 @@ impl Ring {
 /// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// When it was over.
+    /// When it was over; when it began, as long as it is not.
     pub at: Timestamp,
     /// Who asked.
     pub actor: Actor,
@@ -75,7 +82,7 @@ pub struct AuditEntry {
     pub action: String,
     /// The ids that were named, and those of what was made.
     pub ids: Vec<String>,
-    /// The status that was answered; `None` if nobody waited for it.
+    /// The status that was answered; `None` while it is under way, and if it was cut off or nobody waited for it.
     pub status: Option<u16>,
     /// How often: more than once only for what is refused.
     pub count: u32,

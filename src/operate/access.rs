@@ -5,6 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::password::{Crowded, Passwords};
+use crate::model::access::PasswordHash;
 use crate::model::access::{ApiToken, Session};
 use crate::model::audit::Actor;
 use crate::model::reach::Reach;
@@ -78,6 +79,10 @@ impl From<StoreError> for AccessError {
         AccessError::Store
     }
 }
+
+/// That somebody knew the password.
+#[derive(Clone, Debug)]
+pub struct Proven(PasswordHash);
 
 /// How long sessions last.
 #[derive(Clone, Debug)]
@@ -224,18 +229,20 @@ impl Access {
         if self.store.commit(change).await? { Ok((session, Secret::new(cookie))) } else { Err(AccessError::Unknown) }
     }
 
-    /// The same for whoever knows the password; nobody does while none is set.
+    /// Whether this is the password; nothing is while none is set.
+    pub async fn prove(&self, password: Secret) -> Result<Proven, AccessError> {
+        let kept = self.store.read(|snapshot| snapshot.password()).await?.ok_or(AccessError::Unknown)?;
+        if self.passwords.is(password, &kept).await? { Ok(Proven(kept)) } else { Err(AccessError::Unknown) }
+    }
+
+    /// A session for whoever knew the password, unless it was changed meanwhile.
     pub async fn sign_in_by_password(
         &self,
-        password: Secret,
+        Proven(password): Proven,
         browser: Option<String>,
     ) -> Result<(SessionView, Secret), AccessError> {
-        let kept = self.store.read(|snapshot| snapshot.password()).await?.ok_or(AccessError::Unknown)?;
-        if !self.passwords.is(password, &kept).await? {
-            return Err(AccessError::Unknown);
-        }
         let (session, cookie, idle_before) = self.new_session(browser);
-        let change = SignInByPassword { password: kept, hash: hash(&cookie), session: session.clone(), idle_before };
+        let change = SignInByPassword { password, hash: hash(&cookie), session: session.clone(), idle_before };
         if self.store.commit(change).await? { Ok((session, Secret::new(cookie))) } else { Err(AccessError::Unknown) }
     }
 

@@ -1,4 +1,7 @@
-//! Who changed what: noted before the answer is told, kept in rings, shown to administrators.
+//! Who changed what: on disk before anything is changed, kept in rings, shown to administrators.
+//!
+//! An entry is begun before the change and ended after it, so that nothing is ever changed that is not noted. What was cut
+//! off between the two keeps an entry without an end.
 //!
 //! Strangers write nothing themselves: what they try is counted in memory, and noted once an hour at most, so that
 //! nobody fills the log or wears out the card.
@@ -12,9 +15,10 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::Timestamp;
 use crate::model::audit::AuditEntry;
 use crate::model::reach::Page;
-use crate::store::audit::NoteAudit;
+use crate::store::audit::{EndAudit, NoteAudit};
 use crate::store::{Store, StoreError};
 use crate::world::World;
 
@@ -46,10 +50,31 @@ pub struct Done {
 }
 
 impl Done {
-    /// What a command did without asking the edge.
+    /// What this process does without asking the edge.
     pub fn locally(action: &'static str) -> Done {
-        Done { actor: Actor::Local, address: None, action, ids: Vec::new(), status: Some(200) }
+        let actor = local(rustix::process::geteuid().as_raw());
+        Done { actor, address: None, action, ids: Vec::new(), status: Some(200) }
     }
+
+    fn entry(self, at: Timestamp) -> AuditEntry {
+        let Done { actor, address, action, ids, status } = self;
+        let ids = ids.iter().map(|id| id.chars().take(LONGEST_ID).collect()).collect();
+        AuditEntry { at, actor, address, action: action.to_owned(), ids, status, count: 1 }
+    }
+}
+
+/// A user of this machine, by name if the machine's own list (`passwd(5)`) has it.
+pub fn local(uid: u32) -> Actor {
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Actor::Local { uid: Some(uid), user: name_of(uid, &list).map(str::to_owned) }
+}
+
+fn name_of(uid: u32, list: &str) -> Option<&str> {
+    list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid)).then_some(name)
+    })
 }
 
 /// By what somebody tried to get in, and was refused.
@@ -110,14 +135,19 @@ impl Audit {
         Audit { shared: Arc::new(Shared { store, world, refused: Mutex::default(), news: Notify::new() }) }
     }
 
-    /// Notes what was done; returns when it is durable. What was done stays done when the store does not take the
-    /// note: then the log says so.
-    pub async fn note(&self, ring: Ring, done: Done) {
-        let Done { actor, address, action, ids, status } = done;
-        let ids = ids.iter().map(|id| id.chars().take(LONGEST_ID).collect()).collect();
-        let at = self.shared.world.now();
-        let entry = AuditEntry { at, actor, address, action: action.to_owned(), ids, status, count: 1 };
-        self.put(ring, entry).await;
+    /// Notes what is about to be done; returns its number when it is durable. An error is a reason not to do it.
+    pub async fn begin(&self, ring: Ring, done: Done) -> Result<u64, AuditError> {
+        let entry = done.entry(self.shared.world.now());
+        Ok(self.shared.store.commit(NoteAudit { ring, entry }).await?)
+    }
+
+    /// Notes what came of it; `None` takes back what has changed nothing. What was done stays done when the store does
+    /// not take the note: its entry has no end then.
+    pub async fn end(&self, ring: Ring, number: u64, done: Option<Done>) {
+        let entry = done.map(|done| done.entry(self.shared.world.now()));
+        if let Err(error) = self.shared.store.commit(EndAudit { ring, number, entry }).await {
+            tracing::error!(%error, number, "an entry of the audit log has no end: the store did not take it");
+        }
     }
 
     /// Counts somebody who was refused.
@@ -175,3 +205,14 @@ const EVERY: Duration = Duration::from_secs(3600);
 
 /// Longer than any id of ours or Smartcar's, in characters.
 const LONGEST_ID: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_known_by_name() {
+        let list = "root:x:0:0:root:/root:/bin/bash\n\nbroken\ncarport:x:997:997::/var/lib/carport:/usr/sbin/nologin\n";
+        assert_eq!((name_of(0, list), name_of(997, list), name_of(9, list)), (Some("root"), Some("carport"), None));
+    }
+}

@@ -153,6 +153,11 @@ impl Change for TakeAttempt {
 }
 
 impl Snapshot<'_> {
+    /// An attempt, by the hash of its state.
+    pub fn attempt(&self, hash: [u8; 32]) -> Result<Option<Attempt>, StoreError> {
+        self.get(hash)
+    }
+
     /// An invite, by the hash of its link.
     pub fn invite(&self, hash: [u8; 32]) -> Result<Option<Invite>, StoreError> {
         self.get(hash)

@@ -1,4 +1,4 @@
-//! The audit log: three rings, numbered together.
+//! The audit log: three rings, numbered together. An entry about a request is there before the request changes anything.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -24,9 +24,10 @@ pub struct NoteAudit {
 }
 
 impl Change for NoteAudit {
-    type Outcome = ();
+    /// Its number.
+    type Outcome = u64;
 
-    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<u64, StoreError> {
         let mut newest = 0;
         for ring in Ring::ALL {
             tables.walk(AuditEntry::TABLE, before(ring, u64::MAX), true, &mut |key, _| {
@@ -39,7 +40,31 @@ impl Change for NoteAudit {
         for key in &kept[..kept.len().saturating_sub(self.ring.keeps())] {
             tables.remove_raw(AuditEntry::TABLE, key)?;
         }
-        Ok(())
+        Ok(newest + 1)
+    }
+}
+
+/// Ends an entry that was begun. One that its ring has dropped meanwhile stays away.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EndAudit {
+    /// Where.
+    pub ring: Ring,
+    /// Its number.
+    pub number: u64,
+    /// What came of it; `None`: nothing was changed, and it is taken back.
+    pub entry: Option<AuditEntry>,
+}
+
+impl Change for EndAudit {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let key = key(self.ring, self.number);
+        match &self.entry {
+            None => tables.remove::<AuditEntry>(key),
+            Some(entry) if tables.get_sound::<AuditEntry>(key)?.is_some() => tables.put(key, entry),
+            Some(_) => Ok(()),
+        }
     }
 }
 

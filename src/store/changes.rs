@@ -7,7 +7,7 @@ use super::access::{
     PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
 };
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
-use super::audit::NoteAudit;
+use super::audit::{EndAudit, NoteAudit};
 use super::budget::{NoteCalls, TakeCall};
 use super::certificates::{KeepAccount, KeepCertificate};
 use super::commands::{BeginCommand, EndCommand};
@@ -61,5 +61,5 @@ changes! {
     BeginCommand, EndCommand, NoteSubscription,
     KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
-    SignInByPassword, NoteAudit,
+    SignInByPassword, NoteAudit, EndAudit,
 }

@@ -59,7 +59,7 @@ impl Change for EndCommand {
         let command = tables.get_sound::<CommandRecord>((self.vehicle, self.id))?;
         let Some(command) = command.filter(|command| command.ended.is_none()) else { return Ok(()) };
         tables.put((self.vehicle, self.id), &CommandRecord { ended: Some(self.ended.clone()), ..command })?;
-        self.note.as_ref().map_or(Ok(()), |note| note.apply(tables))
+        self.note.as_ref().map_or(Ok(()), |note| note.apply(tables).map(drop))
     }
 }
 

@@ -1,40 +1,103 @@
-//! What of the requests goes into the audit log: all that may have changed something, whatever way it ended.
+//! What of the requests goes into the audit log: all that may change something, whatever way it ends. It is there before
+//! anything changes.
 //!
 //! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Of commands
 //! also what was refused because of the car: its owner wants to know who tried.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 
-use super::Call;
+use super::problem::Problem;
 use super::router::{Auth, Route};
 use crate::operate::access::Scope;
 use crate::operate::audit::{Actor, Audit, Done, Ring};
 
-/// What a handler adds to the entry about its request. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Touched(Arc<Mutex<Added>>);
-
-#[derive(Debug, Default)]
-struct Added {
-    ids: Vec<String>,
-    actor: Option<Actor>,
+/// The entry about a request under way, of which its handler may know more. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Noting {
+    audit: Audit,
+    entry: Arc<Mutex<Option<Entry>>>,
 }
 
-impl Touched {
+#[derive(Clone, Debug)]
+struct Entry {
+    ring: Ring,
+    done: Done,
+    /// Its number, once it is on disk.
+    number: Option<u64>,
+}
+
+impl Noting {
+    /// Of a request on `route`; of one that is not noted, an empty one.
+    pub(super) fn of(route: Route, audit: &Audit, done: Done) -> Noting {
+        let entry = ring(route).map(|ring| Entry { ring, done, number: None });
+        Noting { audit: audit.clone(), entry: Arc::new(Mutex::new(entry)) }
+    }
+
     /// Adds the id of something that the path does not name.
     pub(super) fn add(&self, id: impl Into<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ids.push(id.into());
+        if let Some(entry) = &mut *self.locked() {
+            entry.done.ids.push(id.into());
+        }
     }
 
     /// Says who it is that came without a word in the head.
     pub(super) fn by(&self, actor: Actor) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).actor = Some(actor);
+        if let Some(entry) = &mut *self.locked() {
+            entry.done.actor = actor;
+        }
     }
 
-    fn take(&self) -> Added {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Puts the entry on disk: before anything is changed, and, where strangers come, not before it is known that
+    /// something will be, or they would wear out the card.
+    pub(super) async fn begin(&self) -> Result<(), Problem> {
+        let entry = self.locked().clone();
+        if let Some(Entry { ring, done, number: None }) = entry {
+            let number = self.audit.begin(ring, done).await?;
+            self.locked().iter_mut().for_each(|entry| entry.number = Some(number));
+        }
+        Ok(())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Entry>> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request between its beginning and its end. A client that hangs up in the middle of it is noted too.
+pub(super) struct UnderWay {
+    noting: Noting,
+    is_command: bool,
+}
+
+impl UnderWay {
+    /// Begins before the handler does; where strangers come, the handler says when.
+    pub(super) async fn begin(route: Route, noting: Noting) -> Result<UnderWay, Problem> {
+        if !matches!(route.policy().auth, Auth::Open) {
+            noting.begin().await?;
+        }
+        Ok(UnderWay { noting, is_command: route == Route::CommandRun })
+    }
+
+    /// Ends with the status of the answer.
+    pub(super) async fn end(self, status: StatusCode) {
+        let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
+        let is_told = !status.is_client_error() || (self.is_command && because_of_the_car.contains(&status));
+        let Some(Entry { ring, done, number: Some(number) }) = self.noting.locked().take() else { return };
+        let done = is_told.then(|| Done { status: Some(status.as_u16()), ..done });
+        self.noting.audit.end(ring, number, done).await;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let entry = self.noting.locked().take();
+        let Some(Entry { ring, done, number: Some(number) }) = entry else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let audit = self.noting.audit.clone();
+            runtime.spawn(async move { audit.end(ring, number, Some(done)).await });
+        }
     }
 }
 
@@ -48,59 +111,6 @@ fn ring(route: Route) -> Option<Ring> {
             Auth::Open | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),
             Auth::Scope(_) => Some(Ring::Use),
         },
-    }
-}
-
-/// A request under way. A client that hangs up in the middle of it is noted too.
-pub(super) struct Noting {
-    audit: Audit,
-    entry: Option<(Ring, Done)>,
-    touched: Touched,
-    is_command: bool,
-}
-
-impl Noting {
-    /// Begins before the handler does.
-    pub(super) fn begin(route: Route, call: &Call<'_>) -> Noting {
-        let actor = call.identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
-        let (address, ids) = (call.client.address(), call.named.clone());
-        let done = |ring| (ring, Done { actor, address, action: route.name(), ids, status: None });
-        Noting {
-            audit: call.services.audit.clone(),
-            entry: ring(route).map(done),
-            touched: call.touched.clone(),
-            is_command: route == Route::CommandRun,
-        }
-    }
-
-    /// Ends with the status of the answer.
-    pub(super) async fn end(mut self, status: StatusCode) {
-        let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
-        let refused = self.is_command && because_of_the_car.contains(&status);
-        match self.take() {
-            Some((ring, done)) if !status.is_client_error() || refused => {
-                self.audit.note(ring, Done { status: Some(status.as_u16()), ..done }).await;
-            }
-            _ => {}
-        }
-    }
-
-    fn take(&mut self) -> Option<(Ring, Done)> {
-        let (ring, mut done) = self.entry.take()?;
-        let Added { ids, actor } = self.touched.take();
-        done.ids.extend(ids);
-        done.actor = actor.unwrap_or(done.actor);
-        Some((ring, done))
-    }
-}
-
-impl Drop for Noting {
-    fn drop(&mut self) {
-        let entry = self.take();
-        if let (Some((ring, done)), Ok(runtime)) = (entry, tokio::runtime::Handle::try_current()) {
-            let audit = self.audit.clone();
-            runtime.spawn(async move { audit.note(ring, done).await });
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::Services;
-use super::audit::Touched;
+use super::audit::Noting;
 use super::client::Client;
 use super::cookies::Kind;
 use super::dashboard::{Shell, Tab};
@@ -30,8 +30,8 @@ pub(super) struct Call<'a> {
     pub(super) identity: Option<&'a Identity>,
     /// For the forms of this caller's pages.
     pub(super) form_token: Option<String>,
-    /// What this request makes or changes, besides what its path names.
-    pub(super) touched: Touched,
+    /// What the audit log says of this request: what it makes or changes besides what its path names.
+    pub(super) noting: Noting,
 }
 
 impl<'a> Call<'a> {

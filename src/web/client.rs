@@ -18,8 +18,11 @@ mod forwarded;
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
-    /// The user that runs Carport.
-    Local,
+    /// The user that runs Carport, or root.
+    Local {
+        /// Who of them.
+        uid: u32,
+    },
     /// Somebody on the network.
     Remote {
         /// Behind trusted proxies: the address that they saw.
@@ -39,7 +42,7 @@ impl Client {
         let (peer, tls) = match peer {
             // SECURITY: a proxy of the same user in front of our own socket must not make everybody an
             // administrator. Our command line sends none of these.
-            Peer::Local if FORWARDING.iter().any(|name| headers.contains_key(*name)) => {
+            Peer::Local { .. } if FORWARDING.iter().any(|name| headers.contains_key(*name)) => {
                 return Client::Remote {
                     address: std::net::Ipv4Addr::LOCALHOST.into(),
                     https: false,
@@ -47,7 +50,7 @@ impl Client {
                     by_proxy: false,
                 };
             }
-            Peer::Local => return Client::Local,
+            Peer::Local { uid } => return Client::Local { uid },
             Peer::Remote { address, tls } => (address.to_canonical(), tls),
         };
         if !settings.trusts(peer) {
@@ -66,10 +69,15 @@ impl Client {
         Client::Remote { address, https, loopback: address.is_loopback(), by_proxy: true }
     }
 
+    /// Whether it is on our own socket, or in our own process.
+    pub(super) fn is_local(self) -> bool {
+        matches!(self, Client::Local { .. })
+    }
+
     /// The address that limits count by.
     pub(super) fn address(self) -> Option<IpAddr> {
         match self {
-            Client::Local => None,
+            Client::Local { .. } => None,
             Client::Remote { address, .. } => Some(address),
         }
     }
@@ -227,9 +235,9 @@ mod tests {
     #[test]
     fn a_proxy_before_our_own_socket_is_nobody() {
         let settings = Settings::default();
-        assert_eq!(Client::of(Peer::Local, &HeaderMap::new(), &settings), Client::Local);
+        assert_eq!(Client::of(Peer::Local { uid: 7 }, &HeaderMap::new(), &settings), Client::Local { uid: 7 });
         for name in FORWARDING {
-            let client = Client::of(Peer::Local, &headers(&[(name, "x")]), &settings);
+            let client = Client::of(Peer::ourselves(), &headers(&[(name, "x")]), &settings);
             assert!(matches!(client, Client::Remote { .. }), "{name}");
         }
     }

@@ -4,7 +4,6 @@ use http::header::{HOST, SET_COOKIE};
 use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
-use super::client::Client;
 use super::cookies::{ATTEMPT, Kind};
 use super::dashboard::{DonePage, Tab};
 use super::problem::Problem;
@@ -45,6 +44,9 @@ pub(super) async fn callback(call: &Call<'_>) -> Answer {
     let callback = parse(call.head.uri.query().unwrap_or_default())?;
     let kind = attempt_kind(call);
     let browser = ATTEMPT.read(kind, &call.head.headers);
+    if call.services.connect.expects(&callback, browser).await? {
+        call.noting.begin().await?;
+    }
     let invite = call.services.connect.finish(callback, browser).await?;
     let mut response = answer::see_other(&done_path(&invite))?;
     if let Some(line) = ATTEMPT.clear(kind) {
@@ -146,7 +148,7 @@ pub(super) fn is_link(text: &str) -> bool {
 /// once: behind a proxy that writes its own `Host` the browser is there already, however often it is sent.
 fn better_address(call: &Call<'_>, invite: &str) -> Option<String> {
     let settings: &Settings = &call.services.settings;
-    if call.client == Client::Local || !call.head.headers.contains_key(HOST) || call.head.uri.query() == Some(MOVED) {
+    if call.client.is_local() || !call.head.headers.contains_key(HOST) || call.head.uri.query() == Some(MOVED) {
         return None;
     }
     let own = client::host(&call.head.headers, &call.head.uri).ok()?;

@@ -27,7 +27,7 @@ impl Kind {
             Client::Remote { loopback: true, .. } if is_safari(headers) => Some(Kind::Plain),
             Client::Remote { loopback: true, .. } => Some(Kind::Secure),
             Client::Remote { address, .. } if is_private(address) => Some(Kind::Plain),
-            Client::Local | Client::Remote { .. } => None,
+            Client::Local { .. } | Client::Remote { .. } => None,
         }
     }
 }

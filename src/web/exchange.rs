@@ -43,8 +43,8 @@ pub(super) async fn exchange(call: &Call<'_>) -> Answer {
     };
     let exchange = Exchange { user, state: request.state, outcome, redirect_uri: request.redirect_uri, vouched };
     let linked = call.services.connect.exchange(exchange).await?;
-    call.touched.add(linked.user.as_str());
-    call.touched.add(linked.connection.to_string());
+    call.noting.add(linked.user.as_str());
+    call.noting.add(linked.connection.to_string());
     answer::json(StatusCode::CREATED, &linked)
 }
 

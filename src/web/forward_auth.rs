@@ -74,7 +74,7 @@ mod tests {
         let ada = auth.identify(client(true), &named(&["ada"])).unwrap();
         assert_eq!((ada.caller.scope, ada.caller.actor), (Scope::Admin, Actor::Proxy { user: "ada".to_owned() }));
         assert!(auth.identify(client(false), &named(&["ada"])).is_none());
-        assert!(auth.identify(Client::Local, &named(&["ada"])).is_none());
+        assert!(auth.identify(Client::Local { uid: 0 }, &named(&["ada"])).is_none());
         for lines in [&[][..], &[""], &["  "], &["ada", "grace"], &["ada", ""]] {
             let headers = named(lines);
             assert!(auth.identify(client(true), &headers).is_none(), "{lines:?}");

@@ -111,7 +111,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         Some(id) => call.services.vehicles.show(call.reach()?, id).await?.user,
         None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
     };
-    call.touched.add(user.as_str());
+    call.noting.add(user.as_str());
     let request = InviteRequest {
         user,
         create: *call.reach()? == Reach::All,

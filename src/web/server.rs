@@ -123,10 +123,11 @@ impl Listener {
                 let (stream, _) = socket.accept().await?;
                 // SECURITY: this peer may do everything. The file's mode already keeps others out; this
                 // check holds when somebody loosens it. Root could read store and key anyway.
-                if ![0, rustix::process::geteuid().as_raw()].contains(&stream.peer_cred()?.uid()) {
+                let uid = stream.peer_cred()?.uid();
+                if ![0, rustix::process::geteuid().as_raw()].contains(&uid) {
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
                 }
-                Ok((Arrival::Ready(Box::new(stream)), Peer::Local))
+                Ok((Arrival::Ready(Box::new(stream)), Peer::Local { uid }))
             }
         }
     }
@@ -273,7 +274,7 @@ async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Servi
 /// Whether a peer is on this machine or in a private network.
 fn is_near(peer: Peer) -> bool {
     match peer {
-        Peer::Local => true,
+        Peer::Local { .. } => true,
         Peer::Remote { address, .. } => super::client::is_private(address),
     }
 }

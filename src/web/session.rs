@@ -21,7 +21,7 @@ use super::{Call, Services, Settings, input};
 use crate::model::Secret;
 use crate::model::reach::Reach;
 use crate::operate::access::{AccessError, Caller, Scope};
-use crate::operate::audit::{Actor, Refused};
+use crate::operate::audit::{Actor, Refused, local};
 
 /// Who is calling, and by what word.
 #[derive(Clone, Debug)]
@@ -40,8 +40,8 @@ pub(super) async fn identify(
     headers: &HeaderMap,
     dialect: Option<Dialect>,
 ) -> Result<Option<Identity>, Problem> {
-    if client == Client::Local {
-        let caller = Caller { scope: Scope::Admin, reach: Reach::All, actor: Actor::Local };
+    if let Client::Local { uid } = client {
+        let caller = Caller { scope: Scope::Admin, reach: Reach::All, actor: local(uid) };
         return Ok(Some(Identity { caller, cookie: None }));
     }
     if headers.contains_key(AUTHORIZATION) {
@@ -190,10 +190,11 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
         // SECURITY: each try costs the client one, good or not: passwords can be guessed.
         (None, Some(password)) => {
             call.services.take(Bucket::Login, call.client)?;
-            match access.sign_in_by_password(password, browser).await {
-                Ok(signed_in) => {
-                    call.touched.by(Actor::Password);
-                    signed_in
+            match access.prove(password).await {
+                Ok(proven) => {
+                    call.noting.by(Actor::Password);
+                    call.noting.begin().await?;
+                    access.sign_in_by_password(proven, browser).await?
                 }
                 Err(AccessError::Unknown) => {
                     audit.refuse(Refused::Password, address);
@@ -203,18 +204,27 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
             }
         }
         // Links cannot be guessed, and a good one must work whatever others have done from the same address.
-        (link, _) => match access.sign_in(&link.unwrap_or_default(), browser).await {
-            Ok(signed_in) => signed_in,
-            Err(AccessError::Unknown) => {
-                audit.refuse(Refused::Link, address);
-                call.services.take(Bucket::Login, call.client)?;
-                let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
-                return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
+        (link, _) => {
+            let link = link.unwrap_or_default();
+            let signed_in = if access.sign_in_link_is_good(&link).await? {
+                call.noting.begin().await?;
+                access.sign_in(&link, browser).await
+            } else {
+                Err(AccessError::Unknown)
+            };
+            match signed_in {
+                Ok(signed_in) => signed_in,
+                Err(AccessError::Unknown) => {
+                    audit.refuse(Refused::Link, address);
+                    call.services.take(Bucket::Login, call.client)?;
+                    let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
+                    return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
+                }
+                Err(other) => return Err(other.into()),
             }
-            Err(other) => return Err(other.into()),
-        },
+        }
     };
-    call.touched.add(session.id);
+    call.noting.add(session.id);
     let mut response = answer::see_other("/")?;
     // The session itself may end sooner; the store knows.
     let seconds = call.services.settings.session_max.as_secs();
@@ -313,7 +323,7 @@ mod tests {
 
     #[test]
     fn scopes_open_doors() {
-        let identity = |scope| Identity { caller: Caller { scope, reach: Reach::All, actor: Actor::Local }, cookie: None };
+        let identity = |scope| Identity { caller: Caller { scope, reach: Reach::All, actor: local(0) }, cookie: None };
         assert!(authorize(Auth::Open, None).is_ok());
         assert_eq!(authorize(Auth::Page(Scope::Read), None).unwrap_err().code(), "unauthorized");
         assert_eq!(authorize(Auth::Scope(Scope::Admin), Some(&identity(Scope::Read))).unwrap_err().code(), "forbidden");

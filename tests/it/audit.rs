@@ -6,7 +6,7 @@ use carport::simulator::Settings;
 use serde_json::{Value, json};
 
 use crate::api::sign_in;
-use crate::gateway::{Ask, Cut, TestGateway, is_problem, pass};
+use crate::gateway::{Ask, Cut, Fault, TestGateway, is_long, is_problem, pass};
 use crate::simulator::rig::ADA;
 
 /// All entries, oldest first.
@@ -45,7 +45,9 @@ async fn every_change_says_who_from_where_what_and_what_came_of_it() {
     let admin = gateway.told("/api/v1/tokens").await["items"][0]["id"].clone();
     let by_token = json!({ "kind": "token", "id": admin, "name": "stories" });
     let by_browser = json!({ "kind": "session", "id": session });
-    let local = json!({ "kind": "local" });
+    let local = gateway.ask("PATCH", &format!("/api/v1/vehicles/{car}")).json(&json!({ "nickname": "Dudu" })).local();
+    let local = noted(&gateway, local).await.1[0]["actor"].clone();
+    assert_eq!((&local["kind"], &local["uid"]), (&json!("local"), &json!(rustix::process::geteuid().as_raw())));
 
     let entry = |noted: (u16, Vec<Value>), status: u16, actor: &Value, address: Option<&str>, action: &str| {
         let (answered, mut entries) = noted;
@@ -182,6 +184,63 @@ async fn the_oldest_go_and_little_rights_push_out_little() {
     assert_eq!(entries(&gateway).await, all);
     gateway.crash().await;
     assert_eq!(entries(&gateway).await, all);
+    gateway.finish().await;
+}
+
+/// Wherever the power is cut: what has changed has its entry, with an end if it was answered.
+#[tokio::test(start_paused = true)]
+async fn no_power_cut_parts_a_change_from_its_entry() {
+    let (mut changed, mut n) = (0, 1);
+    loop {
+        let mut gateway = TestGateway::new(1140 + n).await;
+        let link = gateway.post("/api/v1/login-links", &json!({})).bearer(&gateway.admin).send().await.json()["url"].clone();
+        let link = link.as_str().unwrap().split_once("?t=").unwrap().1.to_owned();
+        gateway.keep_secret(&link);
+        gateway.disk.break_at(Fault::WritesFrom(n));
+        let user = json!({ "id": "grace" });
+        let added = gateway.post("/api/v1/users", &user).bearer(&gateway.admin).send().await.status;
+        let renamed = gateway.ask("PATCH", "/api/v1/users/grace").json(&json!({ "name": "Grace" })).bearer(&gateway.admin);
+        let renamed = renamed.send().await.status;
+        let login = gateway.ask("POST", "/login").header("sec-fetch-site", "same-origin").form(&[("t", &link)]);
+        let login = login.send().await;
+        if let Some(cookie) = login.header("set-cookie").and_then(|line| line.split(['=', ';']).nth(1)) {
+            gateway.keep_secret(cookie);
+        }
+        let was_refused = gateway.disk.has_refused();
+        gateway.lose_power(Duration::from_secs(1)).await;
+
+        let entries = entries(&gateway).await;
+        let noted = |action: &str| entries.iter().find(|entry| entry["action"] == action);
+        let users = gateway.told("/api/v1/users").await["items"].as_array().unwrap().clone();
+        let sessions = gateway.told("/api/v1/sessions").await["items"].as_array().unwrap().clone();
+        for (action, has_changed, status) in [
+            ("POST /api/v1/users", !users.is_empty(), added),
+            ("PATCH /api/v1/users/{id}", users.iter().any(|user| user["name"] == "Grace"), renamed),
+            ("POST /login", !sessions.is_empty(), login.status),
+        ] {
+            assert!(!has_changed || noted(action).is_some(), "write {n}: {action} has no entry: {entries:#?}");
+            assert!(has_changed || status >= 400, "write {n}: {action} was answered {status} and is lost");
+            changed += u32::from(has_changed);
+        }
+        gateway.finish().await;
+        if !was_refused {
+            break;
+        }
+        n += if is_long() { 1 } else { 1 + n / 8 };
+    }
+    assert!(n > 8 && changed > 5, "the disk was hardly used: {n}, {changed}");
+}
+
+/// What is refused once it was begun is taken back.
+#[tokio::test(start_paused = true)]
+async fn what_changed_nothing_leaves_nothing() {
+    let gateway = TestGateway::new(115).await;
+    let before = entries(&gateway).await;
+    for (method, path) in [("PATCH", "/api/v1/users/nobody"), ("DELETE", "/api/v1/tokens/none")] {
+        let answer = gateway.ask(method, path).json(&json!({})).bearer(&gateway.admin).send().await;
+        assert!((400..500).contains(&answer.status), "{}", answer.text());
+    }
+    assert_eq!(entries(&gateway).await, before);
     gateway.finish().await;
 }
 

@@ -123,7 +123,7 @@ async fn a_panic_costs_one_request() {
     let gateway = Gateway::new("panic").await;
     let body = stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> { panic!("on purpose") });
     let post = request(Method::POST, "/api/v1/users").body(StreamBody::new(body)).unwrap();
-    let answer = handle(gateway.app.as_ref().unwrap().services(), Peer::Local, post).await;
+    let answer = handle(gateway.app.as_ref().unwrap().services(), Peer::ourselves(), post).await;
     assert_eq!((answer.status().as_u16(), answer.headers()["x-request-id"].len()), (500, 36));
     let metrics = gateway.api(Method::GET, "/metrics", Value::Null).await.text();
     assert!(metrics.contains("carport_http_requests_total{route=\"POST /api/v1/users\",status=\"500\"} 1\n"), "{metrics}");

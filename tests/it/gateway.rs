@@ -497,7 +497,7 @@ pub(crate) struct Ask<'g> {
 impl Ask<'_> {
     /// From the user that runs the gateway, over its own socket.
     pub(crate) fn local(mut self) -> Self {
-        self.peer = Peer::Local;
+        self.peer = Peer::ourselves();
         self
     }
 

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::super::Call;
 use super::super::answer::{self, Answer};
-use super::super::client::Client;
 use super::super::input::{Span, present};
 use super::super::problem::Problem;
 use super::checked_text;
@@ -72,7 +71,7 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
         expires_in: new.expires_in.map(|span| span.0),
     };
     let (view, secret) = call.services.access.create_token(request).await?;
-    call.touched.add(&*view.id);
+    call.noting.add(&*view.id);
     answer::json(StatusCode::CREATED, &Created { view: &view, token: secret.expose() })
 }
 
@@ -119,7 +118,7 @@ pub(in crate::web) async fn change_password(call: &Call<'_>) -> Answer {
     call.unbound()?;
     let change: PasswordChange = call.json()?;
     // SECURITY: a token that was lost for an hour must not leave a way in behind.
-    if call.client != Client::Local {
+    if !call.client.is_local() {
         return Err(Problem::forbidden("The password is set on Carport's own machine: `carport password set`."));
     }
     match change.password {
@@ -153,7 +152,7 @@ pub(in crate::web) async fn rotate_key(call: &Call<'_>) -> Answer {
     call.unbound()?;
     call.no_query()?;
     // SECURITY: whoever gets hold of a token must not be able to make the copy of the key worthless.
-    if call.client != Client::Local {
+    if !call.client.is_local() {
         return Err(Problem::forbidden("The master key is replaced on Carport's own machine: `carport key rotate`."));
     }
     answer::json(StatusCode::ACCEPTED, &call.services.rotation.start().await?)

@@ -37,11 +37,11 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
     let by = (call.caller()?.actor.clone(), call.client.address());
     let view = call.services.commands.give(reach, &id, command, by).await.map_err(|error| {
         let problem = Problem::from(error);
-        call.touched.add(problem.code());
+        call.noting.add(problem.code());
         problem
     })?;
-    call.touched.add(view.id.as_str());
-    call.touched.add(view.status);
+    call.noting.add(view.id.as_str());
+    call.noting.add(view.status);
     answered(&view)
 }
 

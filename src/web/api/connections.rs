@@ -52,7 +52,7 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
     if expires_in > LONGEST_INVITE {
         return Err(Problem::bad_request("`expires_in` must be 30 days at most."));
     }
-    call.touched.add(user.as_str());
+    call.noting.add(user.as_str());
     let request = InviteRequest {
         user,
         create: new.create,
@@ -121,7 +121,7 @@ pub(in crate::web) async fn adopt(call: &Call<'_>) -> Answer {
     let user = AppUserId::new(user.unwrap_or_else(|| "owner".to_owned()));
     let adoption = call.services.connect.adopt(&user, dry_run).await?;
     for connection in adoption.items.iter().filter_map(|item| item.connection) {
-        call.touched.add(connection.to_string());
+        call.noting.add(connection.to_string());
     }
     answer::ok(&adoption)
 }
@@ -142,7 +142,7 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
         return Err(Problem::bad_request("`refresh_token` is empty."));
     }
     let imported = call.services.connect.import(AppUserId::new(user), refresh_token, mode).await?;
-    call.touched.add(imported.connection.to_string());
+    call.noting.add(imported.connection.to_string());
     answer::json(StatusCode::CREATED, &imported)
 }
 

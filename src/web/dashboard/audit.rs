@@ -40,7 +40,7 @@ impl AuditPage<'_> {
                 (Actor::Stranger, _) => ("yellow", format!("{} times", format::count(entry.count.into()))),
                 (_, Some(status)) if status < 400 => ("green", status.to_string()),
                 (_, Some(status)) => ("red", status.to_string()),
-                (_, None) => ("grey", "hung up".to_owned()),
+                (_, None) => ("grey", "cut off".to_owned()),
             },
         });
         finish(&View { shell: self.shell, rows: rows.collect(), older: self.older, later_part: self.later_part })
@@ -50,7 +50,7 @@ impl AuditPage<'_> {
 /// Who it was, in words, and by which name.
 fn who(actor: &Actor) -> (&'static str, &str) {
     match actor {
-        Actor::Local => ("this machine", ""),
+        Actor::Local { user, .. } => ("this machine", user.as_deref().unwrap_or_default()),
         Actor::Token { name, .. } => ("token", name),
         Actor::Session { .. } => ("browser", ""),
         Actor::Link => ("link", ""),

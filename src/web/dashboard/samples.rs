@@ -391,6 +391,7 @@ pub(super) fn invite() -> Invite {
 
 pub(super) fn audit() -> Vec<AuditView> {
     let token = Actor::Token { id: "0199c7f2-8a10".into(), name: "Home Assistant".into() };
+    let carport = Actor::Local { uid: Some(997), user: Some("carport".into()) };
     let entry = |actor, action: &str, id: &str, status, count| {
         let (address, ids) = ("192.168.1.7".parse().ok(), vec![id.to_owned()]);
         AuditEntry { at: ago(600), actor, address, action: action.to_owned(), ids, status, count }
@@ -400,7 +401,7 @@ pub(super) fn audit() -> Vec<AuditView> {
         entry(Actor::Stranger, "refused: sign-in link", "", None, 120),
         entry(Actor::Session { id: "0199c7f2-8a11".into() }, "DELETE /api/v1/users/{id}", "grace", Some(502), 1),
         entry(Actor::Link, "POST /login", "0199c7f2-8a11", None, 1),
-        AuditEntry { address: None, ..entry(Actor::Local, "POST /api/v1/login-links", "", Some(201), 1) },
+        AuditEntry { address: None, ..entry(carport, "POST /api/v1/login-links", "", Some(201), 1) },
     ];
     (1..).zip(entries).map(|(number, entry)| AuditView { number, entry }).collect()
 }

@@ -81,7 +81,7 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
         expires_in: days.map(|days| Duration::from_secs(days * 86_400)),
     };
     let (token, secret) = call.services.access.create_token(request).await?;
-    call.touched.add(&*token.id);
+    call.noting.add(&*token.id);
     let page = TokenPage { shell: call.shell(Tab::System), token: &token, secret: secret.expose() };
     Ok(answer::html(StatusCode::CREATED, page.render()))
 }

@@ -152,7 +152,7 @@ impl Crowd {
 /// An address, or the network that a provider gives to one customer.
 fn origin(peer: Peer) -> Origin {
     match peer {
-        Peer::Local => None,
+        Peer::Local { .. } => None,
         Peer::Remote { address: IpAddr::V6(address), .. } => Some(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into())),
         Peer::Remote { address, .. } => Some(address),
     }

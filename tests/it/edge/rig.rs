@@ -81,7 +81,7 @@ impl Gateway {
     /// The one who runs Carport.
     pub(crate) async fn api(&self, method: Method, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send(Peer::Local, request(method, path).body(body.into()).unwrap()).await
+        self.send(Peer::ourselves(), request(method, path).body(body.into()).unwrap()).await
     }
 }
 

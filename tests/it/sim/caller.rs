@@ -54,6 +54,6 @@ impl Caller {
         let headers = [("content-type", "application/json")];
         let headers = if body.is_some() { &headers[..] } else { &[] };
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        self.send(Peer::Local, method, path, headers, body).await
+        self.send(Peer::ourselves(), method, path, headers, body).await
     }
 }

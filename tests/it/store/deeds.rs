@@ -18,7 +18,7 @@ use carport::store::access::{
     PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
 };
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
-use carport::store::audit::NoteAudit;
+use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
@@ -160,7 +160,11 @@ impl Step {
                 let ring = AuditRing::ALL[usize::from(what % 3)];
                 let (actor, address) = (Actor::Session { id: format!("session-{who}") }, "192.0.2.1".parse().ok());
                 let (action, ids, count) = (format!("action {how}"), vec![format!("user-{who}")], u32::from(how) + 1);
-                Box::new(NoteAudit { ring, entry: AuditEntry { at, actor, address, action, ids, status: Some(200), count } })
+                let entry = AuditEntry { at, actor, address, action, ids, status: Some(200), count };
+                match (how / 2) % 4 {
+                    0 => Box::new(EndAudit { ring, number: u64::from(who), entry: (how < 128).then_some(entry) }),
+                    _ => Box::new(NoteAudit { ring, entry }),
+                }
             }
             64 => Box::new(EndNotice { subject: self.subject() }),
             65 if how.is_multiple_of(4) => Box::new(NoteGrammar { version: who.into() }),

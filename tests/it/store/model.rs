@@ -21,7 +21,7 @@ use carport::store::access::{
     PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
 };
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
-use carport::store::audit::NoteAudit;
+use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
@@ -842,13 +842,25 @@ impl Played for RevokeSession {
 }
 
 impl Played for NoteAudit {
-    fn play(&self, model: &mut Model) {
+    fn play(&self, model: &mut Model) -> u64 {
         let number = model.audit.keys().next_back().map_or(1, |newest| newest + 1);
         model.audit.insert(number, (self.ring, self.entry.clone()));
         let of_ring: Vec<u64> =
             model.audit.iter().filter(|(_, (ring, _))| *ring == self.ring).map(|(number, _)| *number).collect();
         for number in &of_ring[..of_ring.len().saturating_sub(self.ring.keeps())] {
             model.audit.remove(number);
+        }
+        number
+    }
+}
+
+impl Played for EndAudit {
+    fn play(&self, model: &mut Model) {
+        let is_of_ring = model.audit.get(&self.number).is_some_and(|(ring, _)| *ring == self.ring);
+        match &self.entry {
+            Some(entry) if is_of_ring => drop(model.audit.insert(self.number, (self.ring, entry.clone()))),
+            None if is_of_ring => drop(model.audit.remove(&self.number)),
+            _ => {}
         }
     }
 }
