@@ -120,7 +120,10 @@ fn configuration(common: &Common, place: &Place) -> (Vec<Line>, Option<Config>) 
     match crate::config::load(&place.sources(common)) {
         Ok(config) if config.warnings.is_empty() => (vec![Line::ok(CHECK, "reads well")], Some(config)),
         Ok(config) => {
-            let line = |warning: &String| Line::warn(CHECK, warning, "see carport config show");
+            let line = |warning: &String| match warning.rsplit_once(": ").filter(|(_, remedy)| remedy.starts_with("chmod ")) {
+                Some((text, remedy)) => Line::warn(CHECK, text, remedy),
+                None => Line::warn(CHECK, warning, "see carport config show"),
+            };
             (config.warnings.iter().map(line).collect(), Some(config))
         }
         Err(mistakes) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::secrets::readable_by_all;
+use super::secrets::exposed;
 use super::sources::Collected;
 use super::{Config, Listen};
 use crate::model::Secret;
@@ -77,7 +77,8 @@ fn listeners(config: &Config, collected: &mut Collected) {
 }
 
 fn budget(config: &Config, collected: &mut Collected) {
-    if let Some(calls) = config.budget.calls_per_vehicle_month.filter(|calls| *calls <= config.budget.reserve) {
+    let told = is_told(collected, &["budget.calls_per_vehicle_month", "budget.reserve"]);
+    if let Some(calls) = config.budget.calls_per_vehicle_month.filter(|calls| *calls <= config.budget.reserve && !told) {
         let origin = origin(collected, "budget.reserve");
         let remedy = "Keep fewer in reserve than budget.calls_per_vehicle_month has";
         collected.mistake("budget.reserve", origin, format!("leaves nothing of {calls} calls for reading"), remedy);
@@ -95,7 +96,8 @@ fn limits(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, "webhooks.max_body");
         collected.mistake("webhooks.max_body", origin, "is not between 4KiB and 16MiB", "Write 64KiB");
     }
-    if config.webhooks.keep_bytes < config.webhooks.max_body {
+    if config.webhooks.keep_bytes < config.webhooks.max_body && !is_told(collected, &["webhooks.keep_bytes", "webhooks.max_body"])
+    {
         let origin = origin(collected, "webhooks.keep_bytes");
         collected.mistake("webhooks.keep_bytes", origin, "is less than one webhook may have", "Write 64MiB");
     }
@@ -103,17 +105,24 @@ fn limits(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, "history.keep");
         collected.mistake("history.keep", origin, "is less than a day", "Write 1d or more");
     }
-    // What is wrong by itself was told, and its default stands in its place.
-    let is_told = collected.mistakes.iter().any(|mistake| mistake.key.starts_with("session."));
-    if config.session.idle > config.session.max && !is_told {
+    if config.session.idle > config.session.max && !is_told(collected, &["session.idle", "session.max"]) {
         let origin = origin(collected, "session.idle");
         collected.mistake("session.idle", origin, "is longer than session.max", "Write a shorter time");
     }
 }
 
+/// Whether one of these keys has a mistake already: what is wrong by itself has its default in its place, and comparing
+/// that with another would tell of a second mistake that nobody made.
+fn is_told(collected: &Collected, keys: &[&str]) -> bool {
+    collected.mistakes.iter().any(|mistake| keys.contains(&mistake.key.as_str()))
+}
+
 fn forwarding(config: &Config, collected: &mut Collected) {
     let keys = [("auth.forward_header", config.forward_header.is_some()), ("proxy_protocol", config.proxy_protocol)];
     for (key, _) in keys.into_iter().filter(|(_, is_set)| *is_set && config.trusted_proxies.is_empty()) {
+        if is_told(collected, &["trusted_proxies"]) {
+            continue;
+        }
         let origin = origin(collected, key);
         let remedy = "Write the address of the proxy into trusted_proxies";
         collected.mistake(key, origin, "counts from nobody, as trusted_proxies is empty", remedy);
@@ -201,10 +210,8 @@ fn transport(config: &Config, collected: &Collected, warnings: &mut Vec<String>)
             config.public_url
         ));
     }
-    if let Source::Files(Files { key, .. }) = &tls.source
-        && readable_by_all(key)
-    {
-        warnings.push(format!("tls.key: everybody on this machine can read {0}: chmod 600 {0}", key.display()));
+    if let Source::Files(Files { key, .. }) = &tls.source {
+        warnings.extend(exposed(key).map(|warning| format!("tls.key: {warning}")));
     }
 }
 

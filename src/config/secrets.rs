@@ -1,6 +1,6 @@
 //! Secrets in files of their own.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<SecretFile, String> {
     if lines.is_empty() {
         return Err(format!("its file {shown} is empty"));
     }
-    let warning = readable_by_all(path).then(|| format!("{shown} holds a secret and can be read by everybody: chmod 600 it"));
+    let warning = exposed(path);
     Ok(SecretFile { lines, warning })
 }
 
@@ -47,9 +47,15 @@ pub fn reread(path: &Path) -> Option<Secret> {
     }
 }
 
-/// Whether everybody on this machine can read a file. Container secrets below `/run/secrets` always look
-/// so, and only the container sees them.
-pub(super) fn readable_by_all(path: &Path) -> bool {
-    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    mode & 0o004 != 0 && !path.starts_with("/run/secrets") && !path.starts_with("/run/credentials")
+/// What to say of a file with a secret that others may read or replace. A file of root that its group may read was
+/// meant for that group; what is handed in by systemd or Docker looks open, and only this service sees it.
+pub(super) fn exposed(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let (mode, shown) = (metadata.permissions().mode() & 0o777, path.display());
+    let is_meant = metadata.uid() == 0 && mode & 0o077 == 0o040;
+    let is_handed_in = ["/run/secrets", "/run/credentials"].iter().any(|place| path.starts_with(place));
+    let others = mode & 0o007;
+    let whose = if others == 0 { "the group" } else { "everybody on this machine" };
+    (mode & 0o077 != 0 && !is_meant && !is_handed_in)
+        .then(|| format!("{shown} holds a secret and is open to {whose} (mode {mode:o}): chmod 600 {shown}"))
 }

@@ -164,7 +164,7 @@ impl Collected {
             let origin = Origin::File(path.to_owned(), mistake.line);
             self.mistake("the configuration file", origin, format!("is not TOML here: {}", mistake.wrong), "Correct the line");
         }
-        let mut layer = Layer::default();
+        let (mut layer, mut has_secret) = (Layer::default(), false);
         for entry in entries.into_iter().filter(|entry| !broken.contains(&entry.line)) {
             let origin = Origin::File(path.to_owned(), entry.line);
             let Some(named) = keys::by_name(&entry.name) else {
@@ -175,12 +175,10 @@ impl Collected {
                 self.mistake(&entry.name, origin, "is not a key", &remedy);
                 continue;
             };
-            if named.key.secret && !named.in_file && secrets::readable_by_all(path) {
-                let warning = format!("{} holds {} and can be read by everybody: chmod 600 it", path.display(), named.key.name);
-                self.warnings.push(warning);
-            }
+            has_secret |= named.key.secret && !named.in_file;
             layer.put(self, named, Written { value: entry.value, origin }, sources);
         }
+        self.warnings.extend(secrets::exposed(path).filter(|_| has_secret));
         self.values.extend(layer.0.into_iter().map(|(key, (_, written))| (key, written)));
     }
 

@@ -9,6 +9,9 @@ use super::written::flatten;
 use super::*;
 use crate::tls::{Challenge, Source};
 
+#[cfg(test)]
+mod secrets;
+
 /// A directory of its own for one test; removed afterwards.
 struct Place(PathBuf);
 
@@ -129,6 +132,28 @@ fn every_mistake_is_named_at_once() {
 }
 
 #[test]
+fn what_is_wrong_by_itself_is_told_once() {
+    let place = Place::new();
+    for (key, value) in [
+        ("session.idle", "forever"),
+        ("session.max", "1 moon"),
+        ("budget.calls_per_vehicle_month", "0.5"),
+        ("budget.reserve", "-1"),
+        ("webhooks.max_body", "1TiB"),
+        ("webhooks.keep_bytes", "much"),
+    ] {
+        // Beside another one that its default does not fit.
+        let text = "session.idle = \"179d\"\nsession.max = \"1h\"\nbudget.calls_per_vehicle_month = 5\nbudget.reserve = 900\n\
+                    webhooks.max_body = \"1MiB\"\nwebhooks.keep_bytes = \"64KiB\"\n";
+        let section = key.split_once('.').unwrap().0;
+        let other = text.lines().find(|line| line.starts_with(section) && !line.starts_with(key)).unwrap();
+        let told = load(&place.sources(&format!("{key} = \"{value}\"\n{other}\n"), &[])).unwrap_err();
+        let keys: Vec<&str> = told.0.iter().map(|mistake| mistake.key.as_str()).collect();
+        assert_eq!(keys, [key], "{told}");
+    }
+}
+
+#[test]
 fn broken_toml_is_told_with_its_line_and_without_the_line_itself() {
     Place::new().mistakes(
         "public_url = \"http://localhost:8000\"\n[smartcar.v3]\nclient_secret = canary\nclient_id = \n",
@@ -155,56 +180,6 @@ fn a_higher_source_wins() {
     assert_eq!(origin(&config, "webhooks.keep_events").origin, "CARPORT_WEBHOOKS_KEEP_EVENTS");
     assert_eq!(origin(&config, "session.idle").origin, "--idle");
     assert_eq!(origin(&config, "session.max").origin, "default");
-}
-
-#[test]
-fn secrets_come_from_files_and_systemd() {
-    let place = Place::new();
-    let amt = place.write("amt", "first\nsecond\n");
-    place.write("etc/v3", "from the file\n");
-    place.write("credentials/key.secret", "master\n");
-    let credentials = place.0.join("credentials");
-    let config = place.load(
-        "[smartcar.v3]\nclient_id = \"client_1\"\nclient_secret_file = \"v3\"\n",
-        &[
-            ("CARPORT_SMARTCAR_APPLICATION_MANAGEMENT_TOKEN_FILE", amt.to_str().unwrap()),
-            ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap()),
-        ],
-    );
-    let v3 = config.smartcar.v3.unwrap();
-    assert_eq!(v3.client_secret.expose(), "from the file");
-    // It may be another one by the time it is refused.
-    place.write("etc/v3", "from the file, later\n");
-    assert_eq!(reread(&v3.client_secret_file.unwrap()).unwrap().expose(), "from the file, later");
-    let tokens: Vec<&str> = config.smartcar.management_tokens.iter().map(Secret::expose).collect();
-    assert_eq!(tokens, ["first", "second"]);
-    assert_eq!(config.key.secret.unwrap().expose(), "master");
-}
-
-#[test]
-fn a_secret_that_all_can_read_is_warned_of_and_an_empty_one_refused() {
-    let place = Place::new();
-    let open = place.write("open", "secret");
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let config = place.load("", &[("CARPORT_SMARTCAR_APPLICATION_MANAGEMENT_TOKEN_FILE", open.to_str().unwrap())]);
-    assert!(config.warnings[0].ends_with("holds a secret and can be read by everybody: chmod 600 it"), "{:?}", config.warnings);
-    let key = [("CARPORT_KEY_SECRET_FILE", open.to_str().unwrap())];
-    for mode in [0o644, 0o640, 0o604] {
-        fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
-        let refusal = format!("~/open can be read by others (mode {mode:o}). chmod 600 ~/open.");
-        let told = load(&place.sources("", &key)).unwrap_err().to_string().replace(place.0.to_str().unwrap(), "~");
-        assert!(told.contains(&refusal), "{told}");
-    }
-    place.write("empty", "\n");
-    place.mistakes(
-        "[key]\nsecret_file = \"../empty\"\n",
-        &[("CARPORT_SMARTCAR_V3_CLIENT_SECRET", ""), ("CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE", "/nowhere/at/all")],
-        expect![[r"
-            there are 3 mistakes in the configuration:
-              key.secret (~/etc/config.toml:2): its file ~/etc/../empty is empty. Put the secret into ~/etc/../empty.
-              smartcar.v2.client_secret (CARPORT_SMARTCAR_V2_CLIENT_SECRET_FILE): its file /nowhere/at/all cannot be read: No such file or directory (os error 2). Put the secret into /nowhere/at/all.
-              smartcar.v3.client_secret (CARPORT_SMARTCAR_V3_CLIENT_SECRET): is empty. Give it a value, or remove the variable."]],
-    );
 }
 
 #[test]
