@@ -42,11 +42,13 @@ use crate::world::World;
 mod keys;
 mod listeners;
 mod loops;
+mod reload;
 mod settings;
 
 use loops::{tend, trim, verify};
 
 pub use keys::Keys;
+pub use reload::{Reload, Reloaded};
 
 use listeners::{bind, dress, places};
 
@@ -102,6 +104,7 @@ fn to_listen(error: &io::Error) -> &'static str {
 pub struct App {
     services: Services,
     store: Store,
+    smartcar: Smartcar,
     tokens: Tokens,
     projector: Projector,
     notices: Notices,
@@ -193,7 +196,7 @@ impl App {
             store.clone(),
             ingest.clone(),
             tokens.clone(),
-            smartcar,
+            smartcar.clone(),
             budget.clone(),
             world.clone(),
             metrics.clone(),
@@ -204,6 +207,7 @@ impl App {
         Ok(App {
             services,
             store,
+            smartcar,
             tokens,
             projector,
             notices,
@@ -293,7 +297,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, tokens, projector, notices, gaps, keep, tls, supervisor, listeners } = self;
+        let App { services, store, smartcar: _, tokens, projector, notices, gaps, keep, tls, supervisor, listeners } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 
@@ -380,6 +384,7 @@ pub fn make_data_dir(path: &Path) -> Result<(), AppError> {
 fn warn_of_open_doors(data_dir: &Path) {
     let mode = fs::metadata(data_dir).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
-        tracing::warn!(mode = format!("{mode:o}"), "others may look into the data directory: chmod 700 it");
+        let path = data_dir.display();
+        tracing::warn!("others may look into the data directory (mode {mode:o}): chmod 700 {path}");
     }
 }

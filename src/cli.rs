@@ -32,6 +32,7 @@ mod print;
 mod proxy;
 mod qr;
 mod records;
+mod reread;
 mod run;
 mod sandbox;
 mod signals;

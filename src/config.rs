@@ -100,7 +100,11 @@ pub struct Config {
     /// What it was read from: the configuration file and the files that hold secrets.
     pub files: Vec<PathBuf>,
     shown: Vec<Shown>,
+    fingerprints: Vec<(&'static str, Fingerprint)>,
 }
+
+/// By which two values of a key are told apart, secrets too, without showing them.
+pub type Fingerprint = [u8; 32];
 
 /// A place to listen at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,6 +269,11 @@ pub struct Shown {
 }
 
 impl Config {
+    /// Every key with what tells its effective value from others.
+    pub fn fingerprints(&self) -> impl Iterator<Item = (&'static str, Fingerprint)> {
+        self.fingerprints.iter().copied()
+    }
+
     /// Every key with its effective value and origin, in the order of the example.
     pub fn shown(&self) -> &[Shown] {
         &self.shown

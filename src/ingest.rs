@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,7 +97,9 @@ pub struct Ingest {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    /// The application management tokens, as they are now.
+    management_tokens: RwLock<Arc<[Secret]>>,
+    ring: Ring,
     store: Store,
     world: World,
     metrics: Arc<Metrics>,
@@ -143,7 +145,10 @@ impl Ingest {
         let verify_noted_at = Mutex::new(noted.map(|(at, _)| at));
         let (refused, astray) = (Mutex::default(), Mutex::default());
         let deaf = Deaf::default();
-        let shared = Shared { settings, store, world, metrics, refused, last_verify, verify_noted_at, astray, deaf };
+        let Settings { management_tokens, ring } = settings;
+        let management_tokens = RwLock::new(management_tokens.into());
+        let shared =
+            Shared { management_tokens, ring, store, world, metrics, refused, last_verify, verify_noted_at, astray, deaf };
         Ingest { shared: Arc::new(shared) }
     }
 
@@ -178,6 +183,11 @@ impl Ingest {
         self.shared.note_refusal(code, reason, bytes);
     }
 
+    /// Puts other management tokens in the place of those there are.
+    pub fn replace_management_tokens(&self, tokens: Vec<Secret>) {
+        *self.shared.management_tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+    }
+
     /// Whether a body bears a valid signature.
     pub fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
         self.shared.proves(body, signatures)
@@ -209,7 +219,7 @@ impl Ingest {
 
     /// Whether there is a management token.
     pub fn is_configured(&self) -> bool {
-        !self.shared.settings.management_tokens.is_empty()
+        !self.shared.management_tokens().is_empty()
     }
 
     /// The last VERIFY that was answered.
@@ -247,8 +257,12 @@ impl IngestError {
 type Taken = (Accepted, &'static str);
 
 impl Shared {
+    fn management_tokens(&self) -> Arc<[Secret]> {
+        self.management_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn accept(&self, body: Bytes, signatures: &[&[u8]]) -> Result<Taken, IngestError> {
-        if self.settings.management_tokens.is_empty() {
+        if self.management_tokens().is_empty() {
             return Err(IngestError::NotConfigured);
         }
         if signatures.is_empty() {
@@ -291,7 +305,7 @@ impl Shared {
 
     /// One good signature; several are none.
     fn proves(&self, body: &[u8], signatures: &[&[u8]]) -> bool {
-        matches!(signatures, [signature] if signature::verify(&self.settings.management_tokens, body, signature))
+        matches!(signatures, [signature] if signature::verify(&self.management_tokens(), body, signature))
     }
 
     /// Smartcar may send its VERIFY unsigned; nothing else is taken without proof, and nothing is kept.
@@ -305,7 +319,8 @@ impl Shared {
 
     fn answer(&self, event: &Event, bytes: usize) -> Result<String, IngestError> {
         let challenge = event.challenge.as_deref().filter(|challenge| bytes <= VERIFY_CAP && signature::is_harmless(challenge));
-        let token = self.settings.management_tokens.first().ok_or(IngestError::NotConfigured)?;
+        let tokens = self.management_tokens();
+        let token = tokens.first().ok_or(IngestError::NotConfigured)?;
         Ok(signature::answer(token, challenge.ok_or(IngestError::ChallengeRefused)?))
     }
 
@@ -327,7 +342,7 @@ impl Shared {
             is_about_others: event.is_some_and(|event| event.is_about_others),
             body: Packed::of(body),
             received_at: self.world.now(),
-            ring: self.settings.ring,
+            ring: self.ring,
         })
     }
 

@@ -39,7 +39,7 @@ pub mod wire;
 
 pub use blob::Blob;
 pub use json::Json;
-pub use secret::Secret;
+pub use secret::{Replaceable, Secret};
 pub use time::{Timestamp, span};
 
 macro_rules! opaque_id {

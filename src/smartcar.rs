@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::Secret;
 use crate::model::token::Generation;
@@ -144,14 +144,21 @@ pub struct Smartcar {
     settings: Arc<Settings>,
     observer: Option<Observer>,
     reread: Option<Reread>,
-    /// Client secrets that have changed since the start.
-    changed: Arc<Mutex<HashMap<Generation, Secret>>>,
+    changed: Arc<Mutex<Changed>>,
+}
+
+/// What may change after the start.
+struct Changed {
+    client_secrets: HashMap<Generation, Secret>,
+    management_token: Option<Secret>,
 }
 
 impl Smartcar {
     /// A client of the application that `settings` describe.
     pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Smartcar {
-        Smartcar { transport, settings: Arc::new(settings), observer: None, reread: None, changed: Arc::default() }
+        let changed = Changed { client_secrets: HashMap::new(), management_token: settings.management_token.clone() };
+        let changed = Arc::new(Mutex::new(changed));
+        Smartcar { transport, settings: Arc::new(settings), observer: None, reread: None, changed }
     }
 
     /// The same client, with `observer` told of every exchange.
@@ -171,9 +178,28 @@ impl Smartcar {
         let Some(read) = self.reread.as_ref().and_then(|reread| reread(generation)) else { return false };
         let has_changed = self.credentials(generation).is_some_and(|known| known.client_secret.expose() != read.expose());
         if has_changed {
-            self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(generation, read);
+            self.replace_secret(generation, read);
         }
         has_changed
+    }
+
+    /// Puts another client secret in the place of a generation's.
+    pub fn replace_secret(&self, generation: Generation, secret: Secret) {
+        self.changed().client_secrets.insert(generation, secret);
+    }
+
+    /// Puts another application management token in the place of the one there is, or none.
+    pub fn replace_management_token(&self, token: Option<Secret>) {
+        self.changed().management_token = token;
+    }
+
+    /// The application management token, as it is now.
+    fn management_token(&self) -> Option<Secret> {
+        self.changed().management_token.clone()
+    }
+
+    fn changed(&self) -> MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The credentials of a generation, as they are now.
@@ -182,7 +208,7 @@ impl Smartcar {
             Generation::V2 => self.settings.v2.clone(),
             Generation::V3 => self.settings.v3.clone(),
         }?;
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).get(&generation).cloned();
+        let changed = self.changed().client_secrets.get(&generation).cloned();
         Some(Credentials { client_secret: changed.unwrap_or(known.client_secret), ..known })
     }
 

@@ -46,18 +46,31 @@ impl Supervisor {
 
     /// All listeners are there.
     pub fn ready(&self) {
-        tell(NotifyState::Ready);
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// What was configured is read again; [`Supervisor::reloaded`] ends it.
+    pub fn reloading(&self) {
+        // Later versions of systemd end a service that says the one without the other.
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// It was, and this came of it.
+    pub fn reloaded(&self, status: &str) {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// The end has begun.
     pub fn stopping(&self) {
-        tell(NotifyState::Stopping);
+        tell(&[NotifyState::Stopping]);
     }
 
     /// We are alive. It restarts us when it has not heard this for too long.
     pub fn alive(&self) {
         if self.watchdog.is_some() {
-            tell(NotifyState::Watchdog);
+            tell(&[NotifyState::Watchdog]);
         }
     }
 
@@ -71,8 +84,8 @@ fn serves(socket: &TcpListener, address: SocketAddr) -> bool {
     socket.local_addr().is_ok_and(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
 }
 
-fn tell(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(news) {
         tracing::debug!(%error, "the service manager cannot be told");
     }
 }

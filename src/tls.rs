@@ -144,6 +144,15 @@ impl Tls {
         self.shared.proofs.of_token(token)
     }
 
+    /// Puts the token for the DNS of a configuration that was read again in the place of the one there is.
+    pub fn replace_dns_token(&self, new: &Settings) {
+        if let (Source::Acme(acme), Source::Acme(new)) = (&self.shared.settings.source, &new.source)
+            && let (Some(Dns::DuckDns { token }), Some(Dns::DuckDns { token: new })) = (&acme.dns, &new.dns)
+        {
+            token.replace(new.get());
+        }
+    }
+
     /// Looks for a new certificate now.
     pub fn reread(&self) {
         self.shared.reread.notify_one();

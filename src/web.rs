@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, UnderWay};
-use self::client::{Client, UnknownProxy};
+use self::client::Client;
 use self::compat::Dialect;
 use self::events::Events;
 use self::forward_auth::ForwardAuth;
@@ -143,9 +143,10 @@ pub struct Services {
     pub rotation: Rotation,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The settings for connections to come.
+    latest: Arc<RwLock<Arc<Settings>>>,
     guard: Arc<Guard>,
     face: Face,
-    unknown_proxy: Arc<UnknownProxy>,
     forward_auth: Option<Arc<ForwardAuth>>,
     events: Arc<Events>,
     /// When streams are to end, so that they keep no connection from ending.
@@ -186,7 +187,8 @@ impl Services {
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
-        let (unknown_proxy, face, events, stop) = (Arc::default(), Face::Whole, Arc::default(), CancellationToken::new());
+        let latest = Arc::new(RwLock::new(settings.clone()));
+        let (face, events, stop) = (Face::Whole, Arc::default(), CancellationToken::new());
         Services {
             settings,
             world,
@@ -202,13 +204,28 @@ impl Services {
             status,
             rotation,
             metrics,
+            latest,
             guard,
             face,
-            unknown_proxy,
             forward_auth,
             events,
             stop,
         }
+    }
+
+    /// Takes over what can be of settings that were read again: who is believed, and whom we know. They count for
+    /// connections to come.
+    pub fn replace_settings(&self, new: Settings) {
+        let Settings { hosts, trusted_proxies, allowed_origins, .. } = new;
+        self.status.trust(trusted_proxies.iter().map(ToString::to_string).collect());
+        let settings = Settings { hosts, trusted_proxies, allowed_origins, ..(*self.settings).clone() };
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// The same for a connection that begins now.
+    fn of_now(&self) -> Services {
+        let settings = self.latest.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Services { settings, ..self.clone() }
     }
 
     /// The same, whose streams end by `stop`.
@@ -271,7 +288,7 @@ where
     let answer = async {
         framing::check(&head)?;
         let client = Client::of(peer, &head.headers, &services.settings);
-        services.unknown_proxy.notice(peer, &head.headers, &services.settings);
+        client::notice_proxy(services, peer, &head.headers);
         if !client.is_local() {
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }

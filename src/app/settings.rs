@@ -111,6 +111,7 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
         webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
         dashboard_url: origin(&config.private_url),
         vehicle_metrics: config.vehicle_metrics,
+        trusted_proxies: config.trusted_proxies.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! From a parsed command line to the one function that does it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
 use super::{Cli, Failure, Place, access, arriving, check, init, key, local, records, sandbox, signals, webhooks, wiring};
-use crate::config::load;
+use crate::config::{Config, Listen, Overrides, Sources, load};
 
 /// Runs a command.
 pub(super) fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
@@ -77,17 +77,20 @@ pub(super) fn is_service(command: &Command) -> bool {
 
 fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
     let mut sources = place.sources(common);
-    let listen: Vec<String> = flags.listen.iter().map(|one| with_a_real_port(one)).collect();
-    sources.overrides = sources.overrides.set_list("listen", &listen, "--listen");
+    sources.overrides = sources.overrides.set_list("listen", &flags.listen, "--listen");
     sources.lan = flags.lan;
-    let config = load(&sources)?;
+    let mut config = load(&sources)?;
+    if let Some(overrides) = real_ports(&config, &sources) {
+        sources.overrides = overrides;
+        config = load(&sources)?;
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     here(wiring::prepare(&config, place))?;
     // Threads have the walls of whoever starts them.
     sandbox::enter(&config, place);
-    on_threads(wiring::serve(config, place))
+    on_threads(wiring::serve(config, sources, place))
 }
 
 /// Does something on threads of its own.
@@ -109,10 +112,22 @@ fn cannot_start(error: std::io::Error) -> Failure {
 /// How many threads read the store at once. More would wait for the same disk, and each takes memory.
 const READERS: usize = 6;
 
-/// Port 0 means any free one. It is chosen before the configuration is read, because the links that people
-/// are given hold it.
-fn with_a_real_port(listen: &str) -> String {
-    let wanted: Option<SocketAddr> = listen.parse().ok().filter(|address: &SocketAddr| address.port() == 0);
+/// Port 0 means any free one. It is chosen before anything else is made of the configuration, because the links that
+/// people are given hold it.
+fn real_ports(config: &Config, sources: &Sources) -> Option<Overrides> {
+    let is_any = |listen: &Listen| matches!(listen, Listen::Tcp(address) if address.port() == 0);
+    let mut overrides = None;
+    for (key, all) in [("listen", &config.listen), ("private_listen", &config.private_listen)] {
+        if all.iter().any(is_any) {
+            let real: Vec<String> = all.iter().map(with_a_real_port).collect();
+            overrides = Some(overrides.unwrap_or_else(|| sources.overrides.clone()).set_list(key, &real, "a free port"));
+        }
+    }
+    overrides
+}
+
+fn with_a_real_port(listen: &Listen) -> String {
+    let wanted = if let Listen::Tcp(address) = listen { Some(*address).filter(|address| address.port() == 0) } else { None };
     let free = wanted.and_then(|address| TcpListener::bind(address).and_then(|listener| listener.local_addr()).ok());
-    free.map_or_else(|| listen.to_owned(), |address| address.to_string())
+    free.map_or_else(|| listen.to_string(), |address| address.to_string())
 }

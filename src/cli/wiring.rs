@@ -13,14 +13,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Handler;
+use super::reread::Rereading;
 use super::{Exit, Failure, Place, greeting};
-use crate::app::{self, App, AppError, Keys};
-use crate::config::{Config, Credentials, Origins};
+use crate::app::{self, App, AppError, Keys, Reload};
+use crate::config::{Config, Credentials, Origins, Sources};
 use crate::metrics::Metrics;
 use crate::operate::key_files::KeyError;
 use crate::smartcar::{self, Smartcar, SmartcarError};
 use crate::store::{self, Inspected, Part, Store, StoreError};
-use crate::tls::{Tls, TlsError};
+use crate::tls::TlsError;
 use crate::web::{self, Peer};
 use crate::world::{TransportError, World};
 
@@ -53,12 +54,12 @@ pub async fn prepare(config: &Config, place: &Place) -> Result<(), Failure> {
 }
 
 /// Runs the gateway until it is told to stop.
-pub async fn serve(config: Config, place: &Place) -> Result<(), Failure> {
+pub async fn serve(config: Config, sources: Sources, place: &Place) -> Result<(), Failure> {
     let mut app = App::build(&config, world()?).await?;
     app.supervised_by(place.supervisor.clone());
     app.bind(&config).await?;
-    let hangup = app.tls().map_or(Hangup::Ignored, |tls| Hangup::Rereads(tls.clone()));
-    let shutdown = until_told(hangup, || ())?;
+    let rereading = Rereading::new(Reload::of(&app, &config), sources, place.supervisor.clone());
+    let shutdown = until_told(Hangup::Rereads(Box::new(rereading)), || ())?;
     greeting::say(&config, &app, place).await;
     Ok(app.run(shutdown).await?)
 }
@@ -138,10 +139,10 @@ pub(super) fn world() -> Result<World, Failure> {
 /// What SIGHUP means, which a terminal sends when it is closed.
 #[derive(Debug)]
 pub(super) enum Hangup {
-    /// Nothing: a service has no terminal.
+    /// Nothing.
     Ignored,
-    /// The certificate is read again.
-    Rereads(Tls),
+    /// Certificate and configuration are read again.
+    Rereads(Box<Rereading>),
     /// The same as SIGTERM.
     #[cfg_attr(not(feature = "simulator"), expect(dead_code, reason = "only what is played with stops"))]
     Stops,
@@ -166,13 +167,12 @@ pub(super) fn until_told(hangup: Hangup, at_the_end: impl FnOnce() + Send + 'sta
                 _ = term.recv() => {}
                 _ = int.recv() => {}
                 _ = hup.recv() => match &hangup {
-                    Hangup::Rereads(tls) => {
-                        tracing::info!("SIGHUP: the certificate is read again; configuration and secrets are not");
-                        tls.reread();
+                    Hangup::Rereads(rereading) => {
+                        rereading.begin().await;
                         continue;
                     }
                     Hangup::Ignored => {
-                        tracing::warn!("SIGHUP is ignored: restart to read configuration and secrets again");
+                        tracing::warn!("SIGHUP is ignored");
                         continue;
                     }
                     // A terminal and its shell may both send it, which is no wish to hurry.

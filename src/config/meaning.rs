@@ -3,14 +3,17 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use url::Url;
+use zeroize::Zeroize;
 
 use super::keys::{KEYS, Key, SAMPLES, Sample};
 use super::sources::{Collected, collect};
 use super::values::{self, Taken, TlsMode};
 use super::written::{Origin, Raw};
 use super::{
-    Budget, Config, Credentials, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources, Webhooks,
+    Budget, Config, Credentials, Fingerprint, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources,
+    Webhooks,
 };
 use super::{checks, socket_path};
 use crate::store::retention::Keep;
@@ -73,10 +76,12 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         warnings: std::mem::take(&mut reader.collected.warnings),
         files: reader.collected.files(),
         shown: Vec::new(),
+        fingerprints: Vec::new(),
     };
     checks::check(&mut config, &mut reader.collected);
     reader.collected.verdict()?;
     config.shown = KEYS.iter().map(|key| reader.shown(key)).collect();
+    config.fingerprints = KEYS.iter().map(|key| (key.name, reader.fingerprint(key))).collect();
     Ok(config)
 }
 
@@ -290,6 +295,14 @@ impl Reader<'_> {
 
     fn derived(&mut self, key: &'static str, value: String, from: &'static str) {
         self.derived.push((key, value, from));
+    }
+
+    fn fingerprint(&self, key: &Key) -> Fingerprint {
+        let secret = self.collected.values.get(key.name).filter(|_| key.secret);
+        let mut value = secret.map_or_else(|| self.shown(key).value, |written| print(&written.value));
+        let fingerprint = Sha256::digest(&value).into();
+        value.zeroize();
+        fingerprint
     }
 
     fn shown(&self, key: &Key) -> Shown {

@@ -1,10 +1,12 @@
 //! How everything fares, and what is missing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::proxies::Proxies;
 use self::today::Today;
 use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
@@ -24,6 +26,7 @@ use crate::tokens::Tokens;
 use crate::world::World;
 
 mod missing;
+mod proxies;
 mod today;
 
 /// `GET /api/v1/status`.
@@ -163,6 +166,8 @@ pub struct Settings {
     pub dashboard_url: String,
     /// Whether metrics tell of single vehicles.
     pub vehicle_metrics: bool,
+    /// `trusted_proxies`, as one writes them.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// How everything fares. Cheap to clone.
@@ -183,6 +188,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     started_at: Timestamp,
     today: Today,
+    proxies: Proxies,
 }
 
 impl Status {
@@ -199,8 +205,8 @@ impl Status {
         metrics: Arc<Metrics>,
     ) -> Status {
         let started_at = world.now();
-        let today = Today::since(started_at);
-        let shared = Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at, today };
+        let (today, proxies) = (Today::since(started_at), Proxies::trusting(settings.trusted_proxies.clone()));
+        let shared = Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at, today, proxies };
         Status { shared: Arc::new(shared) }
     }
 
@@ -208,6 +214,16 @@ impl Status {
     pub async fn run(&self, shutdown: CancellationToken) {
         let Shared { today, store, world, .. } = &*self.shared;
         shutdown.run_until_cancelled(today.run(|| store.written(), world)).await;
+    }
+
+    /// A peer in a private network passes requests on, but is no trusted proxy.
+    pub fn saw_untrusted_proxy(&self, address: IpAddr) {
+        self.shared.proxies.saw(address);
+    }
+
+    /// Whom `trusted_proxies` names from now on.
+    pub fn trust(&self, proxies: Vec<String>) {
+        self.shared.proxies.trust(proxies);
     }
 
     /// The status.

@@ -74,11 +74,11 @@ impl Smartcar {
     /// Takes a vehicle from a webhook through API v2.0; the management token opens it.
     pub async fn unsubscribe_v2(&self, vehicle: &VehicleId, webhook: &str) -> Result<HandedOn, SmartcarError> {
         const NAME: &str = "v2.unsubscribe";
-        let Some(token) = &self.settings().management_token else {
+        let Some(token) = self.management_token() else {
             return Err(unconfigured(NAME, "smartcar.application_management_token is not set"));
         };
         let path = webhook_path(vehicle, webhook)?;
-        handed_on(&self.call(self.v2(NAME, Method::DELETE, &path, token)).await?)
+        handed_on(&self.call(self.v2(NAME, Method::DELETE, &path, &token)).await?)
     }
 
     /// Asks, by the credentials of API v2.0, what a make or a car is capable of. `query` begins with its question mark.

@@ -21,7 +21,7 @@ use self::wire::Wire;
 use super::notices::Watch;
 use super::{Certificate, Facts, Shared, TlsError, Unusable};
 use crate::model::notice::Subject;
-use crate::model::{Blob, Secret};
+use crate::model::{Blob, Replaceable};
 use crate::store::StoreError;
 use crate::store::certificates::{KeepAccount, KeepCertificate, KeptAccount, KeptCertificate};
 use crate::world::{HttpClient, World};
@@ -66,7 +66,7 @@ pub enum Dns {
     /// duckdns.org
     DuckDns {
         /// The token of the account there.
-        token: Secret,
+        token: Replaceable,
     },
     /// A program of the owner's.
     Exec(PathBuf),

@@ -259,6 +259,13 @@ impl Running {
     }
 }
 
+impl Tokens {
+    /// The credentials of a generation have changed: if they were refused, they are tried at once.
+    pub fn try_again(&self, generation: Generation) {
+        self.shared.gate.try_again(generation);
+    }
+}
+
 impl super::Shared {
     /// Our credentials are refused: perhaps the operator has put others in their place.
     fn look_for_a_new_secret(&self, generation: Generation) {

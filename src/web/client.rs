@@ -5,13 +5,12 @@
 //! host from nobody.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{HOST, HeaderMap};
 use http::{StatusCode, Uri};
 
 use super::problem::Problem;
-use super::{Peer, Settings};
+use super::{Peer, Services, Settings};
 
 mod forwarded;
 
@@ -84,26 +83,11 @@ impl Client {
 }
 
 /// Says once that a proxy nearby is not believed, and what to write so that it is. Until then all its clients
-/// count as one, and https ends before Carport can see it.
-#[derive(Debug, Default)]
-pub(super) struct UnknownProxy(AtomicBool);
-
-impl UnknownProxy {
-    /// Looks at a request that came in. Who is far away may forge these headers, and is not worth a line.
-    pub(super) fn notice(&self, peer: Peer, headers: &HeaderMap, settings: &Settings) {
-        let Peer::Remote { address, .. } = peer else { return };
-        if settings.trusts(address)
-            || !forwarded::is_there(headers)
-            || !is_private(address)
-            || self.0.swap(true, Ordering::Relaxed)
-        {
-            return;
-        }
-        let address = address.to_canonical();
-        tracing::warn!(
-            "{address} passes requests on, but is no trusted proxy: its clients share their limits, and their https does not \
-             count; if it is your proxy, write trusted_proxies = [\"{address}\"]"
-        );
+/// count as one, and https ends before Carport can see it. Who is far away may forge these headers, and is not worth a line.
+pub(super) fn notice_proxy(services: &Services, peer: Peer, headers: &HeaderMap) {
+    let Peer::Remote { address, .. } = peer else { return };
+    if forwarded::is_there(headers) && is_private(address) && !services.settings.trusts(address) {
+        services.status.saw_untrusted_proxy(address.to_canonical());
     }
 }
 

@@ -218,7 +218,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                     () = crowd.room() => {}
                     () = shutdown.cancelled() => break,
                 }
-                let (http, services, shutdown) = (http.clone(), services.clone(), shutdown.clone());
+                let (http, services, shutdown) = (http.clone(), services.of_now(), shutdown.clone());
                 crowd.admit(peer, |turn| async move {
                     let _counted = services.metrics.connection();
                     let welcomed = tokio::select! {

@@ -18,6 +18,7 @@ mod kill;
 mod load;
 pub(crate) mod process;
 mod refusals;
+mod reload;
 mod sandbox;
 mod sign_in;
 mod smartcar;

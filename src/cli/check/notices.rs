@@ -1,8 +1,9 @@
-//! What the running server has given notice of.
+//! What the running server has given notice of, and the proxy that it does not believe.
 
 use serde_json::Value;
 
 use super::super::client::{Client, Reached, reach};
+use super::super::print::field;
 use super::Line;
 use crate::config::Config;
 
@@ -20,5 +21,8 @@ pub(super) async fn notices(config: &Config) -> Vec<Line> {
         Line::warn(CHECK, text("what"), text("remedy"))
     };
     let lines: Vec<Line> = status["notices"].as_array().into_iter().flatten().map(line).collect();
-    if lines.is_empty() { vec![Line::ok(CHECK, "the running server has given none")] } else { lines }
+    let mut lines = if lines.is_empty() { vec![Line::ok(CHECK, "the running server has given none")] } else { lines };
+    let missing = status["missing"].as_array().into_iter().flatten().find(|missing| missing["code"] == "untrusted_proxy");
+    lines.extend(missing.map(|missing| Line::warn("proxy", field(missing, "what"), field(missing, "remedy"))));
+    lines
 }

@@ -61,6 +61,8 @@ impl Shared {
                 "set tls.mode, or put a proxy with TLS in front, and set public_url to the https address".to_owned(),
             );
         }
+        missing.extend(self.proxies.missing());
+        let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
         if facts.active + facts.needs_reconnect == 0 {
             add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
         } else if facts.last_delivery_at.is_none() {

@@ -18,7 +18,7 @@ impl Dns {
     pub(super) async fn set(&self, transport: &dyn Transport, name: &str, value: &str) -> Result<(), String> {
         match self {
             Dns::DuckDns { token } => {
-                duckdns(transport, token, name, &[("txt", value)]).await?;
+                duckdns(transport, &token.get(), name, &[("txt", value)]).await?;
                 tokio::time::sleep(SPREADING).await;
                 Ok(())
             }
@@ -29,7 +29,7 @@ impl Dns {
     /// Takes it away again.
     pub(super) async fn clear(&self, transport: &dyn Transport, name: &str, value: &str) -> Result<(), String> {
         match self {
-            Dns::DuckDns { token } => duckdns(transport, token, name, &[("txt", value), ("clear", "true")]).await,
+            Dns::DuckDns { token } => duckdns(transport, &token.get(), name, &[("txt", value), ("clear", "true")]).await,
             Dns::Exec(program) => exec(program, ["clear", name, value]).await,
         }
     }
@@ -83,6 +83,7 @@ mod tests {
     use http::Response;
 
     use super::*;
+    use crate::model::Replaceable;
     use crate::world::TransportError;
 
     /// Says what it is told to, and remembers what it was asked.
@@ -98,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn duckdns_is_told_by_the_name_of_the_account() {
-        let dns = Dns::DuckDns { token: Secret::new("a&b") };
+        let dns = Dns::DuckDns { token: Replaceable::new(Secret::new("a&b")) };
         let good = DuckDns("OK", Mutex::default());
         dns.set(&good, "_acme-challenge.my.cars.duckdns.org", "x-y").await.unwrap();
         dns.clear(&good, "_acme-challenge.my.cars.duckdns.org", "x-y").await.unwrap();

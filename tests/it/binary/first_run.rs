@@ -143,7 +143,7 @@ async fn a_hangup_ends_nothing() {
     let home = Home::new();
     let server = Server::start(&home).await;
     server.program.signal(Signal::HUP);
-    until("the line in the log", || async { server.program.stderr().contains("SIGHUP is ignored").then_some(()) }).await;
+    until("the line in the log", || async { server.program.stderr().contains("nothing else has changed").then_some(()) }).await;
     assert_eq!(server.get("/readyz", "").await.status, 200);
     server.stop().await;
 }

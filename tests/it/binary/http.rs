@@ -103,7 +103,10 @@ impl Line {
     }
 
     pub(crate) async fn send(&mut self, say: Say) -> hyper::Result<Answer> {
-        let mut request = Request::builder().method(say.method).uri(say.path).header(header::HOST, &self.host);
+        let mut request = Request::builder().method(say.method).uri(say.path);
+        if !say.headers.iter().any(|(name, _)| name == "host") {
+            request = request.header(header::HOST, &self.host);
+        }
         for (name, value) in &say.headers {
             request = request.header(name, value);
         }

@@ -11,7 +11,7 @@ use super::http::{Line, Say};
 use super::process::{Home, Program, SERVE, Server};
 
 /// The next message but those that say again that it is alive.
-async fn news(socket: &UnixDatagram) -> String {
+pub(super) async fn news(socket: &UnixDatagram) -> String {
     loop {
         let message = message(socket).await;
         if message != "WATCHDOG=1" {
