@@ -215,7 +215,7 @@ pub struct Init {
     /// Ask nothing; take the flags
     #[arg(long)]
     pub non_interactive: bool,
-    /// Write /etc/carport, with data in /var/lib/carport
+    /// Set up a service: /etc/carport, the user carport, its data in /var/lib/carport, units of systemd. As root
     #[arg(long)]
     pub system: bool,
     /// Replace what is there
@@ -227,6 +227,15 @@ pub struct Init {
     /// Where Smartcar and browsers reach Carport, such as https://cars.example.org
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// Where https comes from: acme (Carport itself, by Let's Encrypt), self-signed, off (a proxy)
+    #[arg(long, value_name = "MODE")]
+    pub tls: Option<String>,
+    /// Whom Let's Encrypt may write to
+    #[arg(long, value_name = "ADDRESS")]
+    pub acme_email: Option<String>,
+    /// The address that a proxy in front comes from
+    #[arg(long, value_name = "IP")]
+    pub trusted_proxy: Option<String>,
     /// Application ID
     #[arg(long, value_name = "ID")]
     pub application_id: Option<String>,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use self::files::Written;
 use super::args::{Common, Init};
 use super::print::{ask, say};
 use super::wiring::Probe;
@@ -11,9 +12,10 @@ use crate::config::{Config, ConfigFile, Credentials, Origins, Overrides, Sources
 use crate::model::Secret;
 
 mod files;
+mod system;
 
 /// Smartcar's most common mix-up, which its errors do not name.
-const ONE_FOR_TWO: &str = "that is the Application ID; the Client ID is another value and begins with client_. For an older \
+const ONE_FOR_TWO: &str = "that is an Application ID; the Client ID is another value and begins with client_. For an older \
     application that has none, leave the Application ID out and give it as the Client ID";
 
 /// What was told, checked.
@@ -25,12 +27,20 @@ struct Answers {
     client_secret: Option<Secret>,
     management_token: Option<Secret>,
     mode: Option<String>,
+    tls: Option<String>,
+    acme_email: Option<String>,
+    trusted_proxy: Option<String>,
 }
 
 impl Answers {
     /// The section that the client id belongs to.
     fn section(&self) -> &'static str {
         if self.client_id.as_ref().is_none_or(|id| id.starts_with("client_")) { "smartcar.v3" } else { "smartcar.v2" }
+    }
+
+    /// Whether Carport is to take the ports of http and https.
+    fn takes_ports(&self) -> bool {
+        self.tls.as_deref() == Some("acme")
     }
 
     /// What can be tried at Smartcar: client credentials.
@@ -49,11 +59,14 @@ pub(super) async fn init(
 ) -> Result<(), Failure> {
     let target = match (&common.config, flags.system) {
         (Some(path), _) => place.directory.join(path),
-        (None, true) => PathBuf::from("/etc/carport/config.toml"),
+        (None, true) => PathBuf::from(system::CONFIGURATION),
         (None, false) => place.directory.join("config.toml"),
     };
     if !flags.non_interactive && !place.can_ask {
         return Err(Failure::new(Exit::Usage, "nobody is here to answer: say --non-interactive and give the values by flags"));
+    }
+    if flags.system {
+        system::refuse_others()?;
     }
     files::refuse_to_overwrite(&target, flags.force)?;
     // Only the environment: it may name a simulator in Smartcar's place.
@@ -79,22 +92,31 @@ pub(super) async fn init(
     };
     let data_dir = match (&common.data_dir, flags.system) {
         (Some(path), _) => Some(place.directory.join(path)),
-        (None, true) => Some(PathBuf::from("/var/lib/carport")),
+        (None, true) => Some(PathBuf::from(system::DATA)),
         (None, false) => None,
     };
+    transport(&answers)?;
     let written = files::write(&target, &answers, data_dir.as_deref(), flags.system)?;
     // What was written must be what serve will read.
     let file = ConfigFile::At(target.clone());
     let config = load(&Sources { file, directory: place.directory.clone(), ..Sources::default() })?;
-    report(&config, &target, written, flags.system)
+    let left = if flags.system {
+        system::install(&written.directory, answers.takes_ports(), flags.force)?
+    } else {
+        vec!["carport serve".to_owned()]
+    };
+    report(&config, &target, &written, &left)
 }
 
-fn report(config: &Config, target: &Path, secrets: usize, system: bool) -> Result<(), Failure> {
+fn report(config: &Config, target: &Path, written: &Written, left: &[String]) -> Result<(), Failure> {
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
     let webhook = config.public_url.join(&config.webhooks.path).unwrap_or_else(|_| config.public_url.clone());
-    say(&format!("Wrote {} and {secrets} secret files (mode 0600).", target.display()))?;
+    say(&format!("Wrote {} and {} secret files (mode 0600).", target.display(), written.secrets))?;
+    for name in &written.removed {
+        say(&format!("Removed the old secret {}.", written.directory.join(name).display()))?;
+    }
     say("\nEnter these two in Smartcar's dashboard (dashboard.smartcar.com):")?;
     say(&format!("  Redirect URI:          {}", config.smartcar.redirect_uri))?;
     say(&format!("  Webhook callback URI:  {webhook}"))?;
@@ -103,10 +125,8 @@ fn report(config: &Config, target: &Path, secrets: usize, system: bool) -> Resul
             "  (Smartcar sends webhooks to https only: give Carport a certificate by tls.mode, or put a proxy before it, and set public_url.)",
         )?;
     }
-    // Root would leave files behind that the service could not use.
-    let command =
-        if system { "start the service, as the README tells: sudo systemctl enable --now carport" } else { "carport serve" };
-    say(&format!("\nThen: {command}"))
+    say("\nThen:")?;
+    left.iter().try_for_each(|command| say(&format!("  {command}")))
 }
 
 /// The values of the flags.
@@ -128,9 +148,16 @@ fn given(flags: &Init, place: &Place) -> Result<Answers, Failure> {
             .map(|path| files::read_secret(path, place))
             .transpose()?,
         mode: flags.mode.clone(),
+        tls: flags.tls.clone(),
+        acme_email: flags.acme_email.clone(),
+        trusted_proxy: flags.trusted_proxy.clone(),
     };
-    if answers.client_id.is_some() && answers.client_id == answers.application_id {
-        return Err(Failure::new(Exit::Usage, format!("--client-id: {ONE_FOR_TWO}")));
+    let usage = |flag: &str, wrong: String| Failure::new(Exit::Usage, format!("{flag}: {wrong}"));
+    if let Some(id) = &answers.application_id {
+        application_id_fits(id).map_err(|wrong| usage("--application-id", wrong))?;
+    }
+    if let Some(id) = &answers.client_id {
+        client_id_fits(id, answers.application_id.as_deref()).map_err(|wrong| usage("--client-id", wrong))?;
     }
     if answers.client_id.is_some() != answers.client_secret.is_some() {
         return Err(Failure::new(Exit::Usage, "--client-id and --client-secret-file belong together"));
@@ -146,6 +173,38 @@ fn given(flags: &Init, place: &Place) -> Result<Answers, Failure> {
         }
     }
     Ok(answers)
+}
+
+/// Whether the configuration would take these together.
+fn transport(answers: &Answers) -> Result<(), Failure> {
+    let given = [
+        ("public_url", Some(&answers.public_url), "--public-url"),
+        ("tls.mode", answers.tls.as_ref(), "--tls"),
+        ("tls.acme.email", answers.acme_email.as_ref(), "--acme-email"),
+        ("trusted_proxies", answers.trusted_proxy.as_ref(), "--trusted-proxy"),
+    ];
+    let overrides = given.into_iter().filter_map(|(key, value, flag)| Some((key, value?, flag)));
+    let overrides = overrides.fold(Overrides::default(), |all, (key, value, flag)| all.set(key, value, flag));
+    load(&Sources { overrides, directory: PathBuf::from("/"), ..Sources::default() })?;
+    Ok(())
+}
+
+fn application_id_fits(id: &str) -> Result<(), String> {
+    match uuid::Uuid::try_parse(id) {
+        Ok(_) => Ok(()),
+        Err(_) if id.starts_with("client_") => Err("that is the Client ID; the Application ID is a UUID".to_owned()),
+        Err(_) => Err("that is not a UUID like 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07".to_owned()),
+    }
+}
+
+/// An older application has one id for both, which is given once.
+fn client_id_fits(id: &str, application_id: Option<&str>) -> Result<(), String> {
+    match (uuid::Uuid::try_parse(id), application_id) {
+        _ if id.starts_with("client_") => Ok(()),
+        (Ok(_), None) => Ok(()),
+        (Ok(_), Some(_)) => Err(ONE_FOR_TWO.to_owned()),
+        (Err(_), _) => Err("that is no Client ID: it begins with client_, or is a UUID in an older application".to_owned()),
+    }
 }
 
 /// Whether the configuration would take this value.
@@ -170,22 +229,20 @@ async fn asked(
         let told = until_good(question, |url| checked("public_url", url, "this address").map_err(|failure| failure.to_string()))?;
         answers.public_url = told.unwrap_or(answers.public_url);
     }
+    if answers.tls.is_none() && answers.trusted_proxy.is_none() && answers.public_url.starts_with("https:") {
+        ask_for_tls(&mut answers)?;
+    }
     if flags.application_id.is_none() {
-        answers.application_id = until_good("Application ID (a UUID): ", |id| match uuid::Uuid::try_parse(id) {
-            Ok(_) if answers.client_id.as_deref() == Some(id) => Err(ONE_FOR_TWO.to_owned()),
-            Ok(_) => Ok(()),
-            Err(_) if id.starts_with("client_") => Err("that is the Client ID; the Application ID is a UUID".to_owned()),
-            Err(_) => Err("that is not a UUID like 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07".to_owned()),
+        answers.application_id = until_good("Application ID (a UUID): ", |id| {
+            application_id_fits(id)?;
+            answers.client_id.as_deref().map_or(Ok(()), |client_id| client_id_fits(client_id, Some(id)))
         })?;
     }
     // What the flags gave is tried first.
     loop {
         if answers.client_id.is_none() {
-            let is_another = |id: &str| match &answers.application_id {
-                Some(other) if other == id => Err(ONE_FOR_TWO.to_owned()),
-                _ => Ok(()),
-            };
-            let Some(id) = until_good("Client ID (begins with client_): ", is_another)? else { break };
+            let fits = |id: &str| client_id_fits(id, answers.application_id.as_deref());
+            let Some(id) = until_good("Client ID (begins with client_): ", fits)? else { break };
             let Some(secret) = hidden::ask("Client Secret (not shown): ")? else { continue };
             (answers.client_id, answers.client_secret) = (Some(id), Some(secret));
         }
@@ -209,6 +266,27 @@ async fn asked(
         answers.management_token = hidden::ask("Application Management Token (not shown): ")?;
     }
     Ok(answers)
+}
+
+/// Where https comes from.
+fn ask_for_tls(answers: &mut Answers) -> Result<(), Failure> {
+    let question = "Who speaks https: Carport, with a certificate from Let's Encrypt (ports 80 and 443), or a proxy before it?\n  \
+                    carport or proxy [carport]: ";
+    let known = |answer: &str| match answer {
+        "carport" | "proxy" => Ok(()),
+        _ => Err("write carport or proxy".to_owned()),
+    };
+    if until_good(question, known)?.as_deref() == Some("proxy") {
+        let fits = |address: &str| checked("trusted_proxies", address, "this address").map_err(|failure| failure.to_string());
+        let told = until_good("The address that the proxy comes from [127.0.0.1]: ", fits)?;
+        answers.trusted_proxy = Some(told.unwrap_or_else(|| "127.0.0.1".to_owned()));
+    } else {
+        answers.tls = Some("acme".to_owned());
+        let fits = |address: &str| checked("tls.acme.email", address, "this address").map_err(|failure| failure.to_string());
+        answers.acme_email =
+            until_good("E-mail address for Let's Encrypt, whose terms you agree to by this (Enter for none): ", fits)?;
+    }
+    Ok(())
 }
 
 /// Asks until the answer is good; nothing is an answer too.

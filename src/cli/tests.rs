@@ -311,6 +311,23 @@ async fn init_writes_what_serve_reads() {
     assert!(failure.to_string().ends_with("is there already: say --force to replace it"), "{failure}");
     init(&format!("{INIT} --force --mode simulated"), &place, Probe::Good).await.unwrap();
     assert_eq!(place.config(&args::Common::default()).unwrap().smartcar.mode, crate::config::Mode::Simulated);
+
+    // What is not named any more is not left lying about.
+    let other = "init --non-interactive --force --public-url https://cars.example.org --tls acme --acme-email me@example.org \
+                 --client-id 8229df9f-91a0-4ff0-a1ae-a1f38ee24d07 --client-secret-file told-secret";
+    init(other, &place, Probe::Good).await.unwrap();
+    let left: Vec<_> = fs::read_dir(directory.0.join("secrets")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["smartcar.v2.client_secret"]);
+    let config = place.config(&args::Common::default()).unwrap();
+    assert_eq!(config.listen, [crate::config::Listen::Tcp("[::]:443".parse().unwrap())]);
+    assert!(config.tls.is_some() && config.http_listen.is_some());
+
+    // What does not fit together is told before anything is written.
+    for flags in ["--tls acme --public-url http://192.168.1.5", "--trusted-proxy proxy", "--tls on"] {
+        let failure = init(&format!("init --non-interactive --force {flags}"), &place, Probe::Good).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Configuration, "{failure}");
+    }
+    assert!(place.config(&args::Common::default()).unwrap().tls.is_some());
 }
 
 #[tokio::test]
@@ -346,8 +363,21 @@ async fn init_checks_what_it_is_told() {
     let once = format!("init --non-interactive --client-id {id} --client-secret-file told-secret");
     let failure = init(&format!("{once} --application-id {id}"), &place, Probe::Good).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
-    assert!(failure.to_string().contains("that is the Application ID"), "{failure}");
+    assert!(failure.to_string().contains("that is an Application ID"), "{failure}");
     init(&once, &place, Probe::Good).await.unwrap();
+    for (flags, wrong) in [
+        (
+            format!("--client-id {id} --client-secret-file told-secret --application-id 4c0c1a2e-0000-4000-8000-000000000000"),
+            "begins with client_",
+        ),
+        ("--client-id abc --client-secret-file told-secret".to_owned(), "that is no Client ID"),
+        ("--application-id client_1".to_owned(), "that is the Client ID"),
+        ("--application-id abc".to_owned(), "that is not a UUID"),
+    ] {
+        let failure = init(&format!("init --non-interactive --force {flags}"), &place, Probe::Good).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains(wrong), "{failure}");
+    }
     let config = place.config(&args::Common::default()).unwrap();
     assert_eq!(config.smartcar.application_id.as_deref(), Some(id));
     assert!(config.smartcar.v2.is_some());

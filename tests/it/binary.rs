@@ -13,6 +13,7 @@ mod flood;
 mod flow;
 mod full_disk;
 pub(crate) mod http;
+mod install;
 mod keys;
 mod kill;
 mod load;

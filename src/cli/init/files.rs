@@ -13,6 +13,20 @@ use crate::model::Secret;
 /// Secrets lie here, beside the configuration.
 const SECRETS: &str = "secrets";
 
+/// What was written beside the configuration.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Where secrets lie.
+    pub(super) directory: PathBuf,
+    /// How many.
+    pub(super) secrets: usize,
+    /// Those of an earlier time that nothing names any more.
+    pub(super) removed: Vec<&'static str>,
+}
+
+/// Every secret that `init` may have written.
+const NAMES: [&str; 3] = ["smartcar.v3.client_secret", "smartcar.v2.client_secret", "smartcar.application_management_token"];
+
 /// Without `--force` nothing is overwritten.
 pub(super) fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Failure> {
     if !force && target.exists() {
@@ -22,8 +36,8 @@ pub(super) fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Fail
     Ok(())
 }
 
-/// Writes the configuration and its secret files; says how many of these.
-pub(super) fn write(target: &Path, answers: &Answers, data_dir: Option<&Path>, system: bool) -> Result<usize, Failure> {
+/// Writes the configuration and its secret files, and removes those that an earlier one has left.
+pub(super) fn write(target: &Path, answers: &Answers, data_dir: Option<&Path>, system: bool) -> Result<Written, Failure> {
     let directory = target.parent().unwrap_or(Path::new("/"));
     let section = answers.section();
     let client_secret = format!("{section}.client_secret");
@@ -32,16 +46,21 @@ pub(super) fn write(target: &Path, answers: &Answers, data_dir: Option<&Path>, s
         ("smartcar.application_management_token", answers.management_token.as_ref()),
     ];
     let secrets: Vec<(&str, &Secret)> = secrets.into_iter().filter_map(|(key, secret)| Some((key, secret?))).collect();
+    let secrets_directory = directory.join(SECRETS);
     make_directory(directory, 0o755)?;
     if !secrets.is_empty() {
-        make_directory(&directory.join(SECRETS), 0o700)?;
+        make_directory(&secrets_directory, 0o700)?;
     }
     for (key, secret) in &secrets {
-        write_file(&directory.join(SECRETS).join(key), &format!("{}\n", secret.expose()), 0o600)?;
+        write_file(&secrets_directory.join(key), &format!("{}\n", secret.expose()), 0o600)?;
     }
     // The service's user must be able to read what root wrote; no secret stands in it.
     write_file(target, &text(answers, data_dir), if system { 0o644 } else { 0o600 })?;
-    Ok(secrets.len())
+    // Last: until now the old configuration may have needed them.
+    let is_left =
+        |name: &&&str| secrets.iter().all(|(key, _)| *key != **name) && fs::remove_file(secrets_directory.join(name)).is_ok();
+    let removed = NAMES.iter().filter(is_left).copied().collect();
+    Ok(Written { removed, secrets: secrets.len(), directory: secrets_directory })
 }
 
 /// The configuration's text.
@@ -53,6 +72,16 @@ fn text(answers: &Answers, data_dir: Option<&Path>) -> String {
     line("public_url", &answers.public_url);
     if let Some(path) = data_dir {
         line("data_dir", &path.to_string_lossy());
+    }
+    if answers.takes_ports() {
+        line("listen", "[::]:443");
+    }
+    let transport =
+        [("tls.mode", &answers.tls), ("tls.acme.email", &answers.acme_email), ("trusted_proxies", &answers.trusted_proxy)];
+    for (key, value) in transport {
+        if let Some(value) = value {
+            line(key, value);
+        }
     }
     line("smartcar.mode", answers.mode.as_deref().unwrap_or("live"));
     if let Some(id) = &answers.application_id {
@@ -74,13 +103,13 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<(), Failure> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), Failure> {
     let outcome = DirBuilder::new().recursive(true).mode(mode).create(path);
     Ok(outcome.with_context(|| format!("cannot make {}", path.display()))?)
 }
 
 /// Writes a file whole or not at all, never readable by more than `mode` says.
-fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+pub(super) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let cannot = || format!("cannot write {}", path.display());
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
