@@ -95,6 +95,15 @@ impl Drop for Home {
     }
 }
 
+/// Shows a figure that was measured; `tests/run` collects them.
+pub(crate) fn figure(text: &str) {
+    println!("{text}");
+    if let Some(path) = std::env::var_os("CARPORT_FIGURES") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        std::io::Write::write_all(&mut file.unwrap(), format!("{text}\n").as_bytes()).unwrap();
+    }
+}
+
 pub(crate) fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

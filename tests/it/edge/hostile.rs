@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::rig::MANAGEMENT_TOKEN;
 use crate::binary::http::Say;
-use crate::binary::process::{Home, SERVE, Server, until};
+use crate::binary::process::{Home, SERVE, Server, figure, until};
 
 mod bodies;
 mod framing;
@@ -91,7 +91,7 @@ async fn hostile_requests_get_what_is_listed() {
     })
     .await;
     let after = server.program.resident();
-    println!("{} cases; resident before and after: {before} and {after} KiB", cases.len());
+    figure(&format!("{} hostile requests; memory from {before} to {after} KiB", cases.len()));
     assert!(after < before + 16 * 1024, "it grew from {before} to {after} KiB");
     let ran = server.stop().await;
     assert!(!ran.stderr.contains(CANARY) && !ran.stdout.contains(CANARY), "it is in the log");

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::rig::{Gateway, MANAGEMENT_TOKEN, request, sign};
 use crate::binary::http::{Line, Say};
-use crate::binary::process::{Home, SERVE, Server};
+use crate::binary::process::{Home, SERVE, Server, figure};
 
 #[tokio::test]
 async fn a_client_is_told_what_it_has_left() {
@@ -72,7 +72,7 @@ async fn very_many_clients_do_not_fill_the_memory() {
     }
     let refused: u32 = all.join_all().await.into_iter().sum();
     let after = server.program.resident();
-    println!("{clients} clients: {refused} refused; resident from {before} to {after} KiB");
+    figure(&format!("{clients} clients through a proxy: {refused} refused; memory from {before} to {after} KiB"));
     assert!(after < before + 4 * 1024, "it grew from {before} to {after} KiB");
     assert!(refused < clients / 100, "{refused} were refused for what others did");
 
