@@ -53,7 +53,7 @@ fn the_definition_is_sound() {
 #[test]
 fn help_names_every_command() {
     let help = Cli::command().render_help().to_string();
-    expect![[r#"
+    expect![[r"
         A self-hosted Smartcar gateway
 
         Usage: carport [OPTIONS] <COMMAND>
@@ -91,7 +91,7 @@ fn help_names_every_command() {
           -V, --version              Print version
 
         Try it without an account: carport demo
-    "#]]
+    "]]
     .assert_eq(&help);
 }
 
@@ -387,26 +387,26 @@ async fn init_checks_what_it_is_told() {
 async fn leaving_looks_at_everything_and_erases_on_request() {
     check(
         "leave --yes",
-        expect![[r#"
+        expect![[r"
             GET /api/v1/connections
-            GET /api/v1/vehicles"#]],
+            GET /api/v1/vehicles"]],
     )
     .await;
     check(
         "leave --erase --yes",
-        expect![[r#"
+        expect![[r"
             GET /api/v1/connections
             GET /api/v1/vehicles
             GET /api/v1/vehicles
-            GET /api/v1/users"#]],
+            GET /api/v1/users"]],
     )
     .await;
     check(
         "leave",
-        expect![[r#"
+        expect![[r"
         GET /api/v1/connections
         GET /api/v1/vehicles
-        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"#]],
+        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"]],
     )
     .await;
     check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
