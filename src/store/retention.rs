@@ -186,7 +186,7 @@ impl Store {
     /// How many bytes there are of each day.
     async fn weigh(&self) -> Result<BTreeMap<(Part, Timestamp), u64>, StoreError> {
         let mut weights: BTreeMap<(Part, Timestamp), u64> = BTreeMap::new();
-        for table in [Block::TABLE, Rolled::TABLE] {
+        for table in [Block::TABLE, vehicle_data::LOOSE, Rolled::TABLE] {
             let mut after = None;
             loop {
                 let from = after.take().map_or(Bound::Unbounded, Bound::Excluded);
@@ -223,10 +223,10 @@ impl Snapshot<'_> {
     fn weights(&self, table: &'static str, from: Bound<Vec<u8>>) -> Result<Weights, StoreError> {
         let (mut found, mut rows, mut last) = (Vec::new(), 0, None);
         self.walk(table, (from, Bound::Unbounded), false, &mut |key, value| {
-            let place = if table == Block::TABLE {
-                Some((Part::Points, vehicle_data::time_of(key)))
-            } else {
-                rollups::place(key).map(|(span, at)| (if span == Span::Hour { Part::Hours } else { Part::Days }, at))
+            let place = match table {
+                Block::TABLE => Some((Part::Points, vehicle_data::time_of(key))),
+                vehicle_data::LOOSE => vehicle_data::time_of_loose(self, key, value).map(|at| (Part::Points, at)),
+                _ => rollups::place(key).map(|(span, at)| (if span == Span::Hour { Part::Hours } else { Part::Days }, at)),
             };
             rows += 1;
             last = (rows == SLICE).then(|| key.to_vec());

@@ -44,6 +44,15 @@ impl Record for Changes {
     const IS_SECRET: bool = false;
 }
 
+/// The table of what is not in blocks.
+pub(super) const LOOSE: &str = Changes::TABLE;
+
+/// When the first of a row of it was; `None` if it is damaged.
+pub(super) fn time_of_loose(rows: &impl Rows, key: &[u8], value: &[u8]) -> Option<Timestamp> {
+    let Changes(changes) = rows.decode(key, value).ok()?;
+    changes.iter().map(|(_, reading)| reading.at).min()
+}
+
 /// How much of a vehicle is not in blocks.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Loose {

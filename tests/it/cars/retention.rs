@@ -178,6 +178,24 @@ async fn a_car_that_fell_silent_is_not_forgotten_to_be_forgotten() {
     gateway.finish().await;
 }
 
+/// It counts all the same, and goes with the rest.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_in_blocks_yet_is_weighed_too() {
+    let (gateway, vehicle) = with_ada(320, &[]).await;
+    for day in 0..20_i32 {
+        let place = json!({"latitude": 52.0 + f64::from(day) / 100.0, "longitude": 4.9});
+        let signal = told(PLACE, &place, T - i64::from(20 - day) * DAY);
+        gateway.deliver(&events::state(&format!("{day}"), &vehicle, &[signal])).await;
+        gateway.catch_up().await;
+    }
+    assert_eq!(history(&gateway, &vehicle, PLACE).await.len(), 20);
+    trim(&gateway, Keep { bytes: 2_000, ..keep(365) }).await;
+    let left = history(&gateway, &vehicle, PLACE).await;
+    assert!((1..20).contains(&left.len()), "{} are left", left.len());
+    assert_eq!(left.last().unwrap()["body"]["latitude"], 52.19);
+    gateway.finish().await;
+}
+
 /// Erasing a car takes what was left of its past too.
 #[tokio::test(start_paused = true)]
 async fn an_erased_car_leaves_no_rollups() {
