@@ -91,6 +91,8 @@ pub struct Config {
     pub budget: Budget,
     /// `metrics.vehicles`: whether metrics tell of single vehicles.
     pub vehicle_metrics: bool,
+    /// `poll.every`: how often a car is read that webhooks do not tell of; `None`: never.
+    pub poll_every: Option<Duration>,
     /// `compat.max_age`: how old stored values may be that answer Smartcar's own API; `None`: any age.
     pub compat_max_age: Option<Duration>,
     /// `store.min_free`: below so many free bytes no refresh is sent and webhooks get 503.

@@ -162,6 +162,17 @@ impl Simulator {
         });
     }
 
+    /// An owner takes all access back in Smartcar's own application: connections and tokens end.
+    pub fn take_back(&self, account_email: &str) {
+        self.revoke(account_email);
+        self.with(|state, _| {
+            let account = state.accounts.iter().find(|account| account.email == account_email);
+            if let Some(user_id) = account.map(|account| account.user_id.clone()) {
+                state.disconnect(|connection| connection.user_id == user_id);
+            }
+        });
+    }
+
     /// Puts a vehicle into trouble (`TYPE` or `TYPE.CODE`, as `CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED`)
     /// until it is taken out of it again, by none or by its owner's signing in again. v2.0 reads fail with it,
     /// and the next round of deliveries tells of it.

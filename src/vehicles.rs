@@ -26,6 +26,8 @@ mod derived;
 pub mod known;
 mod past;
 mod picture;
+mod polling;
+mod revoked;
 mod subscribing;
 pub mod users;
 mod view;
@@ -117,6 +119,8 @@ pub struct Settings {
     pub webhook_id: Option<String>,
     /// Whether each car that is connected is subscribed to the webhook.
     pub subscribes: bool,
+    /// How often a car is read that webhooks do not tell of; `None`: never.
+    pub polls_every: Option<Duration>,
 }
 
 /// Users, vehicles and vehicle data. Cheap to clone.
@@ -248,9 +252,14 @@ impl Vehicles {
         self.show(reach, id).await
     }
 
-    /// Reads first pictures of newly linked vehicles, and subscribes them to the webhook, until `shutdown`.
+    /// Reads first pictures of newly linked vehicles, subscribes them to the webhook, and reads those on a schedule
+    /// that it does not tell of, until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
-        tokio::join!(picture::run(&self.shared, shutdown.clone()), subscribing::run(&self.shared, shutdown));
+        tokio::join!(
+            picture::run(&self.shared, shutdown.clone()),
+            subscribing::run(&self.shared, shutdown.clone()),
+            polling::run(&self.shared, shutdown)
+        );
     }
 
     async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle), VehiclesError> {

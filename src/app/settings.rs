@@ -89,6 +89,7 @@ pub(super) fn vehicles(config: &Config) -> vehicles::Settings {
         webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
         webhook_id: config.smartcar.webhook_id.clone(),
         subscribes: config.webhooks.subscribe,
+        polls_every: config.poll_every,
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     forwarding(config, collected);
     listeners(config, collected);
     budget(config, collected);
+    polling(config, collected);
     let mut warnings = Vec::new();
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
@@ -82,6 +83,15 @@ fn budget(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, "budget.reserve");
         let remedy = "Keep fewer in reserve than budget.calls_per_vehicle_month has";
         collected.mistake("budget.reserve", origin, format!("leaves nothing of {calls} calls for reading"), remedy);
+    }
+}
+
+/// Manufacturers want to be asked every half an hour at most, and answer no more often than that.
+fn polling(config: &Config, collected: &mut Collected) {
+    if config.poll_every.is_some_and(|every| every < Duration::from_secs(1800)) {
+        let origin = origin(collected, "poll.every");
+        let remedy = "Write 30m or more: a car that charges is read more often by itself";
+        collected.mistake("poll.every", origin, "is less than half an hour", remedy);
     }
 }
 

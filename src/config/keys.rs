@@ -91,6 +91,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("budget.calls_per_vehicle_month", Default),
     plain("budget.reserve", Default),
     plain("budget.reset_day", Default),
+    plain("poll.every", Default),
     plain("compat.max_age", Default),
     plain("metrics.vehicles", Default),
     plain("proxy_protocol", Default),

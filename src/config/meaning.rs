@@ -65,6 +65,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
             reset_day: reader.take("budget.reset_day", values::day),
         },
         vehicle_metrics: reader.take("metrics.vehicles", values::flag),
+        poll_every: reader.take("poll.every", values::every),
         compat_max_age: reader.take("compat.max_age", values::max_age),
         session: Session { idle: reader.take("session.idle", values::time), max: reader.take("session.max", values::time) },
         limits: reader.limits(),

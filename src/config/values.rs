@@ -186,6 +186,14 @@ pub(super) fn max_age(raw: &Raw) -> Taken<Option<Duration>> {
     }
 }
 
+/// A duration, or `off`.
+pub(super) fn every(raw: &Raw) -> Taken<Option<Duration>> {
+    match raw {
+        Raw::Text(text) if text.trim() == "off" => Ok(None),
+        _ => time(raw).map(Some).map_err(|mistake| Wrong { remedy: format!("{}, or \"off\"", mistake.remedy), ..mistake }),
+    }
+}
+
 fn number_or_text(raw: &Raw) -> Taken<String> {
     match raw {
         Raw::Integer(number) => Ok(number.to_string()),

@@ -24,6 +24,8 @@ pub enum Reason {
     Compat,
     /// A command.
     Command,
+    /// A scheduled read (`poll.every`).
+    Poll,
 }
 
 impl Reason {

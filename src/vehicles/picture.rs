@@ -1,24 +1,25 @@
 //! A picture of a vehicle, read from Smartcar: when it was linked, and on request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Shared, revoked};
 use crate::model::budget::Reason;
+use crate::model::capability::Lack;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::mapping;
-use crate::model::reading::{Outcome, SignalReport, Source};
+use crate::model::reading::{Outcome, SignalFailure, SignalReport, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{ConnectionId, Secret};
+use crate::model::{ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Smartcar, SmartcarError};
-use crate::store::StoreError;
 use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
+use crate::store::{Snapshot, StoreError};
 use crate::tokens::{CallError, TokenError};
 
 /// Reads what Smartcar tells of a vehicle and its signals, and keeps it. Of API v2.0 perhaps only some endpoints;
@@ -39,15 +40,65 @@ pub(super) async fn read(
         let mark = MarkConnection { id, status: Some(status), error: Some(reason) };
         shared.store.commit(mark).await.map_err(TokenError::from)?;
     }
-    let (reports, at) = (result?, shared.world.now());
+    let is_taken_back = revoked::look(shared, vehicle, &connection, &result).await.map_err(TokenError::from)?;
+    let at = shared.world.now();
+    let lacks = match &result {
+        Err(CallError::Smartcar(error)) if !is_taken_back => {
+            lacking(shared, row, vehicle, only, error).await.map_err(TokenError::from)?
+        }
+        _ => Vec::new(),
+    };
+    if !lacks.is_empty() {
+        keep(shared, row, lacks, at).await?;
+    }
+    let reports = result?;
     let any_value = reports.iter().any(|report| matches!(report.outcome, Outcome::Value(_)));
     if any_value && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }) {
         shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
     }
+    keep(shared, row, reports, at).await
+}
+
+async fn keep(shared: &Shared, row: u32, reports: Vec<SignalReport>, at: Timestamp) -> Result<(), CallError> {
     let (errors, resolved) = (Vec::new(), Vec::new());
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
     Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
+}
+
+/// What the error of a whole read says of each signal that was asked for; nothing if it may pass.
+async fn lacking(
+    shared: &Shared,
+    row: u32,
+    vehicle: &Vehicle,
+    only: Option<&[&str]>,
+    error: &SmartcarError,
+) -> Result<Vec<SignalReport>, StoreError> {
+    let what = error.failure();
+    let (kind, code) = (what.kind.as_deref().map(str::to_owned), what.code.as_deref().map(str::to_owned));
+    let failure = SignalFailure { status: "ERROR".to_owned(), kind, code };
+    if Lack::after(None, &failure, Timestamp::default()).is_none() {
+        return Ok(Vec::new());
+    }
+    let asked = only.map_or_else(|| mapping::open_to(vehicle.facts.permissions.as_deref()), <[&str]>::to_vec);
+    let mut codes: BTreeSet<String> = asked
+        .into_iter()
+        .filter_map(mapping::endpoint)
+        .flat_map(|endpoint| endpoint.signals)
+        .map(|signal| signal.code.to_owned())
+        .collect();
+    if only.is_none() {
+        codes.extend(shared.store.read(move |snapshot| snapshot.latest(row)).await?.into_iter().map(|latest| latest.code));
+    }
+    let report = |code| SignalReport {
+        code,
+        group: None,
+        name: None,
+        outcome: Outcome::Failed(failure.clone()),
+        oem_updated_at: None,
+        retrieved_at: None,
+    };
+    Ok(codes.into_iter().map(report).collect())
 }
 
 /// Asks Smartcar, if the plan allows it.
@@ -146,8 +197,10 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
         if waiting.get(&row).is_some_and(|waiting| waiting.until > Instant::now()) {
             continue;
         }
-        let vehicle = shared.store.read(move |snapshot| snapshot.vehicle_at(row)).await?;
+        let (vehicle, is_closed) = shared.store.read(move |snapshot| wanted(snapshot, row)).await?;
         let result = match &vehicle {
+            // Its owner has to connect again, and then a picture is wanted anew.
+            Some(_) if is_closed => Ok(()),
             Some(vehicle) => {
                 let is_known =
                     shared.store.read(move |snapshot| snapshot.latest(row)).await?.iter().any(|latest| latest.reading.is_some());
@@ -180,6 +233,16 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
     }
     let next = waiting.values().map(|waiting| waiting.until).min();
     Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
+}
+
+/// The vehicle of a row, and whether its owner has to connect again because of the account.
+fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, bool), StoreError> {
+    let vehicle = snapshot.vehicle_at(row)?;
+    let id = vehicle.as_ref().and_then(|vehicle| vehicle.connection);
+    let connection = id.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+    let is_closed = connection
+        .is_some_and(|connection| matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }));
+    Ok((vehicle, is_closed))
 }
 
 /// The first wait for a picture; each further one is twice as long, up to the longest.

@@ -7,6 +7,7 @@ use crate::simulator::rig::ADA;
 
 mod derived;
 mod export;
+mod refused;
 mod retention;
 mod signals;
 

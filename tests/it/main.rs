@@ -21,6 +21,7 @@ mod linkage;
 mod moving;
 mod pages;
 mod password;
+mod polling;
 mod projection;
 mod repair;
 mod reporting;

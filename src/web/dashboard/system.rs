@@ -241,6 +241,7 @@ fn why(reason: Reason) -> &'static str {
         Reason::Request => "on request",
         Reason::Compat => "for clients of Smartcar\u{2019}s API",
         Reason::Command => "for commands",
+        Reason::Poll => "on the schedule",
     }
 }
 

@@ -1,0 +1,211 @@
+//! Reading cars on a schedule that webhooks do not tell of.
+//!
+//! What the month's budget has left after its reserve is spread over the rest of the month; a car that charges is read
+//! more often, and what that costs makes the other reads rarer. So the reads of a month never come near its limit:
+//! the fewer are left, the longer is waited.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, picture};
+use crate::budget::{Refused, VehicleBudget};
+use crate::model::Timestamp;
+use crate::model::budget::Reason;
+use crate::model::connection::ConnectionStatus;
+use crate::model::reach::Reach;
+use crate::model::vehicle::Vehicle;
+use crate::smartcar::SmartcarError;
+use crate::store::tellings::Latest;
+use crate::store::{Snapshot, StoreError};
+use crate::tokens::{CallError, TokenError};
+
+/// Reads what is due until `shutdown`, if cars are to be read on a schedule at all.
+pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
+    let Some(every) = shared.settings.polls_every else { return shutdown.cancelled().await };
+    let mut resting = HashMap::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        tokio::select! {
+            // A read under way is given up: it is counted, and comes again.
+            () = shutdown.cancelled() => return,
+            result = read_due(shared, every, &mut resting) => if let Err(error) = result {
+                tracing::debug!(%error, "scheduled reads wait for the store");
+            },
+        }
+    }
+}
+
+/// A car that may be read on a schedule.
+struct Car {
+    row: u32,
+    vehicle: Vehicle,
+    is_charging: bool,
+}
+
+/// Reads one car after the other, the one that has waited longest first.
+async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, Instant>) -> Result<(), StoreError> {
+    let now = shared.world.now();
+    resting.retain(|_, until| *until > Instant::now());
+    let passed_over: Vec<u32> = resting.keys().copied().collect();
+    let cars = shared.store.read(move |snapshot| untold(snapshot, &passed_over, now)).await?;
+    if cars.is_empty() {
+        return Ok(());
+    }
+    let budget = shared.budget.show(&Reach::All).await?;
+    // The other half of the bucket is for commands, and for whoever asks.
+    let mut room = budget.application.map_or(0, |bucket| bucket.left.saturating_sub(bucket.holds / 2));
+    let mut due = Vec::new();
+    for car in cars {
+        // Only reads change what is known of such a car, so it need not be looked at every time.
+        resting.insert(car.row, Instant::now() + SHORTEST);
+        let Some(account) = budget.items.iter().find(|item| item.vehicle == car.vehicle.facts.id) else { continue };
+        let Some(wait) = pause(every, car.is_charging, account, budget.reserve, budget.until.since(now)) else { continue };
+        let read_at = last_read(account);
+        let waited = read_at.map_or(Duration::MAX, |at| now.since(at));
+        // A clock that went back must not keep a car unread.
+        if waited >= wait || read_at.is_some_and(|at| at > now.after(wait)) {
+            due.push((waited, car, wait));
+        } else {
+            resting.insert(car.row, Instant::now() + wait.saturating_sub(waited).min(SHORTEST));
+        }
+    }
+    due.sort_by_key(|(waited, ..)| std::cmp::Reverse(*waited));
+    for (_, car, wait) in due {
+        if room == 0 {
+            // It is its turn as soon as there is room again.
+            resting.remove(&car.row);
+            continue;
+        }
+        room -= 1;
+        let least = match picture::read(shared, car.row, &car.vehicle, None, Reason::Poll).await {
+            Ok(()) => Duration::ZERO,
+            Err(CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_))) => return Ok(()),
+            Err(error) => {
+                tracing::info!(%error, "a scheduled read of a car brought nothing");
+                match error {
+                    CallError::Smartcar(SmartcarError::Later { after, .. }) => after.unwrap_or_default(),
+                    CallError::Token(TokenError::Later { after, .. }) => after,
+                    CallError::Budget(refused) => refused.after(),
+                    _ => wait,
+                }
+            }
+        };
+        // What went out is in the ledger; what did not must not be tried at every look.
+        resting.insert(car.row, Instant::now() + least.max(SHORTEST));
+    }
+    Ok(())
+}
+
+/// Connected cars, but for some, of which no delivery has come in for a day, and whose first picture is not being read.
+fn untold(snapshot: &Snapshot<'_>, passed_over: &[u32], now: Timestamp) -> Result<Vec<Car>, StoreError> {
+    let first = snapshot.vehicles_to_read(usize::MAX)?;
+    let mut cars = Vec::new();
+    for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
+        if passed_over.contains(&row) {
+            continue;
+        }
+        let is_told = vehicle.last_event_at.is_some_and(|at| now.since(at) < TOLD);
+        let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+        let may = connection.is_some_and(|connection| match connection.status {
+            ConnectionStatus::Active => true,
+            // Only a good read shows that the manufacturer takes the account again, but that is the owner's turn.
+            ConnectionStatus::NeedsReconnect { .. } | ConnectionStatus::Disconnected => false,
+        });
+        if may && !is_told && !first.contains(&row) {
+            let is_charging = is_charging(&snapshot.latest(row)?);
+            cars.push(Car { row, vehicle, is_charging });
+        }
+    }
+    Ok(cars)
+}
+
+fn is_charging(latest: &[Latest]) -> bool {
+    let told =
+        |code: &str| latest.iter().find(|latest| latest.code == code)?.reading.as_ref().map(|reading| reading.body.value());
+    let plain = told("charge-ischarging").and_then(|body| body.get("value")?.as_bool());
+    plain.unwrap_or_else(|| {
+        told("charge-detailedchargingstatus").is_some_and(|body| body.get("value").is_some_and(|value| value == "CHARGING"))
+    })
+}
+
+/// How long to wait from one read to the next; `None` while nothing is left to spread.
+fn pause(every: Duration, is_charging: bool, account: &VehicleBudget, reserve: u32, left: Duration) -> Option<Duration> {
+    let wished = if is_charging { (every / OFTENER).max(SHORTEST) } else { every };
+    let Some(remaining) = account.remaining else { return Some(wished) };
+    let calls = Some(remaining.saturating_sub(reserve)).filter(|calls| *calls > 0)?;
+    let evenly = left / calls;
+    // Whatever charging costs, a call a day is left for the rest of the month.
+    let days = u32::try_from(left.as_secs() / 86_400).unwrap_or(u32::MAX);
+    let spare = calls.saturating_sub(days);
+    let spread = if is_charging && spare > 0 { evenly.min(left / spare.saturating_mul(OFTENER)) } else { evenly };
+    Some(wished.max(spread))
+}
+
+/// When the car was last read, for whatever reason.
+fn last_read(account: &VehicleBudget) -> Option<Timestamp> {
+    account.last.iter().rev().find(|called| called.reason != Reason::Command).map(|called| called.at)
+}
+
+/// How often is looked for what is due.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// A car that webhooks have told of within this time is left to them.
+const TOLD: Duration = Duration::from_secs(86_400);
+
+/// How many times as often a car is read while it charges.
+const OFTENER: u32 = 4;
+
+/// No car is asked more often.
+const SHORTEST: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::VehicleId;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn account(remaining: Option<u32>) -> VehicleBudget {
+        VehicleBudget {
+            vehicle: VehicleId::new("v"),
+            used: 0,
+            reasons: std::collections::BTreeMap::new(),
+            limit: remaining,
+            remaining,
+            rests_until: None,
+            last: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_spread_over_what_is_left_of_the_month() {
+        let month = 30 * 24 * HOUR;
+        let wait = |every, is_charging, remaining, left| pause(every, is_charging, &account(remaining), 50, left);
+        assert_eq!(wait(HOUR, false, Some(500), month), Some(month / 450));
+        assert_eq!(wait(HOUR, true, Some(500), month), Some(month / (4 * 420)));
+        assert_eq!(wait(6 * HOUR, false, Some(500), month), Some(6 * HOUR));
+        assert_eq!(wait(HOUR, false, Some(51), 240 * HOUR), Some(240 * HOUR));
+        // The reserve is never touched, and at the end of a month nothing is hurried.
+        assert_eq!(wait(HOUR, true, Some(50), HOUR), None);
+        assert_eq!(wait(HOUR, false, Some(500), HOUR), Some(HOUR));
+        assert_eq!(wait(HOUR, false, None, month), Some(HOUR));
+        assert_eq!(wait(HOUR / 2, true, None, month), Some(SHORTEST));
+    }
+
+    #[test]
+    fn a_car_that_always_charges_does_not_use_up_its_month() {
+        let (mut left, mut remaining) = (30 * 24 * HOUR, 500);
+        while let Some(wait) = pause(HOUR / 2, true, &account(Some(remaining)), 50, left)
+            && wait < left
+        {
+            (left, remaining) = (left - wait, remaining - 1);
+        }
+        assert!(remaining >= 50 && left <= 48 * HOUR, "{remaining} calls and {left:?} are left");
+    }
+}

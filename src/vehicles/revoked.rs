@@ -1,0 +1,82 @@
+//! Access that an owner has taken back at Smartcar: seen by what Smartcar refuses, and believed when it does not list the
+//! vehicle any more. Then nothing is asked about it by itself, and the owner's connecting again mends it.
+
+use super::Shared;
+use crate::model::connection::{Cause, Connection, ConnectionStatus};
+use crate::model::reading::{Outcome, SignalReport};
+use crate::model::token::Generation;
+use crate::model::vehicle::Vehicle;
+use crate::model::{ConnectionId, Secret, VehicleId};
+use crate::smartcar::{ConnectionFilter, Smartcar};
+use crate::store::StoreError;
+use crate::store::connections::MarkConnection;
+use crate::store::vehicles::ForgetVehicle;
+use crate::tokens::{CallError, TokenError};
+
+/// What to do about a read that Smartcar refused. Returns whether the owner has taken the access back.
+pub(super) async fn look(
+    shared: &Shared,
+    vehicle: &Vehicle,
+    connection: &Connection,
+    result: &Result<Vec<SignalReport>, CallError>,
+) -> Result<bool, StoreError> {
+    if connection.status != ConnectionStatus::Active || !may_mean_it(result) {
+        return Ok(false);
+    }
+    let listed = match listed(shared, connection).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::info!(%error, "Smartcar refuses a read, and does not tell whether the owner took the access back");
+            return Ok(false);
+        }
+    };
+    if listed.contains(&vehicle.facts.id) {
+        return Ok(false);
+    }
+    let (id, served) = (connection.id, connection.clone());
+    let served = shared.store.read(move |snapshot| snapshot.vehicles_of(&served)).await?;
+    if served.iter().any(|vehicle| listed.contains(vehicle)) {
+        tracing::warn!(connection.id = %id, "an owner has taken back the access to one of several cars");
+        shared.store.commit(ForgetVehicle::new(vehicle.facts.id.clone(), false)).await?;
+        return Ok(true);
+    }
+    let reason = "the owner has taken the access back at Smartcar".to_owned();
+    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
+    shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason) }).await?;
+    Ok(true)
+}
+
+/// A refusal for want of permission, or because there is no such vehicle.
+fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {
+    match result {
+        Err(CallError::Smartcar(error)) => {
+            let what = error.failure();
+            what.kind.as_deref() == Some("PERMISSION") || what.status == Some(404)
+        }
+        Ok(reports) => {
+            let is_refused = |report: &SignalReport| match &report.outcome {
+                Outcome::Failed(failure) => failure.kind.as_deref() == Some("PERMISSION"),
+                Outcome::Value(_) => false,
+            };
+            !reports.is_empty() && reports.iter().all(is_refused)
+        }
+        Err(_) => false,
+    }
+}
+
+/// The vehicles that a connection's account has opened to us, as Smartcar lists them. That costs no call of the plan.
+async fn listed(shared: &Shared, connection: &Connection) -> Result<Vec<VehicleId>, CallError> {
+    match (connection.generation, &connection.smartcar_user) {
+        (Generation::V2, _) => {
+            let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
+            shared.tokens.call(connection.id, list).await
+        }
+        (Generation::V3, Some(user)) => {
+            let filter = &ConnectionFilter { user: Some(user.clone()), ..ConnectionFilter::default() };
+            let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
+            let listed = shared.tokens.call(ConnectionId::APPLICATION, list).await?;
+            Ok(listed.into_iter().filter_map(|listed| listed.vehicle).collect())
+        }
+        (Generation::V3, None) => Err(TokenError::Gone.into()),
+    }
+}

@@ -1,0 +1,147 @@
+//! Reads that Smartcar refuses as a whole: what it says of the car's abilities, and an owner who has taken the access back.
+
+use std::time::Duration;
+
+use carport::simulator::Settings;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::gateway::{DAY, HOUR, TestGateway, pass};
+use crate::simulator::rig::{ADA, GRACE};
+
+async fn show(gateway: &TestGateway, car: &str) -> Value {
+    gateway.told(&format!("/api/v1/vehicles/{car}")).await
+}
+
+async fn refresh(gateway: &TestGateway, car: &str) -> u16 {
+    gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await.status
+}
+
+fn reads(gateway: &TestGateway, car: &str) -> usize {
+    gateway.net.count(&format!("POST /v2.0/vehicles/{car}/batch")) + gateway.net.count(&format!("GET /v3/vehicles/{car}/signals"))
+}
+
+/// Every read of signals is refused with this error.
+fn refuse(gateway: &TestGateway, status: u16, kind: &'static str, code: Option<&'static str>) {
+    gateway.net.change(move |request, _| {
+        let path = request.uri().path();
+        let body = if path.ends_with("/signals") {
+            json!({ "errors": [{ "status": status.to_string(), "type": kind, "code": code, "resolution": { "type": null } }] })
+        } else if path.ends_with("/batch") {
+            json!({ "type": kind, "code": code, "statusCode": status, "resolution": null })
+        } else {
+            return None;
+        };
+        let answer = Response::builder().status(StatusCode::from_u16(status).unwrap()).header("content-type", "application/json");
+        Some(Ok(answer.body(body.to_string().into()).unwrap()))
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_whole_read_counts_for_each_signal() {
+    for (seed, account) in [(315, ADA), (316, GRACE)] {
+        let gateway = TestGateway::with(seed, &[], Settings { seed, ..Settings::default() }).await;
+        gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        let of = async |code: &str| {
+            let told = show(&gateway, &car).await;
+            told["capabilities"].as_array().unwrap().iter().find(|known| known["code"] == code).cloned().unwrap_or_default()
+        };
+        const ODOMETER: &str = "odometer-traveleddistance";
+        let value = show(&gateway, &car).await["signals"][ODOMETER]["body"].clone();
+        for (status, kind, code, state) in [
+            (501, "COMPATIBILITY", Some("VEHICLE_NOT_CAPABLE"), "not_capable"),
+            (403, "PERMISSION", None, "no_permission"),
+            (430, "BILLING", Some("INVALID_PLAN"), "not_in_plan"),
+        ] {
+            pass(HOUR).await;
+            refuse(&gateway, status, kind, code);
+            assert!(refresh(&gateway, &car).await >= 400);
+            let told = of(ODOMETER).await;
+            assert_eq!((&told["state"], &told["error"]["type"]), (&json!(state), &json!(kind)), "{account}: {told}");
+            assert!(told["reason"].is_string() && told["at"].is_string(), "{told}");
+            // The last good value stays, and the connection too: Smartcar still lists the car.
+            let shown = show(&gateway, &car).await;
+            assert_eq!((&shown["signals"][ODOMETER]["body"], shown["connection"].is_string()), (&value, true), "{shown}");
+        }
+        // What passes says nothing of what a car can.
+        gateway.net.leave_alone();
+        pass(HOUR).await;
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        assert_eq!(of(ODOMETER).await["state"], "seen");
+        pass(HOUR).await;
+        refuse(&gateway, 409, "VEHICLE_STATE", Some("ASLEEP"));
+        assert!(refresh(&gateway, &car).await >= 400);
+        assert_eq!(of(ODOMETER).await["state"], "seen");
+        gateway.net.leave_alone();
+        gateway.finish().await;
+    }
+}
+
+/// Shown, no more calls, one notice; and connecting again mends it.
+#[tokio::test(start_paused = true)]
+async fn an_owner_who_takes_the_access_back_is_believed() {
+    for (seed, account) in [(317, ADA), (318, GRACE)] {
+        let keys = [("poll.every", "2h"), ("budget.calls_per_vehicle_month", "unlimited"), ("webhooks.subscribe", "off")];
+        let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+        gateway.start();
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        pass(3 * HOUR).await;
+        assert_eq!(show(&gateway, &car).await["lights"]["authority"]["color"], "green");
+        gateway.simulator.take_back(account);
+        pass(5 * HOUR).await;
+        let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
+        assert_eq!(told["status"], "needs_reconnect", "{account}: {told}");
+        assert!(told["reconnect_url"].is_string(), "{told}");
+        let shown = show(&gateway, &car).await;
+        assert_eq!((&shown["lights"]["authority"]["color"], shown["signals"].is_null()), (&json!("red"), false), "{shown}");
+        let before = reads(&gateway, &car);
+        pass(DAY).await;
+        assert_eq!(reads(&gateway, &car), before, "{account}");
+        let notices = gateway.told("/api/v1/status").await["notices"].clone();
+        let codes: Vec<&Value> = notices.as_array().unwrap().iter().map(|notice| &notice["code"]).collect();
+        assert_eq!(codes, [&json!("needs_reconnect")], "{notices}");
+        let told = gateway.logged().matches("a connection waits for its owner").count();
+        assert_eq!(told, 1, "{account}");
+
+        gateway.connect("owner", account).await;
+        pass(HOUR).await;
+        let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
+        assert_eq!(told["status"], "active", "{told}");
+        assert!(reads(&gateway, &car) > before);
+        assert_eq!(gateway.told("/api/v1/status").await["notices"], json!([]));
+        gateway.finish().await;
+    }
+}
+
+/// One of several cars: it is left without a connection, and the others go on.
+#[tokio::test(start_paused = true)]
+async fn one_car_of_several_may_be_taken_back() {
+    let gateway = TestGateway::new(319).await;
+    let connection = gateway.connect("owner", ADA).await;
+    let [gone, kept] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    assert_eq!((refresh(&gateway, &gone).await, refresh(&gateway, &kept).await), (200, 200));
+    // The owner unticks it at Smartcar.
+    let (path, list) =
+        (format!("/v2.0/vehicles/{gone}/batch"), json!({ "vehicles": [kept], "paging": { "count": 1, "offset": 0 } }));
+    gateway.net.change(move |request, answer| {
+        let asked = request.uri().path();
+        if asked == path {
+            let mut answer = answer.clone().map(|_| r#"{"type":"PERMISSION","code":null,"statusCode":403}"#.into());
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            return Some(Ok(answer));
+        }
+        (asked.trim_end_matches('/') == "/v2.0/vehicles").then(|| Ok(answer.clone().map(|_| list.to_string().into())))
+    });
+    pass(Duration::from_secs(60)).await;
+    assert!(refresh(&gateway, &gone).await >= 400);
+    let shown = show(&gateway, &gone).await;
+    assert_eq!((&shown["connection"], &shown["lights"]["authority"]["color"]), (&Value::Null, &json!("grey")), "{shown}");
+    assert!(shown["signals"]["odometer-traveleddistance"]["body"].is_object(), "its history stays: {shown}");
+    assert_eq!(show(&gateway, &kept).await["connection"], json!(connection));
+    assert_eq!(refresh(&gateway, &kept).await, 200);
+    gateway.net.leave_alone();
+    gateway.finish().await;
+}

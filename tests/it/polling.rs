@@ -1,0 +1,198 @@
+//! Scheduled reads: for cars that webhooks do not tell of, spread over the month, and never through a limit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use carport::simulator::{Fault, FaultKind, Faults, Settings};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::events::{signal, state};
+use crate::gateway::{DAY, HOUR, TestGateway, pass};
+use crate::simulator::rig::{ADA, GRACE};
+
+/// The loop that subscribes cars looks often: these stories last for weeks.
+const BY_HAND: (&str, &str) = ("webhooks.subscribe", "off");
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn polled(gateway: &TestGateway, car: &str) -> u64 {
+    of(gateway, car).await["reasons"]["poll"].as_u64().unwrap_or(0)
+}
+
+async fn of(gateway: &TestGateway, car: &str) -> Value {
+    let budget = gateway.told("/api/v1/budget").await;
+    budget["items"].as_array().unwrap().iter().find(|vehicle| vehicle["vehicle"] == car).unwrap().clone()
+}
+
+/// All calls about a car that count.
+fn made(sent: &[String], car: &str) -> u32 {
+    let counts = |line: &&String| {
+        let Some((_, rest)) = line.split_once(car) else { return false };
+        ["/batch", "/signals", "/security", "/charge", "/commands/", "/navigation"].iter().any(|part| rest.starts_with(part))
+    };
+    sent.iter().filter(counts).count().try_into().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_off_unless_wanted_and_leaves_cars_to_their_webhooks() {
+    let mut gateway = TestGateway::new(550).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    pass(DAY).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    assert_eq!(polled(&gateway, &car).await, 0);
+    gateway.finish().await;
+
+    let mut gateway = TestGateway::with(551, &[("poll.every", "6h"), BY_HAND], Settings::default()).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let [told, untold] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    for number in 0..2 * 24 {
+        let event = state(&format!("{number}"), &told, &[signal("odometer-traveleddistance", number, gateway.now().as_millis())]);
+        gateway.deliver(&event).await;
+        pass(HOUR).await;
+    }
+    assert_eq!(polled(&gateway, &told).await, 0);
+    let before = polled(&gateway, &untold).await;
+    assert!((5..=8).contains(&before), "{before}");
+    // Its webhooks fall silent: a day later it is read as well, until they speak again.
+    pass(2 * DAY).await;
+    let polls = polled(&gateway, &told).await;
+    assert!((2..=5).contains(&polls), "{polls}");
+    gateway.deliver(&state("again", &told, &[signal("odometer-traveleddistance", 500, gateway.now().as_millis())])).await;
+    pass(DAY - HOUR).await;
+    assert_eq!(polled(&gateway, &told).await, polls);
+    let show = gateway.told(&format!("/api/v1/vehicles/{untold}")).await;
+    assert_eq!(show["signals"]["odometer-traveleddistance"]["source"], "read", "{show}");
+
+    // Nobody asks about a car whose owner has to connect again, or that is gone.
+    gateway.simulator.set_trouble(&untold, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    pass(10 * HOUR).await;
+    let polls = polled(&gateway, &untold).await;
+    pass(DAY).await;
+    assert_eq!(polled(&gateway, &untold).await, polls);
+    gateway.finish().await;
+}
+
+/// SplitMix64, to choose bad days by the seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % most
+    }
+}
+
+/// Tokens and reads; the other loops would make the month long.
+fn read_on_schedule(gateway: &mut TestGateway) -> tokio::task::JoinHandle<()> {
+    gateway.start_refreshing();
+    let vehicles = gateway.services().vehicles.clone();
+    tokio::spawn(async move { vehicles.run(CancellationToken::new()).await })
+}
+
+const LIMIT: u32 = 500;
+const RESERVE: u32 = 50;
+
+/// A month of cars without webhooks, with commands at any time, bad days and power cuts.
+#[tokio::test(start_paused = true)]
+async fn a_month_of_reads_and_commands_stays_within_its_budget() {
+    let seed = 552;
+    let scope = "read_vehicle_info,read_odometer,read_battery,read_charge,read_security,control_charge,control_security";
+    let (limit, reserve) = (LIMIT.to_string(), RESERVE.to_string());
+    let keys = [
+        ("smartcar.scope", scope),
+        ("poll.every", "1h"),
+        BY_HAND,
+        ("budget.calls_per_vehicle_month", &*limit),
+        ("budget.reserve", &*reserve),
+    ];
+    let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+    gateway.connect("ada", ADA).await;
+    gateway.connect("grace", GRACE).await;
+    let cars = [gateway.vehicles_of(ADA), gateway.vehicles_of(GRACE)].concat();
+    let until = gateway.told("/api/v1/budget").await["until"].as_str().unwrap().to_owned();
+    let until = carport::model::Timestamp::parse(&until).unwrap();
+    pass(until.since(gateway.now()) + MINUTE).await;
+    let mut reading = read_on_schedule(&mut gateway);
+
+    let mut chance = Chance(seed);
+    let begin = gateway.net.sent().len();
+    let reads: Arc<Mutex<Vec<tokio::time::Instant>>> = Arc::default();
+    let seen = reads.clone();
+    let watched = format!("/{}/signals", cars[2]);
+    gateway.net.change(move |request, _| {
+        if request.uri().path().ends_with(&watched) {
+            seen.lock().unwrap().push(tokio::time::Instant::now());
+        }
+        None
+    });
+    let mut by_week: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut commands = 0;
+    for day in 0..30_u32 {
+        let fault = match chance.below(8) {
+            0 => Some(FaultKind::Throttle(Some(90))),
+            1 => Some(FaultKind::Throttle(None)),
+            2 => Some(FaultKind::LoseAnswer),
+            3 => Some(FaultKind::Delay(Duration::from_secs(200))),
+            4 => Some(FaultKind::Fail),
+            5 => Some(FaultKind::Garble),
+            _ => None,
+        };
+        let faults = fault.map(|kind| Faults::new((0..chance.below(6)).map(|_| Fault::once(kind))));
+        gateway.simulator.set_faults(faults.unwrap_or_default());
+        for _ in 0..4 {
+            pass(Duration::from_secs(6 * 3600 - 120 + chance.below(240))).await;
+            if chance.below(2) == 0 {
+                let car = &cars[usize::try_from(chance.below(3)).unwrap()];
+                let what = ["security/lock", "security/unlock", "charge/start"][usize::try_from(chance.below(3)).unwrap()];
+                let path = format!("/api/v1/vehicles/{car}/commands/{what}");
+                let answer = gateway.post(&path, &json!({})).bearer(&gateway.admin).send().await;
+                // What is not sent says why: Smartcar has asked to be left alone for a while.
+                assert!([200, 202, 409, 429].contains(&answer.status), "{}", answer.text());
+                assert!(!answer.text().contains("are spent"), "{}", answer.text());
+                commands += usize::from(answer.status < 300);
+            }
+        }
+        if day % 11 == 10 {
+            reading.abort();
+            gateway.lose_power(HOUR).await;
+            reading = read_on_schedule(&mut gateway);
+        }
+        for car in &cars {
+            let told = of(&gateway, car).await;
+            let used = u32::try_from(told["used"].as_u64().unwrap()).unwrap();
+            assert!(made(&gateway.net.sent()[begin..], car) <= used && used <= LIMIT, "{told}");
+            // Scheduled reads have left the reserve alone.
+            assert!(told["remaining"].as_u64().unwrap() >= u64::from(RESERVE), "day {day}: {told}");
+            if day % 7 == 6 {
+                by_week.entry(day / 7).or_default().push(used);
+            }
+        }
+    }
+    assert!(commands > 20, "{commands} commands");
+    for (place, car) in cars.iter().enumerate() {
+        let mut before = 0;
+        for (week, used) in &by_week {
+            let in_week = used[place] - before;
+            assert!((50..=220).contains(&in_week), "car {place}, week {week}: {in_week} of {by_week:?}");
+            before = used[place];
+        }
+        let told = of(&gateway, car).await;
+        assert!(told["reasons"]["poll"].as_u64().unwrap() > 300, "{told}");
+    }
+    // While it charges, Grace's car is read more often.
+    let reads = reads.lock().unwrap().clone();
+    let mut pauses: Vec<Duration> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    pauses.sort();
+    let (short, usual) = (pauses[pauses.len() / 20], pauses[pauses.len() / 2]);
+    assert!(short * 2 < usual && short >= Duration::from_secs(600), "{short:?} and {usual:?}");
+    reading.abort();
+    gateway.net.leave_alone();
+    gateway.finish().await;
+}
