@@ -30,12 +30,14 @@ mod arriving;
 mod callback;
 mod error;
 mod linking;
+mod migrating;
 mod words;
 
 use again::Way;
 pub use arriving::{Adopted, Adoption, Imported};
 pub use callback::{Callback, CallbackOutcome};
 pub use error::ConnectError;
+pub use migrating::{Migrate, Migration, Moved};
 
 /// What an invite is for.
 #[derive(Clone, Debug)]

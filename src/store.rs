@@ -64,6 +64,7 @@ mod room;
 pub mod rotation;
 mod scattered;
 pub mod subscriptions;
+pub mod switching;
 mod tables;
 pub mod tellings;
 pub mod tokens;

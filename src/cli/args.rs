@@ -24,7 +24,7 @@ mod webhooks;
 pub use access::{Password, Sessions};
 pub use check::Check;
 pub use config::{ConfigCommand, Proxy};
-pub use connections::{Adopt, Connections, Import, Leave};
+pub use connections::{Adopt, Connections, Import, Leave, Migrate};
 pub use key::Key;
 pub use signals::{Export, Format, Signals, Units};
 pub use webhooks::{WebhookFilter, Webhooks};
@@ -112,6 +112,11 @@ pub enum Command {
     /// Connections to Smartcar accounts
     #[command(subcommand)]
     Connections(Connections),
+    /// Move connections of API v2.0 to v3, or back: ids, names and history stay
+    ///
+    /// Smartcar ends v2.0 in December 2026. A connection is moved when Smartcar lists all of its cars for v3, and always as
+    /// a whole; cut off, run it again. The tokens of v2.0 are kept alive, so that --undo can go back.
+    Migrate(Migrate),
     /// Disconnect every car at Smartcar, and say what remains to be deleted in its dashboard
     Leave(Leave),
     /// The webhook log

@@ -1,10 +1,13 @@
 //! Arriving from another application, and leaving.
 
-use std::io::BufRead;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::args::{Adopt, Import, Leave};
+use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
 use super::print::{announce, confirm, field, say, say_json};
 use super::{Exit, Failure, Place};
@@ -38,7 +41,7 @@ pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> 
 /// `carport connections import`
 pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure> {
     let (mut taken, mut failed) = (0, 0);
-    for (number, line) in std::io::stdin().lock().lines().enumerate() {
+    for (number, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
         if line.trim().is_empty() {
             continue;
@@ -71,6 +74,37 @@ async fn import_line(client: &Client, flags: &Import, line: &str) -> Result<Valu
     client.post(&["connections", "import"], body).await
 }
 
+/// `carport migrate`
+pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failure> {
+    let body = json!({ "dry_run": flags.dry_run, "undo": flags.undo });
+    let told = client.post(&["connections", "migrate"], body).await?;
+    let moved = items(&told);
+    let failed = moved.iter().filter(|item| item["result"] == "failed").count();
+    if flags.json {
+        say_json(&told)?;
+    } else {
+        for item in &moved {
+            let done = match item["result"].as_str() {
+                Some("would_move") => "would move to v3".to_owned(),
+                Some("moved") => "moved to v3".to_owned(),
+                Some("returned") => "is on v2.0 again".to_owned(),
+                _ => format!("stays: {}", field(item, "error")),
+            };
+            say(&format!("{} of {}: {done}", cars(item), field(item, "user")))?;
+        }
+        let count = |name: &str| told[name].as_u64().unwrap_or(0);
+        say(&match (moved.len(), flags.undo) {
+            (0, true) => "Nothing can go back: no connection of v3 has tokens of v2.0.".to_owned(),
+            (0, false) => "Nothing to move: no connection of v2.0 serves a car.".to_owned(),
+            _ => format!("{} on v2.0 now; {} on v3 can go back (`carport migrate --undo`).", count("on_v2"), count("can_return")),
+        })?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::new(Exit::Failed, format!("{failed} of {} cannot be moved; the rest is done", moved.len()))),
+    }
+}
+
 /// `carport leave`
 pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Result<(), Failure> {
     let connections = client.list(&["connections"], &[]).await?;
@@ -80,6 +114,10 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     let fate = if flags.erase { "and erase all history, deliveries and users" } else { "(the history stays here)" };
     let question = format!("Disconnect {} connections with {} cars at Smartcar {fate}?", open.len(), vehicles.len());
     confirm(place, flags.yes, &question)?;
+    if let Some(directory) = &flags.export {
+        // Nothing is ended, and above all nothing erased, unless it is whole and on the disk.
+        say(&format!("The past is in {}", write_past(client, directory).await?.display()))?;
+    }
     let mut query = vec![("history", if flags.erase { "erase" } else { "keep" })];
     if flags.force {
         query.push(("force", "true"));
@@ -115,6 +153,22 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         ));
     }
     Ok(())
+}
+
+/// Writes the whole past into a new file, and returns which when it is on the disk.
+async fn write_past(client: &Client, directory: &Path) -> Result<PathBuf, Failure> {
+    let path = directory.join("history.jsonl");
+    let trouble = |error: io::Error| {
+        let remedy = if error.kind() == ErrorKind::AlreadyExists { ": name another directory, or move it away" } else { "" };
+        Failure::new(Exit::Failed, format!("{} cannot be written ({error}){remedy}", path.display()))
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(trouble)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(trouble)?;
+    let mut writer = BufWriter::new(file);
+    client.stream(&["export"], &[("format", "jsonl")], |bytes| writer.write_all(bytes).map_err(trouble)).await?;
+    let file = writer.into_inner().map_err(|error| trouble(error.into_error()))?;
+    file.sync_all().map_err(trouble)?;
+    Ok(path)
 }
 
 fn items(list: &Value) -> Vec<Value> {

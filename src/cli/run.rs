@@ -50,6 +50,7 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
         Command::Users(command) => records::users(&client, command, place).await,
         Command::Vehicles(command) => records::vehicles(&client, command, place).await,
         Command::Connections(command) => records::connections(&client, command, place).await,
+        Command::Migrate(flags) => arriving::migrate(&client, flags).await,
         Command::Leave(flags) => arriving::leave(&client, flags, place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
         Command::Signals(flags) => signals::signals(&client, flags).await,

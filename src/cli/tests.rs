@@ -74,6 +74,7 @@ fn help_names_every_command() {
           signals      The latest values of the cars, and how old they are
           export       Write everything that is kept of the past to standard output
           connections  Connections to Smartcar accounts
+          migrate      Move connections of API v2.0 to v3, or back: ids, names and history stay
           leave        Disconnect every car at Smartcar, and say what remains to be deleted in its dashboard
           webhooks     The webhook log
           key          The master key
@@ -137,6 +138,7 @@ async fn check(line: &str, expected: Expect) {
         Command::Users(command) => records::users(&client, command, &place).await,
         Command::Vehicles(command) => records::vehicles(&client, command, &place).await,
         Command::Connections(command) => records::connections(&client, command, &place).await,
+        Command::Migrate(flags) => arriving::migrate(&client, flags).await,
         Command::Leave(flags) => arriving::leave(&client, flags, &place).await,
         Command::Webhooks(command) => webhooks::webhooks(&client, command).await,
         Command::Signals(flags) => signals::signals(&client, flags).await,
@@ -388,27 +390,33 @@ async fn leaving_looks_at_everything_and_erases_on_request() {
     check(
         "leave --yes",
         expect![[r"
-            GET /api/v1/connections
-            GET /api/v1/vehicles"]],
+        GET /api/v1/connections
+        GET /api/v1/vehicles"]],
     )
     .await;
     check(
         "leave --erase --yes",
         expect![[r"
-            GET /api/v1/connections
-            GET /api/v1/vehicles
-            GET /api/v1/vehicles
-            GET /api/v1/users"]],
+        GET /api/v1/connections
+        GET /api/v1/vehicles
+        GET /api/v1/vehicles
+        GET /api/v1/users"]],
     )
     .await;
+    let directory = Directory::new();
+    let path = directory.0.join("past");
     check(
-        "leave",
+        &format!("leave --export {} --yes", path.display()),
         expect![[r"
         GET /api/v1/connections
         GET /api/v1/vehicles
-        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"]],
+        GET /api/v1/export?format=jsonl"]],
     )
     .await;
+    assert!(path.join("history.jsonl").is_file());
+    check("leave", expect![""]).await;
     check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
+    check("migrate", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":false}"#]]).await;
+    check("migrate --undo", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":true}"#]]).await;
     check("vehicles subscribe car-1", expect!["POST /api/v1/vehicles/car-1/subscribe"]).await;
 }

@@ -304,7 +304,10 @@ impl Shared {
                 wanted.push(Notice { subject, since: now, reason, ends_at: None, days: None });
             };
             match (&pulse.refused, &pulse.trouble) {
-                (Some(what), _) => add(Subject::CredentialsRefused(generation), what),
+                // What is kept of v2 only to go back to it is nobody's fault.
+                (Some(what), _) if pulse.is_used || generation == Generation::V3 => {
+                    add(Subject::CredentialsRefused(generation), what)
+                }
                 (None, Some(what)) if pulse.is_used => {
                     if failing.entry(generation).or_insert_with(Instant::now).elapsed() >= EVERY {
                         add(Subject::RenewalFailing(generation), what);

@@ -369,7 +369,9 @@ impl Shared {
             let count =
                 |status: &str| connections.iter().filter(|connection| connection.status.as_str() == status).count() as u64;
             let mut tokens = Vec::new();
-            let ids = connections.iter().map(|connection| connection.id).chain([ConnectionId::APPLICATION]);
+            // Those that a connection of v3 has kept from v2 open nothing.
+            let of_v2 = connections.iter().filter(|connection| connection.generation == Generation::V2);
+            let ids = of_v2.map(|connection| connection.id).chain([ConnectionId::APPLICATION]);
             for id in ids {
                 tokens.extend(snapshot.sound_tokens(id)?.map(|set| (id, set)));
             }

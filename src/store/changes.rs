@@ -18,6 +18,7 @@ use super::notices::{EndNotice, GiveNotice};
 use super::retention::TrimHistory;
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
 use super::subscriptions::NoteSubscription;
+use super::switching::{DropSpare, SwitchGeneration};
 use super::tables::from_cbor;
 use super::tellings::{ApplyReadings, NoteGrammar};
 use super::tokens::{DropDue, Reschedule, RotateTokens};
@@ -58,7 +59,7 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
-    BeginCommand, EndCommand, NoteSubscription,
+    BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare,
     KeepCertificate, KeepAccount,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit, EndAudit,

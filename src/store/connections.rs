@@ -198,7 +198,10 @@ impl Change for EndConnection {
         drop_tokens(tables, self.id)?;
         unlink_vehicles_of(tables, &connection, |_| false)?;
         if self.erase {
-            if let Some(identity) = connection.identity() {
+            // Another one may be known by the same since one of them was switched.
+            if let Some(identity) = connection.identity()
+                && by_identity(tables, &identity)? == Some(self.id)
+            {
                 tables.remove_index(Kind::Connection, &identity)?;
             }
             return tables.remove::<Connection>(self.id);
@@ -241,7 +244,7 @@ impl Snapshot<'_> {
     }
 }
 
-fn by_identity(rows: &impl Rows, identity: &str) -> Result<Option<ConnectionId>, StoreError> {
+pub(super) fn by_identity(rows: &impl Rows, identity: &str) -> Result<Option<ConnectionId>, StoreError> {
     let id = rows.indexed(Kind::Connection, identity)?;
     Ok(id.and_then(|bytes| uuid::Uuid::from_slice(&bytes).ok()).map(ConnectionId))
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::switching::is_spare;
 use super::tables::{ALL, Record, Rows, Typed};
-use super::tokens::{SealedTokens, put_tokens};
+use super::tokens::{SealedTokens, drop_tokens, put_tokens};
 use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::{ConnectionId, Timestamp};
@@ -123,6 +124,11 @@ impl Change for RefuseTokens {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Refused, StoreError> {
         let Some(tokens) = current(tables, self.connection, self.version)? else { return Ok(Refused::Superseded) };
+        // Its connection does without, but cannot go back any more.
+        if is_spare(tables, self.connection)? {
+            drop_tokens(tables, self.connection)?;
+            return Ok(Refused::Known);
+        }
         tables.remove::<Intent>(self.connection)?;
         put_tokens(tables, self.connection, &SealedTokens { due_at: None, ..tokens })?;
         let Some(mut connection) = tables.get_sound::<Connection>(self.connection)? else { return Ok(Refused::Known) };

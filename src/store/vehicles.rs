@@ -193,7 +193,7 @@ pub(super) fn serves_any(rows: &impl Rows, connection: &Connection) -> Result<bo
     Ok(!served_by(rows, connection)?.is_empty())
 }
 
-fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+pub(super) fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec<(u32, Vehicle)>, StoreError> {
     let mut vehicles = of_user(rows, &connection.user)?;
     vehicles.retain(|(_, vehicle)| vehicle.connection == Some(connection.id));
     Ok(vehicles)

@@ -17,6 +17,7 @@ use crate::model::connection::{Cause, ConnectionStatus};
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Timestamp};
 use crate::store::connections::MarkConnection;
+use crate::store::switching::DropSpare;
 use crate::store::tokens::{DropDue, Reschedule, SealedTokens};
 use crate::store::{Snapshot, StoreError};
 
@@ -281,13 +282,20 @@ impl super::Shared {
 /// is noted as trouble, so that the loop comes back later and not at once.
 async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp) {
     let shared = &tokens.shared;
-    let read = move |snapshot: &Snapshot<'_>| Ok((snapshot.tokens(connection)?, snapshot.intent(connection)?));
+    let read = move |snapshot: &Snapshot<'_>| {
+        Ok((snapshot.tokens(connection)?, snapshot.intent(connection)?, snapshot.has_spare_tokens(connection)?))
+    };
     let done = match shared.store.read(read).await {
-        Ok((None, _)) if connection == ConnectionId::APPLICATION => {
+        Ok((None, ..)) if connection == ConnectionId::APPLICATION => {
             let _ = tokens.refreshed(connection, 0).await;
             return;
         }
-        Ok((Some(seen), intent)) if seen.due_at == Some(marked) => {
+        // The operator has given up v2, and nobody asks for these.
+        Ok((Some(seen), _, true)) if shared.smartcar.settings().v2.is_none() && seen.due_at == Some(marked) => {
+            let change = Reschedule { connection, version: seen.version, used_at: seen.used_at, due_at: None };
+            shared.store.commit(change).await
+        }
+        Ok((Some(seen), intent, _)) if seen.due_at == Some(marked) => {
             let now = shared.world.now();
             let due_at = due::due_at(&shared.settings, connection, &seen, now);
             if due_at <= now || intent.is_some_and(|intent| intent.version == seen.version) {
@@ -320,6 +328,9 @@ async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp
 /// Tokens that do not open are as good as lost.
 async fn give_up(tokens: &Tokens, connection: ConnectionId, marked: Timestamp) -> Result<(), StoreError> {
     let store = &tokens.shared.store;
+    if store.commit(DropSpare { connection }).await? {
+        return store.commit(DropDue { due_at: marked, connection }).await;
+    }
     let reason = "its tokens are damaged in the store".to_owned();
     let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Tokens };
     store.commit(MarkConnection { id: connection, status: Some(status), error: Some(reason) }).await?;

@@ -63,6 +63,7 @@ pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
         Route::Export => api::export::whole(call).await,
         Route::VehicleSubscribe => api::vehicles::subscribe(call).await,
         Route::Adopt => api::connections::adopt(call).await,
+        Route::Migrate => api::connections::migrate(call).await,
         Route::Import => api::connections::import(call).await,
         Route::CommandRun => api::commands::run(call).await,
         Route::Command => api::commands::show(call).await,

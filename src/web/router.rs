@@ -80,6 +80,7 @@ routes! {
     GET    "/api/v1/connections"                    Connections,
     POST   "/api/v1/connections/adopt"              Adopt,
     POST   "/api/v1/connections/import"             Import,
+    POST   "/api/v1/connections/migrate"            Migrate,
     GET    "/api/v1/connections/{id}"               Connection,
     DELETE "/api/v1/connections/{id}"               ConnectionRemove,
     POST   "/api/v1/connections/{id}/refresh"       ConnectionRefresh,

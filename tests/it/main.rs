@@ -18,6 +18,7 @@ mod gaps;
 mod gateway;
 mod house;
 mod linkage;
+mod migration;
 mod moving;
 mod pages;
 mod password;

@@ -160,6 +160,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "POST /api/v1/vehicles/{id}/subscribe",
             "POST /api/v1/connections/adopt",
             "POST /api/v1/connections/import",
+            "POST /api/v1/connections/migrate",
             "POST /api/v1/webhooks/{seq}/replay",
             "GET /api/v1/tokens",
             "POST /api/v1/tokens",

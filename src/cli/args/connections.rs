@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::{Disconnect, Json, Show, Which};
@@ -57,9 +59,26 @@ pub struct Import {
     pub json: bool,
 }
 
+/// Flags of `migrate`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Migrate {
+    /// Only say what would be moved, and what would not and why
+    #[arg(long, conflicts_with = "undo")]
+    pub dry_run: bool,
+    /// Go back to v2.0
+    #[arg(long)]
+    pub undo: bool,
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags of `leave`.
 #[derive(Clone, Debug, Args)]
 pub struct Leave {
+    /// Write everything that is kept of the past into this directory first (history.jsonl, for its owner alone)
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
     /// Erase history, deliveries and users too
     #[arg(long)]
     pub erase: bool,

@@ -12,7 +12,7 @@ use super::super::input::Span;
 use super::super::pages::INVITE_TIME;
 use super::super::problem::Problem;
 use super::removal;
-use crate::connect::InviteRequest;
+use crate::connect::{InviteRequest, Migrate};
 use crate::model::{AppUserId, ConnectionId, Secret, VehicleId};
 use crate::operate::access::Scope;
 use crate::vehicles::VehiclesError;
@@ -144,6 +144,33 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
     let imported = call.services.connect.import(AppUserId::new(user), refresh_token, mode).await?;
     call.noting.add(imported.connection.to_string());
     answer::json(StatusCode::CREATED, &imported)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMigration {
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    undo: bool,
+}
+
+/// `POST connections/migrate`
+pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
+    call.unbound()?;
+    let what = match call.json()? {
+        NewMigration { dry_run: true, undo: true } => {
+            return Err(Problem::bad_request("`dry_run` and `undo` do not go together."));
+        }
+        NewMigration { dry_run: true, .. } => Migrate::DryRun,
+        NewMigration { undo: true, .. } => Migrate::Undo,
+        NewMigration { .. } => Migrate::Move,
+    };
+    let migration = call.services.connect.migrate(what).await?;
+    for moved in migration.items.iter().filter(|moved| ["moved", "returned"].contains(&moved.result)) {
+        call.noting.add(moved.connection.to_string());
+    }
+    answer::ok(&migration)
 }
 
 /// The id of the path, if the caller may see that connection.

@@ -121,6 +121,7 @@ impl Route {
             | Route::ConnectionRefresh
             | Route::Adopt
             | Route::Import
+            | Route::Migrate
             | Route::VehicleSubscribe
             | Route::VehicleChange
             | Route::VehicleRemove

@@ -23,6 +23,7 @@ use carport::store::connections::{AdoptConnection, EndConnection, HandOver, Link
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
+use carport::store::switching::{DropSpare, SwitchGeneration};
 use carport::store::tellings::{ApplyReadings, NoteGrammar, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, When};
@@ -89,7 +90,7 @@ impl Step {
         let at = BEGIN.after(minutes(17 * number));
         let Step { kind, who, what, how } = self;
         let hash = hash(what);
-        match kind % 67 {
+        match kind % 70 {
             0..8 | 48..56 => self.delivery(at),
             8..14 => self.rotation(at, model),
             14..19 | 56..60 => self.projection(at, model),
@@ -173,6 +174,12 @@ impl Step {
                 let cause = [GapCause::Down, GapCause::Refused, GapCause::Silent][usize::from(what % 3)];
                 Box::new(NoteGap { since: at.before(minutes(how.into())), until: at, cause })
             }
+            67 | 68 => {
+                let to = if how.is_multiple_of(2) { Generation::V2 } else { Generation::V3 };
+                let scope = (0..what % 2).map(|n| format!("scope {n}")).collect();
+                Box::new(SwitchGeneration { id: connection(who), to, vehicles: vec![self.facts(what)], scope })
+            }
+            69 => Box::new(DropSpare { connection: connection(who) }),
             _ if how.is_multiple_of(2) => Box::new(TouchSession { hash, at }),
             _ => Box::new(RevokeSession { id: format!("session-{}", what % HASHES) }),
         }

@@ -28,6 +28,7 @@ use carport::store::connections::{
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
+use carport::store::switching::{DropSpare, SwitchGeneration, Switched};
 use carport::store::tellings::{ApplyReadings, Latest, NoteGrammar, Telling};
 use carport::store::tokens::{DropDue, Reschedule, RotateTokens, Rotated, SealedTokens};
 use carport::store::users::{PutUser, RemoveUser, UserPut, When};
@@ -261,6 +262,10 @@ impl Model {
         self.tokens.get(&connection).filter(|tokens| tokens.version == version).cloned()
     }
 
+    fn has_spare(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|connection| connection.generation == Generation::V3)
+    }
+
     fn version(&self, connection: ConnectionId) -> u64 {
         self.tokens.get(&connection).map_or(0, |tokens| tokens.version)
     }
@@ -334,6 +339,10 @@ impl Played for PostponeRefresh {
 impl Played for RefuseTokens {
     fn play(&self, model: &mut Model) -> Refused {
         let Some(tokens) = model.current(self.connection, self.version) else { return Refused::Superseded };
+        if model.has_spare(self.connection) {
+            model.drop_tokens(self.connection);
+            return Refused::Known;
+        }
         model.intents.remove(&self.connection);
         model.put_tokens(self.connection, &SealedTokens { due_at: None, ..tokens });
         let Some(connection) = model.connections.get_mut(&self.connection) else { return Refused::Known };
@@ -426,12 +435,66 @@ impl Played for EndConnection {
         model.drop_tokens(self.id);
         model.unlink_of(&connection.user, self.id, |_| false);
         if self.erase {
-            connection.identity().map(|identity| model.identities.remove(&identity));
+            if let Some(identity) = connection.identity().filter(|identity| model.identities.get(identity) == Some(&self.id)) {
+                model.identities.remove(&identity);
+            }
             model.connections.remove(&self.id);
         } else {
             let ended = Connection { status: ConnectionStatus::Disconnected, last_error: None, ..connection };
             model.connections.insert(self.id, ended);
         }
+    }
+}
+
+impl Played for SwitchGeneration {
+    fn play(&self, model: &mut Model) -> Switched {
+        let Some(before) = model.connections.get(&self.id).cloned() else { return Switched::Gone };
+        if before.status == ConnectionStatus::Disconnected {
+            return Switched::Gone;
+        }
+        if before.generation == self.to {
+            return Switched::Done;
+        }
+        if self.to == Generation::V2 && !model.tokens.contains_key(&self.id) {
+            return Switched::NoTokens;
+        }
+        let mut after = Connection { generation: self.to, ..before.clone() };
+        if self.to == Generation::V3 {
+            after.mended(Cause::Tokens);
+            if model.tokens.get(&self.id).is_some_and(|tokens| tokens.due_at.is_none()) {
+                model.drop_tokens(self.id);
+            }
+        }
+        if !self.scope.is_empty() {
+            after.scope.clone_from(&self.scope);
+        }
+        if let Some(identity) = before.identity().filter(|identity| model.identities.get(identity) == Some(&self.id)) {
+            model.identities.remove(&identity);
+        }
+        if let Some(identity) = after.identity() {
+            let taken = model.identities.get(&identity).is_some_and(|id| model.connections.contains_key(id));
+            if !taken {
+                model.identities.insert(identity, self.id);
+            }
+        }
+        for vehicle in model.vehicles.values_mut().filter(|vehicle| vehicle.user == after.user) {
+            let told = self.vehicles.iter().find(|told| told.id == vehicle.facts.id);
+            if let Some(told) = told.filter(|_| vehicle.connection == Some(self.id)) {
+                merge(&mut vehicle.facts, told);
+            }
+        }
+        model.connections.insert(self.id, after);
+        Switched::Done
+    }
+}
+
+impl Played for DropSpare {
+    fn play(&self, model: &mut Model) -> bool {
+        let has_spare = model.has_spare(self.connection);
+        if has_spare {
+            model.drop_tokens(self.connection);
+        }
+        has_spare
     }
 }
 
