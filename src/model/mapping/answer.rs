@@ -14,7 +14,7 @@ impl Endpoint {
     pub fn answer(&self, stored: &Stored<'_>, imperial: bool) -> Option<Value> {
         let mut body = Map::new();
         for signal in self.signals {
-            let Some(told) = stored(signal.code) else { continue };
+            let Some(told) = stored(signal.code).map(|told| units::whole_percent(signal.code, told, stored)) else { continue };
             if signal.shape == Shape::Records {
                 return service::answer(&told, imperial);
             }
@@ -130,8 +130,6 @@ impl Quantity {
         let value = told.get("value").filter(|value| !value.is_null())?;
         let per_asked = match self {
             Quantity::Plain => return Some(value.clone()),
-            // Older values come as a fraction, without a unit.
-            Quantity::Percent if told.get("unit").is_none() && value.as_f64().is_some_and(|value| value <= 1.0) => 1.0,
             Quantity::Percent => return scaled(value, 0.01),
             Quantity::Distance if imperial => KM_PER_MILE,
             Quantity::Volume if imperial => LITRES_PER_GALLON,

@@ -76,6 +76,14 @@ pub enum Quantity {
 pub const CORNERS: [(&str, u8, u8); 4] = [("frontLeft", 0, 0), ("frontRight", 0, 1), ("backLeft", 1, 0), ("backRight", 1, 1)];
 
 impl Shape {
+    /// The one field that it fills, if several signals may tell the same.
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Shape::Value { field, .. } | Shape::Equals { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
     /// The body of the signal, out of the body of the endpoint.
     pub(super) fn signal(self, body: &Value, imperial: bool) -> Option<Value> {
         match self {

@@ -349,11 +349,51 @@ fn signals_become_endpoints() {
         assert_eq!(answer(path, code, body, imperial).as_deref(), Some(expected), "{path}");
     }
     assert_eq!(answer("/odometer", "odometer-traveleddistance", json!({"value": null}), false), None);
+    // One percent is no full tank, unless the rest of the tank says so; and only levels of fuel were ever fractions.
+    let fuel = |level: Value, amount: Option<f64>, range: Option<f64>| {
+        let stored = |code: &str| match code {
+            "internalcombustionengine-fuellevel" => Some(level.clone()),
+            "internalcombustionengine-amountremaining" => amount.map(|amount| json!({ "value": amount })),
+            _ => range.map(|range| json!({ "value": range, "unit": "miles" })),
+        };
+        endpoint("/fuel").unwrap().answer(&stored, false).unwrap()["percentRemaining"].as_f64().unwrap()
+    };
+    for (level, amount, range, expected) in [
+        (json!({"value": 1}), None, None, 0.01),
+        (json!({"value": 1, "unit": "percent"}), Some(60.0), Some(500.0), 0.01),
+        (json!({"value": 1}), Some(0.6), Some(5.0), 0.01),
+        (json!({"value": 1}), Some(60.0), None, 1.0),
+        (json!({"value": 1.0}), None, Some(400.0), 1.0),
+        (json!({"value": 0.4}), None, None, 0.4),
+        (json!({"value": 40}), None, None, 0.4),
+    ] {
+        assert!((fuel(level.clone(), amount, range) - expected).abs() < 1e-9, "{level} {amount:?} {range:?}");
+    }
+    for (path, code, field) in [
+        ("/battery", "tractionbattery-stateofcharge", "percentRemaining"),
+        ("/engine/oil", "internalcombustionengine-oillife", "lifeRemaining"),
+    ] {
+        let answer = answer(path, code, json!({"value": 1}), false).unwrap();
+        assert!(answer.contains(&format!(r#""{field}":0.01"#)), "{answer}");
+    }
     let imperial = |code: &str, body: Value| imperial(code, body).to_string();
     assert_eq!(imperial("tractionbattery-range", json!({"value": 100})), r#"{"unit":"miles","value":62.137119}"#);
     assert_eq!(
         imperial("climate-externaltemperature", json!({"value": 21.5, "unit": "celsius"})),
         r#"{"unit":"fahrenheit","value":70.7}"#
     );
+    // Without a unit they are in that of the catalogue.
+    for (code, body, expected) in [
+        ("climate-externaltemperature", json!({"value": 21.5}), r#"{"unit":"fahrenheit","value":70.7}"#),
+        ("motion-currentspeed", json!({"value": 100}), r#"{"unit":"mph","value":62.137119}"#),
+        ("charge-chargerate", json!({"value": 100, "unit": ""}), r#"{"unit":"mph","value":62.137119}"#),
+        ("internalcombustionengine-range", json!({"value": 100}), r#"{"unit":"miles","value":62.137119}"#),
+        ("internalcombustionengine-amountremaining", json!({"value": 10}), r#"{"unit":"gallons","value":2.641721}"#),
+        ("wheel-tires", json!({"values": [{"tirePressure": 220}]}), r#"{"unit":"psi","values":[{"tirePressure":31.908302}]}"#),
+        ("charge-timetocomplete", json!({"value": 30}), r#"{"value":30}"#),
+        ("odometer-traveleddistance", json!({"value": 30, "unit": "miles"}), r#"{"unit":"miles","value":30}"#),
+    ] {
+        assert_eq!(imperial(code, body), expected, "{code}");
+    }
     assert_eq!(imperial("charge-voltage", json!({"value": 230, "unit": "volts"})), r#"{"unit":"volts","value":230}"#);
 }
