@@ -52,9 +52,31 @@ pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
     let watched = watch(&simulator, flags, stop.clone());
     let ((), (), watched) = tokio::join!(simulator.serve(listener, stop.clone()), simulator.run(stop.clone()), watched);
     if flags.webhook_url.is_some() {
-        say(&report(&simulator.counters()))?;
+        let counters = simulator.counters();
+        say(&report(&counters))?;
+        watched?;
+        return enough(flags, &counters);
     }
     watched
+}
+
+/// Whether a run of a given time got what it was to: every event acknowledged, and as many as the rate makes. Where
+/// faults are played, some are meant to be lost.
+fn enough(flags: &Simulate, counters: &Counters) -> Result<(), Failure> {
+    let Some(lasts) = flags.lasts.filter(|_| flags.fault.is_empty()) else { return Ok(()) };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
+    let expected = flags.rate.map_or(1, |rate| (rate * lasts.as_secs_f64() * LEAST_SENT) as u64).max(1);
+    // VERIFY is an event too.
+    let states = counters.acknowledged.saturating_sub(1);
+    let lost = counters.dropped - counters.unverified + counters.skipped;
+    let failed = |sentence: String| Err(Failure::new(Exit::Failed, sentence));
+    if lost > 0 {
+        return failed(format!("{lost} events were not acknowledged: see the table above, and the log of the receiver"));
+    }
+    if states < expected {
+        return failed(format!("{states} events were acknowledged, and {expected} at least were expected of this rate and time"));
+    }
+    Ok(())
 }
 
 /// Shows how it goes on a terminal, and stops after `--for`.
@@ -194,5 +216,7 @@ fn environment(settings: &Settings) -> String {
 const NAMED_CARS: usize = 3;
 /// How many accounts are listed at the start.
 const MOST_SHOWN: usize = 20;
+/// How much of its rate a flow must reach: it stops in the middle of a turn.
+const LEAST_SENT: f64 = 0.9;
 /// How long `--for` waits for the webhook to be verified.
 const MOST_PATIENCE: Duration = Duration::from_secs(300);

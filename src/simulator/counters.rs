@@ -27,6 +27,8 @@ pub struct Counters {
     pub acknowledged: u64,
     /// Events given up after the last retry.
     pub dropped: u64,
+    /// How many of these were VERIFY: the receiver may not have run yet.
+    pub unverified: u64,
     /// Events not even sent, because too many were under way.
     pub skipped: u64,
     /// Deliveries by what came of them: `2xx`, another status, or what went wrong.

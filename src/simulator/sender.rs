@@ -226,6 +226,7 @@ impl State {
             self.counters.acknowledged(&event.id);
         } else {
             self.counters.dropped += 1;
+            self.counters.unverified += u64::from(event.kind == "VERIFY");
         }
         let most = self.settings.habits.disable_after;
         for webhook in self.webhooks.iter_mut().filter(|webhook| webhook.id == event.webhook_id) {

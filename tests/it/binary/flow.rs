@@ -29,6 +29,26 @@ async fn a_thousand_cars_send_a_steady_flow() {
     assert!(taken >= acknowledged.min(500), "{taken} of {acknowledged}");
 }
 
+/// A receiver that is verified and then takes nothing: that is no good end. Where faults are played, it is meant.
+#[tokio::test]
+async fn a_flow_that_is_not_acknowledged_ends_in_failure() {
+    let home = Home::new();
+    home.write(
+        "config.toml",
+        &format!("{}\n[webhooks]\nmax_body = \"4KiB\"\n", Smartcar::settings("127.0.0.1:9".parse().unwrap())),
+    );
+    let server = Server::start(&home).await;
+    let url = format!("http://{}/api/webhooks/smartcar", server.address);
+    let simulate = ["simulate", "--listen", "127.0.0.1:0", "--cars", "100", "--rate", "20", "--for", "3s", "--webhook-url", &url];
+    let flow = [&simulate[..], &["--retry-scale", "0.001", "--webhook-data", "all"]].concat();
+    let ran = home.run(&flow).await;
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    let given_up = count(&ran.stdout, "Events given up after the last retry");
+    assert!(given_up > 0 && ran.stderr.contains(" events were not acknowledged"), "{ran:#?}");
+    let meant = home.run(&[&flow[..], &["--fault", "wrong-signature"]].concat()).await;
+    assert_eq!(meant.code, Some(0), "{meant:#?}");
+}
+
 #[tokio::test]
 async fn a_load_without_sense_is_refused() {
     let home = Home::new();
