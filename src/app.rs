@@ -201,7 +201,7 @@ impl App {
             world.clone(),
             metrics.clone(),
         );
-        let compat = Compat::new(settings::compat(config), vehicles.clone(), world.clone());
+        let compat = Compat::new(settings::compat(config), vehicles.clone(), commands.clone(), world.clone());
         let rooms = Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {

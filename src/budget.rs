@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::budget::{Ledger, Lesson, POOL, POOL_PER_MINUTE, Permit, Reason, month};
+use crate::model::budget::{APPLICATION, Ledger, Lesson, POOL, POOL_PER_MINUTE, POOL_SHARE, Permit, Reason, month};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId};
 use crate::smartcar::{SmartcarError, needs_permit};
@@ -53,6 +53,16 @@ pub enum Refused {
         /// How long that is from now.
         after: Duration,
     },
+    /// What tokens that may only read can have of the month's calls is spent.
+    #[error(
+        "what tokens of scope `read` can have of this month's calls for this car is spent until {until}: a token of scope `control` can have the rest"
+    )]
+    ShareIsSpent {
+        /// When the next month begins.
+        until: Timestamp,
+        /// How long that is from now.
+        after: Duration,
+    },
     /// Smartcar wants to be left alone about this vehicle.
     #[error("Smartcar asks to leave this car alone for a while")]
     VehicleRests {
@@ -76,6 +86,7 @@ impl Refused {
         match self {
             Refused::MonthIsOver { after, .. }
             | Refused::Reserved { after, .. }
+            | Refused::ShareIsSpent { after, .. }
             | Refused::VehicleRests { after }
             | Refused::ApplicationRests { after } => *after,
             Refused::Store(_) => Duration::from_secs(5),
@@ -107,13 +118,22 @@ impl Budget {
         }
     }
 
+    /// The leave to make one call that is about no vehicle: the application's bucket counts it.
+    pub async fn permit_application(&self, reason: Reason) -> Result<Permit, Refused> {
+        self.permit(APPLICATION, reason).await
+    }
+
     /// The leave to make one call about the vehicle in row `vehicle`. It is counted when this returns.
     pub async fn permit(&self, vehicle: u32, reason: Reason) -> Result<Permit, Refused> {
         let at = self.world.now();
         let (since, until) = month(at, self.settings.reset_day);
         let Settings { calls_per_vehicle_month: limit, reserve, .. } = *self.settings;
         let aside = self.aside.swap(0, Ordering::Relaxed);
-        let taken = self.store.commit(TakeCall { vehicle, reason, at, since, limit, reserve, aside }).await;
+        let (share, leaves) = match reason.leaves_a_share() {
+            true => (limit.map(|limit| limit.saturating_sub(reserve).div_ceil(2)), POOL_SHARE),
+            false => (None, 0),
+        };
+        let taken = self.store.commit(TakeCall { vehicle, reason, at, since, limit, reserve, aside, share, leaves }).await;
         if taken.is_err() {
             self.aside.fetch_add(aside, Ordering::Relaxed);
         }
@@ -121,6 +141,7 @@ impl Budget {
             Taken::Granted { rested } => Ok(Permit::granted(vehicle, reason, rested)),
             Taken::MonthIsOver => Err(Refused::MonthIsOver { until, after: until.since(at) }),
             Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
+            Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
             Taken::ApplicationRests(until) => Err(Refused::ApplicationRests { after: until.since(at) }),
         }

@@ -126,7 +126,7 @@ impl Commands {
         Commands { shared: Arc::new(Shared { store, tokens, budget, world, run, under_way, tasks, closing }) }
     }
 
-    /// Tells a car what to do. Returns how it ended, or after 25 s that it is under way; then the outcome is kept
+    /// Tells a car what to do. Returns how it ended, or after `patience` that it is under way; then the outcome is kept
     /// under the command's id, and goes to the audit log as done by `actor`.
     pub async fn give(
         &self,
@@ -134,6 +134,7 @@ impl Commands {
         id: &VehicleId,
         command: Command,
         (actor, address): (Actor, Option<IpAddr>),
+        patience: Duration,
     ) -> Result<CommandView, CommandError> {
         let shared = &self.shared;
         let (row, vehicle, connection) = shared.within(reach, id).await?;
@@ -158,18 +159,18 @@ impl Commands {
         let told = Told(Arc::default());
         let order = Order { car: vehicle.facts.id, row, connection, command, record: record.clone(), address };
         let task = shared.tasks.spawn(order::carry_out(shared.clone(), order, permit, turn, told.0.clone()));
-        self.wait(id, record, told, task).await
+        self.wait(id, record, (told, task), patience).await
     }
 
     async fn wait(
         &self,
         vehicle: &VehicleId,
         record: CommandRecord,
-        told: Told,
-        mut task: JoinHandle<CommandRecord>,
+        (told, mut task): (Told, JoinHandle<CommandRecord>),
+        patience: Duration,
     ) -> Result<CommandView, CommandError> {
         // What cannot be kept yet is told all the same: it is what happened.
-        let ended = match tokio::time::timeout(PATIENCE, &mut task).await {
+        let ended = match tokio::time::timeout(patience, &mut task).await {
             Ok(ended) => Some(ended),
             // It has just ended, and leaves it to us to tell.
             Err(_) if told.0.swap(true, Ordering::AcqRel) => Some(task.await),
@@ -292,9 +293,6 @@ impl Drop for Told {
         self.0.store(true, Ordering::Release);
     }
 }
-
-/// How long whoever asks is kept waiting.
-const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long a stop waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);

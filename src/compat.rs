@@ -4,30 +4,34 @@
 //! What must stay true: nothing out of a caller's reach is told or called about, a call is made only with a permit, and
 //! every failure is one of Smartcar's own errors. `web` puts this behind routes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::commands::{CommandView, Commands};
+use crate::model::audit::Actor;
 use crate::model::budget::Reason;
 use crate::model::command::Command;
 use crate::model::fault::Fault;
-use crate::model::mapping::{self, Endpoint};
 use crate::model::reach::Reach;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
-use crate::smartcar::Told;
 use crate::vehicles::known::Known;
 use crate::vehicles::{History, Vehicles};
 use crate::world::World;
 
+mod application;
+mod asked;
 pub mod connections;
 mod faults;
+mod reading;
 mod signals;
 mod stored;
 
-use faults::{of_call, of_store};
-use stored::{failure, usable};
+use application::Kept;
+use asked::Asked;
+pub use faults::of_outcome;
+use faults::{of_call, of_command, of_store};
 
 /// What this room needs to know.
 #[derive(Clone, Debug)]
@@ -43,6 +47,15 @@ pub struct Wish {
     pub max_age: Option<Duration>,
     /// In miles, gallons and psi.
     pub imperial: bool,
+    /// The client may only read: it cannot spend what others need.
+    pub is_reader: bool,
+}
+
+impl Wish {
+    /// Why Smartcar is asked.
+    pub fn reason(self) -> Reason {
+        if self.is_reader { Reason::Reader } else { Reason::Compat }
+    }
 }
 
 /// A body, and what stands in the headers beside it.
@@ -77,14 +90,15 @@ pub struct Compat {
     settings: Settings,
     vehicles: Vehicles,
     world: World,
-    /// When Smartcar was last asked for an endpoint of a vehicle: it need not have told anything new.
-    asked: Arc<Mutex<HashMap<(VehicleId, &'static str), Timestamp>>>,
+    commands: Commands,
+    asked: Asked,
+    kept: Kept,
 }
 
 impl Compat {
-    /// Answers from `vehicles`.
-    pub fn new(settings: Settings, vehicles: Vehicles, world: World) -> Compat {
-        Compat { settings, vehicles, world, asked: Arc::default() }
+    /// Answers from `vehicles`, and tells them things through `commands`.
+    pub fn new(settings: Settings, vehicles: Vehicles, commands: Commands, world: World) -> Compat {
+        Compat { settings, vehicles, world, commands, asked: Asked::default(), kept: Kept::default() }
     }
 
     // === API v2.0 ===
@@ -139,83 +153,20 @@ impl Compat {
         self.answers(reach, known, paths, wish).await
     }
 
-    async fn answers(
-        &self,
-        reach: &Reach,
-        known: Known,
-        paths: &[String],
-        wish: Wish,
-    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
-        let endpoints: Vec<_> = paths.iter().filter_map(|path| mapping::endpoint(path)).collect();
-        let missing = endpoints.into_iter().filter(|endpoint| self.is_to_be_read(&known, endpoint, wish));
-        let mut missing: Vec<&'static str> = missing.map(|endpoint| endpoint.path).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        let (known, failed) = if missing.is_empty() { (known, None) } else { self.read(reach, known, &missing).await? };
-        let answer = |path: &String| {
-            let trimmed = path.trim_matches('/');
-            let failed = failed.as_ref().filter(|_| missing.iter().any(|missing| missing.trim_matches('/') == trimmed));
-            match trimmed {
-                "" => attributes(&known),
-                "permissions" => {
-                    let all = known.permissions().unwrap_or_default();
-                    Ok(Reply::plain(json!({ "permissions": all, "paging": { "count": all.len(), "offset": 0 } })))
-                }
-                _ => stored::answer(&known, mapping::endpoint(trimmed).ok_or_else(Fault::path)?, wish, failed),
-            }
-        };
-        Ok(paths.iter().map(answer).collect())
-    }
-
-    /// Asks Smartcar; returns the vehicle as it is known then, and why nothing new is.
-    async fn read(&self, reach: &Reach, known: Known, paths: &[&'static str]) -> Result<(Known, Option<Fault>), Fault> {
-        let only: Vec<&'static str> = paths.iter().copied().filter(|path| mapping::endpoint(path).is_some()).collect();
-        let read = self.vehicles.read(&known, Some(&only), Reason::Compat).await;
-        let failed = read.err().map(|error| of_call(&error));
-        if failed.is_none() {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = self.world.now();
-            asked.extend(paths.iter().map(|path| ((known.id().clone(), *path), now)));
-        }
-        Ok((self.connected(reach, known.id()).await?, failed))
-    }
-
-    fn is_to_be_read(&self, known: &Known, endpoint: &Endpoint, wish: Wish) -> bool {
-        if !is_granted(known, endpoint.permission) {
-            return false;
-        }
-        let asked = self.asked_at(known.id(), endpoint.path);
-        let latest = || endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
-        let oldest = latest().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min();
-        let can_never = latest().any(|latest| failure(known, latest).is_some_and(|failure| stored::lasts(&failure)));
-        self.is_too_old(oldest, asked, can_never, wish)
-    }
-
-    fn asked_at(&self, id: &VehicleId, path: &'static str) -> Option<Timestamp> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(&(id.clone(), path)).copied()
-    }
-
-    fn is_too_old(&self, told: Option<Timestamp>, asked: Option<Timestamp>, can_never: bool, wish: Wish) -> bool {
-        let max_age = wish.max_age.or(self.settings.max_age);
-        let is_older = |at: Timestamp, age: Duration| age.is_zero() || self.world.now().since(at) > age;
-        match (told, max_age) {
-            (Some(_), None) => false,
-            (Some(told), Some(age)) => is_older(told.max(asked.unwrap_or(told)), age),
-            (None, _) if can_never && wish.max_age.is_none() => false,
-            (None, age) => asked.is_none_or(|asked| is_older(asked, age.unwrap_or(NOTHING_THERE))),
-        }
-    }
-
     // === Both generations ===
 
-    /// Tells a car something.
-    pub async fn tell(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, command: Command) -> Result<Told, Fault> {
-        let known = self.connected(reach, id).await?;
-        of_user(&known, user)?;
-        if !is_granted(&known, command.permission()) {
-            return Err(Fault::permission());
-        }
-        self.vehicles.tell(&known, command).await.map_err(|error| of_call(&error))
+    /// Tells a car something, as done by `by`. Waits for what really came of it, as Smartcar does; [`of_outcome`] is the
+    /// error of one that has failed.
+    pub async fn tell(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        user: Option<&str>,
+        command: Command,
+        by: (Actor, Option<IpAddr>),
+    ) -> Result<CommandView, Fault> {
+        of_user(&self.connected(reach, id).await?, user)?;
+        self.commands.give(reach, id, command, by, PATIENCE).await.map_err(|error| of_command(&error))
     }
 
     /// Disconnects a vehicle at Smartcar, and here; what is known of it stays.
@@ -239,12 +190,6 @@ impl Compat {
         })
     }
 
-    /// `GET /compatibility` and its matrix, as Smartcar answers.
-    pub async fn compatibility(&self, path: &str, query: &str) -> Result<Value, Fault> {
-        let answer = self.vehicles.compatibility(path, query).await.map_err(|error| of_call(&error))?;
-        Ok(answer.body.value())
-    }
-
     /// A vehicle within reach that is connected.
     async fn connected(&self, reach: &Reach, id: &VehicleId) -> Result<Known, Fault> {
         let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(Fault::no_vehicle)?;
@@ -255,8 +200,8 @@ impl Compat {
     }
 }
 
-/// After so long Smartcar is asked again for what it had nothing of.
-const NOTHING_THERE: Duration = Duration::from_secs(3600);
+/// As long as the official SDKs wait.
+const PATIENCE: Duration = Duration::from_secs(310);
 
 fn is_granted(known: &Known, permission: &str) -> bool {
     known.permissions().is_none_or(|granted| granted.iter().any(|own| own == permission))
@@ -269,13 +214,4 @@ fn of_user(known: &Known, user: Option<&str>) -> Result<(), Fault> {
         Some(user) if own.is_none_or(|own| own.as_str() != user) => Err(Fault::no_vehicle()),
         _ => Ok(()),
     }
-}
-
-fn attributes(known: &Known) -> Result<Reply, Fault> {
-    if !is_granted(known, "read_vehicle_info") {
-        return Err(Fault::permission());
-    }
-    let facts = &known.vehicle.facts;
-    let make = facts.make.as_ref().map(|make| make.to_uppercase());
-    Ok(Reply::plain(json!({ "id": facts.id, "make": make, "model": facts.model, "year": facts.year })))
 }

@@ -18,6 +18,7 @@ mod call;
 mod commands;
 mod error;
 mod grant;
+mod limits;
 mod meaning;
 mod said;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use authorize::Authorize;
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
+pub use limits::Read;
 pub use subscribe::{SmartcarWebhook, is_subscribed};
 pub use v3::{ConnectionFilter, SmartcarConnection};
 
@@ -129,9 +131,10 @@ impl Default for Origins {
 /// Reads the client secret of a generation where it was read first; `None` if it cannot change while Carport runs.
 pub type Reread = Arc<dyn Fn(Generation) -> Option<Secret> + Send + Sync>;
 
-/// Whether calls to an endpoint count against the plan's calls for each vehicle.
+/// Whether a call to an endpoint is made with a permit, that is, was counted before.
 pub fn needs_permit(endpoint: &str) -> bool {
-    matches!(endpoint, "v2.batch" | "v3.signals" | "v3.signal" | "v2.command" | "v3.command")
+    let of_vehicle = matches!(endpoint, "v2.batch" | "v3.signals" | "v3.signal" | "v2.command" | "v3.command");
+    of_vehicle || matches!(endpoint, "v2.compatibility" | "v3.forward")
 }
 
 /// Told of every exchange: the endpoint's name and the HTTP status, 0 if no answer came.

@@ -1,15 +1,13 @@
 //! Connections as both generations list them, one for each vehicle, and ending them.
 
-use http::Method;
 use serde_json::{Value, json};
 
 use super::Compat;
-use super::faults::{of_call, of_store, of_vehicles};
+use super::faults::{of_store, of_vehicles};
 use super::signals::attributes;
+use crate::model::SmartcarUserId;
 use crate::model::fault::Fault;
 use crate::model::reach::Reach;
-use crate::model::{SmartcarUserId, VehicleId};
-use crate::smartcar::HandedOn;
 use crate::vehicles::History;
 use crate::vehicles::known::Known;
 
@@ -122,20 +120,6 @@ impl Compat {
         self.end(reach, all).await.map(drop)
     }
 
-    /// Webhooks and subscriptions of the management API v3, as Smartcar answers. A subscription is about a vehicle.
-    pub async fn management(&self, reach: &Reach, method: Method, path: &str, body: Option<&Value>) -> Result<HandedOn, Fault> {
-        if let Some(body) = body {
-            let vehicle = body["data"]["attributes"]["vehicleId"].as_str();
-            let vehicle = vehicle.ok_or_else(|| Fault::parameter("vehicleId", "data.attributes.vehicleId is missing."))?;
-            self.connected_v3(reach, &VehicleId::new(vehicle), body["data"]["attributes"]["userId"].as_str()).await?;
-        }
-        let method = &method;
-        let call = |smartcar: crate::smartcar::Smartcar, access: crate::model::Secret| async move {
-            smartcar.management_v3(&access, method.clone(), path, body).await
-        };
-        self.vehicles.as_application(call).await.map_err(|error| of_call(&error))
-    }
-
     async fn connections(&self, reach: &Reach, filter: &Filter) -> Result<Vec<Known>, Fault> {
         let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
         Ok(all.into_iter().filter(|known| filter.fits(known)).collect())
@@ -146,9 +130,24 @@ impl Compat {
         all.into_iter().find(|known| connection_id(known) == id).ok_or_else(|| Fault::missing("CONNECTION_NOT_FOUND"))
     }
 
+    /// Ends all of them. One that cannot be ended stops none of the others, and is named in the error.
     async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
+        let mut failed: Vec<(&Known, Fault)> = Vec::new();
         for known in &all {
-            self.vehicles.disconnect(reach, known.id(), History::Keep, false).await.map_err(|error| of_vehicles(&error))?;
+            let ended = self.vehicles.disconnect(reach, known.id(), History::Keep, false).await;
+            failed.extend(ended.err().map(|error| (known, of_vehicles(&error))));
+        }
+        if let [(_, first), ..] = &*failed {
+            let part = |(known, fault): &(&Known, Fault)| -> (Box<str>, Box<str>) {
+                ("vehicle_id".into(), format!("{}: {}", known.id(), fault.description).into())
+            };
+            let parts: Vec<_> = failed.iter().map(part).collect();
+            let these: Vec<&str> = parts.iter().map(|(_, text)| &**text).collect();
+            let (ended, of) = (all.len() - failed.len(), all.len());
+            let text = format!("{ended} of {of} connections were ended. These were not: {}", these.join(" "));
+            // Something has changed and something has not: that is no fault of the client's.
+            let fault = if of == 1 { first.clone() } else { Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")) };
+            return Err(Fault { parts, ..fault.because(text) });
         }
         Ok(all)
     }

@@ -1,6 +1,7 @@
 //! What goes wrong below, as errors of Smartcar's.
 
 use crate::budget::Refused;
+use crate::commands::{CommandError, CommandView};
 use crate::model::fault::Fault;
 use crate::smartcar::SmartcarError;
 use crate::store::StoreError;
@@ -25,6 +26,39 @@ pub(super) fn of_call(error: &CallError) -> Fault {
     }
 }
 
+/// Why a command was not sent.
+pub(super) fn of_command(error: &CommandError) -> Fault {
+    match error {
+        CommandError::NotFound => Fault::no_vehicle(),
+        CommandError::NotConnected => Fault::permission().because("This car is not connected any more."),
+        CommandError::Reconnect(_) => reconnect(),
+        CommandError::NoPermission(_) => Fault::permission().because(in_a_sentence(error)),
+        CommandError::NotPossible => Fault::not_capable("SMARTCAR_NOT_CAPABLE").because(in_a_sentence(error)),
+        CommandError::UnderWay { .. } => Fault::of("VEHICLE_STATE", Some("UNKNOWN")).because(in_a_sentence(error)),
+        CommandError::OverBudget(refused) => of_refusal(refused),
+        _ => of_store(StoreError::Busy),
+    }
+}
+
+fn in_a_sentence(error: &CommandError) -> String {
+    format!("Carport has not sent the command: {error}.")
+}
+
+/// The error of a command that has ended otherwise than well; `None` if it has not.
+pub fn of_outcome(view: &CommandView) -> Option<Fault> {
+    let fault = view.error.as_ref()?;
+    let (kind, code) = match fault.code.as_deref().map(|text| text.split_once(':').unwrap_or((text, ""))) {
+        Some((kind, code)) if kind != "AUTHENTICATION" && view.status == "failed" => {
+            (kind, Some(code).filter(|code| !code.is_empty()))
+        }
+        // Nobody knows whether the car has done it, or it is none of the client's.
+        _ => ("UPSTREAM", Some("NO_RESPONSE")),
+    };
+    let told = Fault::of(kind, code).because(fault.sentence.as_str());
+    let url = fault.resolution_url.as_deref().map(Into::into);
+    Some(Fault { url, retry_after: fault.retry_after.map(std::time::Duration::from_secs), ..told })
+}
+
 /// What a room said of a vehicle.
 pub(super) fn of_vehicles(error: &VehiclesError) -> Fault {
     match error {
@@ -40,7 +74,9 @@ pub(super) fn of_vehicles(error: &VehiclesError) -> Fault {
 
 fn of_refusal(refused: &Refused) -> Fault {
     let fault = match refused {
-        Refused::MonthIsOver { .. } | Refused::Reserved { .. } => Fault::of("BILLING", Some("VEHICLE_REQUEST_LIMIT")),
+        Refused::MonthIsOver { .. } | Refused::Reserved { .. } | Refused::ShareIsSpent { .. } => {
+            Fault::of("BILLING", Some("VEHICLE_REQUEST_LIMIT"))
+        }
         Refused::VehicleRests { .. } => Fault::of("RATE_LIMIT", Some("VEHICLE")),
         Refused::ApplicationRests { .. } => Fault::of("RATE_LIMIT", Some("SMARTCAR_API")),
         Refused::Store(error) => of_store(error.clone()),

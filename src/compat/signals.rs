@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::asked::EVERYTHING;
 use super::faults::of_store;
 use super::stored::{failure, permission, usable};
 use super::{Compat, Reply, Wish, is_granted, of_user};
@@ -11,9 +12,6 @@ use crate::model::mapping;
 use crate::model::reach::Reach;
 use crate::store::tellings::Latest;
 use crate::vehicles::known::Known;
-
-/// The name under which asking for everything is remembered.
-const EVERYTHING: &str = "/signals";
 
 impl Compat {
     /// `GET /vehicles/{id}`
@@ -61,17 +59,19 @@ impl Compat {
         code: Option<&str>,
         wish: Wish,
     ) -> Result<Known, Fault> {
+        let moment = self.asked.moment();
         let known = self.connected_v3(reach, id, user).await?;
         let code = code.filter(|_| wish.max_age.is_some());
         let wanted = known.latest.values().filter(|latest| code.is_none_or(|code| latest.code == code));
         let newest = wanted.filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
-        let asked = self.asked_at(id, EVERYTHING);
-        if !self.is_too_old(newest, asked, false, wish) {
+        if !self.is_older(id, EVERYTHING, newest, wish) {
             return Ok(known);
         }
-        let mut paths = mapping::open_to(known.permissions());
-        paths.push(EVERYTHING);
-        let (known, failed) = self.read(reach, known, &paths).await?;
+        let (known, failed) = match self.why_not(&known, EVERYTHING) {
+            Some(fault) => (known, Some(fault)),
+            None if self.waits(&known, EVERYTHING) => (known, None),
+            None => self.read(reach, known, vec![EVERYTHING], wish, moment).await?,
+        };
         match failed {
             Some(fault) if wish.max_age.is_some() || newest.is_none() => Err(fault),
             _ => Ok(known),

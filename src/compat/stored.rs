@@ -15,7 +15,7 @@ pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Opt
         return Err(Fault::permission());
     }
     let latest = || endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
-    let refusal = || latest().find_map(|latest| failure(known, latest));
+    let refusal = || latest().find_map(|latest| lack(known, latest).or_else(|| failure(known, latest)));
     // Who asked for fresh values is not given old ones; who did not, is.
     let was_asked = wish.max_age.is_some();
     if let Some(fault) = failed.filter(|_| was_asked) {
@@ -23,9 +23,10 @@ pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Opt
     }
     let is_current = |latest: &Latest| !was_asked || latest.failure.is_none();
     let told = |latest: &Latest| usable(latest).filter(|_| is_current(latest)).map(|reading| reading.body.value());
+    let is_overtaken = |code: &str| is_overtaken(known, endpoint, code);
     let vin = || known.vehicle.facts.vin.as_ref().map(|vin| json!({ "value": vin }));
     let stored = |code: &str| -> Option<Value> {
-        let found = known.latest.get(code).and_then(told);
+        let found = known.latest.get(code).filter(|_| !is_overtaken(code)).and_then(told);
         if code == "vehicleidentification-vin" { found.or_else(vin) } else { found }
     };
     let Some(body) = endpoint.answer(&stored, wish.imperial) else {
@@ -40,6 +41,15 @@ pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Opt
     })
 }
 
+/// Whether another signal has told the same field later: the fresher one is right.
+fn is_overtaken(known: &Known, endpoint: &Endpoint, code: &str) -> bool {
+    let at = |code: &str| known.latest.get(code).and_then(usable).map(|reading| reading.at);
+    let signal = |code: &str| endpoint.signals.iter().find(|signal| signal.code == code);
+    let field = signal(code).and_then(|signal| signal.shape.field());
+    let others = endpoint.signals.iter().filter(|other| other.code != code && field.is_some() && other.shape.field() == field);
+    at(code).is_some_and(|own| others.filter_map(|other| at(other.code)).any(|other| other > own))
+}
+
 /// The value of a signal, unless it was taken back since: then the failure lasts.
 pub(super) fn usable(latest: &Latest) -> Option<&Reading> {
     let taken_back = latest.failure.as_ref().is_some_and(|(failure, _)| lasts(failure));
@@ -49,9 +59,34 @@ pub(super) fn usable(latest: &Latest) -> Option<&Reading> {
 /// Why a signal has no value, as far as that still holds: a permission may have been granted since.
 pub(super) fn failure(known: &Known, latest: &Latest) -> Option<SignalFailure> {
     let (failure, _) = latest.failure.as_ref()?;
-    let is_mended = failure.kind.as_deref() == Some("PERMISSION")
-        && permission(&latest.code).is_some_and(|permission| known.permissions().is_some() && is_granted(known, permission));
-    (!is_mended).then(|| failure.clone())
+    (!is_mended(known, latest, failure)).then(|| failure.clone())
+}
+
+/// Whether a permission was granted since.
+fn is_mended(known: &Known, latest: &Latest, failure: &SignalFailure) -> bool {
+    failure.kind.as_deref() == Some("PERMISSION")
+        && permission(&latest.code).is_some_and(|permission| known.permissions().is_some() && is_granted(known, permission))
+}
+
+/// Whether nothing of an endpoint can be had, by what Smartcar has said before. A failure that passes, told since,
+/// changes nothing about that.
+pub(super) fn can_never(known: &Known, endpoint: &Endpoint) -> bool {
+    let latest = || endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
+    latest().any(|latest| lack(known, latest).is_some()) && latest().all(|latest| usable(latest).is_none())
+}
+
+/// Whether the vehicle is of a kind that has nothing of it, or what it tells is known for good.
+pub(super) fn is_impossible(known: &Known, endpoint: &Endpoint) -> bool {
+    let nothing_told = || endpoint.signals.iter().all(|signal| known.latest.get(signal.code).and_then(usable).is_none());
+    let is_vin = endpoint.path == "/vin";
+    if is_vin { known.vehicle.facts.vin.is_some() } else { has_none(known, endpoint) && nothing_told() }
+}
+
+/// Why a signal cannot be had, as long as that holds.
+fn lack(known: &Known, latest: &Latest) -> Option<SignalFailure> {
+    let newest = failure(known, latest).filter(lasts);
+    let before = latest.lack.as_ref().filter(|lack| latest.told_at.is_none_or(|told| told < lack.told_at));
+    newest.or_else(|| before.map(|lack| lack.failure.clone()).filter(|failure| !is_mended(known, latest, failure)))
 }
 
 /// Whether asking again would give the same.
@@ -73,15 +108,19 @@ pub(super) fn of_failure(failure: &SignalFailure) -> Fault {
     }
 }
 
-/// Smartcar has told nothing of it.
-fn nothing(known: &Known, endpoint: &Endpoint) -> Fault {
+/// Whether the drive of the vehicle has none of it.
+fn has_none(known: &Known, endpoint: &Endpoint) -> bool {
     let drive = known.vehicle.facts.powertrain.as_deref().unwrap_or_default();
-    let cannot = match endpoint.permission {
+    match endpoint.permission {
         "read_fuel" | "read_engine_oil" => drive == "BEV",
         "read_battery" | "read_charge" => matches!(drive, "ICE" | "HEV" | "MHEV"),
         _ => false,
-    };
-    if cannot {
+    }
+}
+
+/// Smartcar has told nothing of it.
+fn nothing(known: &Known, endpoint: &Endpoint) -> Fault {
+    if has_none(known, endpoint) {
         return Fault::not_capable("VEHICLE_NOT_CAPABLE");
     }
     Fault::not_capable("SMARTCAR_NOT_CAPABLE").because("Smartcar has told nothing of this for the vehicle.")

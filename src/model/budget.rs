@@ -22,6 +22,8 @@ pub enum Reason {
     Request,
     /// A client of Smartcar's own API asked, and nothing good enough is stored.
     Compat,
+    /// The same, with a token that may only read.
+    Reader,
     /// A command.
     Command,
     /// A scheduled read (`poll.every`).
@@ -33,13 +35,19 @@ impl Reason {
     pub fn uses_reserve(self) -> bool {
         matches!(self, Reason::Gap | Reason::Command)
     }
+
+    /// Whether it must leave something to all others: whoever may only read must not be able to keep an owner from
+    /// asking.
+    pub fn leaves_a_share(self) -> bool {
+        self == Reason::Reader
+    }
 }
 
 /// The leave to call Smartcar about one vehicle, for one reason. A call that counts cannot be made without one, and
 /// only the ledger (`budget`) grants them.
 #[derive(Debug)]
 pub struct Permit {
-    /// The row of the vehicle.
+    /// The row of the vehicle, or [`APPLICATION`].
     pub vehicle: u32,
     /// Why.
     pub reason: Reason,
@@ -101,6 +109,11 @@ pub struct Pool {
 pub const POOL: u64 = 120;
 /// See [`POOL`].
 pub const POOL_PER_MINUTE: u64 = 2;
+/// How many of them are left to others by a reason that leaves a share.
+pub const POOL_SHARE: u32 = 30;
+
+/// The row of what is about no vehicle. Vehicles have rows from 1 on.
+pub const APPLICATION: u32 = 0;
 
 impl Default for Pool {
     fn default() -> Pool {
@@ -117,9 +130,10 @@ impl Pool {
         Pool { level: self.level.saturating_add(back).min(POOL * 1000), at: now, ..self }
     }
 
-    /// How long until it holds a whole call.
-    pub fn wait(&self) -> Duration {
-        Duration::from_millis(1000_u64.saturating_sub(self.level) * 60 / POOL_PER_MINUTE)
+    /// How long until it holds a whole call more than `kept`.
+    pub fn wait(&self, kept: u32) -> Duration {
+        let wanted = (u64::from(kept) + 1) * 1000;
+        Duration::from_millis(wanted.saturating_sub(self.level) * 60 / POOL_PER_MINUTE)
     }
 }
 
@@ -182,7 +196,7 @@ mod tests {
     fn the_pool_fills_by_two_a_minute() {
         let begin = time("2026-11-22T00:00:00Z");
         let empty = Pool { level: 0, at: begin, ..Pool::default() };
-        assert_eq!(empty.wait(), Duration::from_secs(30));
+        assert_eq!((empty.wait(0), empty.wait(1)), (Duration::from_secs(30), Duration::from_secs(60)));
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(30))).level, 1000);
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(86_400))).level, POOL * 1000);
         assert_eq!(empty.at(begin.before(Duration::from_secs(60))).level, 0);

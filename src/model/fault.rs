@@ -23,6 +23,8 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// The part of the request that is wrong.
     pub field: Option<Box<str>>,
+    /// Of what was asked, what failed: a field, and what about it.
+    pub parts: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Fault {
@@ -44,6 +46,7 @@ impl Fault {
             url: None,
             retry_after: None,
             field: None,
+            parts: Vec::new(),
         }
     }
 
@@ -108,6 +111,9 @@ impl Fault {
         });
         if let Some(field) = &self.field {
             body["detail"] = json!([{ "field": field, "message": self.description }]);
+        }
+        if !self.parts.is_empty() {
+            body["detail"] = self.parts.iter().map(|(field, text)| json!({ "field": field, "message": text })).collect();
         }
         body
     }

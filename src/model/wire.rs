@@ -6,6 +6,6 @@ mod part;
 mod signal;
 mod vehicle;
 
-pub use part::Part;
+pub use part::{Part, PartRefusal};
 pub use signal::{SignalWire, code_of, keyed};
 pub use vehicle::VehicleWire;

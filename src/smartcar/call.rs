@@ -143,6 +143,14 @@ impl Answer {
         self.response.body().trim_ascii().is_empty()
     }
 
+    /// The error that stands within the body.
+    pub(super) fn refused(&self, error: &serde_json::Value) -> SmartcarError {
+        match Said::within(self.endpoint, &self.response, error) {
+            Said { failure: Failure { kind: None, .. }, .. } => self.failed("the car has not done it"),
+            said => from_answer(said, Audience::Owner),
+        }
+    }
+
     /// The error for a body that says that it went wrong, without Smartcar's words for it.
     pub(super) fn failed(&self, note: &str) -> SmartcarError {
         let what = Said::of(self.endpoint, &self.response).failure;

@@ -82,14 +82,26 @@ impl Smartcar {
     }
 
     /// Asks, by the credentials of API v2.0, what a make or a car is capable of. `query` begins with its question mark.
-    pub async fn compatibility(&self, path: &str, query: &str) -> Result<HandedOn, SmartcarError> {
+    pub async fn compatibility(&self, path: &str, query: &str, permit: &Permit) -> Result<HandedOn, SmartcarError> {
         const NAME: &str = "v2.compatibility";
         let Some(known) = self.credentials(crate::model::token::Generation::V2) else {
             return Err(unconfigured(NAME, "smartcar.v2.client_id and smartcar.v2.client_secret are not set"));
         };
         let url = format!("{}{path}{query}", join(&self.settings().origins.api, "/v2.0"));
         let call = Call::new(NAME, Audience::Application, Method::GET, url).basic(&known.client_id, &known.client_secret);
-        handed_on(&self.call(call).await?)
+        handed_on(&self.permitted(call, permit).await?)
+    }
+
+    /// A request of somebody else's to the management API v3.
+    pub async fn forward_v3(
+        &self,
+        app: &Secret,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        permit: &Permit,
+    ) -> Result<HandedOn, SmartcarError> {
+        handed_on(&self.permitted(self.managed("v3.forward", app, method, path, body), permit).await?)
     }
 
     /// Webhooks and subscriptions of the management API v3.
@@ -100,10 +112,13 @@ impl Smartcar {
         path: &str,
         body: Option<&Value>,
     ) -> Result<HandedOn, SmartcarError> {
+        handed_on(&self.call(self.managed("v3.management", app, method, path, body)).await?)
+    }
+
+    fn managed(&self, endpoint: &'static str, app: &Secret, method: Method, path: &str, body: Option<&Value>) -> Call {
         let url = format!("{}{path}", join(&self.settings().origins.management_v3, "/v3"));
-        let call = Call::new("v3.management", Audience::Application, method, url).bearer(app);
-        let call = if let Some(body) = body { call.json(body) } else { call };
-        handed_on(&self.call(call).await?)
+        let call = Call::new(endpoint, Audience::Application, method, url).bearer(app);
+        if let Some(body) = body { call.json(body) } else { call }
     }
 }
 
@@ -116,16 +131,43 @@ fn webhook_path(vehicle: &VehicleId, webhook: &str) -> Result<String, SmartcarEr
 fn told(answer: &Answer) -> Result<Told, SmartcarError> {
     // What nobody can read says nothing of the car.
     let body = if answer.is_empty() { Value::Null } else { answer.read::<Value>()? };
-    let said = [&body["data"]["attributes"]["status"], &body["attributes"]["status"], &body["status"]];
-    let said = said.into_iter().find_map(|status| status.as_str().or_else(|| status["value"].as_str()));
-    let said = said.map(str::to_ascii_uppercase);
-    match said.as_deref() {
-        Some("FAILURE" | "FAILED" | "ERROR") => Err(answer.failed("the car has not done it")),
-        Some("PENDING" | "IN_PROGRESS" | "QUEUED") => Ok(Told::Pending),
-        None if answer.status() == StatusCode::ACCEPTED => Ok(Told::Pending),
+    let resources = [&body["data"]["attributes"], &body["data"], &body["attributes"], &body];
+    if let Some(error) = resources.into_iter().find_map(error_in) {
+        return Err(answer.refused(error));
+    }
+    let is_accepted = answer.status() == StatusCode::ACCEPTED;
+    match resources.into_iter().find_map(status_in).as_deref() {
+        Some(word) if FAILED.iter().any(|failed| word.starts_with(failed)) => Err(answer.failed("the car has not done it")),
+        Some(number) if number.parse().is_ok_and(|status: u16| status >= 400) => Err(answer.failed("the car has not done it")),
+        Some("PENDING" | "IN_PROGRESS" | "QUEUED" | "ACCEPTED") => Ok(Told::Pending),
+        Some(word) if DONE.iter().any(|done| word.starts_with(done)) => Ok(Told::Done),
+        // A word that nobody knows is no success of what is only accepted.
+        _ if is_accepted => Ok(Told::Pending),
         _ => Ok(Told::Done),
     }
 }
+
+/// An error that stands within a resource, or in its place.
+fn error_in(resource: &Value) -> Option<&Value> {
+    let within = [&resource["error"], &resource["status"]["error"], &resource["errors"][0]];
+    let is_error_itself =
+        resource["type"].as_str().is_some_and(|kind| kind.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase()));
+    within.into_iter().find(|error| error.is_object()).or_else(|| Some(resource).filter(|_| is_error_itself))
+}
+
+/// Its status in capitals: a word, a number, or an object that holds either.
+fn status_in(resource: &Value) -> Option<String> {
+    let status = &resource["status"];
+    let text =
+        |value: &Value| value.as_str().map(str::to_ascii_uppercase).or_else(|| value.as_u64().map(|number| number.to_string()));
+    text(status).or_else(|| text(&status["value"]))
+}
+
+/// How words begin that say that the car has not done it.
+const FAILED: [&str; 8] = ["FAIL", "ERROR", "REJECT", "REFUS", "TIMEOUT", "TIMED_OUT", "CANCEL", "EXPIRE"];
+
+/// How words begin that say that it has.
+const DONE: [&str; 5] = ["SUCCESS", "SUCCEED", "COMPLETE", "DONE", "20"];
 
 fn handed_on(answer: &Answer) -> Result<HandedOn, SmartcarError> {
     let status = answer.status();
@@ -167,11 +209,27 @@ mod tests {
             assert_eq!(told(status, body), Ok(Told::Pending), "{status} {body}");
         }
         for status in [200, 202] {
-            assert!(told(status, r#"{"data":{"attributes":{"status":"FAILURE"}}}"#).is_err());
-            let body = r#"{"errors":[{"status":"409","type":"VEHICLE_STATE","code":"ASLEEP"}]}"#;
-            let failed = told(status, body).unwrap_err();
-            assert_eq!((failed.failure().code.as_deref(), failed.failure().may_have_acted), (Some("ASLEEP"), false));
+            for word in ["FAILURE", "failed", "REJECTED", "409", "TIMEOUT"] {
+                assert!(told(status, &format!(r#"{{"data":{{"attributes":{{"status":"{word}"}}}}}}"#)).is_err(), "{word}");
+            }
+            for body in [
+                r#"{"errors":[{"status":"409","type":"VEHICLE_STATE","code":"ASLEEP"}]}"#,
+                r#"{"type":"VEHICLE_STATE","code":"ASLEEP","statusCode":409}"#,
+                r#"{"type":"VEHICLE_STATE","code":"ASLEEP","description":"It sleeps.","status":409}"#,
+                r#"{"error":{"type":"VEHICLE_STATE","code":"ASLEEP","status":409}}"#,
+                r#"{"data":{"type":"command","attributes":{"status":{"value":"ERROR","error":{"type":"VEHICLE_STATE","code":"ASLEEP","status":409}}}}}"#,
+                r#"{"data":{"type":"command","attributes":{"status":"PENDING","error":{"type":"VEHICLE_STATE","code":"ASLEEP","status":"409"}}}}"#,
+            ] {
+                let failed = told(status, body).unwrap_err();
+                let what = failed.failure();
+                assert_eq!((what.kind.as_deref(), what.code.as_deref()), (Some("VEHICLE_STATE"), Some("ASLEEP")), "{body}");
+                assert!(!what.may_have_acted, "{body}");
+            }
+            // Without words of Smartcar's it has failed all the same.
+            let failed = told(status, r#"{"error":{"message":"no"}}"#).unwrap_err();
+            assert_eq!(failed.failure().code.as_deref(), Some("UNKNOWN_ISSUE"));
         }
+        assert_eq!(told(202, r#"{"data":{"attributes":{"status":"WONDERING"}}}"#), Ok(Told::Pending));
         for status in [200, 502] {
             let unclear = told(status, "<html>").unwrap_err();
             assert!(unclear.failure().may_have_acted && unclear.failure().kind.is_none(), "{status}");

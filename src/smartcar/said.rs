@@ -34,6 +34,23 @@ impl Said {
         let understood = error.is_some() || !errors.is_empty() || own.kind.is_some() && (!good || own.status_code.is_some());
         // The first error of v3's envelope has the fields of v2.0's object.
         let own = errors.into_iter().next().unwrap_or(own);
+        let said = Said { description: error_description, understood, ..Said::from(endpoint, response, own) };
+        let kind = said.failure.kind.clone().or_else(|| error.and_then(word));
+        Said { failure: Failure { kind, ..said.failure }, ..said }
+    }
+
+    /// What an error says that stands deeper in the body of an answer.
+    pub(super) fn within(endpoint: &'static str, response: &Response<Bytes>, error: &serde_json::Value) -> Said {
+        Said::from(endpoint, response, lenient::document(error.to_string().as_bytes()).unwrap_or_default())
+    }
+
+    /// What a part of a batch says that was refused.
+    pub(super) fn of_part(failure: Failure, status: u16, retry_after: Option<Duration>) -> Said {
+        Said { failure, status, resolution: None, url: None, retry_after, description: None, understood: true }
+    }
+
+    fn from(endpoint: &'static str, response: &Response<Bytes>, own: Fault) -> Said {
+        let good = response.status().is_success();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let status = response.status().as_u16();
         let request_id = own.request_id.or(own.meta.debug.request_id);
@@ -42,7 +59,7 @@ impl Said {
             failure: Failure {
                 endpoint,
                 status: Some(status),
-                kind: own.kind.or(error).and_then(word),
+                kind: own.kind.and_then(word),
                 code: own.code.and_then(word),
                 request_id: request_id.and_then(id).or_else(|| header("sc-request-id").map(str::to_owned).and_then(id)),
                 may_have_acted: false,
@@ -55,8 +72,8 @@ impl Said {
             resolution,
             url: url.filter(|url| url.len() <= 2048 && (url.starts_with("https://") || url.starts_with("http://"))),
             retry_after: header("retry-after").and_then(|after| retry_after(after, header("date"))),
-            description: error_description,
-            understood,
+            description: None,
+            understood: true,
         }
     }
 
@@ -68,7 +85,7 @@ impl Said {
 
 /// Seconds or an HTTP date, at most an hour. A date counts from the answer's own `Date`, which spares us
 /// from comparing two clocks.
-fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
+pub(super) fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     let text = text.trim();
     let seconds = if let Ok(seconds) = text.parse::<f64>() {
         seconds
@@ -83,7 +100,7 @@ fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
 
 /// One of Smartcar's words. Anything else might be a value and stays out of errors and logs; with digits
 /// it might be a VIN.
-fn word(text: String) -> Option<Box<str>> {
+pub(super) fn word(text: String) -> Option<Box<str>> {
     let plain = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
     ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| text.into())
 }

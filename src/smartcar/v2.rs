@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::call::{Audience, Call, READ, join, segment};
-use super::{Smartcar, SmartcarError};
+use super::limits::of_part;
+use super::{Read, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
 use crate::model::mapping::Provenance;
-use crate::model::reading::SignalReport;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::wire::{Part, VehicleWire};
 use crate::model::{Secret, SmartcarUserId, VehicleId, lenient};
@@ -53,16 +53,17 @@ impl Smartcar {
         Ok(VehicleFacts { vin: vin.or(facts.vin), permissions: permissions.ok(), ..facts })
     }
 
-    /// Reads, in one batch, these endpoints of the mapping table. Asks nothing if there are none.
+    /// Reads, in one batch, these endpoints of the mapping table. Asks nothing if there are none. A part may fail by
+    /// itself.
     pub async fn read(
         &self,
         access: &Secret,
         vehicle: &VehicleId,
         paths: &[&str],
         permit: &Permit,
-    ) -> Result<Vec<SignalReport>, SmartcarError> {
+    ) -> Result<Read, SmartcarError> {
         if paths.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Read::of(Vec::new(), None));
         }
         let path = format!("/vehicles/{}/batch", segment("v2.batch", vehicle.as_str())?);
         let requests: Vec<_> = paths.iter().map(|path| json!({ "path": path })).collect();
@@ -70,7 +71,9 @@ impl Smartcar {
         let answer = self.permitted(call, permit).await?;
         let parts = answer.read::<Batch>()?.responses.ok_or_else(|| answer.not_understood())?;
         let outer = Provenance::from_headers(|name| answer.header(name), Provenance::default());
-        Ok(parts.iter().flat_map(|part| part.reports(outer)).collect())
+        let date = answer.header("date");
+        let refusals = parts.iter().filter_map(|part| of_part("v2.batch", part, date.as_deref()));
+        Ok(Read::of(parts.iter().flat_map(|part| part.reports(outer)).collect(), refusals))
     }
 
     /// Takes the vehicle away from the application. The token set loses it; others are as before.
@@ -239,8 +242,9 @@ mod tests {
         let script = Script::new([answer(200, &[("SC-Fetched-At", "2025-10-09T08:53:21Z")], fixture!("batch-mixed"))]);
         let permit = Permit::granted(1, Reason::Picture, false);
         let paths = mapping::open_to(Some(&granted));
-        let reports = run(script.client().read(&token(), &VehicleId::new("v"), &paths, &permit)).unwrap();
-        assert_eq!(permit.sent(), 1);
+        let read = run(script.client().read(&token(), &VehicleId::new("v"), &paths, &permit)).unwrap();
+        let reports = read.reports;
+        assert_eq!((permit.sent(), read.limit), (1, None));
         expect![[r#"
             POST https://api.smartcar.com/v2.0/vehicles/v/batch within 310 s
             accept: application/json
@@ -265,8 +269,35 @@ mod tests {
 
         let script = Script::new([]);
         let permit = Permit::granted(1, Reason::Picture, false);
-        assert_eq!(run(script.client().read(&token(), &VehicleId::new("v"), &[], &permit)), Ok(Vec::new()));
+        assert!(run(script.client().read(&token(), &VehicleId::new("v"), &[], &permit)).unwrap().reports.is_empty());
         assert_eq!(permit.sent(), 0);
+    }
+
+    #[test]
+    fn a_limit_within_a_batch_is_heard() {
+        let part = |path: &str, status: u16, kind: &str, code: &str, after: &str| {
+            let body = json!({ "type": kind, "code": code, "statusCode": status });
+            json!({ "path": path, "code": status, "body": body, "headers": { "Retry-After": after } })
+        };
+        let vehicle = |after| part("/odometer", 429, "RATE_LIMIT", "VEHICLE", after);
+        let application = part("/fuel", 429, "RATE_LIMIT", "SMARTCAR_API", "");
+        let month = part("/vin", 430, "BILLING", "VEHICLE_REQUEST_LIMIT", "");
+        let asleep = part("/battery", 409, "VEHICLE_STATE", "ASLEEP", "");
+        let limit = |parts: &[&serde_json::Value]| {
+            let script = Script::new([good(&json!({ "responses": parts }).to_string())]);
+            let permit = Permit::granted(1, Reason::Picture, false);
+            let read = run(script.client().read(&token(), &VehicleId::new("v"), &["/odometer"], &permit)).unwrap();
+            assert_eq!(read.reports.is_empty(), false);
+            read.limit.map(|error| {
+                let after =
+                    if let SmartcarError::Later { after, .. } = &error { after.map(|after| after.as_secs()) } else { None };
+                (error.failure().code.clone().unwrap(), after)
+            })
+        };
+        assert_eq!(limit(&[&asleep]), None);
+        assert_eq!(limit(&[&vehicle("30"), &asleep, &vehicle("90")]), Some(("VEHICLE".into(), Some(90))));
+        assert_eq!(limit(&[&vehicle("90"), &application]), Some(("SMARTCAR_API".into(), None)));
+        assert_eq!(limit(&[&vehicle("90"), &month, &application]), Some(("VEHICLE_REQUEST_LIMIT".into(), None)));
     }
 
     #[test]

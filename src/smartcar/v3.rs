@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::call::{Answer, Audience, Call, READ, join, segment};
-use super::{Smartcar, SmartcarError};
+use super::{Read, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
 use crate::model::mapping;
 use crate::model::reading::SignalReport;
@@ -39,7 +39,7 @@ impl Smartcar {
         user: &SmartcarUserId,
         vehicle: &VehicleId,
         permit: &Permit,
-    ) -> Result<Vec<SignalReport>, SmartcarError> {
+    ) -> Result<Read, SmartcarError> {
         let path = format!("/vehicles/{}/signals", segment("v3.signals", vehicle.as_str())?);
         let mut reports: Vec<SignalReport> = Vec::new();
         let (mut query, mut total) = (String::new(), 0);
@@ -48,7 +48,7 @@ impl Smartcar {
             let page = match self.permitted(call, permit).await.and_then(|answer| Listing::<SignalWire>::of(&answer)) {
                 Ok(page) => page,
                 // What is here already is worth more than the page that is missing.
-                Err(_) if !reports.is_empty() => return Ok(reports),
+                Err(error) if !reports.is_empty() => return Ok(Read::of(reports, [error])),
                 Err(error) => return Err(error),
             };
             total = page.total;
@@ -63,10 +63,12 @@ impl Smartcar {
                 _ => break,
             }
         }
-        if reports.len() < total && !reports.is_empty() {
-            self.missing_signals((&path, app, user), permit, total, &mut reports).await;
-        }
-        Ok(reports)
+        let refusal = if reports.len() < total && !reports.is_empty() {
+            self.missing_signals((&path, app, user), permit, total, &mut reports).await.err()
+        } else {
+            None
+        };
+        Ok(Read::of(reports, refusal))
     }
 
     /// Takes a vehicle away from the application, by Smartcar's id of the connection.
@@ -81,12 +83,12 @@ impl Smartcar {
         permit: &Permit,
         total: usize,
         reports: &mut Vec<SignalReport>,
-    ) {
+    ) -> Result<(), SmartcarError> {
         let known = mapping::endpoints().iter().flat_map(|endpoint| endpoint.signals).map(|signal| signal.code);
         let missing: Vec<&str> = known.filter(|code| reports.iter().all(|report| report.code != *code)).collect();
         for code in missing.into_iter().take(MOST_SINGLE) {
             if reports.len() >= total {
-                return;
+                break;
             }
             let call = self.signal_call("v3.signal", &format!("{path}/{code}"), app, user);
             let signal = self.permitted(call, permit).await.and_then(|answer| {
@@ -96,9 +98,10 @@ impl Smartcar {
             match signal {
                 Ok(signal) => reports.extend(signal.report().filter(|report| report.code == code)),
                 Err(SmartcarError::NotPossible { .. }) => {}
-                Err(_) => return,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn signal_call(&self, endpoint: &'static str, path: &str, app: &Secret, user: &SmartcarUserId) -> Call {
@@ -205,7 +208,7 @@ mod tests {
         let permit = Permit::granted(1, Reason::Picture, false);
         let signals = run(script.client().signals(&Secret::new("app-token"), &user, &vehicle, &permit));
         assert_eq!(usize::try_from(permit.sent()), Ok(script.lines().lines().count()));
-        signals
+        signals.map(|read| read.reports)
     }
 
     fn say(reports: &[SignalReport]) -> String {

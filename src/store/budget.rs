@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Record, Typed};
+use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::Timestamp;
-use crate::model::budget::{Ledger, Lesson, Pool, Reason};
+use crate::model::budget::{APPLICATION, Ledger, Lesson, Pool, Reason};
+use crate::model::{Timestamp, VehicleId};
 
 impl Record for Ledger {
     const TABLE: &'static str = BUDGET;
@@ -21,16 +21,13 @@ impl Record for Pool {
 
 const BUDGET: &str = "budget-1";
 
-/// Vehicles have rows from 1 on.
-const APPLICATION: u32 = 0;
-
 /// How many of its last calls a vehicle remembers.
 const LAST: usize = 20;
 
-/// A call about a vehicle is to be made: it is counted before it goes out.
+/// A call about a vehicle, or about none, is to be made: it is counted before it goes out.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakeCall {
-    /// The row of the vehicle.
+    /// The row of the vehicle; [`APPLICATION`]: only the application's bucket counts it.
     pub vehicle: u32,
     /// Why.
     pub reason: Reason,
@@ -44,6 +41,12 @@ pub struct TakeCall {
     pub reserve: u32,
     /// Requests that went out meanwhile and count for the application only.
     pub aside: u32,
+    /// How many calls of the month this reason may have; `None`: as many as there are.
+    #[serde(default)]
+    pub share: Option<u32>,
+    /// How many calls of the application's bucket it leaves to others.
+    #[serde(default)]
+    pub leaves: u32,
 }
 
 /// What came of [`TakeCall`].
@@ -58,6 +61,8 @@ pub enum Taken {
     MonthIsOver,
     /// What is left of them is kept in reserve.
     Reserved,
+    /// What this reason may have of them is spent.
+    ShareIsSpent,
     /// The vehicle is to be left alone.
     VehicleRests(Timestamp),
     /// The application is to wait.
@@ -70,26 +75,32 @@ impl Change for TakeCall {
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Taken, StoreError> {
         let pool = pool(tables)?.at(self.at);
         let pool = Pool { level: pool.level.saturating_sub(u64::from(self.aside) * 1000), ..pool };
-        let mut ledger = in_month(ledger(tables, self.vehicle)?, self.since);
+        let mut ledger = in_month(known(tables, self.vehicle)?, self.since);
         let left = self.limit.into_iter().chain(ledger.limit).min().map(|limit| limit.saturating_sub(ledger.used));
         let kept = if self.reason.uses_reserve() { 0 } else { self.reserve };
         let refusal = match left {
+            _ if self.vehicle == APPLICATION => None,
             Some(0) => Some(Taken::MonthIsOver),
             Some(left) if left <= kept => Some(Taken::Reserved),
+            _ if self.share.is_some_and(|share| of_reason(&ledger, self.reason) >= share) => Some(Taken::ShareIsSpent),
             _ if ledger.rests_until > self.at => Some(Taken::VehicleRests(ledger.rests_until)),
-            _ if pool.rests_until > self.at => Some(Taken::ApplicationRests(pool.rests_until)),
-            _ if pool.level < 1000 => Some(Taken::ApplicationRests(self.at.after(pool.wait()))),
             _ => None,
         };
+        let refusal = refusal.or_else(|| {
+            let until = if pool.rests_until > self.at { pool.rests_until } else { self.at.after(pool.wait(self.leaves)) };
+            (until > self.at).then_some(Taken::ApplicationRests(until))
+        });
         if let Some(refusal) = refusal {
             if self.aside > 0 {
                 tables.put(APPLICATION, &pool)?;
             }
             return Ok(refusal);
         }
-        count(&mut ledger, self.reason, 1, self.at);
         let rested = ledger.refusals > 0 || pool.refusals > 0;
-        tables.put(self.vehicle, &ledger)?;
+        if self.vehicle != APPLICATION {
+            count(&mut ledger, self.reason, 1, self.at);
+            tables.put(self.vehicle, &ledger)?;
+        }
         tables.put(APPLICATION, &Pool { level: pool.level - 1000, ..pool })?;
         Ok(Taken::Granted { rested })
     }
@@ -98,7 +109,7 @@ impl Change for TakeCall {
 /// What really went out under a permit, and what its answer taught.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NoteCalls {
-    /// The row of the vehicle.
+    /// The row of the vehicle; [`APPLICATION`] if it was about none.
     pub vehicle: u32,
     /// Why.
     pub reason: Reason,
@@ -117,7 +128,7 @@ impl Change for NoteCalls {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         let mut pool = pool(tables)?.at(self.at);
-        let mut ledger = in_month(ledger(tables, self.vehicle)?, self.since);
+        let mut ledger = in_month(known(tables, self.vehicle)?, self.since);
         match self.sent {
             // Nothing went out: no token was to be had.
             0 => {
@@ -147,7 +158,9 @@ impl Change for NoteCalls {
                 pool.level = 0;
             }
         }
-        tables.put(self.vehicle, &ledger)?;
+        if self.vehicle != APPLICATION {
+            tables.put(self.vehicle, &ledger)?;
+        }
         tables.put(APPLICATION, &pool)
     }
 }
@@ -178,6 +191,15 @@ fn count(ledger: &mut Ledger, reason: Reason, calls: u32, at: Timestamp) {
     ledger.last.drain(..excess);
 }
 
+fn of_reason(ledger: &Ledger, reason: Reason) -> u32 {
+    ledger.reasons.get(&reason).copied().unwrap_or(0)
+}
+
+/// What is about no vehicle has no ledger.
+fn known(rows: &impl Rows, vehicle: u32) -> Result<Ledger, StoreError> {
+    if vehicle == APPLICATION { Ok(Ledger::default()) } else { ledger(rows, vehicle) }
+}
+
 /// Damaged is as good as new: what the plan allows, Smartcar tells again.
 fn ledger(rows: &impl Rows, vehicle: u32) -> Result<Ledger, StoreError> {
     Ok(rows.get_sound(vehicle)?.unwrap_or_default())
@@ -187,9 +209,38 @@ fn pool(rows: &impl Rows) -> Result<Pool, StoreError> {
     Ok(rows.get_sound(APPLICATION)?.unwrap_or_default())
 }
 
-/// A vehicle is erased.
-pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
-    tables.remove::<Ledger>(vehicle)
+/// A vehicle is erased. What it has cost this month stays under the keyed hash of its id: Smartcar goes on counting,
+/// and connecting it again must not begin a month anew. When the calls were made goes.
+pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, id: &VehicleId) -> Result<(), StoreError> {
+    let left = Ledger { last: Vec::new(), ..ledger(tables, vehicle)? };
+    tables.remove::<Ledger>(vehicle)?;
+    forget_past_months(tables, left.since)?;
+    if left.used > 0 || left.limit.is_some() {
+        tables.put(&*tables.places().index_entry(Kind::Vehicle, id.as_str()), &left)?;
+    }
+    Ok(())
+}
+
+/// A vehicle gets a row of its own, after it was erased or has changed hands: the month goes on.
+pub(super) fn carry_over(tables: &mut Tables<'_>, from: Option<u32>, to: u32, id: &VehicleId) -> Result<(), StoreError> {
+    let place = tables.places().index_entry(Kind::Vehicle, id.as_str());
+    let left = match from {
+        Some(from) => Some(Ledger { last: Vec::new(), ..ledger(tables, from)? }).filter(|left| left.used > 0),
+        None => tables.get_sound::<Ledger>(&*place)?,
+    };
+    tables.remove::<Ledger>(&*place)?;
+    left.map_or(Ok(()), |left| tables.put(to, &left))
+}
+
+/// What erased vehicles have cost in a month that is over is of use to nobody.
+fn forget_past_months(tables: &mut Tables<'_>, since: Timestamp) -> Result<(), StoreError> {
+    for key in tables.keys(BUDGET, ALL, usize::MAX)? {
+        let is_over = |left: Ledger| left.since < since;
+        if key.len() > size_of::<u32>() && tables.get_sound::<Ledger>(&*key)?.is_none_or(is_over) {
+            tables.remove::<Ledger>(&*key)?;
+        }
+    }
+    Ok(())
 }
 
 impl Snapshot<'_> {

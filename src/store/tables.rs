@@ -22,7 +22,7 @@
 //! | `attempts-1`, `invites-1` | hash of state, of link | a trip through Connect, an invitation; `..._by_expiry-1`: what to drop first |
 //! | `api_tokens-1`, `sessions-1`, `sign_in_links-1` | hash of the secret | who may do what |
 //! | `notices-1`; `audit-1` | subject; ring, number | a notice that is not over; who changed what |
-//! | `cursors-1`; `budget-1`; `commands-1` | follower; vehicle row, or 0; vehicle row, id | its place in the log; calls that count, of all if 0; a command |
+//! | `cursors-1`; `budget-1`; `commands-1` | follower; vehicle row, or 0, or keyed hash of an id; vehicle row, id | its place in the log; calls that count, of all if 0, of an erased vehicle by its hash; a command |
 //!
 //! Every value is sealed, bound to table and key, so that a changed, moved or swapped row does not open;
 //! records are CBOR, packed before they are sealed. In clear stand the keys, format and key ids in `meta`, and what

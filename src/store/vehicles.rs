@@ -96,7 +96,7 @@ impl Change for ForgetVehicle {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
         if self.erase {
             erase_data(tables, row)?;
-            super::budget::erase(tables, row)?;
+            super::budget::erase(tables, row, &self.id)?;
             super::commands::erase(tables, row)?;
             super::subscriptions::erase(tables, row)?;
             erase_entries(tables, row)?;
@@ -142,13 +142,16 @@ pub(super) fn link_vehicle(
     let mut had_by_others = false;
     if let Some(former) = known.take_if(|vehicle| vehicle.user != connection.user) {
         tables.put(row, &Vehicle { connection: None, errors: Vec::new(), ..former })?;
+        let before = row;
         row = tables.new_row(Kind::Vehicle, facts.id.as_str())?;
+        super::budget::carry_over(tables, Some(before), row, &facts.id)?;
         had_by_others = true;
     }
     let mut vehicle = if let Some(vehicle) = known {
         vehicle
     } else {
         if !is_known {
+            super::budget::carry_over(tables, None, row, &facts.id)?;
             tables.put_mark(VEHICLES_TO_REVISIT, row)?;
         }
         Vehicle {

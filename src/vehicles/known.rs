@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::Method;
+use serde_json::Value;
+
 use super::{Vehicles, picture};
 use crate::model::budget::Reason;
-use crate::model::command::Command;
 use crate::model::connection::Connection;
 use crate::model::reach::Reach;
-use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, VehicleId};
-use crate::smartcar::{HandedOn, Smartcar, SmartcarError, Told};
+use crate::smartcar::{HandedOn, Smartcar};
 use crate::store::tellings::Latest;
 use crate::store::{Snapshot, StoreError};
 use crate::tokens::{CallError, TokenError};
@@ -77,34 +78,6 @@ impl Vehicles {
         to_its_end(async move { picture::read(&shared, known.row, &known.vehicle, only.as_deref(), reason).await }).await
     }
 
-    /// Tells a car something, through the generation of its connection, and waits for what becomes of it.
-    pub async fn tell(&self, known: &Known, command: Command) -> Result<Told, CallError> {
-        let (vehicles, known) = (self.clone(), known.clone());
-        to_its_end(async move { vehicles.told(&known, command).await }).await
-    }
-
-    async fn told(&self, known: &Known, command: Command) -> Result<Told, CallError> {
-        let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
-        let (shared, car) = (&self.shared, known.id());
-        let permit = &shared.budget.permit(known.row, Reason::Command).await?;
-        let result = match (connection.generation, &connection.smartcar_user) {
-            (Generation::V2, _) => {
-                let call =
-                    |smartcar: Smartcar, access: Secret| async move { smartcar.command_v2(&access, car, command, permit).await };
-                shared.tokens.call(connection.id, call).await
-            }
-            (Generation::V3, Some(user)) => {
-                let call = |smartcar: Smartcar, access: Secret| async move {
-                    smartcar.command_v3(&access, user, car, command, permit).await
-                };
-                shared.tokens.call(ConnectionId::APPLICATION, call).await
-            }
-            (Generation::V3, None) => Err(TokenError::Gone.into()),
-        };
-        shared.settle(permit, &result).await;
-        result
-    }
-
     /// Subscribes a car to a webhook, or takes it from there, through API v2.0.
     pub async fn subscribe_v2(&self, known: &Known, webhook: &str, ends: bool) -> Result<HandedOn, CallError> {
         let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
@@ -116,17 +89,29 @@ impl Vehicles {
         self.shared.tokens.call(connection.id, call).await
     }
 
-    /// Asks Smartcar something that is about the application, with its token.
-    pub async fn as_application<T, F>(&self, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
-    where
-        F: Future<Output = Result<T, SmartcarError>>,
-    {
-        self.shared.tokens.call(ConnectionId::APPLICATION, call).await
+    /// Asks the management API v3, with the application's token.
+    pub async fn forward(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        reason: Reason,
+    ) -> Result<HandedOn, CallError> {
+        let permit = &self.shared.budget.permit_application(reason).await?;
+        let call = |smartcar: Smartcar, access: Secret| async move {
+            smartcar.forward_v3(&access, method.clone(), path, body, permit).await
+        };
+        let result = self.shared.tokens.call(ConnectionId::APPLICATION, call).await;
+        self.shared.settle(permit, &result).await;
+        result
     }
 
     /// Asks Smartcar what a make or a car is capable of.
-    pub async fn compatibility(&self, path: &str, query: &str) -> Result<HandedOn, CallError> {
-        Ok(self.shared.smartcar.compatibility(path, query).await?)
+    pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<HandedOn, CallError> {
+        let permit = self.shared.budget.permit_application(reason).await?;
+        let result = self.shared.smartcar.compatibility(path, query, &permit).await.map_err(CallError::from);
+        self.shared.settle(&permit, &result).await;
+        result
     }
 }
 

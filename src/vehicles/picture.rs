@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, revoked};
-use crate::model::budget::Reason;
+use crate::model::budget::{Permit, Reason};
 use crate::model::capability::Lack;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::mapping;
@@ -15,7 +15,7 @@ use crate::model::reading::{Outcome, SignalFailure, SignalReport, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, Timestamp};
-use crate::smartcar::{Smartcar, SmartcarError};
+use crate::smartcar::{Read, Smartcar, SmartcarError};
 use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
@@ -119,8 +119,7 @@ async fn ask(
             let permit = &shared.budget.permit(row, reason).await?;
             let call = |smartcar: Smartcar, access: Secret| async move { smartcar.read(&access, car, paths, permit).await };
             let result = shared.tokens.call(connection.id, call).await;
-            shared.settle(permit, &result).await;
-            result
+            settled(shared, permit, result).await
         }
         (Generation::V3, Some(user)) => {
             let application = ConnectionId::APPLICATION;
@@ -132,11 +131,20 @@ async fn ask(
             let permit = &shared.budget.permit(row, reason).await?;
             let call = |smartcar: Smartcar, access: Secret| async move { smartcar.signals(&access, user, car, permit).await };
             let result = shared.tokens.call(application, call).await;
-            shared.settle(permit, &result).await;
-            result
+            settled(shared, permit, result).await
         }
         (Generation::V3, None) => Err(TokenError::Gone.into()),
     }
+}
+
+/// Keeps what a read has cost and taught: a limit may be told within a good answer too.
+async fn settled(shared: &Shared, permit: &Permit, result: Result<Read, CallError>) -> Result<Vec<SignalReport>, CallError> {
+    if let Ok(Read { limit: Some(limit), .. }) = &result {
+        shared.budget.settle(permit, Some(limit)).await;
+    } else {
+        shared.settle(permit, &result).await;
+    }
+    result.map(|read| read.reports)
 }
 
 /// Why the manufacturer refuses the account, if that is what a read shows: an error for the whole call, or

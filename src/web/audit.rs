@@ -26,12 +26,14 @@ struct Entry {
     done: Done,
     /// Its number, once it is on disk.
     number: Option<u64>,
+    /// Whether it is told whatever the status.
+    has_happened: bool,
 }
 
 impl Noting {
     /// Of a request on `route`; of one that is not noted, an empty one.
     pub(super) fn of(route: Route, audit: &Audit, done: Done) -> Noting {
-        let entry = ring(route).map(|ring| Entry { ring, done, number: None });
+        let entry = ring(route).map(|ring| Entry { ring, done, number: None, has_happened: false });
         Noting { audit: audit.clone(), entry: Arc::new(Mutex::new(entry)) }
     }
 
@@ -40,6 +42,11 @@ impl Noting {
         if let Some(entry) = &mut *self.locked() {
             entry.done.ids.push(id.into());
         }
+    }
+
+    /// Something has been tried: it is noted whatever the status, of which Smartcar's API has many.
+    pub(super) fn has_happened(&self) {
+        self.locked().iter_mut().for_each(|entry| entry.has_happened = true);
     }
 
     /// Says who it is that came without a word in the head.
@@ -53,7 +60,7 @@ impl Noting {
     /// something will be, or they would wear out the card.
     pub(super) async fn begin(&self) -> Result<(), Problem> {
         let entry = self.locked().clone();
-        if let Some(Entry { ring, done, number: None }) = entry {
+        if let Some(Entry { ring, done, number: None, .. }) = entry {
             let number = self.audit.begin(ring, done).await?;
             self.locked().iter_mut().for_each(|entry| entry.number = Some(number));
         }
@@ -84,8 +91,8 @@ impl UnderWay {
     pub(super) async fn end(self, status: StatusCode) {
         let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
         let is_told = !status.is_client_error() || (self.is_command && because_of_the_car.contains(&status));
-        let Some(Entry { ring, done, number: Some(number) }) = self.noting.locked().take() else { return };
-        let done = is_told.then(|| Done { status: Some(status.as_u16()), ..done });
+        let Some(Entry { ring, done, number: Some(number), has_happened }) = self.noting.locked().take() else { return };
+        let done = (is_told || has_happened).then(|| Done { status: Some(status.as_u16()), ..done });
         self.noting.audit.end(ring, number, done).await;
     }
 }
@@ -93,7 +100,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let entry = self.noting.locked().take();
-        let Some(Entry { ring, done, number: Some(number) }) = entry else { return };
+        let Some(Entry { ring, done, number: Some(number), .. }) = entry else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let audit = self.noting.audit.clone();
             runtime.spawn(async move { audit.end(ring, number, Some(done)).await });

@@ -9,9 +9,13 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer};
 use super::problem::Problem;
 use super::{Body, Call};
-use crate::compat::{Reply, Wish};
+use crate::commands::CommandView;
+use crate::compat::{Reply, Wish, of_outcome};
+use crate::model::budget::Reason;
+use crate::model::command::Command;
 use crate::model::fault::Fault;
 use crate::model::{Timestamp, VehicleId};
+use crate::operate::access::Scope;
 
 pub(super) mod tokens;
 pub(super) mod v2;
@@ -85,8 +89,23 @@ fn request_id<'a>(call: &Call<'a>) -> &'a str {
     call.head.extensions.get::<RequestId>().map_or("", |id| id.0.as_str())
 }
 
+/// Tells a car something; whatever really came of it is noted, and what went wrong is an error.
+async fn tell(call: &Call<'_>, user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
+    let by = (call.caller()?.actor.clone(), call.client.address());
+    let view = call.services.compat.tell(call.reach()?, &vehicle(call)?, user, command, by).await?;
+    call.noting.add(view.id.as_str());
+    call.noting.add(view.status);
+    call.noting.has_happened();
+    of_outcome(&view).map_or(Ok(view), |fault| Err(fault.into()))
+}
+
+/// Why Smartcar is asked, if it is.
+fn reason(call: &Call<'_>) -> Result<Reason, Problem> {
+    Ok(wish(call)?.reason())
+}
+
 /// What the head says of the values that are wanted.
-fn wish(call: &Call<'_>) -> Wish {
+fn wish(call: &Call<'_>) -> Result<Wish, Problem> {
     let imperial = text(&call.head.headers, &SC_UNIT_SYSTEM).is_some_and(|units| units.eq_ignore_ascii_case("imperial"));
     let lines = call.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     let age = |word: &str| match word.trim().to_ascii_lowercase().split_once('=') {
@@ -94,7 +113,8 @@ fn wish(call: &Call<'_>) -> Wish {
         None if word.trim().eq_ignore_ascii_case("no-cache") => Some(Duration::ZERO),
         _ => None,
     };
-    Wish { max_age: lines.flat_map(|line| line.split(',')).filter_map(age).min(), imperial }
+    let max_age = lines.flat_map(|line| line.split(',')).filter_map(age).min();
+    Ok(Wish { max_age, imperial, is_reader: call.caller()?.scope == Scope::Read })
 }
 
 /// The headers beside a body.

@@ -1,6 +1,9 @@
 //! Smartcar's own API in front of the gateway: stored signals answer, with their age; Smartcar is asked within the
 //! budget; nobody sees what is somebody else's, and every error has Smartcar's shape.
 
+mod commands;
+mod sparing;
+
 use carport::simulator::Settings;
 use serde_json::{Value, json};
 
@@ -238,6 +241,26 @@ async fn one_signal_is_as_fresh_as_it_is_itself() {
     gateway.catch_up().await;
     assert_eq!((odometer().send().await.status, calls(&gateway, &car)), (200, 1));
     assert_eq!((odometer().header("cache-control", "max-age=60").send().await.status, calls(&gateway, &car)), (200, 2));
+    gateway.finish().await;
+}
+
+/// Two signals tell whether a car charges, and come at different times.
+#[tokio::test(start_paused = true)]
+async fn of_two_signals_that_tell_the_same_the_fresher_is_right() {
+    let (gateway, car, token) = with_owner(513, V2, &[]).await;
+    let at = 1_759_900_000_000;
+    let state = async |event: &str, signals: &[Value]| {
+        gateway.deliver(&events::state(event, &car, signals)).await;
+        gateway.catch_up().await;
+        gateway.get(&format!("/v2.0/vehicles/{car}/charge")).bearer(&token).send().await.json()["state"].clone()
+    };
+    let is_charging = |yes: bool, at: i64| signal("charge-ischarging", &json!({ "value": yes }), at);
+    let detailed = |word: &str, at: i64| signal("charge-detailedchargingstatus", &json!({ "value": word }), at);
+    assert_eq!(state("a", &[is_charging(true, at), detailed("CHARGING", at)]).await, "CHARGING");
+    assert_eq!(state("b", &[detailed("FULLY_CHARGED", at + 1000)]).await, "FULLY_CHARGED");
+    assert_eq!(state("c", &[is_charging(true, at + 2000)]).await, "CHARGING");
+    assert_eq!(state("d", &[detailed("NOT_CHARGING", at + 3000)]).await, "NOT_CHARGING");
+    assert_eq!(state("e", &[is_charging(false, at + 4000), detailed("FULLY_CHARGED", at + 4000)]).await, "FULLY_CHARGED");
     gateway.finish().await;
 }
 

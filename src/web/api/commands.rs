@@ -1,5 +1,7 @@
 //! Telling cars what to do.
 
+use std::time::Duration;
+
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
@@ -35,7 +37,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
         }
     };
     let by = (call.caller()?.actor.clone(), call.client.address());
-    let view = call.services.commands.give(reach, &id, command, by).await.map_err(|error| {
+    let view = call.services.commands.give(reach, &id, command, by, PATIENCE).await.map_err(|error| {
         let problem = Problem::from(error);
         call.noting.add(problem.code());
         problem
@@ -50,6 +52,9 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
     answer::ok(&call.services.commands.show(call.reach()?, &id(call)?, call.named(1)?).await?)
 }
+
+/// How long whoever asks is kept waiting.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// 200 with the outcome, or 202 with a place to look.
 fn answered(view: &CommandView) -> Answer {

@@ -5,12 +5,11 @@ use serde_json::{Map, Value, json};
 use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
-use super::{body, number, provenance, query, request_id, show, value_of, vehicle, wish};
+use super::{body, number, provenance, query, reason, request_id, show, tell, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
 use crate::compat::{Reply, Slice};
 use crate::model::command::Command;
 use crate::model::fault::Fault;
-use crate::smartcar::Told;
 
 /// `GET /v2.0/user`
 pub(in crate::web) async fn user(call: &Call<'_>) -> Answer {
@@ -38,7 +37,7 @@ fn slice(call: &Call<'_>, usual: usize, most: usize) -> Result<Slice, Problem> {
 
 /// `GET /v2.0/vehicles/{id}`, and below it.
 pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
-    let (path, wish) = (below(call), wish(call));
+    let (path, wish) = (below(call), wish(call)?);
     let mut reply = call.services.compat.endpoint(call.reach()?, &vehicle(call)?, &path, wish).await?;
     if path == "service/history" {
         let query = query(call);
@@ -51,7 +50,7 @@ pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
 
 /// `POST /v2.0/vehicles/{id}/batch`
 pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
-    let (body, wish) = (body(call)?, wish(call));
+    let (body, wish) = (body(call)?, wish(call)?);
     let wrong = || Fault::parameter("requests", "requests must be a list of 1 to 50 objects with a path.");
     let requests = body["requests"].as_array().filter(|requests| (1..=50).contains(&requests.len())).ok_or_else(wrong)?;
     let path = |request: &Value| request["path"].as_str().map(|path| path.trim_matches('/').to_owned()).ok_or_else(wrong);
@@ -80,15 +79,13 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
 
 /// `POST /v2.0/vehicles/{id}/...`
 pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
-    let command = Command::of_v2(&below(call), &body(call)?)?;
-    match call.services.compat.tell(call.reach()?, &vehicle(call)?, None, command).await? {
-        Told::Done => answer::ok(&json!({ "status": "success", "message": "Successfully sent request to vehicle" })),
+    let view = tell(call, None, Command::of_v2(&below(call), &body(call)?)?).await?;
+    if view.status == "pending" {
         // API v2.0 has no word for it.
-        Told::Pending => {
-            let text = "The command was accepted, and the car has not said yet whether it has done it.";
-            Err(Fault::of("UPSTREAM", Some("NO_RESPONSE")).because(text).into())
-        }
+        let text = "The command was accepted, and the car has not said yet whether it has done it.";
+        return Err(Fault::of("UPSTREAM", Some("NO_RESPONSE")).because(text).into());
     }
+    answer::ok(&json!({ "status": "success", "message": "Successfully sent request to vehicle" }))
 }
 
 /// `DELETE /v2.0/vehicles/{id}/application`
@@ -112,7 +109,7 @@ pub(in crate::web) async fn compatibility(call: &Call<'_>) -> Answer {
     let uri = &call.head.uri;
     let path = uri.path().trim_start_matches("/v2.0").trim_end_matches('/');
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    answer::ok(&call.services.compat.compatibility(path, &query).await?)
+    answer::ok(&call.services.compat.compatibility(path, &query, reason(call)?).await?)
 }
 
 /// `GET /v2.0/management/connections`

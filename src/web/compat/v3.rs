@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
-use super::{SC_USER_ID, body, number, query, request_id, show, text, value_of, vehicle, wish};
+use super::{SC_USER_ID, body, number, query, reason, show, tell, text, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
 use crate::model::command::Command;
-use crate::smartcar::Told;
 
 /// `GET /v3/connections`
 pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
@@ -49,13 +48,13 @@ pub(in crate::web) async fn resource(call: &Call<'_>) -> Answer {
 
 /// `GET /v3/vehicles/{id}/signals`
 pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
-    let wish = wish(call);
+    let wish = wish(call)?;
     show(&call.services.compat.signals(call.reach()?, &vehicle(call)?, user(call), wish).await?, wish)
 }
 
 /// `GET /v3/vehicles/{id}/signals/{code}`
 pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
-    let (wish, code) = (wish(call), call.named(1)?);
+    let (wish, code) = (wish(call)?, call.named(1)?);
     show(&call.services.compat.signal(call.reach()?, &vehicle(call)?, user(call), code, wish).await?, wish)
 }
 
@@ -63,11 +62,12 @@ pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let path = format!("{}/{}", call.named(1)?, call.named(2)?);
     let command = Command::of_v3(&path, &body(call)?)?;
-    let (status, word) = match call.services.compat.tell(call.reach()?, &vehicle(call)?, user(call), command).await? {
-        Told::Done => (StatusCode::OK, "SUCCESS"),
-        Told::Pending => (StatusCode::ACCEPTED, "PENDING"),
+    let view = tell(call, user(call), command).await?;
+    let (status, word) = match view.status {
+        "pending" => (StatusCode::ACCEPTED, "PENDING"),
+        _ => (StatusCode::OK, "SUCCESS"),
     };
-    let command = json!({ "id": request_id(call), "type": "command", "attributes": { "status": word } });
+    let command = json!({ "id": view.id, "type": "command", "attributes": { "status": word } });
     answer::json(status, &json!({ "data": command }))
 }
 
@@ -84,7 +84,7 @@ pub(in crate::web) async fn management(call: &Call<'_>) -> Answer {
     }
     let body = if call.head.method == Method::POST { Some(body(call)?) } else { None };
     let method = if call.head.method == Method::HEAD { Method::GET } else { call.head.method.clone() };
-    let answer = call.services.compat.management(call.reach()?, method, &path, body.as_ref()).await?;
+    let answer = call.services.compat.management(call.reach()?, method, &path, body.as_ref(), reason(call)?).await?;
     match answer.body.value() {
         Value::Null => Ok(answer::empty(answer.status)),
         body => answer::json(answer.status, &body),

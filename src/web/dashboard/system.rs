@@ -240,6 +240,7 @@ fn why(reason: Reason) -> &'static str {
         Reason::Gap => "to heal gaps",
         Reason::Request => "on request",
         Reason::Compat => "for clients of Smartcar\u{2019}s API",
+        Reason::Reader => "for clients that may only read",
         Reason::Command => "for commands",
         Reason::Poll => "on the schedule",
     }

@@ -1,0 +1,103 @@
+//! What is about the application and no vehicle: compatibility, webhooks and subscriptions, as Smartcar answers.
+//!
+//! It is the same for everybody, so it is kept for a while, and equal questions at the same moment are one. Smartcar is
+//! asked with a permit: the application's bucket is everybody's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+use tokio::sync::Mutex as Queue;
+
+use super::Compat;
+use super::faults::of_call;
+use crate::model::Timestamp;
+use crate::model::VehicleId;
+use crate::model::budget::Reason;
+use crate::model::fault::Fault;
+use crate::model::reach::Reach;
+use crate::smartcar::HandedOn;
+use crate::tokens::CallError;
+
+/// Answers, by what was asked. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept(Arc<Mutex<HashMap<String, Arc<Place>>>>);
+
+/// One answer, when it came, and who waits for it.
+type Place = Queue<Option<(Timestamp, Result<HandedOn, Fault>)>>;
+
+impl Kept {
+    fn place(&self, question: &str) -> Arc<Place> {
+        let mut all = self.all();
+        if all.len() >= MOST_KEPT && !all.contains_key(question) {
+            all.clear();
+        }
+        all.entry(question.to_owned()).or_default().clone()
+    }
+
+    fn forget(&self, beginning: &str) {
+        self.all().retain(|question, _| !question.starts_with(beginning));
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Compat {
+    /// `GET /compatibility` and its matrix.
+    pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<Value, Fault> {
+        let ask = || self.vehicles.compatibility(path, query, reason);
+        Ok(self.kept(&format!("v2.0 {path}{query}"), DAY, ask).await?.body.value())
+    }
+
+    /// Webhooks and subscriptions of the management API v3. A subscription is about a vehicle.
+    pub async fn management(
+        &self,
+        reach: &Reach,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        reason: Reason,
+    ) -> Result<HandedOn, Fault> {
+        if let Some(body) = body {
+            let vehicle = body["data"]["attributes"]["vehicleId"].as_str();
+            let vehicle = vehicle.ok_or_else(|| Fault::parameter("vehicleId", "data.attributes.vehicleId is missing."))?;
+            self.connected_v3(reach, &VehicleId::new(vehicle), body["data"]["attributes"]["userId"].as_str()).await?;
+        }
+        let ask = || self.vehicles.forward(&method, path, body, reason);
+        if method == Method::GET {
+            return self.kept(&format!("v3 {path}"), MINUTE, ask).await;
+        }
+        let answer = ask().await.map_err(|error| of_call(&error));
+        self.kept.forget("v3 ");
+        answer
+    }
+
+    /// The answer to a question, at most so old.
+    async fn kept<F>(&self, question: &str, life: Duration, ask: impl FnOnce() -> F) -> Result<HandedOn, Fault>
+    where
+        F: Future<Output = Result<HandedOn, CallError>>,
+    {
+        let place = self.kept.place(question);
+        let mut kept = place.lock().await;
+        let is_fresh = |(at, _): &&(Timestamp, _)| self.world.now().since(*at) < life;
+        if let Some((_, answer)) = kept.as_ref().filter(is_fresh) {
+            return answer.clone();
+        }
+        let answer = ask().await;
+        let is_of_smartcar =
+            matches!(&answer, Ok(_) | Err(CallError::Smartcar(crate::smartcar::SmartcarError::NotPossible { .. })));
+        let answer = answer.map_err(|error| of_call(&error));
+        *kept = is_of_smartcar.then(|| (self.world.now(), answer.clone()));
+        answer
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How many answers are kept.
+const MOST_KEPT: usize = 256;

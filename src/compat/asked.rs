@@ -1,0 +1,132 @@
+//! What Smartcar was asked for lately, and what came of it: a client that asks again and again must not spend the
+//! month's calls on a car that fails, or on what it never tells.
+//!
+//! What must stay true: of what came to nothing, nobody asks again before its wait is over, and each wait is twice as
+//! long as the one before. Notes are in memory: a restart costs one call for each at most.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
+
+use crate::model::fault::Fault;
+use crate::model::{Timestamp, VehicleId};
+
+/// The name under which it is noted that a whole vehicle fails.
+pub(super) const VEHICLE: &str = "/";
+
+/// The name under which asking for everything is noted.
+pub(super) const EVERYTHING: &str = "/signals";
+
+/// The notes. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked(Arc<Mutex<Notes>>);
+
+#[derive(Debug, Default)]
+struct Notes {
+    /// How many reads have ended.
+    ended: u64,
+    of: HashMap<(VehicleId, &'static str), Note>,
+    /// Who reads a vehicle now, and who waits for that.
+    queues: HashMap<VehicleId, Weak<Queue<()>>>,
+}
+
+/// The last time something was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Note {
+    /// When.
+    pub(super) at: Timestamp,
+    /// Which of the reads it was.
+    number: u64,
+    /// How often in a row nothing came of it.
+    failures: u32,
+    why: Vain,
+}
+
+/// Why nothing came.
+#[derive(Clone, Debug)]
+pub(super) enum Vain {
+    /// It came.
+    Not,
+    /// Smartcar has told nothing of it, or that it cannot.
+    Nothing,
+    /// Smartcar said why.
+    Failed(Fault),
+}
+
+impl Note {
+    /// Whether something came.
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.why, Vain::Not)
+    }
+
+    /// Whether a read that ended after the moment of [`Asked::moment`] has asked for it.
+    pub(super) fn is_after(&self, moment: u64) -> bool {
+        self.number > moment
+    }
+
+    /// Until when nobody asks again.
+    pub(super) fn until(&self) -> Timestamp {
+        let (first, least) = match &self.why {
+            Vain::Not => return self.at,
+            Vain::Nothing => (NOTHING_TOLD, Duration::ZERO),
+            Vain::Failed(fault) => (FAILED, fault.retry_after.unwrap_or_default()),
+        };
+        self.at.after((first * (1 << self.failures.saturating_sub(1).min(9))).min(LONGEST).max(least))
+    }
+
+    /// What Smartcar said.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        if let Vain::Failed(fault) = &self.why { Some(fault) } else { None }
+    }
+}
+
+impl Asked {
+    /// Now: reads that end later count as fresh, whoever began them.
+    pub(super) fn moment(&self) -> u64 {
+        self.notes().ended
+    }
+
+    /// Waits until nobody else reads a vehicle.
+    pub(super) async fn turn(&self, id: &VehicleId) -> OwnedMutexGuard<()> {
+        let queue = {
+            let queues = &mut self.notes().queues;
+            queues.retain(|_, queue| queue.strong_count() > 0);
+            let queue = queues.get(id).and_then(Weak::upgrade).unwrap_or_default();
+            queues.insert(id.clone(), Arc::downgrade(&queue));
+            queue
+        };
+        queue.lock_owned().await
+    }
+
+    /// When something was last asked for.
+    pub(super) fn last(&self, id: &VehicleId, path: &'static str) -> Option<Note> {
+        self.notes().of.get(&(id.clone(), path)).cloned()
+    }
+
+    /// A read has ended, with this result for each of what it asked for.
+    pub(super) fn note(&self, id: &VehicleId, at: Timestamp, results: impl IntoIterator<Item = (&'static str, Vain)>) {
+        let mut notes = self.notes();
+        notes.ended += 1;
+        let number = notes.ended;
+        for (path, why) in results {
+            let before = notes.of.get(&(id.clone(), path)).map_or(0, |note| note.failures);
+            let failures = if matches!(why, Vain::Not) { 0 } else { before.saturating_add(1) };
+            notes.of.insert((id.clone(), path), Note { at, number, failures, why });
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first wait for what Smartcar had nothing of.
+const NOTHING_TOLD: Duration = Duration::from_secs(3600);
+
+/// The first wait after a failure that may pass.
+const FAILED: Duration = Duration::from_secs(300);
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,234 @@
+//! When Smartcar is asked, and for what: as seldom as the wishes of clients allow.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::asked::{EVERYTHING, Note, VEHICLE, Vain};
+use super::faults::{of_call, of_store};
+use super::stored::{self, can_never, is_impossible, lasts, of_failure, usable};
+use super::{Compat, Reply, Wish, is_granted};
+use crate::model::fault::Fault;
+use crate::model::mapping::{self, Endpoint};
+use crate::model::reach::Reach;
+use crate::model::reading::SignalFailure;
+use crate::model::token::Generation;
+use crate::model::{Timestamp, VehicleId};
+use crate::store::tellings::Latest;
+use crate::tokens::CallError;
+use crate::vehicles::known::Known;
+
+impl Compat {
+    /// What these endpoints of API v2.0 tell, each by itself, with one call at most.
+    pub(super) async fn answers(
+        &self,
+        reach: &Reach,
+        known: Known,
+        paths: &[String],
+        wish: Wish,
+    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
+        let moment = self.asked.moment();
+        let mut due: Vec<&'static str> = paths
+            .iter()
+            .filter_map(|path| mapping::endpoint(path))
+            .filter(|endpoint| self.is_due(&known, endpoint, wish, moment))
+            .map(|endpoint| endpoint.path)
+            .collect();
+        due.sort_unstable();
+        due.dedup();
+        let (known, failed) =
+            if due.is_empty() { (known, None) } else { self.read(reach, known, due.clone(), wish, moment).await? };
+        let answer = |path: &String| match path.trim_matches('/') {
+            "" => attributes(&known),
+            "permissions" => {
+                let all = known.permissions().unwrap_or_default();
+                Ok(Reply::plain(json!({ "permissions": all, "paging": { "count": all.len(), "offset": 0 } })))
+            }
+            trimmed => {
+                let endpoint = mapping::endpoint(trimmed).ok_or_else(Fault::path)?;
+                let failed = failed.clone().filter(|_| due.contains(&endpoint.path));
+                // While nobody asks again, the answer is the one that was given then.
+                let still = || self.why_not(&known, endpoint.path).filter(|_| self.is_too_old(&known, endpoint, wish));
+                stored::answer(&known, endpoint, wish, failed.or_else(still).as_ref())
+            }
+        };
+        Ok(paths.iter().map(answer).collect())
+    }
+
+    /// Asks Smartcar for what is `due`, unless somebody else has since `moment`; returns the vehicle as it is known
+    /// then, and why nothing new is. A client that goes away stops neither the call nor what is learnt from it.
+    pub(super) async fn read(
+        &self,
+        reach: &Reach,
+        known: Known,
+        due: Vec<&'static str>,
+        wish: Wish,
+        moment: u64,
+    ) -> Result<(Known, Option<Fault>), Fault> {
+        let (own, reach) = (self.clone(), reach.clone());
+        let task = tokio::spawn(async move {
+            let _turn = own.asked.turn(known.id()).await;
+            let known = own.connected(&reach, known.id()).await?;
+            let is_open = |path: &&'static str| !own.was_asked_since(known.id(), path, moment) && !own.waits(&known, path);
+            let due: Vec<&'static str> = due.into_iter().filter(is_open).collect();
+            if due.is_empty() {
+                return Ok((known, None));
+            }
+            own.ask(&reach, &known, &due, wish, moment).await
+        });
+        task.await.unwrap_or_else(|_| Err(Fault::of("SERVER", Some("INTERNAL"))))
+    }
+
+    async fn ask(
+        &self,
+        reach: &Reach,
+        known: &Known,
+        due: &[&'static str],
+        wish: Wish,
+        moment: u64,
+    ) -> Result<(Known, Option<Fault>), Fault> {
+        let (id, began) = (known.id(), self.world.now());
+        let open = mapping::open_to(known.permissions());
+        // What would be asked for anyhow comes along: it is one call.
+        let by_itself = Wish { max_age: None, ..wish };
+        let wants = |endpoint: &Endpoint| match due.contains(&EVERYTHING) {
+            true => self.is_open(known, endpoint, moment) && !can_never(known, endpoint),
+            false => self.is_due(known, endpoint, by_itself, moment),
+        };
+        let along = open.iter().copied().filter(|path| mapping::endpoint(path).is_some_and(wants));
+        let mut paths: Vec<&'static str> = due.iter().copied().filter(|path| *path != EVERYTHING).collect();
+        paths.extend(along.filter(|path| !due.contains(path)));
+        let result = self.vehicles.read(known, Some(&paths), wish.reason()).await;
+        let now = self.world.now();
+        let failed = result.as_ref().err().map(of_call);
+        match (result, failed) {
+            (Err(CallError::Smartcar(_)), Some(fault)) => {
+                self.asked.note(id, now, [(VEHICLE, Vain::Failed(fault.clone()))]);
+                Ok((self.connected(reach, id).await?, Some(fault)))
+            }
+            // Nothing went out.
+            (Err(_), failed) => Ok((self.connected(reach, id).await?, failed)),
+            (Ok(()), _) => {
+                let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(Fault::no_vehicle)?;
+                // API v3 tells everything at once.
+                if known.connection.as_ref().is_some_and(|connection| connection.generation == Generation::V3) {
+                    paths.extend(open.iter().filter(|path| !due.contains(path)));
+                    paths.push(EVERYTHING);
+                } else if due.contains(&EVERYTHING) {
+                    paths.push(EVERYTHING);
+                }
+                self.asked.note(id, now, results(&known, &paths, began));
+                Ok((known, None))
+            }
+        }
+    }
+
+    /// Whether Smartcar is to be asked for an endpoint.
+    fn is_due(&self, known: &Known, endpoint: &Endpoint, wish: Wish, moment: u64) -> bool {
+        self.is_open(known, endpoint, moment) && self.is_too_old(known, endpoint, wish)
+    }
+
+    /// Whether asking for it makes sense now.
+    fn is_open(&self, known: &Known, endpoint: &Endpoint, moment: u64) -> bool {
+        is_granted(known, endpoint.permission)
+            && !is_impossible(known, endpoint)
+            && !self.was_asked_since(known.id(), endpoint.path, moment)
+            && !self.waits(known, endpoint.path)
+    }
+
+    fn was_asked_since(&self, id: &VehicleId, path: &'static str, moment: u64) -> bool {
+        let is_after = |note: &Note| note.is_after(moment);
+        let has_failed = |note: &Note| is_after(note) && !note.is_good();
+        self.asked.last(id, path).is_some_and(|note| is_after(&note))
+            || self.asked.last(id, VEHICLE).is_some_and(|note| has_failed(&note))
+    }
+
+    /// Whether nobody asks for it now, because nothing came of it lately.
+    pub(super) fn waits(&self, known: &Known, path: &'static str) -> bool {
+        self.waiting(known, path).is_some()
+    }
+
+    /// Why nobody asks for it now, if Smartcar has said so, and when somebody will.
+    pub(super) fn why_not(&self, known: &Known, path: &'static str) -> Option<Fault> {
+        let note = self.waiting(known, path)?;
+        note.fault().map(|fault| fault.clone().after(note.until().since(self.world.now())))
+    }
+
+    fn waiting(&self, known: &Known, path: &'static str) -> Option<Note> {
+        let is_over = |note: &Note, codes: &dyn Fn(&str) -> bool| {
+            let is_newer = |at: Timestamp| at > note.at;
+            // It was connected again, or the car has told something since.
+            let is_connected = known.connection.as_ref().is_some_and(|connection| is_newer(connection.connected_at));
+            let told = known.latest.values().filter(|latest| codes(&latest.code)).filter_map(|latest| latest.told_at);
+            note.until() <= self.world.now() || is_connected || told.max().is_some_and(is_newer)
+        };
+        let of_vehicle = self.asked.last(known.id(), VEHICLE).filter(|note| !is_over(note, &|_| true));
+        let signals = mapping::endpoint(path).map(|endpoint| endpoint.signals);
+        let is_of_path = |code: &str| signals.is_none_or(|signals| signals.iter().any(|signal| signal.code == code));
+        of_vehicle.or_else(|| self.asked.last(known.id(), path).filter(|note| !is_over(note, &is_of_path)))
+    }
+
+    fn is_too_old(&self, known: &Known, endpoint: &Endpoint, wish: Wish) -> bool {
+        if !is_granted(known, endpoint.permission) || is_impossible(known, endpoint) {
+            return false;
+        }
+        let latest = endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
+        let oldest = latest.filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min();
+        if oldest.is_none() && can_never(known, endpoint) && wish.max_age.is_none() {
+            return false;
+        }
+        self.is_older(known.id(), endpoint.path, oldest, wish)
+    }
+
+    /// Whether what was told then is older than is wished. What Smartcar told when it was asked last counts from then:
+    /// it need not have got anything new.
+    pub(super) fn is_older(&self, id: &VehicleId, path: &'static str, told: Option<Timestamp>, wish: Wish) -> bool {
+        let max_age = wish.max_age.or(self.settings.max_age);
+        let is_older = |at: Timestamp, age: Duration| age.is_zero() || self.world.now().since(at) > age;
+        let asked = self.asked.last(id, path).filter(Note::is_good).map(|note| note.at);
+        match (told, max_age) {
+            (Some(_), None) => false,
+            (Some(told), Some(age)) => is_older(told.max(asked.unwrap_or(told)), age),
+            (None, _) => true,
+        }
+    }
+}
+
+/// What came of asking for each of these. What fails altogether is a failure of the vehicle.
+fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'static str, Vain)> {
+    let is_new = |latest: &Latest| latest.failure.is_none() && latest.told_at.is_some_and(|at| at >= began);
+    let passing = |latest: &Latest| -> Option<SignalFailure> {
+        let (failure, at) = latest.failure.as_ref()?;
+        (*at >= began && !lasts(failure)).then(|| failure.clone())
+    };
+    let result = |path: &'static str| {
+        let signals = mapping::endpoint(path).map(|endpoint| endpoint.signals);
+        let of_path = |latest: &&Latest| signals.is_none_or(|signals| signals.iter().any(|signal| signal.code == latest.code));
+        let latest = || known.latest.values().filter(of_path);
+        let why = match latest().find_map(passing) {
+            _ if latest().any(is_new) => Vain::Not,
+            Some(failure) => Vain::Failed(of_failure(&failure)),
+            None => Vain::Nothing,
+        };
+        (path, why)
+    };
+    let mut results: Vec<_> = paths.iter().map(|path| result(path)).collect();
+    let has_come = results.iter().any(|(_, why)| matches!(why, Vain::Not));
+    let failed = results.iter().find(|(_, why)| matches!(why, Vain::Failed(_))).map(|(_, why)| why.clone());
+    match failed.filter(|_| !has_come) {
+        Some(failed) => vec![(VEHICLE, failed)],
+        None => {
+            results.push((VEHICLE, Vain::Not));
+            results
+        }
+    }
+}
+
+fn attributes(known: &Known) -> Result<Reply, Fault> {
+    if !is_granted(known, "read_vehicle_info") {
+        return Err(Fault::permission());
+    }
+    let facts = &known.vehicle.facts;
+    let make = facts.make.as_ref().map(|make| make.to_uppercase());
+    Ok(Reply::plain(json!({ "id": facts.id, "make": make, "model": facts.model, "year": facts.year })))
+}
