@@ -46,7 +46,10 @@ impl Dialect {
     /// A problem, as Smartcar would say it.
     pub(super) fn respond(self, problem: &Problem, request_id: &str) -> Response<Body> {
         problem.log(request_id);
-        let fault = problem.fault().cloned().unwrap_or_else(|| of_problem(problem));
+        let mut fault = problem.fault().cloned().unwrap_or_else(|| of_problem(problem));
+        if self == Dialect::OAuth && fault.status == 404 {
+            fault = fault.because(NO_CONNECT);
+        }
         let body = match self {
             Dialect::V2 => fault.v2(request_id),
             Dialect::V3 => fault.v3(request_id),
@@ -67,6 +70,9 @@ impl Dialect {
         response
     }
 }
+
+const NO_CONNECT: &str = "Carport does not serve Connect here: its links come from `carport connect`, the dashboard, or \
+                          POST /api/v1/connect. The token endpoints are POST /oauth/token and POST /oauth2/token.";
 
 /// What went wrong before Smartcar's API was reached.
 fn of_problem(problem: &Problem) -> Fault {

@@ -108,6 +108,12 @@ pub(in crate::web) async fn unsubscribe(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn compatibility(call: &Call<'_>) -> Answer {
     let uri = &call.head.uri;
     let path = uri.path().trim_start_matches("/v2.0").trim_end_matches('/');
+    // What Smartcar would refuse costs no call.
+    let vin = value_of(&query(call), "vin").unwrap_or_default();
+    let is_vin = vin.len() == 17 && vin.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if path == "/compatibility" && !is_vin {
+        return Err(Fault::parameter("vin", "vin must be the 17 letters and digits of a vehicle.").into());
+    }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     answer::ok(&call.services.compat.compatibility(path, &query, reason(call)?).await?)
 }
