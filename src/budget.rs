@@ -129,10 +129,8 @@ impl Budget {
         let (since, until) = month(at, self.settings.reset_day);
         let Settings { calls_per_vehicle_month: limit, reserve, .. } = *self.settings;
         let aside = self.aside.swap(0, Ordering::Relaxed);
-        let (share, leaves) = match reason.leaves_a_share() {
-            true => (limit.map(|limit| limit.saturating_sub(reserve).div_ceil(2)), POOL_SHARE),
-            false => (None, 0),
-        };
+        let half = || limit.map(|limit| limit.saturating_sub(reserve).div_ceil(2));
+        let (share, leaves) = if reason.leaves_a_share() { (half(), POOL_SHARE) } else { (None, 0) };
         let taken = self.store.commit(TakeCall { vehicle, reason, at, since, limit, reserve, aside, share, leaves }).await;
         if taken.is_err() {
             self.aside.fetch_add(aside, Ordering::Relaxed);

@@ -141,13 +141,13 @@ impl Compat {
             let part = |(known, fault): &(&Known, Fault)| -> (Box<str>, Box<str>) {
                 ("vehicle_id".into(), format!("{}: {}", known.id(), fault.description).into())
             };
-            let parts: Vec<_> = failed.iter().map(part).collect();
-            let these: Vec<&str> = parts.iter().map(|(_, text)| &**text).collect();
+            let detail: Box<[_]> = failed.iter().map(part).collect();
+            let these: Vec<&str> = detail.iter().map(|(_, text)| &**text).collect();
             let (ended, of) = (all.len() - failed.len(), all.len());
             let text = format!("{ended} of {of} connections were ended. These were not: {}", these.join(" "));
             // Something has changed and something has not: that is no fault of the client's.
             let fault = if of == 1 { first.clone() } else { Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")) };
-            return Err(Fault { parts, ..fault.because(text) });
+            return Err(Fault { detail, ..fault.because(text) });
         }
         Ok(all)
     }

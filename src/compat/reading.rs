@@ -91,9 +91,10 @@ impl Compat {
         let open = mapping::open_to(known.permissions());
         // What would be asked for anyhow comes along: it is one call.
         let by_itself = Wish { max_age: None, ..wish };
-        let wants = |endpoint: &Endpoint| match due.contains(&EVERYTHING) {
-            true => self.is_open(known, endpoint, moment) && !can_never(known, endpoint),
-            false => self.is_due(known, endpoint, by_itself, moment),
+        let everything = due.contains(&EVERYTHING);
+        let wants = |endpoint: &Endpoint| {
+            self.is_due(known, endpoint, by_itself, moment)
+                || everything && self.is_open(known, endpoint, moment) && !can_never(known, endpoint)
         };
         let along = open.iter().copied().filter(|path| mapping::endpoint(path).is_some_and(wants));
         let mut paths: Vec<&'static str> = due.iter().copied().filter(|path| *path != EVERYTHING).collect();
@@ -114,7 +115,7 @@ impl Compat {
                 if known.connection.as_ref().is_some_and(|connection| connection.generation == Generation::V3) {
                     paths.extend(open.iter().filter(|path| !due.contains(path)));
                     paths.push(EVERYTHING);
-                } else if due.contains(&EVERYTHING) {
+                } else if everything {
                     paths.push(EVERYTHING);
                 }
                 self.asked.note(id, now, results(&known, &paths, began));
@@ -215,13 +216,11 @@ fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'st
     let mut results: Vec<_> = paths.iter().map(|path| result(path)).collect();
     let has_come = results.iter().any(|(_, why)| matches!(why, Vain::Not));
     let failed = results.iter().find(|(_, why)| matches!(why, Vain::Failed(_))).map(|(_, why)| why.clone());
-    match failed.filter(|_| !has_come) {
-        Some(failed) => vec![(VEHICLE, failed)],
-        None => {
-            results.push((VEHICLE, Vain::Not));
-            results
-        }
+    if let Some(failed) = failed.filter(|_| !has_come) {
+        return vec![(VEHICLE, failed)];
     }
+    results.push((VEHICLE, Vain::Not));
+    results
 }
 
 fn attributes(known: &Known) -> Result<Reply, Fault> {

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let field = |fault: Result<Command, Fault>| fault.unwrap_err().field;
+        let field = |fault: Result<Command, Fault>| fault.unwrap_err().detail.first().map(|(field, _)| field.clone());
         assert_eq!(Command::of_v2("charge/limit", &json!({ "limit": "0.7" })), Ok(Command::LimitCharge(70.0)));
         assert_eq!(field(Command::of_v2("charge/limit", &json!({ "limit": 0.2 }))).as_deref(), Some("limit"));
         assert_eq!(field(Command::of_v2("security", &json!({ "action": "DANCE" }))).as_deref(), Some("action"));

@@ -21,10 +21,8 @@ pub struct Fault {
     pub url: Option<Box<str>>,
     /// When to try again, for the header `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The part of the request that is wrong.
-    pub field: Option<Box<str>>,
-    /// Of what was asked, what failed: a field, and what about it.
-    pub parts: Vec<(Box<str>, Box<str>)>,
+    /// The parts of the request that are wrong, or that failed: a field, and what about it.
+    pub detail: Box<[(Box<str>, Box<str>)]>,
 }
 
 impl Fault {
@@ -45,8 +43,7 @@ impl Fault {
             resolution: Some(resolution).filter(|word| !word.is_empty()),
             url: None,
             retry_after: None,
-            field: None,
-            parts: Vec::new(),
+            detail: Box::default(),
         }
     }
 
@@ -77,7 +74,9 @@ impl Fault {
 
     /// A part of the request is wrong.
     pub fn parameter(field: &str, description: impl Into<Box<str>>) -> Fault {
-        Fault { field: Some(field.into()), ..Fault::of("VALIDATION", Some("PARAMETER")).because(description) }
+        let description = description.into();
+        let detail = [(field.into(), description.clone())].into();
+        Fault { detail, ..Fault::of("VALIDATION", Some("PARAMETER")).because(description) }
     }
 
     /// Smartcar or the car does not offer it.
@@ -109,11 +108,8 @@ impl Fault {
             "resolution": self.resolution(),
             "suggestedUserMessage": self.message(),
         });
-        if let Some(field) = &self.field {
-            body["detail"] = json!([{ "field": field, "message": self.description }]);
-        }
-        if !self.parts.is_empty() {
-            body["detail"] = self.parts.iter().map(|(field, text)| json!({ "field": field, "message": text })).collect();
+        if !self.detail.is_empty() {
+            body["detail"] = self.detail.iter().map(|(field, text)| json!({ "field": field, "message": text })).collect();
         }
         body
     }

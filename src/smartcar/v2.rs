@@ -287,7 +287,7 @@ mod tests {
             let script = Script::new([good(&json!({ "responses": parts }).to_string())]);
             let permit = Permit::granted(1, Reason::Picture, false);
             let read = run(script.client().read(&token(), &VehicleId::new("v"), &["/odometer"], &permit)).unwrap();
-            assert_eq!(read.reports.is_empty(), false);
+            assert!(!read.reports.is_empty());
             read.limit.map(|error| {
                 let after =
                     if let SmartcarError::Later { after, .. } = &error { after.map(|after| after.as_secs()) } else { None };
