@@ -108,8 +108,8 @@ struct Shared {
     store: Store,
     world: World,
     shown: RwLock<Option<Arc<Certificate>>>,
-    /// Handshakes that may be under way at the same time.
-    turns: Semaphore,
+    /// For the computing that handshakes cost us.
+    turns: Arc<Semaphore>,
     /// What whoever issues certificates is to find here.
     proofs: Proofs,
     /// Somebody asks to look for a new certificate now.
@@ -123,7 +123,7 @@ impl Tls {
             Source::Acme(acme) => acme.world(world)?,
             _ => world,
         };
-        let turns = Semaphore::new(handshake::AT_ONCE);
+        let turns = Arc::new(Semaphore::new(handshake::AT_ONCE));
         let (shown, proofs, reread) = Default::default();
         let shared = Shared { settings, store, world, shown, turns, proofs, reread };
         match &shared.settings.source {

@@ -1,13 +1,22 @@
-//! The handshake: limited in time and in number, for it costs us more than whoever begins it.
+//! The handshake: limited in time, and in what it may take from us at once, for it costs us more than whoever begins it.
+//!
+//! SECURITY: a turn is for our own computing only. Were it held while we wait for their next words, whoever leaves
+//! handshakes half done would keep everybody else out.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use rustls::server::Acceptor;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_util::sync::PollSemaphore;
 
 use super::Tls;
 
@@ -16,19 +25,28 @@ impl Tls {
     pub async fn shake(&self, stream: TcpStream, limit: Duration) -> Option<TlsStream<TcpStream>> {
         let shaken = async {
             let hello = hello(stream).await?;
-            // Who has said nothing yet costs nothing yet.
-            let _turn = self.shared.turns.acquire().await.map_err(io::Error::other)?;
             if let Some(proof) = self.shared.proofs.of_hello(&hello.client_hello()) {
                 // Whoever asked has seen what they came for.
-                hello.into_stream(proof).await?.shutdown().await?;
+                in_turns(&self.shared.turns, hello.into_stream(proof)).await?.shutdown().await?;
                 return Err(io::Error::other("it asked for a proof"));
             }
             let shown = self.shown().ok_or_else(|| io::Error::other("there is no certificate yet"))?;
-            hello.into_stream(shown.config.clone()).await
+            in_turns(&self.shared.turns, hello.into_stream(shown.config.clone())).await
         };
         let shaken = tokio::time::timeout(limit, shaken).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         shaken.inspect_err(|error| tracing::debug!(%error, "a handshake came to nothing")).ok()
     }
+}
+
+/// Goes on with a handshake whenever it is its turn: each step of ours takes one, and gives it back before we wait for
+/// them.
+async fn in_turns<T>(turns: &Arc<Semaphore>, handshake: impl Future<Output = T>) -> T {
+    let (mut turns, mut handshake) = (PollSemaphore::new(turns.clone()), pin!(handshake));
+    poll_fn(|context| {
+        let _turn = ready!(turns.poll_acquire(context));
+        handshake.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Their first words.
@@ -56,5 +74,5 @@ const CORRECTION: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 55\r\n\r\n\
                             This port speaks https only: begin the address https://";
 
-/// How many may be under way at the same time.
-pub(super) const AT_ONCE: usize = 64;
+/// How many are computed at the same time: the other cores are for those who are in.
+pub(super) const AT_ONCE: usize = 1;

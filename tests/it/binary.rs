@@ -12,6 +12,7 @@ mod first_run;
 mod flood;
 mod flow;
 mod full_disk;
+mod handshakes;
 pub(crate) mod http;
 mod install;
 mod keys;

@@ -78,8 +78,8 @@ pub(crate) fn client(roots: RootCertStore, protocols: &[&str]) -> ClientConfig {
 /// A running `carport serve` with TLS.
 pub(crate) struct Secure {
     pub(crate) program: Program,
-    address: SocketAddr,
-    client: ClientConfig,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: ClientConfig,
 }
 
 impl Secure {
@@ -87,7 +87,7 @@ impl Secure {
         Secure::of(home.command(SERVE), issuer).await
     }
 
-    async fn of(command: Command, issuer: &Issuer) -> Secure {
+    pub(crate) async fn of(command: Command, issuer: &Issuer) -> Secure {
         let mut program = Program::start(command);
         let [address] = listening(&mut program).await;
         Secure { program, address, client: issuer.client(&["h2", "http/1.1"]) }
@@ -97,7 +97,7 @@ impl Secure {
         connect(self.address, self.client.clone()).await
     }
 
-    async fn send(&self, say: Say) -> Answer {
+    pub(crate) async fn send(&self, say: Say) -> Answer {
         let stream = self.connect().await.unwrap();
         Line::over(stream, self.address.port()).await.unwrap().send(say).await.unwrap()
     }
