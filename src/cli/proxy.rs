@@ -1,6 +1,10 @@
 //! `carport config proxy`: what to write into the proxy in front of Carport. Each of them sets
 //! `X-Forwarded-For` and `X-Forwarded-Proto` itself and takes `Forwarded` away, which clients could forge.
+//!
+//! SECURITY: whoever `auth.forward_header` names may do everything. Each block takes that header away too, before the
+//! place where the owner's sign-in sets it.
 
+use http::header::HeaderName;
 use url::Url;
 
 use super::args::Proxy;
@@ -31,29 +35,54 @@ pub(super) fn proxy(which: Proxy, config: &Config) -> Result<(), Failure> {
 fn block(which: Proxy, config: &Config) -> String {
     let site = Site::of(&config.public_url);
     let upstream = config.listen.first();
+    let named = config.forward_header.as_ref().map(HeaderName::as_str);
     match which {
-        Proxy::Caddy => caddy(&site, upstream),
-        Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LARGEST_FORM)),
-        Proxy::Traefik => traefik(&site.name, upstream),
+        Proxy::Caddy => caddy(&site, upstream, named),
+        Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LARGEST_FORM), named),
+        Proxy::Traefik => traefik(&site.name, upstream, named),
     }
 }
 
-/// Caddy sets the forwarding headers by itself, and gets the certificate too.
-fn caddy(Site { name, port }: &Site, upstream: Option<&Listen>) -> String {
+/// Caddy sets the forwarding headers by itself, and gets the certificate too. `named` is the header of the sign-in; the
+/// order of what is to do with it holds within `route` only.
+fn caddy(Site { name, port }: &Site, upstream: Option<&Listen>, named: Option<&str>) -> String {
     let upstream = match upstream {
         Some(Listen::Unix(path)) => format!("unix/{}", path.display()),
         tcp => authority(tcp),
     };
     let port = if *port == HTTPS { String::new() } else { format!(":{port}") };
-    format!("{name}{port} {{\n\treverse_proxy {upstream} {{\n\t\theader_up -Forwarded\n\t}}\n}}")
+    let Some(named) = named else {
+        return format!("{name}{port} {{\n\treverse_proxy {upstream} {{\n\t\theader_up -Forwarded\n\t}}\n}}");
+    };
+    format!(
+        "{name}{port} {{
+\troute {{
+\t\t# Clients could send it themselves.
+\t\trequest_header -{named}
+\t\t# Your sign-in sets it here: forward_auth with copy_headers {named}
+\t\treverse_proxy {upstream} {{
+\t\t\theader_up -Forwarded
+\t\t}}
+\t}}
+}}"
+    )
 }
 
 /// The names of the certificate's files are certbot's.
-fn nginx(Site { name, port }: &Site, upstream: Option<&Listen>, max_body: u64) -> String {
+fn nginx(Site { name, port }: &Site, upstream: Option<&Listen>, max_body: u64, named: Option<&str>) -> String {
     let upstream = match upstream {
         Some(Listen::Unix(path)) => format!("http://unix:{}", path.display()),
         tcp => format!("http://{}", authority(tcp)),
     };
+    let named = named.map_or_else(String::new, |named| {
+        format!(
+            "
+        # Clients could send it themselves. Instead of \"\" comes what your sign-in says, such as $user with
+        # auth_request_set $user $upstream_http_{};
+        proxy_set_header {named} \"\";",
+            named.replace('-', "_")
+        )
+    });
     format!(
         "server {{
     listen {port} ssl;
@@ -71,21 +100,34 @@ fn nginx(Site { name, port }: &Site, upstream: Option<&Listen>, max_body: u64) -
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header Forwarded \"\";
+        proxy_set_header Forwarded \"\";{named}
     }}
 }}"
     )
 }
 
-/// A file of Traefik's file provider. It knows no Unix sockets.
-fn traefik(name: &str, upstream: Option<&Listen>) -> String {
+/// A file of Traefik's file provider. It knows no Unix sockets. Middlewares work in the order of their list.
+fn traefik(name: &str, upstream: Option<&Listen>, named: Option<&str>) -> String {
     let upstream = authority(upstream);
+    let (list, taken) = named.map_or_else(Default::default, |named| {
+        (
+            format!(
+                "
+      # Behind it in this list comes your sign-in: forwardAuth with authResponseHeaders: [\"{named}\"]"
+            ),
+            format!(
+                "
+          # Clients could send it themselves.
+          {named}: \"\""
+            ),
+        )
+    });
     format!(
         "http:
   routers:
     carport:
       rule: \"Host(`{name}`)\"
-      entryPoints: [\"websecure\"]
+      entryPoints: [\"websecure\"]{list}
       middlewares: [\"carport-forwarding\"]
       service: \"carport\"
       tls:
@@ -94,7 +136,7 @@ fn traefik(name: &str, upstream: Option<&Listen>) -> String {
     carport-forwarding:
       headers:
         customRequestHeaders:
-          Forwarded: \"\"
+          Forwarded: \"\"{taken}
   services:
     carport:
       loadBalancer:
@@ -148,16 +190,16 @@ mod tests {
 
     #[test]
     fn caddy_knows_ports_and_sockets() {
-        let block = caddy(&site("https://cars.example.org"), Some(&tcp("127.0.0.1:8000")));
+        let block = caddy(&site("https://cars.example.org"), Some(&tcp("127.0.0.1:8000")), None);
         assert_eq!(block, "cars.example.org {\n\treverse_proxy 127.0.0.1:8000 {\n\t\theader_up -Forwarded\n\t}\n}");
-        let block = caddy(&site("https://cars.example.org:8443"), Some(&Listen::Unix("/run/carport.sock".into())));
+        let block = caddy(&site("https://cars.example.org:8443"), Some(&Listen::Unix("/run/carport.sock".into())), None);
         assert!(block.starts_with("cars.example.org:8443 {\n\treverse_proxy unix//run/carport.sock {"), "{block}");
-        assert!(caddy(&site("http://localhost:8000"), Some(&tcp("[::]:9000"))).contains("cars.example.org {"));
+        assert!(caddy(&site("http://localhost:8000"), Some(&tcp("[::]:9000")), None).contains("cars.example.org {"));
     }
 
     #[test]
     fn nginx_overwrites_what_clients_could_forge() {
-        let block = nginx(&site("https://cars.example.org"), Some(&tcp("0.0.0.0:8000")), 65_536);
+        let block = nginx(&site("https://cars.example.org"), Some(&tcp("0.0.0.0:8000")), 65_536, None);
         expect![[r#"
             server {
                 listen 443 ssl;
@@ -183,8 +225,45 @@ mod tests {
 
     #[test]
     fn traefik_takes_forwarded_away() {
-        let block = traefik("cars.example.org", Some(&tcp("[::1]:8000")));
+        let block = traefik("cars.example.org", Some(&tcp("[::1]:8000")), None);
         assert!(block.contains("rule: \"Host(`cars.example.org`)\"") && block.contains("url: \"http://[::1]:8000\""), "{block}");
         assert!(block.contains("          Forwarded: \"\"\n"), "{block}");
+    }
+
+    /// Whoever it names may do everything: what clients send is taken away first, and the sign-in's word comes after.
+    #[test]
+    fn the_header_of_the_sign_in_is_taken_from_clients() {
+        let (site, upstream) = (site("https://cars.example.org"), tcp("127.0.0.1:8000"));
+        expect![[r"
+            cars.example.org {
+            	route {
+            		# Clients could send it themselves.
+            		request_header -remote-user
+            		# Your sign-in sets it here: forward_auth with copy_headers remote-user
+            		reverse_proxy 127.0.0.1:8000 {
+            			header_up -Forwarded
+            		}
+            	}
+            }"]]
+        .assert_eq(&caddy(&site, Some(&upstream), Some("remote-user")));
+        let block = nginx(&site, Some(&upstream), 65_536, Some("remote-user"));
+        let taken = block.split_once("proxy_set_header Forwarded \"\";").unwrap().1;
+        expect![[r#"
+
+                    # Clients could send it themselves. Instead of "" comes what your sign-in says, such as $user with
+                    # auth_request_set $user $upstream_http_remote_user;
+                    proxy_set_header remote-user "";
+                }
+            }"#]]
+        .assert_eq(taken);
+        let block = traefik("cars.example.org", Some(&upstream), Some("remote-user"));
+        assert!(
+            block.contains(
+                "          Forwarded: \"\"\n          # Clients could send it themselves.\n          remote-user: \"\"\n"
+            ),
+            "{block}"
+        );
+        let list = "      # Behind it in this list comes your sign-in: forwardAuth with authResponseHeaders: [\"remote-user\"]\n      middlewares:";
+        assert!(block.contains(list), "{block}");
     }
 }
