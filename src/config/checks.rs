@@ -37,6 +37,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     budget(config, collected);
     polling(config, collected);
     let mut warnings = Vec::new();
+    open_proxies(config, collected, &mut warnings);
     identifiers(config, &mut warnings);
     addresses(config, &mut warnings);
     transport(config, collected, &mut warnings);
@@ -136,6 +137,30 @@ fn forwarding(config: &Config, collected: &mut Collected) {
         let origin = origin(collected, key);
         let remedy = "Write the address of the proxy into trusted_proxies";
         collected.mistake(key, origin, "counts from nobody, as trusted_proxies is empty", remedy);
+    }
+}
+
+/// Networks in which strangers may be: whoever is there speaks as a proxy.
+fn open_proxies(config: &Config, collected: &mut Collected, warnings: &mut Vec<String>) {
+    let open: Vec<String> = config.trusted_proxies.iter().filter(|network| network.is_open()).map(ToString::to_string).collect();
+    if open.is_empty() {
+        return;
+    }
+    let open = open.join(" and ");
+    if config.forward_header.is_some() {
+        let origin = origin(collected, "trusted_proxies");
+        let what = format!("trusts {open}, where strangers may be: each of them could sign in by auth.forward_header");
+        collected.mistake(
+            "trusted_proxies",
+            origin,
+            what,
+            "Write the address of the proxy alone, or leave auth.forward_header out",
+        );
+    } else {
+        warnings.push(format!(
+            "trusted_proxies trusts {open}, where strangers may be: whoever comes from there says themselves who they are; \
+             write the address of the proxy alone if you can"
+        ));
     }
 }
 

@@ -297,6 +297,14 @@ fn units_and_networks() {
     assert!(networks[0].contains("::ffff:10.9.9.9".parse().unwrap()) && !networks[0].contains("11.0.0.1".parse().unwrap()));
     assert!(networks[1].contains("::1".parse().unwrap()) && !networks[1].contains("::2".parse().unwrap()));
     assert!(networks[2].contains("203.0.113.9".parse().unwrap()));
+    assert!(config.warnings.iter().any(|warning| warning.starts_with("trusted_proxies trusts 0.0.0.0/0")));
+    Place::new().mistakes(
+        "trusted_proxies = [\"::/0\", \"10.0.0.0/8\"]\n[auth]\nforward_header = \"Remote-User\"\n",
+        &[],
+        expect![[r"
+            there is a mistake in the configuration:
+              trusted_proxies (~/etc/config.toml:1): trusts ::/0, where strangers may be: each of them could sign in by auth.forward_header. Write the address of the proxy alone, or leave auth.forward_header out."]],
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@
 use http::HeaderValue;
 use http::header::{COOKIE, HeaderMap, USER_AGENT};
 
-use super::client::{Client, is_private};
+use super::client::Client;
+use super::settings::is_private;
 
 /// Which kind of cookie a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

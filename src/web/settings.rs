@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -78,14 +78,15 @@ impl Settings {
     }
 }
 
-/// How often, how many, how long. The quotas count per client: an IPv4 address or an IPv6 /64.
+/// How often, how many, how long. The quotas count per client: an IPv4 address or an IPv6 /64; a whole /48 has
+/// sixteen times as much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Deliveries that failed their proof.
     pub webhook_failures: Quota,
     /// Connect links and callbacks.
     pub callback: Quota,
-    /// Sign-ins, and bearer tokens that are not known.
+    /// Sign-ins; and, counted on their own, tokens that are not known. The page of the sign-in has ten times as many.
     pub login: Quota,
     /// Everything else.
     pub api: Quota,
@@ -155,6 +156,33 @@ impl Network {
             _ => false,
         }
     }
+
+    /// Whether strangers may have some of its addresses: it is a range, and not one within a home, a machine or a
+    /// container.
+    pub fn is_open(&self) -> bool {
+        let longest = if self.address.is_ipv4() { 32 } else { 128 };
+        let private = PRIVATE.iter().any(|network| network.contains(self.address) && network.prefix <= self.prefix);
+        self.prefix < longest && !private
+    }
+}
+
+/// Loopback, private and link-local addresses: those of a machine, a home, a container. 100.64.0.0/10 is what Tailscale
+/// and its like hand out.
+const PRIVATE: [Network; 9] = [
+    Network { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
+    Network { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), prefix: 8 },
+    Network { address: IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), prefix: 12 },
+    Network { address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), prefix: 16 },
+    Network { address: IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), prefix: 16 },
+    Network { address: IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), prefix: 10 },
+    Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+    Network { address: IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), prefix: 7 },
+    Network { address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix: 10 },
+];
+
+/// Whether an address is one of a machine, a home or a container.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    PRIVATE.iter().any(|network| network.contains(address))
 }
 
 impl fmt::Display for Network {
@@ -182,5 +210,29 @@ mod tests {
         assert!(!holds("fd00::/8", "10.0.0.1"));
         assert!(holds("0.0.0.0/0", "8.8.8.8"));
         assert!(holds("::/0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn strangers_may_be_in_a_range_of_the_internet() {
+        let open = |network: &str| {
+            let (base, prefix) = network.split_once('/').unwrap();
+            Network::new(base.parse().unwrap(), prefix.parse().unwrap()).unwrap().is_open()
+        };
+        for network in ["0.0.0.0/0", "::/0", "10.0.0.0/7", "172.16.0.0/11", "198.51.100.0/24", "2001:db8::/64", "fd00::/6"] {
+            assert!(open(network), "{network}");
+        }
+        for network in [
+            "10.0.0.0/8",
+            "10.1.2.3/8",
+            "172.18.0.0/16",
+            "127.0.0.1/32",
+            "100.64.0.0/10",
+            "fd12::/16",
+            "::1/128",
+            "198.51.100.7/32",
+            "2001:db8::7/128",
+        ] {
+            assert!(!open(network), "{network}");
+        }
     }
 }
