@@ -10,6 +10,7 @@ use http::header::{HOST, HeaderMap};
 use http::{StatusCode, Uri};
 
 use super::problem::Problem;
+use super::settings::is_private;
 use super::{Peer, Services, Settings};
 
 mod forwarded;
@@ -50,6 +51,11 @@ impl Client {
                 };
             }
             Peer::Local { uid } => return Client::Local { uid },
+            // SECURITY: a proxy that passes bytes on takes nothing away from them.
+            Peer::Passed { address, tls } => {
+                let address = address.to_canonical();
+                return Client::Remote { address, https: tls, loopback: address.is_loopback(), by_proxy: false };
+            }
             Peer::Remote { address, tls } => (address.to_canonical(), tls),
         };
         if !settings.trusts(peer) {
@@ -143,18 +149,6 @@ pub(super) fn is_same_host(own: &str, name: &str) -> bool {
     match (own.parse::<IpAddr>(), name.parse::<IpAddr>()) {
         (Ok(own), Ok(address)) => own.to_canonical() == address.to_canonical(),
         _ => own.eq_ignore_ascii_case(name),
-    }
-}
-
-/// Loopback, private and link-local addresses: those of a machine, a home, a container.
-pub(super) fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, ..] = address.octets();
-            // 100.64.0.0/10 is what Tailscale and its like hand out.
-            address.is_loopback() || address.is_private() || address.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 

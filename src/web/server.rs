@@ -35,7 +35,7 @@ mod stall;
 pub enum Listen {
     /// An address and a port; port 0 takes any free one. `[::]` means both families.
     Tcp(SocketAddr),
-    /// A socket for a proxy on this machine. Who connects is nobody in particular, as on TCP.
+    /// A socket for a proxy on this machine. Who connects is nobody in particular, as on TCP from loopback.
     Unix(PathBuf),
     /// Carport's own socket: the user that runs it and root may do everything, others nothing.
     Control(PathBuf),
@@ -117,7 +117,7 @@ impl Listener {
                 let (stream, _) = socket.accept().await?;
                 // A proxy on this machine: loopback, so that `trusted_proxies` can name it.
                 let address = std::net::Ipv4Addr::LOCALHOST.into();
-                Ok((Arrival::Ready(Box::new(stream)), Peer::Remote { address, tls: false }))
+                Ok((Arrival::Near(stream), Peer::Remote { address, tls: false }))
             }
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -136,6 +136,8 @@ impl Listener {
 /// A connection that was just accepted.
 enum Arrival {
     Ready(Stream),
+    /// Somebody on this machine.
+    Near(UnixStream),
     /// Somebody on the network, with whom we may have to shake hands.
     Stranger(TcpStream, Option<Tls>),
 }
@@ -143,25 +145,34 @@ enum Arrival {
 impl Arrival {
     /// Ready to talk, within `limit`, and who it is. `None` if nothing comes of it.
     async fn welcome(self, peer: Peer, settings: &Settings) -> Option<(Stream, Peer)> {
-        let limit = settings.limits.header_time;
-        let (mut stream, tls) = match self {
-            Arrival::Ready(stream) => return Some((stream, peer)),
-            Arrival::Stranger(stream, tls) => (stream, tls),
-        };
-        let peer = match peer {
-            Peer::Remote { address, .. } if settings.proxy_protocol && settings.trusts(address) => {
-                let told = proxy_protocol::source(&mut stream, limit).await;
-                let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks")).ok()?;
-                Peer::Remote { address: told.unwrap_or(address), tls: tls.is_some() }
+        match self {
+            Arrival::Ready(stream) => Some((stream, peer)),
+            Arrival::Near(mut stream) => {
+                let peer = introduced(&mut stream, peer, settings).await?;
+                Some((Box::new(stream), peer))
             }
-            peer => peer,
-        };
-        let stream: Stream = match tls {
-            // Boxed: large, and over as soon as the talk begins.
-            Some(tls) => Box::new(Box::pin(tls.shake(stream, limit)).await?),
-            None => Box::new(stream),
-        };
-        Some((stream, peer))
+            Arrival::Stranger(mut stream, tls) => {
+                let peer = introduced(&mut stream, peer, settings).await?;
+                let stream: Stream = match tls {
+                    // Boxed: large, and over as soon as the talk begins.
+                    Some(tls) => Box::new(Box::pin(tls.shake(stream, settings.limits.header_time)).await?),
+                    None => Box::new(stream),
+                };
+                Some((stream, peer))
+            }
+        }
+    }
+}
+
+/// Who it is: a trusted proxy that is to say so begins with for whom it speaks. `None` if it does not.
+async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, settings: &Settings) -> Option<Peer> {
+    match peer {
+        Peer::Remote { address, tls } if settings.proxy_protocol && settings.trusts(address) => {
+            let told = proxy_protocol::source(stream, settings.limits.header_time).await;
+            let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks")).ok()?;
+            Some(Peer::Passed { address: told.unwrap_or(address), tls })
+        }
+        peer => Some(peer),
     }
 }
 
@@ -195,7 +206,8 @@ async fn bind_file(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFi
     Ok((socket, file))
 }
 
-/// Serves until `shutdown`, then lets running requests finish within [`GRACE`].
+/// Serves until `shutdown`, then lets requests finish: those that clients still send or read within [`GRACE`], those that
+/// we still answer within [`ANSWERS`].
 pub async fn serve(listener: Listener, services: Services, shutdown: CancellationToken) {
     let services = services.facing(listener.face.clone()).until(shutdown.clone());
     let limits = &services.settings.limits;
@@ -241,7 +253,10 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
     }
     drop(listener);
     if tokio::time::timeout(GRACE, crowd.empty()).await.is_err() {
-        crowd.disperse().await;
+        crowd.leave_waiting();
+        if tokio::time::timeout(ANSWERS - GRACE, crowd.empty()).await.is_err() {
+            crowd.disperse().await;
+        }
     }
 }
 
@@ -263,7 +278,7 @@ async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Servi
         ended
     } else {
         connection.as_mut().graceful_shutdown();
-        let Ok(ended) = tokio::time::timeout(GRACE, connection).await else { return };
+        let Ok(ended) = tokio::time::timeout(ANSWERS, connection).await else { return };
         ended
     };
     if let Err(error) = ended {
@@ -275,7 +290,7 @@ async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Servi
 fn is_near(peer: Peer) -> bool {
     match peer {
         Peer::Local { .. } => true,
-        Peer::Remote { address, .. } => super::client::is_private(address),
+        Peer::Remote { address, .. } | Peer::Passed { address, .. } => super::settings::is_private(address),
     }
 }
 
@@ -285,8 +300,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | PermissionDenied)
 }
 
-/// How long running requests may take to finish after a stop was asked for.
+/// How long clients may take after a stop was asked for to send what they began, or to read what they were answered.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long answers may take that were begun before a stop: a little longer than the longest of them, a command's.
+pub const ANSWERS: Duration = Duration::from_secs(27);
 
 /// The longest life of a connection. Clients simply connect again.
 const LIFE: Duration = Duration::from_secs(15 * 60);

@@ -1,8 +1,9 @@
 //! What a proxy wrote about the hops before it, in either of two dialects: `X-Forwarded-For` and
 //! `X-Forwarded-Proto`, or `Forwarded` (RFC 7239).
 //!
-//! SECURITY: a proxy that writes one of them passes the other on as the client sent it. So they are never
-//! mixed: where there is any word of the first, the second is not read.
+//! SECURITY: a proxy that writes one of them passes the other on as the client sent it, and nobody can tell which is
+//! which. So where both are there they count for what they agree on: who cannot be told apart is the proxy itself, and
+//! https is what both say, or one of which the other is silent.
 
 use std::net::IpAddr;
 
@@ -10,22 +11,28 @@ use http::header::{FORWARDED, HeaderMap, HeaderName};
 
 /// Nearest hop first; `None` for one that is no address.
 pub(super) fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    if speaks_x(headers) {
-        let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
-        return lines.into_iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| address(hop.trim())).collect();
+    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    let x: Vec<_> = lines.into_iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| address(hop.trim())).collect();
+    let standard: Vec<_> = elements(headers).into_iter().map(|element| address(&parameter(&element, "for")?)).collect();
+    match (speaks_x(headers), headers.contains_key(FORWARDED)) {
+        (true, true) if x.first() != standard.first() => vec![None],
+        (true, _) => x,
+        (false, _) => standard,
     }
-    elements(headers).into_iter().map(|element| address(&parameter(&element, "for")?)).collect()
 }
 
 /// Whether the nearest proxy was reached by https.
 pub(super) fn is_https(headers: &HeaderMap) -> bool {
-    let scheme = if speaks_x(headers) {
-        let last = headers.get_all(X_FORWARDED_PROTO).iter().next_back().and_then(|line| line.to_str().ok());
-        last.and_then(|line| line.rsplit(',').next()).map(|scheme| scheme.trim().to_owned())
-    } else {
-        elements(headers).first().and_then(|element| parameter(element, "proto"))
-    };
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    let last = headers.get_all(X_FORWARDED_PROTO).iter().next_back().and_then(|line| line.to_str().ok());
+    let x = last.and_then(|line| line.rsplit(',').next()).map(|scheme| scheme.trim().to_owned());
+    let standard = elements(headers).first().and_then(|element| parameter(element, "proto"));
+    let is_https = |scheme: &String| scheme.eq_ignore_ascii_case("https");
+    match (x, standard) {
+        (Some(x), Some(standard)) => is_https(&x) && is_https(&standard),
+        (Some(x), None) => is_https(&x),
+        (None, Some(standard)) => !speaks_x(headers) && is_https(&standard),
+        (None, None) => false,
+    }
 }
 
 /// Whether anything here says that a proxy passed it on.
@@ -129,9 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn the_dialects_are_never_mixed() {
-        assert_eq!(read(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.1.1.1")]), "1.1.1.1");
-        assert_eq!(read(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-proto", "https")]), "");
+    fn where_both_dialects_are_there_one_may_be_forged() {
+        assert_eq!(read(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.1.1.1")]), "?");
+        assert_eq!(read(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "6.6.6.6, 1.1.1.1")]), "1.1.1.1 6.6.6.6");
+        assert_eq!(read(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-proto", "https")]), "?");
+        assert_eq!(read(&[("forwarded", "proto=https"), ("x-forwarded-for", "1.1.1.1")]), "?");
+        assert!(!is_https(&headers(&[("forwarded", "proto=http"), ("x-forwarded-proto", "https")])));
+        assert!(!is_https(&headers(&[("forwarded", "proto=https"), ("x-forwarded-proto", "http")])));
+        assert!(is_https(&headers(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-proto", "https")])));
         assert!(!is_https(&headers(&[("forwarded", "proto=https"), ("x-forwarded-for", "1.1.1.1")])));
         assert!(is_https(&headers(&[("forwarded", "for=1.1.1.1;proto=http, for=2.2.2.2;proto=HTTPS")])));
         assert!(is_https(&headers(&[("x-forwarded-proto", "http, https")])));

@@ -143,6 +143,15 @@ impl Crowd {
         }
     }
 
+    /// Sends those away who keep us waiting.
+    pub(super) fn leave_waiting(&self) {
+        for (handle, turn, _) in self.guests.values() {
+            if turn.theirs_since.load(Ordering::Relaxed) != OURS {
+                handle.abort();
+            }
+        }
+    }
+
     /// Sends everybody away.
     pub(super) async fn disperse(&mut self) {
         self.tasks.shutdown().await;
@@ -153,7 +162,9 @@ impl Crowd {
 fn origin(peer: Peer) -> Origin {
     match peer {
         Peer::Local { .. } => None,
-        Peer::Remote { address: IpAddr::V6(address), .. } => Some(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into())),
-        Peer::Remote { address, .. } => Some(address),
+        Peer::Remote { address, .. } | Peer::Passed { address, .. } => Some(match address {
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+            address @ IpAddr::V4(_) => address,
+        }),
     }
 }

@@ -7,11 +7,11 @@ use carport::web::Peer;
 use http::Method;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, UnixStream};
 
 use super::rig::{Answer, Gateway, request};
 use crate::binary::http::Say;
-use crate::binary::process::{Home, Server, until};
+use crate::binary::process::{Home, Program, Server, until};
 
 #[tokio::test]
 async fn a_proxy_that_is_not_trusted_is_named_once() {
@@ -66,6 +66,63 @@ async fn whom_a_trusted_proxy_names_is_signed_in() {
     assert_eq!(audit["items"][0]["actor"], serde_json::json!({ "kind": "proxy", "user": "ada" }), "{audit}");
 }
 
+/// A header of the PROXY protocol for somebody from this address.
+fn introduction([a, b, c, d]: [u8; 4]) -> Vec<u8> {
+    [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[a, b, c, d], b"\xc0\0\x02\x01\xd4\x31\x01\xbb"].concat()
+}
+
+/// What a proxy says that does not tell for whom it speaks.
+const UNTOLD: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+
+/// All that comes back for these bytes.
+async fn answered(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // It may be reset with what was not read.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A proxy that passes bytes on takes nothing from them: whatever they say of proxies, their sender says.
+#[tokio::test]
+async fn whose_connection_is_passed_on_does_not_speak_for_the_proxy() {
+    let home = Home::new();
+    let keys = "proxy_protocol = true\n[auth]\nforward_header = \"Remote-User\"\n";
+    home.write("config.toml", &format!("trusted_proxies = [\"127.0.0.2\"]\n{keys}"));
+    let token = home.token().await;
+    let server = Server::start(&home).await;
+    let ask = b"GET /api/v1/users HTTP/1.1\r\nHost: localhost\r\nRemote-User: mallory\r\nX-Forwarded-For: 198.51.100.9\r\n\
+                Forwarded: for=198.51.100.9\r\nConnection: close\r\n\r\n";
+    // Also where the proxy says an address that is trusted itself, or none.
+    for header in [introduction([203, 0, 113, 5]), introduction([127, 0, 0, 2]), UNTOLD.to_vec()] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
+        let answer = answered(stream, &[&header[..], ask].concat()).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+    let audit = server.get("/api/v1/audit", &token).await.text();
+    assert!(!audit.contains("mallory") && !audit.contains("198.51.100.9"), "{audit}");
+    server.stop().await;
+}
+
+/// A proxy on this machine comes over a socket file too.
+#[tokio::test]
+async fn a_proxy_says_over_a_socket_file_for_whom_it_speaks() {
+    let home = Home::new();
+    let path = home.path("http.sock");
+    let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n", path.display());
+    home.write("config.toml", &format!("{listen}trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\n"));
+    let mut program = Program::start(home.command(&["serve"]));
+    program.says("where it listens", |text| text.contains("listening  ").then_some(())).await;
+    let ask = b"GET /api/v1/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let say = async |bytes: &[u8]| answered(UnixStream::connect(&path).await.unwrap(), bytes).await;
+    assert_eq!(say(ask).await, "");
+    let introduced = say(&[&introduction([203, 0, 113, 5])[..], ask].concat()).await;
+    assert!(introduced.starts_with("HTTP/1.1 401 "), "{introduced}");
+    assert_eq!(program.stop().await.code, Some(0));
+}
+
 #[tokio::test]
 async fn a_proxy_that_passes_connections_on_says_for_whom() {
     let home = Home::new();
@@ -73,18 +130,13 @@ async fn a_proxy_that_passes_connections_on_says_for_whom() {
     let token = home.token().await;
     // From the proxy, nothing counts that does not begin with its header; from others, everything is as ever.
     let server = Server::start(&home).await;
-    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x05\xc0\0\x02\x01\xd4\x31\x01\xbb";
+    let header = introduction([203, 0, 113, 5]);
     let wrong =
         b"GET /api/v1/users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer carport_wrong\r\nConnection: close\r\n\r\n";
     let say = async |bytes: &[u8]| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-        let mut stream = socket.connect(server.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        // It may be reset with what was not read.
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        answered(socket.connect(server.address).await.unwrap(), bytes).await
     };
     assert_eq!(say(wrong).await, "");
     assert!(say(&[&header[..], wrong].concat()).await.starts_with("HTTP/1.1 401 "));
