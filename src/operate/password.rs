@@ -1,6 +1,6 @@
 //! Hashing passwords: Argon2id, which takes memory and time on purpose, so that a stolen store tells no password.
 //!
-//! SECURITY: it takes them from us as well. Two hashings go on at once, off the reactor; few wait, others are sent
+//! SECURITY: it takes them from us as well. Two hashings go on at once, on threads of their own; few wait, others are sent
 //! away at once. Nobody is locked out by that: a sign-in link needs no hashing.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::model::Secret;
 use crate::model::access::PasswordHash;
@@ -46,14 +46,16 @@ impl Passwords {
     async fn hash(&self, password: Secret, salt: [u8; 16], (memory, passes): (u32, u32)) -> Result<[u8; 32], Crowded> {
         let inside = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| Crowded)?;
         let turn = Arc::clone(&self.at_work).acquire_owned().await.map_err(|_| Crowded)?;
+        let (tell, told) = oneshot::channel();
         let work = move || {
             // Whoever hangs up leaves the work behind, and with it the turn.
-            let _held = (inside, turn);
-            let work = move || argon2id(&password, salt, memory, passes);
-            let thread = thread::Builder::new().stack_size(STACK).spawn(work).map_err(|_| Crowded)?;
-            thread.join().map_err(|_| Crowded)?.map_err(|_| Crowded)
+            let hash = argon2id(&password, salt, memory, passes);
+            drop((inside, turn));
+            let _ = tell.send(hash);
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| Crowded)?
+        // Not one of those threads that read the store: they have other work.
+        thread::Builder::new().stack_size(STACK).spawn(work).map_err(|_| Crowded)?;
+        told.await.map_err(|_| Crowded)?.map_err(|_| Crowded)
     }
 }
 
@@ -104,5 +106,18 @@ mod tests {
         let refused = all.iter().filter(|answer| answer.is_err()).count();
         assert_eq!(refused, 20 - AT_WORK - WAITING);
         assert!(passwords.is(Secret::new("correct horse"), &kept).await.unwrap(), "afterwards there is room");
+    }
+
+    /// The threads that read the store are few, and shall not wait for guesses.
+    #[test]
+    fn hashing_takes_no_thread_from_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            assert!(Passwords::new().keep(Secret::new("correct horse"), [7; 16]).await.is_ok());
+            let_go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+        });
     }
 }
