@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -99,6 +99,14 @@ pub enum Peer {
     /// Somebody on the network.
     Remote {
         /// The address of the connection: the client's, or a proxy's.
+        address: IpAddr,
+        /// Whether we speak TLS on this connection ourselves.
+        tls: bool,
+    },
+    /// Somebody whose connection a trusted proxy passes on as it is, and said so in the PROXY protocol. What the
+    /// requests say of other hops is the client's own word.
+    Passed {
+        /// The client's address, as the proxy told it; the proxy's own if it did not.
         address: IpAddr,
         /// Whether we speak TLS on this connection ourselves.
         tls: bool,
@@ -247,21 +255,31 @@ impl Services {
         })
     }
 
+    /// Takes one for a proof that failed on a route, or that can be guessed.
+    fn take_for_proof(&self, route: Route, client: Client) -> Result<Option<Allowance>, Problem> {
+        route.policy().proofs.map_or(Ok(None), |bucket| self.take(bucket, client))
+    }
+
     /// Tells a client what it has left. What failed costs more: who guesses is slowed down before who asks.
     fn settle(&self, bucket: Bucket, client: Client, allowance: Option<Allowance>, answer: Answer) -> Answer {
         let status = answer.as_ref().map_or_else(Problem::status, Response::status);
         let failed = status.is_client_error() && status != http::StatusCode::TOO_MANY_REQUESTS;
         let charged = client.address().filter(|_| failed).map(|address| self.guard.charge(bucket, address));
         let allowance = charged.or(allowance);
-        match answer {
-            Ok(mut response) => {
-                if let Some(allowance) = allowance {
-                    allowance.show(response.headers_mut());
-                }
-                Ok(response)
+        tell(allowance, answer)
+    }
+}
+
+/// Tells with an answer what is left of a limit, unless it tells of another.
+fn tell(allowance: Option<Allowance>, answer: Answer) -> Answer {
+    match answer {
+        Ok(mut response) => {
+            if let Some(allowance) = allowance {
+                allowance.show(response.headers_mut());
             }
-            Err(problem) => Err(problem.within(allowance)),
+            Ok(response)
         }
+        Err(problem) => Err(problem.within(allowance)),
     }
 }
 
@@ -312,7 +330,7 @@ where
         Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
     };
     answer::dress(&mut response, &request_id);
-    if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. }) {
+    if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. } | Peer::Passed { tls: true, .. }) {
         answer::insist_on_tls(&mut response);
     }
     if let (Some(_), Ok(id)) = (dialect, HeaderValue::try_from(&request_id)) {
@@ -374,23 +392,19 @@ where
 {
     let router::Found { route, named } = found;
     let policy = route.policy();
-    // Open pages look a little different to who is signed in; other open routes need not know.
+    let identify = || session::identify(services, client, &head.headers, Dialect::of(head.uri.path()));
     let identity = match policy.auth {
-        Auth::Open if route != Route::ConnectDone => None,
-        Auth::Open => session::identify(services, client, &head.headers, Dialect::of(head.uri.path())).await.unwrap_or_default(),
-        Auth::Scope(_) if route == Route::Events && events::ticket(&head).is_some() => {
-            Some(events::admit(services, client, &head)?)
-        }
-        Auth::Scope(_) | Auth::Page(_) => {
-            session::identify(services, client, &head.headers, Dialect::of(head.uri.path())).await?
-        }
+        Auth::Open if policy.greets => identify().await.unwrap_or_default(),
+        Auth::Open => None,
+        _ if policy.ticket && events::ticket(&head).is_some() => Some(events::admit(services, client, &head)?),
+        Auth::Scope(_) | Auth::Page(_) => identify().await?,
     };
     // SECURITY: what another origin may read, it reads with a token of its own.
     let is_elsewhere = policy.cors
         && cors::origin(&head.headers, &services.settings).is_some()
         && !session::is_same_origin(&head.headers, client, &services.settings);
     let identity = identity.filter(|identity| identity.cookie.is_none() || !is_elsewhere);
-    session::authorize(policy.auth, identity.as_ref())?;
+    session::admit(policy, client, identity.as_ref())?;
     let changes = session::is_unsafe(&head.method);
     let by_cookie = identity.as_ref().and_then(|identity| identity.cookie.as_deref()).filter(|_| changes);
     if by_cookie.is_some() && !session::is_same_origin(&head.headers, client, &services.settings) {
@@ -406,12 +420,14 @@ where
     let actor = identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
     let done = Done { actor, address: client.address(), action: route.name(), ids: named.clone(), status: None };
     let noting = Noting::of(route, &services.audit, done);
-    let call = Call { services, client, cookie_kind, named, head: &head, body, identity, form_token, noting: noting.clone() };
+    let (left, noted) = (OnceLock::new(), noting.clone());
+    let call = Call { services, client, cookie_kind, route, named, head: &head, body, identity, form_token, noting: noted, left };
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }
     let under_way = UnderWay::begin(route, noting).await?;
     let answer = dispatch::to_handler(route, &call).await;
+    let answer = tell(call.left.get().copied(), answer);
     let status = answer.as_ref().map_or_else(Problem::status, Response::status);
     under_way.end(status).await;
     answer

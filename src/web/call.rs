@@ -1,17 +1,21 @@
 //! A request on its way to its handler: what came, who sent it, and whom to call.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::Services;
+use super::allowance::Allowance;
 use super::audit::Noting;
 use super::client::Client;
 use super::cookies::Kind;
 use super::dashboard::{Shell, Tab};
 use super::input::{self, Fields};
 use super::problem::Problem;
+use super::router::Route;
 use super::session::{self, Identity};
 use crate::model::reach::Reach;
 use crate::operate::access::Caller;
@@ -23,6 +27,7 @@ pub(super) struct Call<'a> {
     pub(super) client: Client,
     /// The cookies that this connection allows.
     pub(super) cookie_kind: Option<Kind>,
+    pub(super) route: Route,
     /// What the path named, decoded.
     pub(super) named: Vec<String>,
     pub(super) head: &'a Parts,
@@ -32,6 +37,8 @@ pub(super) struct Call<'a> {
     pub(super) form_token: Option<String>,
     /// What the audit log says of this request: what it makes or changes besides what its path names.
     pub(super) noting: Noting,
+    /// What its proof has left of a limit.
+    pub(super) left: OnceLock<Allowance>,
 }
 
 impl<'a> Call<'a> {
@@ -50,14 +57,12 @@ impl<'a> Call<'a> {
         Ok(&self.caller()?.reach)
     }
 
-    /// For what concerns everybody: a token that is bound to a user or a vehicle may not.
-    pub(super) fn unbound(&self) -> Result<(), Problem> {
-        match self.reach()? {
-            Reach::All => Ok(()),
-            Reach::User(_) | Reach::Vehicle(_) => {
-                Err(Problem::forbidden("A token that is bound to a user or a vehicle may not do this."))
-            }
+    /// Takes one for a proof that failed, or that can be guessed; what is left is told with the answer.
+    pub(super) fn take_for_proof(&self) -> Result<(), Problem> {
+        if let Some(allowance) = self.services.take_for_proof(self.route, self.client)? {
+            let _ = self.left.set(allowance);
         }
+        Ok(())
     }
 
     /// The query, to be taken apart and finished.

@@ -161,8 +161,8 @@ pub(crate) struct WebhooksPage<'a> {
     pub(crate) later_part: bool,
     /// Which deliveries are asked for.
     pub(crate) filters: &'a Filters,
-    /// The log's part of the status.
-    pub(crate) status: &'a WebhookStatus,
+    /// The log's part of the status, for those who see all of it.
+    pub(crate) status: Option<&'a WebhookStatus>,
     /// The refused ones, newest first.
     pub(crate) refused: &'a [Refusal],
     /// For the names of the cars.

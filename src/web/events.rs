@@ -27,7 +27,7 @@ use super::client::Client;
 use super::guard::Household;
 use super::input::Fields;
 use super::problem::Problem;
-use super::router::Bucket;
+use super::router::Route;
 use super::session::Identity;
 use super::{Call, CutOff, Services};
 use crate::model::Seq;
@@ -97,7 +97,7 @@ pub(super) fn admit(services: &Services, client: Client, head: &Parts) -> Result
         return Ok(Identity { caller, cookie: None });
     }
     services.audit.refuse(Refused::Token, client.address());
-    services.take(Bucket::Login, client)?;
+    services.take_for_proof(Route::Events, client)?;
     Err(Problem::unauthorized())
 }
 

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::answer::{self, Answer};
 use super::problem::Problem;
-use super::router::{Auth, Route};
+use super::router::{Route, Shown};
 use super::{Settings, client};
 use crate::tls::Tls;
 
@@ -32,18 +32,10 @@ impl Face {
         match self {
             Face::Whole => true,
             Face::Way(_) => false,
-            Face::Public { api } => match route {
-                Route::Healthz
-                | Route::Readyz
-                | Route::Asset
-                | Route::ConnectBegin
-                | Route::ConnectDone
-                | Route::Callback
-                | Route::Webhook
-                | Route::Exchange => true,
-                Route::OpenApi | Route::V2Token | Route::V3Token => *api,
-                Route::Metrics => false,
-                _ => *api && matches!(route.policy().auth, Auth::Scope(_)),
+            Face::Public { api } => match route.policy().shown {
+                Shown::Everywhere => true,
+                Shown::Api => *api,
+                Shown::House => false,
             },
         }
     }

@@ -1,13 +1,14 @@
 //! How often: a bucket for each client and purpose, in a table of fixed size.
 //!
-//! governor's own keyed store grows with every address it sees. Here 65,536 slots are shared by all
-//! clients and purposes under a hash with a secret key: memory has a bound, nothing needs sweeping, and
-//! nobody can choose to share a slot with somebody else.
+//! governor's own keyed store grows with every address it sees. Here each purpose has a table of 65,536 slots, which
+//! clients share under a hash with a secret key: memory has a bound, nothing needs sweeping, and nobody can choose to
+//! share a slot with somebody else. Whoever has a whole IPv6 site (a /48) has 65,536 networks in it: so sites have
+//! buckets too, sixteen times as large, in a smaller table.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -28,50 +29,58 @@ use crate::world::Entropy;
 pub(super) struct Guard {
     webhook_failures: Limit,
     callback: Limit,
+    sign_in: Limit,
     login: Limit,
+    tokens: Limit,
     api: Limit,
 }
 
 struct Limit {
     quota: settings::Quota,
-    limiter: RateLimiter<Household, Slots, TokioClock, StateInformationMiddleware>,
+    households: Limiter,
+    /// Each of many households.
+    sites: Limiter,
 }
+
+type Limiter = RateLimiter<Household, Table, TokioClock, StateInformationMiddleware>;
 
 impl Guard {
     /// Full buckets.
     pub(super) fn new(limits: &Limits, entropy: &dyn Entropy) -> Guard {
         let mut key = [0; 32];
         entropy.fill(&mut key);
-        let table = Arc::new(Table { key, pages: (0..PAGES).map(|_| OnceLock::new()).collect() });
         let clock = TokioClock(Instant::now());
-        let limit = |bucket: Bucket, quota: settings::Quota| {
-            let slots = Slots { table: Arc::clone(&table), purpose: bucket as u8 };
-            Limit { quota, limiter: RateLimiter::new(governor_quota(quota), slots, clock.clone()) }
-        };
+        let limiter =
+            |quota: settings::Quota, pages| RateLimiter::new(governor_quota(quota), Table::new(key, pages), clock.clone());
+        let limit = |quota| Limit { quota, households: limiter(quota, PAGES), sites: limiter(times(quota, SITE), SITE_PAGES) };
         Guard {
-            webhook_failures: limit(Bucket::WebhookFailures, limits.webhook_failures),
-            callback: limit(Bucket::Callback, limits.callback),
-            login: limit(Bucket::Login, limits.login),
-            api: limit(Bucket::Api, limits.api),
+            webhook_failures: limit(limits.webhook_failures),
+            callback: limit(limits.callback),
+            sign_in: limit(times(limits.login, SIGN_IN)),
+            login: limit(limits.login),
+            tokens: limit(limits.login),
+            api: limit(limits.api),
         }
     }
 
     /// Takes one from a bucket of a client, and says what is left; an empty one says when it will have one again.
     pub(super) fn take(&self, bucket: Bucket, address: IpAddr) -> Result<Allowance, Allowance> {
-        let Limit { quota, limiter } = match bucket {
+        let Limit { quota, households, sites } = match bucket {
             Bucket::WebhookFailures => &self.webhook_failures,
             Bucket::Callback => &self.callback,
+            Bucket::SignIn => &self.sign_in,
             Bucket::Login => &self.login,
+            Bucket::Tokens => &self.tokens,
             Bucket::Api => &self.api,
         };
         let allowance = |left: u32, wait| Allowance { bucket, quota: *quota, left, wait };
-        match limiter.check_key(&Household::of(address)) {
-            Ok(state) => {
-                let left = state.remaining_burst_capacity();
-                Ok(allowance(left, quota.period / quota.count.max(1) * quota.count.saturating_sub(left)))
-            }
-            Err(until) => Err(allowance(0, until.wait_time_from(limiter.clock().now()))),
-        }
+        let take = |limiter: &Limiter, of: Household| {
+            let taken = limiter.check_key(&of).map(|state| state.remaining_burst_capacity());
+            taken.map_err(|until| allowance(0, until.wait_time_from(limiter.clock().now())))
+        };
+        let left = take(households, Household::of(address))?;
+        let left = Household::site_of(address).map_or(Ok(left), |site| Ok(take(sites, site)?.min(left)))?;
+        Ok(allowance(left, quota.period / quota.count.max(1) * quota.count.saturating_sub(left)))
     }
 
     /// Takes what a failure costs more than a success, as far as it is there.
@@ -99,7 +108,9 @@ impl Bucket {
         match self {
             Bucket::WebhookFailures => "webhook_failures",
             Bucket::Callback => "callback",
+            Bucket::SignIn => "sign_in",
             Bucket::Login => "login",
+            Bucket::Tokens => "tokens",
             Bucket::Api => "api",
         }
     }
@@ -125,34 +136,39 @@ impl Household {
             }
         }
     }
+
+    /// The first 48 bits of an IPv6 address: what one customer may have at most.
+    fn site_of(address: IpAddr) -> Option<Household> {
+        let Household(mut network) = Household::of(address);
+        network[6..].fill(0);
+        address.to_canonical().is_ipv6().then_some(Household(network))
+    }
 }
 
+/// The slots of one purpose.
 struct Table {
     key: [u8; 32],
     /// Made when the first client comes that falls on them: most households have few.
     pages: Vec<OnceLock<Page>>,
 }
 
-type Page = Box<[InMemoryState; PAGES]>;
+type Page = Box<[InMemoryState; SLOTS]>;
 
-struct Slots {
-    table: Arc<Table>,
-    purpose: u8,
-}
+impl Table {
+    fn new(key: [u8; 32], pages: usize) -> Table {
+        Table { key, pages: (0..pages).map(|_| OnceLock::new()).collect() }
+    }
 
-impl Slots {
     fn slot(&self, client: Household) -> &InMemoryState {
-        let mut hash = Hmac::<Sha256>::new_from_slice(&self.table.key).expect("HMAC takes keys of any length");
-        hash.update(&[self.purpose]);
+        let mut hash = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         hash.update(&client.0);
         let hash = hash.finalize().into_bytes();
-        let page =
-            self.table.pages[usize::from(hash[0])].get_or_init(|| Box::new(std::array::from_fn(|_| InMemoryState::default())));
-        &page[usize::from(hash[1])]
+        let page = &self.pages[usize::from(hash[0]) % self.pages.len()];
+        &page.get_or_init(|| Box::new(std::array::from_fn(|_| InMemoryState::default())))[usize::from(hash[1])]
     }
 }
 
-impl StateStore for Slots {
+impl StateStore for Table {
     type Key = Household;
 
     fn measure_and_replace<T, F, E>(&self, client: &Household, decide: F) -> Result<T, E>
@@ -181,8 +197,23 @@ fn governor_quota(quota: settings::Quota) -> Quota {
     Quota::with_period(each).map_or_else(|| Quota::per_second(count), |rate| rate.allow_burst(count))
 }
 
-/// As many pages, and slots on each, as a byte can count.
+/// So many times a quota.
+fn times(quota: settings::Quota, factor: u32) -> settings::Quota {
+    settings::Quota { count: quota.count.saturating_mul(factor), ..quota }
+}
+
+/// What a whole site has, in households.
+const SITE: u32 = 16;
+
+/// How often the page of the sign-in may be asked for, in tries to sign in.
+const SIGN_IN: u32 = 10;
+
+/// As many pages of households, and slots on each page, as a byte can count.
 const PAGES: usize = 256;
+const SLOTS: usize = 256;
+
+/// Pages of sites.
+const SITE_PAGES: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -245,18 +276,46 @@ mod tests {
         let guard = guard();
         let (mut served, mut refused) = (0, 0);
         for network in 0..1_000_000_u128 {
-            let client = IpAddr::V6((0x2001_0db8_0000_0000_0000_0000_0000_0001 | (network << 64)).into());
+            let client = IpAddr::V6((0x2001_0000_0000_0000_0000_0000_0000_0001 | (network << 80)).into());
             match guard.take(Bucket::Api, client) {
                 Ok(_) => served += 1,
                 Err(_) => refused += 1,
             }
         }
-        let pages = guard.api.limiter.into_state_store().table.pages.iter().filter(|page| page.get().is_some()).count();
-        let bytes = pages * size_of::<[InMemoryState; PAGES]>();
+        let made = |limiter: Limiter| limiter.into_state_store().pages.iter().filter(|page| page.get().is_some()).count();
+        let bytes = (made(guard.api.households) + made(guard.api.sites)) * size_of::<[InMemoryState; SLOTS]>();
         println!("a million clients: {bytes} bytes, {served} served, {refused} refused");
-        assert!(bytes <= 512 * 1024);
+        assert!(bytes <= 576 * 1024);
         // They share buckets; with one request each, none of these is empty.
         assert_eq!(refused, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_has_as_much_as_sixteen_households() {
+        let guard = guard();
+        let network = |number: u32| address(&format!("2001:db8:1:{number:x}::1"));
+        for number in 0..48 {
+            guard.take(Bucket::Login, network(number)).unwrap();
+        }
+        // However full the household's own bucket is.
+        assert_eq!(guard.take(Bucket::Login, network(99)).unwrap_err().left, 0);
+        guard.take(Bucket::Login, address("2001:db8:2::1")).unwrap();
+        guard.take(Bucket::Login, address("192.0.2.1")).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        guard.take(Bucket::Login, network(98)).unwrap();
+    }
+
+    /// However many come for one purpose, another is not concerned.
+    #[tokio::test(start_paused = true)]
+    async fn purposes_share_no_slots() {
+        let guard = guard();
+        for client in 0..50_000_u32 {
+            let client = IpAddr::V4(client.into());
+            while guard.take(Bucket::Tokens, client).is_ok() {}
+        }
+        for client in 0..1000_u32 {
+            guard.take(Bucket::Login, IpAddr::V4(client.into())).unwrap();
+        }
     }
 
     #[test]

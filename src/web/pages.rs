@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
+use self::within::Within;
 use super::answer::{self, Answer};
 use super::dashboard::{AuditPage, CarPage, CarsPage, InvitePage, Part, SetupPage, Shell, Tab, WebhookAddressPage};
 use super::problem::Problem;
@@ -19,6 +20,7 @@ use crate::vehicles::{VehicleView, VehiclesError};
 pub(super) mod connections;
 pub(super) mod system;
 pub(super) mod webhooks;
+mod within;
 
 /// `GET /?page=`
 pub(super) async fn cars(call: &Call<'_>) -> Answer {
@@ -29,7 +31,7 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let connections = all_connections(call).await?;
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
     let deliveries = call.services.deliveries.list(call.reach()?, newest).await?;
-    let status = call.services.status.show().await;
+    let status = status(call, &connections).await?;
     let page = CarsPage {
         shell: call.shell(Tab::Cars),
         vehicles: &vehicles,
@@ -86,7 +88,6 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 
 /// `GET /audit?before=`
 pub(super) async fn audit(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let mut query = call.query()?;
     let before = query.take("before").and_then(|text| text.parse().ok());
     query.finish()?;
@@ -144,6 +145,15 @@ async fn vehicles(call: &Call<'_>) -> Result<Vec<VehicleView>, Problem> {
 
 async fn all_connections(call: &Call<'_>) -> Result<Vec<ConnectionView>, Problem> {
     Ok(call.services.vehicles.connections(call.reach()?, first_page()).await?.items)
+}
+
+/// The status, as far as it concerns the caller.
+async fn status(call: &Call<'_>, connections: &[ConnectionView]) -> Result<Within, Problem> {
+    let status = call.services.status.show().await;
+    Ok(match call.reach()? {
+        Reach::All => Within::whole(status),
+        Reach::User(_) | Reach::Vehicle(_) => Within::of(status, connections),
+    })
 }
 
 fn first_page() -> PageRequest {

@@ -12,7 +12,7 @@ use super::{Face, Settings};
 mod path;
 mod policy;
 
-pub(super) use policy::{Auth, Bucket};
+pub(super) use policy::{Auth, Bound, Bucket, Policy, Shown};
 
 macro_rules! routes {
     ($($method:ident $pattern:literal $route:ident,)*) => {
@@ -221,7 +221,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::policy::{Cap, Policy};
+    use super::policy::Cap;
     use super::*;
 
     fn parse(method: &Method, path: &str) -> Result<Found, Lost> {
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn no_limiter_stands_before_a_delivery() {
         let policy = Route::Webhook.policy();
-        assert_eq!(policy, Policy { bucket: None, body_cap: Some(Cap::Delivery), auth: Auth::Open, cors: false });
+        assert_eq!((policy.bucket, policy.body_cap, policy.auth), (None, Some(Cap::Delivery), Auth::Open));
     }
 
     #[test]
@@ -337,6 +337,8 @@ mod tests {
             let scope = format!("{scope:?}").to_lowercase();
             let described = &description["paths"][pattern][method.as_str().to_lowercase()]["x-scope"];
             assert_eq!(described, &scope, "{method} {pattern}");
+            let only_here = &description["paths"][pattern][method.as_str().to_lowercase()]["x-only-socket"];
+            assert_eq!(only_here == true, route.policy().only_by.is_some(), "{method} {pattern}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::compat::Dialect;
 use super::cookies::{Kind, SESSION};
 use super::dashboard::{LoginPage, SignInPage, Tab};
 use super::problem::Problem;
-use super::router::{Auth, Bucket};
+use super::router::{Auth, Bound, Bucket, Policy};
 use super::{Call, Services, Settings, input};
 use crate::model::Secret;
 use crate::model::reach::Reach;
@@ -55,7 +55,7 @@ pub(super) async fn identify(
             Ok(caller) => Ok(Some(Identity { caller, cookie: None })),
             Err(AccessError::Unknown) => {
                 services.audit.refuse(Refused::Token, client.address());
-                services.take(Bucket::Login, client)?;
+                services.take(Bucket::Tokens, client)?;
                 Err(Problem::unauthorized())
             }
             Err(other) => Err(other.into()),
@@ -75,8 +75,22 @@ pub(super) async fn identify(
     }
 }
 
-/// Whether this caller may take a route.
-pub(super) fn authorize(auth: Auth, identity: Option<&Identity>) -> Result<(), Problem> {
+/// Whether this caller may take a route with this policy.
+pub(super) fn admit(policy: Policy, client: Client, identity: Option<&Identity>) -> Result<(), Problem> {
+    authorize(policy.auth, identity)?;
+    if policy.bound == Bound::Refused && identity.is_some_and(|identity| identity.caller.reach != Reach::All) {
+        return Err(Problem::forbidden("A token that is bound to a user or a vehicle may not do this."));
+    }
+    match policy.only_by {
+        Some(command) if !client.is_local() => {
+            Err(Problem::forbidden(format!("This is done on Carport's own machine only: `{command}`.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether this caller has the scope.
+fn authorize(auth: Auth, identity: Option<&Identity>) -> Result<(), Problem> {
     let scope = match auth {
         Auth::Open => return Ok(()),
         Auth::Scope(scope) | Auth::Page(scope) => scope,
@@ -153,15 +167,12 @@ pub(super) fn is_form_token(cookie: &str, token: &str) -> bool {
 /// `GET /login?t=`: one button. Spends nothing, so previews of the link do no harm.
 pub(super) async fn login_page(call: &Call<'_>) -> Answer {
     let Some(link) = call.query()?.take("t") else {
-        call.services.take(Bucket::Api, call.client)?;
         return sign_in_page(call, StatusCode::OK, false).await;
     };
     if call.cookie_kind.is_none() {
         return Err(Problem::https_required());
     }
-    // A good link is shown whatever others have done from the same address.
     if !call.services.access.sign_in_link_is_good(&link).await? {
-        call.services.take(Bucket::Api, call.client)?;
         return Ok(answer::html(StatusCode::NOT_FOUND, LoginPage { shell: call.shell(Tab::Elsewhere), link: None }.render()));
     }
     Ok(answer::html(StatusCode::OK, LoginPage { shell: call.shell(Tab::Elsewhere), link: Some(&link) }.render()))
@@ -189,7 +200,7 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
     let (session, cookie) = match (link, password) {
         // SECURITY: each try costs the client one, good or not: passwords can be guessed.
         (None, Some(password)) => {
-            call.services.take(Bucket::Login, call.client)?;
+            call.take_for_proof()?;
             match access.prove(password).await {
                 Ok(proven) => {
                     call.noting.by(Actor::Password);
@@ -216,7 +227,7 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
                 Ok(signed_in) => signed_in,
                 Err(AccessError::Unknown) => {
                     audit.refuse(Refused::Link, address);
-                    call.services.take(Bucket::Login, call.client)?;
+                    call.take_for_proof()?;
                     let page = LoginPage { shell: call.shell(Tab::Elsewhere), link: None };
                     return Ok(answer::html(StatusCode::FORBIDDEN, page.render()));
                 }

@@ -11,7 +11,7 @@ use super::answer::{self, Answer};
 use super::client::Client;
 use super::input;
 use super::problem::Problem;
-use super::router::Bucket;
+use super::router::Route;
 use crate::ingest::{Accepted, IngestError};
 
 /// The header that proves a delivery.
@@ -56,7 +56,7 @@ where
             // Only what failed its proof takes from the bucket: a valid delivery is never refused for the
             // many forged ones that came from the same address.
             if matches!(error, IngestError::BadSignature | IngestError::ChallengeRefused) {
-                services.take(Bucket::WebhookFailures, client)?;
+                services.take_for_proof(Route::Webhook, client)?;
             }
             Err(error.into())
         }
@@ -71,7 +71,7 @@ fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -
         "too_slow" => "the body did not come in time",
         _ => "the body broke off",
     };
-    if services.take(Bucket::WebhookFailures, client).is_ok() {
+    if services.take_for_proof(Route::Webhook, client).is_ok() {
         services.ingest.refuse(problem.code(), reason, bytes);
     }
     problem
@@ -88,7 +88,7 @@ where
     let body = input::body(&head.headers, body, cap, time).await;
     if body.is_ok_and(|body| services.ingest.proves(&body, &signatures(head))) {
         services.ingest.went_astray(head.uri.path());
-    } else if services.take(Bucket::WebhookFailures, client).is_ok() {
+    } else if services.take_for_proof(Route::Webhook, client).is_ok() {
         services.ingest.refuse("unknown_path", "an unproven post came to an address that is not the webhook's", 0);
     }
 }

@@ -118,6 +118,10 @@ async fn scopes_open_the_routes_they_should() {
         if route.path == "/metrics" {
             continue;
         }
+        if route.only_socket {
+            is_problem(&unknown, 403, "forbidden");
+            continue;
+        }
         is_problem(&unknown, 400, "bad_request");
         if route.takes_json {
             for body in [r#"{"unknown":1}"#, "[]", "null", "{", r#"{"a":1}{"#] {

@@ -1,10 +1,13 @@
 //! What holds on every route there is: the list is the gateway's own, so that a new one cannot be forgotten.
 
+use carport::model::notice::{Notice, Subject};
+use carport::model::token::Generation;
+use carport::store::notices::GiveNotice;
 use carport::web;
 use serde_json::{Value, json};
 
 use crate::api::{connection_of, with_two_owners};
-use crate::gateway::{Ask, TestGateway, is_problem};
+use crate::gateway::{Ask, TestGateway, connection_id, events, is_problem};
 use crate::simulator::rig::{ADA, Answer, GRACE};
 
 /// Ids that a path may name.
@@ -86,7 +89,6 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /",
             "GET /webhooks",
             "GET /connections",
-            "GET /setup",
             "GET /api/v1/users",
             "GET /api/v1/connections",
             "GET /api/v1/budget",
@@ -142,6 +144,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "POST /webhooks/{seq}",
             "POST /connections/{id}/refresh",
             "POST /connections/{id}/disconnect",
+            "GET /setup",
             "GET /system",
             "POST /system/devices",
             "POST /system/tokens",
@@ -265,6 +268,50 @@ async fn whats_somebody_elses_does_not_exist() {
         }
     }
     assert!(refused > 60 && seen > 15, "{refused} refused, {seen} seen");
+    gateway.finish().await;
+}
+
+/// Trouble of Grace's, of her connection and car, and of the whole gateway.
+async fn trouble(gateway: &TestGateway, connection: &str, car: &str) {
+    for number in 0..37 {
+        let signals = [events::signal("odometer-traveleddistance", 1000 + number, 1_759_900_000_000)];
+        gateway.deliver(&events::state(&format!("more about {car} {number}"), car, &signals)).await;
+    }
+    gateway.catch_up().await;
+    let subjects =
+        [Subject::AccessEnding(connection_id(connection)), Subject::RenewalFailing(Generation::V2), Subject::CertificateRefused];
+    for subject in subjects {
+        let (since, reason) = (gateway.now(), Some("it says canary".to_owned()));
+        let notice = Notice { subject, since, reason, ends_at: Some(since), days: Some(3) };
+        gateway.app().store().commit(GiveNotice { notice }).await.unwrap();
+    }
+    let seen = gateway.get("/").bearer(&gateway.admin).send().await.text();
+    assert!(seen.contains("canary"), "the operator is told of it");
+}
+
+/// Whatever happens to somebody else or to the gateway, a bound token sees nothing of it anywhere.
+#[tokio::test(start_paused = true)]
+async fn whats_somebody_elses_changes_nothing_that_is_seen() {
+    let gateway = with_two_owners(122).await;
+    let token = gateway.create_token(&json!({ "name": "bound", "scope": "control", "user": "ada" })).await;
+    let own = web::routes().filter(|(method, pattern)| {
+        *method == "GET" && expected("GET", pattern) == Expected::Own && !pattern.ends_with("/events")
+    });
+    let own: Vec<&str> = own.map(|(_, pattern)| pattern).collect();
+    assert!(own.len() > 10, "{own:?}");
+    let look = async || {
+        let mut seen = Vec::new();
+        for path in &own {
+            let answer = gateway.get(path).bearer(&token).header("sc-user-id", "").send().await;
+            seen.push((*path, told(&answer)));
+        }
+        seen
+    };
+    let before = look().await;
+    trouble(&gateway, &connection_of(&gateway, "grace").await, &gateway.vehicles_of(GRACE)[0]).await;
+    for (before, after) in before.iter().zip(look().await) {
+        assert_eq!(before, &after);
+    }
     gateway.finish().await;
 }
 

@@ -116,7 +116,6 @@ struct Adopt {
 
 /// `POST connections/adopt`
 pub(in crate::web) async fn adopt(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let Adopt { user, dry_run } = call.json()?;
     let user = AppUserId::new(user.unwrap_or_else(|| "owner".to_owned()));
     let adoption = call.services.connect.adopt(&user, dry_run).await?;
@@ -136,7 +135,6 @@ struct Import {
 
 /// `POST connections/import`
 pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let Import { refresh_token, user, mode } = call.json()?;
     if refresh_token.expose().trim().is_empty() {
         return Err(Problem::bad_request("`refresh_token` is empty."));
@@ -157,7 +155,6 @@ struct NewMigration {
 
 /// `POST connections/migrate`
 pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let what = match call.json()? {
         NewMigration { dry_run: true, undo: true } => {
             return Err(Problem::bad_request("`dry_run` and `undo` do not go together."));

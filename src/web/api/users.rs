@@ -39,7 +39,6 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
 
 /// `POST users`
 pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let new: NewUser = call.json()?;
     let id = new.id.map(checked_id).transpose()?;
     let (name, email) = (checked_text("name", 200, new.name)?, checked_text("email", 200, new.email)?);

@@ -8,7 +8,6 @@ use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::input;
 use super::super::problem::Problem;
-use super::super::router::Bucket;
 use crate::model::fault::Fault;
 use crate::operate::access::AccessError;
 use crate::operate::audit::Refused;
@@ -44,7 +43,7 @@ async fn given(call: &Call<'_>, grants: &[(&str, &str)]) -> Result<String, Probl
     }
     // SECURITY: tokens must not be guessed faster here than anywhere else.
     call.services.audit.refuse(Refused::Token, call.client.address());
-    call.services.take(Bucket::Login, call.client)?;
+    call.take_for_proof()?;
     Err(match *holder {
         "code" => refusal(400, "invalid_request", "Invalid code: it must be a token of Carport (carport_...)."),
         "refresh_token" => {

@@ -31,16 +31,35 @@ struct View<'a> {
     cars: Vec<Choice>,
     kinds: Vec<Choice>,
     results: Vec<Choice>,
-    status: &'a WebhookStatus,
+    log: Option<Log<'a>>,
     gaps: Vec<GapRow>,
-    to_read: Option<String>,
     refused: Vec<RefusedRow>,
     webhook_url: &'a str,
+}
+
+/// How the whole log fares.
+struct Log<'a> {
+    status: &'a WebhookStatus,
+    to_read: Option<String>,
     verified: Option<When>,
     delivered: Option<When>,
     kept: String,
     kept_size: String,
     behind: Option<String>,
+}
+
+impl Log<'_> {
+    fn of(status: &WebhookStatus, now: Timestamp) -> Log<'_> {
+        Log {
+            status,
+            to_read: (status.to_read > 0).then(|| format::count(status.to_read as u64)),
+            verified: status.last_verify.as_ref().map(|verify| When::ago(now, verify.at)),
+            delivered: status.last_delivery_at.map(|at| When::ago(now, at)),
+            kept: format::count(status.entries),
+            kept_size: format::size(status.bytes),
+            behind: (status.projector_lag > 0).then(|| format::count(status.projector_lag)),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -137,7 +156,7 @@ impl WebhooksPage<'_> {
             code: refusal.code,
             size: bytes(refusal.bytes),
         });
-        let gaps = status.gaps.iter().rev().map(|gap| GapRow {
+        let gaps = status.iter().flat_map(|status| status.gaps.iter().rev()).map(|gap| GapRow {
             since: When::ago(now, gap.since),
             lasted: format::duration(gap.until.since(gap.since)),
             cause: match gap.cause {
@@ -162,16 +181,10 @@ impl WebhooksPage<'_> {
             cars: choices(of_cars, filters.vehicle.as_deref()),
             kinds: choices(of_kinds, filters.kind.as_deref()),
             results: choices(of_results, filters.result.as_deref()),
-            status,
+            log: status.map(|status| Log::of(status, now)),
             gaps: gaps.collect(),
-            to_read: (status.to_read > 0).then(|| format::count(status.to_read as u64)),
             refused: refused.collect(),
             webhook_url: self.webhook_url,
-            verified: status.last_verify.as_ref().map(|verify| When::ago(now, verify.at)),
-            delivered: status.last_delivery_at.map(|at| When::ago(now, at)),
-            kept: format::count(status.entries),
-            kept_size: format::size(status.bytes),
-            behind: (status.projector_lag > 0).then(|| format::count(status.projector_lag)),
         })
     }
 }

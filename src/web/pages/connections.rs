@@ -4,7 +4,7 @@ use super::super::answer::{self, Answer};
 use super::super::dashboard::{ConnectionsPage, Part, Tab};
 use super::super::problem::Problem;
 use super::super::{Call, api};
-use super::{all_connections, vehicles};
+use super::{all_connections, status, vehicles};
 use crate::vehicles::{History, VehiclesError};
 
 /// `GET /connections?page=`
@@ -14,7 +14,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     query.finish()?;
     let connections = all_connections(call).await?;
     let vehicles = vehicles(call).await?;
-    let status = call.services.status.show().await;
+    let status = status(call, &connections).await?;
     let page = ConnectionsPage {
         shell: call.shell(Tab::Connections),
         connections: &connections,

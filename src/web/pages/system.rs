@@ -18,7 +18,6 @@ use crate::vehicles::VehiclesError;
 
 /// `GET /system`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     call.no_query()?;
     let services = call.services;
     let status = services.status.show().await;
@@ -45,7 +44,6 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 
 /// `POST /system/devices`: a sign-in link for another device, as a QR code.
 pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let mut form = call.form()?;
     form.take("csrf");
     form.finish()?;
@@ -63,7 +61,6 @@ pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
 
 /// `POST /system/tokens`: makes a token, which is shown once.
 pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let mut form = call.form()?;
     form.take("csrf");
     let (name, scope, days) = (form.take("name"), form.take("scope"), form.take("days"));
@@ -101,7 +98,6 @@ pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
 }
 
 fn revoking(call: &Call<'_>) -> Result<(), Problem> {
-    call.unbound()?;
     let mut form = call.form()?;
     form.take("csrf");
     form.finish()

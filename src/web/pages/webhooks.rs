@@ -3,7 +3,7 @@
 use super::super::answer::{self, Answer};
 use super::super::dashboard::{DeliveryPage, Filters, Tab, WebhooksPage};
 use super::super::{Call, api};
-use super::vehicles;
+use super::{all_connections, status, vehicles};
 use crate::model::{Seq, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
 use crate::vehicles::VehiclesError;
@@ -32,7 +32,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     };
     let deliveries = call.services.deliveries.list(call.reach()?, wanted).await?;
     let vehicles = vehicles(call).await?;
-    let status = call.services.status.show().await;
+    let status = status(call, &all_connections(call).await?).await?;
     let refused = api::webhooks::refused_within(call)?;
     let webhook_url = call.services.settings.webhook_url();
     let page = WebhooksPage {
@@ -41,7 +41,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
         later_part: before.is_some(),
         filters: &filters,
-        status: &status.webhooks,
+        status: status.webhooks.as_ref(),
         refused: &refused,
         vehicles: &vehicles,
         webhook_url: &webhook_url,

@@ -7,14 +7,46 @@ use crate::operate::access::Scope;
 /// What holds on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) struct Policy {
-    /// What each request takes from.
+    /// What each request takes from, before anything is read.
     pub(in crate::web) bucket: Option<Bucket>,
+    /// What a proof takes from that fails, or that can be guessed.
+    pub(in crate::web) proofs: Option<Bucket>,
     /// The longest body; `None`: a body is not read at all.
     pub(in crate::web) body_cap: Option<Cap>,
     /// Who may.
     pub(in crate::web) auth: Auth,
+    /// What tokens get that are bound to a user or a vehicle.
+    pub(in crate::web) bound: Bound,
+    /// Only the user that runs Carport may, over its own socket: by this command.
+    pub(in crate::web) only_by: Option<&'static str>,
+    /// A ticket in the query does instead of a token.
+    pub(in crate::web) ticket: bool,
+    /// Who is signed in is known here, though everybody may.
+    pub(in crate::web) greets: bool,
     /// Whether pages of other origins may, those in `api.allowed_origins`.
     pub(in crate::web) cors: bool,
+    /// On which listeners it is.
+    pub(in crate::web) shown: Shown,
+}
+
+/// What a token gets that is bound to a user or a vehicle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Bound {
+    /// What is within its reach; anything else does not exist.
+    Own,
+    /// Nothing: it concerns everybody.
+    Refused,
+}
+
+/// Where a route is, once `private_listen` divides the world from the house.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Shown {
+    /// Everywhere: Smartcar and owners need it.
+    Everywhere,
+    /// In the house, and with `public_api` everywhere.
+    Api,
+    /// In the house.
+    House,
 }
 
 /// How long a body may be.
@@ -43,8 +75,12 @@ pub(in crate::web) enum Bucket {
     WebhookFailures,
     /// Connect links and callbacks.
     Callback,
-    /// Sign-ins and unknown tokens.
+    /// The page of the sign-in, so that nobody makes us look for links as fast as they can ask.
+    SignIn,
+    /// Passwords, and links that are not good.
     Login,
+    /// Tokens that are not known.
+    Tokens,
     /// Everything else.
     Api,
 }
@@ -63,25 +99,45 @@ pub(in crate::web) enum Auth {
 impl Route {
     /// The whole policy of the edge.
     #[expect(clippy::match_same_arms, reason = "Carport's own API and Smartcar's stand apart")]
+    #[expect(clippy::too_many_lines, reason = "all in one place")]
     pub(in crate::web) fn policy(self) -> Policy {
         use Auth::{Open, Page};
-        let policy = |bucket, body_cap, auth| Policy { bucket, body_cap, auth, cors: false };
-        let api = |body_cap, scope| Policy { cors: true, ..policy(Some(Bucket::Api), body_cap, Auth::Scope(scope)) };
-        let page = |body_cap, scope| policy(Some(Bucket::Api), body_cap, Page(scope));
+        let house = Policy {
+            bucket: None,
+            proofs: None,
+            body_cap: None,
+            auth: Open,
+            bound: Bound::Own,
+            only_by: None,
+            ticket: false,
+            greets: false,
+            cors: false,
+            shown: Shown::House,
+        };
+        let open = Policy { shown: Shown::Everywhere, ..house };
+        let scoped = |body_cap, auth, scope| {
+            // Nothing of the whole gateway is within a bound token's reach.
+            let bound = if matches!(scope, Scope::Admin | Scope::Metrics) { Bound::Refused } else { Bound::Own };
+            Policy { bucket: Some(Bucket::Api), body_cap, auth, bound, ..house }
+        };
+        let api = |body_cap, scope| Policy { cors: true, shown: Shown::Api, ..scoped(body_cap, Auth::Scope(scope), scope) };
+        let page = |body_cap, scope| scoped(body_cap, Page(scope), scope);
         let form = Some(Cap::Form);
         match self {
-            Route::Healthz | Route::Readyz | Route::OpenApi | Route::Asset | Route::LoginPage => policy(None, None, Open),
+            Route::Healthz | Route::Readyz | Route::Asset => open,
+            Route::OpenApi => Policy { shown: Shown::Api, ..open },
             // SECURITY: no bucket before the proof, or a stranger could use up Smartcar's share.
-            Route::Webhook => policy(None, Some(Cap::Delivery), Open),
-            Route::ConnectBegin | Route::ConnectDone | Route::Callback => policy(Some(Bucket::Callback), None, Open),
-            Route::Login => policy(None, form, Open),
-            Route::Exchange | Route::Invite => api(form, Scope::Connect),
-            Route::CarsPage
-            | Route::CarPage
-            | Route::WebhooksPage
-            | Route::DeliveryPage
-            | Route::ConnectionsPage
-            | Route::SetupPage => page(None, Scope::Read),
+            Route::Webhook => Policy { proofs: Some(Bucket::WebhookFailures), body_cap: Some(Cap::Delivery), ..open },
+            Route::ConnectBegin | Route::Callback => Policy { bucket: Some(Bucket::Callback), ..open },
+            Route::ConnectDone => Policy { bucket: Some(Bucket::Callback), greets: true, ..open },
+            Route::LoginPage => Policy { bucket: Some(Bucket::SignIn), ..house },
+            Route::Login => Policy { bucket: Some(Bucket::SignIn), proofs: Some(Bucket::Login), body_cap: form, ..house },
+            Route::Exchange => Policy { shown: Shown::Everywhere, ..api(form, Scope::Connect) },
+            Route::Invite => api(form, Scope::Connect),
+            Route::CarsPage | Route::CarPage | Route::WebhooksPage | Route::DeliveryPage | Route::ConnectionsPage => {
+                page(None, Scope::Read)
+            }
+            Route::SetupPage => Policy { bound: Bound::Refused, ..page(None, Scope::Read) },
             Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
             Route::Logout => page(form, Scope::Read),
             Route::CarRename
@@ -93,7 +149,7 @@ impl Route {
             | Route::TokenMake
             | Route::TokenEnd
             | Route::SessionEnd => page(form, Scope::Admin),
-            Route::Metrics => policy(Some(Bucket::Api), None, Auth::Scope(Scope::Metrics)),
+            Route::Metrics => scoped(None, Auth::Scope(Scope::Metrics), Scope::Metrics),
             Route::Status => api(None, Scope::Metrics),
             Route::Budget
             | Route::Users
@@ -110,8 +166,8 @@ impl Route {
             | Route::Deliveries
             | Route::Refused
             | Route::Delivery
-            | Route::Events
             | Route::EventsTicket => api(None, Scope::Read),
+            Route::Events => Policy { ticket: true, proofs: Some(Bucket::Tokens), ..api(None, Scope::Read) },
             Route::VehicleRefresh | Route::CommandRun => api(form, Scope::Control),
             Route::Command => api(None, Scope::Control),
             Route::UserAdd
@@ -129,11 +185,20 @@ impl Route {
             | Route::TokenCreate
             | Route::TokenRevoke
             | Route::SessionRevoke
-            | Route::LoginLink
-            | Route::PasswordChange
-            | Route::KeyRotate => api(form, Scope::Admin),
+            | Route::LoginLink => api(form, Scope::Admin),
+            // SECURITY: a token that was lost for an hour must not leave a way in behind, nor make the copy of the key
+            // worthless.
+            Route::PasswordChange => Policy { only_by: Some("carport password set"), ..api(form, Scope::Admin) },
+            Route::KeyRotate => Policy { only_by: Some("carport key rotate"), ..api(form, Scope::Admin) },
             // What they are brought is proven in their handlers.
-            Route::V2Token | Route::V3Token => Policy { cors: true, ..policy(Some(Bucket::Api), form, Open) },
+            Route::V2Token | Route::V3Token => Policy {
+                bucket: Some(Bucket::Api),
+                proofs: Some(Bucket::Tokens),
+                body_cap: form,
+                cors: true,
+                shown: Shown::Api,
+                ..open
+            },
             Route::V2User
             | Route::V2Vehicles
             | Route::V2Vehicle
@@ -147,11 +212,11 @@ impl Route {
             | Route::V3Connection
             | Route::V3Vehicle
             | Route::V3Signals
-            | Route::V3Signal
-            | Route::V3Webhooks
-            | Route::V3Webhook
-            | Route::V3Subscriptions
-            | Route::V3Subscription => api(None, Scope::Read),
+            | Route::V3Signal => api(None, Scope::Read),
+            // Smartcar answers these, for the whole application.
+            Route::V3Webhooks | Route::V3Webhook | Route::V3Subscriptions | Route::V3Subscription => {
+                Policy { bound: Bound::Refused, ..api(None, Scope::Read) }
+            }
             Route::V2Batch => api(form, Scope::Read),
             Route::V2Command | Route::V2CommandPart | Route::V3Command => api(form, Scope::Control),
             Route::V2Disconnect

@@ -56,7 +56,7 @@ async fn very_many_clients_do_not_fill_the_memory() {
             let mut line = Line::open(server.address).await.unwrap();
             let mut refused = 0;
             for client in range {
-                let address = format!("2001:db8:{:x}:{:x}::1", client >> 16, client & 0xffff);
+                let address = format!("2001:{:x}:{:x}::1", client >> 16, client & 0xffff);
                 let say = Say::get("/login").header("x-forwarded-for", &address);
                 refused += u32::from(line.send(say).await.unwrap().status == 429);
             }
