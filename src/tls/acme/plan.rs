@@ -1,5 +1,5 @@
-//! When the next certificate is to be ordered: when whoever issues them suggests it (ARI, RFC 9773), else after two
-//! thirds of its life; never in the same moment as everybody else.
+//! When the next certificate is to be ordered: when whoever issues them suggests it (ARI, RFC 9773), but before the last
+//! fifth of its life; else after two thirds of it; never in the same moment as everybody else.
 
 use std::time::Duration;
 
@@ -42,8 +42,15 @@ impl Plan {
             self.suggested = suggested.or(self.suggested);
             self.ask_at = Some(Instant::now() + again_in);
         }
-        self.suggested.map_or_else(|| by_age(&shown.facts, place), |(start, end)| within(start, end, place))
+        let suggested = self.suggested.map(|(start, end)| within(start, end, place));
+        suggested.map_or_else(|| by_age(&shown.facts, place), |at| at.min(latest(&shown.facts, place)))
     }
+}
+
+/// Whatever is suggested: there must be time left to try again, and nobody is to be alarmed before.
+fn latest(shown: &Facts, place: f64) -> Timestamp {
+    let life = shown.ends_at.since(shown.begins_at);
+    shown.ends_at.before(life / 5).before((life / 30).mul_f64(place))
 }
 
 /// After two thirds of its life, or up to a thirtieth earlier.
