@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{META, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
-use crate::model::Blob;
+use crate::model::{Blob, Timestamp};
 
 /// A certificate with its key, and what it was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,40 @@ impl Change for KeepAccount {
     }
 }
 
+/// Orders that came to nothing since the last that did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFailures {
+    /// The directory of the ACME server.
+    pub directory: String,
+    /// The names that were ordered.
+    pub names: Vec<String>,
+    /// How many there were.
+    pub count: u32,
+    /// When the last one failed.
+    pub last_at: Timestamp,
+}
+
+/// Keeps what is known of orders that failed; a count of zero is the end of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeepFailures {
+    /// What is known.
+    pub failures: KeptFailures,
+}
+
+impl Change for KeepFailures {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_value(META, FAILURES, &self.failures)
+    }
+}
+
 impl Snapshot<'_> {
+    /// The orders that failed.
+    pub fn acme_failures(&self) -> Result<Option<KeptFailures>, StoreError> {
+        self.value(META, FAILURES)
+    }
+
     /// The account that was kept last.
     pub fn acme_account(&self) -> Result<Option<KeptAccount>, StoreError> {
         self.value(META, ACCOUNT)
@@ -72,3 +105,4 @@ impl Snapshot<'_> {
 
 const CERTIFICATE: &str = "certificate";
 const ACCOUNT: &str = "acme_account";
+const FAILURES: &str = "acme_failures";

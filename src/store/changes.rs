@@ -9,7 +9,7 @@ use super::access::{
 use super::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use super::audit::{EndAudit, NoteAudit};
 use super::budget::{NoteCalls, TakeCall};
-use super::certificates::{KeepAccount, KeepCertificate};
+use super::certificates::{KeepAccount, KeepCertificate, KeepFailures};
 use super::commands::{BeginCommand, EndCommand};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
@@ -60,7 +60,7 @@ changes! {
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
     BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare,
-    KeepCertificate, KeepAccount,
+    KeepCertificate, KeepAccount, KeepFailures,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit, EndAudit,
 }

@@ -2,7 +2,7 @@
 //!
 //! When, is for [`plan`] to say; one order is one call of [`order`]. What fails is tried again later and later, and the
 //! certificate that is there is shown on meanwhile. Account and certificate are kept sealed in the store, so that a
-//! restart orders nothing.
+//! restart orders nothing; so is the number of failures, so that starts in a row do not ask each time.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use super::{Certificate, Facts, Shared, TlsError, Unusable};
 use crate::model::notice::Subject;
 use crate::model::{Blob, Replaceable};
 use crate::store::StoreError;
-use crate::store::certificates::{KeepAccount, KeepCertificate, KeptAccount, KeptCertificate};
+use crate::store::certificates::{KeepAccount, KeepCertificate, KeepFailures, KeptAccount, KeptCertificate, KeptFailures};
 use crate::world::{HttpClient, World};
 
 mod dns;
@@ -116,10 +116,10 @@ impl Acme {
     pub(super) async fn keep(&self, shared: &Shared) {
         let keeper = Keeper { acme: self, shared };
         let (mut watch, mut plan) = (Watch::default(), Plan::default());
-        let mut failures = 0;
-        // A notice may stand from an earlier run.
+        // Failures and notices may stand from an earlier run.
+        let (mut failures, wait) = keeper.failures().await;
+        let mut not_before = Instant::now() + wait;
         let mut is_told = true;
-        let mut not_before = Instant::now();
         loop {
             watch.look(shared).await;
             let (due_at, now) = (plan.due_at(&keeper).await, shared.world.now());
@@ -141,6 +141,9 @@ impl Acme {
             is_told = true;
             match ordered {
                 Ok(life) => {
+                    if failures > 0 {
+                        keeper.keep_failures(0).await;
+                    }
                     (failures, plan) = (0, Plan::default());
                     // Whatever clock or issuer say of it, the next one has time.
                     not_before = Instant::now() + (life / 3).min(SELDOM);
@@ -149,6 +152,7 @@ impl Acme {
                 Err(error) => {
                     let again_in = pause(failures, self.challenges.len()).mul_f64(0.75 + 0.25 * plan::chance(&shared.world));
                     failures += 1;
+                    keeper.keep_failures(failures).await;
                     not_before = Instant::now() + again_in;
                     let error = match &error {
                         AcmeError::Issuer(_) => format!("{}: {error}", self.directory),
@@ -187,6 +191,28 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
+    /// How many orders have failed in a row, and how long none is placed because of them. After a start that is half an
+    /// hour at most: perhaps somebody has mended what was wrong.
+    async fn failures(&self) -> (usize, Duration) {
+        let kept = self.shared.store.read(|snapshot| snapshot.acme_failures()).await.unwrap_or_default();
+        let is_ours = |kept: &KeptFailures| kept.directory == self.acme.directory && kept.names == self.shared.settings.names;
+        let Some(kept) = kept.filter(|kept| is_ours(kept) && kept.count > 0) else { return (0, Duration::ZERO) };
+        let failures = usize::try_from(kept.count).unwrap_or(usize::MAX);
+        let wait = pause(failures - 1, self.acme.challenges.len()).min(FIRST_PAUSE);
+        let (again_at, now) = (kept.last_at.after(wait), self.shared.world.now());
+        // A clock that was set back makes nobody wait longer.
+        (failures, if again_at > now { again_at.since(now).min(wait) } else { Duration::ZERO })
+    }
+
+    async fn keep_failures(&self, count: usize) {
+        let (directory, names, last_at) =
+            (self.acme.directory.clone(), self.shared.settings.names.clone(), self.shared.world.now());
+        let failures = KeptFailures { directory, names, count: u32::try_from(count).unwrap_or(u32::MAX), last_at };
+        if let Err(error) = self.shared.store.commit(KeepFailures { failures }).await {
+            tracing::debug!(%error, "failures wait for the store");
+        }
+    }
+
     /// Orders a certificate, keeps it and shows it; returns how long it lasts.
     async fn renew(&self, challenge: Challenge, replaced: Option<&Facts>) -> Result<Duration, AcmeError> {
         let certificate = match self.order(challenge, replaced, false).await {

@@ -7,6 +7,7 @@ mod audit;
 mod binary;
 mod budget;
 mod cars;
+mod certificates;
 mod commands;
 mod compat;
 mod connect;
