@@ -1,5 +1,5 @@
-//! Certificates that are ordered: from Pebble, the ACME server for tests, by each challenge. Where Debian's `pebble` is not
-//! installed, there is nothing to order from, and the stories say so.
+//! Certificates that are ordered and renewed: from Pebble, the ACME server for tests, by each challenge. Where Debian's
+//! `pebble` is not installed, the stories fail and say so.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -33,12 +33,10 @@ struct Pebble {
 }
 
 impl Pebble {
-    /// Starts it; its certificates last so many seconds. `None` if there is none here.
-    async fn start(home: &Home, seconds: u32) -> Option<Pebble> {
-        if !["pebble", "pebble-challtestsrv"].iter().all(|name| Path::new("/usr/bin").join(name).exists()) {
-            eprintln!("skipped: Debian's pebble is not installed");
-            return None;
-        }
+    /// Starts it; its certificates last so many seconds.
+    async fn start(home: &Home, seconds: u32) -> Pebble {
+        let is_there = ["pebble", "pebble-challtestsrv"].iter().all(|name| Path::new("/usr/bin").join(name).exists());
+        assert!(is_there, "Debian's pebble is needed: tests/run installs it, or `apt-get install pebble`");
         let [listen, management, http, tls, dns, records, house] = free();
         let issuer = Issuer::new();
         home.write("ca.pem", &issuer.pem());
@@ -64,7 +62,7 @@ impl Pebble {
         }
         assert!(ca.is_running(), "{}{}", ca.stdout(), ca.stderr());
         let directory = format!("https://localhost:{}/dir", listen.port());
-        Some(Pebble { ca, _dns: names, directory, http, tls, records, house })
+        Pebble { ca, _dns: names, directory, http, tls, records, house }
     }
 
     /// Carport's configuration.
@@ -104,6 +102,14 @@ async fn serve(home: &Home) -> Program {
     program
 }
 
+/// Serves until a second certificate is there.
+async fn renewed(home: &Home, pebble: &Pebble) -> Program {
+    let carport = serve(home).await;
+    let first = issued(pebble.tls).await;
+    until("another certificate", || async { shown(pebble.tls).await.filter(|shown| *shown != first) }).await;
+    carport
+}
+
 /// What the operator is told.
 async fn notices(house: SocketAddr, token: &str) -> Vec<Value> {
     let status = Line::open(house).await.unwrap().send(Say::get("/api/v1/status").token(token)).await.unwrap().json();
@@ -118,11 +124,9 @@ async fn refusal(house: SocketAddr, token: &str) -> Option<Value> {
 #[tokio::test]
 async fn a_certificate_is_ordered_by_http_and_renewed() {
     let home = Home::new();
-    let Some(pebble) = Pebble::start(&home, 9).await else { return };
+    let pebble = Pebble::start(&home, 9).await;
     pebble.configure(&home, "challenge = \"http-01\"\n");
-    let carport = serve(&home).await;
-    let first = issued(pebble.tls).await;
-    until("another certificate", || async { shown(pebble.tls).await.filter(|shown| *shown != first) }).await;
+    let carport = renewed(&home, &pebble).await;
     // What is not asked for by the CA is not there.
     let answer = Line::open(pebble.http).await.unwrap().send(Say::get("/.well-known/acme-challenge/x")).await.unwrap();
     assert_eq!(answer.status, 404);
@@ -130,9 +134,33 @@ async fn a_certificate_is_ordered_by_http_and_renewed() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_renewed_by_tls_alone() {
+    let home = Home::new();
+    let pebble = Pebble::start(&home, 9).await;
+    pebble.configure(&home, "challenge = \"tls-alpn-01\"\n");
+    renewed(&home, &pebble).await.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_by_records() {
+    let home = Home::new();
+    let pebble = Pebble::start(&home, 9).await;
+    let program = format!(
+        "#!/usr/bin/env python3\nimport json, sys, urllib.request\nwhat, name, value = sys.argv[1:]\n\
+         body = json.dumps({{'host': name + '.', 'value': value}}).encode()\n\
+         urllib.request.urlopen('http://{}/' + ('set-txt' if what == 'set' else 'clear-txt'), body)\n",
+        pebble.records,
+    );
+    home.write("records.py", &program);
+    chmod(&home.path("records.py"), 0o700);
+    pebble.configure(&home, &format!("dns = \"exec:{}\"\n", home.path("records.py").display()));
+    renewed(&home, &pebble).await.stop().await;
+}
+
+#[tokio::test]
 async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
     let home = Home::new();
-    let Some(mut pebble) = Pebble::start(&home, 86_400).await else { return };
+    let mut pebble = Pebble::start(&home, 86_400).await;
     pebble.configure(&home, "challenge = \"tls-alpn-01\"\n");
     let carport = serve(&home).await;
     let first = issued(pebble.tls).await;
@@ -171,7 +199,7 @@ async fn a_certificate_outlives_restarts_and_whoever_issued_it() {
 #[tokio::test]
 async fn a_certificate_is_ordered_by_a_program_that_writes_records() {
     let (home, outside) = (Home::new(), Home::new());
-    let Some(pebble) = Pebble::start(&home, 86_400).await else { return };
+    let pebble = Pebble::start(&home, 86_400).await;
     let program = format!(
         "#!/usr/bin/env python3\nimport json, os, sys, urllib.request\nwhat, name, value = sys.argv[1:]\n\
          assert set(os.environ) <= {{'PATH', 'LC_CTYPE'}}, os.environ\n\
@@ -205,7 +233,7 @@ async fn a_certificate_is_ordered_by_a_program_that_writes_records() {
 #[tokio::test]
 async fn a_name_that_leads_elsewhere_is_told() {
     let home = Home::new();
-    let Some(pebble) = Pebble::start(&home, 86_400).await else { return };
+    let pebble = Pebble::start(&home, 86_400).await;
     pebble.configure(&home, "challenge = \"http-01\"\n");
     let [elsewhere] = free::<1>();
     let config = std::fs::read_to_string(home.path("config.toml")).unwrap();
