@@ -1,14 +1,18 @@
 //! Whatever is sent to the port, through hyper and the whole router: as it comes, and as the query, the forwarding
-//! headers and the cookies of requests that are otherwise good. The peer is a proxy that is believed.
+//! headers and the cookies of requests that are otherwise good, and of somebody with a token. The peer is a proxy that
+//! is believed. Also as what a proxy says before the first byte.
 //!
 //! What must hold: nothing panics, the connection ends, and no answer says that something went wrong here.
 #![no_main]
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use carport::app::App;
 use carport::config::{ConfigFile, Overrides, Sources, load};
+use carport::operate::access::{Scope, TokenRequest};
+use carport::web::server::proxy_protocol;
 use carport::web::{Peer, Services, handle};
 use carport::world::World;
 use hyper::server::conn::http1;
@@ -18,7 +22,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Runtime;
 
-static GATEWAY: LazyLock<(Runtime, App)> = LazyLock::new(|| {
+static GATEWAY: LazyLock<(Runtime, App, String)> = LazyLock::new(|| {
     let runtime = Runtime::new().expect("threads");
     let directory = std::env::temp_dir().join(format!("carport-fuzz-{}", std::process::id()));
     let limits = ["limits.api", "limits.callback", "limits.login", "limits.webhook_failures"];
@@ -30,11 +34,14 @@ static GATEWAY: LazyLock<(Runtime, App)> = LazyLock::new(|| {
     let overrides = limits.iter().fold(overrides, |overrides, key| overrides.set(key, "1000000/s", "fuzz"));
     let config = load(&Sources { overrides, file: ConfigFile::None, directory, ..Sources::default() }).expect("a configuration");
     let app = runtime.block_on(async { App::build(&config, World::system().expect("a world")).await.expect("an application") });
-    (runtime, app)
+    let request = TokenRequest { name: "fuzz".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
+    let (_, token) = runtime.block_on(app.services().access.create_token(request)).expect("a token");
+    let token = token.expose().to_owned();
+    (runtime, app, token)
 });
 
 fuzz_target!(|data: &[u8]| {
-    let (runtime, app) = &*GATEWAY;
+    let (runtime, app, token) = &*GATEWAY;
     // Heads are short, and what is long costs time: limits of length have their stories.
     let data = &data[..data.len().min(4_000)];
     // What stands in a line of a head has no line breaks.
@@ -42,6 +49,9 @@ fuzz_target!(|data: &[u8]| {
     let word: Vec<u8> = line.iter().copied().filter(|byte| byte.is_ascii_graphic()).collect();
     let with = |head: &str, hostile: &[u8], rest: &str| [head.as_bytes(), hostile, rest.as_bytes()].concat();
     let end = " HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let known = format!(" HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+    let json = format!("{known}content-type: application/json\r\ncontent-length: {}\r\n\r\n", data.len());
+    let form = json.replace("application/json", "application/x-www-form-urlencoded");
     let whole = [
         data.to_vec(),
         with("GET /", &word, end),
@@ -49,9 +59,25 @@ fuzz_target!(|data: &[u8]| {
         with("GET /api/v1/status HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: ", &line, "\r\n\r\n"),
         with("GET /login HTTP/1.1\r\nhost: localhost\r\nforwarded: ", &line, "\r\n\r\n"),
         with("GET / HTTP/1.1\r\nhost: localhost\r\nx-forwarded-proto: https\r\ncookie: ", &line, "\r\n\r\n"),
+        with("GET /api/v1/", &word, &format!("{known}\r\n")),
+        with("GET /api/v1/webhooks?", &word, &format!("{known}\r\n")),
+        with("GET /v2.0/", &word, &format!("{known}\r\n")),
+        with("GET /v3/vehicles/", &word, &format!("{known}\r\n")),
+        with(&format!("POST /api/v1/users{json}"), data, ""),
+        with(&format!("POST /api/v1/tokens{json}"), data, ""),
+        with(&format!("POST /v2.0/vehicles/v/batch{json}"), data, ""),
+        with(&format!("POST /oauth/token{form}"), data, ""),
         with("OPTIONS /api/v1/users HTTP/1.1\r\norigin: https://app.example.org\r\nhost: ", &line, "\r\n\r\n"),
     ];
     runtime.block_on(async {
+        for introduction in [data.to_vec(), with("\r\n\r\n\0\r\nQUIT\n\x21", data, "")] {
+            let mut rest = &introduction[..];
+            // Whatever it makes of it, what follows is left alone.
+            if proxy_protocol::source(&mut rest, Duration::from_secs(1)).await.is_ok() {
+                let length = usize::from(u16::from_be_bytes([introduction[14], introduction[15]]));
+                assert_eq!(introduction.len() - rest.len(), 16 + length);
+            }
+        }
         for request in &whole {
             let told = talk(app.services(), request).await;
             assert!(!told.starts_with(b"HTTP/1.1 500"), "{}", String::from_utf8_lossy(&told));

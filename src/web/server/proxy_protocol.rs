@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Reads the header within `limit`, and nothing of what follows. `None` if the proxy speaks for itself, or does not say
 /// for which address.
-pub(super) async fn source(stream: &mut (impl AsyncRead + Unpin), limit: Duration) -> io::Result<Option<IpAddr>> {
+pub async fn source(stream: &mut (impl AsyncRead + Unpin), limit: Duration) -> io::Result<Option<IpAddr>> {
     let read = async {
         let (mut signature, mut head) = ([0; SIGNATURE.len()], [0; 4]);
         stream.read_exact(&mut signature).await?;
