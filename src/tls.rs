@@ -28,6 +28,7 @@ mod self_signed;
 pub use acme::{Acme, AcmeError, Challenge, Dns};
 pub use certificate::{Certificate, Facts, Unusable};
 pub use files::Files;
+pub use handshake::Shaken;
 pub use look::{look, vouched_for};
 pub use notices::{NOTICES, forget_notices};
 

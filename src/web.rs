@@ -329,10 +329,7 @@ where
         Err(problem) if problem.code() == "unauthorized" && prefers_html && is_for_people => session::show_the_way(),
         Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
     };
-    answer::dress(&mut response, &request_id);
-    if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. } | Peer::Passed { tls: true, .. }) {
-        answer::insist_on_tls(&mut response);
-    }
+    response = finish(services, peer, route, response, &request_id);
     if let (Some(_), Ok(id)) = (dialect, HeaderValue::try_from(&request_id)) {
         response.headers_mut().insert(compat::SC_REQUEST_ID, id);
     }
@@ -344,7 +341,6 @@ where
     }
 
     let (name, status) = (route.map_or("unknown", Route::name), response.status().as_u16());
-    services.metrics.http_request(name, status);
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // A card must not wear out by its log: what is counted, and went well many times or was refused many times, is
     // not told each time.
@@ -354,6 +350,22 @@ where
     } else {
         tracing::debug!(route = name, status, duration_ms, request.id = %request_id, "request");
     }
+    response
+}
+
+/// What every answer bears, and that it is counted.
+fn finish(
+    services: &Services,
+    peer: Peer,
+    route: Option<Route>,
+    mut response: Response<Body>,
+    request_id: &str,
+) -> Response<Body> {
+    answer::dress(&mut response, request_id);
+    if services.settings.hsts && matches!(peer, Peer::Remote { tls: true, .. } | Peer::Passed { tls: true, .. }) {
+        answer::insist_on_tls(&mut response);
+    }
+    services.metrics.http_request(route.map_or("unknown", Route::name), response.status().as_u16());
     response
 }
 
@@ -392,12 +404,12 @@ where
 {
     let router::Found { route, named } = found;
     let policy = route.policy();
-    let identify = || session::identify(services, client, &head.headers, Dialect::of(head.uri.path()));
+    let who = || session::identify(services, client, &head.headers, Dialect::of(head.uri.path()));
     let identity = match policy.auth {
-        Auth::Open if policy.greets => identify().await.unwrap_or_default(),
+        Auth::Open if policy.greets => who().await.unwrap_or_default(),
         Auth::Open => None,
         _ if policy.ticket && events::ticket(&head).is_some() => Some(events::admit(services, client, &head)?),
-        Auth::Scope(_) | Auth::Page(_) => identify().await?,
+        Auth::Scope(_) | Auth::Page(_) => who().await?,
     };
     // SECURITY: what another origin may read, it reads with a token of its own.
     let is_elsewhere = policy.cors

@@ -17,17 +17,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::crowd::{Crowd, Heard, Turn};
+use self::dressed::Dressed;
 use self::stall::Impatient;
 use super::{Face, Peer, Services, Settings};
-use crate::tls::Tls;
+use crate::tls::{Shaken, Tls};
 
 mod crowd;
-mod proxy_protocol;
+mod dressed;
+pub mod proxy_protocol;
 mod stall;
 
 /// Where to listen.
@@ -144,7 +147,8 @@ enum Arrival {
 
 impl Arrival {
     /// Ready to talk, within `limit`, and who it is. `None` if nothing comes of it.
-    async fn welcome(self, peer: Peer, settings: &Settings) -> Option<(Stream, Peer)> {
+    async fn welcome(self, peer: Peer, services: &Services) -> Option<(Stream, Peer)> {
+        let settings = &services.settings;
         match self {
             Arrival::Ready(stream) => Some((stream, peer)),
             Arrival::Near(mut stream) => {
@@ -155,7 +159,13 @@ impl Arrival {
                 let peer = introduced(&mut stream, peer, settings).await?;
                 let stream: Stream = match tls {
                     // Boxed: large, and over as soon as the talk begins.
-                    Some(tls) => Box::new(Box::pin(tls.shake(stream, settings.limits.header_time)).await?),
+                    Some(tls) => match Box::pin(tls.shake(stream, settings.limits.header_time)).await? {
+                        Shaken::Secure(stream) => Box::new(stream),
+                        Shaken::Plain(stream) => {
+                            correct(stream, &dressed::https_only(services, peer), settings.limits.header_time).await;
+                            return None;
+                        }
+                    },
                     None => Box::new(stream),
                 };
                 Some((stream, peer))
@@ -174,6 +184,18 @@ async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, settings:
         }
         peer => Some(peer),
     }
+}
+
+/// Tells somebody who speaks plain HTTP what to speak. Their first bytes are taken, or the answer would be lost with
+/// them.
+async fn correct(mut stream: TcpStream, answer: &[u8], limit: Duration) {
+    let told = async {
+        stream.readable().await?;
+        let _ = stream.try_read(&mut [0; 8 * 1024]);
+        stream.write_all(answer).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(limit, told).await;
 }
 
 /// A connection of whatever kind: what serves them is large, and is compiled once.
@@ -234,7 +256,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                 crowd.admit(peer, |turn| async move {
                     let _counted = services.metrics.connection();
                     let welcomed = tokio::select! {
-                        welcomed = arrival.welcome(peer, &services.settings) => welcomed,
+                        welcomed = arrival.welcome(peer, &services) => welcomed,
                         () = shutdown.cancelled() => None,
                     };
                     if let Some((stream, peer)) = welcomed {
@@ -252,9 +274,10 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
         }
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, crowd.empty()).await.is_err() {
+    let stopped_at = Instant::now();
+    if tokio::time::timeout_at(stopped_at + GRACE, crowd.empty()).await.is_err() {
         crowd.leave_waiting();
-        if tokio::time::timeout(ANSWERS - GRACE, crowd.empty()).await.is_err() {
+        if tokio::time::timeout_at(stopped_at + ANSWERS, crowd.empty()).await.is_err() {
             crowd.disperse().await;
         }
     }
@@ -267,7 +290,8 @@ async fn talk(http: http1::Builder, stream: Stream, peer: Peer, services: &Servi
         turn.theirs();
         Ok::<_, Infallible>(answer)
     });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));
+    let mut connection =
+        std::pin::pin!(http.serve_connection(TokioIo::new(Dressed::new(Impatient::new(stream), services, peer)), service));
     // A client that reads its answer a byte a time must not hold its place for ever.
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// How long a client may take nothing of an answer that waits for it.
-const STALL: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(25);
 
 /// A stream whose writes fail when the other side takes nothing for [`STALL`].
 #[derive(Debug)]

@@ -52,6 +52,18 @@ fn waits(case: Case) -> Case {
     Case { then: Then::Waits, ..case }
 }
 
+/// In each answer, whoever gives it.
+const EVERYWHERE: [&str; 9] = [
+    "cache-control",
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "date",
+    "referrer-policy",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-request-id",
+];
 /// Never in an answer nor in the log.
 const CANARY: &str = "hostile-canary";
 /// The only request here whose answer has no body.
@@ -120,6 +132,12 @@ async fn answer(address: SocketAddr, case: &Case) -> String {
     let told = String::from_utf8(told).unwrap();
     assert!(!told.contains(CANARY), "{}: {told}", case.name);
     let mut words: Vec<&str> = told.split("HTTP/1.").skip(1).map(|answer| &answer[2..5]).collect();
+    for answer in told.split("HTTP/1.").skip(1).filter(|answer| !answer[2..5].starts_with('1')) {
+        let head = answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        for header in EVERYWHERE {
+            assert_eq!(head.matches(&format!("\r\n{header}: ")).count(), 1, "{header} in the answer to {}: {told}", case.name);
+        }
+    }
     let is_kept = words.pop_if(|status| case.then == Then::Probes && *status == "200" && told.ends_with("\r\n\r\n")).is_some();
     words.push(if is_kept { "keep" } else { "close" });
     words.join(" ")
