@@ -306,7 +306,7 @@ impl Shared {
             match (&pulse.refused, &pulse.trouble) {
                 // What is kept of v2 only to go back to it is nobody's fault.
                 (Some(what), _) if pulse.is_used || generation == Generation::V3 => {
-                    add(Subject::CredentialsRefused(generation), what)
+                    add(Subject::CredentialsRefused(generation), what);
                 }
                 (None, Some(what)) if pulse.is_used => {
                     if failing.entry(generation).or_insert_with(Instant::now).elapsed() >= EVERY {

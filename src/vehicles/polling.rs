@@ -204,7 +204,7 @@ mod tests {
         while let Some(wait) = pause(HOUR / 2, true, &account(Some(remaining)), 50, left)
             && wait < left
         {
-            (left, remaining) = (left - wait, remaining - 1);
+            (left, remaining) = (left.saturating_sub(wait), remaining - 1);
         }
         assert!(remaining >= 50 && left <= 48 * HOUR, "{remaining} calls and {left:?} are left");
     }
