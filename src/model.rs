@@ -31,6 +31,7 @@ pub mod reading;
 pub mod rollup;
 mod secret;
 pub mod subscription;
+pub mod taste;
 mod time;
 pub mod token;
 pub mod user;

@@ -22,6 +22,7 @@ use crate::tokens::{CallError, TokenError, Tokens};
 use crate::world::World;
 
 pub mod connections;
+mod courses;
 mod derived;
 pub mod known;
 mod past;
@@ -32,6 +33,7 @@ mod subscribing;
 pub mod users;
 mod view;
 
+pub use courses::{Course, Point};
 pub use derived::{ChargeView, TripView};
 pub use past::{Export, HistoryQuery, RollupView};
 pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};

@@ -26,6 +26,10 @@ use crate::web::Services;
 use crate::world::World;
 
 /// Owners of the demonstration: our id, and the account they sign in with at the simulated manufacturer.
+/// What a gateway asks for by default, and commands: they are tried best on cars of nobody.
+const SCOPE: &str = "read_vehicle_info,read_vin,read_odometer,read_battery,read_charge,read_fuel,read_location,read_security,\
+                     read_tires,read_engine_oil,control_charge,control_security,control_navigation";
+
 const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@example.com")];
 
 /// Runs gateway and simulator in one process, connects the owners' cars through the real routes, and lets
@@ -122,6 +126,7 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
         ("smartcar.application_management_token", &application.management_token),
         // As the SDKs for iOS and Android have it, so that an app can be tried too.
         ("smartcar.redirect_uris", &format!("sc{}://exchange", application.application_id)),
+        ("smartcar.scope", SCOPE),
         ("smartcar.origins.connect", origin),
         ("smartcar.origins.auth", origin),
         ("smartcar.origins.iam", origin),

@@ -157,6 +157,11 @@ pub fn in_units(code: &str, value: f64, units: Units) -> (f64, Option<&'static s
     ((value * 1000.0).round() / 1000.0, Some(unit).filter(|unit| !unit.is_empty()))
 }
 
+/// A number of our own units (km, bar, degrees of Celsius, ...) as people have it, with its unit.
+pub fn shown(quantity: Quantity, value: f64, units: Units) -> (f64, &'static str) {
+    unit::shown(quantity, value, units)
+}
+
 /// To a thousandth: what a conversion adds is not known.
 fn rounded(value: f64) -> Value {
     let rounded = (value * 1000.0).round() / 1000.0;

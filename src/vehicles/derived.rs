@@ -166,7 +166,13 @@ impl Vehicles {
 
 impl Vehicles {
     /// A signal from what held at the beginning of the range on.
-    async fn series(&self, row: u32, code: &str, since: Timestamp, query: &HistoryQuery) -> Result<Series, VehiclesError> {
+    pub(super) async fn series(
+        &self,
+        row: u32,
+        code: &str,
+        since: Timestamp,
+        query: &HistoryQuery,
+    ) -> Result<Series, VehiclesError> {
         let signal = code.to_owned();
         let before = self.shared.store.read(move |snapshot| snapshot.reading_before(row, &signal, since)).await?;
         let since = before.map_or(since, |reading| reading.at);

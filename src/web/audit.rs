@@ -79,12 +79,12 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Begins before the handler does; where strangers come, the handler says when.
+    /// Begins before the handler does; where strangers come, or somebody may not be sure yet, the handler says when.
     pub(super) async fn begin(route: Route, noting: Noting) -> Result<UnderWay, Problem> {
-        if !matches!(route.policy().auth, Auth::Open) {
+        if !matches!(route.policy().auth, Auth::Open) && route != Route::CarCommand {
             noting.begin().await?;
         }
-        Ok(UnderWay { noting, is_command: route == Route::CommandRun })
+        Ok(UnderWay { noting, is_command: matches!(route, Route::CommandRun | Route::CarCommand) })
     }
 
     /// Ends with the status of the answer.
@@ -112,7 +112,8 @@ impl Drop for UnderWay {
 fn ring(route: Route) -> Option<Ring> {
     match route {
         Route::Webhook | Route::VehicleRefresh | Route::EventsTicket | Route::V2Batch | Route::V2Token | Route::V3Token => None,
-        Route::Callback => Some(Ring::Use),
+        Route::CarRefresh | Route::UnitsChange => None,
+        Route::Callback | Route::CarCommand => Some(Ring::Use),
         _ if route.name().starts_with("GET ") => None,
         _ => match route.policy().auth {
             Auth::Open | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),

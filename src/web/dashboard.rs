@@ -9,8 +9,12 @@
 //! | | |
 //! |---|---|
 //! | `GET /`, `?page=` | [`CarsPage`] |
-//! | `GET /vehicles/{id}` | [`CarPage`] |
+//! | `GET /vehicles/{id}`, `?past=day` (week, month, year) | [`CarPage`] |
 //! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car |
+//! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: [`ConfirmPage`]; with `sure` it is given, then to it |
+//! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
+//! | `POST /vehicles/{id}/refresh`, `/disconnect` | then back to the car, or to all |
+//! | `POST /units` | fields `distance`, `pressure`, `temperature`, and `vehicle` to go back to; kept in a cookie |
 //! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional field `vehicle` re-authenticates |
 //! | `GET /connect/{invite}/done` | [`DonePage`] |
 //! | `GET /webhooks`, `?before={seq}` and [`Filters`] | [`WebhooksPage`] |
@@ -34,28 +38,35 @@ mod assets;
 mod audit;
 mod car;
 mod cars;
+mod chart;
 mod deliveries;
 mod format;
 mod gauge;
 mod links;
 mod names;
+mod orders;
 mod part;
+mod past;
 mod plain;
 #[cfg(test)]
 mod samples;
 mod signals;
+mod span;
 mod system;
 #[cfg(test)]
 mod tests;
 mod told;
 
 pub(crate) use self::part::Part;
+pub(crate) use self::past::drawn;
+pub(crate) use self::span::{Clock, PastSpan};
 
 use crate::budget::BudgetView;
+use crate::commands::CommandView;
 use crate::connect::{Ending, Invite};
 use crate::ingest::Refusal;
 use crate::model::event::{NotUnderstood, Projection};
-use crate::model::normal::Units;
+use crate::model::taste::Taste;
 use crate::model::{Seq, Timestamp};
 use crate::operate::access::{SessionView, TokenView};
 use crate::operate::audit::AuditView;
@@ -63,8 +74,8 @@ use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::rotation::KeyView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
-use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
+use crate::vehicles::{ChargeView, Course, TripView, VehicleView};
 
 /// What is around a page.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +137,69 @@ pub(crate) struct CarPage<'a> {
     pub(crate) vehicle: &'a VehicleView,
     /// Its connection, if it has one.
     pub(crate) connection: Option<&'a ConnectionView>,
+    /// Its past.
+    pub(crate) past: Past<'a>,
+}
+
+/// A part of the past of a car.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past<'a> {
+    /// Which part.
+    pub(crate) span: PastSpan,
+    /// It begins here,
+    pub(crate) since: Timestamp,
+    /// and ends here.
+    pub(crate) until: Timestamp,
+    /// How the signals went that are drawn, by code.
+    pub(crate) courses: &'a [(&'static str, Vec<Course>)],
+    /// Its charging sessions, oldest first.
+    pub(crate) charges: &'a [ChargeView],
+    /// Its days of driving, oldest first.
+    pub(crate) days: &'a [TripView],
+    /// In which units the viewer wants to see it.
+    pub(crate) taste: Taste,
+    /// The viewer's clock.
+    pub(crate) clock: Clock,
+}
+
+/// The answer to `POST /vehicles/{id}/commands` without `sure`: is it meant?
+#[derive(Debug)]
+pub(crate) struct ConfirmPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The car.
+    pub(crate) vehicle: &'a VehicleView,
+    /// The name of the command.
+    pub(crate) command: &'a str,
+    /// What goes with it.
+    pub(crate) fields: &'a [(&'static str, String)],
+}
+
+/// `GET /vehicles/{id}/commands/{command}`: what came of it.
+#[derive(Debug)]
+pub(crate) struct CommandPage<'a> {
+    /// What is around.
+    pub(crate) shell: Shell<'a>,
+    /// The car.
+    pub(crate) vehicle: &'a VehicleView,
+    /// What came of it.
+    pub(crate) sent: Sent<'a>,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sent<'a> {
+    /// It was given.
+    Given(&'a CommandView),
+    /// It could not even be sent.
+    Refused {
+        /// Its name.
+        command: &'a str,
+        /// Why.
+        sentence: &'a str,
+        /// Connecting again mends it.
+        reconnect: bool,
+    },
 }
 
 /// The answer to `POST /connect`: an invite, to open here or elsewhere.
@@ -194,7 +268,7 @@ pub(crate) struct DeliveryPage<'a> {
     /// What was made of it, if that may be seen.
     pub(crate) made: Option<&'a Result<Projection, NotUnderstood>>,
     /// For its values.
-    pub(crate) units: Units,
+    pub(crate) taste: Taste,
     /// Its car, if it is known.
     pub(crate) vehicle: Option<&'a VehicleView>,
     /// It has just been turned into vehicle data again.

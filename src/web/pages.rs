@@ -7,16 +7,17 @@ use http::{HeaderValue, StatusCode};
 
 use self::within::Within;
 use super::answer::{self, Answer};
-use super::dashboard::{AuditPage, CarPage, CarsPage, InvitePage, Part, SetupPage, Shell, Tab, WebhookAddressPage};
+use super::dashboard::{AuditPage, CarsPage, InvitePage, Part, SetupPage, Shell, Tab, WebhookAddressPage};
 use super::problem::Problem;
-use super::{Call, Services, api, exchange};
+use super::{Call, Services, exchange};
 use crate::connect::InviteRequest;
 use crate::model::reach::{PageRequest, Reach};
 use crate::model::{AppUserId, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
+use crate::vehicles::VehicleView;
 use crate::vehicles::connections::ConnectionView;
-use crate::vehicles::{VehicleView, VehiclesError};
 
+pub(super) mod car;
 pub(super) mod connections;
 pub(super) mod system;
 pub(super) mod webhooks;
@@ -27,7 +28,7 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let page = query.take("page");
     query.finish()?;
-    let vehicles = vehicles(call).await?;
+    let vehicles: Vec<_> = vehicles(call).await?.into_iter().map(|vehicle| car::to_taste(call, vehicle)).collect();
     let connections = all_connections(call).await?;
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
     let deliveries = call.services.deliveries.list(call.reach()?, newest).await?;
@@ -42,35 +43,6 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
         notices: &status.notices,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `GET /vehicles/{id}`
-pub(super) async fn car(call: &Call<'_>) -> Answer {
-    let id = VehicleId::new(call.named(0)?);
-    let vehicle = call.services.vehicles.show(call.reach()?, &id).await?;
-    let connection = match vehicle.connection {
-        Some(id) => match call.services.vehicles.connection(call.reach()?, id).await {
-            Ok(connection) => Some(connection),
-            // A token of one vehicle may not see the whole connection.
-            Err(VehiclesError::NotFound) => None,
-            Err(other) => return Err(other.into()),
-        },
-        None => None,
-    };
-    let page = CarPage { shell: call.shell(Tab::Cars), vehicle: &vehicle, connection: connection.as_ref() };
-    Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `POST /vehicles/{id}`
-pub(super) async fn rename_car(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    let nickname = form.take("nickname");
-    form.finish()?;
-    let id = VehicleId::new(call.named(0)?);
-    let nickname = api::vehicles::checked_nickname(nickname)?;
-    call.services.vehicles.rename(call.reach()?, &id, nickname).await?;
-    answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
 }
 
 /// `GET /setup`

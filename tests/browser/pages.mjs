@@ -105,6 +105,21 @@ await step('without script: another device is added by a link, and signed out ag
   await other.close();
 });
 
+await step('without script: a car is told what to do, and says what came of it', async () => {
+  await page.goto(`${origin}/vehicles/${demo.car.id}`);
+  has(await page.innerText('main'), 'Charging power');
+  await page.getByRole('link', { name: 'Month', exact: true }).click();
+  has(page.url(), 'past=month');
+  await page.getByLabel('Pressure').selectOption('kpa');
+  await press('Use these');
+  has(await page.innerText('main'), 'kPa');
+  await page.getByLabel('Your name for it').fill('Errands');
+  await press('Save');
+  same(await heading(), 'Errands', 'heading');
+  await press('Ask for fresh values');
+  same(await heading(), 'Errands', 'heading');
+});
+
 await step('without script: a car is disconnected by who is sure', async () => {
   await page.goto(`${origin}/connections`);
   const card = page.locator('li.card').last();

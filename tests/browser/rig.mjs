@@ -91,7 +91,12 @@ async function listen(context) {
     if (['error', 'warning'].includes(message.type())) complaints.push(`${message.page()?.url()}: ${message.text()}`);
   });
   context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
-  context.on('requestfailed', request => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+  context.on('requestfailed', request => {
+    // Whoever leaves a page leaves its stream of events, and what it was just asking for.
+    const why = request.failure()?.errorText;
+    if (why === 'net::ERR_ABORTED' && ['eventsource', 'fetch'].includes(request.resourceType())) return;
+    complaints.push(`${request.url()}: ${why}`);
+  });
   return context;
 }
 
@@ -104,6 +109,11 @@ function makeRoomForPictures() {
 export async function open() {
   makeRoomForPictures();
   return listen(await chromium.launchPersistentContext(join(home, 'browser'), { ...chrome(), ...phone }));
+}
+
+// One more browser, as another device has it.
+export function other() {
+  return chromium.launch(chrome());
 }
 
 // A browser for several people, who know nothing of each other.

@@ -7,6 +7,8 @@ use crate::api::sign_in;
 use crate::gateway::{TestGateway, events};
 use crate::simulator::rig::{ADA, Answer};
 
+mod car;
+
 /// Somebody who is signed in.
 struct Person<'g> {
     gateway: &'g TestGateway,

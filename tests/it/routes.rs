@@ -77,6 +77,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /login",
             "POST /login",
             "POST /logout",
+            "POST /units",
             "POST /oauth/token",
             "POST /oauth2/token",
             "GET /v2.0/compatibility",
@@ -107,6 +108,9 @@ const ROUTES: &[(Expected, &[&str])] = &[
         Expected::NotFound,
         &[
             "GET /vehicles/{id}",
+            "POST /vehicles/{id}/commands",
+            "GET /vehicles/{id}/commands/{command}",
+            "POST /vehicles/{id}/refresh",
             "GET /webhooks/{seq}",
             "GET /api/v1/users/{id}",
             "GET /api/v1/connections/{id}",
@@ -140,6 +144,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
         Expected::Forbidden,
         &[
             "POST /vehicles/{id}",
+            "POST /vehicles/{id}/disconnect",
             "POST /connect",
             "POST /webhooks/{seq}",
             "POST /connections/{id}/refresh",

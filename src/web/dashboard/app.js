@@ -1,7 +1,9 @@
-// Ages that count on, dates in the viewer's own zone, copy buttons, and a word when there is no network. The pages work without it.
+// Ages that count on, dates in the viewer's own zone, copy buttons, pages that follow what comes in, and a word when
+// nothing can come in. The pages work without it.
 'use strict';
 
 const thin = '\u202f';
+const by = id => document.getElementById(id);
 
 // The same words as `age` in format.rs.
 function age(ms) {
@@ -21,35 +23,128 @@ function count() {
   }
 }
 
-for (const time of document.querySelectorAll('time')) {
-  const local = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
-  if ('date' in time.dataset) time.textContent = local;
-  time.title = local;
+async function copy(button) {
+  const input = by(button.dataset.copy);
+  input.select();
+  try {
+    if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
+    else document.execCommand('copy');
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+  } catch { /* it is selected: the keyboard still copies it */ }
 }
-setInterval(count, 20000);
-document.addEventListener('visibilitychange', () => document.hidden || count());
 
-for (const button of document.querySelectorAll('button[data-copy]')) {
-  const input = document.getElementById(button.dataset.copy);
-  button.hidden = false;
-  button.addEventListener('click', async () => {
-    input.select();
-    try {
-      if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
-      else document.execCommand('copy');
-      button.textContent = 'Copied';
-      setTimeout(() => { button.textContent = 'Copy'; }, 2000);
-    } catch { /* it is selected: the keyboard still copies it */ }
-  });
+// What a page gets that was just drawn, and a part that was drawn anew.
+function dress(part) {
+  for (const time of part.querySelectorAll('time')) {
+    const local = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+    if ('date' in time.dataset) time.textContent = local;
+    time.title = local;
+  }
+  for (const button of part.querySelectorAll('button[data-copy]')) {
+    button.hidden = false;
+    button.addEventListener('click', () => copy(button));
+  }
 }
+dress(document);
+setInterval(count, 20000);
+
+// Charts are drawn where the server is: it is told which time it is here.
+const clock = `carport_clock=${-new Date().getTimezoneOffset()}`;
+const isClockNew = !document.cookie.split('; ').includes(clock);
+document.cookie = `${clock}; path=/; max-age=31536000; samesite=lax`;
 
 // A link to a folded part opens it.
-const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+const part = location.hash.length > 1 && by(location.hash.slice(1));
 if (part && part.tagName === 'DETAILS') part.open = true;
 
+// Pressed once is enough: cars take their time.
+for (const button of document.querySelectorAll('button[data-wait]')) {
+  button.form.addEventListener('submit', () => {
+    button.textContent = button.dataset.wait;
+    setTimeout(() => { button.disabled = true; });
+  });
+}
+// Whoever comes back finds it as it was.
+addEventListener('pageshow', event => event.persisted && location.reload());
+
 // A page that is kept open says when it can no longer be renewed.
-const offline = document.getElementById('offline');
+const offline = by('offline'), lost = by('lost');
 const connected = () => { offline.hidden = navigator.onLine; };
 addEventListener('online', connected);
 addEventListener('offline', connected);
 connected();
+
+// Parts that show what comes in are drawn anew by the server, and put in place of the old ones. What somebody has
+// opened stays open, and where somebody is typing nothing is touched.
+const parts = () => document.querySelectorAll('[data-live]');
+let isAsking = false, isDue = false;
+
+async function renew() {
+  isDue = isAsking;
+  if (isAsking) return;
+  isAsking = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
+    if (answer.redirected || answer.status === 401) return location.reload();
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    for (const old of parts()) {
+      const drawn = fresh.getElementById(old.id);
+      if (!drawn || old.querySelector('input:focus, select:focus')) continue;
+      const open = [...old.querySelectorAll('details')].map(one => one.open);
+      drawn.querySelectorAll('details').forEach((one, number) => { one.open ||= open[number]; });
+      const focus = [...old.querySelectorAll('a, button, summary')].indexOf(document.activeElement);
+      old.replaceChildren(...drawn.childNodes);
+      dress(old);
+      if (focus >= 0) old.querySelectorAll('a, button, summary')[focus]?.focus({ preventScroll: true });
+    }
+    lost.hidden = true;
+  } catch {
+    lost.hidden = !navigator.onLine;
+  } finally {
+    isAsking = false;
+    if (isDue) renew();
+  }
+}
+
+let events, later, waiting, again;
+const soon = () => { clearTimeout(later); later = setTimeout(renew, 300); };
+const calm = () => { clearTimeout(waiting); waiting = undefined; };
+
+function follow() {
+  events?.close();
+  clearTimeout(again);
+  calm();
+  if (document.hidden) return;
+  events = new EventSource('/api/v1/events');
+  const own = by('main').dataset.vehicle;
+  events.addEventListener('delivery', event => {
+    const { vehicle } = JSON.parse(event.data);
+    if (!own || !vehicle || vehicle === own) soon();
+  });
+  events.addEventListener('missed', soon);
+  events.onopen = () => {
+    calm();
+    if (!lost.hidden) soon();
+  };
+  // Streams end now and then, and go on at once. If not, looking tells whether anybody answers.
+  events.onerror = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      renew();
+      if (events.readyState === EventSource.CLOSED) again = setTimeout(follow, 15000);
+    }, 5000);
+  };
+}
+
+if (parts().length) {
+  follow();
+  if (isClockNew && by('past')) soon();
+  // What changes without a delivery is seen by looking again.
+  const every = Number(by('main').dataset.every ?? 60) * 1000;
+  setInterval(() => document.hidden || renew(), every);
+  // A page that nobody sees holds no connection: browsers have few of them.
+  document.addEventListener('visibilitychange', () => { follow(); if (!document.hidden) renew(); });
+}
+document.addEventListener('visibilitychange', () => document.hidden || count());

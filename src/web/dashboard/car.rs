@@ -7,8 +7,9 @@ use askama::Template;
 use super::alerts::{self, Alert, Link};
 use super::format::{self, When};
 use super::gauge::{self, Gauge};
+use super::orders::Offer;
 use super::signals::{self, Latest, Shown};
-use super::{CarPage, Shell, finish, names};
+use super::{CarPage, Shell, finish, names, past};
 use crate::model::Timestamp;
 use crate::model::capability::{Ability, in_words};
 use crate::model::reading::Source;
@@ -24,6 +25,8 @@ struct View<'a> {
     shell: Shell<'a>,
     vehicle: &'a VehicleView,
     href: String,
+    /// Its id, as part of an address.
+    id: String,
     name: String,
     make: Option<String>,
     vin: Option<String>,
@@ -34,6 +37,9 @@ struct View<'a> {
     lacks: Vec<Lacking>,
     location: Option<Location>,
     last_event: Option<When>,
+    past: past::Shown,
+    offer: Option<Offer>,
+    taste: [&'static str; 3],
 }
 
 /// A signal that cannot be had.
@@ -87,6 +93,7 @@ impl CarPage<'_> {
             shell: self.shell,
             vehicle,
             href: format!("/vehicles/{}", path_part(vehicle.id.as_str())),
+            id: path_part(vehicle.id.as_str()),
             make: names::make(vehicle).filter(|make| *make != name),
             name,
             vin: vehicle.vin.clone().or_else(|| latest.text(VIN)),
@@ -97,6 +104,9 @@ impl CarPage<'_> {
             lacks: vehicle.capabilities.iter().filter(|known| known.state != Ability::Seen).map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
+            past: self.past.shown(),
+            offer: Offer::of(vehicle, self.connection),
+            taste: self.past.taste.words(),
         })
     }
 }

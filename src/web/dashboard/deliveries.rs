@@ -8,8 +8,9 @@ use super::{DeliveryPage, Filters, Shell, WebhooksPage, finish, names};
 use crate::model::capability::in_words;
 use crate::model::event::{ErrorChange, VehicleProjection};
 use crate::model::gap::GapCause;
-use crate::model::normal::{Normal, Units};
+use crate::model::normal::Normal;
 use crate::model::reading::{Outcome, SignalReport};
+use crate::model::taste::Taste;
 use crate::model::{Seq, Timestamp, VehicleId};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
@@ -205,7 +206,7 @@ impl DeliveryPage<'_> {
         finish(&OneView {
             shell: self.shell,
             delivery,
-            made: told.iter().flat_map(|told| &told.vehicles).map(|car| made_of(car, name(&car.id), self.units, now)).collect(),
+            made: told.iter().flat_map(|told| &told.vehicles).map(|car| made_of(car, name(&car.id), self.taste, now)).collect(),
             misunderstood: misunderstood.filter(|_| delivery.result != "test" && !is_verify(&delivery.kind)),
             nothing: match delivery.kind.as_str() {
                 kind if is_verify(kind) => "It was answered with the HMAC of its challenge. It tells nothing of a car.",
@@ -224,7 +225,7 @@ impl DeliveryPage<'_> {
     }
 }
 
-fn made_of(car: &VehicleProjection, name: String, units: Units, now: Timestamp) -> MadeOf {
+fn made_of(car: &VehicleProjection, name: String, taste: Taste, now: Timestamp) -> MadeOf {
     let count = match (car.reports.len(), car.errors.len()) {
         (1, 0) => "one signal".to_owned(),
         (signals, 0) => format!("{signals} signals"),
@@ -235,14 +236,14 @@ fn made_of(car: &VehicleProjection, name: String, units: Units, now: Timestamp) 
         let ids = [Some(change.error.kind.as_str()), change.error.code.as_deref()];
         (ids.into_iter().flatten().map(words).collect::<Vec<_>>().join(": "), if change.resolved { "over" } else { "began" })
     };
-    let signals = car.reports.iter().map(|report| signal(report, units, now)).collect();
+    let signals = car.reports.iter().map(|report| signal(report, taste, now)).collect();
     MadeOf { name, count, signals, errors: car.errors.iter().map(error).collect() }
 }
 
-fn signal(report: &SignalReport, units: Units, now: Timestamp) -> Signal {
+fn signal(report: &SignalReport, taste: Taste, now: Timestamp) -> Signal {
     let lines = match &report.outcome {
         Outcome::Failed(failure) => vec![in_words(failure)],
-        Outcome::Value(body) => match Normal::of(&report.code, &body.value(), units) {
+        Outcome::Value(body) => match taste.normal(&report.code, &body.value()) {
             Normal::Body => vec!["kept as it was received".to_owned()],
             normal => vec![format::capital(&signals::words(&normal))],
         },

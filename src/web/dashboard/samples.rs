@@ -23,8 +23,10 @@ use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, We
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleView};
 
+mod past;
 mod system;
 
+pub(super) use self::past::{Lived, command, lived, past};
 pub(super) use self::system::{budget, key, sessions, tokens};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);

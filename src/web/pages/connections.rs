@@ -38,6 +38,14 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 
 /// `POST /connections/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
+    let (history, force) = ending(call)?;
+    let id = api::connections::within_reach(call).await?;
+    call.services.vehicles.disconnect_connection(id, history, force).await.map_err(not_ended)?;
+    answer::see_other("/connections")
+}
+
+/// The form of somebody who wants to disconnect, and is sure.
+pub(super) fn ending(call: &Call<'_>) -> Result<(History, bool), Problem> {
     let mut form = call.form()?;
     form.take("csrf");
     let history = match form.take("history").as_deref() {
@@ -49,13 +57,15 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     if !sure {
         return Err(Problem::bad_request("Tick the box that says that you are sure, then press Disconnect again."));
     }
-    let id = api::connections::within_reach(call).await?;
-    let ended = call.services.vehicles.disconnect_connection(id, history, force).await;
-    ended.map_err(|error| match error {
+    Ok((history, force))
+}
+
+/// Smartcar may refuse it, and who insists may end it here all the same.
+pub(super) fn not_ended(error: VehiclesError) -> Problem {
+    match error {
         VehiclesError::NotFound | VehiclesError::Store => Problem::from(error),
         refused => Problem::from(refused).advised(END_ANYWAY),
-    })?;
-    answer::see_other("/connections")
+    }
 }
 
 const END_ANYWAY: &str = "To end it here all the same, tick \u{201c}Even if Smartcar refuses\u{201d}.";

@@ -69,7 +69,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         shell: call.shell(Tab::Webhooks),
         delivery: &delivery,
         made: made.as_ref(),
-        units: call.services.vehicles.units(),
+        taste: super::car::taste(call),
         vehicle: vehicle.as_ref(),
         replayed,
     };

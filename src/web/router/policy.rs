@@ -138,9 +138,12 @@ impl Route {
                 page(None, Scope::Read)
             }
             Route::SetupPage => Policy { bound: Bound::Refused, ..page(None, Scope::Read) },
+            Route::CommandPage => page(None, Scope::Control),
+            Route::CarCommand | Route::CarRefresh => page(form, Scope::Control),
             Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
-            Route::Logout => page(form, Scope::Read),
+            Route::Logout | Route::UnitsChange => page(form, Scope::Read),
             Route::CarRename
+            | Route::CarEnd
             | Route::ConnectPage
             | Route::DeliveryReplay
             | Route::ConnectionRenew

@@ -4,9 +4,11 @@ use super::super::samples::{self, NOW, outside, shell};
 use super::super::*;
 use crate::connect::LinkedVehicle;
 use crate::model::audit::Actor;
+use crate::model::command::CommandFault;
 use crate::model::event::project;
 use crate::model::normal::Units;
 use crate::model::reading::{Outcome, SignalFailure};
+use crate::model::taste::Taste;
 use crate::model::vehicle::VehicleError;
 use crate::model::{AppUserId, Json, SmartcarUserId, VehicleId};
 
@@ -27,6 +29,7 @@ pub(super) struct Garage {
     pub(super) audit: Vec<AuditView>,
     pub(super) filters: Filters,
     pub(super) made: Result<Projection, NotUnderstood>,
+    pub(super) past: samples::Lived,
     pub(super) tokens: Vec<TokenView>,
     pub(super) sessions: Vec<SessionView>,
     pub(super) key: KeyView,
@@ -46,6 +49,7 @@ pub(super) fn garage() -> Garage {
         audit: samples::audit(),
         filters: Filters::default(),
         made: project(EVENT.as_bytes()),
+        past: samples::lived(),
         tokens: samples::tokens(),
         sessions: samples::sessions(),
         key: samples::key(),
@@ -119,6 +123,9 @@ pub(super) fn hostile() -> Garage {
         if let Actor::Token { id, name } = &mut entry.actor {
             (*id, *name) = (EVIL.into(), EVIL.into());
         }
+    }
+    for (_, courses) in &mut garage.past.courses {
+        courses.iter_mut().for_each(|course| course.place = evil());
     }
     garage.filters = Filters { vehicle: evil(), kind: evil(), result: evil(), find: evil() };
     if let Ok(told) = &mut garage.made {
@@ -210,7 +217,7 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 shell: shell(Tab::Webhooks),
                 delivery: &deliveries[0],
                 made: Some(&garage.made),
-                units: Units::Metric,
+                taste: Taste::of(Units::Metric),
                 vehicle: vehicles.first(),
                 replayed: true,
             }
@@ -222,13 +229,41 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 shell: shell(Tab::Webhooks),
                 delivery: &deliveries[deliveries.len() - 1],
                 made: Some(&Err(NotUnderstood::Malformed)),
-                units: Units::Metric,
+                taste: Taste::of(Units::Metric),
                 vehicle: None,
                 replayed: false,
             }
             .render(),
         ),
     ]
+}
+
+/// Being sure of a command, and all that can come of it.
+fn commands(garage: &Garage) -> Vec<(String, String)> {
+    let (shell, vehicle, text) = (shell(Tab::Cars), &garage.vehicles[0], garage.text);
+    let confirm = |command, fields: &[(&'static str, String)]| ConfirmPage { shell, vehicle, command, fields }.render();
+    let given = |status, error| {
+        let given = samples::command(status, error);
+        CommandPage { shell, vehicle, sent: Sent::Given(&given) }.render()
+    };
+    let link = if text == EVIL { format!("javascript:{EVIL}") } else { "https://car.example.org/fix".to_owned() };
+    let fault = |code: &str| CommandFault {
+        code: Some(code.to_owned()),
+        sentence: text.to_owned(),
+        retry_after: Some(600),
+        resolution_url: Some(link.clone()),
+    };
+    let refused = Sent::Refused { command: "security/lock", sentence: text, reconnect: true };
+    let all = [
+        ("confirm", confirm("security/unlock", &[])),
+        ("confirm-limit", confirm("charge/set-limit", &[("percent", text.to_owned())])),
+        ("command-done", given("success", None)),
+        ("command-waits", given("pending", None)),
+        ("command-failed", given("failed", Some(fault("CONNECTED_SERVICES_ACCOUNT:AUTHENTICATION_FAILED")))),
+        ("command-unknown", given("unknown", Some(fault(text)))),
+        ("command-refused", CommandPage { shell, vehicle, sent: refused }.render()),
+    ];
+    all.map(|(name, page)| (name.to_owned(), page)).to_vec()
 }
 
 pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
@@ -312,9 +347,11 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
     .map(|(name, page)| (name.to_owned(), page))
     .collect::<Vec<_>>();
     for (number, vehicle) in vehicles.iter().enumerate() {
-        let page = CarPage { shell: shell(Tab::Cars), vehicle, connection: connections.get(number) };
+        let past = samples::past(&garage.past, if number == 1 { PastSpan::Year } else { PastSpan::Week });
+        let page = CarPage { shell: shell(Tab::Cars), vehicle, connection: connections.get(number), past };
         pages.push((format!("car-{}", number + 1), page.render()));
     }
+    pages.extend(commands(garage));
     for (name, ending) in &garage.endings {
         let page = DonePage { shell: outside(), ending, again: "/connect/0199c7f2" };
         pages.push((format!("done-{name}"), page.render()));

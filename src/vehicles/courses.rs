@@ -1,0 +1,127 @@
+//! How numbers of a vehicle went within a range, in as many points as a chart has room for.
+
+use std::collections::BTreeMap;
+
+use super::past::Series;
+use super::{HistoryQuery, Shared, Vehicles, VehiclesError};
+use crate::model::normal::{Normal, Units};
+use crate::model::reach::Reach;
+use crate::model::rollup::Span;
+use crate::model::{Timestamp, VehicleId};
+
+/// How a number went, in metric units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// Where in the car, if a signal tells of several places.
+    pub place: Option<String>,
+    /// In order of time. The first may tell what held at the beginning of the range.
+    pub points: Vec<Point>,
+}
+
+/// What a number was within a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// When it was told last.
+    pub at: Timestamp,
+    /// What was told last.
+    pub last: f64,
+    /// The least that was told.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Vehicles {
+    /// How signals went within a range, each in at most so many steps, and one point more for what held before. Of what
+    /// is no longer kept change by change, the roll-ups tell.
+    pub async fn courses(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        codes: &[&'static str],
+        range: (Timestamp, Timestamp),
+        steps: u16,
+    ) -> Result<Vec<(&'static str, Vec<Course>)>, VehiclesError> {
+        let (row, _) = self.within(reach, id).await?;
+        let mut found = Vec::new();
+        for code in codes {
+            found.push((*code, self.course(row, code, range, steps).await?));
+        }
+        Ok(found)
+    }
+
+    async fn course(
+        &self,
+        row: u32,
+        code: &str,
+        (since, until): (Timestamp, Timestamp),
+        steps: u16,
+    ) -> Result<Vec<Course>, VehiclesError> {
+        let step = (until.as_millis() - since.as_millis()).div_euclid(i64::from(steps.max(1))).max(1);
+        let mut gathering = Gathering { since, step, courses: BTreeMap::new() };
+        let span = if step < Span::Day.millis() { Span::Hour } else { Span::Day };
+        let signal = code.to_owned();
+        let rolled = self
+            .shared
+            .store
+            .read(move |snapshot| snapshot.rollups(row, &signal, span, (span.begin(since), until), MOST))
+            .await?;
+        for rollup in rolled {
+            let (at, last) = rollup.last;
+            gathering.add(None, Point { at, last, min: rollup.min, max: rollup.max });
+        }
+        let query = HistoryQuery { since: Some(since), until: Some(until), ..HistoryQuery::default() };
+        gathering.hear(&self.shared, code, self.series(row, code, since, &query).await?).await?;
+        let mut courses: Vec<Course> = gathering.courses.into_values().collect();
+        courses.iter_mut().for_each(|course| course.points.sort_by_key(|point| point.at));
+        Ok(courses)
+    }
+}
+
+/// Points that are put together as they come, in order of time.
+struct Gathering {
+    since: Timestamp,
+    step: i64,
+    courses: BTreeMap<Option<String>, Course>,
+}
+
+impl Gathering {
+    async fn hear(&mut self, shared: &Shared, code: &str, mut series: Series) -> Result<(), VehiclesError> {
+        while let Some((at, body)) = series.next(shared).await? {
+            match Normal::of(code, &body.value(), Units::Metric) {
+                Normal::Amount(amount) => self.tell(None, at, amount.value),
+                Normal::Parts(parts) => {
+                    for (place, part) in parts {
+                        if let Normal::Amount(amount) = part {
+                            self.tell(Some(place), at, amount.value);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, place: Option<String>, at: Timestamp, value: f64) {
+        if value.is_finite() {
+            self.add(place, Point { at, last: value, min: value, max: value });
+        }
+    }
+
+    fn add(&mut self, place: Option<String>, point: Point) {
+        // What held at the beginning began before it.
+        let point = Point { at: point.at.max(self.since), ..point };
+        let place_of = |at: Timestamp| (at.as_millis() - self.since.as_millis()).div_euclid(self.step);
+        let course = self.courses.entry(place.clone()).or_insert_with(|| Course { place, points: Vec::new() });
+        match course.points.last_mut() {
+            Some(last) if place_of(last.at) == place_of(point.at) && last.at > self.since => {
+                *last = Point { min: last.min.min(point.min), max: last.max.max(point.max), ..point };
+            }
+            _ => course.points.push(point),
+        }
+    }
+}
+
+/// Roll-ups of more than a year of hours.
+const MOST: usize = 10_000;

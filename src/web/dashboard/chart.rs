@@ -1,0 +1,304 @@
+//! Charts, drawn here as SVG: lines, steps and bars over a range of time. What they show is said in words too.
+
+use std::fmt::Write;
+
+use super::format;
+use super::span::{Clock, PastSpan};
+use crate::model::Timestamp;
+
+/// A chart, ready for its template.
+#[derive(Debug)]
+pub(super) struct Chart {
+    /// What it shows.
+    pub(super) title: &'static str,
+    /// The newest value, if there is one alone.
+    pub(super) latest: String,
+    /// All of it in words.
+    pub(super) words: String,
+    /// Above the lines of the grid: from the top, what they mean.
+    pub(super) rows: Vec<(i64, String)>,
+    /// Below the chart: from the left, which time it is.
+    pub(super) columns: Vec<(i64, String)>,
+    /// The lines, with the class of each and what it shows.
+    pub(super) lines: Vec<Drawn>,
+    /// Between the least and the most of each step.
+    pub(super) band: String,
+}
+
+/// One line.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    /// Where in the car, if there are several.
+    pub(super) name: String,
+    /// Its newest value.
+    pub(super) latest: String,
+    /// How it runs.
+    pub(super) path: String,
+}
+
+/// What is drawn.
+#[derive(Debug)]
+pub(super) struct Figure<'a> {
+    /// What it shows.
+    pub(super) title: &'static str,
+    /// How.
+    pub(super) style: Style,
+    /// The unit of all values.
+    pub(super) unit: &'a str,
+    /// The lines.
+    pub(super) lines: Vec<Line>,
+    /// From when.
+    pub(super) since: Timestamp,
+    /// To when.
+    pub(super) until: Timestamp,
+}
+
+/// How values become a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// From 0 to 100.
+    Level,
+    /// From 0 to what there is.
+    FromZero,
+    /// The same; a value holds until the next.
+    Steps,
+    /// From the least to the most.
+    Between,
+    /// Columns, each as wide as a part of the range.
+    Bars,
+}
+
+/// The values of one line.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Where in the car, if there are several.
+    pub(super) name: Option<String>,
+    /// When, and how much: the last, the least, the most.
+    pub(super) values: Vec<(Timestamp, [f64; 3])>,
+}
+
+/// How wide the drawing is.
+const WIDTH: i64 = 640;
+/// Where the most is.
+const TOP: i64 = 34;
+/// Where the least is.
+const BOTTOM: i64 = 214;
+
+impl Figure<'_> {
+    /// Draws it; `None` if there is nothing to draw.
+    pub(super) fn draw(mut self, span: PastSpan, clock: Clock) -> Option<Chart> {
+        self.lines.retain(|line| !line.values.is_empty());
+        let all = || self.lines.iter().flat_map(|line| &line.values);
+        let least = all().map(|(_, [_, min, _])| *min).fold(f64::INFINITY, f64::min);
+        let most = all().map(|(_, [.., max])| *max).fold(f64::NEG_INFINITY, f64::max);
+        if !(least.is_finite() && most.is_finite()) {
+            return None;
+        }
+        let scale = match self.style {
+            Style::Level => Scale { least: 0.0, most: 100.0, step: 50.0 },
+            Style::Between => Scale::around(least, most),
+            Style::FromZero | Style::Steps | Style::Bars => Scale::around(least.min(0.0), most.max(0.0)),
+        };
+        let decimals = if self.style == Style::Steps || matches!(self.unit, "bar" | "kWh") { 1 } else { 0 };
+        let say = |value: f64| format::amount(value, decimals, self.unit);
+        let newest = |line: &Line| line.values.last().map(|(_, [last, ..])| say(*last)).unwrap_or_default();
+        let latest = match &*self.lines {
+            [line] if self.style != Style::Bars => newest(line),
+            _ => String::new(),
+        };
+        let words = match self.style {
+            Style::Bars => format!("{}: up to {} {}", self.title, say(most), span.each()),
+            _ if say(least) == say(most) => format!("{}: {} all the time", self.title, say(most)),
+            _ => format!("{}: from {} to {}", self.title, say(least), say(most)),
+        };
+        let rows = scale.rows().map(|value| (scale.y(value), format::number(value, scale.decimals()))).collect();
+        let columns = clock.ticks(span, self.since, self.until);
+        let columns = columns.into_iter().map(|(at, text)| (self.x(at), text)).filter(|(x, _)| *x <= WIDTH - 40).collect();
+        let drawn = self.lines.iter().map(|line| Drawn {
+            name: line.name.as_deref().map(format::capital).unwrap_or_default(),
+            latest: newest(line),
+            path: self.path(line, &scale, span),
+        });
+        let band = match &*self.lines {
+            [line] if matches!(self.style, Style::Level | Style::FromZero) => self.band(line, &scale),
+            _ => String::new(),
+        };
+        Some(Chart { title: self.title, latest, words, rows, columns, lines: drawn.collect(), band })
+    }
+
+    fn x(&self, at: Timestamp) -> i64 {
+        let whole = (self.until.as_millis() - self.since.as_millis()).max(1);
+        ((at.as_millis() - self.since.as_millis()) * WIDTH).div_euclid(whole).clamp(0, WIDTH)
+    }
+
+    fn path(&self, line: &Line, scale: &Scale, span: PastSpan) -> String {
+        let mut path = Path::default();
+        let mut height = None;
+        for (at, [last, ..]) in &line.values {
+            let (x, y) = (self.x(*at), scale.y(*last));
+            match (self.style, height) {
+                (Style::Bars, _) => {
+                    let width = (WIDTH / span.parts() - 4).clamp(2, 40);
+                    path.jump(x + 2, BOTTOM);
+                    path.line(x + 2, y);
+                    path.line(x + 2 + width, y);
+                    path.line(x + 2 + width, BOTTOM);
+                    path.close();
+                    continue;
+                }
+                (_, None) => path.jump(x, y),
+                (Style::Steps, Some(before)) => {
+                    path.line(x, before);
+                    path.line(x, y);
+                }
+                (_, Some(_)) => path.line(x, y),
+            }
+            height = Some(y);
+        }
+        // What was told last holds until something else is told.
+        if let Some(height) = height {
+            path.line(WIDTH, height);
+        }
+        path.text
+    }
+
+    /// Around a line of which each point tells of many values.
+    fn band(&self, line: &Line, scale: &Scale) -> String {
+        let is_wide = |[_, min, max]: &[f64; 3]| scale.y(*min) - scale.y(*max) > 4;
+        if !line.values.iter().any(|(_, values)| is_wide(values)) {
+            return String::new();
+        }
+        let mut path = Path::default();
+        for (number, (at, [.., max])) in line.values.iter().enumerate() {
+            let (x, y) = (self.x(*at), scale.y(*max));
+            if number == 0 { path.jump(x, y) } else { path.line(x, y) }
+        }
+        for (at, [_, min, _]) in line.values.iter().rev() {
+            path.line(self.x(*at), scale.y(*min));
+        }
+        path.close();
+        path.text
+    }
+}
+
+/// A path, by steps from where it is: that is shorter.
+#[derive(Debug, Default)]
+struct Path {
+    text: String,
+    here: (i64, i64),
+}
+
+impl Path {
+    // Writing to a String does not fail.
+    fn jump(&mut self, x: i64, y: i64) {
+        let _ = write!(self.text, "M{x} {y}");
+        self.here = (x, y);
+    }
+
+    fn line(&mut self, x: i64, y: i64) {
+        let (dx, dy) = (x - self.here.0, y - self.here.1);
+        let _ = match (dx, dy) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(self.text, "h{dx}"),
+            (0, _) => write!(self.text, "v{dy}"),
+            _ => write!(self.text, "l{dx} {dy}"),
+        };
+        self.here = (x, y);
+    }
+
+    fn close(&mut self) {
+        self.text.push('z');
+    }
+}
+
+/// What is where between top and bottom.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    least: f64,
+    most: f64,
+    step: f64,
+}
+
+impl Scale {
+    /// Round numbers around all values.
+    fn around(least: f64, most: f64) -> Scale {
+        let (least, most) = if most - least < 1e-9 {
+            (least - 0.05 * least.abs().max(1.0), most + 0.05 * most.abs().max(1.0))
+        } else {
+            (least, most)
+        };
+        // Nothing is below zero that was not before.
+        let least = if least < 0.0 && most > 0.0 && least > -0.06 { 0.0 } else { least };
+        let rough = (most - least) / 3.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|part| part * power).find(|step| *step >= rough).unwrap_or(rough);
+        let (least, most) = ((least / step).floor() * step, (most / step).ceil() * step);
+        Scale { least, most, step }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = f64> + '_ {
+        (0..=5)
+            .map(|number| self.least + f64::from(number) * self.step)
+            .take_while(|value| *value <= self.most + self.step * 0.01)
+    }
+
+    fn decimals(&self) -> usize {
+        [1.0, 0.1, 0.01].iter().position(|unit| (self.step / unit - (self.step / unit).round()).abs() < 1e-6).unwrap_or(2)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "rounded, and within the drawing")]
+    fn y(&self, value: f64) -> i64 {
+        let part = ((value - self.least) / (self.most - self.least)).clamp(0.0, 1.0);
+        let height = f64::from(u16::try_from(BOTTOM - TOP).unwrap_or_default());
+        BOTTOM - (part * height).round() as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    fn figure(style: Style, values: &[(i64, f64)]) -> Figure<'static> {
+        let at = |hours: i64| Timestamp::from_millis(20_000 * DAY + hours * 3_600_000);
+        let values = values.iter().map(|(hours, value)| (at(*hours), [*value; 3])).collect();
+        Figure { title: "Level", style, unit: "%", lines: vec![Line { name: None, values }], since: at(0), until: at(24) }
+    }
+
+    fn draw(style: Style, values: &[(i64, f64)]) -> Option<Chart> {
+        figure(style, values).draw(PastSpan::Day, Clock::UTC)
+    }
+
+    #[test]
+    fn a_line_runs_to_the_end_and_keeps_inside() {
+        let chart = draw(Style::Level, &[(0, 80.0), (12, 50.0)]).unwrap();
+        assert_eq!(chart.lines[0].path, "M0 70l320 54h320");
+        assert_eq!(chart.words.replace('\u{202f}', " "), "Level: from 50 % to 80 %");
+        assert_eq!(chart.rows, [(214, "0".to_owned()), (124, "50".to_owned()), (34, "100".to_owned())]);
+        assert_eq!(chart.columns.iter().map(|(_, text)| &**text).collect::<Vec<_>>(), ["00:00", "06:00", "12:00", "18:00"]);
+        let chart = draw(Style::Steps, &[(0, 0.0), (6, 11.0), (12, 0.0)]).unwrap();
+        assert_eq!(chart.lines[0].path, "M0 214h160v-132h160v132h320");
+        assert!(draw(Style::Level, &[(3, 250.0)]).unwrap().lines[0].path.starts_with("M80 34"));
+    }
+
+    #[test]
+    fn nothing_is_drawn_of_nothing() {
+        assert!(draw(Style::Level, &[]).is_none());
+        let none = Figure { lines: Vec::new(), ..figure(Style::Bars, &[]) };
+        assert!(none.draw(PastSpan::Year, Clock::UTC).is_none());
+    }
+
+    #[test]
+    fn scales_are_round() {
+        let rows = |least, most| Scale::around(least, most).rows().collect::<Vec<_>>();
+        assert_eq!(rows(0.0, 11.0), [0.0, 5.0, 10.0, 15.0]);
+        assert_eq!(rows(18_342.0, 18_790.0), [18_200.0, 18_400.0, 18_600.0, 18_800.0]);
+        assert_eq!(rows(0.0, 0.0), [0.0, 0.02, 0.04, 0.06]);
+        for (least, most) in [(2.38, 2.41), (5.0, 5.0), (-20.0, 3.0), (0.0, 1e9), (1e-7, 2e-7)] {
+            let scale = Scale::around(least, most);
+            assert!(scale.least <= least + 1e-9 && scale.most >= most - 1e-9, "{least} {most}: {scale:?}");
+            assert!((2..=6).contains(&scale.rows().count()), "{scale:?}");
+        }
+    }
+}

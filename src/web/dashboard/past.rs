@@ -1,0 +1,163 @@
+//! The past of a car: charts, charging sessions and how far it went.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Past;
+use super::chart::{Chart, Figure, Line, Style};
+use super::format::{self, When};
+use super::span::PastSpan;
+use crate::model::Timestamp;
+use crate::model::catalogue::Quantity;
+use crate::vehicles::{ChargeView, TripView};
+
+/// All that is shown of the past.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// Which parts of the past there are, and which this is.
+    pub(super) choices: Vec<(&'static str, bool)>,
+    /// The charts.
+    pub(super) charts: Vec<Chart>,
+    /// The newest charging sessions.
+    pub(super) charges: Vec<Charge>,
+    /// All sessions in a sentence.
+    pub(super) charged: Option<String>,
+    /// All distances in a sentence.
+    pub(super) driven: Option<String>,
+    /// From when, as the API reads it.
+    pub(super) since: String,
+}
+
+/// A charging session.
+#[derive(Debug)]
+pub(super) struct Charge {
+    /// From which level to which.
+    pub(super) levels: String,
+    /// How much.
+    pub(super) energy: Option<String>,
+    /// For how long.
+    pub(super) took: String,
+    /// When it began.
+    pub(super) began: When,
+    /// What is odd about it.
+    pub(super) state: Option<&'static str>,
+}
+
+impl Past<'_> {
+    /// Draws it.
+    pub(super) fn shown(&self) -> Shown {
+        let mut charts: Vec<Chart> = KINDS.iter().filter_map(|kind| self.chart(kind)).collect();
+        charts.extend(self.distances());
+        Shown {
+            choices: PastSpan::ALL.iter().map(|span| (span.word(), *span == self.span)).collect(),
+            charts,
+            charges: self.charges.iter().rev().take(10).map(|charge| session(charge)).collect(),
+            charged: self.charged(),
+            driven: self.driven(),
+            since: self.since.to_string(),
+        }
+    }
+
+    fn chart(&self, kind: &Kind) -> Option<Chart> {
+        let (_, courses) = self.courses.iter().find(|(code, _)| *code == kind.code)?;
+        let number = |value| self.taste.amount(kind.quantity, value).0;
+        let lines = courses.iter().map(|course| Line {
+            name: course.place.clone(),
+            values: course
+                .points
+                .iter()
+                .map(|point| (point.at, [number(point.last), number(point.min), number(point.max)]))
+                .collect(),
+        });
+        let unit = self.taste.amount(kind.quantity, 0.0).1;
+        let figure =
+            Figure { title: kind.title, style: kind.style, unit, lines: lines.collect(), since: self.since, until: self.until };
+        figure.draw(self.span, self.clock)
+    }
+
+    /// A bar a day, of a year a bar a month.
+    fn distances(&self) -> Option<Chart> {
+        if self.span == PastSpan::Day {
+            return None;
+        }
+        let mut bars: BTreeMap<Timestamp, f64> = BTreeMap::new();
+        for day in self.days {
+            let begin = match self.span {
+                PastSpan::Year => self.clock.month_of(day.last_at),
+                _ => self.begin_of(day),
+            };
+            *bars.entry(begin.max(self.since)).or_default() += day.distance;
+        }
+        let values = bars.into_iter().map(|(at, distance)| (at, [distance; 3])).collect();
+        let unit = self.taste.amount(Quantity::Distance, 0.0).1;
+        let title = if self.span == PastSpan::Year { "Distance per month" } else { "Distance per day" };
+        let lines = vec![Line { name: None, values }];
+        let figure = Figure { title, style: Style::Bars, unit, lines, since: self.since, until: self.until };
+        figure.draw(self.span, self.clock)
+    }
+
+    fn begin_of(&self, day: &TripView) -> Timestamp {
+        let midnight = Timestamp::parse(&format!("{}T00:00:00Z", day.date)).unwrap_or(day.first_at);
+        Timestamp::from_millis(midnight.as_millis() - self.clock.minutes() * 60_000)
+    }
+
+    fn driven(&self) -> Option<String> {
+        let all: f64 = self.days.iter().map(|day| day.distance).sum();
+        let unit = self.days.first()?.unit;
+        let days = match self.days.len() {
+            1 => "one day".to_owned(),
+            several => format!("{several} days"),
+        };
+        Some(format!("{} on {days}", format::amount(all, 0, unit)))
+    }
+
+    fn charged(&self) -> Option<String> {
+        let energy: f64 = self.charges.iter().filter_map(|charge| charge.energy).sum();
+        let times = match self.charges.len() {
+            0 => return None,
+            1 => "Once".to_owned(),
+            several => format!("{several} times"),
+        };
+        let energy = if energy > 0.0 { format!(", {}", format::amount(energy, 1, "kWh")) } else { String::new() };
+        Some(format!("{times}{energy}"))
+    }
+}
+
+fn session(charge: &ChargeView) -> Charge {
+    let level = |level: Option<f64>| level.map_or_else(|| format::UNKNOWN.to_owned(), |level| format::amount(level, 0, "%"));
+    Charge {
+        levels: format!("{} to {}", level(charge.start_level), level(charge.end_level)),
+        energy: charge.energy.map(|energy| format::amount(energy, 1, "kWh")),
+        took: format::duration(Duration::from_secs(charge.duration_s)),
+        began: When::date(charge.started_at),
+        state: match charge.state {
+            "charging" => Some("charging now"),
+            "end_not_seen" => Some("end not seen"),
+            _ if !charge.start_seen => Some("may have begun earlier"),
+            _ => None,
+        },
+    }
+}
+
+/// What there are charts of.
+struct Kind {
+    code: &'static str,
+    title: &'static str,
+    quantity: Quantity,
+    style: Style,
+}
+
+const KINDS: &[Kind] = &[
+    Kind { code: "tractionbattery-stateofcharge", title: "Battery level", quantity: Quantity::Percent, style: Style::Level },
+    Kind { code: "internalcombustionengine-fuellevel", title: "Fuel level", quantity: Quantity::Percent, style: Style::Level },
+    Kind { code: "tractionbattery-range", title: "Range", quantity: Quantity::Distance, style: Style::FromZero },
+    Kind { code: "internalcombustionengine-range", title: "Range on fuel", quantity: Quantity::Distance, style: Style::FromZero },
+    Kind { code: "charge-wattage", title: "Charging power", quantity: Quantity::Power, style: Style::Steps },
+    Kind { code: "odometer-traveleddistance", title: "Odometer", quantity: Quantity::Distance, style: Style::Between },
+    Kind { code: "wheel-tires", title: "Tire pressure", quantity: Quantity::Pressure, style: Style::Between },
+];
+
+/// The signals that are drawn.
+pub(crate) fn drawn() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.code)
+}

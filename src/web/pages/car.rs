@@ -1,0 +1,212 @@
+//! The page of a car, and what is done from it.
+
+use http::StatusCode;
+use http::header::SET_COOKIE;
+use serde_json::{Value, json};
+
+use super::super::answer::{self, Answer};
+use super::super::cookies::{CLOCK, Kind, UNITS};
+use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Past, PastSpan, Sent, Tab, drawn};
+use super::super::problem::Problem;
+use super::super::{Call, api};
+use crate::model::VehicleId;
+use crate::model::command::Command;
+use crate::model::reach::PageRequest;
+use crate::model::taste::Taste;
+use crate::vehicles::{History, HistoryQuery, VehicleView, VehiclesError};
+
+/// `GET /vehicles/{id}?past=`
+pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
+    let mut query = call.query()?;
+    let span = query.take("past").and_then(|word| PastSpan::parse(&word)).unwrap_or(PastSpan::Week);
+    query.finish()?;
+    let (vehicles, reach, id) = (&call.services.vehicles, call.reach()?, id(call)?);
+    let vehicle = to_taste(call, vehicles.show(reach, &id).await?);
+    let connection = match vehicle.connection {
+        Some(id) => match vehicles.connection(reach, id).await {
+            Ok(connection) => Some(connection),
+            // A token of one vehicle may not see the whole connection.
+            Err(VehiclesError::NotFound) => None,
+            Err(other) => return Err(other.into()),
+        },
+        None => None,
+    };
+    let (taste, clock, until) = (taste(call), clock(call), call.services.world.now());
+    let since = until.before(span.length());
+    let codes: Vec<&'static str> = drawn().filter(|code| vehicle.signals.contains_key(*code)).collect();
+    let part = |limit| PageRequest { cursor: None, limit };
+    let wanted = HistoryQuery { since: Some(since), units: Some(taste.distance), ..HistoryQuery::default() };
+    let courses = vehicles.courses(reach, &id, &codes, (since, until), span.steps()).await?;
+    let charges = vehicles.charges(reach, &id, wanted.clone(), part(1_000)).await?.items;
+    let days = vehicles.trips(reach, &id, wanted, clock.minutes(), part(400)).await?.items;
+    let page = CarPage {
+        shell: call.shell(Tab::Cars),
+        vehicle: &vehicle,
+        connection: connection.as_ref(),
+        past: Past { span, since, until, courses: &courses, charges: &charges, days: &days, taste, clock },
+    };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /vehicles/{id}`
+pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    let nickname = form.take("nickname");
+    form.finish()?;
+    let id = id(call)?;
+    let nickname = api::vehicles::checked_nickname(nickname)?;
+    call.services.vehicles.rename(call.reach()?, &id, nickname).await?;
+    back(&id)
+}
+
+/// `POST /vehicles/{id}/commands`: asks whether it is meant, then gives it.
+pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
+    let id = id(call)?;
+    // What is out of reach does not exist, whatever is asked of it.
+    let vehicle = call.services.vehicles.show(call.reach()?, &id).await?;
+    let mut form = call.form()?;
+    form.take("csrf");
+    let name = form.take("command").ok_or_else(|| Problem::bad_request("Choose what the car is to do."))?;
+    let taken: &[&'static str] = match &*name {
+        "charge/set-limit" => &["percent"],
+        "navigation/set-destination" => &["latitude", "longitude"],
+        _ => &[],
+    };
+    let fields = taken.iter().map(|field| (*field, form.take(field).unwrap_or_default().trim().replace(',', ".")));
+    let fields: Vec<(&'static str, String)> = fields.collect();
+    let sure = form.flag("sure")?;
+    form.finish()?;
+    let attributes: Value = fields.iter().map(|(field, text)| ((*field).to_owned(), number(text))).collect();
+    let command = Command::of_v3(&name, &json!({ "data": { "attributes": attributes } }));
+    let command = command.map_err(|fault| match fault.status {
+        404 => Problem::bad_request("Carport knows no such command."),
+        _ => Problem::bad_request(fault.description.into_string()),
+    })?;
+    let shell = call.shell(Tab::Cars);
+    if !sure {
+        let page = ConfirmPage { shell, vehicle: &vehicle, command: &name, fields: &fields };
+        return Ok(answer::html(StatusCode::OK, page.render()));
+    }
+    call.noting.add(name.as_str());
+    call.noting.begin().await?;
+    let by = (call.caller()?.actor.clone(), call.client.address());
+    match call.services.commands.give(call.reach()?, &id, command, by).await {
+        Ok(view) => {
+            call.noting.add(view.id.as_str());
+            call.noting.add(view.status);
+            answer::see_other(&format!("/vehicles/{}/commands/{}", answer::path_part(id.as_str()), view.id))
+        }
+        Err(error) => {
+            let problem = Problem::from(error);
+            call.noting.add(problem.code());
+            let reconnect = matches!(problem.code(), "reconnect_required" | "not_connected" | "no_permission");
+            let sent = Sent::Refused { command: &name, sentence: problem.sentence(), reconnect };
+            let page = CommandPage { shell, vehicle: &vehicle, sent };
+            let mut response = answer::html(problem.status(), page.render());
+            problem.show(response.headers_mut());
+            Ok(response)
+        }
+    }
+}
+
+/// `GET /vehicles/{id}/commands/{command}`
+pub(in crate::web) async fn outcome(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let (reach, id) = (call.reach()?, id(call)?);
+    let vehicle = call.services.vehicles.show(reach, &id).await?;
+    let given = call.services.commands.show(reach, &id, call.named(1)?).await?;
+    let page = CommandPage { shell: call.shell(Tab::Cars), vehicle: &vehicle, sent: Sent::Given(&given) };
+    Ok(answer::html(StatusCode::OK, page.render()))
+}
+
+/// `POST /vehicles/{id}/refresh`: one read that counts.
+pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
+    let id = id(call)?;
+    call.services.vehicles.show(call.reach()?, &id).await?;
+    let mut form = call.form()?;
+    form.take("csrf");
+    form.finish()?;
+    call.services.vehicles.sync(call.reach()?, &id).await?;
+    back(&id)
+}
+
+/// `POST /vehicles/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
+pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
+    let (history, force) = super::connections::ending(call)?;
+    let id = id(call)?;
+    let ended = call.services.vehicles.disconnect(call.reach()?, &id, history, force).await;
+    ended.map_err(super::connections::not_ended)?;
+    match history {
+        History::Keep => back(&id),
+        History::Erase => answer::see_other("/"),
+    }
+}
+
+/// `POST /units`: in which units this browser shows values.
+pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
+    let mut form = call.form()?;
+    form.take("csrf");
+    let [distance, pressure, temperature] =
+        ["distance", "pressure", "temperature"].map(|name| form.take(name).unwrap_or_default());
+    let vehicle = form.take("car").map(VehicleId::new);
+    form.finish()?;
+    let taste = Taste::parse(&distance, &pressure, &temperature)
+        .ok_or_else(|| Problem::bad_request("Choose km or mi, bar, kpa or psi, and c or f."))?;
+    let mut response = match vehicle {
+        Some(id) => back(&id)?,
+        None => answer::see_other("/")?,
+    };
+    if let Some(line) = kind(call).and_then(|kind| UNITS.set(kind, &taste.to_string(), Some(YEARS))) {
+        response.headers_mut().append(SET_COOKIE, line);
+    }
+    Ok(response)
+}
+
+/// In which units this viewer wants to see values.
+pub(in crate::web) fn taste(call: &Call<'_>) -> Taste {
+    let chosen = kind(call).and_then(|kind| UNITS.read(kind, &call.head.headers)).and_then(Taste::read);
+    chosen.unwrap_or_else(|| Taste::of(call.services.vehicles.units()))
+}
+
+/// The same car in these units.
+pub(super) fn to_taste(call: &Call<'_>, mut vehicle: VehicleView) -> VehicleView {
+    let taste = taste(call);
+    if taste != Taste::of(call.services.vehicles.units()) {
+        for signal in vehicle.signals.values_mut() {
+            if let Some(body) = &signal.body {
+                signal.normal = taste.normal(&signal.code, &body.value());
+            }
+        }
+    }
+    vehicle
+}
+
+fn clock(call: &Call<'_>) -> Clock {
+    let told = kind(call).and_then(|kind| CLOCK.read(kind, &call.head.headers));
+    told.and_then(Clock::read).unwrap_or(Clock::UTC)
+}
+
+fn kind(call: &Call<'_>) -> Option<Kind> {
+    call.cookie_kind
+}
+
+/// A number of a form, as JSON has it: whole if it is.
+fn number(text: &str) -> Value {
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(whole), _) => json!(whole),
+        (_, Ok(number)) => json!(number),
+        _ => Value::Null,
+    }
+}
+
+fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
+    call.named(0).map(VehicleId::new)
+}
+
+fn back(id: &VehicleId) -> Answer {
+    answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
+}
+
+/// How long a choice of units is kept: as long as browsers allow.
+const YEARS: u64 = 400 * 86_400;

@@ -1,0 +1,188 @@
+//! The page of a car: its past, what it is told and what came of it, units, and its end.
+
+use std::time::Duration;
+
+use carport::simulator::{Fault, FaultKind, Faults, Settings};
+use serde_json::json;
+
+use super::Person;
+use crate::gateway::{TestGateway, events, pass};
+use crate::simulator::rig::ADA;
+
+const SCOPE: &str = "read_vehicle_info,read_vin,read_odometer,read_battery,read_charge,control_charge,control_security";
+
+/// Ada's first car.
+async fn with_car(seed: u64, scope: &str) -> (TestGateway, String) {
+    let settings = Settings { seed, ..Settings::default() };
+    let mut gateway = TestGateway::with(seed, &[("smartcar.scope", scope)], settings).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    (gateway, car)
+}
+
+fn path_of_line(page: &str, title: &str) -> String {
+    let (_, chart) = page.split_once(&format!("<h3>{title}</h3>")).unwrap_or_else(|| panic!("no chart of {title}: {page}"));
+    let (_, path) = chart.split_once("<path class=\"line l0\" d=\"").unwrap();
+    path.split_once('"').unwrap().0.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_past_is_drawn_in_the_units_and_by_the_clock_of_the_viewer() {
+    let (gateway, car) = with_car(140, SCOPE).await;
+    let person = Person::of(&gateway).await;
+    let now = gateway.now().as_millis();
+    let told = |number: i64, age: i64, km: i64| {
+        let odometer = json!({
+            "code": "odometer-traveleddistance", "name": "TraveledDistance", "group": "Odometer",
+            "body": { "value": km, "unit": "km" }, "status": { "value": "SUCCESS" },
+            "meta": { "oemUpdatedAt": now - age, "retrievedAt": now - age },
+        });
+        events::state(&format!("past-{number}"), &car, &[odometer])
+    };
+    const HOUR: i64 = 3_600_000;
+    // Far from what the simulator's car says, before and after it.
+    for (number, (age, km)) in [(100 * HOUR, 500_000), (50 * HOUR, 500_100), (2 * HOUR, 500_300)].into_iter().enumerate() {
+        gateway.deliver(&told(i64::try_from(number).unwrap(), age, km)).await;
+    }
+    gateway.catch_up().await;
+    let page = |past: &str| {
+        let path = format!("/vehicles/{car}?past={past}");
+        let person = &person;
+        async move { person.look(&path).await }
+    };
+    let week = page("week").await;
+    // Three changes, a line between each, and on to the right edge.
+    let line = path_of_line(&week, "Odometer");
+    assert!(line.starts_with('M') && line.matches(['l', 'h', 'v']).count() >= 2, "{line}");
+    assert!(week.contains("Distance per day") && week.contains("aria-current=\"true\">Week<"), "{week}");
+    assert!(!page("day").await.contains("Distance per day"));
+    assert!(page("year").await.contains("Distance per month"));
+    assert!(page("decade").await.contains("aria-current=\"true\">Week<"), "what is not known is the usual");
+    for (format, kind) in [("csv", "text/csv"), ("jsonl", "application/jsonl")] {
+        let link = format!("/api/v1/export?vehicle={car}&#38;format={format}\"");
+        assert!(week.contains(&link), "{link}");
+        let path = link.replace("&#38;", "&").replace('"', "");
+        let file = gateway.get(&path).header("cookie", &person.cookie).send().await;
+        assert!(file.status == 200 && file.header("content-type").unwrap().starts_with(kind), "{}", file.text());
+        assert!(file.text().contains("500300"), "{}", file.text());
+    }
+
+    // Units are this browser's alone.
+    let units = [("distance", "mi"), ("pressure", "kpa"), ("temperature", "c"), ("car", &*car)];
+    let chosen = person.send("/units", &units).await;
+    assert_eq!((chosen.status, chosen.header("location").unwrap()), (303, &*format!("/vehicles/{car}")));
+    let cookie = chosen.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.starts_with("__Host-carport_units=mi-kpa-c; Path=/; HttpOnly"), "{cookie}");
+    let both = format!("{}; {}; carport_clock=-300", person.cookie, cookie.split(';').next().unwrap());
+    let imperial = gateway.get(&format!("/vehicles/{car}")).header("cookie", &both).send().await.text();
+    assert!(imperial.contains("310\u{202f}872\u{202f}mi"), "{imperial}");
+    assert!(imperial.contains("<option value=\"kpa\" selected>"), "{imperial}");
+    assert!(page("week").await.contains("500\u{202f}300\u{202f}km"));
+    assert_eq!(person.send("/units", &[("distance", "feet")]).await.status, 400);
+    for strange in ["carport_clock=99999", "carport_clock=x", "__Host-carport_units=feet-bar-c"] {
+        let cookie = format!("{}; {strange}", person.cookie);
+        assert_eq!(gateway.get(&format!("/vehicles/{car}")).header("cookie", &cookie).send().await.status, 200, "{strange}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_meant_given_and_told_as_it_ended() {
+    let (gateway, car) = with_car(141, SCOPE).await;
+    let person = Person::of(&gateway).await;
+    let commands = format!("/vehicles/{car}/commands");
+    let sent = || gateway.net.count(&format!("POST /v2.0/vehicles/{car}/security"));
+    let page = person.look(&format!("/vehicles/{car}")).await;
+    for part in ["value=\"security/unlock\"", "name=\"percent\"", "Not granted by the owner: control navigation"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("charge-port/open") && !page.contains("name=\"latitude\""), "what cannot be is not offered");
+
+    // Pressed once: asked whether it is meant. Nothing is sent, nothing is noted.
+    let noted = gateway.told("/api/v1/audit?limit=1").await["items"][0]["number"].clone();
+    let asked = person.send(&commands, &[("command", "security/unlock")]).await;
+    assert_eq!((asked.status, sent()), (200, 0));
+    assert!(asked.text().contains("<h1>Unlock?</h1>") && asked.text().contains("name=\"sure\" value=\"true\""));
+    assert_eq!(gateway.told("/api/v1/audit?limit=1").await["items"][0]["number"], noted);
+    // Meant.
+    let meant = [("command", "security/unlock"), ("sure", "true")];
+    let place = person.press(&commands, &meant).await;
+    assert!(place.starts_with(&format!("{commands}/")), "{place}");
+    let done = person.look(&place).await;
+    assert!(done.contains("<strong>Done.</strong>") && !done.contains("http-equiv"), "{done}");
+    assert_eq!(sent(), 1);
+    let entry = gateway.told("/api/v1/audit?limit=1").await["items"][0].clone();
+    assert_eq!((&entry["action"], &entry["actor"]["kind"]), (&json!("POST /vehicles/{id}/commands"), &json!("session")));
+    let id = place.rsplit('/').next().unwrap();
+    assert_eq!(entry["ids"], json!([car, "security/unlock", id, "success"]));
+
+    // With a number, as people write it.
+    let asked = person.send(&commands, &[("command", "charge/set-limit"), ("percent", "75")]).await.text();
+    assert!(asked.contains("Set the charge limit to 75 %?") && asked.contains("name=\"percent\" value=\"75\""), "{asked}");
+    for (fields, wrong) in [
+        (vec![("command", "charge/set-limit"), ("percent", "30")], "from 50 to 100"),
+        (vec![("command", "charge/set-limit"), ("percent", "many")], "from 50 to 100"),
+        (vec![("command", "charge/set-limit")], "from 50 to 100"),
+        (vec![("command", "climate/start")], "no such command"),
+        (vec![], "Choose what"),
+        (vec![("command", "security/lock"), ("percent", "80")], "not known here"),
+    ] {
+        let answer = person.send(&commands, &fields).await;
+        assert!(answer.status == 400 && answer.text().contains(wrong), "{fields:?}: {} {}", answer.status, answer.text());
+    }
+
+    // The car has its reasons.
+    gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
+    let failed = person.look(&person.press(&commands, &meant).await).await;
+    assert!(failed.contains("The car did not do it.") && failed.contains("The car is asleep"), "{failed}");
+    gateway.simulator.set_trouble(&car, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    let failed = person.look(&person.press(&commands, &meant).await).await;
+    assert!(failed.contains("no longer accepts") && failed.contains("Open the page that mends it"), "{failed}");
+    assert!(failed.contains("action=\"/connect\""), "{failed}");
+    // From here on it is not even sent.
+    let before = sent();
+    let refused = person.send(&commands, &meant).await;
+    assert!(refused.status == 409 && refused.text().contains("It was not sent."), "{}", refused.text());
+    assert!(refused.text().contains("action=\"/connect\"") && sent() == before);
+    // Not from another page.
+    let forged = gateway.ask("POST", &commands).header("cookie", &person.cookie).header("sec-fetch-site", "cross-site");
+    assert_eq!(forged.form(&[("command", "security/unlock"), ("sure", "true"), ("csrf", &person.csrf)]).send().await.status, 403);
+    assert_eq!(person.send("/vehicles/nobody/commands", &meant).await.status, 404);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_takes_long_is_waited_for_on_its_page() {
+    let (gateway, car) = with_car(142, SCOPE).await;
+    let person = Person::of(&gateway).await;
+    let late = Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(180)))]);
+    gateway.simulator.set_faults(late);
+    let fields = [("command", "security/lock"), ("sure", "true")];
+    let place = person.press(&format!("/vehicles/{car}/commands"), &fields).await;
+    let waits = person.look(&place).await;
+    assert!(waits.contains("On its way.") && waits.contains("http-equiv=\"refresh\""), "{waits}");
+    pass(Duration::from_secs(200)).await;
+    let done = person.look(&place).await;
+    assert!(!done.contains("On its way.") && !done.contains("http-equiv"), "{done}");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fresh_values_are_asked_for_and_a_car_goes_when_that_is_meant() {
+    let (gateway, car) = with_car(143, SCOPE).await;
+    let person = Person::of(&gateway).await;
+    pass(Duration::from_secs(60)).await;
+    let before = gateway.told("/api/v1/budget").await;
+    assert_eq!(person.press(&format!("/vehicles/{car}/refresh"), &[]).await, format!("/vehicles/{car}"));
+    assert_ne!(gateway.told("/api/v1/budget").await, before, "it counts");
+    let end = format!("/vehicles/{car}/disconnect");
+    assert_eq!(person.send(&end, &[]).await.status, 400);
+    assert_eq!(person.press(&end, &[("sure", "true")]).await, format!("/vehicles/{car}"));
+    let page = person.look(&format!("/vehicles/{car}")).await;
+    assert!(page.contains("<strong>Disconnected.</strong>") && !page.contains("security/lock"), "{page}");
+    assert_eq!(person.press(&end, &[("sure", "true"), ("history", "erase")]).await, "/");
+    let gone = gateway.get(&format!("/vehicles/{car}")).header("cookie", &person.cookie).send().await;
+    assert_eq!(gone.status, 404);
+    gateway.finish().await;
+}
