@@ -24,6 +24,7 @@ use crate::operate::deliveries::Deliveries;
 use crate::operate::gaps::Gaps;
 use crate::operate::key_files::KeyError;
 use crate::operate::notices::Notices;
+use crate::operate::probes::Probes;
 use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::projector::Projector;
@@ -43,7 +44,7 @@ mod keys;
 mod listeners;
 mod loops;
 mod reload;
-mod settings;
+pub(crate) mod settings;
 
 use loops::{tend, trim, verify};
 
@@ -202,7 +203,9 @@ impl App {
             metrics.clone(),
         );
         let compat = Compat::new(settings::compat(config), vehicles.clone(), commands.clone(), world.clone());
-        let rooms = Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation };
+        let probes = Probes::new(settings::probes(config), world.clone());
+        let rooms =
+            Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation, probes };
         let services = Services::new(settings::web(config), world, metrics, rooms);
         Ok(App {
             services,

@@ -8,5 +8,6 @@ pub mod gaps;
 pub mod key_files;
 pub mod notices;
 mod password;
+pub mod probes;
 pub mod rotation;
 pub mod status;

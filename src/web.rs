@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::operate::access::Access;
 use crate::operate::audit::{Actor, Audit, Done};
 use crate::operate::deliveries::Deliveries;
+use crate::operate::probes::Probes;
 use crate::operate::rotation::Rotation;
 use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
@@ -149,6 +150,8 @@ pub struct Services {
     pub status: Status,
     /// The master key.
     pub rotation: Rotation,
+    /// What can be wrong outside.
+    pub probes: Probes,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The settings for connections to come.
@@ -186,12 +189,15 @@ pub struct Rooms {
     pub status: Status,
     /// The master key.
     pub rotation: Rotation,
+    /// What can be wrong outside.
+    pub probes: Probes,
 }
 
 impl Services {
     /// Puts the edge together.
     pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation } = rooms;
+        let Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation, probes } =
+            rooms;
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let settings = Arc::new(settings);
@@ -211,6 +217,7 @@ impl Services {
             deliveries,
             status,
             rotation,
+            probes,
             metrics,
             latest,
             guard,

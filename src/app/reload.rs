@@ -86,6 +86,7 @@ impl Reload {
             }
         }
         self.services.replace_settings(settings::web(config));
+        self.services.probes.replace(settings::probes(config));
         let new: BTreeMap<_, _> = config.fingerprints().collect();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.extend(taken.iter().filter_map(|key| Some((*key, *new.get(key)?))));

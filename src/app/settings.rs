@@ -116,6 +116,25 @@ pub(super) fn status(config: &Config) -> operate::status::Settings {
     }
 }
 
+/// What the probes try; for `carport check` too, which may run where no server does.
+pub(crate) fn probes(config: &Config) -> operate::probes::Settings {
+    const TOLD: &[&str] = &["public_url", "private_url", "webhooks.path"];
+    let is_told = |key: &str| TOLD.contains(&key) || key.starts_with("smartcar.") && !key.starts_with("smartcar.origins");
+    let shown = config.shown().iter().filter(|shown| is_told(shown.key));
+    operate::probes::Settings {
+        smartcar: smartcar(config),
+        public_url: origin(&config.public_url),
+        webhook_url: format!("{}{}", origin(&config.public_url), config.webhooks.path),
+        redirect_uri: config.smartcar.redirect_uri.to_string(),
+        mode: (config.smartcar.mode != Mode::Live).then(|| config.smartcar.mode.as_str().to_owned()),
+        warnings: config.warnings.clone(),
+        data_dir: config.data_dir.clone(),
+        shown: shown
+            .map(|shown| operate::probes::Shown { key: shown.key, value: shown.value.clone(), origin: shown.origin.clone() })
+            .collect(),
+    }
+}
+
 pub(super) fn web(config: &Config) -> web::Settings {
     // The names that a certificate is ordered for lead here.
     let ordered = config.tls.iter().filter(|tls| matches!(tls.source, tls::Source::Acme(_))).flat_map(|tls| &tls.names);

@@ -1,67 +1,35 @@
 //! `carport check`: the doctor. One check is one function that answers with a line: ok, warn or fail, what
 //! was found, and the one thing to do about it. Nothing is changed without `--repair`.
 
-use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{Check, Common};
 use super::client::{Client, Reached, reach};
 use super::print::{align, field, say, say_json};
-use super::wiring::{self, Probe};
+use super::wiring;
 use super::{Exit, Failure, Place, sandbox};
+use crate::app;
 use crate::config::{Config, Mistake};
+use crate::model::Timestamp;
 use crate::operate::key_files::KeyError;
+use crate::operate::probes::{self, Finding as Line, Outcome, files};
 use crate::store::{Inspected, Part, StoreError};
+use crate::world::World;
 
 mod certificate;
 mod notices;
 
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// What a check says. Never a secret, and nothing of a person.
-#[derive(Debug, Serialize)]
-struct Line {
-    check: &'static str,
-    result: Outcome,
-    /// What was found.
-    text: String,
-    /// The one thing to do.
-    remedy: Option<String>,
-}
-
-impl Line {
-    fn ok(check: &'static str, text: impl Into<String>) -> Line {
-        Line { check, result: Outcome::Ok, text: text.into(), remedy: None }
-    }
-
-    fn warn(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Line {
-        Line { check, result: Outcome::Warn, text: text.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn fail(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Line {
-        Line { result: Outcome::Fail, ..Line::warn(check, text, remedy) }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let result = match self.result {
-            Outcome::Ok => "ok",
-            Outcome::Warn => "warn",
-            Outcome::Fail => "fail",
-        };
-        let text = self.remedy.as_ref().map_or_else(|| self.text.clone(), |remedy| format!("{}: {remedy}", self.text));
-        vec![result.to_owned(), self.check.to_owned(), text]
-    }
+fn cells(line: &Line) -> Vec<String> {
+    let result = match line.result {
+        Outcome::Ok => "ok",
+        Outcome::Warn => "warn",
+        Outcome::Fail => "fail",
+    };
+    let text = line.remedy.as_ref().map_or_else(|| line.text.clone(), |remedy| format!("{}: {remedy}", line.text));
+    vec![result.to_owned(), line.check.to_owned(), text]
 }
 
 /// Runs the command.
@@ -71,7 +39,7 @@ pub(super) async fn check(flags: Check, common: &Common, place: &Place) -> Resul
     if flags.json {
         say_json(&json!({ "items": lines }))?;
     } else {
-        say(&align(lines.iter().map(Line::cells).collect()))?;
+        say(&align(lines.iter().map(cells).collect()))?;
     }
     let failed = lines.iter().any(|line| line.result == Outcome::Fail);
     if failed { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
@@ -83,7 +51,8 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     let Some(config) = config else { return lines };
     if config.data_dir.is_dir() {
         let (key, store) = key_and_store(&config).await;
-        lines.extend([permissions(&config), key, store]);
+        lines.extend(files::permissions(&config.data_dir));
+        lines.extend([key, store]);
         lines.extend(kept_files(&config.data_dir));
     } else {
         lines.push(no_data_dir(&config));
@@ -92,7 +61,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     lines.extend(certificate::certificate(&config).await);
     lines.extend(notices::notices(&config).await);
     if !flags.offline {
-        lines.push(credentials(&config).await);
+        lines.extend(outward(&config).await);
     }
     lines
 }
@@ -139,32 +108,6 @@ fn configuration(common: &Common, place: &Place) -> (Vec<Line>, Option<Config>) 
 fn no_data_dir(config: &Config) -> Line {
     let text = format!("there is no {}", config.data_dir.display());
     Line::warn("data directory", text, "carport serve makes it; if yours is elsewhere, say --data-dir or --config")
-}
-
-/// Whether others can look into the files, and whether they are all of one user.
-fn permissions(config: &Config) -> Line {
-    const CHECK: &str = "permissions";
-    let directory = &config.data_dir;
-    let Ok(of_directory) = fs::metadata(directory) else {
-        return Line::fail(CHECK, format!("{} cannot be looked at", directory.display()), "run this as the server's user");
-    };
-    // The key is looked at where it is read.
-    let files = Part::ALL.iter().map(|part| directory.join(part.name()));
-    let files: Vec<(PathBuf, Metadata)> = files.filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?))).collect();
-    let mode = |metadata: &Metadata| metadata.permissions().mode() & 0o777;
-    if let Some((path, metadata)) = files.iter().find(|(_, metadata)| mode(metadata) & 0o077 != 0) {
-        let text = format!("others can read {} (mode {:o})", path.display(), mode(metadata));
-        return Line::warn(CHECK, text, format!("chmod 600 {}", path.display()));
-    }
-    if let Some((path, _)) = files.iter().find(|(_, metadata)| metadata.uid() != of_directory.uid()) {
-        let text = format!("{} belongs to another user than its directory", path.display());
-        return Line::warn(CHECK, text, format!("chown --reference={} {}", directory.display(), path.display()));
-    }
-    if mode(&of_directory) & 0o077 != 0 {
-        let text = format!("others may look into {} (mode {:o})", directory.display(), mode(&of_directory));
-        return Line::warn(CHECK, text, format!("chmod 700 {}", directory.display()));
-    }
-    Line::ok(CHECK, format!("only their user can read the store in {}", directory.display()))
 }
 
 /// Whether `serve` can shut itself off from the files that it does not need.
@@ -293,26 +236,43 @@ fn kept_files(directory: &Path) -> Option<Line> {
     (!names.is_empty()).then(|| Line::warn("kept files", text, remedy))
 }
 
-/// Whether Smartcar takes the credentials.
-async fn credentials(config: &Config) -> Line {
+/// Everything that others must be asked: the same as the set-up page asks.
+async fn outward(config: &Config) -> Vec<Line> {
     const CHECK: &str = "credentials";
-    let Some(credentials) = &config.smartcar.v3 else {
-        return match config.smartcar.v2 {
-            Some(_) => Line::ok(CHECK, "v2 only: these can be tried only together with an owner"),
-            None => credentials_of_server(CHECK, config).await,
-        };
-    };
-    match wiring::probe(credentials, &config.smartcar.origins).await {
-        Probe::Good => Line::ok(CHECK, "Smartcar takes the v3 client id and secret"),
-        Probe::Refused(why) => Line::fail(
-            CHECK,
-            format!("Smartcar refuses the v3 client id and secret: {why}"),
-            "take id and secret from Smartcar's dashboard again; the id begins with client_",
-        ),
-        Probe::Unreachable(why) => {
-            Line::fail(CHECK, format!("Smartcar cannot be asked: {why}"), "look after the network, or say --offline")
-        }
+    let mut lines = Vec::new();
+    if config.smartcar.v3.is_none() && config.smartcar.v2.is_none() {
+        lines.push(credentials_of_server(CHECK, config).await);
     }
+    let world = match World::system() {
+        Ok(world) => world,
+        Err(error) => {
+            lines.push(Line::fail(
+                CHECK,
+                format!("Smartcar cannot be asked: {error}"),
+                "look after the network, or say --offline",
+            ));
+            return lines;
+        }
+    };
+    let status = match reach(&config.socket).await {
+        Reached::Server => Client::Socket(config.socket.clone()).get(&["status"], &[]).await.ok(),
+        _ => None,
+    };
+    let at = |status: &Value| status["webhooks"]["last_delivery_at"].as_str().and_then(Timestamp::parse);
+    let served = status.as_ref().map(at);
+    lines.extend(probes::outward(&app::settings::probes(config), &world, served).await);
+    if status.is_some()
+        && let Ok(setup) = Client::Socket(config.socket.clone()).get(&["setup"], &[]).await
+    {
+        lines.extend(setup["items"].as_array().into_iter().flatten().filter_map(of_server));
+    }
+    lines
+}
+
+/// What only the running server sees.
+fn of_server(item: &Value) -> Option<Line> {
+    const CHECK: &str = "webhook path";
+    (item["check"] == CHECK).then(|| Line::fail(CHECK, field(item, "text"), field(item, "remedy")))
 }
 
 /// Where this shell has no credentials: the server may have some from its own environment.

@@ -19,7 +19,9 @@ use crate::app::{self, App, AppError, Keys, Reload};
 use crate::config::{Config, Credentials, Origins, Sources};
 use crate::metrics::Metrics;
 use crate::operate::key_files::KeyError;
-use crate::smartcar::{self, Smartcar, SmartcarError};
+use crate::operate::probes;
+pub use crate::operate::probes::Answered as Probe;
+use crate::smartcar;
 use crate::store::{self, Inspected, Part, Store, StoreError};
 use crate::tls::TlsError;
 use crate::web::{self, Peer};
@@ -64,17 +66,6 @@ pub async fn serve(config: Config, sources: Sources, place: &Place) -> Result<()
     Ok(app.run(shutdown).await?)
 }
 
-/// How Smartcar takes credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// It gave a token.
-    Good,
-    /// It refused them; the text says why.
-    Refused(String),
-    /// It could not be asked; the text says why.
-    Unreachable(String),
-}
-
 /// Tries client credentials (v3) at Smartcar's token endpoint.
 pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
     let world = match World::system() {
@@ -87,11 +78,7 @@ pub async fn probe(credentials: &Credentials, origins: &Origins) -> Probe {
         origins: smartcar::Origins { iam: origins.iam.as_str().trim_end_matches('/').to_owned(), ..smartcar::Origins::default() },
         ..smartcar::Settings::default()
     };
-    match Smartcar::new(world.transport, settings).application_token().await {
-        Ok(_) => Probe::Good,
-        Err(SmartcarError::Later { what, .. }) => Probe::Unreachable(what.to_string()),
-        Err(error) => Probe::Refused(error.failure().to_string()),
-    }
+    probes::credentials(&settings, &world).await
 }
 
 /// Whether there is a store.

@@ -23,6 +23,12 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
     }
 
+    /// Reads a date of HTTP (RFC 9110), such as `Thu, 09 Oct 2025 08:53:20 GMT`.
+    pub fn of_http(text: &str) -> Option<Timestamp> {
+        let time = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Timestamp(time.timestamp().as_millisecond()))
+    }
+
     /// The day since 1970, UTC; 0 for anything earlier.
     pub fn day(self) -> u32 {
         u32::try_from(self.0.div_euclid(86_400_000)).unwrap_or(0)

@@ -25,6 +25,7 @@ use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
 use crate::world::World;
 
+mod checklist;
 mod missing;
 mod proxies;
 mod today;

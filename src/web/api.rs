@@ -1,9 +1,15 @@
 //! `/api/v1`, in JSON. What each route takes and gives is described in `openapi.json`.
 
-use super::Call;
+use serde_json::json;
+
 use super::answer::{self, Answer};
 use super::input::Fields;
 use super::problem::Problem;
+use super::{Call, Services};
+use crate::model::Timestamp;
+use crate::model::reach::Reach;
+use crate::operate::probes::Finding;
+use crate::operate::status::StatusView;
 use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
@@ -20,6 +26,28 @@ pub(super) mod webhooks;
 pub(super) async fn status(call: &Call<'_>) -> Answer {
     call.no_query()?;
     answer::ok(&call.services.status.show().await)
+}
+
+/// `GET setup`: what is done and what is open, and what the probes found last.
+pub(super) async fn setup(call: &Call<'_>) -> Answer {
+    call.no_query()?;
+    let status = call.services.status.show().await;
+    let (checked_at, items) = setup_list(call.services, &status, call.reach()?);
+    answer::ok(&json!({ "items": items, "next": null, "checked_at": checked_at }))
+}
+
+/// The whole list, and when what is not known here was tried last. If that is long ago it is tried again, beside.
+/// Whoever sees a part of the house has nothing tried.
+pub(super) fn setup_list(services: &Services, status: &StatusView, reach: &Reach) -> (Option<Timestamp>, Vec<Finding>) {
+    let mut list = status.checklist();
+    if *reach != Reach::All {
+        return (None, list);
+    }
+    let tried = services.probes.last();
+    services.probes.freshen(status.webhooks.last_delivery_at);
+    let checked_at = tried.as_ref().map(|(at, _)| *at);
+    list.extend(tried.into_iter().flat_map(|(_, found)| found));
+    (checked_at, list)
 }
 
 /// `GET budget`: the calls about the vehicles within reach.

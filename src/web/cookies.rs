@@ -49,9 +49,6 @@ pub(super) const ATTEMPT: Name = Name { secure: "__Host-carport_attempt", plain:
 /// The units that somebody wants to see.
 pub(super) const UNITS: Name = Name { secure: "__Host-carport_units", plain: "carport_units" };
 
-/// How many minutes ahead of UTC the viewer's clock is: set by our script, believed as far as drawing goes.
-pub(super) const CLOCK: Name = Name { secure: "carport_clock", plain: "carport_clock" };
-
 impl Name {
     fn of(self, kind: Kind) -> &'static str {
         match kind {

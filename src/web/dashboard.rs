@@ -14,7 +14,7 @@
 //! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: [`ConfirmPage`]; with `sure` it is given, then to it |
 //! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
 //! | `POST /vehicles/{id}/refresh`, `/disconnect` | then back to the car, or to all |
-//! | `POST /units` | fields `distance`, `pressure`, `temperature`, and `vehicle` to go back to; kept in a cookie |
+//! | `POST /units` | fields `distance`, `pressure`, `temperature`, and `car` to go back to; kept in a cookie |
 //! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional field `vehicle` re-authenticates |
 //! | `GET /connect/{invite}/done` | [`DonePage`] |
 //! | `GET /webhooks`, `?before={seq}` and [`Filters`] | [`WebhooksPage`] |
@@ -72,6 +72,7 @@ use crate::operate::access::{SessionView, TokenView};
 use crate::operate::audit::AuditView;
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
+use crate::operate::probes::{self, Finding};
 use crate::operate::rotation::KeyView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
@@ -344,6 +345,12 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) shell: Shell<'a>,
     /// The status.
     pub(crate) status: &'a StatusView,
+    /// What is done and what is open.
+    pub(crate) list: &'a [Finding],
+    /// When what is not known here was tried last.
+    pub(crate) checked_at: Option<Timestamp>,
+    /// What is configured.
+    pub(crate) settings: &'a probes::Settings,
     /// The whole redirect URI.
     pub(crate) redirect_uri: &'a str,
     /// The whole URL that Smartcar posts to.

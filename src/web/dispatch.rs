@@ -33,6 +33,8 @@ pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
         Route::DeliveryPage => pages::webhooks::show(call).await,
         Route::ConnectionsPage => pages::connections::list(call).await,
         Route::SetupPage => pages::setup(call).await,
+        Route::SetupCheck => pages::check_setup(call).await,
+        Route::Setup => api::setup(call).await,
         Route::ConnectPage => pages::connect(call).await,
         Route::DeliveryReplay => pages::webhooks::replay(call).await,
         Route::ConnectionRenew => pages::connections::renew(call).await,

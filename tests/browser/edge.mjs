@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { connect } from 'node:tls';
-import { browser, complaints, end, freePort, has, person, picture, run, same, start, step, victim, write } from './rig.mjs';
+import { browser, complaints, end, freePort, has, person, picture, read, run, same, start, step, victim, write } from './rig.mjs';
 
 const simulator = await start(['simulate', '--listen', '127.0.0.1:0'], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1]);
 const smartcar = simulator.answer;
@@ -103,6 +103,22 @@ const isSignedIn = async (page, { origin }) => {
 };
 // Asked by the command line, so nothing of it depends on the browser.
 const users = async site => JSON.parse(await site.command('users', 'list', '--json')).items.map(user => user.id).join();
+
+await step('a phone is added by its camera', async () => {
+  for (const site of [https, home]) {
+    const [mine, theirs] = [await person(chromium), await person(chromium)];
+    const [here, phone] = [await mine.newPage(), await theirs.newPage()];
+    await signIn(here, await site.link(), site);
+    await here.goto(`${site.origin}/system`);
+    await press(here, 'Add a device');
+    same(await heading(here), 'Add a device', 'heading');
+    const link = await read(here);
+    same(link, await here.getByLabel('Or open this link there').inputValue(), 'what the camera reads');
+    await signIn(phone, link, site);
+    await mine.close();
+    await theirs.close();
+  }
+});
 
 for (const site of [https, loopback, home]) {
   const { name, origin } = site;

@@ -110,7 +110,7 @@ await step('without script: a car is told what to do, and says what came of it',
   has(await page.innerText('main'), 'Charging power');
   await page.getByRole('link', { name: 'Month', exact: true }).click();
   has(page.url(), 'past=month');
-  await page.getByLabel('Pressure').selectOption('kpa');
+  await page.getByLabel('Pressure', { exact: true }).selectOption('kpa');
   await press('Use these');
   has(await page.innerText('main'), 'kPa');
   await page.getByLabel('Your name for it').fill('Errands');

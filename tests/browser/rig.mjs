@@ -1,6 +1,7 @@
 // Processes, a browser, and steps that are counted.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,11 +112,6 @@ export async function open() {
   return listen(await chromium.launchPersistentContext(join(home, 'browser'), { ...chrome(), ...phone }));
 }
 
-// One more browser, as another device has it.
-export function other() {
-  return chromium.launch(chrome());
-}
-
 // A browser for several people, who know nothing of each other.
 export function browser(args) {
   makeRoomForPictures();
@@ -136,6 +132,22 @@ export async function victim(browser, options = {}) {
 
 // Where a picture of this name goes.
 export const file = name => join(pictures, name);
+
+// What a camera reads from the QR code on a page.
+export async function read(page) {
+  const seen = await page.locator('svg.qr').screenshot();
+  await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('jsqr/dist/jsQR.js'), 'utf8'));
+  return page.evaluate(async png => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const canvas = Object.assign(document.createElement('canvas'), { width: image.width, height: image.height });
+    const brush = canvas.getContext('2d');
+    brush.drawImage(image, 0, 0);
+    const { data } = brush.getImageData(0, 0, image.width, image.height);
+    return window.jsQR(data, image.width, image.height)?.data;
+  }, seen.toString('base64'));
+}
 
 let number = 0;
 

@@ -12,7 +12,7 @@ async function livedThrough(origin, vehicle) {
   let level = 78, driven = 0, told = {};
   const events = [];
   for (let at = now - 168 * hour; at < now - hour; at += hour / 2) {
-    const clock = new Date(at).getUTCHours() + new Date(at).getUTCMinutes() / 60;
+    const clock = new Date(at).getUTCHours() + (new Date(at).getUTCMinutes() < 30 ? 0 : 0.5);
     const isDriving = [8, 8.5, 17.5].includes(clock), isCharging = level < 80 && (clock >= 22 || clock < 3);
     if (isDriving) { driven += 14 + (at / hour) % 7; level -= 6; }
     if (isCharging) level = Math.min(80, level + 7);

@@ -10,34 +10,38 @@ use crate::simulator::rig::{ADA, Answer};
 mod car;
 
 /// Somebody who is signed in.
-struct Person<'g> {
+pub(crate) struct Person<'g> {
     gateway: &'g TestGateway,
     cookie: String,
     csrf: String,
 }
 
 impl<'g> Person<'g> {
-    async fn of(gateway: &'g TestGateway) -> Person<'g> {
+    pub(crate) async fn of(gateway: &'g TestGateway) -> Person<'g> {
         let cookie = sign_in(gateway).await;
         let page = gateway.get("/").header("cookie", &cookie).send().await.text();
         let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
         Person { gateway, cookie, csrf }
     }
 
-    async fn look(&self, path: &str) -> String {
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    pub(crate) async fn look(&self, path: &str) -> String {
         let answer = self.gateway.get(path).header("cookie", &self.cookie).header("accept", "text/html").send().await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.text()
     }
 
-    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields = [fields, &[("csrf", &*self.csrf)]].concat();
         let ask = self.gateway.ask("POST", path).header("cookie", &self.cookie).header("accept", "text/html");
         ask.header("sec-fetch-site", "same-origin").form(&fields).send().await
     }
 
     /// Presses a button whose answer leads elsewhere; returns where.
-    async fn press(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(crate) async fn press(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;
         assert_eq!(answer.status, 303, "{path}: {}", answer.text());
         answer.header("location").unwrap().to_owned()

@@ -49,11 +49,6 @@ function dress(part) {
 dress(document);
 setInterval(count, 20000);
 
-// Charts are drawn where the server is: it is told which time it is here.
-const clock = `carport_clock=${-new Date().getTimezoneOffset()}`;
-const isClockNew = !document.cookie.split('; ').includes(clock);
-document.cookie = `${clock}; path=/; max-age=31536000; samesite=lax`;
-
 // A link to a folded part opens it.
 const part = location.hash.length > 1 && by(location.hash.slice(1));
 if (part && part.tagName === 'DETAILS') part.open = true;
@@ -79,13 +74,15 @@ connected();
 // opened stays open, and where somebody is typing nothing is touched.
 const parts = () => document.querySelectorAll('[data-live]');
 let isAsking = false, isDue = false;
+// Charts are drawn where the server is: it is told which time it is here.
+const clock = -new Date().getTimezoneOffset();
 
 async function renew() {
   isDue = isAsking;
   if (isAsking) return;
   isAsking = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
+    const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-clock': clock } });
     if (answer.redirected || answer.status === 401) return location.reload();
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
@@ -140,7 +137,7 @@ function follow() {
 
 if (parts().length) {
   follow();
-  if (isClockNew && by('past')) soon();
+  if (clock && by('past')) renew();
   // What changes without a delivery is seen by looking again.
   const every = Number(by('main').dataset.every ?? 60) * 1000;
   setInterval(() => document.hidden || renew(), every);

@@ -99,7 +99,7 @@ impl Figure<'_> {
             Style::Between => Scale::around(least, most),
             Style::FromZero | Style::Steps | Style::Bars => Scale::around(least.min(0.0), most.max(0.0)),
         };
-        let decimals = if self.style == Style::Steps || matches!(self.unit, "bar" | "kWh") { 1 } else { 0 };
+        let decimals = usize::from(self.style == Style::Steps || matches!(self.unit, "bar" | "kWh"));
         let say = |value: f64| format::amount(value, decimals, self.unit);
         let newest = |line: &Line| line.values.last().map(|(_, [last, ..])| say(*last)).unwrap_or_default();
         let latest = match &*self.lines {

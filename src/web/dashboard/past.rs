@@ -51,7 +51,7 @@ impl Past<'_> {
         Shown {
             choices: PastSpan::ALL.iter().map(|span| (span.word(), *span == self.span)).collect(),
             charts,
-            charges: self.charges.iter().rev().take(10).map(|charge| session(charge)).collect(),
+            charges: self.charges.iter().rev().take(10).map(session).collect(),
             charged: self.charged(),
             driven: self.driven(),
             since: self.since.to_string(),

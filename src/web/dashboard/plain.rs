@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::format::{self, Rich, When};
 use super::{ErrorPage, LoginPage, SetupPage, Shell, SignInPage, WebhookAddressPage, finish};
+use crate::operate::probes::{Finding, Outcome, Shown};
 use crate::operate::status::StatusView;
 
 #[derive(Template)]
@@ -15,10 +16,22 @@ struct SetupView<'a> {
     status: &'a StatusView,
     redirect_uri: &'a str,
     webhook_url: &'a str,
-    works: Vec<(bool, String, Option<When>)>,
+    open: Vec<Point>,
+    done: Vec<Point>,
+    checked: Option<When>,
+    shown: &'a [Shown],
     uptime: String,
     store: String,
     free: Option<String>,
+}
+
+/// A point of the list.
+struct Point {
+    class: &'static str,
+    title: String,
+    text: String,
+    remedy: Option<String>,
+    when: Option<When>,
 }
 
 #[derive(Template)]
@@ -48,37 +61,33 @@ impl SetupPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let (status, now) = (self.status, self.shell.now);
-        let ago = |at| Some(When::ago(now, at));
-        let verify = status.webhooks.last_verify.as_ref().map(|verify| verify.at);
-        let store = match &status.store {
-            store if !store.healthy => "The store takes no changes: look at the log",
-            store if store.low => "The disk is nearly full: webhooks and renewals wait",
-            _ => "The store takes changes",
+        let ago = |at| When::ago(now, at);
+        let is = |result: Outcome| self.list.iter().filter(move |finding| finding.result == result);
+        let seen = |check: &str| match check {
+            "VERIFY" => status.webhooks.last_verify.as_ref().map(|verify| ago(verify.at)),
+            "delivery" => status.webhooks.last_delivery_at.map(ago),
+            _ => None,
         };
-        let cars = status.refresh.active;
-        let connections = match cars {
-            0 => "No active connection yet".to_owned(),
-            1 => "One active connection".to_owned(),
-            several => format!("{} active connections", format::count(several)),
+        let point = |finding: &Finding| Point {
+            class: match finding.result {
+                Outcome::Ok => "yes",
+                Outcome::Warn => "no",
+                Outcome::Fail => "bad",
+            },
+            title: format::capital(finding.check),
+            text: if finding.result == Outcome::Ok { format::capital(&finding.text) } else { format::sentence(&finding.text) },
+            remedy: finding.remedy.as_deref().map(format::sentence),
+            when: Some(finding).filter(|finding| finding.result == Outcome::Ok).and_then(|finding| seen(finding.check)),
         };
-        let told = |yes: bool, good: &str, bad: &str| if yes { good.to_owned() } else { bad.to_owned() };
-        let delivery = status.webhooks.last_delivery_at;
-        let works = vec![
-            (status.store.healthy && !status.store.low, store.to_owned(), None),
-            (
-                verify.is_some(),
-                told(verify.is_some(), "Smartcar has verified the webhook address", "No VERIFY from Smartcar yet"),
-                verify.and_then(ago),
-            ),
-            (delivery.is_some(), told(delivery.is_some(), "Deliveries come in", "No delivery yet"), delivery.and_then(ago)),
-            (cars > 0, connections, None),
-        ];
         finish(&SetupView {
             shell: self.shell,
             status,
             redirect_uri: self.redirect_uri,
             webhook_url: self.webhook_url,
-            works,
+            open: is(Outcome::Fail).chain(is(Outcome::Warn)).map(point).collect(),
+            done: is(Outcome::Ok).map(point).collect(),
+            checked: self.checked_at.map(ago),
+            shown: &self.settings.shown,
             uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
             store: format::size(status.store.bytes),
             free: status.store.free_bytes.map(format::size),

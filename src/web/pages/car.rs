@@ -1,11 +1,11 @@
 //! The page of a car, and what is done from it.
 
 use http::StatusCode;
-use http::header::SET_COOKIE;
+use http::header::{HeaderName, SET_COOKIE};
 use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer};
-use super::super::cookies::{CLOCK, Kind, UNITS};
+use super::super::cookies::UNITS;
 use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Past, PastSpan, Sent, Tab, drawn};
 use super::super::problem::Problem;
 use super::super::{Call, api};
@@ -157,7 +157,7 @@ pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
         Some(id) => back(&id)?,
         None => answer::see_other("/")?,
     };
-    if let Some(line) = kind(call).and_then(|kind| UNITS.set(kind, &taste.to_string(), Some(YEARS))) {
+    if let Some(line) = call.cookie_kind.and_then(|kind| UNITS.set(kind, &taste.to_string(), Some(YEARS))) {
         response.headers_mut().append(SET_COOKIE, line);
     }
     Ok(response)
@@ -165,7 +165,7 @@ pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
 
 /// In which units this viewer wants to see values.
 pub(in crate::web) fn taste(call: &Call<'_>) -> Taste {
-    let chosen = kind(call).and_then(|kind| UNITS.read(kind, &call.head.headers)).and_then(Taste::read);
+    let chosen = call.cookie_kind.and_then(|kind| UNITS.read(kind, &call.head.headers)).and_then(Taste::read);
     chosen.unwrap_or_else(|| Taste::of(call.services.vehicles.units()))
 }
 
@@ -183,12 +183,8 @@ pub(super) fn to_taste(call: &Call<'_>, mut vehicle: VehicleView) -> VehicleView
 }
 
 fn clock(call: &Call<'_>) -> Clock {
-    let told = kind(call).and_then(|kind| CLOCK.read(kind, &call.head.headers));
+    let told = call.head.headers.get(CLOCK).and_then(|told| told.to_str().ok());
     told.and_then(Clock::read).unwrap_or(Clock::UTC)
-}
-
-fn kind(call: &Call<'_>) -> Option<Kind> {
-    call.cookie_kind
 }
 
 /// A number of a form, as JSON has it: whole if it is.
@@ -207,6 +203,9 @@ fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
 fn back(id: &VehicleId) -> Answer {
     answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
 }
+
+/// How many minutes ahead of UTC the viewer's clock is, as our script says; believed as far as drawing goes.
+const CLOCK: HeaderName = HeaderName::from_static("x-clock");
 
 /// How long a choice of units is kept: as long as browsers allow.
 const YEARS: u64 = 400 * 86_400;

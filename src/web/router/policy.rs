@@ -98,8 +98,11 @@ pub(in crate::web) enum Auth {
 
 impl Route {
     /// The whole policy of the edge.
-    #[expect(clippy::match_same_arms, reason = "Carport's own API and Smartcar's stand apart")]
-    #[expect(clippy::too_many_lines, reason = "all in one place")]
+    #[expect(
+        clippy::match_same_arms,
+        clippy::too_many_lines,
+        reason = "one for each route; Carport's own API and Smartcar's stand apart"
+    )]
     pub(in crate::web) fn policy(self) -> Policy {
         use Auth::{Open, Page};
         let house = Policy {
@@ -138,12 +141,14 @@ impl Route {
                 page(None, Scope::Read)
             }
             Route::SetupPage => Policy { bound: Bound::Refused, ..page(None, Scope::Read) },
+            Route::Setup => Policy { bound: Bound::Refused, ..api(None, Scope::Read) },
             Route::CommandPage => page(None, Scope::Control),
             Route::CarCommand | Route::CarRefresh => page(form, Scope::Control),
             Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
             Route::Logout | Route::UnitsChange => page(form, Scope::Read),
             Route::CarRename
             | Route::CarEnd
+            | Route::SetupCheck
             | Route::ConnectPage
             | Route::DeliveryReplay
             | Route::ConnectionRenew

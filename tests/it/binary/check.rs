@@ -59,6 +59,27 @@ async fn a_healthy_house_is_well_with_and_without_its_server() {
 }
 
 #[tokio::test]
+async fn what_smartcar_refuses_is_named() {
+    let (home, smartcar, server) = house().await;
+    server.stop().await;
+    let good = Smartcar::settings(smartcar.address);
+    let other = "51a0ca12-0000-4000-8000-00000000000f";
+    for (right, wrong, line) in [
+        (V3_SECRET, other, "fail  credentials "),
+        (V2_SECRET, other, "fail  v2 credentials "),
+        (MANAGEMENT, other, "fail  management token "),
+        ("client_simulated0000000000000003", APPLICATION, "warn  configuration "),
+    ] {
+        home.write("config.toml", &good.replace(right, wrong));
+        let said = failed(&home, &["check"]).await;
+        assert!(said.lines().any(|own| own.starts_with(line)), "{line}: {said}");
+        assert!(!said.contains(other), "{said}");
+    }
+    home.write("config.toml", &good);
+    home.done(&["check"]).await;
+}
+
+#[tokio::test]
 async fn what_is_not_there_yet_is_no_fault() {
     let home = Home::new();
     let said = home.done(&["check", "--offline"]).await;

@@ -38,6 +38,7 @@ pub(crate) struct Net {
     tokens: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
     change: Mutex<Option<Change>>,
+    door: Mutex<Option<TransportError>>,
     cut: Mutex<Option<(Cut, usize)>>,
     was_cut: AtomicBool,
     at_once: AtomicUsize,
@@ -82,6 +83,11 @@ impl Net {
         change: impl FnMut(&Request<Bytes>, &Response<Bytes>) -> Option<Result<Response<Bytes>, TransportError>> + Send + 'static,
     ) {
         *self.change.lock().unwrap() = Some(Box::new(change));
+    }
+
+    /// What whoever comes to the gateway by its public name meets before it; `None` is nothing.
+    pub(crate) fn put_before_the_door(&self, what: Option<TransportError>) {
+        *self.door.lock().unwrap() = what;
     }
 
     /// The line breaks at this moment, counted from now.
@@ -143,6 +149,9 @@ impl Net {
     async fn carry(&self, request: Request<Bytes>, deadline: Duration) -> Result<Response<Bytes>, TransportError> {
         let refused = || TransportError::Unreachable("nobody is there".to_owned());
         if request.uri().host() == Some(HOST) {
+            if let Some(what) = self.door.lock().unwrap().clone() {
+                return Err(what);
+            }
             let services = self.gateway.lock().unwrap().clone().ok_or_else(refused)?;
             let (mut head, body) = request.into_parts();
             head.headers.insert(http::header::HOST, HOST.parse().unwrap());

@@ -74,16 +74,27 @@ async fn the_past_is_drawn_in_the_units_and_by_the_clock_of_the_viewer() {
     assert_eq!((chosen.status, chosen.header("location").unwrap()), (303, &*format!("/vehicles/{car}")));
     let cookie = chosen.header("set-cookie").unwrap().to_owned();
     assert!(cookie.starts_with("__Host-carport_units=mi-kpa-c; Path=/; HttpOnly"), "{cookie}");
-    let both = format!("{}; {}; carport_clock=-300", person.cookie, cookie.split(';').next().unwrap());
+    let both = format!("{}; {}", person.cookie, cookie.split(';').next().unwrap());
     let imperial = gateway.get(&format!("/vehicles/{car}")).header("cookie", &both).send().await.text();
     assert!(imperial.contains("310\u{202f}872\u{202f}mi"), "{imperial}");
     assert!(imperial.contains("<option value=\"kpa\" selected>"), "{imperial}");
     assert!(page("week").await.contains("500\u{202f}300\u{202f}km"));
     assert_eq!(person.send("/units", &[("distance", "feet")]).await.status, 400);
-    for strange in ["carport_clock=99999", "carport_clock=x", "__Host-carport_units=feet-bar-c"] {
-        let cookie = format!("{}; {strange}", person.cookie);
-        assert_eq!(gateway.get(&format!("/vehicles/{car}")).header("cookie", &cookie).send().await.status, 200, "{strange}");
+    // Midnight is where the viewer is.
+    let at = async |clock: &str| {
+        let ask = gateway.get(&format!("/vehicles/{car}?past=day")).header("cookie", &person.cookie).header("x-clock", clock);
+        let answer = ask.send().await;
+        assert_eq!(answer.status, 200, "{clock}");
+        let text = answer.text();
+        let (_, ticks) = text.split_once("<h3>Odometer</h3>").unwrap();
+        ticks.split_once("</svg>").unwrap().0.to_owned()
+    };
+    assert_ne!(at("-300").await, at("0").await);
+    for strange in ["99999", "x", ""] {
+        assert_eq!(at(strange).await, at("0").await, "{strange}");
     }
+    let cookie = format!("{}; __Host-carport_units=feet-bar-c", person.cookie);
+    assert_eq!(gateway.get(&format!("/vehicles/{car}")).header("cookie", &cookie).send().await.status, 200);
     gateway.finish().await;
 }
 

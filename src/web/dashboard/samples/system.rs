@@ -1,11 +1,15 @@
 //! What the page of the system shows.
 
+use std::path::PathBuf;
+
 use super::{DAY, MINUTE, ago, ahead, vehicles};
 use crate::budget::{BudgetView, Called, VehicleBudget};
 use crate::model::VehicleId;
 use crate::model::budget::Reason;
 use crate::operate::access::{Scope, SessionView, TokenView};
+use crate::operate::probes;
 use crate::operate::rotation::KeyView;
+use crate::smartcar;
 
 pub(in crate::web::dashboard) fn budget() -> BudgetView {
     let items = vehicles().into_iter().zip([7, 64, 100]).map(|(vehicle, used)| VehicleBudget {
@@ -60,4 +64,22 @@ pub(in crate::web::dashboard) fn sessions() -> Vec<SessionView> {
 
 pub(in crate::web::dashboard) fn key() -> KeyView {
     KeyView { id: "4f7a-91c2".to_owned(), rotation: None }
+}
+
+pub(in super::super) fn probes(text: &str) -> probes::Settings {
+    let shown = |key, value: &str, origin: &str| probes::Shown { key, value: value.to_owned(), origin: origin.to_owned() };
+    probes::Settings {
+        smartcar: smartcar::Settings::default(),
+        public_url: String::new(),
+        webhook_url: String::new(),
+        redirect_uri: String::new(),
+        mode: None,
+        warnings: Vec::new(),
+        data_dir: PathBuf::new(),
+        shown: vec![
+            shown("public_url", text, "config.toml:3"),
+            shown("smartcar.v3.client_secret", "***", "CARPORT_SMARTCAR_V3_CLIENT_SECRET"),
+            shown("smartcar.v2.client_id", "", "default"),
+        ],
+    }
 }

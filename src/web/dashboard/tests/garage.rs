@@ -59,6 +59,7 @@ pub(super) fn garage() -> Garage {
 }
 
 /// The garage with every text replaced by something hostile.
+#[expect(clippy::too_many_lines, reason = "one for each text")]
 pub(super) fn hostile() -> Garage {
     let evil = || Some(EVIL.to_owned());
     let body = Json::of(&serde_json::json!({"value": EVIL}));
@@ -125,7 +126,9 @@ pub(super) fn hostile() -> Garage {
         }
     }
     for (_, courses) in &mut garage.past.courses {
-        courses.iter_mut().for_each(|course| course.place = evil());
+        for course in courses {
+            course.place = evil();
+        }
     }
     garage.filters = Filters { vehicle: evil(), kind: evil(), result: evil(), find: evil() };
     if let Ok(told) = &mut garage.made {
@@ -238,6 +241,17 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
     ]
 }
 
+fn setup(garage: &Garage, status: &StatusView, redirect_uri: &str, webhook_url: &str) -> String {
+    let (settings, mut list) = (samples::probes(garage.text), status.checklist());
+    list.extend([
+        Finding::fail("clock", garage.text, garage.text),
+        Finding::warn("proxy", garage.text, garage.text),
+        Finding::ok("public URL", garage.text),
+    ]);
+    let (shell, settings, list) = (shell(Tab::Setup), &settings, &list);
+    SetupPage { shell, status, list, checked_at: Some(NOW), settings, redirect_uri, webhook_url }.render()
+}
+
 /// Being sure of a command, and all that can come of it.
 fn commands(garage: &Garage) -> Vec<(String, String)> {
     let (shell, vehicle, text) = (shell(Tab::Cars), &garage.vehicles[0], garage.text);
@@ -328,8 +342,8 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
             }
             .render(),
         ),
-        ("setup", SetupPage { shell: shell(Tab::Setup), status, redirect_uri: back, webhook_url: url }.render()),
-        ("setup-todo", SetupPage { shell: shell(Tab::Setup), status: todo, redirect_uri: back, webhook_url: url }.render()),
+        ("setup", setup(garage, status, back, url)),
+        ("setup-todo", setup(garage, todo, back, url)),
         ("audit", AuditPage { shell: shell(Tab::Setup), entries: &garage.audit, older: Some(7), later_part: true }.render()),
         ("audit-empty", AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false }.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),

@@ -1,0 +1,56 @@
+//! What the server knows by itself of its set-up: what is done, and what is open with the one thing to do.
+
+use super::{Missing, StatusView};
+use crate::operate::probes::{Finding, Outcome};
+
+/// Which point of the list tells of what is missing, and how bad that is.
+const POINTS: &[(&str, &str, Outcome)] = &[
+    ("credentials", "credentials of Smartcar", Outcome::Fail),
+    ("application_id", "credentials of Smartcar", Outcome::Fail),
+    ("refused", "renewal of access", Outcome::Fail),
+    ("public_url", "https", Outcome::Fail),
+    ("management_token", "VERIFY", Outcome::Fail),
+    ("verify", "VERIFY", Outcome::Warn),
+    ("wrong_path", "webhook path", Outcome::Fail),
+    ("untrusted_proxy", "proxy", Outcome::Warn),
+    ("vehicle", "car", Outcome::Warn),
+    ("subscription", "subscription", Outcome::Warn),
+    ("delivery", "delivery", Outcome::Warn),
+    ("disk", "disk", Outcome::Fail),
+];
+
+impl StatusView {
+    /// The list: what is open first, then what is done.
+    pub fn checklist(&self) -> Vec<Finding> {
+        let open = |missing: &Missing| {
+            let point = POINTS.iter().find(|(code, ..)| *code == missing.code);
+            let (check, result) = point.map_or(("set-up", Outcome::Warn), |(_, check, result)| (*check, *result));
+            Finding { check, result, text: missing.what.clone(), remedy: Some(missing.remedy.clone()) }
+        };
+        let mut list: Vec<Finding> = self.missing.iter().map(open).collect();
+        let is_open = |check: &str| list.iter().any(|finding| finding.check == check);
+        let cars = match self.refresh.active {
+            1 => "one active connection".to_owned(),
+            several => format!("{several} active connections"),
+        };
+        let done = [
+            ("credentials of Smartcar", true, "there are some, and an Application ID".to_owned()),
+            ("VERIFY", self.webhooks.last_verify.is_some(), "Smartcar has verified the webhook's address".to_owned()),
+            ("car", self.refresh.active > 0, cars),
+            (
+                "subscription",
+                self.webhooks.last_delivery_at.is_some(),
+                "every car is subscribed, or has sent something".to_owned(),
+            ),
+            ("delivery", self.webhooks.last_delivery_at.is_some(), "deliveries come in".to_owned()),
+            ("disk", self.store.healthy && !self.store.low, "the store takes changes, and there is room for them".to_owned()),
+        ];
+        let done: Vec<Finding> = done
+            .into_iter()
+            .filter(|(check, is_done, _)| *is_done && !is_open(check))
+            .map(|(check, _, text)| Finding::ok(check, text))
+            .collect();
+        list.extend(done);
+        list
+    }
+}
