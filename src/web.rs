@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,32 +15,15 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::allowance::Allowance;
 use self::answer::Answer;
 use self::audit::{Noting, UnderWay};
 use self::client::Client;
 use self::compat::Dialect;
-use self::events::Events;
-use self::forward_auth::ForwardAuth;
-use self::guard::Guard;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
-use crate::budget::Budget;
-use crate::commands::Commands;
-use crate::compat::Compat;
-use crate::connect::Connect;
-use crate::ingest::Ingest;
-use crate::metrics::Metrics;
-use crate::operate::access::Access;
-use crate::operate::audit::{Actor, Audit, Done};
-use crate::operate::deliveries::Deliveries;
-use crate::operate::probes::Probes;
-use crate::operate::rotation::Rotation;
-use crate::operate::status::Status;
-use crate::vehicles::Vehicles;
-use crate::world::World;
+use crate::operate::audit::{Actor, Done};
 
 mod allowance;
 mod answer;
@@ -66,6 +49,7 @@ mod pages;
 mod problem;
 mod router;
 pub mod server;
+mod services;
 mod session;
 mod settings;
 mod webhook;
@@ -74,6 +58,7 @@ use self::call::Call;
 
 pub use face::Face;
 pub use router::own_route;
+pub use services::{Rooms, Services};
 pub use settings::{Limits, Network, Quota, Settings};
 
 /// Every address of the gateway, by method and pattern. Webhook and callback stand as they are by default.
@@ -118,162 +103,6 @@ impl Peer {
     /// Whoever runs this process.
     pub fn ourselves() -> Peer {
         Peer::Local { uid: rustix::process::geteuid().as_raw() }
-    }
-}
-
-/// What the handlers call, and what they were configured to do. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Services {
-    /// How the edge was configured.
-    pub settings: Arc<Settings>,
-    /// Clock and chance.
-    pub world: World,
-    /// The way in for deliveries.
-    pub ingest: Ingest,
-    /// The owner's journey.
-    pub connect: Connect,
-    /// Users, connections and vehicles.
-    pub vehicles: Vehicles,
-    /// What cars are told to do.
-    pub commands: Commands,
-    /// The ledger of calls.
-    pub budget: Budget,
-    /// Smartcar's own API.
-    pub compat: Compat,
-    /// Tokens, sign-in links and sessions.
-    pub access: Access,
-    /// Who changed what.
-    pub audit: Audit,
-    /// The webhook log.
-    pub deliveries: Deliveries,
-    /// How everything fares.
-    pub status: Status,
-    /// The master key.
-    pub rotation: Rotation,
-    /// What can be wrong outside.
-    pub probes: Probes,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// The settings for connections to come.
-    latest: Arc<RwLock<Arc<Settings>>>,
-    guard: Arc<Guard>,
-    face: Face,
-    forward_auth: Option<Arc<ForwardAuth>>,
-    events: Arc<Events>,
-    /// When streams are to end, so that they keep no connection from ending.
-    stop: CancellationToken,
-}
-
-/// The rooms below, by name, so that building [`Services`] cannot mix them up.
-#[derive(Debug)]
-pub struct Rooms {
-    /// The way in for deliveries.
-    pub ingest: Ingest,
-    /// The owner's journey.
-    pub connect: Connect,
-    /// Users, connections and vehicles.
-    pub vehicles: Vehicles,
-    /// What cars are told to do.
-    pub commands: Commands,
-    /// The ledger of calls.
-    pub budget: Budget,
-    /// Smartcar's own API.
-    pub compat: Compat,
-    /// Tokens, sign-in links and sessions.
-    pub access: Access,
-    /// Who changed what.
-    pub audit: Audit,
-    /// The webhook log.
-    pub deliveries: Deliveries,
-    /// How everything fares.
-    pub status: Status,
-    /// The master key.
-    pub rotation: Rotation,
-    /// What can be wrong outside.
-    pub probes: Probes,
-}
-
-impl Services {
-    /// Puts the edge together.
-    pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation, probes } =
-            rooms;
-        let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
-        let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
-        let settings = Arc::new(settings);
-        let latest = Arc::new(RwLock::new(settings.clone()));
-        let (face, events, stop) = (Face::Whole, Arc::default(), CancellationToken::new());
-        Services {
-            settings,
-            world,
-            ingest,
-            connect,
-            vehicles,
-            commands,
-            budget,
-            compat,
-            access,
-            audit,
-            deliveries,
-            status,
-            rotation,
-            probes,
-            metrics,
-            latest,
-            guard,
-            face,
-            forward_auth,
-            events,
-            stop,
-        }
-    }
-
-    /// Takes over what can be of settings that were read again: who is believed, and whom we know. They count for
-    /// connections to come.
-    pub fn replace_settings(&self, new: Settings) {
-        let Settings { hosts, trusted_proxies, allowed_origins, .. } = new;
-        self.status.trust(trusted_proxies.iter().map(ToString::to_string).collect());
-        let settings = Settings { hosts, trusted_proxies, allowed_origins, ..(*self.settings).clone() };
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-    }
-
-    /// The same for a connection that begins now.
-    fn of_now(&self) -> Services {
-        let settings = self.latest.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Services { settings, ..self.clone() }
-    }
-
-    /// The same, whose streams end by `stop`.
-    pub fn until(self, stop: CancellationToken) -> Services {
-        Services { stop, ..self }
-    }
-
-    /// The same behind another face.
-    pub fn facing(self, face: Face) -> Services {
-        Services { face, ..self }
-    }
-
-    /// Takes one from a client's bucket.
-    fn take(&self, bucket: Bucket, client: Client) -> Result<Option<Allowance>, Problem> {
-        let Some(address) = client.address() else { return Ok(None) };
-        self.guard.take(bucket, address).map(Some).map_err(|refused| {
-            self.metrics.rate_limited(bucket.name());
-            Problem::slow_down(refused)
-        })
-    }
-
-    /// Takes one for a proof that failed on a route, or that can be guessed.
-    fn take_for_proof(&self, route: Route, client: Client) -> Result<Option<Allowance>, Problem> {
-        route.policy().proofs.map_or(Ok(None), |bucket| self.take(bucket, client))
-    }
-
-    /// Tells a client what it has left. What failed costs more: who guesses is slowed down before who asks.
-    fn settle(&self, bucket: Bucket, client: Client, allowance: Option<Allowance>, answer: Answer) -> Answer {
-        let status = answer.as_ref().map_or_else(Problem::status, Response::status);
-        let failed = status.is_client_error() && status != http::StatusCode::TOO_MANY_REQUESTS;
-        let charged = client.address().filter(|_| failed).map(|address| self.guard.charge(bucket, address));
-        let allowance = charged.or(allowance);
-        tell(allowance, answer)
     }
 }
 

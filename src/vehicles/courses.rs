@@ -73,7 +73,9 @@ impl Vehicles {
         let query = HistoryQuery { since: Some(since), until: Some(until), ..HistoryQuery::default() };
         gathering.hear(&self.shared, code, self.series(row, code, since, &query).await?).await?;
         let mut courses: Vec<Course> = gathering.courses.into_values().collect();
-        courses.iter_mut().for_each(|course| course.points.sort_by_key(|point| point.at));
+        for course in &mut courses {
+            course.points.sort_by_key(|point| point.at);
+        }
         Ok(courses)
     }
 }

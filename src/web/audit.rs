@@ -111,8 +111,15 @@ impl Drop for UnderWay {
 /// Where a request on this route is noted. A new route is, unless it is read only.
 fn ring(route: Route) -> Option<Ring> {
     match route {
-        Route::Webhook | Route::VehicleRefresh | Route::EventsTicket | Route::V2Batch | Route::V2Token | Route::V3Token => None,
-        Route::CarRefresh | Route::UnitsChange | Route::SetupCheck => None,
+        Route::Webhook
+        | Route::VehicleRefresh
+        | Route::EventsTicket
+        | Route::V2Batch
+        | Route::V2Token
+        | Route::V3Token
+        | Route::CarRefresh
+        | Route::UnitsChange
+        | Route::SetupCheck => None,
         Route::Callback | Route::CarCommand => Some(Ring::Use),
         _ if route.name().starts_with("GET ") => None,
         _ => match route.policy().auth {

@@ -66,7 +66,6 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 
 /// `POST /setup/check`: tries everything now.
 pub(super) async fn check_setup(call: &Call<'_>) -> Answer {
-    call.unbound()?;
     let mut form = call.form()?;
     form.take("csrf");
     form.finish()?;

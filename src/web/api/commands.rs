@@ -54,7 +54,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 }
 
 /// How long whoever asks is kept waiting.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(in crate::web) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// 200 with the outcome, or 202 with a place to look.
 fn answered(view: &CommandView) -> Answer {

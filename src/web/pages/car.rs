@@ -91,7 +91,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     call.noting.add(name.as_str());
     call.noting.begin().await?;
     let by = (call.caller()?.actor.clone(), call.client.address());
-    match call.services.commands.give(call.reach()?, &id, command, by).await {
+    match call.services.commands.give(call.reach()?, &id, command, by, api::commands::PATIENCE).await {
         Ok(view) => {
             call.noting.add(view.id.as_str());
             call.noting.add(view.status);
