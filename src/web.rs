@@ -5,7 +5,6 @@
 //! listeners. What must stay true: no limiter stands before the proof of a delivery, nothing that came
 //! with a request is shown unescaped, and no answer leaves without the security headers.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
@@ -46,6 +45,7 @@ mod guard;
 mod input;
 mod ops;
 mod pages;
+mod peer;
 mod problem;
 mod router;
 pub mod server;
@@ -57,6 +57,7 @@ mod webhook;
 use self::call::Call;
 
 pub use face::Face;
+pub use peer::Peer;
 pub use router::own_route;
 pub use services::{Rooms, Services};
 pub use settings::{Limits, Network, Quota, Settings};
@@ -73,38 +74,6 @@ pub type Body = UnsyncBoxBody<Bytes, CutOff>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer was cut off")]
 pub struct CutOff;
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// The user that runs Carport, or root, over its own socket or in the same process: may do everything.
-    Local {
-        /// Who of them.
-        uid: u32,
-    },
-    /// Somebody on the network.
-    Remote {
-        /// The address of the connection: the client's, or a proxy's.
-        address: IpAddr,
-        /// Whether we speak TLS on this connection ourselves.
-        tls: bool,
-    },
-    /// Somebody whose connection a trusted proxy passes on as it is, and said so in the PROXY protocol. What the
-    /// requests say of other hops is the client's own word.
-    Passed {
-        /// The client's address, as the proxy told it; the proxy's own if it did not.
-        address: IpAddr,
-        /// Whether we speak TLS on this connection ourselves.
-        tls: bool,
-    },
-}
-
-impl Peer {
-    /// Whoever runs this process.
-    pub fn ourselves() -> Peer {
-        Peer::Local { uid: rustix::process::geteuid().as_raw() }
-    }
-}
 
 /// Tells with an answer what is left of a limit, unless it tells of another.
 fn tell(allowance: Option<Allowance>, answer: Answer) -> Answer {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use carport::app::Keys;
 use carport::metrics::Metrics;
 use carport::model::notice::Subject;
-use carport::model::{Secret, Timestamp};
+use carport::model::{Replaceable, Secret, Timestamp};
 use carport::store::{self, Store};
 use carport::tls::{Acme, Challenge, Dns, Settings, Source, Tls};
 use carport::vault::MasterKey;
@@ -53,8 +53,8 @@ struct State {
     /// The days after an issue between which it suggests to renew.
     window: Option<[u32; 2]>,
     refuses: bool,
-    /// Orders, and whether they said what they replace.
-    orders: Vec<bool>,
+    /// What each order is said to replace.
+    orders: Vec<Value>,
     is_proven: bool,
     issued_at: Option<Timestamp>,
     chain: Option<String>,
@@ -131,7 +131,7 @@ impl Ca {
             };
             let names = json!([{ "type": "dns", "value": NAME }]);
             json!({ "status": status, "identifiers": names, "authorizations": [url("authz")], "finalize": url("finalize"),
-                    "certificate": url("cert") })
+                    "certificate": url("cert"), "replaces": state.orders.last() })
         };
         match path {
             "/directory" => {
@@ -141,7 +141,7 @@ impl Ca {
             "/newNonce" => (200, Value::Null),
             "/newAccount" => (201, json!({ "status": "valid" })),
             "/newOrder" => {
-                state.orders.push(payload.get("replaces").is_some());
+                state.orders.push(payload["replaces"].clone());
                 (state.is_proven, state.chain) = (false, None);
                 if state.refuses {
                     return (429, json!({ "type": "urn:ietf:params:acme:error:rateLimited", "detail": "not now" }));
@@ -247,9 +247,9 @@ async fn a_certificate_is_renewed_when_its_issuer_suggests() {
     pass(HOUR).await;
     let first = tls.shown().unwrap();
     keeper.on_day(9).await;
-    assert_eq!(ca.state().orders, [false]);
+    assert_eq!(ca.state().orders, [Value::Null]);
     pass(2 * DAY + 2 * HOUR).await;
-    assert_eq!(ca.state().orders, [false, true], "it says which one is replaced");
+    assert!(ca.orders() == 2 && ca.state().orders[1].is_string(), "it says which one is replaced: {:?}", ca.state().orders);
     assert_ne!(tls.shown().unwrap().facts, first.facts);
 
     // A window beyond the end, or that never comes, is no reason to let it end.
@@ -266,7 +266,7 @@ async fn a_certificate_is_renewed_when_its_issuer_suggests() {
 #[tokio::test(start_paused = true)]
 async fn duckdns_is_told_what_proves_the_name_and_forgets_it() {
     let ca = Ca::new();
-    let keeper = Keeper::new(&ca, Some(Dns::DuckDns { token: Secret::new("duck-token") }));
+    let keeper = Keeper::new(&ca, Some(Dns::DuckDns { token: Replaceable::new(Secret::new("duck-token")) }));
     let (tls, shutdown, running) = keeper.start().await;
     pass(HOUR).await;
     assert!(tls.shown().is_some());

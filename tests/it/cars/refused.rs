@@ -48,8 +48,8 @@ async fn the_error_of_a_whole_read_counts_for_each_signal() {
             let told = show(&gateway, &car).await;
             told["capabilities"].as_array().unwrap().iter().find(|known| known["code"] == code).cloned().unwrap_or_default()
         };
-        const ODOMETER: &str = "odometer-traveleddistance";
-        let value = show(&gateway, &car).await["signals"][ODOMETER]["body"].clone();
+        let odometer = "odometer-traveleddistance";
+        let value = show(&gateway, &car).await["signals"][odometer]["body"].clone();
         for (status, kind, code, state) in [
             (501, "COMPATIBILITY", Some("VEHICLE_NOT_CAPABLE"), "not_capable"),
             (403, "PERMISSION", None, "no_permission"),
@@ -58,22 +58,22 @@ async fn the_error_of_a_whole_read_counts_for_each_signal() {
             pass(HOUR).await;
             refuse(&gateway, status, kind, code);
             assert!(refresh(&gateway, &car).await >= 400);
-            let told = of(ODOMETER).await;
+            let told = of(odometer).await;
             assert_eq!((&told["state"], &told["error"]["type"]), (&json!(state), &json!(kind)), "{account}: {told}");
             assert!(told["reason"].is_string() && told["at"].is_string(), "{told}");
             // The last good value stays, and the connection too: Smartcar still lists the car.
             let shown = show(&gateway, &car).await;
-            assert_eq!((&shown["signals"][ODOMETER]["body"], shown["connection"].is_string()), (&value, true), "{shown}");
+            assert_eq!((&shown["signals"][odometer]["body"], shown["connection"].is_string()), (&value, true), "{shown}");
         }
         // What passes says nothing of what a car can.
         gateway.net.leave_alone();
         pass(HOUR).await;
         assert_eq!(refresh(&gateway, &car).await, 200);
-        assert_eq!(of(ODOMETER).await["state"], "seen");
+        assert_eq!(of(odometer).await["state"], "seen");
         pass(HOUR).await;
         refuse(&gateway, 409, "VEHICLE_STATE", Some("ASLEEP"));
         assert!(refresh(&gateway, &car).await >= 400);
-        assert_eq!(of(ODOMETER).await["state"], "seen");
+        assert_eq!(of(odometer).await["state"], "seen");
         gateway.net.leave_alone();
         gateway.finish().await;
     }

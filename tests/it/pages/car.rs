@@ -40,9 +40,9 @@ async fn the_past_is_drawn_in_the_units_and_by_the_clock_of_the_viewer() {
         });
         events::state(&format!("past-{number}"), &car, &[odometer])
     };
-    const HOUR: i64 = 3_600_000;
+    let hour = 3_600_000;
     // Far from what the simulator's car says, before and after it.
-    for (number, (age, km)) in [(100 * HOUR, 500_000), (50 * HOUR, 500_100), (2 * HOUR, 500_300)].into_iter().enumerate() {
+    for (number, (age, km)) in [(100 * hour, 500_000), (50 * hour, 500_100), (2 * hour, 500_300)].into_iter().enumerate() {
         gateway.deliver(&told(i64::try_from(number).unwrap(), age, km)).await;
     }
     gateway.catch_up().await;
