@@ -414,7 +414,14 @@ async fn leaving_looks_at_everything_and_erases_on_request() {
     )
     .await;
     assert!(path.join("history.jsonl").is_file());
-    check("leave", expect![""]).await;
+    check(
+        "leave",
+        expect![[r"
+        GET /api/v1/connections
+        GET /api/v1/vehicles
+        Usage: Disconnect 0 connections with 0 cars at Smartcar (the history stays here)? Nobody is here to answer: say --yes"]],
+    )
+    .await;
     check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
     check("migrate", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":false}"#]]).await;
     check("migrate --undo", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":true}"#]]).await;

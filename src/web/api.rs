@@ -7,7 +7,6 @@ use super::input::Fields;
 use super::problem::Problem;
 use super::{Call, Services};
 use crate::model::Timestamp;
-use crate::model::reach::Reach;
 use crate::operate::probes::Finding;
 use crate::operate::status::StatusView;
 use crate::vehicles::{History, VehiclesError};
@@ -32,17 +31,13 @@ pub(super) async fn status(call: &Call<'_>) -> Answer {
 pub(super) async fn setup(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let status = call.services.status.show().await;
-    let (checked_at, items) = setup_list(call.services, &status, call.reach()?);
+    let (checked_at, items) = setup_list(call.services, &status);
     answer::ok(&json!({ "items": items, "next": null, "checked_at": checked_at }))
 }
 
 /// The whole list, and when what is not known here was tried last. If that is long ago it is tried again, beside.
-/// Whoever sees a part of the house has nothing tried.
-pub(super) fn setup_list(services: &Services, status: &StatusView, reach: &Reach) -> (Option<Timestamp>, Vec<Finding>) {
+pub(super) fn setup_list(services: &Services, status: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
     let mut list = status.checklist();
-    if *reach != Reach::All {
-        return (None, list);
-    }
     let tried = services.probes.last();
     services.probes.freshen(status.webhooks.last_delivery_at);
     let checked_at = tried.as_ref().map(|(at, _)| *at);

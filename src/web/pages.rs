@@ -51,7 +51,7 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let status = call.services.status.show().await;
     let webhook_url = call.services.settings.webhook_url();
     let settings = call.services.probes.settings();
-    let (checked_at, list) = api::setup_list(call.services, &status, call.reach()?);
+    let (checked_at, list) = api::setup_list(call.services, &status);
     let page = SetupPage {
         shell: call.shell(Tab::Setup),
         status: &status,
