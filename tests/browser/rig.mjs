@@ -93,9 +93,9 @@ async function listen(context) {
   });
   context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
   context.on('requestfailed', request => {
-    // Whoever leaves a page leaves its stream of events, and what it was just asking for.
+    // Whoever leaves a page leaves its stream of events, and what it was just asking for, be it the icon.
     const why = request.failure()?.errorText;
-    if (why === 'net::ERR_ABORTED' && ['eventsource', 'fetch'].includes(request.resourceType())) return;
+    if (why === 'net::ERR_ABORTED') return;
     complaints.push(`${request.url()}: ${why}`);
   });
   return context;
