@@ -21,6 +21,17 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Its word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Metrics => "metrics",
+            Scope::Connect => "connect",
+            Scope::Read => "read",
+            Scope::Control => "control",
+            Scope::Admin => "admin",
+        }
+    }
+
     /// Whether a caller with this scope may do what needs `needed`.
     pub fn covers(self, needed: Scope) -> bool {
         use Scope::{Admin, Connect, Control, Metrics, Read};

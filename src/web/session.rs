@@ -100,19 +100,9 @@ fn authorize(auth: Auth, identity: Option<&Identity>) -> Result<(), Problem> {
         Some(identity) if identity.caller.scope.covers(scope) => Ok(()),
         Some(identity) => Err(Problem::forbidden(format!(
             "This needs the scope `{}`; yours is `{}`.",
-            word(scope),
-            word(identity.caller.scope)
+            scope.as_str(),
+            identity.caller.scope.as_str()
         ))),
-    }
-}
-
-fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Metrics => "metrics",
-        Scope::Connect => "connect",
-        Scope::Read => "read",
-        Scope::Control => "control",
-        Scope::Admin => "admin",
     }
 }
 

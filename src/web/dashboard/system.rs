@@ -11,7 +11,7 @@ use super::{DevicePage, Shell, SystemPage, TokenPage, finish, names};
 use crate::budget::{BudgetView, VehicleBudget};
 use crate::model::Timestamp;
 use crate::model::budget::Reason;
-use crate::operate::access::{Scope, SessionView, TokenView};
+use crate::operate::access::{SessionView, TokenView};
 use crate::operate::rotation::{KeyView, State};
 use crate::operate::status::StatusView;
 use crate::vehicles::VehicleView;
@@ -97,7 +97,7 @@ impl SystemPage<'_> {
         let tokens = self.tokens.iter().map(|token| Token {
             view: token,
             href: format!("/system/tokens/{}", path_part(&token.id)),
-            scope: scope(token.scope),
+            scope: token.scope.as_str(),
             bound: token.vehicle.as_ref().map(|id| names::of(self.vehicles, id)).or(token.user.as_ref().map(ToString::to_string)),
             made: When::ago(now, token.created_at),
             ends: token.expires_at.map(|at| When::ahead(now, at)),
@@ -127,7 +127,7 @@ impl TokenPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let TokenPage { shell, token, secret } = *self;
-        finish(&MadeView { shell, token, scope: scope(token.scope), secret })
+        finish(&MadeView { shell, token, scope: token.scope.as_str(), secret })
     }
 }
 
@@ -303,16 +303,6 @@ fn browser_name(agent: &str) -> String {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
         _ => agent.chars().take(60).collect(),
-    }
-}
-
-fn scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Metrics => "metrics",
-        Scope::Connect => "connect",
-        Scope::Read => "read",
-        Scope::Control => "control",
-        Scope::Admin => "admin",
     }
 }
 
