@@ -78,6 +78,15 @@ impl Command {
         }
     }
 
+    /// What goes with the command of a name in API v3.
+    pub fn fields(name: &str) -> &'static [&'static str] {
+        match name {
+            "charge/set-limit" => &["percent"],
+            "navigation/set-destination" => &["latitude", "longitude"],
+            _ => &[],
+        }
+    }
+
     /// Its name: the path below `commands` in API v3.
     pub fn name(self) -> &'static str {
         self.v3().0

@@ -90,6 +90,18 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A form of our own pages, without the token that each of them bears.
+    pub(super) fn own_form(&self) -> Result<Fields, Problem> {
+        let mut form = self.form()?;
+        form.take("csrf");
+        Ok(form)
+    }
+
+    /// A button of our own pages, with which nothing goes.
+    pub(super) fn pressed(&self) -> Result<(), Problem> {
+        self.own_form()?.finish()
+    }
+
     /// SECURITY: whoever comes with a cookie must also know what our own page knows: the token in its
     /// forms, or in a header for its script.
     pub(super) fn check_form_token(&self, cookie: &str) -> Result<(), Problem> {

@@ -66,9 +66,7 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 
 /// `POST /setup/check`: tries everything now.
 pub(super) async fn check_setup(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     let status = call.services.status.show().await;
     call.services.probes.run(status.webhooks.last_delivery_at).await;
     answer::see_other("/setup")
@@ -92,8 +90,7 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
 /// `POST /connect`: an invite, shown as a link. Not a redirect: with `form-action 'self'` browsers would
 /// not let a form end at Smartcar.
 pub(super) async fn connect(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let vehicle = form.take("vehicle").map(VehicleId::new);
     form.finish()?;
     let user = match &vehicle {

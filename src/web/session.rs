@@ -237,9 +237,7 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
 
 /// `POST /logout`: ends the session.
 pub(super) async fn logout(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     let Actor::Session { id } = &call.caller()?.actor else {
         return Err(Problem::bad_request("Only a browser that is signed in can sign out."));
     };

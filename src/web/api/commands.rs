@@ -19,11 +19,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
     let (reach, id) = (call.reach()?, id(call)?);
     let given: Map<String, Value> = call.json()?;
     let name = format!("{}/{}", call.named(1)?, call.named(2)?);
-    let taken: &[&str] = match &*name {
-        "charge/set-limit" => &["percent"],
-        "navigation/set-destination" => &["latitude", "longitude"],
-        _ => &[],
-    };
+    let taken = Command::fields(&name);
     let unknown = given.keys().any(|key| !taken.contains(&key.as_str()));
     let command = match Command::of_v3(&name, &json!({ "data": { "attributes": given } })) {
         Ok(command) if !unknown => command,

@@ -50,8 +50,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 
 /// `POST /vehicles/{id}`
 pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let nickname = form.take("nickname");
     form.finish()?;
     let id = id(call)?;
@@ -65,14 +64,9 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     // What is out of reach does not exist, whatever is asked of it.
     let vehicle = call.services.vehicles.show(call.reach()?, &id).await?;
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let name = form.take("command").ok_or_else(|| Problem::bad_request("Choose what the car is to do."))?;
-    let taken: &[&'static str] = match &*name {
-        "charge/set-limit" => &["percent"],
-        "navigation/set-destination" => &["latitude", "longitude"],
-        _ => &[],
-    };
+    let taken = Command::fields(&name);
     let fields = taken.iter().map(|field| (*field, form.take(field).unwrap_or_default().trim().replace(',', ".")));
     let fields: Vec<(&'static str, String)> = fields.collect();
     let sure = form.flag("sure")?;
@@ -124,9 +118,7 @@ pub(in crate::web) async fn outcome(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     call.services.vehicles.show(call.reach()?, &id).await?;
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     call.services.vehicles.sync(call.reach()?, &id).await?;
     back(&id)
 }
@@ -145,8 +137,7 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
 
 /// `POST /units`: in which units this browser shows values.
 pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let [distance, pressure, temperature] =
         ["distance", "pressure", "temperature"].map(|name| form.take(name).unwrap_or_default());
     let vehicle = form.take("car").map(VehicleId::new);

@@ -28,9 +28,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
 
 /// `POST /connections/{id}/refresh`: renews its tokens now.
 pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     let id = api::connections::within_reach(call).await?;
     call.services.vehicles.refresh_connection(id).await?;
     answer::see_other("/connections")
@@ -46,8 +44,7 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
 
 /// The form of somebody who wants to disconnect, and is sure.
 pub(super) fn ending(call: &Call<'_>) -> Result<(History, bool), Problem> {
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let history = match form.take("history").as_deref() {
         Some("erase") => History::Erase,
         _ => History::Keep,

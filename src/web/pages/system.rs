@@ -44,9 +44,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 
 /// `POST /system/devices`: a sign-in link for another device, as a QR code.
 pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     let secret = call.services.access.sign_in_link(LINK_TIME).await?;
     let origin = origin(call)?;
     let url = format!("{origin}/login?t={}", answer::path_part(secret.expose()));
@@ -61,8 +59,7 @@ pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
 
 /// `POST /system/tokens`: makes a token, which is shown once.
 pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
+    let mut form = call.own_form()?;
     let (name, scope, days) = (form.take("name"), form.take("scope"), form.take("days"));
     let (user, vehicle) = (form.take("user"), form.take("vehicle"));
     form.finish()?;
@@ -85,22 +82,16 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
 
 /// `POST /system/tokens/{id}`: revokes it.
 pub(in crate::web) async fn end_token(call: &Call<'_>) -> Answer {
-    revoking(call)?;
+    call.pressed()?;
     call.services.access.revoke_token(call.named(0)?).await?;
     answer::see_other("/system#tokens")
 }
 
 /// `POST /system/sessions/{id}`: signs it out.
 pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
-    revoking(call)?;
+    call.pressed()?;
     call.services.access.revoke_session(call.named(0)?).await?;
     answer::see_other("/system#sessions")
-}
-
-fn revoking(call: &Call<'_>) -> Result<(), Problem> {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()
 }
 
 fn scope_of(word: &str) -> Option<Scope> {

@@ -78,9 +78,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 
 /// `POST /webhooks/{seq}`: turns it into vehicle data again.
 pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
-    let mut form = call.form()?;
-    form.take("csrf");
-    form.finish()?;
+    call.pressed()?;
     let seq = api::webhooks::seq(call)?;
     // What is out of reach does not exist.
     call.services.deliveries.show(call.reach()?, seq).await?;
