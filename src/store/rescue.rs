@@ -67,6 +67,8 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
         }
     }
     let is_counted = old.census.is_some();
+    let is_as_old = copy.as_ref().is_none_or(|(generation, _)| wanted == Some(*generation));
+    let has_latest = is_counted && is_as_old && !lost.contains_key(Latests::TABLE);
     let small = match &copy {
         Some((generation, _)) if wanted.is_some_and(|wanted| *generation < wanted) => {
             "users, connections, tokens and vehicles are as they were at an earlier checkpoint"
@@ -83,7 +85,9 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
     let found = if is_counted && lost.is_empty() { Found::default() } else { search(site, &mut into, findings)? };
     log_head::mend(&mut into)?;
     log_head::load_event_ids(&mut into)?;
-    ask_anew(&mut into)?;
+    if !has_latest {
+        ask_anew(&mut into)?;
+    }
     for (table, found) in [(WEBHOOK_LOGS, found.entries), (Block::TABLE, found.blocks)] {
         lost.entry(table).and_modify(|lost| *lost = lost.saturating_sub(found));
     }

@@ -42,7 +42,7 @@ fn a_bit_turns_over() {
     println!("{all} bits: {} refusals, {} with findings", refused.into_inner(), reported.into_inner());
 }
 
-/// Where redb's file begins stands how to find everything else, mostly twice. Where it is not, the rescue tells what is lost.
+/// Where redb's file begins stands how to find everything else, and twice when a store is closed.
 #[test]
 fn a_bit_turns_over_in_the_head() {
     under_seeds(3500..3502, HEAD as u64, |seed| {
@@ -52,7 +52,7 @@ fn a_bit_turns_over_in_the_head() {
             let disk = disk.kill();
             disk.flip(Part::Tables, byte * 8 + chance.below(8));
             let store = open(&disk, &mut chance).unwrap();
-            past.judge(&view(&store).unwrap(), &store.findings(), since);
+            past.judge(&view(&store).unwrap(), &[], since);
         }
         HEAD as u64
     });
