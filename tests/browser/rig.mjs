@@ -93,9 +93,10 @@ async function listen(context) {
   });
   context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
   context.on('requestfailed', request => {
-    // Whoever leaves a page leaves its stream of events, and what it was just asking for, be it the icon.
+    // Whoever leaves a page leaves its stream of events, what it was just asking for, and the icon, which comes last.
     const why = request.failure()?.errorText;
-    if (why === 'net::ERR_ABORTED') return;
+    const waits = ['eventsource', 'fetch'].includes(request.resourceType()) || new URL(request.url()).pathname === '/assets/icon.svg';
+    if (why === 'net::ERR_ABORTED' && waits) return;
     complaints.push(`${request.url()}: ${why}`);
   });
   return context;
