@@ -58,7 +58,7 @@ use self::call::Call;
 
 pub use face::Face;
 pub use peer::Peer;
-pub use router::own_route;
+pub use router::{LONGEST_FORM, own_route};
 pub use services::{Rooms, Services};
 pub use settings::{Limits, Network, Quota, Settings};
 
@@ -182,7 +182,7 @@ where
 {
     let policy = found.route.policy();
     let cap = policy.body_cap.map(|cap| cap.bytes(&services.settings));
-    if found.route == Route::Webhook {
+    if policy.auth == Auth::Signature {
         return webhook::receive(services, client, head, body, cap.unwrap_or_default()).await;
     }
     let allowance = policy.bucket.map(|bucket| services.take(bucket, client)).transpose()?.flatten();
@@ -209,10 +209,10 @@ where
 {
     let router::Found { route, named } = found;
     let policy = route.policy();
-    let who = || session::identify(services, client, &head.headers, Dialect::of(head.uri.path()));
+    let who = || session::identify(services, client, route, &head);
     let identity = match policy.auth {
         Auth::Open if policy.greets => who().await.unwrap_or_default(),
-        Auth::Open => None,
+        Auth::Open | Auth::Signature => None,
         _ if policy.ticket && events::ticket(&head).is_some() => Some(events::admit(services, client, &head)?),
         Auth::Scope(_) | Auth::Page(_) => who().await?,
     };

@@ -11,6 +11,7 @@ use super::args::Proxy;
 use super::print::say;
 use super::{Exit, Failure};
 use crate::config::{Config, Listen};
+use crate::web::LONGEST_FORM;
 
 /// Prints the proxy's side, and below it Carport's if that is missing.
 pub(super) fn proxy(which: Proxy, config: &Config) -> Result<(), Failure> {
@@ -38,7 +39,7 @@ fn block(which: Proxy, config: &Config) -> String {
     let named = config.forward_header.as_ref().map(HeaderName::as_str);
     match which {
         Proxy::Caddy => caddy(&site, upstream, named),
-        Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LARGEST_FORM), named),
+        Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LONGEST_FORM as u64), named),
         Proxy::Traefik => traefik(&site.name, upstream, named),
     }
 }
@@ -170,9 +171,6 @@ impl Site {
 }
 
 const HTTPS: u16 = 443;
-
-/// Forms may be so long, whatever deliveries may be.
-const LARGEST_FORM: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,7 @@ pub(super) struct UnderWay {
 impl UnderWay {
     /// Begins before the handler does; where strangers come, or somebody may not be sure yet, the handler says when.
     pub(super) async fn begin(route: Route, noting: Noting) -> Result<UnderWay, Problem> {
-        if !matches!(route.policy().auth, Auth::Open) && route != Route::CarCommand {
+        if !matches!(route.policy().auth, Auth::Open | Auth::Signature) && route != Route::CarCommand {
             noting.begin().await?;
         }
         Ok(UnderWay { noting, is_command: matches!(route, Route::CommandRun | Route::CarCommand) })
@@ -123,7 +123,7 @@ fn ring(route: Route) -> Option<Ring> {
         Route::Callback | Route::CarCommand => Some(Ring::Use),
         _ if route.name().starts_with("GET ") => None,
         _ => match route.policy().auth {
-            Auth::Open | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),
+            Auth::Open | Auth::Signature | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),
             Auth::Scope(_) => Some(Ring::Use),
         },
     }

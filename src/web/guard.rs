@@ -103,7 +103,7 @@ impl fmt::Debug for Guard {
 }
 
 impl Bucket {
-    /// Its name in metrics and in the configuration.
+    /// Its name in metrics and in `RateLimit` headers.
     pub(super) fn name(self) -> &'static str {
         match self {
             Bucket::WebhookFailures => "webhook_failures",
@@ -205,7 +205,7 @@ fn times(quota: settings::Quota, factor: u32) -> settings::Quota {
 /// What a whole site has, in households.
 const SITE: u32 = 16;
 
-/// How often the page of the sign-in may be asked for, in tries to sign in.
+/// How often the sign-in may be asked for, in tries to sign in.
 const SIGN_IN: u32 = 10;
 
 /// As many pages of households, and slots on each page, as a byte can count.

@@ -1,5 +1,5 @@
-//! Which route a request takes, and what holds on it: the list below is every address of the gateway,
-//! one a line; `policy` says what holds on each.
+//! Which route a request takes: the list below is every address of the gateway, one a line; what holds on each stands in
+//! `policy`.
 //!
 //! Where two patterns fit, the first wins. A trailing slash is accepted. The paths of webhook and
 //! callback stand here as they are by default; what is configured takes their place.
@@ -12,6 +12,7 @@ use super::{Face, Settings};
 mod path;
 mod policy;
 
+pub use policy::LONGEST_FORM;
 pub(super) use policy::{Auth, Bound, Bucket, Policy, Shown};
 
 macro_rules! routes {
@@ -147,7 +148,7 @@ routes! {
     GET    "/v3/vehicles/{id}"                      V3Vehicle,
     GET    "/v3/vehicles/{id}/signals"              V3Signals,
     GET    "/v3/vehicles/{id}/signals/{code}"       V3Signal,
-    POST   "/v3/vehicles/{id}/commands/{group}/{command}" V3Command,
+    POST   "/v3/vehicles/{id}/commands/{group}/{action}" V3Command,
     GET    "/v3/webhooks"                           V3Webhooks,
     GET    "/v3/webhooks/{id}"                      V3Webhook,
     GET    "/v3/subscriptions"                      V3Subscriptions,
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn no_limiter_stands_before_a_delivery() {
         let policy = Route::Webhook.policy();
-        assert_eq!((policy.bucket, policy.body_cap, policy.auth), (None, Some(Cap::Delivery), Auth::Open));
+        assert_eq!((policy.bucket, policy.body_cap, policy.auth), (None, Some(Cap::Delivery), Auth::Signature));
     }
 
     #[test]
@@ -365,6 +366,11 @@ mod tests {
     #[test]
     fn the_description_tells_how_bodies_are_refused() {
         let description: serde_json::Value = serde_json::from_str(crate::web::ops::OPENAPI).unwrap();
+        for (method, pattern, route) in TABLE {
+            // Without a cap a body would not be read, and nobody would be told.
+            let takes_one = description["paths"][pattern][method.as_str().to_lowercase()].get("requestBody").is_some();
+            assert!(!takes_one || route.policy().body_cap.is_some(), "{method} {pattern}");
+        }
         let with_body = |route: &Route| route.policy().body_cap.is_some() && !route.is_for_people();
         for (method, pattern, route) in TABLE.iter().filter(|(_, _, route)| with_body(route)) {
             let described = &description["paths"][pattern][method.as_str().to_lowercase()];

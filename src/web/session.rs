@@ -6,6 +6,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -16,7 +17,7 @@ use super::compat::Dialect;
 use super::cookies::{Kind, SESSION};
 use super::dashboard::{LoginPage, SignInPage, Tab};
 use super::problem::Problem;
-use super::router::{Auth, Bound, Bucket, Policy};
+use super::router::{Auth, Bound, Policy, Route};
 use super::{Call, Services, Settings, input};
 use crate::model::Secret;
 use crate::model::reach::Reach;
@@ -37,16 +38,17 @@ pub(super) struct Identity {
 pub(super) async fn identify(
     services: &Services,
     client: Client,
-    headers: &HeaderMap,
-    dialect: Option<Dialect>,
+    route: Route,
+    head: &Parts,
 ) -> Result<Option<Identity>, Problem> {
+    let headers = &head.headers;
     if let Client::Local { uid } = client {
         let caller = Caller { scope: Scope::Admin, reach: Reach::All, actor: local(uid) };
         return Ok(Some(Identity { caller, cookie: None }));
     }
     if headers.contains_key(AUTHORIZATION) {
         let basic = || headers.get(AUTHORIZATION).and_then(|line| input::basic(line.to_str().ok()?));
-        let password = dialect.and_then(|_| basic()).map(|(_, password)| password);
+        let password = Dialect::of(head.uri.path()).and_then(|_| basic()).map(|(_, password)| password);
         let known = match bearer(headers).or(password.as_deref()) {
             Some(token) => services.access.bearer(token).await,
             None => Err(AccessError::Unknown),
@@ -55,7 +57,7 @@ pub(super) async fn identify(
             Ok(caller) => Ok(Some(Identity { caller, cookie: None })),
             Err(AccessError::Unknown) => {
                 services.audit.refuse(Refused::Token, client.address());
-                services.take(Bucket::Tokens, client)?;
+                services.take_for_proof(route, client)?;
                 Err(Problem::unauthorized())
             }
             Err(other) => Err(other.into()),
@@ -92,7 +94,7 @@ pub(super) fn admit(policy: Policy, client: Client, identity: Option<&Identity>)
 /// Whether this caller has the scope.
 fn authorize(auth: Auth, identity: Option<&Identity>) -> Result<(), Problem> {
     let scope = match auth {
-        Auth::Open => return Ok(()),
+        Auth::Open | Auth::Signature => return Ok(()),
         Auth::Scope(scope) | Auth::Page(scope) => scope,
     };
     match identity {

@@ -84,7 +84,8 @@ where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (cap, time) = (services.settings.webhook_max_body, services.settings.limits.body_time);
+    let cap = Route::Webhook.policy().body_cap.map_or(0, |cap| cap.bytes(&services.settings));
+    let time = services.settings.limits.body_time;
     let body = input::body(&head.headers, body, cap, time).await;
     if body.is_ok_and(|body| services.ingest.proves(&body, &signatures(head))) {
         services.ingest.went_astray(head.uri.path());

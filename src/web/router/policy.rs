@@ -1,4 +1,9 @@
-//! What holds on each route: how often, how much, who, and from where. The whole policy of the edge.
+//! What holds on each route: how often, how much, who, and from where. `policies.txt` shows all of it, a route a line.
+//!
+//! Who calls is found out in one place for all of them (`session::identify`): Carport's own user over its socket, a
+//! token, and where pages are (`Face::knows_sessions`), a browser that is signed in or whom a trusted proxy names. Beyond
+//! the policy handlers refuse only what depends on the request itself: a form of another site (`session::login`), another
+//! user than the token's (`connect`, exchange), a stream too many (`events`), a delivery without proof (`ingest`).
 
 use super::super::Settings;
 use super::Route;
@@ -9,7 +14,7 @@ use crate::operate::access::Scope;
 pub(in crate::web) struct Policy {
     /// What each request takes from, before anything is read.
     pub(in crate::web) bucket: Option<Bucket>,
-    /// What a proof takes from that fails, or that can be guessed.
+    /// What a proof takes from that fails, or that can be guessed: a token, a password, a signature.
     pub(in crate::web) proofs: Option<Bucket>,
     /// The longest body; `None`: a body is not read at all.
     pub(in crate::web) body_cap: Option<Cap>,
@@ -21,7 +26,7 @@ pub(in crate::web) struct Policy {
     pub(in crate::web) only_by: Option<&'static str>,
     /// A ticket in the query does instead of a token.
     pub(in crate::web) ticket: bool,
-    /// Who is signed in is known here, though everybody may.
+    /// Who is signed in is known here, though everybody may; whoever cannot be known passes for a stranger.
     pub(in crate::web) greets: bool,
     /// Whether pages of other origins may, those in `api.allowed_origins`.
     pub(in crate::web) cors: bool,
@@ -52,17 +57,20 @@ pub(in crate::web) enum Shown {
 /// How long a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Cap {
-    /// The longest JSON or form that any route has use for.
+    /// [`LONGEST_FORM`].
     Form,
     /// `webhooks.max_body`.
     Delivery,
 }
 
+/// The longest JSON or form that any route has use for, in bytes.
+pub const LONGEST_FORM: usize = 16 * 1024;
+
 impl Cap {
     /// In bytes.
     pub(in crate::web) fn bytes(self, settings: &Settings) -> usize {
         match self {
-            Cap::Form => 16 * 1024,
+            Cap::Form => LONGEST_FORM,
             Cap::Delivery => settings.webhook_max_body,
         }
     }
@@ -75,9 +83,9 @@ pub(in crate::web) enum Bucket {
     WebhookFailures,
     /// Connect links and callbacks.
     Callback,
-    /// The page of the sign-in, so that nobody makes us look for links as fast as they can ask.
+    /// Requests for the sign-in, its page and its form, so that nobody makes us look for links as fast as they can ask.
     SignIn,
-    /// Passwords, and links that are not good.
+    /// Tries to sign in: passwords, and links that are not good.
     Login,
     /// Tokens that are not known.
     Tokens,
@@ -90,6 +98,8 @@ pub(in crate::web) enum Bucket {
 pub(in crate::web) enum Auth {
     /// Everybody.
     Open,
+    /// Who signs what they send; nothing else of a request is believed.
+    Signature,
     /// A program or a browser with this scope.
     Scope(Scope),
     /// The same, but a browser that is not signed in is shown the way.
@@ -97,15 +107,15 @@ pub(in crate::web) enum Auth {
 }
 
 impl Route {
-    /// The whole policy of the edge.
+    /// What holds here.
     #[expect(
         clippy::match_same_arms,
         clippy::too_many_lines,
         reason = "one for each route; Carport's own API and Smartcar's stand apart"
     )]
     pub(in crate::web) fn policy(self) -> Policy {
-        use Auth::{Open, Page};
-        let house = Policy {
+        use Auth::{Open, Page, Signature};
+        let base = Policy {
             bucket: None,
             proofs: None,
             body_cap: None,
@@ -117,24 +127,30 @@ impl Route {
             cors: false,
             shown: Shown::House,
         };
-        let open = Policy { shown: Shown::Everywhere, ..house };
-        let scoped = |body_cap, auth, scope| {
+        let everywhere = Policy { shown: Shown::Everywhere, ..base };
+        let scoped = |body_cap, scope| {
             // Nothing of the whole gateway is within a bound token's reach.
             let bound = if matches!(scope, Scope::Admin | Scope::Metrics) { Bound::Refused } else { Bound::Own };
-            Policy { bucket: Some(Bucket::Api), body_cap, auth, bound, ..house }
+            let (bucket, proofs) = (Some(Bucket::Api), Some(Bucket::Tokens));
+            Policy { bucket, proofs, body_cap, auth: Auth::Scope(scope), bound, ..base }
         };
-        let api = |body_cap, scope| Policy { cors: true, shown: Shown::Api, ..scoped(body_cap, Auth::Scope(scope), scope) };
-        let page = |body_cap, scope| scoped(body_cap, Page(scope), scope);
+        let api = |body_cap, scope| Policy { cors: true, shown: Shown::Api, ..scoped(body_cap, scope) };
+        let page = |body_cap, scope| Policy { auth: Page(scope), ..scoped(body_cap, scope) };
         let form = Some(Cap::Form);
         match self {
-            Route::Healthz | Route::Readyz | Route::Asset => open,
-            Route::OpenApi => Policy { shown: Shown::Api, ..open },
+            Route::Healthz | Route::Readyz | Route::Asset => everywhere,
+            Route::OpenApi => Policy { shown: Shown::Api, ..base },
             // SECURITY: no bucket before the proof, or a stranger could use up Smartcar's share.
-            Route::Webhook => Policy { proofs: Some(Bucket::WebhookFailures), body_cap: Some(Cap::Delivery), ..open },
-            Route::ConnectBegin | Route::Callback => Policy { bucket: Some(Bucket::Callback), ..open },
-            Route::ConnectDone => Policy { bucket: Some(Bucket::Callback), greets: true, ..open },
-            Route::LoginPage => Policy { bucket: Some(Bucket::SignIn), ..house },
-            Route::Login => Policy { bucket: Some(Bucket::SignIn), proofs: Some(Bucket::Login), body_cap: form, ..house },
+            Route::Webhook => {
+                let (proofs, body_cap) = (Some(Bucket::WebhookFailures), Some(Cap::Delivery));
+                Policy { auth: Signature, proofs, body_cap, ..everywhere }
+            }
+            Route::ConnectBegin | Route::Callback => Policy { bucket: Some(Bucket::Callback), ..everywhere },
+            Route::ConnectDone => {
+                Policy { bucket: Some(Bucket::Callback), proofs: Some(Bucket::Tokens), greets: true, ..everywhere }
+            }
+            Route::LoginPage => Policy { bucket: Some(Bucket::SignIn), ..base },
+            Route::Login => Policy { bucket: Some(Bucket::SignIn), proofs: Some(Bucket::Login), body_cap: form, ..base },
             Route::Exchange => Policy { shown: Shown::Everywhere, ..api(form, Scope::Connect) },
             Route::Invite => api(form, Scope::Connect),
             Route::CarsPage | Route::CarPage | Route::WebhooksPage | Route::DeliveryPage | Route::ConnectionsPage => {
@@ -157,7 +173,7 @@ impl Route {
             | Route::TokenMake
             | Route::TokenEnd
             | Route::SessionEnd => page(form, Scope::Admin),
-            Route::Metrics => scoped(None, Auth::Scope(Scope::Metrics), Scope::Metrics),
+            Route::Metrics => scoped(None, Scope::Metrics),
             Route::Status => api(None, Scope::Metrics),
             Route::Budget
             | Route::Users
@@ -175,7 +191,7 @@ impl Route {
             | Route::Refused
             | Route::Delivery
             | Route::EventsTicket => api(None, Scope::Read),
-            Route::Events => Policy { ticket: true, proofs: Some(Bucket::Tokens), ..api(None, Scope::Read) },
+            Route::Events => Policy { ticket: true, ..api(None, Scope::Read) },
             Route::VehicleRefresh | Route::CommandRun => api(form, Scope::Control),
             Route::Command => api(None, Scope::Control),
             Route::UserAdd
@@ -205,7 +221,7 @@ impl Route {
                 body_cap: form,
                 cors: true,
                 shown: Shown::Api,
-                ..open
+                ..base
             },
             Route::V2User
             | Route::V2Vehicles
@@ -240,9 +256,49 @@ impl Route {
 
     /// Whether a person in a browser comes here, who is better served by a page than by JSON.
     pub(in crate::web) fn is_for_people(self) -> bool {
-        matches!(
-            self,
-            Route::ConnectBegin | Route::ConnectDone | Route::Callback | Route::LoginPage | Route::Login | Route::Logout
-        ) || matches!(self.policy().auth, Auth::Page(_))
+        matches!(self, Route::ConnectBegin | Route::ConnectDone | Route::Callback | Route::LoginPage | Route::Login)
+            || matches!(self.policy().auth, Auth::Page(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TABLE;
+    use super::*;
+
+    fn words<T: std::fmt::Debug>(what: Option<T>) -> String {
+        what.map_or("-".to_owned(), |what| format!("{what:?}"))
+    }
+
+    /// What a change of a policy changes is seen at once, on one page; `UPDATE_EXPECT=1` writes it anew.
+    #[test]
+    fn all_policies_on_one_page() {
+        let line = |columns: [&str; 8]| {
+            let [route, shown, who, bound, bucket, proofs, body, more] = columns;
+            let line = format!("{route:52} {shown:10} {who:15} {bound:7} {bucket:8} {proofs:15} {body:8} {more}");
+            format!("{}\n", line.trim_end())
+        };
+        let mut page = line(["route", "shown", "who", "bound", "requests", "proofs", "body", ""]);
+        for (_, _, route) in TABLE {
+            let Policy { bucket, proofs, body_cap, auth, bound, only_by, ticket, greets, cors, shown } = route.policy();
+            let who = format!("{auth:?}");
+            // Whom nobody knows is bound to nothing.
+            let bound = if matches!(auth, Auth::Scope(_) | Auth::Page(_)) { words(Some(bound)) } else { words::<Bound>(None) };
+            let more = [(cors, "cors"), (ticket, "ticket"), (greets, "greets"), (only_by.is_some(), "own socket only")];
+            let more: Vec<&str> = more.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word).collect();
+            let (shown, more) = (format!("{shown:?}"), more.join(", "));
+            page += &line([route.name(), &shown, &who, &bound, &words(bucket), &words(proofs), &words(body_cap), &more]);
+        }
+        expect_test::expect_file!["policies.txt"].assert_eq(&page);
+    }
+
+    #[test]
+    fn nothing_is_done_without_a_limit() {
+        let unlimited: Vec<&str> =
+            TABLE.iter().filter(|(_, _, route)| route.policy().bucket.is_none()).map(|(_, _, route)| route.name()).collect();
+        assert_eq!(
+            unlimited,
+            ["GET /healthz", "GET /readyz", "GET /openapi.json", "GET /assets/{name}", "POST /api/webhooks/smartcar"]
+        );
     }
 }
