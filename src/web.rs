@@ -116,7 +116,7 @@ where
             client::check_host(&client::host(&head.headers, &head.uri)?, &services.settings)?;
         }
         match found {
-            _ if services.face.way_to().is_some() => face::way(services.face.way_to(), &head, &services.settings),
+            _ if services.face.is_way() => face::way(&services.face, &head, &services.settings),
             Ok(found) => serve(services, client, found, head, body).await,
             Err(lost) => astray(services, client, &head, body, lost).await,
         }

@@ -98,7 +98,12 @@ pub(super) fn notice_proxy(services: &Services, peer: Peer, headers: &HeaderMap)
 }
 
 /// The one host of a request, without its port, in lower case.
-pub(super) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<String, Problem> {
+pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
+    host_and_port(headers, uri).map(|(host, _)| host)
+}
+
+/// The one host of a request, in lower case, and its port if it has one.
+pub(super) fn host_and_port(headers: &HeaderMap, uri: &Uri) -> Result<(String, Option<u16>), Problem> {
     let wrong = || Problem::misdirected(StatusCode::BAD_REQUEST, "The request needs exactly one valid Host header.");
     let mut lines = headers.get_all(HOST).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return Err(wrong()) };
@@ -118,11 +123,16 @@ pub(super) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<String, P
         },
     };
     let name_is_good = line.starts_with('[') || name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    let port_is_good = port.is_none_or(|port| port.is_empty() || (port.parse::<u16>().is_ok() && !port.starts_with('+')));
-    if name.is_empty() || !name_is_good || !port_is_good {
+    let port = match port.filter(|port| !port.is_empty()) {
+        // What parse takes, too, is a plus.
+        Some(port) if port.starts_with('+') => return Err(wrong()),
+        Some(port) => Some(port.parse::<u16>().map_err(|_| wrong())?),
+        None => None,
+    };
+    if name.is_empty() || !name_is_good {
         return Err(wrong());
     }
-    Ok(name.trim_end_matches('.').to_ascii_lowercase())
+    Ok((name.trim_end_matches('.').to_ascii_lowercase(), port))
 }
 
 /// Whether we answer to this name. A page elsewhere whose name was turned to our address (DNS

@@ -24,6 +24,8 @@ pub enum Face {
     },
     /// The way to https, and the proof for whoever issues the certificate.
     Way(Tls),
+    /// The way to https at this very port: for whoever speaks plain HTTP where TLS is spoken.
+    WayHere,
 }
 
 impl Face {
@@ -31,7 +33,7 @@ impl Face {
     pub(super) fn shows(&self, route: Route) -> bool {
         match self {
             Face::Whole => true,
-            Face::Way(_) => false,
+            Face::Way(_) | Face::WayHere => false,
             Face::Public { api } => match route.policy().shown {
                 Shown::Everywhere => true,
                 Shown::Api => *api,
@@ -40,12 +42,9 @@ impl Face {
         }
     }
 
-    /// The certificate whose proof is found here.
-    pub(super) fn way_to(&self) -> Option<&Tls> {
-        match self {
-            Face::Way(tls) => Some(tls),
-            Face::Whole | Face::Public { .. } => None,
-        }
+    /// Whether nothing is here but the way to https.
+    pub(super) fn is_way(&self) -> bool {
+        matches!(self, Face::Way(_) | Face::WayHere)
     }
 
     /// Whether browsers that are signed in count as that.
@@ -54,19 +53,28 @@ impl Face {
     }
 }
 
-/// The way to https. Nothing is taken here: whoever sent more than a question has sent it in the clear, and is not
-/// asked to send it once more.
-pub(super) fn way(tls: Option<&Tls>, head: &Parts, settings: &Settings) -> Answer {
-    let path = head.uri.path();
-    if let Some(token) = path.strip_prefix("/.well-known/acme-challenge/") {
-        let proof = tls.and_then(|tls| tls.proof(token)).ok_or_else(Problem::not_found)?;
+/// The way to https, or a proof for whoever issues the certificate.
+pub(super) fn way(face: &Face, head: &Parts, settings: &Settings) -> Answer {
+    if let (Face::Way(tls), Some(token)) = (face, head.uri.path().strip_prefix("/.well-known/acme-challenge/")) {
+        let proof = tls.proof(token).ok_or_else(Problem::not_found)?;
         return Ok(answer::text(StatusCode::OK, "application/octet-stream", proof));
     }
+    lead(head, settings, matches!(face, Face::WayHere))
+}
+
+/// Leads to https, at the same port if it is spoken `here`. Nothing is taken: whoever sent more than a question has sent
+/// it in the clear, and is not asked to send it once more.
+fn lead(head: &Parts, settings: &Settings, here: bool) -> Answer {
+    let path = head.uri.path();
     let is_webhook = path.trim_end_matches('/') == settings.webhook_path.trim_end_matches('/');
     if is_webhook || !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Problem::https_only());
     }
-    let mut there = origin(&client::host(&head.headers, &head.uri)?, settings);
+    let (host, port) = client::host_and_port(&head.headers, &head.uri)?;
+    let mut there = origin(&host, settings);
+    if here && port.is_some() {
+        let _ = there.set_port(port);
+    }
     there.set_path(path);
     there.set_query(head.uri.query());
     let mut response = answer::empty(StatusCode::PERMANENT_REDIRECT);
@@ -94,27 +102,39 @@ mod tests {
     use super::super::router::TABLE;
     use super::*;
 
-    fn led(method: Method, host: &str, path: &str) -> Result<String, &'static str> {
+    fn led(method: Method, host: &str, path: &str, here: bool) -> Result<String, &'static str> {
         let settings = Settings {
             public_url: Url::parse("https://cars.example.org").unwrap(),
             private_url: Some(Url::parse("https://pi.local:8443").unwrap()),
             ..Settings::default()
         };
         let (head, ()) = Request::builder().method(method).uri(path).header("host", host).body(()).unwrap().into_parts();
-        let answer = way(None, &head, &settings).map_err(|problem| problem.code())?;
+        let answer = lead(&head, &settings, here).map_err(|problem| problem.code())?;
         assert_eq!(answer.status(), StatusCode::PERMANENT_REDIRECT);
         Ok(answer.headers()[LOCATION].to_str().unwrap().to_owned())
     }
 
     #[test]
     fn a_question_is_led_to_https() {
-        let get = |host, path| led(Method::GET, host, path).unwrap();
+        let get = |host, path| led(Method::GET, host, path, false).unwrap();
         assert_eq!(get("cars.example.org", "/"), "https://cars.example.org/");
         assert_eq!(get("cars.example.org:80", "/connect/a?b=c&d"), "https://cars.example.org/connect/a?b=c&d");
         assert_eq!(get("PI.local", "/login"), "https://pi.local:8443/login");
         assert_eq!(get("192.168.1.5", "/login"), "https://192.168.1.5/login");
         assert_eq!(get("cars.example.org", "//evil.example/x"), "https://cars.example.org//evil.example/x");
-        assert_eq!(led(Method::HEAD, "cars.example.org", "/x").unwrap(), "https://cars.example.org/x");
+        assert_eq!(led(Method::HEAD, "cars.example.org", "/x", false).unwrap(), "https://cars.example.org/x");
+    }
+
+    #[test]
+    fn where_tls_is_spoken_the_port_stays() {
+        let get = |host, path| led(Method::GET, host, path, true).unwrap();
+        assert_eq!(get("cars.example.org:8443", "/a?b"), "https://cars.example.org:8443/a?b");
+        assert_eq!(get("cars.example.org:443", "/"), "https://cars.example.org/");
+        assert_eq!(get("pi.local:9443", "/login"), "https://pi.local:9443/login");
+        assert_eq!(get("192.168.1.5:8443", "/login"), "https://192.168.1.5:8443/login");
+        assert_eq!(get("[fd00::5]:8443", "/"), "https://[fd00::5]:8443/");
+        // A router that sends its port 80 here has said nothing of ours.
+        assert_eq!(get("cars.example.org", "/"), "https://cars.example.org/");
     }
 
     #[test]
@@ -125,7 +145,9 @@ mod tests {
             (Method::GET, "/api/webhooks/smartcar/"),
             (Method::DELETE, "/api/v1/users/1"),
         ] {
-            assert_eq!(led(method, "cars.example.org", path), Err("https_required"), "{path}");
+            for here in [false, true] {
+                assert_eq!(led(method.clone(), "cars.example.org", path, here), Err("https_required"), "{path}");
+            }
         }
     }
 

@@ -32,4 +32,13 @@ impl Peer {
     pub fn ourselves() -> Peer {
         Peer::Local { uid: rustix::process::geteuid().as_raw() }
     }
+
+    /// The same, with whom no TLS is spoken.
+    pub(super) fn in_the_clear(self) -> Peer {
+        match self {
+            Peer::Local { .. } => self,
+            Peer::Remote { address, .. } => Peer::Remote { address, tls: false },
+            Peer::Passed { address, .. } => Peer::Passed { address, tls: false },
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! before anything else starts. hyper has no limit on connections, none on idle ones without a timer,
 //! and its caller must rest when `accept` fails: all of that is here.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -146,29 +147,24 @@ enum Arrival {
 }
 
 impl Arrival {
-    /// Ready to talk, within `limit`, and who it is. `None` if nothing comes of it.
-    async fn welcome(self, peer: Peer, services: &Services) -> Option<(Stream, Peer)> {
+    /// Ready to talk, who it is, and what they are shown if that is not what the listener shows. `None` if nothing comes
+    /// of it.
+    async fn welcome(self, peer: Peer, services: &Services) -> Option<(Stream, Peer, Option<Face>)> {
         let settings = &services.settings;
         match self {
-            Arrival::Ready(stream) => Some((stream, peer)),
+            Arrival::Ready(stream) => Some((stream, peer, None)),
             Arrival::Near(mut stream) => {
                 let peer = introduced(&mut stream, peer, settings).await?;
-                Some((Box::new(stream), peer))
+                Some((Box::new(stream), peer, None))
             }
             Arrival::Stranger(mut stream, tls) => {
                 let peer = introduced(&mut stream, peer, settings).await?;
-                let stream: Stream = match tls {
-                    // Boxed: large, and over as soon as the talk begins.
-                    Some(tls) => match Box::pin(tls.shake(stream, settings.limits.header_time)).await? {
-                        Shaken::Secure(stream) => Box::new(stream),
-                        Shaken::Plain(stream) => {
-                            correct(stream, &dressed::https_only(services, peer), settings.limits.header_time).await;
-                            return None;
-                        }
-                    },
-                    None => Box::new(stream),
-                };
-                Some((stream, peer))
+                let Some(tls) = tls else { return Some((Box::new(stream), peer, None)) };
+                // Boxed: large, and over as soon as the talk begins.
+                match Box::pin(tls.shake(stream, settings.limits.header_time)).await? {
+                    Shaken::Secure(stream) => Some((Box::new(stream), peer, None)),
+                    Shaken::Plain(stream) => Some((Box::new(stream), peer.in_the_clear(), Some(Face::WayHere))),
+                }
             }
         }
     }
@@ -184,18 +180,6 @@ async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, settings:
         }
         peer => Some(peer),
     }
-}
-
-/// Tells somebody who speaks plain HTTP what to speak. Their first bytes are taken, or the answer would be lost with
-/// them.
-async fn correct(mut stream: TcpStream, answer: &[u8], limit: Duration) {
-    let told = async {
-        stream.readable().await?;
-        let _ = stream.try_read(&mut [0; 8 * 1024]);
-        stream.write_all(answer).await?;
-        stream.shutdown().await
-    };
-    let _ = tokio::time::timeout(limit, told).await;
 }
 
 /// A connection of whatever kind: what serves them is large, and is compiled once.
@@ -259,7 +243,8 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                         welcomed = arrival.welcome(peer, &services) => welcomed,
                         () = shutdown.cancelled() => None,
                     };
-                    if let Some((stream, peer)) = welcomed {
+                    if let Some((stream, peer, face)) = welcomed {
+                        let services = face.map_or(Cow::Borrowed(&services), |face| Cow::Owned(services.clone().facing(face)));
                         talk(http, stream, peer, &services, &turn, shutdown).await;
                     }
                 });

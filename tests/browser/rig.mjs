@@ -1,5 +1,6 @@
 // Processes, a browser, and steps that are counted.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
@@ -50,6 +51,17 @@ export function freePort(address = '127.0.0.1') {
 
 export function write(name, text) {
   writeFileSync(join(home, name), text, { mode: 0o600 });
+}
+
+// A certificate for these names in `NAME.pem`, its key in `NAME-key.pem`. Returns what a browser is started with to
+// trust its key, and no other.
+export function certificate(name, ...names) {
+  const openssl = (...words) => execFileSync('openssl', words, { cwd: home, stdio: ['ignore', 'pipe', 'ignore'] });
+  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '90', '-subj', `/CN=${names[0]}`,
+    '-addext', `subjectAltName=${names.map(one => `DNS:${one}`)}`, '-keyout', `${name}-key.pem`, '-out', `${name}.pem`);
+  const { publicKey } = new X509Certificate(readFileSync(join(home, `${name}.pem`)));
+  const hash = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
+  return `--ignore-certificate-errors-spki-list=${hash}`;
 }
 
 // Looks again and again until there is something.

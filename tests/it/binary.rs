@@ -25,5 +25,5 @@ mod sandbox;
 mod sign_in;
 mod smartcar;
 mod supervisor;
-mod tls;
+pub(crate) mod tls;
 mod upgrade;

@@ -51,7 +51,7 @@ fn bare(bytes: &[u8]) -> Option<(usize, StatusCode, &str)> {
 
 const START: &[u8] = b"HTTP/1.1 4";
 
-/// The same refusal, as answers look here.
+/// The same refusal, as answers look here: a whole answer in bytes, after which the connection ends.
 fn refusal(services: &Services, peer: Peer, status: StatusCode, date: &str) -> Bytes {
     let (code, sentence) = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -60,24 +60,13 @@ fn refusal(services: &Services, peer: Peer, status: StatusCode, date: &str) -> B
         StatusCode::URI_TOO_LONG => ("address_too_long", "The address of the request is too long."),
         _ => ("bad_request", "This cannot be read as a request."),
     };
-    written(services, peer, Problem::new(status, code, sentence), date)
-}
-
-/// An answer to whoever speaks plain HTTP where TLS is spoken.
-pub(super) fn https_only(services: &Services, peer: Peer) -> Bytes {
-    let sentence = "This port speaks https only: begin the address with https://.";
-    written(services, peer, Problem::new(StatusCode::BAD_REQUEST, "https_required", sentence), "")
-}
-
-/// A whole answer in bytes, after which the connection ends.
-fn written(services: &Services, peer: Peer, problem: Problem, date: &str) -> Bytes {
     let request_id = services.world.uuid().to_string();
-    let response = problem.closing().respond(false, services.world.now(), &request_id);
+    let response = Problem::new(status, code, sentence).closing().respond(false, services.world.now(), &request_id);
     let (mut head, body) = finish(services, peer, None, response, &request_id).into_parts();
     // A problem is there as a whole: nothing is waited for.
     let body = body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if let Some(date) = HeaderValue::try_from(date).ok().filter(|date| !date.is_empty()) {
+    if let Ok(date) = HeaderValue::try_from(date) {
         head.headers.insert(DATE, date);
     }
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

@@ -20,8 +20,11 @@ mod bodies;
 mod framing;
 mod heads;
 mod targets;
+mod transport;
 
-/// What is sent, and what must come back: `404 keep`, `400 close`, `close` without any answer.
+/// What is sent, and what must come back: `404 keep`, `400 close`, `close` without any answer in
+/// plain HTTP.
+#[derive(Clone)]
 struct Case {
     name: String,
     bytes: Vec<u8>,
@@ -30,7 +33,7 @@ struct Case {
 }
 
 /// What the sender does after these bytes.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 enum Then {
     /// It sends the probe.
     Probes,
@@ -83,17 +86,10 @@ async fn hostile_requests_get_what_is_listed() {
     let mut server = Server::of(command).await;
     let address = server.address;
 
-    let cases: Vec<Case> = [framing::cases(), targets::cases(), heads::cases(), bodies::cases()].into_iter().flatten().collect();
+    let cases = [framing::cases(), targets::cases(), heads::cases(), bodies::cases(), transport::on_plain()].concat();
     assert!(cases.len() >= 100, "{}", cases.len());
     let before = server.program.resident();
-    let answers = join_all(cases.iter().map(|case| answer(address, case))).await;
-    let wrong: Vec<String> = cases
-        .iter()
-        .zip(&answers)
-        .filter(|(case, answer)| **answer != case.expected)
-        .map(|(case, answer)| format!("{}: {answer:?}, not {:?}", case.name, case.expected))
-        .collect();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    meet(address, &cases).await;
 
     // It lives, holds no connection but the one that asks, and has not grown.
     assert!(server.program.is_running());
@@ -108,6 +104,18 @@ async fn hostile_requests_get_what_is_listed() {
     let ran = server.stop().await;
     assert!(!ran.stderr.contains(CANARY) && !ran.stdout.contains(CANARY), "it is in the log");
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+}
+
+/// Sends all of it, and checks what comes back.
+async fn meet(address: SocketAddr, cases: &[Case]) {
+    let answers = join_all(cases.iter().map(|case| answer(address, case))).await;
+    let wrong: Vec<String> = cases
+        .iter()
+        .zip(&answers)
+        .filter(|(case, answer)| **answer != case.expected)
+        .map(|(case, answer)| format!("{}: {answer:?}, not {:?}", case.name, case.expected))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 /// What came back, in the words of the table.

@@ -119,11 +119,6 @@ pub(super) fn cases() -> Vec<Case> {
             "401 keep",
         ),
         case(
-            "a hello of TLS",
-            b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03hostile-canary\x00\x00\x02\x13\x01\x01\x00",
-            "400 close",
-        ),
-        case(
             "a line of the PROXY protocol",
             "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "400 close",
