@@ -19,6 +19,7 @@ use super::router::Route;
 use super::session::{self, Identity};
 use crate::model::reach::Reach;
 use crate::operate::access::Caller;
+use crate::operate::audit::Actor;
 
 /// A request on its way to its handler.
 #[derive(Debug)]
@@ -122,6 +123,7 @@ impl<'a> Call<'a> {
         Shell {
             signed_in: self.identity.is_some(),
             csrf: self.form_token.as_deref(),
+            can_sign_out: self.identity.is_some_and(|identity| matches!(identity.caller.actor, Actor::Session { .. })),
             insecure_warning: self.cookie_kind == Some(Kind::Plain)
                 && !matches!(self.client, Client::Remote { loopback: true, .. }),
             now: self.services.world.now(),

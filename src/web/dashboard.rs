@@ -81,10 +81,12 @@ use crate::vehicles::{ChargeView, Course, TripView, VehicleView};
 /// What is around a page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shell<'a> {
-    /// Shows the navigation and the sign-out button.
+    /// Shows the navigation.
     pub(crate) signed_in: bool,
     /// For the hidden field `csrf` of every form; without it forms are left out.
     pub(crate) csrf: Option<&'a str>,
+    /// It is a session of ours, not a proxy's word, that they are signed in by.
+    pub(crate) can_sign_out: bool,
     /// The session goes over plain http: say so.
     pub(crate) insecure_warning: bool,
     /// Ages count from here.

@@ -173,7 +173,8 @@ impl Problem {
         self.log(request_id);
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response = if html {
-            let shell = Shell { signed_in: false, csrf: None, insecure_warning: false, now, active: Tab::Elsewhere };
+            let shell =
+                Shell { signed_in: false, csrf: None, can_sign_out: false, insecure_warning: false, now, active: Tab::Elsewhere };
             let page = ErrorPage { shell, status: self.status.as_u16(), title, sentence: &self.sentence, request_id };
             answer::html(self.status, page.render())
         } else {

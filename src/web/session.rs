@@ -240,8 +240,10 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
 /// `POST /logout`: ends the session.
 pub(super) async fn logout(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    let Actor::Session { id } = &call.caller()?.actor else {
-        return Err(Problem::bad_request("Only a browser that is signed in can sign out."));
+    let id = match &call.caller()?.actor {
+        Actor::Session { id } => id,
+        Actor::Proxy { .. } => return Err(Problem::bad_request("Your proxy has signed you in: sign out there.")),
+        _ => return Err(Problem::bad_request("Only a browser that is signed in can sign out.")),
     };
     match call.services.access.revoke_session(id).await {
         Ok(()) | Err(AccessError::Unknown) => {}
