@@ -20,7 +20,7 @@ use crate::model::{AppUserId, ConnectionId, Secret, Timestamp, VehicleId};
 use crate::projector::Projector;
 use crate::smartcar::{Authorize, Smartcar};
 use crate::store::Store;
-use crate::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
+use crate::store::attempts::{EndTrip, OpenAttempt, PutInvite};
 use crate::store::users::{PutUser, When};
 use crate::tokens::Tokens;
 use crate::world::World;
@@ -322,18 +322,6 @@ impl Shared {
     async fn kept_invite(&self, link: &str) -> Result<KeptInvite, ConnectError> {
         let hash = hash(link);
         self.store.read(move |snapshot| snapshot.invite(hash)).await?.ok_or(ConnectError::UnknownInvite)
-    }
-
-    /// Takes an attempt, once; one that does not fit stays for whom it belongs to.
-    async fn take(
-        &self,
-        state: &Secret,
-        browser: Option<[u8; 32]>,
-        user: Option<AppUserId>,
-        redirect_uri: Option<String>,
-    ) -> Result<Attempt, ConnectError> {
-        let taken = TakeAttempt { hash: hash(state.expose()), browser, user, redirect_uri, at: self.world.now() };
-        self.store.commit(taken).await?.ok_or(ConnectError::UnknownState)
     }
 
     /// The attempt of a caller who may vouch for the user, in place of a state.

@@ -1,7 +1,9 @@
 //! What a browser, or an app's front end, brings back from Smartcar.
 
-use super::{Connect, ConnectError, hash};
-use crate::model::Secret;
+use super::{Connect, ConnectError, Shared, hash};
+use crate::model::journey::Attempt;
+use crate::model::{AppUserId, Secret};
+use crate::store::attempts::TakeAttempt;
 
 /// What the browser came back with.
 #[derive(Debug)]
@@ -44,5 +46,25 @@ impl Connect {
         let (state, browser) = (hash(state.expose()), hash(browser));
         let attempt = self.shared.store.read(move |snapshot| snapshot.attempt(state)).await?;
         Ok(attempt.is_some_and(|attempt| attempt.browser == Some(browser)))
+    }
+}
+
+impl Shared {
+    /// Takes an attempt, once; one that does not fit stays for whom it belongs to.
+    pub(super) async fn take(
+        &self,
+        state: &Secret,
+        browser: Option<[u8; 32]>,
+        user: Option<AppUserId>,
+        redirect_uri: Option<String>,
+    ) -> Result<Attempt, ConnectError> {
+        let hash = hash(state.expose());
+        let taken = TakeAttempt { hash, browser, user, redirect_uri, at: self.world.now() };
+        // SECURITY: what a stranger makes up is looked for and not written: it would wear out the card.
+        let attempt = self.store.read(move |snapshot| snapshot.attempt(hash)).await?;
+        if !attempt.is_some_and(|attempt| taken.fits(&attempt)) {
+            return Err(ConnectError::UnknownState);
+        }
+        self.store.commit(taken).await?.ok_or(ConnectError::UnknownState)
     }
 }

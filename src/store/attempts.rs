@@ -134,16 +134,22 @@ pub struct TakeAttempt {
     pub at: Timestamp,
 }
 
+impl TakeAttempt {
+    /// Whether it would take this one, in time or not. What takes nothing need not be committed.
+    pub fn fits(&self, attempt: &Attempt) -> bool {
+        attempt.browser == self.browser
+            && self.user.as_ref().is_none_or(|user| *user == attempt.user)
+            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri)
+    }
+}
+
 impl Change for TakeAttempt {
     type Outcome = Option<Attempt>;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Option<Attempt>, StoreError> {
         let Some(attempt) = tables.get::<Attempt>(self.hash)? else { return Ok(None) };
         // SECURITY: another browser or user does not even use it up, or a stranger could spoil the owner's trip.
-        let fits = attempt.browser == self.browser
-            && self.user.as_ref().is_none_or(|user| *user == attempt.user)
-            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == attempt.redirect_uri);
-        if !fits {
+        if !self.fits(&attempt) {
             return Ok(None);
         }
         tables.remove::<Attempt>(self.hash)?;

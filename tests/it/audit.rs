@@ -6,7 +6,7 @@ use carport::simulator::Settings;
 use serde_json::{Value, json};
 
 use crate::api::sign_in;
-use crate::gateway::{Ask, Cut, Fault, TestGateway, is_long, is_problem, pass};
+use crate::gateway::{Ask, CALLBACK, Cut, Fault, TestGateway, WEBHOOK, is_long, is_problem, pass};
 use crate::simulator::rig::ADA;
 
 /// All entries, oldest first.
@@ -229,6 +229,78 @@ async fn no_power_cut_parts_a_change_from_its_entry() {
         n += if is_long() { 1 } else { 1 + n / 8 };
     }
     assert!(n > 8 && changed > 5, "the disk was hardly used: {n}, {changed}");
+}
+
+/// How many changes were committed so far, by the gateway's own count.
+async fn committed(gateway: &TestGateway) -> u64 {
+    let metrics = gateway.get("/metrics").local().send().await.text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("carport_commit_batch_size_sum "));
+    line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+/// Whatever strangers send: a card is not worn out by it. Only what was refused is noted, once an hour at most.
+#[tokio::test(start_paused = true)]
+async fn what_strangers_send_is_not_written() {
+    let gateway = TestGateway::new(116).await;
+    assert!(
+        gateway.ask("PATCH", "/api/v1/password").json(&json!({ "password": "a long password" })).local().send().await.status
+            == 204
+    );
+    let invite = gateway.invite(&json!({ "user": "ada", "create": true })).await;
+    let trip = gateway.begin(&invite).await;
+    let unknown = "a".repeat(52);
+    let (mine, theirs) = (trip.cookie.clone(), format!("__Host-carport_attempt={unknown}"));
+    let back = |query: String, cookie: &str| gateway.get(&format!("{CALLBACK}?{query}")).header("cookie", cookie);
+    let login = |pairs: &[(&str, &str)]| gateway.ask("POST", "/login").form(pairs).header("sec-fetch-site", "same-origin");
+    let exchange = json!({ "code": "c", "state": unknown });
+
+    // When the address was last verified is noted once an hour at most.
+    let verify = || gateway.post(WEBHOOK, &json!({ "eventType": "VERIFY", "data": { "challenge": "3fd8" } }));
+    assert_eq!(verify().send().await.status, 200);
+    let (before, bytes) = (committed(&gateway).await, gateway.disk.bytes());
+    assert!(before > 0);
+    for (ask, status) in [
+        // States that are made up, or of another browser.
+        (back(format!("code=c&state={unknown}"), &theirs), 400),
+        (back(format!("code=c&state={unknown}"), &mine), 400),
+        (back(format!("error=access_denied&state={unknown}"), &theirs), 400),
+        (back(format!("code=c&state={}", trip.state), &theirs), 400),
+        (gateway.get(&format!("{CALLBACK}?code=c&state={}", trip.state)), 400),
+        (gateway.get(&format!("{CALLBACK}?code=c")), 400),
+        (gateway.ask("HEAD", &format!("{CALLBACK}?code=c&state={}", trip.state)).header("cookie", &mine), 200),
+        // Invites that are made up, and looks at one that is not.
+        (gateway.get(&format!("/connect/{unknown}")), 404),
+        (gateway.get(&format!("/connect/{unknown}/done")), 404),
+        (gateway.get(&format!("{invite}/done")), 200),
+        (gateway.ask("HEAD", &invite), 200),
+        // The way in.
+        (gateway.get(&format!("/login?t={unknown}")), 404),
+        (login(&[("t", &unknown)]), 403),
+        (login(&[("password", "guess")]), 403),
+        (gateway.get("/").header("cookie", &format!("__Host-carport={unknown}")), 401),
+        (gateway.get("/api/v1/users").bearer("carport_guess"), 401),
+        (gateway.post("/api/v1/users", &json!({ "id": "mallory" })), 401),
+        (gateway.post("/api/smartcar/exchange", &exchange), 401),
+        (gateway.ask("POST", "/logout").form(&[]), 401),
+        // Deliveries that nobody has signed, and where none belong.
+        (gateway.delivery("{}").without("sc-signature"), 401),
+        (gateway.delivery("{}").without("sc-signature").header("sc-signature", "00"), 401),
+        (gateway.post("/nowhere", &json!({})).header("sc-signature", "00"), 404),
+        (verify(), 200),
+    ] {
+        for _ in 0..3 {
+            let answer = ask.again().send().await;
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert_eq!(committed(&gateway).await, before, "a stranger has had it committed: {}", answer.text());
+        }
+    }
+    assert!(gateway.disk.bytes() == bytes, "the disk was written to");
+    // Nor has any of it spoiled the owner's trip.
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    assert_eq!(gateway.back(&trip, &location).await.status, 303);
+    assert_eq!(gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len(), 1);
+    assert!(committed(&gateway).await > before);
+    gateway.finish().await;
 }
 
 /// What is refused once it was begun is taken back.

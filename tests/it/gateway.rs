@@ -517,6 +517,11 @@ impl Ask<'_> {
         self
     }
 
+    /// The same once more.
+    pub(crate) fn again(&self) -> Self {
+        Ask { gateway: self.gateway, peer: self.peer, head: self.head.clone(), body: self.body.clone() }
+    }
+
     /// Takes a header away.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.head.headers_mut().remove(name);
