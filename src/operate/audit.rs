@@ -59,12 +59,18 @@ impl Done {
     fn entry(self, at: Timestamp) -> AuditEntry {
         let Done { actor, address, action, ids, status } = self;
         let ids = ids.iter().map(|id| id.chars().take(LONGEST_ID).collect()).collect();
-        AuditEntry { at, actor, address, action: action.to_owned(), ids, status, count: 1 }
+        AuditEntry { at, actor: named(actor), address, action: action.to_owned(), ids, status, count: 1 }
     }
 }
 
-/// A user of this machine, by name if the machine's own list (`passwd(5)`) has it.
+/// A user of this machine. Entries name it too; whoever only reads need not have the name looked for.
 pub fn local(uid: u32) -> Actor {
+    Actor::Local { uid: Some(uid), user: None }
+}
+
+/// With the name of a user of this machine, if the machine's own list (`passwd(5)`) has it.
+fn named(actor: Actor) -> Actor {
+    let Actor::Local { uid: Some(uid), user: None } = actor else { return actor };
     let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     Actor::Local { uid: Some(uid), user: name_of(uid, &list).map(str::to_owned) }
 }

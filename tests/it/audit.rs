@@ -47,7 +47,11 @@ async fn every_change_says_who_from_where_what_and_what_came_of_it() {
     let by_browser = json!({ "kind": "session", "id": session });
     let local = gateway.ask("PATCH", &format!("/api/v1/vehicles/{car}")).json(&json!({ "nickname": "Dudu" })).local();
     let local = noted(&gateway, local).await.1[0]["actor"].clone();
-    assert_eq!((&local["kind"], &local["uid"]), (&json!("local"), &json!(rustix::process::geteuid().as_raw())));
+    let uid = rustix::process::geteuid().as_raw();
+    let list = std::fs::read_to_string("/etc/passwd").unwrap();
+    let own = list.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    let name = own.map(|line| line.split(':').next().unwrap());
+    assert_eq!((&local["kind"], &local["uid"], local["user"].as_str()), (&json!("local"), &json!(uid), name));
 
     let entry = |noted: (u16, Vec<Value>), status: u16, actor: &Value, address: Option<&str>, action: &str| {
         let (answered, mut entries) = noted;
