@@ -81,6 +81,14 @@ pub enum VehiclesError {
     /// Only the operator can help.
     #[error("{0}")]
     NotConfigured(String),
+    /// Of several vehicles some were disconnected and some were not. To ask again is to ask for these alone.
+    #[error("{} of {of} vehicles could not be disconnected", failed.len())]
+    Partly {
+        /// How many were to be.
+        of: usize,
+        /// Which are still there, and why: one at least.
+        failed: Vec<(VehicleId, VehiclesError)>,
+    },
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
@@ -247,6 +255,25 @@ impl Vehicles {
         Ok(())
     }
 
+    /// Disconnects several. One that cannot be stops none of the others, unless the store is in trouble: then nobody
+    /// could note what has happened.
+    async fn disconnect_all(&self, ids: &[VehicleId], history: History, force: bool) -> Result<(), VehiclesError> {
+        let mut failed = Vec::new();
+        for id in ids {
+            match self.disconnect(&Reach::All, id, history, force).await {
+                // Somebody else was faster.
+                Ok(()) | Err(VehiclesError::NotFound) => {}
+                Err(VehiclesError::Store) => return Err(VehiclesError::Store),
+                Err(error) => failed.push((id.clone(), error)),
+            }
+        }
+        let Some((_, first)) = failed.first() else { return Ok(()) };
+        // Where nothing has changed, and for one reason, that is all there is to say.
+        let reason = std::mem::discriminant(first);
+        let is_one = failed.len() == ids.len() && failed.iter().all(|(_, error)| std::mem::discriminant(error) == reason);
+        Err(if is_one { failed.swap_remove(0).1 } else { VehiclesError::Partly { of: ids.len(), failed } })
+    }
+
     /// Reads a first (or fresh) picture of a vehicle from Smartcar and returns it.
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
@@ -296,8 +323,16 @@ impl Shared {
         match result {
             Err(CallError::Smartcar(SmartcarError::NotPossible { what })) if what.status == Some(404) => Ok(()),
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
+            // To ask once more, after an answer that was lost, is refused for want of permission.
+            Err(CallError::Smartcar(SmartcarError::Reconnect { .. })) if self.has_lost(connection, id).await => Ok(()),
             result => Ok(result?),
         }
+    }
+
+    /// Whether Smartcar does not count a vehicle to a connection of API v2.0 any more.
+    async fn has_lost(&self, connection: ConnectionId, id: &VehicleId) -> bool {
+        let listed = self.tokens.call(connection, |smartcar, access| async move { smartcar.vehicles(&access).await }).await;
+        listed.is_ok_and(|vehicles| !vehicles.contains(id))
     }
 
     /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.

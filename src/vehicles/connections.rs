@@ -108,12 +108,11 @@ impl Vehicles {
         self.connection(&Reach::All, id).await
     }
 
-    /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses.
+    /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses; without it a
+    /// connection of which some vehicles are left stays for these.
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
         let view = self.connection(&Reach::All, id).await?;
-        for vehicle in &view.vehicles {
-            self.disconnect(&Reach::All, vehicle, history, force).await?;
-        }
+        self.disconnect_all(&view.vehicles, history, force).await?;
         Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase, if_empty: false }).await?)
     }
 }

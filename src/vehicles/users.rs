@@ -2,9 +2,9 @@
 
 use super::connections::of_user;
 use super::{History, Vehicles, VehiclesError, row_cursor};
-use crate::model::AppUserId;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::user::User;
+use crate::model::{AppUserId, VehicleId};
 use crate::store::users::{PutUser, RemoveUser, UserPut, When};
 
 /// A user, as shown.
@@ -77,15 +77,14 @@ impl Vehicles {
         }
     }
 
-    /// Disconnects all cars of a user, then removes it and every way in that was bound to it. With
-    /// [`History::Keep`] the operator can still read its cars.
+    /// Disconnects all cars of a user, then removes it and every way in that was bound to it; while one of them cannot be
+    /// disconnected the user stays, and `force` does without. With [`History::Keep`] the operator can still read its cars.
     pub async fn remove_user(&self, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
         self.user(&Reach::All, id).await?;
         let owner = id.clone();
         let vehicles = self.shared.store.read(move |snapshot| snapshot.vehicles_of_user(&owner)).await?;
-        for (_, vehicle) in vehicles {
-            self.disconnect(&Reach::All, &vehicle.facts.id, history, force).await?;
-        }
+        let vehicles: Vec<VehicleId> = vehicles.into_iter().map(|(_, vehicle)| vehicle.facts.id).collect();
+        self.disconnect_all(&vehicles, history, force).await?;
         let owner = id.clone();
         for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
             self.disconnect_connection(connection.id, history, force).await?;

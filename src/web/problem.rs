@@ -23,9 +23,9 @@ use crate::operate::access::AccessError;
 use crate::operate::audit::AuditError;
 use crate::operate::deliveries::DeliveriesError;
 use crate::operate::rotation::RotationError;
-use crate::vehicles::VehiclesError;
 
 mod commands;
+mod vehicles;
 
 /// An error as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,26 +273,6 @@ impl From<ConnectError> for Problem {
     }
 }
 
-impl From<VehiclesError> for Problem {
-    fn from(error: VehiclesError) -> Problem {
-        let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
-        match &error {
-            VehiclesError::NotFound => problem(StatusCode::NOT_FOUND, "not_found"),
-            VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
-            VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
-            VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
-            VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
-            VehiclesError::Later { after, .. } => {
-                let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
-                Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
-            }
-            VehiclesError::OverBudget(refused) => over_budget(refused),
-            VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
-            VehiclesError::Store => Problem::busy(error.to_string()),
-        }
-    }
-}
-
 /// The plan, or Smartcar, wants no call now.
 fn over_budget(refused: &Refused) -> Problem {
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over_budget", sentence(&refused.to_string()));
@@ -368,6 +348,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::VehicleId;
+    use crate::vehicles::VehiclesError;
     use crate::web::Quota;
     use crate::web::router::Bucket;
 
@@ -426,6 +408,10 @@ mod tests {
     async fn smartcars_words_stay_in_the_log() {
         let (response, body) = shape(VehiclesError::Upstream("canary".to_owned()).into()).await;
         assert_eq!(response.status(), 502);
+        assert!(!body.to_string().contains("canary"));
+        let failed = vec![(VehicleId::new("v-1"), VehiclesError::Upstream("canary".to_owned()))];
+        let (response, body) = shape(VehiclesError::Partly { of: 2, failed }.into()).await;
+        assert!(response.status() == 502 && body["detail"].as_str().unwrap().contains("v-1"), "{body}");
         assert!(!body.to_string().contains("canary"));
         let (_, body) = shape(ConnectError::Upstream("canary".to_owned()).into()).await;
         assert!(!body.to_string().contains("canary"));

@@ -209,3 +209,73 @@ async fn what_cannot_be_done_is_told_with_the_one_thing_to_do() {
     }
     gateway.finish().await;
 }
+
+/// Where one car cannot be disconnected, the others are; what was done is not asked for again.
+#[tokio::test(start_paused = true)]
+async fn one_car_that_stays_keeps_no_other() {
+    let mut gateway = TestGateway::new(306).await;
+    gateway.start();
+    let first = gateway.connect("ada", ADA).await;
+    gateway.connect("ada", GRACE).await;
+    let cars = connection(&gateway, &first).await["vehicles"].clone();
+    let (stuck, other) = (cars[0].as_str().unwrap().to_owned(), cars[1].as_str().unwrap().to_owned());
+    let graces = gateway.vehicles_of(GRACE).remove(0);
+    pass(HOUR).await;
+    let strike = |kind| gateway.simulator.set_faults(Faults::new([Trouble::once(kind)]));
+    let end = async |path: &str| gateway.ask("DELETE", &format!("/api/v1/{path}")).bearer(&gateway.admin).send().await;
+    let at = async |car: &str| gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].clone();
+    let asked = |car: &str| gateway.net.count(&format!("DELETE /v2.0/vehicles/{car}/application"));
+
+    // The first car that is asked for.
+    strike(FaultKind::Fail);
+    let partly = end(&format!("connections/{first}")).await;
+    is_problem(&partly, 502, "upstream");
+    let told = partly.json()["detail"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("1 of 2 cars were disconnected. These were not: "), "{told}");
+    assert!(told.contains(&stuck) && !told.contains(&other) && told.contains("--force"), "{told}");
+    assert_eq!((at(&stuck).await, at(&other).await), (json!(first), Value::Null));
+    assert_eq!(connection(&gateway, &first).await["vehicles"], json!([stuck]), "it stays for what is left");
+
+    // And so of a user: its other connections end.
+    for round in 0..2 {
+        strike(FaultKind::Fail);
+        let partly = end("users/ada").await;
+        is_problem(&partly, 502, "upstream");
+        assert!(partly.text().contains(&stuck) && !partly.text().contains(&graces), "{}", partly.text());
+        assert_eq!((at(&stuck).await, at(&graces).await), (json!(first), Value::Null), "{round}");
+        assert_eq!(gateway.told("/api/v1/users/ada").await["id"], "ada", "who has a car left stays");
+    }
+    assert_eq!((asked(&stuck), asked(&other), gateway.net.count("DELETE /v3/connections/")), (3, 1, 1));
+    let noted = gateway.told("/api/v1/audit").await["items"][0].clone();
+    assert_eq!((&noted["action"], &noted["status"]), (&json!("DELETE /api/v1/users/{id}"), &json!(502)));
+
+    // Done there, and not heard of: to ask once more does no harm.
+    strike(FaultKind::LoseAnswer);
+    let unheard = end("users/ada").await;
+    is_problem(&unheard, 502, "upstream");
+    assert_eq!(at(&stuck).await, json!(first));
+    let gone = end("users/ada").await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    assert_eq!((at(&stuck).await, asked(&other), gateway.net.count("DELETE /v3/connections/")), (Value::Null, 1, 1));
+    is_problem(&gateway.get("/api/v1/users/ada").bearer(&gateway.admin).send().await, 404, "not_found");
+    gateway.finish().await;
+}
+
+/// Who insists is rid of all of it, and Smartcar was asked for each.
+#[tokio::test(start_paused = true)]
+async fn force_ends_what_smartcar_does_not() {
+    let mut gateway = TestGateway::new(307).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    gateway.connect("ada", GRACE).await;
+    gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Fail)]));
+    let refused = gateway.ask("DELETE", "/api/v1/users/ada").bearer(&gateway.admin).send().await;
+    is_problem(&refused, 502, "upstream");
+    let forced = gateway.ask("DELETE", "/api/v1/users/ada?force=true").bearer(&gateway.admin).send().await;
+    assert_eq!(forced.status, 204, "{}", forced.text());
+    let connections = gateway.told("/api/v1/connections").await["items"].as_array().unwrap().clone();
+    assert!(connections.iter().all(|one| one["status"] == "disconnected" && one["vehicles"] == json!([])), "{connections:?}");
+    is_problem(&gateway.get("/api/v1/users/ada").bearer(&gateway.admin).send().await, 404, "not_found");
+    gateway.simulator.set_faults(Faults::default());
+    gateway.finish().await;
+}

@@ -99,10 +99,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
         return answer::ok(&call.services.vehicles.forget_connection(id, history).await?);
     }
     let ended = call.services.vehicles.disconnect_connection(id, history, force).await;
-    ended.map_err(|error| match error {
-        VehiclesError::NotFound | VehiclesError::Store => Problem::from(error),
-        refused => Problem::from(refused).advised(END_ANYWAY),
-    })?;
+    ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
 

@@ -71,9 +71,12 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     query.finish()?;
     let id = id(call)?;
     call.services.vehicles.user(call.reach()?, &id).await?;
-    call.services.vehicles.remove_user(&id, history, force).await?;
+    let removed = call.services.vehicles.remove_user(&id, history, force).await;
+    removed.map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
     Ok(answer::done())
 }
+
+const REMOVE_ANYWAY: &str = "To remove the user here all the same: `carport users remove ID --force`.";
 
 fn id(call: &Call<'_>) -> Result<AppUserId, Problem> {
     call.named(0).map(AppUserId::new)

@@ -65,7 +65,8 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (history, force) = removal(&mut query)?;
     query.finish()?;
-    call.services.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await?;
+    let ended = call.services.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await;
+    ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
 
@@ -100,6 +101,8 @@ pub(in crate::web) async fn subscribe(call: &Call<'_>) -> Answer {
     call.services.vehicles.subscribe(reach, &id).await?;
     answer::ok(&call.services.vehicles.show(reach, &id).await?)
 }
+
+const END_ANYWAY: &str = "To end it here all the same: `carport vehicles disconnect ID --force`.";
 
 /// A nickname is for people.
 pub(in crate::web) fn checked_nickname(nickname: Option<String>) -> Result<Option<String>, Problem> {

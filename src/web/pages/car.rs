@@ -128,7 +128,7 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let (history, force) = super::connections::ending(call)?;
     let id = id(call)?;
     let ended = call.services.vehicles.disconnect(call.reach()?, &id, history, force).await;
-    ended.map_err(super::connections::not_ended)?;
+    ended.map_err(|error| super::connections::not_ended(&error))?;
     match history {
         History::Keep => back(&id),
         History::Erase => answer::see_other("/"),

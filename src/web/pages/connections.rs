@@ -38,7 +38,7 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let (history, force) = ending(call)?;
     let id = api::connections::within_reach(call).await?;
-    call.services.vehicles.disconnect_connection(id, history, force).await.map_err(not_ended)?;
+    call.services.vehicles.disconnect_connection(id, history, force).await.map_err(|error| not_ended(&error))?;
     answer::see_other("/connections")
 }
 
@@ -58,11 +58,8 @@ pub(super) fn ending(call: &Call<'_>) -> Result<(History, bool), Problem> {
 }
 
 /// Smartcar may refuse it, and who insists may end it here all the same.
-pub(super) fn not_ended(error: VehiclesError) -> Problem {
-    match error {
-        VehiclesError::NotFound | VehiclesError::Store => Problem::from(error),
-        refused => Problem::from(refused).advised(END_ANYWAY),
-    }
+pub(super) fn not_ended(error: &VehiclesError) -> Problem {
+    Problem::not_disconnected(error, END_ANYWAY)
 }
 
 const END_ANYWAY: &str = "To end it here all the same, tick \u{201c}Even if Smartcar refuses\u{201d}.";
