@@ -18,6 +18,7 @@ pub mod args;
 mod arriving;
 mod check;
 pub mod client;
+mod descriptors;
 mod exit;
 mod greeting;
 mod hidden;

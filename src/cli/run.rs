@@ -6,7 +6,9 @@ use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
-use super::{Cli, Failure, Place, access, arriving, check, init, key, local, records, sandbox, signals, webhooks, wiring};
+use super::{
+    Cli, Failure, Place, access, arriving, check, descriptors, init, key, local, records, sandbox, signals, webhooks, wiring,
+};
 use crate::config::{Config, Listen, Overrides, Sources, load};
 
 /// Runs a command.
@@ -88,6 +90,7 @@ fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::provide(&mut config);
     here(wiring::prepare(&config, place))?;
     // Threads have the walls of whoever starts them.
     sandbox::enter(&config, place);

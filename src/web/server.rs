@@ -220,7 +220,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(32 * 1024).max_headers(64);
     let mut crowd = Crowd::new(limits.connections);
-    let mut rest = SHORTEST_REST;
+    let (mut rest, mut told) = (SHORTEST_REST, None);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -250,11 +250,19 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}
+            // Out of file descriptors or memory.
             Err(error) => {
-                // Out of file descriptors or memory: without a rest this loop would take a whole core.
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(rest).await;
-                rest = (rest * 2).min(LONGEST_REST);
+                if told.is_none_or(|at: Instant| at.elapsed() > TELL_EVERY) {
+                    tracing::warn!(%error, "cannot accept connections; those that keep us waiting are ended");
+                    told = Some(Instant::now());
+                }
+                // Without a rest this loop would take a whole core.
+                if !crowd.part_with_one().await {
+                    tokio::select! {
+                        () = tokio::time::sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                        () = shutdown.cancelled() => break,
+                    }
+                }
             }
         }
     }
@@ -317,6 +325,9 @@ pub const ANSWERS: Duration = Duration::from_secs(27);
 
 /// The longest life of a connection. Clients simply connect again.
 const LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// A card must not wear out by its log.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 const SHORTEST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_secs(1);

@@ -106,11 +106,18 @@ impl Crowd {
     /// Returns when there is room for one more: at once, unless everybody waits for us.
     pub(super) async fn room(&mut self) {
         while self.tasks.len() >= self.most {
-            if let Some(guest) = self.most_tiresome() {
-                guest.abort();
+            if !self.part_with_one().await {
+                self.gone().await;
             }
-            self.gone().await;
         }
+    }
+
+    /// Sends one away; false if everybody waits for us.
+    pub(super) async fn part_with_one(&mut self) -> bool {
+        let Some(guest) = self.most_tiresome() else { return false };
+        guest.abort();
+        self.gone().await;
+        true
     }
 
     /// Of whom there are most, who has kept us waiting longest.
