@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use tokio::net::UnixDatagram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixDatagram};
 
 use super::http::{Line, Say};
-use super::process::{Home, Program, SERVE, Server};
+use super::process::{Home, Program, SERVE, Server, until};
 
 /// The next message but those that say again that it is alive.
 pub(super) async fn news(socket: &UnixDatagram) -> String {
@@ -56,4 +57,32 @@ async fn its_sockets_are_served_from_before_the_start() {
     let answer = waiting.send(Say::get("/healthz")).await.unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(program.stop().await.code, Some(0));
+}
+
+/// Told to stop, it waits for what is under way; told once more, for nothing.
+#[tokio::test]
+async fn the_second_signal_stops_it_now() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::INT)] {
+        let home = Home::new();
+        let mut command = home.command(SERVE);
+        command.env("CARPORT_LIMITS_BODY_TIME", "10m");
+        let mut server = Server::of(command).await;
+        let mut under_way = TcpStream::connect(server.address).await.unwrap();
+        let head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+        under_way.write_all(head).await.unwrap();
+        // It waits for the body.
+        let mut word = [0; 12];
+        under_way.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"HTTP/1.1 100");
+        server.program.signal(first);
+        until("it to say that it stops", async || server.program.stderr().contains("once more to stop at once").then_some(()))
+            .await;
+        assert!(server.program.is_running());
+        server.program.signal(second);
+        let ran = server.program.end().await;
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        assert!(ran.stderr.contains("stopped at once"), "{}", ran.stderr);
+        // What it has answered and noted is there: it starts again as ever.
+        Server::start(&home).await.stop().await;
+    }
 }

@@ -35,6 +35,11 @@ async fn sockets_keep_to_their_limits() {
     stream.write_all(get("/healthz").as_bytes()).await.unwrap();
     assert!(all(&mut stream).await.starts_with("HTTP/1.1 200 "));
 
+    // Whoever asks and then says nothing more is not waited for either.
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(all(&mut idle).await.starts_with("HTTP/1.1 200 "));
+
     // Over TCP nobody in particular, over the socket the one who runs it.
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(get("/api/v1/users").as_bytes()).await.unwrap();
