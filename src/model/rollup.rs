@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
+mod grid;
+
+pub use grid::Grid;
+
 /// How much time one roll-up tells of. Both begin where UTC's do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {

@@ -10,9 +10,10 @@ use super::{HistoryView, Shared, Vehicles, VehiclesError, view};
 use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::reading::Reading;
-use crate::model::rollup::{self, Rollup, Span};
+use crate::model::rollup::{self, Grid, Rollup, Span};
 use crate::model::{Json, Timestamp, VehicleId};
 use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
+use crate::store::{Snapshot, StoreError};
 
 /// Which history.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +33,7 @@ pub struct HistoryQuery {
 pub struct RollupView {
     /// The signal.
     pub signal: String,
-    /// Where the hour or day begins, in UTC.
+    /// Where the hour or day begins.
     pub at: Timestamp,
     /// How many changes there were.
     pub count: u64,
@@ -76,12 +77,13 @@ impl Vehicles {
         Ok(Page { items: found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect(), next })
     }
 
-    /// The numbers of a signal by hour or by day, oldest first: of changes that are kept, and what is left of others.
+    /// The numbers of a signal by hour or by day of a zone, oldest first: of changes that are kept, and what is left of
+    /// others.
     pub async fn rollups(
         &self,
         reach: &Reach,
         id: &VehicleId,
-        span: Span,
+        grid: Grid,
         query: HistoryQuery,
         page: PageRequest,
     ) -> Result<Page<RollupView>, VehiclesError> {
@@ -94,15 +96,15 @@ impl Vehicles {
         let range = self.shared.range(vehicle, &query, PART);
         let (since, until) = (range.since.max(after.unwrap_or_default()), range.until);
         let code = signal.clone();
-        let (from, most) = (span.begin(since), page.limit + 1);
+        let (from, most) = (grid.begin(since), page.limit + 1);
         let mut found =
-            self.shared.store.read(move |snapshot| snapshot.rollups(vehicle, &code, span, (from, until), most)).await?;
+            self.shared.store.read(move |snapshot| rolled(snapshot, (vehicle, &code), grid, (from, until), most)).await?;
         let mut series = Series::new(HistoryRange { since, ..range });
         // A span is whole when one after it has begun.
-        let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < span.begin(at));
+        let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < grid.begin(at));
         while let Some((at, body)) = series.next(&self.shared).await? {
             if let Some(value) = crate::model::normal::number(&signal, &body.value()) {
-                rollup::merge(&mut found, [Rollup::of(span, at, value)]);
+                rollup::merge(&mut found, [grid.of(at, value)]);
             }
             if is_whole(&found, at) {
                 break;
@@ -227,6 +229,33 @@ impl Shared {
     fn soon(&self) -> Timestamp {
         self.world.now().after(Duration::from_secs(1))
     }
+}
+
+/// What is left of a signal's numbers: the first `most` spans, or some more.
+fn rolled(
+    snapshot: &Snapshot<'_>,
+    (vehicle, code): (u32, &str),
+    grid: Grid,
+    (since, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Vec<Rollup>, StoreError> {
+    let read = |span, since, until, most| snapshot.rollups(vehicle, code, span, (since, until), most);
+    if grid.is_of_utc() {
+        return read(grid.span(), since, until, most);
+    }
+    let (hour, day) = (Span::Hour, Span::Day);
+    if grid.span() == hour {
+        return Ok(grid.of_hours(&read(hour, hour.begin(since), until, most + 2)?, since));
+    }
+    let in_a_day = 24;
+    let most_hours = (most + 2) * in_a_day;
+    let hours = read(hour, day.begin(since), until, most_hours)?;
+    let mut days = read(day, day.begin(grid.local(since)), grid.local(until), most + 2)?;
+    // Beyond them nobody knows of which days there are hours.
+    if let Some(last) = hours.last().filter(|_| hours.len() >= most_hours) {
+        days.retain(|day| day.at <= last.at);
+    }
+    Ok(grid.of_days(&hours, &days, since))
 }
 
 fn shown(signal: &str, rollup: Rollup, units: Units) -> RollupView {

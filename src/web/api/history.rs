@@ -9,10 +9,10 @@ use super::super::problem::Problem;
 use super::super::{Body, Call};
 use super::vehicles::id;
 use super::{export, sheet};
-use crate::model::rollup::Span;
+use crate::model::rollup::{Grid, Span};
 use crate::vehicles::HistoryQuery;
 
-/// `GET vehicles/{id}/history?signal=&since=&until=&limit=&cursor=&format=json|csv&every=hour|day&units=`
+/// `GET vehicles/{id}/history?signal=&since=&until=&limit=&cursor=&format=json|csv&every=hour|day&offset=&units=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let as_csv = match query.take("format").as_deref() {
@@ -22,13 +22,18 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     };
     let wrong = || Problem::bad_request("`every` must be hour or day.");
     let every = query.take("every").map(|text| Span::parse(&text).ok_or_else(wrong)).transpose()?;
+    let zone = offset(&mut query)?;
+    if every.is_none() && zone.is_some() {
+        return Err(Problem::bad_request("`offset` says where hours and days begin: it goes with `every`."));
+    }
     let wanted = range(&mut query)?;
     let is_whole = as_csv && every.is_none() && !query.has("limit") && !query.has("cursor");
     let page = query.page()?;
     query.finish()?;
     let (vehicles, reach, id) = (&call.services.vehicles, call.reach()?, id(call)?);
     if let Some(every) = every {
-        let page = vehicles.rollups(reach, &id, every, wanted, page).await?;
+        let grid = Grid::new(every, zone.unwrap_or(0));
+        let page = vehicles.rollups(reach, &id, grid, wanted, page).await?;
         if !as_csv {
             return answer::ok(&page);
         }
@@ -61,8 +66,7 @@ pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (since, until, units) = (query.time("since")?, query.time("until")?, query.units()?);
-    let wrong = || Problem::bad_request("`offset` must be a time zone such as +02:00 or -05:00, or Z.");
-    let offset = query.take("offset").map(|text| minutes(&text).ok_or_else(wrong)).transpose()?.unwrap_or(0);
+    let offset = offset(&mut query)?.unwrap_or(0);
     let page = query.page()?;
     query.finish()?;
     let wanted = HistoryQuery { signal: None, since, until, units };
@@ -77,6 +81,12 @@ pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
         until: query.time("until")?,
         units: query.units()?,
     })
+}
+
+/// The time zone that is asked for, in minutes ahead of UTC.
+fn offset(query: &mut Fields) -> Result<Option<i64>, Problem> {
+    let wrong = || Problem::bad_request("`offset` must be a time zone such as +02:00 or -05:00, or Z.");
+    query.take("offset").map(|text| minutes(&text).ok_or_else(wrong)).transpose()
 }
 
 /// `+02:00` in minutes. A query that was not encoded has a space in place of the plus.

@@ -66,6 +66,16 @@ async fn old_changes_go_and_their_numbers_stay() {
     let begin = fill(&gateway, &vehicle).await;
     let (by_day, by_hour) = (every(&gateway, &vehicle, "day").await, every(&gateway, &vehicle, "hour").await);
     assert_eq!(by_hour.len(), 480, "a reading each");
+    let zones = ["day&offset=%2B02:00", "day&offset=-05:00", "hour&offset=-05:00"];
+    let mut by_zone = Vec::new();
+    for zone in zones {
+        by_zone.push(every(&gateway, &vehicle, zone).await);
+    }
+    for (days, begins) in [(&by_zone[0], "T22:00:00.000Z"), (&by_zone[1], "T05:00:00.000Z")] {
+        assert!(days.iter().all(|day| day["at"].as_str().unwrap().ends_with(begins)), "{days:?}");
+        assert_eq!(days.iter().map(|day| day["count"].as_u64().unwrap()).sum::<u64>(), 480);
+    }
+    assert_eq!(by_zone[2], by_hour, "whole hours are those of UTC");
     assert_eq!(by_day.iter().map(|day| day["count"].as_u64().unwrap()).sum::<u64>(), 480);
     let readings = history(&gateway, &vehicle, LEVEL).await;
     for day in &by_day {
@@ -95,6 +105,9 @@ async fn old_changes_go_and_their_numbers_stay() {
     assert!(history(&gateway, &vehicle, PLACE).await.len() < 12);
     assert_eq!(every(&gateway, &vehicle, "day").await, by_day);
     assert_eq!(every(&gateway, &vehicle, "hour").await, by_hour);
+    for (zone, before) in zones.into_iter().zip(&by_zone) {
+        assert_eq!(&every(&gateway, &vehicle, zone).await, before, "{zone}");
+    }
     assert_eq!(gateway.told(&format!("/api/v1/vehicles/{vehicle}/signals")).await, latest, "the latest stay");
     assert_eq!(trim(&gateway, keep(10)).await, 0, "it is done");
 
@@ -120,6 +133,13 @@ async fn old_changes_go_and_their_numbers_stay() {
     assert_eq!(every(&gateway, &vehicle, "day").await, with_late);
     let hours = every(&gateway, &vehicle, "hour").await;
     assert!(hours.len() < by_hour.len() && hours == by_hour[by_hour.len() - hours.len()..]);
+    // Of the oldest days only those of UTC are left, each in the place of its date: nothing counts twice or not at all.
+    for (zone, before) in zones.into_iter().zip(&by_zone).take(2) {
+        let days = every(&gateway, &vehicle, zone).await;
+        assert_eq!(days.iter().map(|day| day["count"].as_u64().unwrap()).sum::<u64>(), 481, "{zone}");
+        assert!(days.windows(2).all(|pair| pair[0]["at"].as_str() < pair[1]["at"].as_str()), "{zone}");
+        assert_eq!(days[days.len() - 9..], before[before.len() - 9..], "{zone}");
+    }
     gateway.finish().await;
 }
 
