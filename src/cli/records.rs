@@ -25,6 +25,8 @@ pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Res
                     ("ID", &|v| field(v, "id")),
                     ("NAME", &|v| field(v, "name")),
                     ("E-MAIL", &|v| field(v, "email")),
+                    ("CARS", &|v| v["vehicles"].as_array().map_or(0, Vec::len).to_string()),
+                    ("OPEN INVITES", &|v| open_invites(v, now)),
                     ("MADE", &|v| age(v, "created_at", now)),
                 ],
                 "No users yet. Make one with its first car: carport connect --user ID --create",
@@ -148,6 +150,14 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
             let forgotten = client.delete(&["connections", &which.id], &[("local", "true")]).await?;
             if which.json { say_json(&forgotten) } else { say(&forgotten_words(&forgotten)) }
         }
+    }
+}
+
+/// How many, and until when the first of them.
+fn open_invites(user: &Value, now: Timestamp) -> String {
+    match user["invites"].as_array().map_or(&[][..], Vec::as_slice) {
+        [] => "0".to_owned(),
+        [first, rest @ ..] => format!("{} (ends {})", 1 + rest.len(), age(first, "expires_at", now)),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Invites, and attempts: trips through Connect. Both are found by the hash of a secret.
 
+use std::ops::Bound;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
@@ -20,6 +23,9 @@ impl Record for Invite {
 /// of either, those that expire first go first.
 const KEPT: usize = 10_000;
 
+/// The shortest time there is.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Keeps an invite.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PutInvite {
@@ -35,7 +41,7 @@ impl Change for PutInvite {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let day = std::time::Duration::from_secs(86_400);
+        let day = Duration::from_secs(86_400);
         make_room::<Invite>(tables, INVITES_BY_EXPIRY, self.at.before(day))?;
         tables.put_mark(INVITES_BY_EXPIRY, (self.invite.expires_at, self.hash))?;
         tables.put(self.hash, &self.invite)
@@ -162,6 +168,16 @@ impl Snapshot<'_> {
     /// An attempt, by the hash of its state.
     pub fn attempt(&self, hash: [u8; 32]) -> Result<Option<Attempt>, StoreError> {
         self.get(hash)
+    }
+
+    /// The invites that may still be used at a time, those that expire first first.
+    pub fn open_invites(&self, at: Timestamp) -> Result<Vec<Invite>, StoreError> {
+        let mut found = Vec::new();
+        for key in self.keys(INVITES_BY_EXPIRY, (Bound::Included(at.after(MOMENT).bytes()), Bound::Unbounded), KEPT)? {
+            let invite: Option<Invite> = self.get_sound(key.get(8..).unwrap_or_default())?;
+            found.extend(invite.filter(|invite| !invite.spent));
+        }
+        Ok(found)
     }
 
     /// An invite, by the hash of its link.

@@ -1,14 +1,40 @@
 //! The users: the owners of cars, by the operator's own ids.
 
+use serde::Serialize;
+
 use super::connections::of_user;
 use super::{History, Vehicles, VehiclesError, row_cursor};
+use crate::model::journey::Invite;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::user::User;
-use crate::model::{AppUserId, VehicleId};
+use crate::model::{AppUserId, Timestamp, VehicleId};
 use crate::store::users::{PutUser, RemoveUser, UserPut, When};
+use crate::store::{Snapshot, StoreError};
 
 /// A user, as shown.
-pub type UserView = User;
+#[derive(Clone, Debug, Serialize)]
+pub struct UserView {
+    /// The user.
+    #[serde(flatten)]
+    pub user: User,
+    /// The cars, connected or not, oldest first.
+    pub vehicles: Vec<VehicleId>,
+    /// What may still be used, that which expires first first.
+    pub invites: Vec<InviteView>,
+}
+
+/// An invite that may still be used, as shown. Its link is known by its hash only.
+#[derive(Clone, Debug, Serialize)]
+pub struct InviteView {
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// The car that it re-authenticates; null if it connects.
+    pub vehicle: Option<VehicleId>,
+    /// `live` or `simulated`; null as configured.
+    pub mode: Option<String>,
+    /// The permissions that it asks for; null as configured.
+    pub scope: Option<Vec<String>>,
+}
 
 impl Vehicles {
     /// Users within reach, oldest first.
@@ -16,9 +42,15 @@ impl Vehicles {
         let after = row_cursor(page.cursor.as_deref())?;
         match reach {
             Reach::All => {
-                let users = self.shared.store.read(move |snapshot| snapshot.users(after, page.limit)).await?;
-                let next = users.last().filter(|_| users.len() == page.limit).map(|(row, _)| row.to_string());
-                Ok(Page { items: users.into_iter().map(|(_, user)| user).collect(), next })
+                let now = self.shared.world.now();
+                let found = self.shared.store.read(move |snapshot| {
+                    let users = snapshot.users(after, page.limit)?;
+                    let next = users.last().filter(|_| users.len() == page.limit).map(|(row, _)| row.to_string());
+                    let invites = snapshot.open_invites(now)?;
+                    let items = users.into_iter().map(|(_, user)| view(snapshot, user, &invites));
+                    Ok(Page { items: items.collect::<Result<_, _>>()?, next })
+                });
+                Ok(found.await?)
             }
             Reach::User(id) if after == 0 => Ok(Page { items: vec![self.user(reach, id).await?], next: None }),
             Reach::User(_) | Reach::Vehicle(_) => Ok(Page { items: Vec::new(), next: None }),
@@ -30,8 +62,12 @@ impl Vehicles {
         if !matches!(reach, Reach::All) && *reach != Reach::User(id.clone()) {
             return Err(VehiclesError::NotFound);
         }
-        let id = id.clone();
-        self.shared.store.read(move |snapshot| snapshot.user(&id)).await?.ok_or(VehiclesError::NotFound)
+        let (id, now) = (id.clone(), self.shared.world.now());
+        let found = self.shared.store.read(move |snapshot| match snapshot.user(&id)? {
+            Some(user) => view(snapshot, user, &snapshot.open_invites(now)?).map(Some),
+            None => Ok(None),
+        });
+        found.await?.ok_or(VehiclesError::NotFound)
     }
 
     /// Makes a user; without an id one is made.
@@ -50,7 +86,7 @@ impl Vehicles {
         check_text(email.as_ref())?;
         let user = User { id, name, email, created_at: world.now() };
         match self.shared.store.commit(PutUser { user: user.clone(), when: When::New }).await? {
-            UserPut::Stored => Ok(user),
+            UserPut::Stored => self.user(&Reach::All, &user.id).await,
             UserPut::Refused => Err(VehiclesError::Exists),
         }
     }
@@ -62,7 +98,7 @@ impl Vehicles {
         name: Option<Option<String>>,
         email: Option<Option<String>>,
     ) -> Result<UserView, VehiclesError> {
-        let mut user = self.user(&Reach::All, id).await?;
+        let mut user = self.user(&Reach::All, id).await?.user;
         if let Some(name) = name {
             check_text(name.as_ref())?;
             user.name = name;
@@ -72,7 +108,7 @@ impl Vehicles {
             user.email = email;
         }
         match self.shared.store.commit(PutUser { user: user.clone(), when: When::There }).await? {
-            UserPut::Stored => Ok(user),
+            UserPut::Stored => self.user(&Reach::All, id).await,
             UserPut::Refused => Err(VehiclesError::NotFound),
         }
     }
@@ -91,6 +127,17 @@ impl Vehicles {
         }
         Ok(self.shared.store.commit(RemoveUser { id: id.clone() }).await?)
     }
+}
+
+fn view(snapshot: &Snapshot<'_>, user: User, invites: &[Invite]) -> Result<UserView, StoreError> {
+    let vehicles = snapshot.vehicles_of_user(&user.id)?.into_iter().map(|(_, vehicle)| vehicle.facts.id).collect();
+    let invites = invites.iter().filter(|invite| invite.user == user.id).map(|invite| InviteView {
+        expires_at: invite.expires_at,
+        vehicle: invite.terms.vehicle.clone(),
+        mode: invite.terms.mode.clone(),
+        scope: invite.terms.scope.clone(),
+    });
+    Ok(UserView { vehicles, invites: invites.collect(), user })
 }
 
 fn check_text(text: Option<&String>) -> Result<(), VehiclesError> {

@@ -76,6 +76,7 @@ use crate::operate::probes::{self, Finding};
 use crate::operate::rotation::KeyView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
+use crate::vehicles::users::UserView;
 use crate::vehicles::{ChargeView, Course, TripView, VehicleView};
 
 /// What is around a page.
@@ -289,6 +290,8 @@ pub(crate) struct ConnectionsPage<'a> {
     pub(crate) part: Part,
     /// For the names of the cars.
     pub(crate) vehicles: &'a [VehicleView],
+    /// The owners.
+    pub(crate) users: &'a [UserView],
     /// The refresh loop's part of the status.
     pub(crate) status: &'a RefreshStatus,
     /// The notices, from the status.

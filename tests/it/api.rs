@@ -199,6 +199,40 @@ async fn a_bound_token_reaches_its_own_only() {
     gateway.finish().await;
 }
 
+/// A user is shown with cars and the invites that may still be used, to whom it concerns.
+#[tokio::test(start_paused = true)]
+async fn users_have_cars_and_invites() {
+    let gateway = with_two_owners(26).await;
+    let user = async |id: &str| gateway.told(&format!("/api/v1/users/{id}")).await;
+    let ada = user("ada").await;
+    let (mut cars, mut all) = (ada["vehicles"].as_array().unwrap().clone(), gateway.vehicles_of(ADA));
+    cars.sort_by_key(Value::to_string);
+    all.sort();
+    assert_eq!(json!(cars), json!(all), "{ada}");
+    assert_eq!(ada["invites"], json!([]), "spent");
+    let car = gateway.vehicles_of(GRACE).remove(0);
+    gateway.invite(&json!({ "user": "grace", "expires_in": 7200, "mode": "simulated" })).await;
+    gateway.invite(&json!({ "user": "grace", "expires_in": 3600, "vehicle_id": car })).await;
+    let ends = |after: u64| gateway.now().after(std::time::Duration::from_secs(after)).to_string();
+    let invites = json!([
+        { "expires_at": ends(3600), "vehicle": car, "mode": null, "scope": null },
+        { "expires_at": ends(7200), "vehicle": null, "mode": "simulated", "scope": null },
+    ]);
+    assert_eq!(user("grace").await["invites"], invites);
+    let token = gateway.create_token(&json!({ "name": "own", "scope": "read", "user": "grace" })).await;
+    let own = gateway.get("/api/v1/users").bearer(&token).send().await.json();
+    assert_eq!((own["items"].as_array().unwrap().len(), &own["items"][0]["invites"]), (1, &invites), "{own}");
+
+    // They end by time, by use and with the user; the car stays its own when it is disconnected.
+    pass(HOUR).await;
+    assert_eq!(user("grace").await["invites"].as_array().unwrap().len(), 1);
+    gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}")).bearer(&gateway.admin).send().await;
+    assert_eq!(user("grace").await["vehicles"], json!([car]));
+    pass(HOUR).await;
+    assert_eq!(user("grace").await["invites"], json!([]));
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_end() {
     let gateway = TestGateway::new(102).await;

@@ -43,7 +43,7 @@ pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
     let id = new.id.map(checked_id).transpose()?;
     let (name, email) = (checked_text("name", 200, new.name)?, checked_text("email", 200, new.email)?);
     let user = call.services.vehicles.add_user(id, name, email).await?;
-    call.noting.add(user.id.as_str());
+    call.noting.add(user.user.id.as_str());
     answer::json(StatusCode::CREATED, &user)
 }
 

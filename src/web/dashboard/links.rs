@@ -8,10 +8,12 @@ use super::format::{self, Rich, When, page_link, words};
 use super::told::Told;
 use super::{ConnectionsPage, DonePage, InvitePage, Part, Shell, finish, names};
 use crate::connect::{Ending, Invite};
+use crate::model::VehicleId;
 use crate::model::token::Generation;
 use crate::operate::status::RefreshStatus;
 use crate::smartcar::in_two;
 use crate::vehicles::connections::ConnectionView;
+use crate::vehicles::users::UserView;
 use crate::web::answer::path_part;
 
 #[derive(Template)]
@@ -24,6 +26,16 @@ struct View<'a> {
     stopped: Option<&'a str>,
     told: Vec<Told>,
     next_due: Option<When>,
+    owners: Vec<Owner<'a>>,
+}
+
+/// An owner, by name and cars.
+struct Owner<'a> {
+    id: &'a str,
+    name: Option<&'a str>,
+    vehicles: Vec<(String, String)>,
+    /// Until when each open invite may be used.
+    invites: Vec<When>,
 }
 
 struct Card<'a> {
@@ -58,7 +70,7 @@ struct DoneView<'a> {
     key: Option<&'a str>,
 }
 
-impl ConnectionsPage<'_> {
+impl<'a> ConnectionsPage<'a> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let now = self.shell.now;
@@ -70,11 +82,7 @@ impl ConnectionsPage<'_> {
                 "disconnected" => ("grey", "Disconnected"),
                 _ => ("grey", "Unknown"),
             },
-            vehicles: connection
-                .vehicles
-                .iter()
-                .map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id)))
-                .collect(),
+            vehicles: self.links(&connection.vehicles),
             told: Told::of(connection, self.status.stopped.as_deref())
                 .into_iter()
                 .chain(Told::notices(self.notices, "access_ending", Some(connection)))
@@ -89,7 +97,35 @@ impl ConnectionsPage<'_> {
         let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
         let stopped = self.status.stopped.as_deref().map(|said| in_two(said).0);
         let told = Told::notices(self.notices, "renewal_failing", None);
-        finish(&View { shell: self.shell, cards: cards.collect(), part: self.part, status: self.status, stopped, told, next_due })
+        finish(&View {
+            shell: self.shell,
+            cards: cards.collect(),
+            part: self.part,
+            status: self.status,
+            stopped,
+            told,
+            next_due,
+            owners: self.owners(),
+        })
+    }
+
+    /// A household of one owner needs no list of them, unless there is an invite to tell of.
+    fn owners(&self) -> Vec<Owner<'a>> {
+        if self.users.len() < 2 && self.users.iter().all(|owner| owner.invites.is_empty()) {
+            return Vec::new();
+        }
+        let owner = |owner: &'a UserView| Owner {
+            id: owner.user.id.as_str(),
+            name: owner.user.name.as_deref(),
+            vehicles: self.links(&owner.vehicles),
+            invites: owner.invites.iter().map(|invite| When::ahead(self.shell.now, invite.expires_at)).collect(),
+        };
+        self.users.iter().map(owner).collect()
+    }
+
+    /// Where the pages of cars are, and what they are called.
+    fn links(&self, cars: &[VehicleId]) -> Vec<(String, String)> {
+        cars.iter().map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id))).collect()
     }
 }
 

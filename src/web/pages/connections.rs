@@ -4,7 +4,7 @@ use super::super::answer::{self, Answer};
 use super::super::dashboard::{ConnectionsPage, Part, Tab};
 use super::super::problem::Problem;
 use super::super::{Call, api};
-use super::{all_connections, status, vehicles};
+use super::{all_connections, first_page, status, vehicles};
 use crate::vehicles::{History, VehiclesError};
 
 /// `GET /connections?page=`
@@ -14,12 +14,14 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     query.finish()?;
     let connections = all_connections(call).await?;
     let vehicles = vehicles(call).await?;
+    let users = call.services.vehicles.users(call.reach()?, first_page()).await?.items;
     let status = status(call, &connections).await?;
     let page = ConnectionsPage {
         shell: call.shell(Tab::Connections),
         connections: &connections,
         part: Part::of(page.as_deref(), connections.len()),
         vehicles: &vehicles,
+        users: &users,
         status: &status.refresh,
         notices: &status.notices,
     };

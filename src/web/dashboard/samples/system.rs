@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use super::{DAY, MINUTE, ago, ahead, vehicles};
 use crate::budget::{BudgetView, Called, VehicleBudget};
-use crate::model::VehicleId;
 use crate::model::budget::Reason;
+use crate::model::user::User;
+use crate::model::{AppUserId, VehicleId};
 use crate::operate::access::{Scope, SessionView, TokenView};
 use crate::operate::probes;
 use crate::operate::rotation::KeyView;
 use crate::smartcar;
+use crate::vehicles::users::{InviteView, UserView};
 
 pub(in crate::web::dashboard) fn budget() -> BudgetView {
     let items = vehicles().into_iter().zip([7, 64, 100]).map(|(vehicle, used)| VehicleBudget {
@@ -30,6 +32,17 @@ pub(in crate::web::dashboard) fn budget() -> BudgetView {
         items: items.collect(),
         next: None,
     }
+}
+
+pub(in crate::web::dashboard) fn users() -> Vec<UserView> {
+    let mut cars = vehicles().into_iter().map(|vehicle| vehicle.id);
+    let one = |id: &str, name: Option<&str>, vehicles, invites| UserView {
+        user: User { id: AppUserId::new(id), name: name.map(str::to_owned), email: None, created_at: ago(DAY) },
+        vehicles,
+        invites,
+    };
+    let invite = InviteView { expires_at: ahead(3600), vehicle: None, mode: None, scope: None };
+    vec![one("ada", Some("Ada"), cars.by_ref().take(2).collect(), Vec::new()), one("grace", None, cars.collect(), vec![invite])]
 }
 
 pub(in crate::web::dashboard) fn tokens() -> Vec<TokenView> {

@@ -21,6 +21,7 @@ pub(super) const EVIL: &str = "<script>alert(\"'&{{1}}`\")</script>";
 pub(super) struct Garage {
     pub(super) vehicles: Vec<VehicleView>,
     pub(super) connections: Vec<ConnectionView>,
+    pub(super) users: Vec<UserView>,
     pub(super) deliveries: Vec<DeliveryView>,
     pub(super) refused: Vec<Refusal>,
     pub(super) status: StatusView,
@@ -41,6 +42,7 @@ pub(super) fn garage() -> Garage {
     Garage {
         vehicles: samples::vehicles(),
         connections: samples::connections(),
+        users: samples::users(),
         deliveries: samples::deliveries(),
         refused: samples::refused(),
         status: samples::status(false),
@@ -108,6 +110,10 @@ pub(super) fn hostile() -> Garage {
         connection.scope = vec![EVIL.into()];
         connection.missing_scope = vec![EVIL.into()];
         connection.vehicles = vec![VehicleId::new(EVIL), VehicleId::new(format!("{EVIL}2"))];
+    }
+    for owner in &mut garage.users {
+        (owner.user.id, owner.user.name) = (AppUserId::new(EVIL), evil());
+        owner.vehicles.push(VehicleId::new(EVIL));
     }
     for delivery in &mut garage.deliveries {
         delivery.kind = EVIL.into();
@@ -337,6 +343,7 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
                 connections,
                 part: Part::of(None, connections.len()),
                 vehicles,
+                users: &garage.users,
                 status: &status.refresh,
                 notices: &status.notices,
             }
