@@ -1,7 +1,7 @@
 //! Arriving from another application, and leaving.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -155,20 +155,29 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     Ok(())
 }
 
-/// Writes the whole past into a new file, and returns which when it is on the disk.
+/// Writes the whole past into a new file, and returns which when it is on the disk. One that was cut off is begun anew, and
+/// one that is whole is never written over: by now there may be less to write.
 async fn write_past(client: &Client, directory: &Path) -> Result<PathBuf, Failure> {
-    let path = directory.join("history.jsonl");
-    let trouble = |error: io::Error| {
-        let remedy = if error.kind() == ErrorKind::AlreadyExists { ": name another directory, or move it away" } else { "" };
-        Failure::new(Exit::Failed, format!("{} cannot be written ({error}){remedy}", path.display()))
-    };
+    let part = directory.join("history.jsonl.part");
+    let trouble = |error: io::Error| Failure::new(Exit::Failed, format!("{} cannot be written ({error})", part.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(trouble)?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(trouble)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(trouble)?;
     let mut writer = BufWriter::new(file);
     client.stream(&["export"], &[("format", "jsonl")], |bytes| writer.write_all(bytes).map_err(trouble)).await?;
     let file = writer.into_inner().map_err(|error| trouble(error.into_error()))?;
     file.sync_all().map_err(trouble)?;
-    Ok(path)
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { "history.jsonl".to_owned() } else { format!("history-{number}.jsonl") };
+        let path = directory.join(name);
+        if path.try_exists().map_err(trouble)? {
+            number += 1;
+            continue;
+        }
+        fs::rename(&part, &path).map_err(trouble)?;
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(trouble)?;
+        return Ok(path);
+    }
 }
 
 fn items(list: &Value) -> Vec<Value> {

@@ -17,6 +17,7 @@ pub(crate) mod http;
 mod install;
 mod keys;
 mod kill;
+mod leaving;
 mod load;
 pub(crate) mod process;
 mod refusals;

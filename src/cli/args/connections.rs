@@ -76,7 +76,8 @@ pub struct Migrate {
 /// Flags of `leave`.
 #[derive(Clone, Debug, Args)]
 pub struct Leave {
-    /// Write everything that is kept of the past into this directory first (history.jsonl, for its owner alone)
+    /// Write everything that is kept of the past into this directory first (history.jsonl, for its owner alone; the next one is
+    /// history-2.jsonl)
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,
     /// Erase history, deliveries and users too

@@ -1,0 +1,53 @@
+//! Leaving for good: the past is taken along, and nothing stays, also if it is cut off in between and done again.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::commands::house;
+use super::process::{Program, mode, until};
+use super::smartcar::walk;
+
+#[tokio::test]
+async fn who_leaves_takes_the_past_along_and_leaves_nothing_behind() {
+    let (home, smartcar, server) = house().await;
+    let link = home.done(&["connect", "--user", "grace", "--create"]).await;
+    assert_eq!(walk(&link, "grace@example.com").await.status, 200);
+    until("the first delivery of the third car", || async {
+        let cars = home.json(&["vehicles", "list"]).await;
+        let told = cars["items"].as_array()?.iter().filter(|car| car["last_event_at"].is_string()).count();
+        (told == 3).then_some(())
+    })
+    .await;
+    server.stop().await;
+    let past = home.done(&["export"]).await;
+    assert!(past.lines().count() > 40, "{} changes", past.lines().count());
+
+    // Smartcar hangs, and somebody pulls the plug. By then all of the past is on the disk, and nothing is erased.
+    smartcar.tell("faults", &json!({ "faults": ["hang"] })).await;
+    let leave = ["leave", "--export", "past", "--erase", "--yes"];
+    let mut cut = Program::start(home.command(&leave));
+    cut.says("where the past is", |text| text.contains("past/history.jsonl\n").then_some(())).await;
+    cut.signal(Signal::KILL);
+    cut.end().await;
+    let kept = |name: &str| std::fs::read_to_string(home.path("past").join(name)).map(|text| text.trim_end().to_owned());
+    assert_eq!((kept("history.jsonl").unwrap(), mode(&home.path("past/history.jsonl"))), (past.clone(), 0o600));
+    assert_eq!(home.json(&["vehicles", "list"]).await["items"].as_array().unwrap().len(), 3);
+    assert_eq!(home.done(&["export"]).await, past);
+
+    // An export that was cut off is begun anew; what is whole stays.
+    std::fs::write(home.path("past/history.jsonl.part"), "{\"half").unwrap();
+    smartcar.tell("faults", &json!({ "faults": [] })).await;
+    let said = home.done(&leave).await;
+    assert!(said.contains("past/history-2.jsonl") && !said.contains("FAILED"), "{said}");
+    assert_eq!((kept("history.jsonl").unwrap(), kept("history-2.jsonl").unwrap()), (past.clone(), past));
+    assert!(kept("history.jsonl.part").is_err());
+    let connected = smartcar.status().await["cars"].as_array().unwrap().iter().filter(|car| car["connected"] == true).count();
+    assert_eq!(connected, 0, "still connected at Smartcar");
+    for what in ["vehicles", "connections", "users"] {
+        assert_eq!(home.json(&[what, "list"]).await["items"], json!([]), "{what}");
+    }
+    assert_eq!(home.json(&["webhooks", "list", "--type", "VEHICLE_STATE"]).await["items"], json!([]));
+    assert_eq!(home.done(&["export"]).await, "");
+    assert!(home.done(&leave).await.contains("past/history-3.jsonl"));
+    assert_eq!(kept("history-3.jsonl").unwrap(), "");
+}
