@@ -158,21 +158,25 @@ impl Deliveries {
 
     /// One entry, with its payload.
     pub async fn show(&self, reach: &Reach, seq: Seq) -> Result<DeliveryView, DeliveriesError> {
-        let reach = reach.clone();
-        let view = self.store.read(move |snapshot| {
-            let rows = rows_within(snapshot, &reach)?;
-            let entry = snapshot.log_entry(seq)?;
-            let entry = entry.filter(|entry| rows.is_none_or(|rows| entry.header.vehicle.is_some_and(|row| rows.contains(&row))));
-            Ok(entry.map(|entry| view(&entry, reach == Reach::All || !tells_of_several(&entry))))
-        });
-        view.await?.ok_or(DeliveriesError::NotFound)
+        let entry = self.entry(reach, seq).await?;
+        Ok(view(&entry, *reach == Reach::All || !tells_of_several(&entry)))
     }
 
     /// What an entry tells, as vehicle data is made of it; `None` if that is more than the caller may see.
     pub async fn made_of(&self, reach: &Reach, seq: Seq) -> Result<Option<Result<Projection, NotUnderstood>>, DeliveriesError> {
-        self.show(reach, seq).await?;
-        let entry = self.store.read(move |snapshot| snapshot.log_entry(seq)).await?.ok_or(DeliveriesError::NotFound)?;
+        let entry = self.entry(reach, seq).await?;
         Ok((*reach == Reach::All || !tells_of_several(&entry)).then(|| project(&entry.body.0)))
+    }
+
+    /// One entry, if it is within reach.
+    async fn entry(&self, reach: &Reach, seq: Seq) -> Result<Entry, DeliveriesError> {
+        let reach = reach.clone();
+        let entry = self.store.read(move |snapshot| {
+            let rows = rows_within(snapshot, &reach)?;
+            let is_within = |entry: &Entry| rows.is_none_or(|rows| entry.header.vehicle.is_some_and(|row| rows.contains(&row)));
+            Ok(snapshot.log_entry(seq)?.filter(is_within))
+        });
+        entry.await?.ok_or(DeliveriesError::NotFound)
     }
 
     /// Turns an entry into vehicle data again.
