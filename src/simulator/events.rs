@@ -120,8 +120,15 @@ pub(super) fn delivered(event: &Event, state: &mut State, now: Timestamp) -> Val
     body
 }
 
+/// The connection behind a subscription, if the webhook tells of its kind.
+fn told_of(state: &State, webhook: &Webhook, subscription: &Subscription) -> Option<Connection> {
+    let tells_of_simulated = state.settings.habits.simulated_webhooks && !webhook.settings.legacy;
+    let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?;
+    (connection.mode != "simulated" || tells_of_simulated).then(|| connection.clone())
+}
+
 fn first(state: &mut State, webhook: &Webhook, subscription: &mut Subscription, now: Timestamp) -> Option<Event> {
-    let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
+    let connection = told_of(state, webhook, subscription)?;
     let found = configured(state, webhook, &subscription.vehicle_id)?;
     subscription.sent = Some(bodies(&found));
     vehicle_state(state, webhook, &connection, &found, &[], now)
@@ -129,7 +136,7 @@ fn first(state: &mut State, webhook: &Webhook, subscription: &mut Subscription, 
 
 fn next_state(state: &mut State, webhook: &Webhook, subscription: &mut Subscription, now: Timestamp, all: bool) -> Option<Event> {
     let sent = subscription.sent.as_ref()?;
-    let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?.clone();
+    let connection = told_of(state, webhook, subscription)?;
     let found = configured(state, webhook, &subscription.vehicle_id)?;
     let triggers = &webhook.settings.triggers;
     let granted = |signal: &&Signal| signal.judge(&connection.permissions).is_ok();

@@ -26,6 +26,8 @@ pub struct Limits {
 pub struct Habits {
     /// What an old refresh token does within the rotation window.
     pub second_refresh: SecondRefresh,
+    /// Whether a dead refresh token is an `invalid_request`, as a dead code is, not an `invalid_grant`.
+    pub refresh_as_request: bool,
     /// How clients say who they are at the token endpoints.
     pub client_auth: ClientAuth,
     /// Whether Connect sends a code beside a user id.
@@ -42,6 +44,8 @@ pub struct Habits {
     pub v2_page_size: usize,
     /// Times in the signals of v3.
     pub timestamps: Times,
+    /// Whether the signals of v3 say that the manufacturer refuses the account, or keep their last values.
+    pub signal_trouble: bool,
     /// Whether v3 errors have few fields and codes in lower case.
     pub plain_errors: bool,
     /// How the answer to a command tells of its status.
@@ -66,6 +70,8 @@ pub struct Habits {
     pub verify_signed: bool,
     /// A webhook is disabled after so many events in a row that nobody took.
     pub disable_after: Option<u32>,
+    /// Whether webhooks tell of simulated vehicles. Legacy ones never do.
+    pub simulated_webhooks: bool,
     /// `meta.mode` in the events of simulated vehicles.
     pub simulated_mode: String,
 }
@@ -152,6 +158,7 @@ impl Default for Habits {
     fn default() -> Habits {
         Habits {
             second_refresh: SecondRefresh::Newest,
+            refresh_as_request: false,
             client_auth: ClientAuth::Any,
             code_beside_user: true,
             bare: false,
@@ -160,6 +167,7 @@ impl Default for Habits {
             page_size: 10,
             v2_page_size: 10,
             timestamps: Times::Iso,
+            signal_trouble: true,
             plain_errors: false,
             command_status: CommandStatus::Word,
             retry_after: false,
@@ -172,6 +180,7 @@ impl Default for Habits {
             challenge: Challenge::Word,
             verify_signed: true,
             disable_after: None,
+            simulated_webhooks: true,
             simulated_mode: "SIMULATED".to_owned(),
         }
     }
@@ -235,6 +244,9 @@ const KNOBS: &[Knob] = &[
         let values = [("newest", SecondRefresh::Newest), ("both", SecondRefresh::Both), ("refused", SecondRefresh::Refused)];
         set(&mut to.habits.second_refresh, one_of(text, &values))
     }),
+    knob("refresh-error", "invalid_grant, invalid_request", "how a dead refresh token is refused", |to, text| {
+        set(&mut to.habits.refresh_as_request, one_of(text, &[("invalid_grant", false), ("invalid_request", true)]))
+    }),
     knob("client-auth", "any, basic, form", "how clients say who they are at the token endpoints", |to, text| {
         let values = [("any", ClientAuth::Any), ("basic", ClientAuth::Basic), ("form", ClientAuth::Form)];
         set(&mut to.habits.client_auth, one_of(text, &values))
@@ -260,6 +272,12 @@ const KNOBS: &[Knob] = &[
     knob("timestamps", "iso, seconds, millis", "times in the signals of v3", |to, text| {
         set(&mut to.habits.timestamps, times(text))
     }),
+    knob(
+        "signal-trouble",
+        "yes, no",
+        "whether v3 signals tell that the maker refuses the account, or keep their values",
+        |to, text| set(&mut to.habits.signal_trouble, yes(text)),
+    ),
     knob("errors", "typed, plain", "errors of v3 with type and code, or as an older description has them", |to, text| {
         set(&mut to.habits.plain_errors, one_of(text, &[("typed", false), ("plain", true)]))
     }),
@@ -301,6 +319,9 @@ const KNOBS: &[Knob] = &[
     knob("verify-signed", "yes, no", "whether VERIFY is signed", |to, text| set(&mut to.habits.verify_signed, yes(text))),
     knob("disable-after", "never, or a number of lost events", "when a failing webhook is disabled", |to, text| {
         set_or(&mut to.habits.disable_after, "never", text, text.parse().ok().filter(|&count| count > 0))
+    }),
+    knob("simulated-webhooks", "yes, no", "whether webhooks tell of simulated vehicles (legacy ones never do)", |to, text| {
+        set(&mut to.habits.simulated_webhooks, yes(text))
     }),
     knob("simulated-mode", "SIMULATED, or any word", "meta.mode in the events of simulated vehicles", |to, text| {
         set(&mut to.habits.simulated_mode, Some(text.to_owned()).filter(|word| !word.is_empty()))

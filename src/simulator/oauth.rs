@@ -198,13 +198,13 @@ fn refresh(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
     let token = form.get("refresh_token").unwrap_or_default();
     let Some(grant) = state.tokens.grant_of_refresh(token).filter(|_| !is_refused) else {
         state.counters.refreshes_refused += 1;
-        return refusal(StatusCode::BAD_REQUEST, "invalid_grant", "Invalid or expired refresh token.");
+        return dead_refresh(settings);
     };
     let habit = settings.habits.second_refresh;
     let used = state.tokens.refresh.get(token).is_some_and(|refresh| refresh.used.is_some());
     if used && habit == SecondRefresh::Refused {
         state.counters.refreshes_refused += 1;
-        return refusal(StatusCode::BAD_REQUEST, "invalid_grant", "Invalid or expired refresh token.");
+        return dead_refresh(settings);
     }
     let (body, successor) = state.tokens.issue_pair(grant, settings, now, &mut state.chance);
     if let Some(refresh) = state.tokens.refresh.get_mut(token) {
@@ -216,6 +216,11 @@ fn refresh(exchange: &mut Exchange<'_>, form: &Fields) -> Reply {
         }
     }
     exchange::json(StatusCode::OK, &body)
+}
+
+fn dead_refresh(settings: &Settings) -> Reply {
+    let error = if settings.habits.refresh_as_request { "invalid_request" } else { "invalid_grant" };
+    refusal(StatusCode::BAD_REQUEST, error, "Invalid or expired refresh token.")
 }
 
 /// Checks method and client, in `Authorization: Basic` or in the form.

@@ -26,6 +26,11 @@ impl Signal {
         json!({ "code": self.code, "name": self.name, "group": self.group })
     }
 
+    /// Whether Smartcar knows it without asking the car.
+    pub(super) fn is_known_without(&self) -> bool {
+        self.group == "VehicleIdentification" || self.name == "NominalCapacity"
+    }
+
     /// What stays of the signal when the owner granted only `permissions`: its body, or `type` and `code` of the failure.
     pub(super) fn judge(&self, permissions: &[String]) -> Result<&Value, Value> {
         if !permissions.iter().any(|granted| granted == self.permission) {

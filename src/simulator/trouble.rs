@@ -201,6 +201,11 @@ impl Trouble {
         json!({ "errors": [error] })
     }
 
+    /// As the status of a signal says it.
+    pub(super) fn signal(&self) -> Value {
+        json!({ "type": self.kind, "code": self.code, "description": self.description, "resolution": self.resolution() })
+    }
+
     /// As a VEHICLE_ERROR event says it: that it began, or with `resolved` that it is over.
     pub(super) fn event(&self, resolved: bool, signals: Value) -> Value {
         if resolved {

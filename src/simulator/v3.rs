@@ -168,7 +168,12 @@ fn signal_item(exchange: &Exchange<'_>, signal: &Signal, connection: &Connection
     let link = format!("/vehicles/{}/signals/{}", connection.vehicle_id, signal.code);
     let mut attributes = signal.label();
     let mut item = json!({ "id": signal.code, "type": "signal", "links": { "self": link } });
-    match signal.judge(&connection.permissions) {
+    let trouble = exchange.state.cars.get(&connection.vehicle_id).and_then(|car| car.trouble.as_ref());
+    let told = trouble.filter(|trouble| {
+        exchange.settings.habits.signal_trouble && trouble.kind == "CONNECTED_SERVICES_ACCOUNT" && !signal.is_known_without()
+    });
+    let judged = signal.judge(&connection.permissions).and_then(|body| told.map_or(Ok(body), |trouble| Err(trouble.signal())));
+    match judged {
         Ok(body) => {
             attributes["status"] = json!({ "value": "SUCCESS" });
             attributes["body"] = units.signal(body.clone());

@@ -21,6 +21,17 @@ async fn a_webhook_has_triggers_and_data_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn webhooks_tell_of_simulated_vehicles_if_they_are_said_to() {
+    for (legacy, knob, tells) in [(false, "yes", true), (false, "no", false), (true, "yes", false)] {
+        let rig = with_webhook(|webhook| webhook.legacy = legacy);
+        rig.simulator.turn(&format!("simulated-webhooks={knob}")).unwrap();
+        rig.consent(GRACE, &[("mode", "simulated")]).await;
+        run_for(&rig, Duration::from_secs(600)).await;
+        assert_eq!(rig.receiver.bodies().len() > 1, tells, "legacy {legacy}, {knob}: VERIFY, and more or not");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_webhooks_and_their_buttons() {
     let rig = Rig::new(Settings::default());
     rig.consent(GRACE, &[]).await;

@@ -131,6 +131,23 @@ async fn knobs_change_shapes() {
     let signals = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &user_id).await.json();
     let wanted = fixture("v3-signals-epoch-ms.json")["data"][0]["meta"].clone();
     same_shape(&wanted, &signals["data"][0]["meta"], &["ingestedAt"]);
+    // Who is signed out at the manufacturer is told so of every signal but those that Smartcar knows by itself.
+    rig.simulator.set_trouble(&vehicle, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    let status = async |code: &str| {
+        let signal = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals/{code}"), &token, &user_id).await.json();
+        signal["attributes"]["status"].clone()
+    };
+    let odometer = status("odometer-traveleddistance").await;
+    assert_eq!(
+        (&odometer["value"], &odometer["error"]["code"]),
+        (&json!("ERROR"), &json!("AUTHENTICATION_FAILED")),
+        "{odometer}"
+    );
+    assert_eq!(odometer["error"]["resolution"]["type"], "REAUTHENTICATE");
+    assert_eq!(status("vehicleidentification-vin").await["value"], "SUCCESS");
+    turn("signal-trouble=no");
+    assert_eq!(status("odometer-traveleddistance").await["value"], "SUCCESS");
+    rig.simulator.set_trouble(&vehicle, None).unwrap();
     turn("errors=plain");
     let error = rig.get("/v3/vehicles/nothing", &token).await.json()["errors"][0].clone();
     assert_eq!((&error["code"], &error["status"]), (&json!("not_found"), &json!("404")));
@@ -162,6 +179,8 @@ async fn knobs_change_the_token_endpoints() {
     assert_eq!((rig.refresh(&second).await.status, rig.refresh(&third).await.status), (200, 200));
     rig.simulator.turn("second-refresh=refused").unwrap();
     assert_eq!(rig.refresh(&second).await.json()["error"], "invalid_grant");
+    rig.simulator.turn("refresh-error=invalid_request").unwrap();
+    assert_eq!(rig.refresh(&second).await.json()["error"], "invalid_request");
     rig.simulator.turn("client-auth=form").unwrap();
     assert_eq!(rig.refresh(&third).await.json()["error"], "invalid_client");
     let (_, fresh) = {
