@@ -15,6 +15,7 @@ use crate::model::budget::Reason;
 use crate::model::command::Command;
 use crate::model::fault::Fault;
 use crate::model::reach::Reach;
+use crate::model::token::Generation;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
 use crate::vehicles::known::Known;
 use crate::vehicles::{History, Vehicles};
@@ -175,15 +176,25 @@ impl Compat {
         self.vehicles.disconnect(reach, id, History::Keep, false).await.map_err(|error| faults::of_vehicles(&error))
     }
 
-    /// Subscribes a vehicle to a webhook, or takes it from there.
-    pub async fn subscribe(&self, reach: &Reach, id: &VehicleId, webhook: &str, ends: bool) -> Result<Value, Fault> {
+    /// Subscribes a vehicle to a webhook, or takes it from there. For one that is connected through v3 by the ways of v3,
+    /// with the answer of v2.0.
+    pub async fn subscribe(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        webhook: &str,
+        ends: bool,
+        reason: Reason,
+    ) -> Result<Value, Fault> {
         let known = self.connected(reach, id).await?;
-        if known.connection.as_ref().is_some_and(|connection| connection.generation == crate::model::token::Generation::V3) {
-            let text = "This car is connected through API v3: its subscriptions are at /v3/subscriptions.";
-            return Err(Fault::not_capable("SMARTCAR_NOT_CAPABLE").because(text));
-        }
-        let answer = self.vehicles.subscribe_v2(&known, webhook, ends).await.map_err(|error| of_call(&error))?;
-        Ok(match answer.body.value() {
+        let answer = match known.connection.as_ref().map(|connection| (connection.generation, &connection.smartcar_user)) {
+            Some((Generation::V3, Some(user))) => {
+                self.subscribe_v3(id, user, webhook, ends, reason).await?;
+                Value::Null
+            }
+            _ => self.vehicles.subscribe_v2(&known, webhook, ends).await.map_err(|error| of_call(&error))?.body.value(),
+        };
+        Ok(match answer {
             Value::Null if ends => json!({ "status": "success" }),
             Value::Null => json!({ "webhookId": webhook, "vehicleId": id }),
             body => body,

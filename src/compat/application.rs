@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex as Queue;
 
 use super::Compat;
 use super::faults::of_call;
-use crate::model::Timestamp;
-use crate::model::VehicleId;
 use crate::model::budget::Reason;
 use crate::model::fault::Fault;
 use crate::model::reach::Reach;
-use crate::smartcar::HandedOn;
+use crate::model::{SmartcarUserId, Timestamp, VehicleId};
+use crate::smartcar::{HandedOn, is_subscribed};
 use crate::tokens::CallError;
 
 /// Answers, by what was asked. Cheap to clone.
@@ -74,6 +73,55 @@ impl Compat {
         let answer = ask().await.map_err(|error| of_call(&error));
         self.kept.forget("v3 ");
         answer
+    }
+
+    /// Subscribes a vehicle by the management API v3, or ends its subscription.
+    pub(super) async fn subscribe_v3(
+        &self,
+        id: &VehicleId,
+        user: &SmartcarUserId,
+        webhook: &str,
+        ends: bool,
+        reason: Reason,
+    ) -> Result<(), Fault> {
+        let done = if ends {
+            self.unsubscribe_v3(id, user, webhook, reason).await
+        } else {
+            let body = json!({ "data": { "attributes": { "webhookId": webhook, "userId": user, "vehicleId": id } } });
+            match self.vehicles.forward(&Method::POST, "/subscriptions", Some(&body), reason).await {
+                Err(CallError::Smartcar(error)) => is_subscribed(Err(error)).map_err(|error| of_call(&error.into())),
+                answer => answer.map(drop).map_err(|error| of_call(&error)),
+            }
+        };
+        self.kept.forget("v3 ");
+        done
+    }
+
+    /// v3 ends a subscription by its id, which is in its list only.
+    async fn unsubscribe_v3(&self, id: &VehicleId, user: &SmartcarUserId, webhook: &str, reason: Reason) -> Result<(), Fault> {
+        let filters = [("userId", user.as_str()), ("vehicleId", id.as_str()), ("webhookId", webhook)];
+        let path = url::form_urlencoded::Serializer::new("/subscriptions?".to_owned())
+            .extend_pairs(filters.map(|(name, value)| (format!("filter[{name}]"), value)))
+            .append_pair("page[size]", "100")
+            .finish();
+        let listed = self.vehicles.forward(&Method::GET, &path, None, reason).await.map_err(|error| of_call(&error))?;
+        let listed = listed.body.value();
+        // A filter that Smartcar does not know must not end another's subscription.
+        let is_meant = |item: &&Value| {
+            let is = |kind: &str, id: &str| item["relationships"][kind]["data"]["id"] == id;
+            is("vehicle", id.as_str()) && is("webhook", webhook)
+        };
+        let meant = listed["data"].as_array().into_iter().flatten().filter(is_meant);
+        let is_plain = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let ids: Vec<&str> = meant.filter_map(|item| item["id"].as_str()).filter(is_plain).collect();
+        if ids.is_empty() {
+            return Err(Fault::parameter("webhookId", "The vehicle is not subscribed to this webhook."));
+        }
+        for id in ids {
+            let path = format!("/subscriptions/{id}");
+            self.vehicles.forward(&Method::DELETE, &path, None, reason).await.map_err(|error| of_call(&error))?;
+        }
+        Ok(())
     }
 
     /// The answer to a question, at most so old.

@@ -2,7 +2,8 @@
 //! month's calls on a car that fails, or on what it never tells.
 //!
 //! What must stay true: of what came to nothing, nobody asks again before its wait is over, and each wait is twice as
-//! long as the one before. Notes are in memory: a restart costs one call for each at most.
+//! long as the one before. Notes are in memory, for on disk each read that fails would cost a write: what is due for a
+//! vehicle is asked for together, so a restart costs one call for each at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

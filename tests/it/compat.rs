@@ -4,7 +4,7 @@
 mod commands;
 mod sparing;
 
-use carport::simulator::Settings;
+use carport::simulator::{Settings, WebhookSettings};
 use serde_json::{Value, json};
 
 use crate::api::with_two_owners;
@@ -261,6 +261,36 @@ async fn of_two_signals_that_tell_the_same_the_fresher_is_right() {
     assert_eq!(state("c", &[is_charging(true, at + 2000)]).await, "CHARGING");
     assert_eq!(state("d", &[detailed("NOT_CHARGING", at + 3000)]).await, "NOT_CHARGING");
     assert_eq!(state("e", &[is_charging(false, at + 4000), detailed("FULLY_CHARGED", at + 4000)]).await, "FULLY_CHARGED");
+    gateway.finish().await;
+}
+
+/// A car of v3 by the way of v2.0.
+#[tokio::test(start_paused = true)]
+async fn a_car_of_v3_is_subscribed_by_the_address_of_v2() {
+    let (gateway, car, _) = with_owner(514, V3, &[]).await;
+    let settings = WebhookSettings { auto_subscribe: false, ..WebhookSettings::new("https://elsewhere.example/hook") };
+    gateway.simulator.set_webhook(Some(settings));
+    let webhooks = gateway.get("/v3/webhooks").bearer(&gateway.admin).send().await.json();
+    let id = webhooks["data"][0]["id"].as_str().unwrap();
+    let ask = async |method: &str, webhook: &str| {
+        let path = format!("/v2.0/vehicles/{car}/webhooks/{webhook}");
+        gateway.ask(method, &path).bearer(&gateway.admin).send().await
+    };
+    let subscriptions = async || {
+        let listed = gateway.get("/v3/subscriptions").bearer(&gateway.admin).send().await.json();
+        listed["data"].as_array().unwrap().len()
+    };
+    // Once more is as good.
+    for _ in 0..2 {
+        let answer = ask("POST", id).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({ "webhookId": id, "vehicleId": car })));
+        assert_eq!(subscriptions().await, 1);
+    }
+    is_fault(&ask("POST", "nobodys").await, 404, "RESOURCE_NOT_FOUND", Some("WEBHOOK_NOT_FOUND"));
+    is_fault(&ask("DELETE", "nobodys").await, 400, "VALIDATION", Some("PARAMETER"));
+    let answer = ask("DELETE", id).await;
+    assert_eq!((answer.status, answer.json(), subscriptions().await), (200, json!({ "status": "success" }), 0));
+    is_fault(&ask("DELETE", id).await, 400, "VALIDATION", Some("PARAMETER"));
     gateway.finish().await;
 }
 

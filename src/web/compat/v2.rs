@@ -96,12 +96,17 @@ pub(in crate::web) async fn disconnect(call: &Call<'_>) -> Answer {
 
 /// `POST /v2.0/vehicles/{id}/webhooks/{webhook}`
 pub(in crate::web) async fn subscribe(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, false).await?)
+    subscription(call, false).await
 }
 
 /// `DELETE /v2.0/vehicles/{id}/webhooks/{webhook}`
 pub(in crate::web) async fn unsubscribe(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, true).await?)
+    subscription(call, true).await
+}
+
+async fn subscription(call: &Call<'_>, ends: bool) -> Answer {
+    let reason = reason(call)?;
+    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, ends, reason).await?)
 }
 
 /// `GET /v2.0/compatibility` and its matrix
