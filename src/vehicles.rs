@@ -28,6 +28,7 @@ pub mod known;
 mod past;
 mod picture;
 mod polling;
+mod refused;
 mod revoked;
 mod subscribing;
 pub mod users;

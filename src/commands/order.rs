@@ -90,7 +90,8 @@ async fn note_refused_account(shared: &Shared, id: ConnectionId, error: &Smartca
         return;
     }
     let reason = what.to_string();
-    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
+    let since = Some(shared.world.now());
+    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since };
     if let Err(error) = shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason) }).await {
         tracing::warn!(%error, "that an owner must connect again is not kept");
     }

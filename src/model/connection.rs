@@ -62,6 +62,9 @@ pub enum ConnectionStatus {
         reason: String,
         /// What is broken, and so what shows that it was mended.
         cause: Cause,
+        /// When that was last seen of an account: what its cars tell later shows that it was mended.
+        #[serde(default)]
+        since: Option<Timestamp>,
     },
     /// It was ended here.
     Disconnected,
@@ -72,7 +75,7 @@ pub enum ConnectionStatus {
 pub enum Cause {
     /// Its tokens are dead: a good refresh shows that it was mended.
     Tokens,
-    /// The manufacturer refuses the account: a good read shows that it was mended.
+    /// The manufacturer refuses the account: a good read, or news of one of its cars, shows that it was mended.
     Account,
 }
 

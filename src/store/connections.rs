@@ -212,6 +212,16 @@ impl Change for EndConnection {
     }
 }
 
+/// Deliveries show that the manufacturer took the account at this time: what it refused before is mended.
+pub(super) fn was_taken(tables: &mut Tables<'_>, id: ConnectionId, at: Timestamp) -> Result<(), StoreError> {
+    let Some(mut connection) = tables.get_sound::<Connection>(id)? else { return Ok(()) };
+    let is_refused = match &connection.status {
+        ConnectionStatus::NeedsReconnect { since: Some(since), .. } => *since < at,
+        _ => false,
+    };
+    if is_refused && connection.mended(Cause::Account) { tables.put(id, &connection) } else { Ok(()) }
+}
+
 impl Snapshot<'_> {
     /// A connection.
     pub fn connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {

@@ -135,7 +135,8 @@ impl Change for RefuseTokens {
         match &connection.status {
             ConnectionStatus::Disconnected | ConnectionStatus::NeedsReconnect { cause: Cause::Tokens, .. } => Ok(Refused::Known),
             ConnectionStatus::Active | ConnectionStatus::NeedsReconnect { .. } => {
-                connection.status = ConnectionStatus::NeedsReconnect { reason: self.reason.clone(), cause: Cause::Tokens };
+                connection.status =
+                    ConnectionStatus::NeedsReconnect { reason: self.reason.clone(), cause: Cause::Tokens, since: None };
                 connection.last_error = Some(self.reason.clone());
                 tables.put(self.connection, &connection)?;
                 Ok(Refused::Marked)

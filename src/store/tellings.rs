@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
+use super::connections::was_taken;
 use super::memo::row_of_signal;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
 use super::vehicle_data::{Loose, fold, insert, last, put_loose};
@@ -70,6 +71,18 @@ pub struct Telling {
     pub errors: Vec<VehicleError>,
     /// Errors that ended.
     pub resolved: Vec<Resolved>,
+}
+
+impl Telling {
+    /// When the manufacturer took the account, if this shows it: a delivery carries old values too, so only the car's own
+    /// time counts, and the end of such an error.
+    fn shows_account_at(&self) -> Option<Timestamp> {
+        let recorded = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Value(_)));
+        let recorded = recorded.filter_map(|report| report.oem_updated_at).max();
+        let ended = self.resolved.iter().filter(|end| end.kind == "CONNECTED_SERVICES_ACCOUNT").map(|end| end.at).max();
+        // A car whose clock is ahead must not count for more than the delivery.
+        recorded.max(ended).map(|at| at.min(self.told_at))
+    }
 }
 
 /// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
@@ -152,6 +165,8 @@ struct Car {
     latests: Latests,
     /// What has changed, by signal, in order of time.
     changes: Vec<(u32, Reading)>,
+    /// When its manufacturer was last seen to take the account.
+    taken_at: Option<Timestamp>,
 }
 
 impl Car {
@@ -166,10 +181,13 @@ impl Car {
             fold(tables, row, &mut loose, Vec::new())?;
             Latests { loose, ..Latests::default() }
         };
-        Ok(Some(Car { row, vehicle, latests, changes: Vec::new() }))
+        Ok(Some(Car { row, vehicle, latests, changes: Vec::new(), taken_at: None }))
     }
 
     fn put(mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        if let (Some(connection), Some(at)) = (self.vehicle.connection, self.taken_at) {
+            was_taken(tables, connection, at)?;
+        }
         put_loose(tables, self.row, &mut self.latests.loose, self.changes)?;
         tables.put(self.row, &self.latests)?;
         tables.put(self.row, &self.vehicle)
@@ -201,6 +219,7 @@ impl Car {
         }
         if telling.source == Source::Webhook {
             vehicle.last_event_at = vehicle.last_event_at.max(Some(telling.at));
+            self.taken_at = self.taken_at.max(telling.shows_account_at());
         }
         Ok(())
     }

@@ -332,7 +332,7 @@ async fn give_up(tokens: &Tokens, connection: ConnectionId, marked: Timestamp) -
         return store.commit(DropDue { due_at: marked, connection }).await;
     }
     let reason = "its tokens are damaged in the store".to_owned();
-    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Tokens };
+    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Tokens, since: None };
     store.commit(MarkConnection { id: connection, status: Some(status), error: Some(reason) }).await?;
     tokens.shared.news.notify_one();
     store.commit(DropDue { due_at: marked, connection }).await

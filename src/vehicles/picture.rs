@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, revoked};
+use super::{Shared, refused, revoked};
 use crate::model::budget::{Permit, Reason};
 use crate::model::capability::Lack;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
@@ -35,13 +35,14 @@ pub(super) async fn read(
     let connection =
         shared.store.read(move |snapshot| snapshot.connection(id)).await.map_err(TokenError::from)?.ok_or(TokenError::Gone)?;
     let result = ask(shared, row, vehicle, &connection, only, reason).await;
-    if let Some(reason) = refused_account(&result) {
-        let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
+    let at = shared.world.now();
+    let refusal = refused::look(shared, row, &connection, &result).await.map_err(TokenError::from)?;
+    if let Some(reason) = refusal.clone() {
+        let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since: Some(at) };
         let mark = MarkConnection { id, status: Some(status), error: Some(reason) };
         shared.store.commit(mark).await.map_err(TokenError::from)?;
     }
     let is_taken_back = revoked::look(shared, vehicle, &connection, &result).await.map_err(TokenError::from)?;
-    let at = shared.world.now();
     let lacks = match &result {
         Err(CallError::Smartcar(error)) if !is_taken_back => {
             lacking(shared, row, vehicle, only, error).await.map_err(TokenError::from)?
@@ -52,8 +53,10 @@ pub(super) async fn read(
         keep(shared, row, lacks, at).await?;
     }
     let reports = result?;
-    let any_value = reports.iter().any(|report| matches!(report.outcome, Outcome::Value(_)));
-    if any_value && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }) {
+    if refusal.is_none()
+        && reports.iter().any(refused::is_of_car)
+        && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. })
+    {
         shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
     }
     keep(shared, row, reports, at).await
@@ -145,29 +148,6 @@ async fn settled(shared: &Shared, permit: &Permit, result: Result<Read, CallErro
         shared.settle(permit, &result).await;
     }
     result.map(|read| read.reports)
-}
-
-/// Why the manufacturer refuses the account, if that is what a read shows: an error for the whole call, or
-/// (v2.0 answers a batch) the same error for every part.
-fn refused_account(result: &Result<Vec<SignalReport>, CallError>) -> Option<String> {
-    const REFUSED: Option<&str> = Some("CONNECTED_SERVICES_ACCOUNT");
-    match result {
-        Err(CallError::Smartcar(SmartcarError::Reconnect { what, .. })) if what.kind.as_deref() == REFUSED => {
-            Some(what.to_string())
-        }
-        Ok(reports) => {
-            let refusal = |report: &SignalReport| match &report.outcome {
-                Outcome::Failed(failure) if failure.kind.as_deref() == REFUSED => failure.code.clone().or(failure.kind.clone()),
-                _ => None,
-            };
-            let first = reports.first().and_then(refusal)?;
-            reports
-                .iter()
-                .all(|report| refusal(report).is_some())
-                .then(|| format!("the manufacturer refuses the account: {first}"))
-        }
-        Err(_) => None,
-    }
 }
 
 /// Reads first pictures of linked vehicles until `shutdown`. The wish for one is in the store, so that a

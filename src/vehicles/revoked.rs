@@ -41,7 +41,8 @@ pub(super) async fn look(
         return Ok(true);
     }
     let reason = "the owner has taken the access back at Smartcar".to_owned();
-    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account };
+    let since = Some(shared.world.now());
+    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since };
     shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason) }).await?;
     Ok(true)
 }
@@ -65,7 +66,7 @@ fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {
 }
 
 /// The vehicles that a connection's account has opened to us, as Smartcar lists them. That costs no call of the plan.
-async fn listed(shared: &Shared, connection: &Connection) -> Result<Vec<VehicleId>, CallError> {
+pub(super) async fn listed(shared: &Shared, connection: &Connection) -> Result<Vec<VehicleId>, CallError> {
     match (connection.generation, &connection.smartcar_user) {
         (Generation::V2, _) => {
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };

@@ -12,8 +12,8 @@ use crate::gateway::events::{signal, state};
 use crate::gateway::{DAY, HOUR, TestGateway, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
-/// The loop that subscribes cars looks often: these stories last for weeks.
-const BY_HAND: (&str, &str) = ("webhooks.subscribe", "off");
+/// What does not tell whether a car charges, which then is read more often.
+const QUIET: (&str, &str) = ("smartcar.scope", "read_vehicle_info,read_vin,read_odometer,read_location");
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -45,7 +45,7 @@ async fn it_is_off_unless_wanted_and_leaves_cars_to_their_webhooks() {
     assert_eq!(polled(&gateway, &car).await, 0);
     gateway.finish().await;
 
-    let mut gateway = TestGateway::with(551, &[("poll.every", "6h"), BY_HAND], Settings::default()).await;
+    let mut gateway = TestGateway::with(551, &[("poll.every", "6h"), QUIET], Settings::default()).await;
     gateway.start();
     gateway.connect("ada", ADA).await;
     let [told, untold] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
@@ -60,15 +60,25 @@ async fn it_is_off_unless_wanted_and_leaves_cars_to_their_webhooks() {
     // Its webhooks fall silent: a day later it is read as well, until they speak again.
     pass(2 * DAY).await;
     let polls = polled(&gateway, &told).await;
-    // A car that charges is read up to four times as often.
-    assert!((2..=16).contains(&polls), "{polls}");
+    assert!((2..=5).contains(&polls), "{polls}");
     gateway.deliver(&state("again", &told, &[signal("odometer-traveleddistance", 500, gateway.now().as_millis())])).await;
     pass(23 * HOUR).await;
     assert_eq!(polled(&gateway, &told).await, polls);
     let show = gateway.told(&format!("/api/v1/vehicles/{untold}")).await;
     assert_eq!(show["signals"]["odometer-traveleddistance"]["source"], "read", "{show}");
 
-    // Nobody asks about a car that is gone.
+    // Nobody asks about cars whose owner has to connect again, until one of them tells something by itself.
+    gateway.simulator.set_trouble(&untold, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    pass(10 * HOUR).await;
+    let polls = polled(&gateway, &untold).await;
+    pass(2 * DAY).await;
+    assert_eq!(polled(&gateway, &untold).await, polls);
+    gateway.simulator.set_trouble(&untold, None).unwrap();
+    gateway.deliver(&state("back", &untold, &[signal("odometer-traveleddistance", 600, gateway.now().as_millis())])).await;
+    pass(2 * DAY).await;
+    assert!((2..=5).contains(&(polled(&gateway, &untold).await - polls)));
+
+    // Nor about a car that is gone.
     let gone = gateway.ask("DELETE", &format!("/api/v1/vehicles/{untold}")).bearer(&gateway.admin).send().await;
     assert!(gone.status < 300, "{}", gone.text());
     let polls = polled(&gateway, &untold).await;
@@ -109,7 +119,6 @@ async fn a_month_of_reads_and_commands_stays_within_its_budget() {
     let keys = [
         ("smartcar.scope", scope),
         ("poll.every", "1h"),
-        BY_HAND,
         ("budget.calls_per_vehicle_month", &*limit),
         ("budget.reserve", &*reserve),
     ];

@@ -6,6 +6,7 @@ use carport::simulator::Settings;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::gateway::events::{signal, state};
 use crate::gateway::{DAY, HOUR, TestGateway, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
@@ -114,6 +115,72 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
         assert_eq!(gateway.told("/api/v1/status").await["notices"], json!([]));
         gateway.finish().await;
     }
+}
+
+/// The manufacturer no longer takes the sign-in: Smartcar says so of every signal, but for what it knows by itself.
+#[tokio::test(start_paused = true)]
+async fn a_refused_account_is_left_alone_until_one_of_its_cars_tells_something() {
+    for (seed, account) in [(321, ADA), (322, GRACE)] {
+        let keys = [("poll.every", "2h"), ("budget.calls_per_vehicle_month", "unlimited")];
+        let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+        gateway.start();
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        pass(3 * HOUR).await;
+        let before = gateway.now();
+        let trouble =
+            |what| gateway.vehicles_of(account).iter().for_each(|car| gateway.simulator.set_trouble(car, what).unwrap());
+        trouble(Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED"));
+        pass(5 * HOUR).await;
+        let status = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone();
+        assert_eq!(status().await, "needs_reconnect", "{account}");
+        let shown = show(&gateway, &car).await;
+        assert_eq!(shown["lights"]["authority"]["color"], "red", "{shown}");
+        let odometer = &shown["signals"]["odometer-traveleddistance"];
+        assert!(odometer["body"].is_object() && odometer["error"]["code"] == "AUTHENTICATION_FAILED", "{odometer}");
+        let asked = reads(&gateway, &car);
+        pass(DAY).await;
+        assert_eq!(reads(&gateway, &car), asked, "{account}");
+        assert_eq!(gateway.logged().matches("a connection waits for its owner").count(), 1, "{account}");
+
+        // Asked for by hand it is read, and that it fails is no news.
+        refresh(&gateway, &car).await;
+        assert_eq!((reads(&gateway, &car), status().await), (asked + 1, json!("needs_reconnect")));
+        // A delivery of what the car said before shows nothing.
+        let tell = async |event: &str, value: i64, at: carport::model::Timestamp| {
+            let told = signal("odometer-traveleddistance", value, at.as_millis());
+            gateway.deliver(&state(event, &car, &[told])).await;
+            pass(Duration::from_secs(60)).await;
+        };
+        tell("old", 1, before).await;
+        assert_eq!(status().await, "needs_reconnect");
+        trouble(None);
+        pass(HOUR).await;
+        tell("new", 100_000, gateway.now()).await;
+        assert_eq!(status().await, "active");
+        pass(HOUR).await;
+        let notices = gateway.told("/api/v1/status").await["notices"].clone();
+        assert!(notices.as_array().unwrap().iter().all(|notice| notice["code"] != "needs_reconnect"), "{notices}");
+        gateway.finish().await;
+    }
+}
+
+/// What is wrong with one of several cars only says nothing of the account.
+#[tokio::test(start_paused = true)]
+async fn the_trouble_of_one_car_leaves_the_others_alone() {
+    let gateway = TestGateway::new(323).await;
+    let connection = gateway.connect("owner", ADA).await;
+    let [bad, good] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    gateway.simulator.set_trouble(&bad, Some("CONNECTED_SERVICES_ACCOUNT.SUBSCRIPTION")).unwrap();
+    let status = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone();
+    refresh(&gateway, &bad).await;
+    assert_eq!((status().await, refresh(&gateway, &good).await), (json!("active"), 200));
+    // With no other car it is the account's.
+    gateway.ask("DELETE", &format!("/api/v1/vehicles/{good}")).bearer(&gateway.admin).send().await;
+    pass(HOUR).await;
+    refresh(&gateway, &bad).await;
+    assert_eq!(status().await, "needs_reconnect");
+    gateway.finish().await;
 }
 
 /// One of several cars: it is left without a connection, and the others go on.

@@ -246,7 +246,7 @@ impl Beliefs {
                 self.connected += 1;
                 net.is_mended(owner);
             }
-            if let ConnectionStatus::NeedsReconnect { reason, cause: Cause::Tokens } = &row.connection.status
+            if let ConnectionStatus::NeedsReconnect { reason, cause: Cause::Tokens, .. } = &row.connection.status
                 && !self.is_lying
                 && is_complete
             {

@@ -108,7 +108,7 @@ impl Step {
             32 => self.hand_over(at, model),
             33 => {
                 let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
-                let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause };
+                let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause, since: None };
                 let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
                 Box::new(MarkConnection {
                     id: connection(who),

@@ -354,7 +354,7 @@ impl Played for RefuseTokens {
         if known {
             return Refused::Known;
         }
-        connection.status = ConnectionStatus::NeedsReconnect { reason: self.reason.clone(), cause: Cause::Tokens };
+        connection.status = ConnectionStatus::NeedsReconnect { reason: self.reason.clone(), cause: Cause::Tokens, since: None };
         connection.last_error = Some(self.reason.clone());
         Refused::Marked
     }
