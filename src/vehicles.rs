@@ -309,20 +309,18 @@ impl Shared {
         self.budget.settle(permit, error).await;
     }
 
-    /// A vehicle that Smartcar does not know any more is as good as disconnected.
+    /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
     async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
         let id = &vehicle.facts.id;
         let row = self.store.read(move |snapshot| snapshot.connection(connection)).await?;
-        let user = row.as_ref().and_then(|row| row.smartcar_user.clone());
-        let result = match row.map(|row| row.generation) {
-            None => return Ok(()),
-            Some(Generation::V2) => {
+        let Some(row) = row else { return Ok(()) };
+        let result = match row.generation {
+            Generation::V2 => {
                 self.tokens.call(connection, |smartcar, access| async move { smartcar.disconnect(&access, id).await }).await
             }
-            Some(Generation::V3) => self.disconnect_v3(vehicle, user).await,
+            Generation::V3 => self.disconnect_v3(vehicle, row.smartcar_user.clone()).await,
         };
         match result {
-            Err(CallError::Smartcar(SmartcarError::NotPossible { what })) if what.status == Some(404) => Ok(()),
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
             // To ask once more, after an answer that was lost, is refused for want of permission.
             Err(CallError::Smartcar(SmartcarError::Reconnect { .. })) if self.has_lost(connection, id).await => Ok(()),
@@ -344,6 +342,13 @@ impl Shared {
         let listed = self
             .tokens
             .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
+            // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
+            // that Smartcar gives to the same token shows that the vehicle is gone.
+            Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
+                if revoked::listed(self, &row).await.is_ok_and(|listed| !listed.contains(id)) =>
+            {
+                Ok(())
+            }
             .await?;
         for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(&vehicle.facts.id)) {
             self.tokens

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use carport::simulator::{Settings, WebhookSettings};
+use carport::simulator::{Fault, Faults, Settings, WebhookSettings};
+use carport::world::TransportError;
 use http::{Request, header};
 use serde_json::{Value, json};
 
@@ -149,6 +150,32 @@ async fn what_comes_after_the_end_is_not_data() {
         tell(&gateway, &car, 4).await;
         gateway.catch_up().await;
         assert_eq!(odometer(&gateway, &car).await, 4, "{how}");
+        gateway.finish().await;
+    }
+}
+
+/// Whoever asks again after an answer was lost need not force anything; and no refusal counts as the end by itself.
+#[tokio::test(start_paused = true)]
+async fn a_disconnect_whose_answer_was_lost_is_simply_done_again() {
+    for (seed, account) in [(530, ADA), (531, GRACE)] {
+        let gateway = TestGateway::new(seed).await;
+        gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        let path = format!("/api/v1/vehicles/{car}");
+        // Smartcar, or something in its place, says no: it still lists the car.
+        for fault in ["trouble=RESOURCE_NOT_FOUND.VERSION*1", "trouble=PERMISSION*1"] {
+            gateway.simulator.set_faults(Faults::new([fault.parse::<Fault>().unwrap()]));
+            assert!(end(&gateway, &path).await >= 400, "{account}: {fault}");
+            assert!(show(&gateway, &car).await["connection"].is_string(), "{account}: {fault}");
+        }
+        gateway.simulator.set_faults(Faults::default());
+        let lost = || Err(TransportError::Lost("the line broke".into()));
+        gateway.net.change(move |request, _| (request.method() == "DELETE").then(lost));
+        assert!(end(&gateway, &path).await >= 500, "{account}");
+        assert!(show(&gateway, &car).await["connection"].is_string(), "{account}");
+        gateway.net.leave_alone();
+        assert_eq!(end(&gateway, &path).await, 204, "{account}");
+        assert_eq!(show(&gateway, &car).await["connection"], Value::Null, "{account}");
         gateway.finish().await;
     }
 }
