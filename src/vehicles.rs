@@ -149,6 +149,8 @@ struct Shared {
     budget: Budget,
     world: World,
     linked: Arc<Notify>,
+    /// There may be new cars to subscribe.
+    unsubscribed: Notify,
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
 }
@@ -165,7 +167,17 @@ impl Vehicles {
         linked: Arc<Notify>,
     ) -> Vehicles {
         Vehicles {
-            shared: Arc::new(Shared { settings, store, tokens, smartcar, budget, world, linked, webhook: Mutex::default() }),
+            shared: Arc::new(Shared {
+                settings,
+                store,
+                tokens,
+                smartcar,
+                budget,
+                world,
+                linked,
+                unsubscribed: Notify::new(),
+                webhook: Mutex::default(),
+            }),
         }
     }
 
@@ -322,16 +334,15 @@ impl Shared {
         };
         match result {
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
-            // To ask once more, after an answer that was lost, is refused for want of permission.
-            Err(CallError::Smartcar(SmartcarError::Reconnect { .. })) if self.has_lost(connection, id).await => Ok(()),
+            // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
+            // that Smartcar gives to the same token shows that the vehicle is gone.
+            Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
+                if revoked::listed(self, &row).await.is_ok_and(|listed| !listed.contains(id)) =>
+            {
+                Ok(())
+            }
             result => Ok(result?),
         }
-    }
-
-    /// Whether Smartcar does not count a vehicle to a connection of API v2.0 any more.
-    async fn has_lost(&self, connection: ConnectionId, id: &VehicleId) -> bool {
-        let listed = self.tokens.call(connection, |smartcar, access| async move { smartcar.vehicles(&access).await }).await;
-        listed.is_ok_and(|vehicles| !vehicles.contains(id))
     }
 
     /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
@@ -342,13 +353,6 @@ impl Shared {
         let listed = self
             .tokens
             .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
-            // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
-            // that Smartcar gives to the same token shows that the vehicle is gone.
-            Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
-                if revoked::listed(self, &row).await.is_ok_and(|listed| !listed.contains(id)) =>
-            {
-                Ok(())
-            }
             .await?;
         for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(&vehicle.facts.id)) {
             self.tokens

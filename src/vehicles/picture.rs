@@ -164,7 +164,7 @@ pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = shared.linked.notified() => {}
+            () = shared.linked.notified() => shared.unsubscribed.notify_one(),
             () = tokio::time::sleep(wait) => {}
         }
     }

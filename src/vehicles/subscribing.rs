@@ -33,22 +33,24 @@ impl Vehicles {
     }
 }
 
-/// Subscribes what is connected until `shutdown`.
+/// Subscribes what is connected until `shutdown`: at the start, when cars are linked, and what failed after a while.
 pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
     if !shared.settings.subscribes {
         return shutdown.cancelled().await;
     }
     let mut waiting = HashMap::new();
     loop {
-        tokio::select! {
+        let wait = tokio::select! {
             () = shutdown.cancelled() => return,
-            result = subscribe_all(shared, &mut waiting) => if let Err(error) = result {
+            wait = subscribe_all(shared, &mut waiting) => wait.unwrap_or_else(|error| {
                 tracing::warn!(%error, "subscribing to the webhook waits for the store");
-            },
-        }
+                SHORTEST
+            }),
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = shared.unsubscribed.notified() => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -61,15 +63,13 @@ struct Waiting {
 
 type Connected = (u32, Vehicle, Connection);
 
-async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Result<(), StoreError> {
+/// Returns how long there is nothing to do.
+async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Result<Duration, StoreError> {
     let open = unsubscribed(shared).await?;
     waiting.retain(|row, _| open.iter().any(|(open, ..)| open == row));
     let due = |row: &u32| waiting.get(row).is_none_or(|waiting| waiting.until <= Instant::now());
     let due: Vec<Connected> = open.into_iter().filter(|(row, ..)| due(row)).collect();
-    if due.is_empty() {
-        return Ok(());
-    }
-    let webhook = shared.webhook().await;
+    let webhook = if due.is_empty() { Ok(None) } else { shared.webhook().await };
     for (row, vehicle, connection) in due {
         let result = match &webhook {
             Ok(Some(webhook)) => {
@@ -91,7 +91,8 @@ async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> 
             }
         }
     }
-    Ok(())
+    let next = waiting.values().map(|waiting| waiting.until).min();
+    Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
 }
 
 async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
@@ -177,9 +178,6 @@ impl Shared {
 
 const UNKNOWN: &str = "the webhook is not known: no delivery has come in yet, and Smartcar lists none that posts to Carport's \
                        address. Create it in Smartcar's dashboard, or set smartcar.webhook_id";
-
-/// How often is looked for cars that are not subscribed.
-const EVERY: Duration = Duration::from_secs(30);
 
 /// The first wait after a failure; each further one is twice as long, up to the longest.
 const SHORTEST: Duration = Duration::from_secs(60);
