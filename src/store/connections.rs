@@ -212,6 +212,18 @@ impl Change for EndConnection {
     }
 }
 
+/// A delivery says that the manufacturer refused the sign-in at this time.
+pub(super) fn was_refused(tables: &mut Tables<'_>, id: ConnectionId, at: Timestamp) -> Result<(), StoreError> {
+    let Some(mut connection) = tables.get_sound::<Connection>(id)? else { return Ok(()) };
+    if connection.status != ConnectionStatus::Active || connection.connected_at > at {
+        return Ok(());
+    }
+    let reason = "the manufacturer refuses the account: AUTHENTICATION_FAILED".to_owned();
+    connection.status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since: Some(at) };
+    connection.last_error = Some(reason);
+    tables.put(id, &connection)
+}
+
 /// Deliveries show that the manufacturer took the account at this time: what it refused before is mended.
 pub(super) fn was_taken(tables: &mut Tables<'_>, id: ConnectionId, at: Timestamp) -> Result<(), StoreError> {
     let Some(mut connection) = tables.get_sound::<Connection>(id)? else { return Ok(()) };

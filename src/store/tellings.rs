@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use super::connections::was_taken;
+use super::connections::{was_refused, was_taken};
 use super::memo::row_of_signal;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
 use super::vehicle_data::{Loose, fold, insert, last, put_loose};
@@ -165,8 +165,9 @@ struct Car {
     latests: Latests,
     /// What has changed, by signal, in order of time.
     changes: Vec<(u32, Reading)>,
-    /// When its manufacturer was last seen to take the account.
+    /// When its manufacturer was last seen to take the account, and to refuse its sign-in.
     taken_at: Option<Timestamp>,
+    refused_at: Option<Timestamp>,
 }
 
 impl Car {
@@ -181,12 +182,19 @@ impl Car {
             fold(tables, row, &mut loose, Vec::new())?;
             Latests { loose, ..Latests::default() }
         };
-        Ok(Some(Car { row, vehicle, latests, changes: Vec::new(), taken_at: None }))
+        Ok(Some(Car { row, vehicle, latests, changes: Vec::new(), taken_at: None, refused_at: None }))
     }
 
     fn put(mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        if let (Some(connection), Some(at)) = (self.vehicle.connection, self.taken_at) {
-            was_taken(tables, connection, at)?;
+        if let Some(connection) = self.vehicle.connection {
+            let recorded = self.latests.signals.values().filter_map(|latest| latest.reading.as_ref());
+            let recorded = recorded.filter(|reading| reading.oem_updated_at.is_some()).map(|reading| reading.at).max();
+            match (self.refused_at, self.taken_at) {
+                // What comes late, or again, is no news.
+                (Some(at), taken_at) if recorded.max(taken_at) <= Some(at) => was_refused(tables, connection, at)?,
+                (_, Some(at)) => was_taken(tables, connection, at)?,
+                _ => {}
+            }
         }
         put_loose(tables, self.row, &mut self.latests.loose, self.changes)?;
         tables.put(self.row, &self.latests)?;
@@ -211,6 +219,9 @@ impl Car {
         for error in &telling.errors {
             if vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since) {
                 continue;
+            }
+            if error.kind == "CONNECTED_SERVICES_ACCOUNT" && error.code.as_deref() == Some("AUTHENTICATION_FAILED") {
+                self.refused_at = self.refused_at.max(Some(error.since));
             }
             match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {
                 Some(known) => *known = VehicleError { since: known.since.min(error.since), ..error.clone() },

@@ -6,7 +6,7 @@ use carport::simulator::Settings;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::gateway::events::{signal, state};
+use crate::gateway::events::{signal, state, trouble};
 use crate::gateway::{DAY, HOUR, TestGateway, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
@@ -161,6 +161,48 @@ async fn a_refused_account_is_left_alone_until_one_of_its_cars_tells_something()
         pass(HOUR).await;
         let notices = gateway.told("/api/v1/status").await["notices"].clone();
         assert!(notices.as_array().unwrap().iter().all(|notice| notice["code"] != "needs_reconnect"), "{notices}");
+        gateway.finish().await;
+    }
+}
+
+/// Who polls nothing is told by a delivery.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_tells_of_a_refused_account_and_of_its_end() {
+    for (seed, account) in [(324, ADA), (325, GRACE)] {
+        let mut gateway = TestGateway::new(seed).await;
+        gateway.start();
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        pass(HOUR).await;
+        let status = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone();
+        let tell = async |event: &Value| {
+            let seq = gateway.deliver(event).await;
+            pass(Duration::from_secs(120)).await;
+            seq
+        };
+        const ACCOUNT: &str = "CONNECTED_SERVICES_ACCOUNT";
+        let signed_out = Some("AUTHENTICATION_FAILED");
+        tell(&trouble("asleep", &car, "VEHICLE_STATE", Some("ASLEEP"), "ERROR")).await;
+        tell(&trouble("plan", &car, ACCOUNT, Some("SUBSCRIPTION"), "ERROR")).await;
+        assert_eq!(status().await, "active", "{account}");
+        let told = tell(&trouble("out", &car, ACCOUNT, signed_out, "ERROR")).await;
+        assert_eq!(status().await, "needs_reconnect", "{account}");
+        pass(HOUR).await;
+        assert_eq!(gateway.logged().matches("a connection waits for its owner").count(), 1, "{account}");
+        let lock = gateway.post(&format!("/api/v1/vehicles/{car}/commands/security/lock"), &json!({}));
+        assert_eq!(lock.bearer(&gateway.admin).send().await.status, 409, "{account}");
+        tell(&trouble("in", &car, ACCOUNT, signed_out, "RESOLVED")).await;
+        assert_eq!(status().await, "active", "{account}");
+        // It is over, however often the beginning is told.
+        let again = gateway.post(&format!("/api/v1/webhooks/{told}/replay"), &json!({})).bearer(&gateway.admin).send().await;
+        assert!(again.status < 300, "{}", again.text());
+        assert_eq!(status().await, "active", "{account}");
+        // Its owner connects again, and nobody says that it is over.
+        tell(&trouble("out again", &car, ACCOUNT, signed_out, "ERROR")).await;
+        assert_eq!(status().await, "needs_reconnect", "{account}");
+        gateway.connect("owner", account).await;
+        pass(HOUR).await;
+        assert_eq!(status().await, "active", "{account}");
         gateway.finish().await;
     }
 }
