@@ -81,10 +81,6 @@ mod tests {
     use crate::model::reading::{Reading, Source};
     use crate::model::{Json, Timestamp};
 
-    fn at(seconds: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_millis(seconds * 1000))
-    }
-
     fn value(code: &str, recorded: Option<Timestamp>) -> SignalReport {
         let outcome = Outcome::Value(Json::of(&serde_json::json!({ "value": 1 })));
         SignalReport { code: code.into(), group: None, name: None, outcome, oem_updated_at: recorded, retrieved_at: None }
@@ -113,6 +109,7 @@ mod tests {
 
     #[test]
     fn an_account_is_refused_unless_a_car_speaks_against_it() {
+        let at = |seconds: i64| Some(Timestamp::from_millis(seconds * 1000));
         let (vin, odometer) = (value("vehicleidentification-vin", at(9)), value("odometer-traveleddistance", at(9)));
         let signed_out = failed(ACCOUNT, SIGNED_OUT);
         let (no_plan, none) = (failed(ACCOUNT, Some("SUBSCRIPTION")), failed("COMPATIBILITY", None));

@@ -1,10 +1,10 @@
 //! What people do on the dashboard, by its forms alone: as a browser does that runs no script.
 
 use carport::simulator::Settings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::sign_in;
-use crate::gateway::{TestGateway, events};
+use crate::gateway::{DAY, TestGateway, events, pass};
 use crate::simulator::rig::{ADA, Answer};
 
 mod car;
@@ -168,6 +168,14 @@ async fn a_connection_is_renewed_and_ended_by_who_is_sure() {
     let unsure = person.send(&end, &[]).await;
     assert!(unsure.status == 400 && unsure.text().contains("Tick the box"), "{}", unsure.text());
     assert_eq!(status().await, "active");
+    // One owner needs no list; who is invited is in it until then.
+    assert!(!person.look("/connections").await.contains("Open invites"));
+    gateway.invite(&json!({ "user": "grace", "create": true })).await;
+    let owners = person.look("/connections").await;
+    assert!(["Open invites", "grace", "ends "].iter().all(|part| owners.contains(part)), "{owners}");
+    pass(DAY).await;
+    let owners = person.look("/connections").await;
+    assert!(owners.contains("Open invites") && !owners.contains("ends "), "{owners}");
     person.press(&end, &[("sure", "true")]).await;
     assert_eq!(status().await, "disconnected");
     assert!(person.look("/connections").await.contains("Disconnected"));

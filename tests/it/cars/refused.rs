@@ -165,6 +165,8 @@ async fn a_refused_account_is_left_alone_until_one_of_its_cars_tells_something()
     }
 }
 
+const ACCOUNT: &str = "CONNECTED_SERVICES_ACCOUNT";
+
 /// Who polls nothing is told by a delivery.
 #[tokio::test(start_paused = true)]
 async fn a_delivery_tells_of_a_refused_account_and_of_its_end() {
@@ -180,7 +182,6 @@ async fn a_delivery_tells_of_a_refused_account_and_of_its_end() {
             pass(Duration::from_secs(120)).await;
             seq
         };
-        const ACCOUNT: &str = "CONNECTED_SERVICES_ACCOUNT";
         let signed_out = Some("AUTHENTICATION_FAILED");
         tell(&trouble("asleep", &car, "VEHICLE_STATE", Some("ASLEEP"), "ERROR")).await;
         tell(&trouble("plan", &car, ACCOUNT, Some("SUBSCRIPTION"), "ERROR")).await;
