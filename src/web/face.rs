@@ -89,7 +89,10 @@ fn origin(host: &str, settings: &Settings) -> Url {
     let mut there = known.unwrap_or(&settings.public_url).clone();
     // Of a URL with a host, each of these can be changed.
     if known.is_none() {
-        let _ = there.set_host(Some(host));
+        let _ = match host.parse() {
+            Ok(address) => there.set_ip_host(address),
+            Err(_) => there.set_host(Some(host)).map_err(drop),
+        };
     }
     let _ = there.set_scheme("https");
     there
