@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::model::Current;
 use crate::model::event::Grammar;
 use crate::operate::access::Access;
 use crate::operate::audit::Audit;
@@ -42,16 +43,20 @@ use crate::world::World;
 
 mod keys;
 mod listeners;
+mod live;
 mod loops;
-mod reload;
+mod making;
 pub(crate) mod settings;
 
 use loops::{tend, trim, verify};
 
 pub use keys::Keys;
-pub use reload::{Reload, Reloaded};
+pub(crate) use live::made;
+pub use live::{Reload, Reloaded};
 
 use listeners::{bind, dress, places};
+use live::{Live, State};
+use making::Maker;
 
 /// Why the house cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +110,6 @@ fn to_listen(error: &io::Error) -> &'static str {
 pub struct App {
     services: Services,
     store: Store,
-    smartcar: Smartcar,
     tokens: Tokens,
     projector: Projector,
     notices: Notices,
@@ -114,6 +118,8 @@ pub struct App {
     tls: Option<Tls>,
     supervisor: Supervisor,
     listeners: Vec<Listener>,
+    live: Arc<Live>,
+    config: Config,
 }
 
 impl App {
@@ -142,17 +148,23 @@ impl App {
     }
 
     async fn assemble(
-        config: &Config,
+        written: &Config,
         world: World,
         keys: &Keys,
         files: Arc<dyn Files>,
         settings: store::Settings,
         grammar: Grammar,
     ) -> Result<App, StoreError> {
-        let settings = store::Settings { min_free: config.min_free, ..settings };
+        let settings = store::Settings { min_free: written.min_free, ..settings };
         let metrics = Arc::new(Metrics::new());
         let vault = keys.vault(world.entropy.as_ref());
         let store = Store::open_at(files, settings, vault.clone(), &world, metrics.clone())?;
+        let made = live::kept(&store).await;
+        let (config, left_out) = written.with_what_fits(&made);
+        let config = &config;
+        for mistake in left_out {
+            tracing::warn!("a setting made on the set-up page does not fit what is configured now, and is left out: {mistake}");
+        }
         let budget = Budget::new(settings::budget(config), store.clone(), world.clone());
         let (observer, ledger) = (metrics.clone(), budget.clone());
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
@@ -204,13 +216,42 @@ impl App {
         );
         let compat = Compat::new(settings::compat(config), vehicles.clone(), commands.clone(), world.clone());
         let probes = Probes::new(settings::probes(config), world.clone());
-        let rooms =
-            Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation, probes };
-        let services = Services::new(settings::web(config), world, metrics, rooms);
+        let edge = Current::new(settings::web(config));
+        let live = Arc::new(Live {
+            edge: edge.clone(),
+            smartcar: smartcar.clone(),
+            tokens: tokens.clone(),
+            ingest: ingest.clone(),
+            connect: connect.clone(),
+            vehicles: vehicles.clone(),
+            status: status.clone(),
+            probes: probes.clone(),
+            store: store.clone(),
+            world: world.clone(),
+            tls: OnceLock::new(),
+            state: Mutex::new(State::new(written.clone(), made, config.clone())),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let making = Arc::new(Maker(live.clone()));
+        let rooms = Rooms {
+            ingest,
+            connect,
+            vehicles,
+            commands,
+            budget,
+            compat,
+            access,
+            audit,
+            deliveries,
+            status,
+            rotation,
+            probes,
+            making,
+        };
+        let services = Services::new(edge, world, metrics, rooms);
         Ok(App {
             services,
             store,
-            smartcar,
             tokens,
             projector,
             notices,
@@ -219,6 +260,8 @@ impl App {
             tls: None,
             supervisor: Supervisor::default(),
             listeners: Vec::new(),
+            live,
+            config: config.clone(),
         })
     }
 
@@ -240,6 +283,11 @@ impl App {
     /// The follower of the webhook log.
     pub fn projector(&self) -> &Projector {
         &self.projector
+    }
+
+    /// What it was built by: the configuration, with what was made on the set-up page.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Who gives notices.
@@ -269,7 +317,8 @@ impl App {
             tracing::warn!(%address, "a socket was opened for us that no setting names: add its address to `listen`");
         }
         if let Some(settings) = &config.tls {
-            self.tls = Some(Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?);
+            let tls = Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?;
+            self.tls = Some(self.live.tls.get_or_init(|| tls).clone());
         }
         self.listeners = bound.into_iter().map(|(place, listener)| dress(config, place, listener, self.tls.as_ref())).collect();
         // Cars matter more than commands: a path that is too long for a socket must not stop the gateway.
@@ -300,7 +349,7 @@ impl App {
     /// loops; then what Smartcar may have answered reaches the disk; the store last. A part that ends by
     /// itself stops everything: better a restart than a gateway whose tokens run out unseen.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let App { services, store, smartcar: _, tokens, projector, notices, gaps, keep, tls, supervisor, listeners } = self;
+        let App { services, store, tokens, projector, notices, gaps, keep, tls, supervisor, listeners, .. } = self;
         let loops_stop = CancellationToken::new();
         let tasks = tokens.tasks().clone();
 

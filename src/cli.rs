@@ -26,6 +26,7 @@ mod init;
 mod key;
 mod local;
 mod log;
+mod made;
 mod memory;
 #[cfg(feature = "simulator")]
 mod play;

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -22,6 +23,7 @@ use crate::web::{Limits, Network, Quota};
 
 mod checks;
 mod keys;
+mod made;
 mod meaning;
 mod mistakes;
 mod secrets;
@@ -32,6 +34,7 @@ mod values;
 mod written;
 
 pub use keys::EXAMPLE;
+pub use made::{MADE, Made, PAGE};
 pub use mistakes::{Mistake, Mistakes};
 pub use secrets::reread;
 pub use sources::{ConfigFile, Environment, Overrides, Sources};
@@ -99,10 +102,14 @@ pub struct Config {
     pub min_free: u64,
     /// What looks mixed up, though it can be run.
     pub warnings: Vec<String>,
+    /// Those of the warnings that tell of an identifier or secret in another's place.
+    pub mixed_up: Vec<String>,
     /// What it was read from: the configuration file and the files that hold secrets.
     pub files: Vec<PathBuf>,
     shown: Vec<Shown>,
     fingerprints: Vec<(&'static str, Fingerprint)>,
+    /// Without what was made on the set-up page.
+    written: Arc<sources::Collected>,
 }
 
 /// By which two values of a key are told apart, secrets too, without showing them.

@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::model::journey::{Attempt, Invite as KeptInvite, Terms};
 use crate::model::user::User;
-use crate::model::{AppUserId, ConnectionId, Secret, Timestamp, VehicleId};
+use crate::model::{AppUserId, ConnectionId, Current, Secret, Timestamp, VehicleId};
 use crate::projector::Projector;
 use crate::smartcar::{Authorize, Smartcar};
 use crate::store::Store;
@@ -31,6 +31,7 @@ mod callback;
 mod error;
 mod linking;
 mod migrating;
+mod settings;
 mod words;
 
 use again::Way;
@@ -38,6 +39,7 @@ pub use arriving::{Adopted, Adoption, Imported};
 pub use callback::{Callback, CallbackOutcome};
 pub use error::ConnectError;
 pub use migrating::{Migrate, Migration, Moved};
+pub use settings::Settings;
 
 /// What an invite is for.
 #[derive(Clone, Debug)]
@@ -117,19 +119,6 @@ pub struct Exchange {
     pub vouched: bool,
 }
 
-/// How owners are taken through Connect.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where browsers find us, without a slash at the end.
-    pub public_url: String,
-    /// Where Smartcar sends browsers back to.
-    pub redirect_uri: String,
-    /// Further registered redirect URIs, of apps.
-    pub redirect_uris: Vec<String>,
-    /// `live` or `simulated`, unless an invite says otherwise.
-    pub mode: Option<String>,
-}
-
 /// The owner's journey. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connect {
@@ -138,7 +127,7 @@ pub struct Connect {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     store: Store,
     tokens: Tokens,
     smartcar: Smartcar,
@@ -164,7 +153,7 @@ impl Connect {
     ) -> Connect {
         Connect {
             shared: Arc::new(Shared {
-                settings,
+                settings: Current::new(settings),
                 store,
                 tokens,
                 smartcar,
@@ -181,6 +170,7 @@ impl Connect {
     pub async fn invite(&self, request: InviteRequest) -> Result<Invite, ConnectError> {
         let shared = &self.shared;
         let InviteRequest { user, create, expires_in, vehicle, mode, scope, make, force, redirect_uri } = request;
+        let settings = shared.settings.get();
         shared.user(&user, create).await?;
         if let Some(vehicle) = vehicle.clone() {
             let owner =
@@ -194,9 +184,9 @@ impl Connect {
         let expires_at = at.after(expires_in);
         // Credentials that are missing show now, not to the owner later.
         let (asked, way) = shared.way(terms.clone()).await?;
-        shared.authorize_url(&asked, way, &user, &shared.settings.redirect_uri, "check")?;
+        shared.authorize_url(&asked, way, &user, &settings.redirect_uri, "check")?;
         let invite = KeptInvite { user: user.clone(), terms: terms.clone(), expires_at, spent: false, ending: Ending::NotYet };
-        if redirect_uri.as_ref().is_some_and(|uri| !shared.settings.redirect_uris.contains(uri)) {
+        if redirect_uri.as_ref().is_some_and(|uri| !settings.redirect_uris.contains(uri)) {
             // Not even the browser callback: it takes no attempt of an app.
             return Err(ConnectError::UnknownRedirectUri);
         }
@@ -206,7 +196,7 @@ impl Connect {
             None => None,
         };
         let (authorize_url, state) = app.map_or((None, None), |(url, state)| (Some(url.to_string()), Some(state)));
-        Ok(Invite { url: format!("{}/connect/{link}", shared.settings.public_url), expires_at, authorize_url, state })
+        Ok(Invite { url: format!("{}/connect/{link}", settings.public_url), expires_at, authorize_url, state })
     }
 
     /// Opens an invite in a browser: a new attempt, bound to it.
@@ -221,7 +211,7 @@ impl Connect {
         }
         shared.user(&invite.user, false).await?;
         let browser = shared.world.random_key();
-        let redirect_uri = shared.settings.redirect_uri.clone();
+        let redirect_uri = shared.settings.get().redirect_uri.clone();
         let (authorize_url, _) =
             shared.open_attempt(Some(link.to_owned()), invite.user, invite.terms, redirect_uri, Some(hash(&browser))).await?;
         Ok(Begun { authorize_url, browser: Secret::new(browser) })
@@ -336,7 +326,7 @@ impl Shared {
             invite: None,
             user,
             terms: Terms { vehicle, ..Terms::default() },
-            redirect_uri: exchange.redirect_uri.clone().unwrap_or_else(|| self.settings.redirect_uri.clone()),
+            redirect_uri: exchange.redirect_uri.clone().unwrap_or_else(|| self.settings.get().redirect_uri.clone()),
             single_select: self.smartcar.settings().single_select,
             browser: None,
             expires_at: self.world.now(),
@@ -396,7 +386,7 @@ impl Shared {
             redirect_uri: Some(redirect_uri.to_owned()),
             state: state.to_owned(),
             scope: terms.scope.clone(),
-            mode: terms.mode.clone().or_else(|| self.settings.mode.clone()),
+            mode: terms.mode.clone().or_else(|| self.settings.get().mode.clone()),
             make: terms.make.clone(),
             force: terms.force,
             single_select,
@@ -407,7 +397,7 @@ impl Shared {
     }
 
     fn check_redirect_uri(&self, uri: &str) -> Result<(), ConnectError> {
-        let Settings { redirect_uri, redirect_uris, .. } = &self.settings;
+        let Settings { redirect_uri, redirect_uris, .. } = &*self.settings.get();
         // Compared whole: a registered prefix is no permission.
         if uri == redirect_uri || redirect_uris.iter().any(|known| known == uri) {
             Ok(())

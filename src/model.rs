@@ -16,6 +16,7 @@ pub mod catalogue;
 pub mod charging;
 pub mod command;
 pub mod connection;
+mod current;
 pub mod driving;
 pub mod event;
 pub mod fault;
@@ -39,8 +40,9 @@ pub mod vehicle;
 pub mod wire;
 
 pub use blob::Blob;
+pub use current::Current;
 pub use json::Json;
-pub use secret::{Replaceable, Secret};
+pub use secret::Secret;
 pub use time::{Timestamp, span};
 
 macro_rules! opaque_id {

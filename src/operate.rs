@@ -10,4 +10,5 @@ pub mod notices;
 mod password;
 pub mod probes;
 pub mod rotation;
+pub mod settings;
 pub mod status;

@@ -5,12 +5,11 @@
 //! [`SmartcarError`], decided from Smartcar's own words rather than from the HTTP status alone. Whatever
 //! comes back, no answer can make a method panic, and no text of an answer reaches an error.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::model::Secret;
 use crate::model::token::Generation;
+use crate::model::{Current, Secret};
 use crate::world::Transport;
 
 mod authorize;
@@ -144,24 +143,15 @@ pub type Observer = Arc<dyn Fn(&'static str, u16) + Send + Sync>;
 #[derive(Clone)]
 pub struct Smartcar {
     transport: Arc<dyn Transport>,
-    settings: Arc<Settings>,
+    settings: Current<Settings>,
     observer: Option<Observer>,
     reread: Option<Reread>,
-    changed: Arc<Mutex<Changed>>,
-}
-
-/// What may change after the start.
-struct Changed {
-    client_secrets: HashMap<Generation, Secret>,
-    management_token: Option<Secret>,
 }
 
 impl Smartcar {
     /// A client of the application that `settings` describe.
     pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Smartcar {
-        let changed = Changed { client_secrets: HashMap::new(), management_token: settings.management_token.clone() };
-        let changed = Arc::new(Mutex::new(changed));
-        Smartcar { transport, settings: Arc::new(settings), observer: None, reread: None, changed }
+        Smartcar { transport, settings: Current::new(settings), observer: None, reread: None }
     }
 
     /// The same client, with `observer` told of every exchange.
@@ -181,43 +171,41 @@ impl Smartcar {
         let Some(read) = self.reread.as_ref().and_then(|reread| reread(generation)) else { return false };
         let has_changed = self.credentials(generation).is_some_and(|known| known.client_secret.expose() != read.expose());
         if has_changed {
-            self.replace_secret(generation, read);
+            self.replace_secret(generation, &read);
         }
         has_changed
     }
 
     /// Puts another client secret in the place of a generation's.
-    pub fn replace_secret(&self, generation: Generation, secret: Secret) {
-        self.changed().client_secrets.insert(generation, secret);
+    fn replace_secret(&self, generation: Generation, secret: &Secret) {
+        self.settings.change(|settings| {
+            let mut settings = settings.clone();
+            let credentials = match generation {
+                Generation::V2 => &mut settings.v2,
+                Generation::V3 => &mut settings.v3,
+            };
+            credentials.iter_mut().for_each(|credentials| credentials.client_secret = secret.clone());
+            settings
+        });
     }
 
-    /// Puts another application management token in the place of the one there is, or none.
-    pub fn replace_management_token(&self, token: Option<Secret>) {
-        self.changed().management_token = token;
-    }
-
-    /// The application management token, as it is now.
-    fn management_token(&self) -> Option<Secret> {
-        self.changed().management_token.clone()
-    }
-
-    fn changed(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Is the client of another application, or of the same by other credentials, from now on.
+    pub fn replace_settings(&self, settings: Settings) {
+        self.settings.replace(settings);
     }
 
     /// The credentials of a generation, as they are now.
     fn credentials(&self, generation: Generation) -> Option<Credentials> {
-        let known = match generation {
-            Generation::V2 => self.settings.v2.clone(),
-            Generation::V3 => self.settings.v3.clone(),
-        }?;
-        let changed = self.changed().client_secrets.get(&generation).cloned();
-        Some(Credentials { client_secret: changed.unwrap_or(known.client_secret), ..known })
+        let settings = self.settings();
+        match generation {
+            Generation::V2 => settings.v2.clone(),
+            Generation::V3 => settings.v3.clone(),
+        }
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// The settings, as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
     }
 }
 

@@ -48,6 +48,7 @@ mod journal;
 mod key;
 mod log_head;
 mod look;
+pub mod made;
 mod memo;
 mod migrations;
 mod news;

@@ -150,7 +150,7 @@ impl Tls {
         if let (Source::Acme(acme), Source::Acme(new)) = (&self.shared.settings.source, &new.source)
             && let (Some(Dns::DuckDns { token }), Some(Dns::DuckDns { token: new })) = (&acme.dns, &new.dns)
         {
-            token.replace(new.get());
+            token.replace((*new.get()).clone());
         }
     }
 

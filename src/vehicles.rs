@@ -1,6 +1,6 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::model::normal::Units;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
+use crate::model::{AppUserId, ConnectionId, Current, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
 use crate::store::connections::EndConnection;
 use crate::store::vehicles::{ForgetVehicle, RenameVehicle};
@@ -142,7 +142,7 @@ pub struct Vehicles {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     store: Store,
     tokens: Tokens,
     smartcar: Smartcar,
@@ -166,6 +166,7 @@ impl Vehicles {
         world: World,
         linked: Arc<Notify>,
     ) -> Vehicles {
+        let settings = Current::new(settings);
         Vehicles {
             shared: Arc::new(Shared {
                 settings,
@@ -181,9 +182,15 @@ impl Vehicles {
         }
     }
 
+    /// Another webhook, or other addresses, from now on. What was learnt of the webhook before is forgotten.
+    pub fn replace_settings(&self, settings: Settings) {
+        self.shared.settings.replace(settings);
+        *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What values are shown in, unless somebody asks for others.
     pub fn units(&self) -> Units {
-        self.shared.settings.units
+        self.shared.settings.get().units
     }
 
     /// Vehicles within reach, oldest first.
@@ -238,7 +245,7 @@ impl Vehicles {
         let (row, _) = self.within(reach, id).await?;
         let code = code.to_owned();
         let latest = self.shared.store.read(move |snapshot| snapshot.latest_of(row, &code)).await?;
-        latest.map(|latest| view::signal(latest, self.shared.settings.units)).ok_or(VehiclesError::NotFound)
+        latest.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::NotFound)
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.

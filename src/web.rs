@@ -95,6 +95,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let began = Instant::now();
+    let changed = services.if_changed();
+    let services = changed.as_ref().unwrap_or(services);
     let request_id = services.world.uuid().to_string();
     let (mut head, body) = request.into_parts();
     head.extensions.insert(compat::RequestId(request_id.clone()));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{Check, Common};
 use super::client::{Client, Reached, reach};
+use super::made::with_made;
 use super::print::{align, field, say, say_json};
 use super::wiring;
 use super::{Exit, Failure, Place, sandbox};
@@ -49,6 +50,7 @@ pub(super) async fn check(flags: Check, common: &Common, place: &Place) -> Resul
 async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     let (mut lines, config) = configuration(common, place);
     let Some(config) = config else { return lines };
+    let (config, keeps_secrets) = with_made(config).await;
     if config.data_dir.is_dir() {
         let (key, store) = key_and_store(&config).await;
         lines.extend(files::permissions(&config.data_dir));
@@ -61,7 +63,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     lines.extend(certificate::certificate(&config).await);
     lines.extend(notices::notices(&config).await);
     if !flags.offline {
-        lines.extend(outward(&config).await);
+        lines.extend(if keeps_secrets { outward_of_server(&config).await } else { outward(&config).await });
     }
     lines
 }
@@ -192,7 +194,7 @@ async fn store_of_server(check: &'static str, config: &Config) -> Line {
 }
 
 fn store_that_opens(check: &'static str, inspected: Inspected) -> Line {
-    let Inspected { rows, changes, findings } = inspected;
+    let Inspected { rows, changes, findings, .. } = inspected;
     let text = format!("{rows} rows, all whole; {changes} changes in the journal");
     if findings.is_empty() {
         return Line::ok(check, text);
@@ -269,11 +271,45 @@ async fn outward(config: &Config) -> Vec<Line> {
     lines
 }
 
+/// The same as tried by the running server, which has secrets that were made on its set-up page.
+async fn outward_of_server(config: &Config) -> Vec<Line> {
+    match Client::Socket(config.socket.clone()).get(&["setup"], &[("fresh", "true")]).await {
+        Ok(setup) => setup["items"].as_array().into_iter().flatten().filter_map(|item| line_of(item, OUTWARD)).collect(),
+        Err(failure) => {
+            vec![Line::fail("credentials", format!("the server does not say: {failure}"), "look into its log")]
+        }
+    }
+}
+
 /// What only the running server sees.
 fn of_server(item: &Value) -> Option<Line> {
-    const CHECK: &str = "webhook path";
-    (item["check"] == CHECK).then(|| Line::fail(CHECK, field(item, "text"), field(item, "remedy")))
+    line_of(item, &["webhook path"])
 }
+
+fn line_of(item: &Value, known: &[&'static str]) -> Option<Line> {
+    let check = known.iter().find(|check| item["check"] == **check)?;
+    let (text, remedy) = (field(item, "text"), field(item, "remedy"));
+    Some(match field(item, "result").as_str() {
+        "ok" => Line::ok(check, text),
+        "warn" => Line::warn(check, text, remedy),
+        _ => Line::fail(check, text, remedy),
+    })
+}
+
+/// Everything that others are asked.
+const OUTWARD: &[&str] = &[
+    "identifiers",
+    "credentials",
+    "v2 credentials",
+    "management token",
+    "application ID",
+    "redirect URI",
+    "clock",
+    "certificate of the public URL",
+    "public URL",
+    "webhook address",
+    "webhook path",
+];
 
 /// Where this shell has no credentials: the server may have some from its own environment.
 async fn credentials_of_server(check: &'static str, config: &Config) -> Line {

@@ -12,19 +12,22 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::args::{Common, ConfigCommand};
 use super::client::exchange;
+use super::made::with_made;
 use super::print::{align, say, say_json, shorten};
 use super::{Cli, Exit, Failure, Place, proxy};
 use crate::config::Listen;
 
 /// `carport config`
-pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> Result<(), Failure> {
-    let config = place.config(common)?;
+pub(super) async fn config(command: ConfigCommand, common: &Common, place: &Place) -> Result<(), Failure> {
+    let written = place.config(common)?;
+    let warnings = written.warnings.clone();
+    let (config, _) = with_made(written).await;
     let flags = match command {
         ConfigCommand::Show(flags) => flags,
         ConfigCommand::Proxy { proxy: which } => return proxy::proxy(which, &config),
     };
     if flags.json {
-        return say_json(&json!({ "items": config.shown(), "warnings": config.warnings }));
+        return say_json(&json!({ "items": config.shown(), "warnings": warnings }));
     }
     let title = ["KEY", "VALUE", "ORIGIN"].map(str::to_owned).to_vec();
     let rows = config.shown().iter().map(|shown| {
@@ -32,7 +35,7 @@ pub(super) fn config(command: ConfigCommand, common: &Common, place: &Place) -> 
         vec![shown.key.to_owned(), value, shown.origin.clone()]
     });
     say(&align(std::iter::once(title).chain(rows).collect()))?;
-    for warning in &config.warnings {
+    for warning in &warnings {
         eprintln!("warning: {warning}");
     }
     Ok(())

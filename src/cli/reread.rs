@@ -35,13 +35,16 @@ impl Rereading {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let Reloaded { taken, left } = match self.reload.take(config).await {
+        let Reloaded { taken, left, left_out } = match self.reload.take(config).await {
             Ok(reloaded) => reloaded,
             Err(error) => {
                 tracing::error!(%error, "SIGHUP: nothing is changed, for it cannot be noted in the audit log");
                 return "The configuration that was read again could not be noted; the one before goes on";
             }
         };
+        for mistake in left_out {
+            tracing::warn!("SIGHUP: a setting made on the set-up page does not fit any more, and is left out: {mistake}");
+        }
         match taken.as_slice() {
             [] => tracing::info!("SIGHUP: the certificate is looked for; nothing else has changed that counts without a restart"),
             taken => tracing::info!("SIGHUP: the certificate is looked for; from now on these count: {}", taken.join(", ")),

@@ -29,7 +29,7 @@ pub(super) async fn perform(command: Command, common: &Common, place: &Place) ->
         Command::Simulate(flags) => super::simulate::simulate(&flags).await,
         Command::Init(flags) => init::init(flags, common, place, wiring::probe).await,
         Command::Check(flags) => check::check(flags, common, place).await,
-        Command::Config(command) => local::config(command, common, place),
+        Command::Config(command) => local::config(command, common, place).await,
         Command::Healthcheck => local::healthcheck(common, place).await,
         Command::Key(Key::Generate) => key::generate(),
         Command::Key(Key::ShowId(flags)) => key::show_id(flags, common, place).await,

@@ -59,8 +59,9 @@ pub async fn prepare(config: &Config, place: &Place) -> Result<(), Failure> {
 pub async fn serve(config: Config, sources: Sources, place: &Place) -> Result<(), Failure> {
     let mut app = App::build(&config, world()?).await?;
     app.supervised_by(place.supervisor.clone());
+    let config = app.config().clone();
     app.bind(&config).await?;
-    let rereading = Rereading::new(Reload::of(&app, &config), sources, place.supervisor.clone());
+    let rereading = Rereading::new(Reload::of(&app), sources, place.supervisor.clone());
     let shutdown = until_told(Hangup::Rereads(Box::new(rereading)), || ())?;
     greeting::say(&config, &app, place).await;
     Ok(app.run(shutdown).await?)

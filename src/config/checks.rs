@@ -38,7 +38,11 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     polling(config, collected);
     let mut warnings = Vec::new();
     open_proxies(config, collected, &mut warnings);
-    identifiers(config, &mut warnings);
+    identifiers(config);
+    warnings.extend(config.mixed_up.iter().cloned());
+    if config.smartcar.v3.is_some() && config.smartcar.application_id.is_none() {
+        warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
+    }
     addresses(config, &mut warnings);
     transport(config, collected, &mut warnings);
     config.warnings.append(&mut warnings);
@@ -164,8 +168,9 @@ fn open_proxies(config: &Config, collected: &mut Collected, warnings: &mut Vec<S
     }
 }
 
-fn identifiers(config: &Config, warnings: &mut Vec<String>) {
-    let smartcar = &config.smartcar;
+/// What stands in another's place.
+fn identifiers(config: &mut Config) {
+    let (smartcar, warnings) = (&config.smartcar, &mut config.mixed_up);
     if smartcar.v2.as_ref().is_some_and(|v2| v2.client_id.starts_with("client_")) {
         warnings.push("smartcar.v2.client_id begins with client_, as ids for smartcar.v3.client_id do".to_owned());
     }
@@ -178,9 +183,6 @@ fn identifiers(config: &Config, warnings: &mut Vec<String>) {
     }
     if smartcar.application_id.as_ref().is_some_and(|id| id.starts_with("client_")) {
         warnings.push("smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)".to_owned());
-    }
-    if smartcar.v3.is_some() && smartcar.application_id.is_none() {
-        warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
     }
     let secrets = [("smartcar.v2.client_secret", &smartcar.v2), ("smartcar.v3.client_secret", &smartcar.v3)];
     let secrets = secrets.into_iter().filter_map(|(key, given)| Some((key, given.as_ref()?.client_secret.expose())));

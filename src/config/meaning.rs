@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -12,8 +13,8 @@ use super::sources::{Collected, collect};
 use super::values::{self, Taken, TlsMode};
 use super::written::{Origin, Raw};
 use super::{
-    Budget, Config, Credentials, Fingerprint, Limits, Listen, Mistakes, Origins, Refresh, Session, Shown, Smartcar, Sources,
-    Webhooks,
+    Budget, Config, Credentials, Fingerprint, Limits, Listen, Made, Mistakes, Origins, Refresh, Session, Shown, Smartcar,
+    Sources, Webhooks,
 };
 use super::{checks, socket_path};
 use crate::store::retention::Keep;
@@ -22,9 +23,14 @@ mod acme;
 mod tls;
 
 pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
-    let mut reader = Reader { collected: collect(sources), directory: &sources.directory, derived: Vec::new() };
+    understand(Arc::new(collect(sources)), &Made::default())
+}
+
+/// What was written means this, with `made` below it.
+pub(super) fn understand(written: Arc<Collected>, made: &Made) -> Result<Config, Mistakes> {
+    let mut reader = Reader { collected: made.below(&written), directory: &written.directory, derived: Vec::new() };
     let data_dir = reader.path("data_dir");
-    let listen = reader.listen(sources.lan);
+    let listen = reader.listen(written.lan);
     let tls_mode = reader.take("tls.mode", values::tls_mode);
     let public_url = reader.public_url(&listen, tls_mode);
     let private_listen = reader.private_listen();
@@ -35,12 +41,12 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
     let mut config = Config {
         tls,
         hosts,
-        socket: socket_path(&data_dir, sources.environment.get("XDG_RUNTIME_DIR").map(Path::new)),
+        socket: socket_path(&data_dir, written.runtime_dir.as_deref()),
         listen,
         private_listen,
         public_api: reader.take("public_api", values::flag),
         http_listen,
-        lan: sources.lan,
+        lan: written.lan,
         trusted_proxies: reader.take("trusted_proxies", values::networks),
         proxy_protocol: reader.take("proxy_protocol", values::flag),
         forward_header: reader.take("auth.forward_header", values::forward_header),
@@ -75,9 +81,11 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         private_url,
         data_dir,
         warnings: std::mem::take(&mut reader.collected.warnings),
+        mixed_up: Vec::new(),
         files: reader.collected.files(),
         shown: Vec::new(),
         fingerprints: Vec::new(),
+        written: written.clone(),
     };
     checks::check(&mut config, &mut reader.collected);
     reader.collected.verdict()?;

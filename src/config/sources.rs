@@ -111,7 +111,7 @@ impl fmt::Debug for Environment {
 }
 
 /// Everything that was written, by key; what stands higher in the order has replaced what is lower.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Collected {
     pub(super) values: BTreeMap<&'static str, Written>,
     pub(super) mistakes: Vec<Mistake>,
@@ -120,11 +120,22 @@ pub(super) struct Collected {
     secret_files: BTreeMap<String, (Origin, PathBuf)>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
+    /// `--lan`.
+    pub(super) lan: bool,
+    /// Where relative paths outside the file count from.
+    pub(super) directory: PathBuf,
+    /// `$XDG_RUNTIME_DIR`.
+    pub(super) runtime_dir: Option<PathBuf>,
 }
 
 /// Collects from all sources.
 pub(super) fn collect(sources: &Sources) -> Collected {
-    let mut collected = Collected::default();
+    let mut collected = Collected {
+        lan: sources.lan,
+        directory: sources.directory.clone(),
+        runtime_dir: sources.environment.get("XDG_RUNTIME_DIR").map(PathBuf::from),
+        ..Collected::default()
+    };
     // From the lowest to the highest: a later one replaces an earlier one.
     collected.take_file(sources);
     collected.take_credentials(sources);

@@ -51,6 +51,8 @@ pub(super) enum Origin {
     Credential(PathBuf),
     /// A line of the configuration file.
     File(PathBuf, usize),
+    /// The set-up page.
+    Page,
     /// The example's default.
     Default,
 }
@@ -71,6 +73,7 @@ impl fmt::Display for Origin {
             Origin::Flag(name) | Origin::Variable(name) => f.write_str(name),
             Origin::Credential(path) => write!(f, "{}", path.display()),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Page => f.write_str(super::PAGE),
             Origin::Default => f.write_str("default"),
         }
     }

@@ -35,7 +35,7 @@ impl Shared {
             return Ok((terms, Way::SignIn));
         }
         // Without a word Smartcar takes live.
-        let is_told = |mode: &String| mode != "live" || self.settings.mode.is_some();
+        let is_told = |mode: &String| mode != "live" || self.settings.get().mode.is_some();
         let single_select = connection.as_ref().map_or(configured, |connection| connection.single_select);
         let mode = connection.and_then(|connection| connection.mode).or(facts.mode).filter(is_told);
         terms.mode = terms.mode.or(mode);

@@ -53,7 +53,7 @@ pub(super) async fn complete(shared: Arc<Shared>, attempt: Attempt, outcome: Cal
 /// v2: the code becomes a pair of tokens.
 async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Result<Linked, ConnectError> {
     let granted = shared.smartcar.exchange(code, &attempt.redirect_uri).await?;
-    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.mode.clone());
+    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.get().mode.clone());
     let id = shared.tokens.adopt(&attempt.user, granted, mode, attempt.single_select).await.map_err(CallError::from)?;
     // From here on nothing can be lost, so the owner need not wait for slow answers.
     let task = shared.tokens.tasks().spawn({
@@ -123,7 +123,7 @@ pub(super) async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, C
 
 /// v3: the application token serves this Smartcar user, if `/connections` confirms it.
 async fn by_user(shared: &Shared, attempt: &Attempt, user: SmartcarUserId) -> Result<Linked, ConnectError> {
-    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.mode.clone());
+    let mode = attempt.terms.mode.clone().or_else(|| shared.settings.get().mode.clone());
     let filter = &ConnectionFilter { user: Some(user.clone()), mode, ..ConnectionFilter::default() };
     let application = ConnectionId::APPLICATION;
     let listed = shared

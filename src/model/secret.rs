@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
@@ -23,27 +22,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
-    }
-}
-
-/// A secret that may be replaced while it is in use. Clones are the same one.
-#[derive(Clone, Debug)]
-pub struct Replaceable(Arc<RwLock<Secret>>);
-
-impl Replaceable {
-    /// Begins with this one.
-    pub fn new(secret: Secret) -> Replaceable {
-        Replaceable(Arc::new(RwLock::new(secret)))
-    }
-
-    /// As it is now.
-    pub fn get(&self) -> Secret {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Another one, from now on.
-    pub fn replace(&self, secret: Secret) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secret;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::world::World;
 pub mod files;
 mod outward;
 
-pub use outward::{Answered, credentials, run as outward};
+pub use outward::{Answered, credentials, run as outward, try_out};
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,17 +43,20 @@ pub struct Finding {
     pub text: String,
     /// The one thing to do.
     pub remedy: Option<String>,
+    /// Whoever knows could not be asked.
+    #[serde(skip)]
+    pub is_untried: bool,
 }
 
 impl Finding {
     /// All is well.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Finding {
-        Finding { check, result: Outcome::Ok, text: text.into(), remedy: None }
+        Finding { check, result: Outcome::Ok, text: text.into(), remedy: None, is_untried: false }
     }
 
     /// Something may be wrong.
     pub fn warn(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { check, result: Outcome::Warn, text: text.into(), remedy: Some(remedy.into()) }
+        Finding { result: Outcome::Warn, remedy: Some(remedy.into()), ..Finding::ok(check, text) }
     }
 
     /// Something is wrong.

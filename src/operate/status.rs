@@ -17,7 +17,7 @@ use crate::model::gap::Gap;
 use crate::model::notice::Notice;
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
-use crate::model::{ConnectionId, Seq, Timestamp};
+use crate::model::{ConnectionId, Current, Seq, Timestamp};
 use crate::smartcar::Smartcar;
 use crate::store::tokens::SealedTokens;
 use crate::store::webhook_log::LogExtent;
@@ -179,7 +179,7 @@ pub struct Status {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     store: Store,
     ingest: Ingest,
     tokens: Tokens,
@@ -207,6 +207,7 @@ impl Status {
     ) -> Status {
         let started_at = world.now();
         let (today, proxies) = (Today::since(started_at), Proxies::trusting(settings.trusted_proxies.clone()));
+        let settings = Current::new(settings);
         let shared = Shared { settings, store, ingest, tokens, smartcar, budget, world, metrics, started_at, today, proxies };
         Status { shared: Arc::new(shared) }
     }
@@ -222,9 +223,10 @@ impl Status {
         self.shared.proxies.saw(address);
     }
 
-    /// Whom `trusted_proxies` names from now on.
-    pub fn trust(&self, proxies: Vec<String>) {
-        self.shared.proxies.trust(proxies);
+    /// Other addresses, and whom `trusted_proxies` names, from now on.
+    pub fn replace_settings(&self, settings: Settings) {
+        self.shared.proxies.trust(settings.trusted_proxies.clone());
+        self.shared.settings.replace(settings);
     }
 
     /// The status.
@@ -262,7 +264,7 @@ impl Status {
             stopped: (!stopped.is_empty()).then(|| stopped.join("; ")),
         };
         let missing = shared.missing(&facts, &stopped);
-        let dashboard = &shared.settings.dashboard_url;
+        let dashboard = &shared.settings.get().dashboard_url;
         let notices = facts.notices.into_iter().take(NOTICES).map(|notice| NoticeView::of(notice, dashboard, now)).collect();
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
@@ -309,7 +311,7 @@ impl Status {
             connections.extend(tokens.refresh_expires_at.map(|at| gauge("refresh", at)));
         }
         let mut budgets = Vec::new();
-        if shared.settings.vehicle_metrics
+        if shared.settings.get().vehicle_metrics
             && let Ok(view) = shared.budget.show(&Reach::All).await
         {
             let left = |vehicle: VehicleBudget| Some((vehicle.vehicle.to_string(), vehicle.remaining?));

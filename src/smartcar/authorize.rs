@@ -48,7 +48,7 @@ impl Smartcar {
             "/oauth/authorize",
             &[
                 ("response_type", Some("code")),
-                ("client_id", Some(self.client_id()?)),
+                ("client_id", Some(&*self.client_id()?)),
                 ("redirect_uri", authorize.redirect_uri.as_deref()),
                 ("scope", scope.as_deref()),
                 ("state", Some(&authorize.state)),
@@ -76,7 +76,7 @@ impl Smartcar {
             "/oauth/reauthenticate",
             &[
                 ("response_type", Some("vehicle_id")),
-                ("client_id", Some(self.client_id()?)),
+                ("client_id", Some(&*self.client_id()?)),
                 ("vehicle_id", Some(vehicle.as_str())),
                 ("redirect_uri", redirect_uri),
                 ("state", Some(state)),
@@ -85,8 +85,8 @@ impl Smartcar {
         )
     }
 
-    fn client_id(&self) -> Result<&str, SmartcarError> {
-        self.settings().application_id().ok_or_else(|| misconfigured("set smartcar.application_id"))
+    fn client_id(&self) -> Result<String, SmartcarError> {
+        self.settings().application_id().map(str::to_owned).ok_or_else(|| misconfigured("set smartcar.application_id"))
     }
 
     fn address(&self, path: &str, parameters: &[(&str, Option<&str>)]) -> Result<Url, SmartcarError> {

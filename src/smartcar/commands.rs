@@ -74,7 +74,7 @@ impl Smartcar {
     /// Takes a vehicle from a webhook through API v2.0; the management token opens it.
     pub async fn unsubscribe_v2(&self, vehicle: &VehicleId, webhook: &str) -> Result<HandedOn, SmartcarError> {
         const NAME: &str = "v2.unsubscribe";
-        let Some(token) = self.management_token() else {
+        let Some(token) = self.settings().management_token.clone() else {
             return Err(unconfigured(NAME, "smartcar.application_management_token is not set"));
         };
         let path = webhook_path(vehicle, webhook)?;

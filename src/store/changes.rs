@@ -14,6 +14,7 @@ use super::commands::{BeginCommand, EndCommand};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
+use super::made::KeepSettings;
 use super::notices::{EndNotice, GiveNotice};
 use super::retention::TrimHistory;
 use super::rotation::{BeginRefresh, PostponeRefresh, RefuseTokens};
@@ -60,7 +61,7 @@ changes! {
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
     BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare,
-    KeepCertificate, KeepAccount, KeepFailures,
+    KeepCertificate, KeepAccount, KeepFailures, KeepSettings,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit, EndAudit,
 }

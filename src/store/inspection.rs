@@ -4,15 +4,17 @@ use std::ops::ControlFlow;
 
 use redb::{Builder, ReadableDatabase, StorageBackend};
 
+use super::changes::Named;
 use super::checkpoint;
 use super::database::{disk, guarded};
 use super::files::Part;
 use super::heads::Head;
 use super::journal::{self, Entry, Journal};
 use super::look::Look;
+use super::made::{KeepSettings, KeptSetting};
 use super::migrations;
 use super::recovery::{Findings, Site, not_opened};
-use super::tables::{self, ALL, Places, Rows};
+use super::tables::{self, ALL, Places, Rows, from_cbor};
 use super::{Snapshot, StoreError};
 
 /// A file below this is looked at as a whole when it is opened; a larger one is walked through afterwards.
@@ -53,7 +55,7 @@ pub(super) fn look(site: &Site<'_>, depth: Depth, findings: &mut Findings) -> Re
 }
 
 /// What an inspection found in a store that is sound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspected {
     /// How many rows there are.
     pub rows: u64,
@@ -61,6 +63,8 @@ pub struct Inspected {
     pub changes: u64,
     /// What is not as it should be, in words for the operator.
     pub findings: Vec<String>,
+    /// Settings made on the set-up page.
+    pub settings: Vec<KeptSetting>,
 }
 
 /// Looks at everything, and changes nothing.
@@ -77,7 +81,8 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             return migrations::inspect(&tables, &places);
         }
         let checkpoint = checkpoint::read(&tables, &places)?;
-        let mut inspected = Inspected { rows: every_row(&tables, &places)?, changes: 0, findings: Vec::new() };
+        let settings = Snapshot::new(&tables.begin_read().map_err(|error| disk(&error))?, &places).settings()?;
+        let mut inspected = Inspected { rows: every_row(&tables, &places)?, settings, ..Inspected::default() };
         if !is_there(Part::JournalA)? || !is_there(Part::JournalB)? {
             if !checkpoint.is_clean {
                 inspected.findings.push("the journal is missing".to_owned());
@@ -96,7 +101,13 @@ pub(super) fn inspect(site: &Site<'_>) -> Result<Inspected, StoreError> {
             expected = generation + 1;
             let end = journal.read(generation, |entry| {
                 match entry {
-                    Entry::Changes(_, changes) => inspected.changes += changes.len() as u64,
+                    Entry::Changes(_, changes) => {
+                        inspected.changes += changes.len() as u64;
+                        let kept = changes.iter().rev().find(|change| change.0 == KeepSettings::NAME);
+                        if let Some(KeepSettings { settings }) = kept.and_then(|change| from_cbor(&change.1.0)) {
+                            inspected.settings = settings;
+                        }
+                    }
                     Entry::Gap => inspected.findings.push("a part of the journal does not open".to_owned()),
                     Entry::Begin { .. } | Entry::Copy(_) => {}
                 }

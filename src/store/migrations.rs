@@ -114,7 +114,7 @@ pub(super) fn inspect(old: &redb::Database, places: &Places) -> Result<Inspected
     if damaged > 0 {
         findings.push(format!("{damaged} of its rows are damaged and will be left behind"));
     }
-    Ok(Inspected { rows, changes: 0, findings })
+    Ok(Inspected { rows, findings, ..Inspected::default() })
 }
 
 /// The format; `Foreign` if it is no store of ours.

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | name | format, key ids, index key, checkpoint, census, counters, the ends of log and history, the last VERIFY, the certificate, the ACME account |
+//! | `meta-1` | name | format, key ids, index key, checkpoint, census, counters, the ends of log and history, the last VERIFY, the certificate, the ACME account, settings made on the set-up page |
 //! | `index-1` | kind, keyed hash of an id | the row or key it stands for |
 //! | `users-1` | row | an owner |
 //! | `connections-1` | connection id | one owner's authority over one Smartcar user |

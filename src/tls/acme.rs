@@ -21,7 +21,7 @@ use self::wire::Wire;
 use super::notices::Watch;
 use super::{Certificate, Facts, Shared, TlsError, Unusable};
 use crate::model::notice::Subject;
-use crate::model::{Blob, Replaceable};
+use crate::model::{Blob, Current, Secret};
 use crate::store::StoreError;
 use crate::store::certificates::{KeepAccount, KeepCertificate, KeepFailures, KeptAccount, KeptCertificate, KeptFailures};
 use crate::world::{HttpClient, World};
@@ -66,7 +66,7 @@ pub enum Dns {
     /// duckdns.org
     DuckDns {
         /// The token of the account there.
-        token: Replaceable,
+        token: Current<Secret>,
     },
     /// A program of the owner's.
     Exec(PathBuf),

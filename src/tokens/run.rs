@@ -264,6 +264,7 @@ impl Tokens {
     /// The credentials of a generation have changed: if they were refused, they are tried at once.
     pub fn try_again(&self, generation: Generation) {
         self.shared.gate.try_again(generation);
+        self.shared.wake.notify_one();
     }
 }
 

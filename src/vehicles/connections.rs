@@ -152,7 +152,7 @@ impl Shared {
         let tokens = if is_over { None } else { snapshot.sound_tokens(holder(&connection))? };
         let (reason, reconnect_url) = match &connection.status {
             ConnectionStatus::NeedsReconnect { reason, .. } => {
-                (Some(reason.clone()), Some(format!("{}/connections", self.settings.dashboard_url)))
+                (Some(reason.clone()), Some(format!("{}/connections", self.settings.get().dashboard_url)))
             }
             ConnectionStatus::Active | ConnectionStatus::Disconnected => (None, None),
         };

@@ -136,7 +136,7 @@ impl Vehicles {
     ) -> Result<Page<TripView>, VehiclesError> {
         let (row, _) = self.within(reach, id).await?;
         let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
-        let units = query.units.unwrap_or(self.shared.settings.units);
+        let units = query.units.unwrap_or(self.shared.settings.get().units);
         // Whole days.
         let offset = Duration::from_secs(offset_minutes.unsigned_abs() * 60);
         let since = if offset_minutes < 0 {

@@ -68,7 +68,7 @@ impl Vehicles {
         let after = page.cursor.map(|cursor| history_cursor(&cursor).ok_or(bad)).transpose()?;
         let range = HistoryRange { after, ..self.shared.range(vehicle, &query, page.limit) };
         let limit = range.limit;
-        let units = query.units.unwrap_or(self.shared.settings.units);
+        let units = query.units.unwrap_or(self.shared.settings.get().units);
         let found = self.shared.store.read(move |snapshot| snapshot.history(&range)).await?;
         let next = found
             .last()
@@ -112,7 +112,7 @@ impl Vehicles {
         }
         let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());
         found.truncate(page.limit);
-        let units = query.units.unwrap_or(self.shared.settings.units);
+        let units = query.units.unwrap_or(self.shared.settings.get().units);
         Ok(Page { items: found.into_iter().map(|rollup| shown(&signal, rollup, units)).collect(), next })
     }
 
@@ -160,7 +160,7 @@ impl Export {
                 (self.current, self.after) = (None, None);
             }
             if !found.is_empty() {
-                let units = self.query.units.unwrap_or(shared.settings.units);
+                let units = self.query.units.unwrap_or(shared.settings.get().units);
                 let rows = found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect();
                 return Ok(Some((id, rows)));
             }

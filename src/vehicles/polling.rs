@@ -24,7 +24,7 @@ use crate::tokens::{CallError, TokenError};
 
 /// Reads what is due until `shutdown`, if cars are to be read on a schedule at all.
 pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
-    let Some(every) = shared.settings.polls_every else { return shutdown.cancelled().await };
+    let Some(every) = shared.settings.get().polls_every else { return shutdown.cancelled().await };
     let mut resting = HashMap::new();
     loop {
         tokio::select! {

@@ -35,7 +35,7 @@ impl Vehicles {
 
 /// Subscribes what is connected until `shutdown`: at the start, when cars are linked, and what failed after a while.
 pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
-    if !shared.settings.subscribes {
+    if !shared.settings.get().subscribes {
         return shutdown.cancelled().await;
     }
     let mut waiting = HashMap::new();
@@ -96,7 +96,7 @@ async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> 
 }
 
 async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
-    let configured = shared.settings.webhook_id.clone();
+    let configured = shared.settings.get().webhook_id.clone();
     let found = shared.store.read(move |snapshot| {
         let mut found = Vec::new();
         for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
@@ -115,8 +115,8 @@ async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
 impl Shared {
     /// Smartcar's id of our webhook: as configured, else the one that posts to us, else that of the newest delivery.
     async fn webhook(&self) -> Result<Option<String>, CallError> {
-        if let Some(configured) = &self.settings.webhook_id {
-            return Ok(Some(configured.clone()));
+        if let Some(configured) = self.settings.get().webhook_id.clone() {
+            return Ok(Some(configured));
         }
         let known = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known.is_some() {
@@ -143,7 +143,8 @@ impl Shared {
     async fn listed(&self) -> Result<Option<String>, CallError> {
         let listed =
             self.tokens.call(ConnectionId::APPLICATION, |smartcar, access| async move { smartcar.webhooks(&access).await });
-        let ours = |uri: &str| uri.trim_end_matches('/') == self.settings.webhook_url.trim_end_matches('/');
+        let settings = self.settings.get();
+        let ours = |uri: &str| uri.trim_end_matches('/') == settings.webhook_url.trim_end_matches('/');
         let mut listed = listed.await?.into_iter();
         Ok(listed.find(|webhook| webhook.callback_uri.as_deref().is_some_and(ours)).map(|webhook| webhook.id))
     }

@@ -175,7 +175,7 @@ pub(super) fn vehicle(
     let lights =
         Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) };
     let capabilities = capabilities(&vehicle, &latest);
-    let units = shared.settings.units;
+    let units = shared.settings.get().units;
     let Vehicle { facts, nickname, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {
         id: facts.id,

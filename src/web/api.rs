@@ -16,6 +16,7 @@ pub(super) mod commands;
 pub(super) mod connections;
 pub(super) mod export;
 pub(super) mod history;
+pub(super) mod settings;
 mod sheet;
 pub(super) mod users;
 pub(super) mod vehicles;
@@ -27,10 +28,15 @@ pub(super) async fn status(call: &Call<'_>) -> Answer {
     answer::ok(&call.services.status.show().await)
 }
 
-/// `GET setup`: what is done and what is open, and what the probes found last.
+/// `GET setup?fresh=true`: what is done and what is open, and what the probes found last, or find now.
 pub(super) async fn setup(call: &Call<'_>) -> Answer {
-    call.no_query()?;
+    let mut query = call.query()?;
+    let fresh = query.flag("fresh")?;
+    query.finish()?;
     let status = call.services.status.show().await;
+    if fresh {
+        call.services.probes.run(status.webhooks.last_delivery_at).await;
+    }
     let (checked_at, items) = setup_list(call.services, &status);
     answer::ok(&json!({ "items": items, "next": null, "checked_at": checked_at }))
 }

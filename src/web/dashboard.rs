@@ -27,6 +27,7 @@
 //! | `POST /system/tokens` | makes a token, answers with [`TokenPage`] |
 //! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | ends it; then back to the system |
 //! | `GET /setup` | [`SetupPage`] |
+//! | `POST /setup/check`, `/setup/settings` | tries everything; makes settings, a field for each key; then back to it |
 //! | `GET /audit`, `?before={number}` | [`AuditPage`] |
 //! | `GET /login?t=` | [`LoginPage`] |
 //! | `POST /login` | field `t` or `password`; then to `/` |
@@ -50,6 +51,7 @@ mod past;
 mod plain;
 #[cfg(test)]
 mod samples;
+mod setup;
 mod signals;
 mod span;
 mod system;
@@ -59,6 +61,7 @@ mod told;
 
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
+pub(crate) use self::setup::Refused;
 pub(crate) use self::span::{Clock, PastSpan};
 
 use crate::budget::BudgetView;
@@ -74,6 +77,7 @@ use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::probes::{self, Finding};
 use crate::operate::rotation::KeyView;
+use crate::operate::settings::SettingView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::users::UserView;
@@ -356,10 +360,12 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) checked_at: Option<Timestamp>,
     /// What is configured.
     pub(crate) settings: &'a probes::Settings,
-    /// The whole redirect URI.
-    pub(crate) redirect_uri: &'a str,
-    /// The whole URL that Smartcar posts to.
-    pub(crate) webhook_url: &'a str,
+    /// What of it can be made here.
+    pub(crate) makeable: &'a [SettingView],
+    /// Some was just made.
+    pub(crate) saved: bool,
+    /// Or was not taken.
+    pub(crate) refused: Option<Refused<'a>>,
 }
 
 /// `GET /audit`: who changed what.

@@ -98,8 +98,13 @@ impl Fields {
 
     /// Takes a value; an empty one counts as missing.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    /// Takes a value, be it empty.
+    pub(super) fn given(&mut self, name: &str) -> Option<String> {
         let place = self.pairs.iter().position(|(own, _)| own == name)?;
-        Some(self.pairs.swap_remove(place).1).filter(|value| !value.is_empty())
+        Some(self.pairs.swap_remove(place).1)
     }
 
     /// Takes a time.

@@ -7,9 +7,9 @@ use http::{HeaderValue, StatusCode};
 
 use self::within::Within;
 use super::answer::{self, Answer};
-use super::dashboard::{AuditPage, CarsPage, InvitePage, Part, SetupPage, Shell, Tab, WebhookAddressPage};
+use super::dashboard::{AuditPage, CarsPage, InvitePage, Part, Shell, Tab, WebhookAddressPage};
 use super::problem::Problem;
-use super::{Call, Services, api, exchange};
+use super::{Call, Services, exchange};
 use crate::connect::InviteRequest;
 use crate::model::reach::{PageRequest, Reach};
 use crate::model::{AppUserId, VehicleId};
@@ -19,6 +19,7 @@ use crate::vehicles::connections::ConnectionView;
 
 pub(super) mod car;
 pub(super) mod connections;
+pub(super) mod setup;
 pub(super) mod system;
 pub(super) mod webhooks;
 mod within;
@@ -43,33 +44,6 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
         notices: &status.notices,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `GET /setup`
-pub(super) async fn setup(call: &Call<'_>) -> Answer {
-    call.no_query()?;
-    let status = call.services.status.show().await;
-    let webhook_url = call.services.settings.webhook_url();
-    let settings = call.services.probes.settings();
-    let (checked_at, list) = api::setup_list(call.services, &status);
-    let page = SetupPage {
-        shell: call.shell(Tab::Setup),
-        status: &status,
-        list: &list,
-        checked_at,
-        settings: &settings,
-        redirect_uri: &call.services.settings.redirect_uri,
-        webhook_url: &webhook_url,
-    };
-    Ok(answer::html(StatusCode::OK, page.render()))
-}
-
-/// `POST /setup/check`: tries everything now.
-pub(super) async fn check_setup(call: &Call<'_>) -> Answer {
-    call.pressed()?;
-    let status = call.services.status.show().await;
-    call.services.probes.run(status.webhooks.last_delivery_at).await;
-    answer::see_other("/setup")
 }
 
 /// `GET /audit?before=`

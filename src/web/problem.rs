@@ -25,6 +25,7 @@ use crate::operate::deliveries::DeliveriesError;
 use crate::operate::rotation::RotationError;
 
 mod commands;
+mod settings;
 mod vehicles;
 
 /// An error as a client sees it.
@@ -332,8 +333,10 @@ impl From<DeliveriesError> for Problem {
 
 /// An error's own words as a sentence.
 fn sentence(words: &str) -> String {
+    // A key of the configuration is written as it is.
+    let is_key = words.split([' ', ':']).next().is_some_and(|first| first.contains(['.', '_']));
     let mut characters = words.chars();
-    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    let first = characters.next().map(|first| if is_key { first } else { first.to_ascii_uppercase() });
     let mut sentence: String = first.into_iter().chain(characters).collect();
     if !sentence.ends_with(['.', '!', '?']) {
         sentence.push('.');

@@ -1,6 +1,6 @@
 //! What the handlers call, put together, and its rate limits.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use http::Response;
 use tokio_util::sync::CancellationToken;
@@ -22,11 +22,13 @@ use crate::compat::Compat;
 use crate::connect::Connect;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::model::Current;
 use crate::operate::access::Access;
 use crate::operate::audit::Audit;
 use crate::operate::deliveries::Deliveries;
 use crate::operate::probes::Probes;
 use crate::operate::rotation::Rotation;
+use crate::operate::settings::Making;
 use crate::operate::status::Status;
 use crate::vehicles::Vehicles;
 use crate::world::World;
@@ -62,10 +64,12 @@ pub struct Services {
     pub rotation: Rotation,
     /// What can be wrong outside.
     pub probes: Probes,
+    /// Who makes settings.
+    pub making: Arc<dyn Making>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The settings for connections to come.
-    pub(super) latest: Arc<RwLock<Arc<Settings>>>,
+    /// The settings as they are now.
+    pub(super) latest: Current<Settings>,
     pub(super) guard: Arc<Guard>,
     pub(super) face: Face,
     pub(super) forward_auth: Option<Arc<ForwardAuth>>,
@@ -101,17 +105,31 @@ pub struct Rooms {
     pub rotation: Rotation,
     /// What can be wrong outside.
     pub probes: Probes,
+    /// Who makes settings.
+    pub making: Arc<dyn Making>,
 }
 
 impl Services {
     /// Puts the edge together.
-    pub fn new(settings: Settings, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms { ingest, connect, vehicles, commands, budget, compat, access, audit, deliveries, status, rotation, probes } =
-            rooms;
+    pub fn new(latest: Current<Settings>, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
+        let Rooms {
+            ingest,
+            connect,
+            vehicles,
+            commands,
+            budget,
+            compat,
+            access,
+            audit,
+            deliveries,
+            status,
+            rotation,
+            probes,
+            making,
+        } = rooms;
+        let settings = latest.get();
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
-        let settings = Arc::new(settings);
-        let latest = Arc::new(RwLock::new(settings.clone()));
         let (face, events, stop) = (Face::Whole, Arc::default(), CancellationToken::new());
         Services {
             settings,
@@ -128,6 +146,7 @@ impl Services {
             status,
             rotation,
             probes,
+            making,
             metrics,
             latest,
             guard,
@@ -138,19 +157,14 @@ impl Services {
         }
     }
 
-    /// Takes over what can be of settings that were read again: who is believed, and whom we know. They count for
-    /// connections to come.
-    pub fn replace_settings(&self, new: Settings) {
-        let Settings { hosts, trusted_proxies, allowed_origins, .. } = new;
-        self.status.trust(trusted_proxies.iter().map(ToString::to_string).collect());
-        let settings = Settings { hosts, trusted_proxies, allowed_origins, ..(*self.settings).clone() };
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    /// The same by the settings as they are now.
+    pub(super) fn of_now(&self) -> Services {
+        Services { settings: self.latest.get(), ..self.clone() }
     }
 
-    /// The same for a connection that begins now.
-    pub(super) fn of_now(&self) -> Services {
-        let settings = self.latest.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Services { settings, ..self.clone() }
+    /// The same, if the settings are others by now.
+    pub(super) fn if_changed(&self) -> Option<Services> {
+        (!Arc::ptr_eq(&self.settings, &self.latest.get())).then(|| self.of_now())
     }
 
     /// The same, whose streams end by `stop`.

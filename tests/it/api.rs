@@ -155,7 +155,8 @@ async fn a_bound_token_reaches_its_own_only() {
                 let path = route.at("grace", &grace_connection, &grace_car, "3");
                 let answer = route.ask(&gateway, &path).bearer(&token).send().await;
                 // Metrics, status and set-up tell of everybody.
-                let is_of_all = ["admin", "metrics"].contains(&route.scope.as_str()) || route.path == "/api/v1/setup";
+                let is_of_all = ["admin", "metrics"].contains(&route.scope.as_str())
+                    || ["/api/v1/setup", "/api/v1/settings"].contains(&&*route.path);
                 if is_of_all || (scope == "read" && route.scope == "control") {
                     is_problem(&answer, 403, "forbidden");
                 } else if route.path.contains('{') {

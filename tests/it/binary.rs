@@ -23,6 +23,7 @@ pub(crate) mod process;
 mod refusals;
 mod reload;
 mod sandbox;
+mod settings;
 mod sign_in;
 mod smartcar;
 mod supervisor;

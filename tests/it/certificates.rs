@@ -8,7 +8,7 @@ use bytes::Bytes;
 use carport::app::Keys;
 use carport::metrics::Metrics;
 use carport::model::notice::Subject;
-use carport::model::{Replaceable, Secret, Timestamp};
+use carport::model::{Current, Secret, Timestamp};
 use carport::store::{self, Store};
 use carport::tls::{Acme, Challenge, Dns, Settings, Source, Tls};
 use carport::vault::MasterKey;
@@ -266,7 +266,7 @@ async fn a_certificate_is_renewed_when_its_issuer_suggests() {
 #[tokio::test(start_paused = true)]
 async fn duckdns_is_told_what_proves_the_name_and_forgets_it() {
     let ca = Ca::new();
-    let keeper = Keeper::new(&ca, Some(Dns::DuckDns { token: Replaceable::new(Secret::new("duck-token")) }));
+    let keeper = Keeper::new(&ca, Some(Dns::DuckDns { token: Current::new(Secret::new("duck-token")) }));
     let (tls, shutdown, running) = keeper.start().await;
     pass(HOUR).await;
     assert!(tls.shown().is_some());

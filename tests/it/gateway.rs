@@ -479,6 +479,7 @@ pub(crate) fn connection_id(text: &str) -> ConnectionId {
 }
 
 /// A trip through Connect that has begun.
+#[derive(Debug)]
 pub(crate) struct Trip {
     pub(crate) authorize: Url,
     pub(crate) cookie: String,

@@ -29,6 +29,7 @@ mod repair;
 mod reporting;
 mod ring;
 mod routes;
+mod settings;
 mod setup;
 mod sim;
 mod simulator;

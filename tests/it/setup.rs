@@ -108,7 +108,7 @@ async fn what_smartcar_refuses_is_named() {
             "https://gateway.example/elsewhere/callback",
             "register exactly this one",
         ),
-        (156, &[("smartcar.application_id", UUID)], "redirect URI", "fail", "does not know the Application ID", "a UUID"),
+        (156, &[("smartcar.application_id", UUID)], "application ID", "fail", "does not know the Application ID", "a UUID"),
     ] {
         let gateway = with(seed, keys).await;
         gateway.keep_secret(UUID);

@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::super::values::{self, Taken, wrong};
 use super::super::written::Raw;
 use super::Reader;
-use crate::model::Replaceable;
+use crate::model::Current;
 use crate::tls::{Acme, Challenge, Dns};
 
 /// As written: which challenges may be taken.
@@ -102,7 +102,7 @@ impl Reader<'_> {
                     let remedy = "Set tls.acme.duckdns_token_file; duckdns.org shows the token when you are signed in";
                     self.collected.mistake("tls.acme.dns", origin, "\"duckdns\" needs tls.acme.duckdns_token", remedy);
                 }
-                Some(Dns::DuckDns { token: Replaceable::new(token?) })
+                Some(Dns::DuckDns { token: Current::new(token?) })
             }
         }
     }

@@ -45,6 +45,27 @@ pub async fn run(settings: &Settings, world: &World, served: Option<Option<Times
     found
 }
 
+/// Asks Smartcar about these keys, and only about them.
+pub async fn try_out(settings: &Settings, world: &World, keys: &[&str]) -> Vec<Finding> {
+    let are_about = |part: &str| keys.iter().any(|key| key.starts_with(part));
+    let of_connect = ["smartcar.application_id", "smartcar.v2.client_id", "smartcar.redirect_uri", "public_url"];
+    let (mut found, mut connected) = (Vec::new(), None);
+    if are_about("smartcar.v3.") {
+        found.extend(v3(settings, world).await);
+    }
+    if are_about("smartcar.v2.") {
+        found.extend(v2(settings, world).await);
+    }
+    if are_about("smartcar.application_management_token") {
+        found.extend(management_token(settings, world).await);
+    }
+    if of_connect.into_iter().any(are_about) {
+        connected = connect(settings, world).await.0;
+    }
+    found.extend(connected);
+    found
+}
+
 /// Tries client credentials (v3) at Smartcar's token endpoint.
 pub async fn credentials(settings: &smartcar::Settings, world: &World) -> Answered {
     let smartcar = Smartcar::new(world.transport.clone(), settings.clone());
@@ -137,7 +158,7 @@ async fn connect(settings: &Settings, world: &World) -> (Option<Finding>, Option
             Finding::ok(CHECK, format!("Smartcar Connect does not refuse {}", settings.redirect_uri))
         }
         _ if said.contains("client_id") || said.contains("no application") => Finding::fail(
-            CHECK,
+            "application ID",
             "Smartcar Connect does not know the Application ID",
             "copy the Application ID (a UUID, not the id that begins with client_) into smartcar.application_id",
         ),
@@ -260,7 +281,8 @@ fn unreachable_webhook(url: &str, why: &str) -> Finding {
 }
 
 fn unreachable(check: &'static str, why: &str) -> Finding {
-    Finding::fail(check, format!("Smartcar cannot be asked: {why}"), "look after the network, or say --offline")
+    let asked = Finding::fail(check, format!("Smartcar cannot be asked: {why}"), "look after the network, or say --offline");
+    Finding { is_untried: true, ..asked }
 }
 
 /// For how long an answer is waited for.

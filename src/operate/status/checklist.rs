@@ -25,7 +25,7 @@ impl StatusView {
         let open = |missing: &Missing| {
             let point = POINTS.iter().find(|(code, ..)| *code == missing.code);
             let (check, result) = point.map_or(("set-up", Outcome::Warn), |(_, check, result)| (*check, *result));
-            Finding { check, result, text: missing.what.clone(), remedy: Some(missing.remedy.clone()) }
+            Finding { result, ..Finding::warn(check, &missing.what, &missing.remedy) }
         };
         let mut list: Vec<Finding> = self.missing.iter().map(open).collect();
         let is_open = |check: &str| list.iter().any(|finding| finding.check == check);

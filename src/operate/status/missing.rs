@@ -8,12 +8,12 @@ impl Shared {
     pub(super) fn missing(&self, facts: &Facts, stopped: &[String]) -> Vec<Missing> {
         let mut missing = Vec::new();
         let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
-        let smartcar = self.smartcar.settings();
+        let (smartcar, settings) = (self.smartcar.settings(), self.settings.get());
         if smartcar.v2.is_none() && smartcar.v3.is_none() {
             add(
                 "credentials",
                 "Carport has no credentials of a Smartcar application",
-                "run `carport init`, or set smartcar.v3.client_id and smartcar.v3.client_secret".to_owned(),
+                "type them in on the set-up page, or run `carport init`".to_owned(),
             );
         } else if smartcar.application_id().is_none() {
             add(
@@ -42,19 +42,19 @@ impl Shared {
             add(
                 "verify",
                 "Smartcar has not verified the webhook yet",
-                format!("in Smartcar's dashboard set the webhook's URL to {} and press Verify", self.settings.webhook_url),
+                format!("in Smartcar's dashboard set the webhook's URL to {} and press Verify", settings.webhook_url),
             );
         }
         if let Some(astray) = self.ingest.astray().filter(|astray| facts.last_delivery_at.is_none_or(|at| at < astray.at)) {
             add(
                 "wrong_path",
                 &format!("a signed webhook came to `{}`, which is not the webhook's address", astray.path),
-                format!("in Smartcar's dashboard set the webhook's URL to {}", self.settings.webhook_url),
+                format!("in Smartcar's dashboard set the webhook's URL to {}", settings.webhook_url),
             );
         }
         // A simulator on this machine posts to http as well.
         let simulated = smartcar.origins.api.starts_with("http://");
-        if !simulated && !self.settings.public_url.starts_with("https://") {
+        if !simulated && !settings.public_url.starts_with("https://") {
             add(
                 "public_url",
                 "the public URL is not https, and Smartcar posts webhooks only to https with a trusted certificate",

@@ -83,7 +83,7 @@ mod tests {
     use http::Response;
 
     use super::*;
-    use crate::model::Replaceable;
+    use crate::model::Current;
     use crate::world::TransportError;
 
     /// Says what it is told to, and remembers what it was asked.
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn duckdns_is_told_by_the_name_of_the_account() {
-        let dns = Dns::DuckDns { token: Replaceable::new(Secret::new("a&b")) };
+        let dns = Dns::DuckDns { token: Current::new(Secret::new("a&b")) };
         let good = DuckDns("OK", Mutex::default());
         dns.set(&good, "_acme-challenge.my.cars.duckdns.org", "x-y").await.unwrap();
         dns.clear(&good, "_acme-challenge.my.cars.duckdns.org", "x-y").await.unwrap();

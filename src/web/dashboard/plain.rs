@@ -1,38 +1,9 @@
-//! Set-up, sign-in, and what else is mostly words.
-
-use std::time::Duration;
+//! Sign-in, and what else is mostly words.
 
 use askama::Template;
 
-use super::format::{self, Rich, When};
-use super::{ErrorPage, LoginPage, SetupPage, Shell, SignInPage, WebhookAddressPage, finish};
-use crate::operate::probes::{Finding, Outcome, Shown};
-use crate::operate::status::StatusView;
-
-#[derive(Template)]
-#[template(path = "setup.html")]
-struct SetupView<'a> {
-    shell: Shell<'a>,
-    status: &'a StatusView,
-    redirect_uri: &'a str,
-    webhook_url: &'a str,
-    open: Vec<Point>,
-    done: Vec<Point>,
-    checked: Option<When>,
-    shown: &'a [Shown],
-    uptime: String,
-    store: String,
-    free: Option<String>,
-}
-
-/// A point of the list.
-struct Point {
-    class: &'static str,
-    title: String,
-    text: String,
-    remedy: Option<String>,
-    when: Option<When>,
-}
+use super::format::Rich;
+use super::{ErrorPage, LoginPage, Shell, SignInPage, WebhookAddressPage, finish};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -55,44 +26,6 @@ struct ErrorView<'a> {
 #[template(path = "webhook_address.html")]
 struct WebhookAddressView<'a> {
     shell: Shell<'a>,
-}
-
-impl SetupPage<'_> {
-    /// The page as HTML.
-    pub(crate) fn render(&self) -> String {
-        let (status, now) = (self.status, self.shell.now);
-        let ago = |at| When::ago(now, at);
-        let is = |result: Outcome| self.list.iter().filter(move |finding| finding.result == result);
-        let seen = |check: &str| match check {
-            "VERIFY" => status.webhooks.last_verify.as_ref().map(|verify| ago(verify.at)),
-            "delivery" => status.webhooks.last_delivery_at.map(ago),
-            _ => None,
-        };
-        let point = |finding: &Finding| Point {
-            class: match finding.result {
-                Outcome::Ok => "yes",
-                Outcome::Warn => "no",
-                Outcome::Fail => "bad",
-            },
-            title: format::capital(finding.check),
-            text: if finding.result == Outcome::Ok { format::capital(&finding.text) } else { format::sentence(&finding.text) },
-            remedy: finding.remedy.as_deref().map(format::sentence),
-            when: Some(finding).filter(|finding| finding.result == Outcome::Ok).and_then(|finding| seen(finding.check)),
-        };
-        finish(&SetupView {
-            shell: self.shell,
-            status,
-            redirect_uri: self.redirect_uri,
-            webhook_url: self.webhook_url,
-            open: is(Outcome::Fail).chain(is(Outcome::Warn)).map(point).collect(),
-            done: is(Outcome::Ok).map(point).collect(),
-            checked: self.checked_at.map(ago),
-            shown: &self.settings.shown,
-            uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
-            store: format::size(status.store.bytes),
-            free: status.store.free_bytes.map(format::size),
-        })
-    }
 }
 
 impl LoginPage<'_> {

@@ -27,7 +27,7 @@ mod past;
 mod system;
 
 pub(super) use self::past::{Lived, command, lived, past};
-pub(super) use self::system::{budget, key, probes, sessions, tokens, users};
+pub(super) use self::system::{budget, key, makeable, probes, sessions, tokens, users};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 

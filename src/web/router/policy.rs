@@ -157,7 +157,7 @@ impl Route {
                 page(None, Scope::Read)
             }
             Route::SetupPage => Policy { bound: Bound::Refused, ..page(None, Scope::Read) },
-            Route::Setup => Policy { bound: Bound::Refused, ..api(None, Scope::Read) },
+            Route::Setup | Route::Settings => Policy { bound: Bound::Refused, ..api(None, Scope::Read) },
             Route::CommandPage => page(None, Scope::Control),
             Route::CarCommand | Route::CarRefresh => page(form, Scope::Control),
             Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
@@ -165,6 +165,7 @@ impl Route {
             Route::CarRename
             | Route::CarEnd
             | Route::SetupCheck
+            | Route::SettingsMake
             | Route::ConnectPage
             | Route::DeliveryReplay
             | Route::ConnectionRenew
@@ -209,6 +210,7 @@ impl Route {
             | Route::TokenCreate
             | Route::TokenRevoke
             | Route::SessionRevoke
+            | Route::SettingsChange
             | Route::LoginLink => api(form, Scope::Admin),
             // SECURITY: a token that was lost for an hour must not leave a way in behind, nor make the copy of the key
             // worthless.

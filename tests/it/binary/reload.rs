@@ -119,9 +119,16 @@ async fn a_client_secret_that_was_wrong_is_mended_without_a_restart() {
     home.write("config.toml", &good);
     reload(&server, "from now on these count: smartcar.v3.client_secret").await;
     home.done(&["connections", "adopt", "--dry-run"]).await;
-    // A secret of another client is worth nothing before the restart.
+    // Another client with its secret, too; Smartcar does not know this one.
     home.write("config.toml", &good.replace(V3_SECRET, "other").replace("client_id = \"client_", "client_id = \"client_other_"));
-    reload(&server, "restart Carport for what has changed of smartcar.v3.client_id, smartcar.v3.client_secret").await;
+    reload(&server, "from now on these count: smartcar.v3.client_id, smartcar.v3.client_secret").await;
+    until("Smartcar to refuse it", || async {
+        let log = server.program.stderr();
+        log.contains("the new client has no application token yet").then_some(())
+    })
+    .await;
+    home.write("config.toml", &good);
+    reload(&server, "from now on these count: smartcar.v3.client_id, smartcar.v3.client_secret").await;
     home.done(&["connections", "adopt", "--dry-run"]).await;
     server.stop().await;
 }

@@ -10,6 +10,7 @@ use crate::model::{AppUserId, VehicleId};
 use crate::operate::access::{Scope, SessionView, TokenView};
 use crate::operate::probes;
 use crate::operate::rotation::KeyView;
+use crate::operate::settings::SettingView;
 use crate::smartcar;
 use crate::vehicles::users::{InviteView, UserView};
 
@@ -95,4 +96,26 @@ pub(in super::super) fn probes(text: &str) -> probes::Settings {
             shown("smartcar.v2.client_id", "", "default"),
         ],
     }
+}
+
+/// What can be made on the set-up page: some of it, each in another way.
+pub(in super::super) fn makeable() -> Vec<SettingView> {
+    let one = |key: &'static str, value: Option<&str>, origin: &str| SettingView {
+        key,
+        value: value.map(str::to_owned),
+        is_set: origin != "not set",
+        origin: origin.to_owned(),
+        fixed: origin.starts_with("config.toml"),
+        made: origin == "set-up page",
+        secret: key.ends_with("secret"),
+    };
+    vec![
+        one("smartcar.application_id", Some("51a0ca12-0000-4000-8000-000000000001"), "set-up page"),
+        one("smartcar.v3.client_id", Some("client_simulated"), "config.toml:7"),
+        one("smartcar.v3.client_secret", None, "set-up page"),
+        one("smartcar.v2.client_id", None, "not set"),
+        one("smartcar.v2.client_secret", None, "not set"),
+        one("smartcar.mode", Some("live"), "default"),
+        one("public_url", Some("http://localhost:8000"), "from listen"),
+    ]
 }

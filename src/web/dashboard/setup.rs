@@ -1,0 +1,187 @@
+//! The set-up: what is done, what is open, and the settings that can be made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+
+use super::format::{self, Rich, When};
+use super::{SetupPage, Shell, finish};
+use crate::operate::probes::{Finding, Outcome, Shown};
+use crate::operate::settings::SettingView;
+use crate::operate::status::StatusView;
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct View<'a> {
+    shell: Shell<'a>,
+    status: &'a StatusView,
+    redirect_uri: &'a str,
+    webhook_url: &'a str,
+    open: Vec<Point>,
+    done: Vec<Point>,
+    checked: Option<When>,
+    shown: &'a [Shown],
+    groups: Vec<Group<'a>>,
+    opened: bool,
+    saved: bool,
+    refused: Option<&'a Refused<'a>>,
+    uptime: String,
+    store: String,
+    free: Option<String>,
+}
+
+/// A point of the list.
+struct Point {
+    class: &'static str,
+    title: String,
+    text: String,
+    remedy: Option<String>,
+    when: Option<When>,
+}
+
+/// Settings that were not taken.
+#[derive(Debug)]
+pub(crate) struct Refused<'a> {
+    /// Why.
+    pub(crate) sentence: &'a str,
+    /// What was typed, but secrets, by key.
+    pub(crate) typed: &'a BTreeMap<&'a str, String>,
+    /// It was to be saved all the same.
+    pub(crate) force: bool,
+}
+
+/// Settings that belong together, as Smartcar's dashboard has them.
+struct Group<'a> {
+    title: &'static str,
+    fields: Vec<Field<'a>>,
+}
+
+/// A setting to be made.
+struct Field<'a> {
+    setting: &'a SettingView,
+    label: &'static str,
+    help: &'static str,
+    /// What stands in the box.
+    value: &'a str,
+    /// What there is to choose from; anything if nothing.
+    choices: &'static [(&'static str, &'static str)],
+}
+
+/// Key, name in Smartcar's dashboard, and what helps to tell it from others.
+type Known = (&'static str, &'static str, &'static str);
+
+const GROUPS: &[(&str, &[Known])] = &[
+    (
+        "Application",
+        &[
+            ("smartcar.application_id", "Application ID", "A UUID. Owners are sent to Smartcar Connect with it."),
+            ("smartcar.mode", "Mode", "Which cars Connect shows."),
+        ],
+    ),
+    (
+        "API v3",
+        &[
+            ("smartcar.v3.client_id", "Client ID", "Begins with client_."),
+            ("smartcar.v3.client_secret", "Client secret", "Shown once in Smartcar\u{2019}s dashboard."),
+        ],
+    ),
+    (
+        "API v2, of an older application",
+        &[
+            ("smartcar.v2.client_id", "Client ID (v2)", "The same UUID as the Application ID."),
+            ("smartcar.v2.client_secret", "Client secret (v2)", "Not that of v3."),
+        ],
+    ),
+    (
+        "Webhook",
+        &[
+            (
+                "smartcar.application_management_token",
+                "Application management token",
+                "A UUID that proves every delivery. While it is being replaced: the new one, a comma, the old one.",
+            ),
+            ("smartcar.webhook_id", "Webhook ID", "Learnt by itself; only if there are several."),
+        ],
+    ),
+    (
+        "What owners are asked",
+        &[
+            ("smartcar.scope", "Permissions", "Such as read_battery, read_location; or dashboard: as chosen at Smartcar."),
+            ("smartcar.single_select", "One car each time", "Connect Match: an owner chooses one car only."),
+        ],
+    ),
+    (
+        "Addresses",
+        &[
+            ("public_url", "Public URL", "Where Smartcar and browsers find Carport, without a path."),
+            ("smartcar.redirect_uri", "Redirect URI", "Only if it is another than the one above."),
+            ("smartcar.redirect_uris", "Redirect URIs of apps", "Compared to the letter, with commas between them."),
+        ],
+    ),
+];
+
+const CHOICES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "smartcar.mode",
+        &[("", "as by default"), ("live", "live: real cars"), ("simulated", "simulated: cars that Smartcar plays")],
+    ),
+    ("smartcar.single_select", &[("", "as by default"), ("false", "no"), ("true", "yes")]),
+];
+
+impl SetupPage<'_> {
+    /// The page as HTML.
+    pub(crate) fn render(&self) -> String {
+        let (status, now) = (self.status, self.shell.now);
+        let ago = |at| When::ago(now, at);
+        let is = |result: Outcome| self.list.iter().filter(move |finding| finding.result == result);
+        let seen = |check: &str| match check {
+            "VERIFY" => status.webhooks.last_verify.as_ref().map(|verify| ago(verify.at)),
+            "delivery" => status.webhooks.last_delivery_at.map(ago),
+            _ => None,
+        };
+        let point = |finding: &Finding| Point {
+            class: match finding.result {
+                Outcome::Ok => "yes",
+                Outcome::Warn => "no",
+                Outcome::Fail => "bad",
+            },
+            title: format::capital(finding.check),
+            text: if finding.result == Outcome::Ok { format::capital(&finding.text) } else { format::sentence(&finding.text) },
+            remedy: finding.remedy.as_deref().map(format::sentence),
+            when: Some(finding).filter(|finding| finding.result == Outcome::Ok).and_then(|finding| seen(finding.check)),
+        };
+        let has_credentials = !status.missing.iter().any(|missing| CREDENTIALS.contains(&missing.code));
+        finish(&View {
+            shell: self.shell,
+            status,
+            redirect_uri: &self.settings.redirect_uri,
+            webhook_url: &self.settings.webhook_url,
+            open: is(Outcome::Fail).chain(is(Outcome::Warn)).map(point).collect(),
+            done: is(Outcome::Ok).map(point).collect(),
+            checked: self.checked_at.map(ago),
+            shown: &self.settings.shown,
+            groups: GROUPS.iter().map(|(title, known)| Group { title, fields: self.fields(known) }).collect(),
+            opened: !has_credentials || self.refused.is_some(),
+            saved: self.saved,
+            refused: self.refused.as_ref(),
+            uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
+            store: format::size(status.store.bytes),
+            free: status.store.free_bytes.map(format::size),
+        })
+    }
+
+    fn fields(&self, known: &[Known]) -> Vec<Field<'_>> {
+        let field = |(key, label, help): &Known| {
+            let setting = self.makeable.iter().find(|setting| setting.key == *key)?;
+            let typed = self.refused.as_ref().and_then(|refused| refused.typed.get(key)).map(String::as_str);
+            let made = setting.value.as_deref().filter(|_| setting.made);
+            let choices = CHOICES.iter().find(|(of, _)| of == key).map_or(&[][..], |(_, choices)| *choices);
+            Some(Field { setting, label, help, value: typed.or(made).unwrap_or_default(), choices })
+        };
+        known.iter().filter_map(field).collect()
+    }
+}
+
+/// Without these the form is what people came for.
+const CREDENTIALS: &[&str] = &["credentials", "application_id", "management_token", "refused"];
