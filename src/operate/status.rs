@@ -20,7 +20,7 @@ use crate::model::token::Generation;
 use crate::model::{ConnectionId, Current, Seq, Timestamp};
 use crate::smartcar::Smartcar;
 use crate::store::tokens::SealedTokens;
-use crate::store::webhook_log::LogExtent;
+use crate::store::webhook_log::{DeliveryResult, Header, LogExtent};
 use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
 use crate::world::World;
@@ -87,8 +87,10 @@ pub struct WebhookStatus {
     pub bytes: u64,
     /// How many entries the projector is behind.
     pub projector_lag: u64,
-    /// When the newest delivery came in.
+    /// When the newest delivery came in, be it a test.
     pub last_delivery_at: Option<Timestamp>,
+    /// When the newest one came in that is no test from Smartcar's dashboard.
+    pub last_live_at: Option<Timestamp>,
     /// The last times in which deliveries may have been lost, oldest first: at most twenty.
     pub gaps: Vec<Gap>,
     /// How many vehicles are still to be read from Smartcar: because of a gap, or for a first picture.
@@ -252,6 +254,7 @@ impl Status {
             bytes: facts.log.bytes,
             projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
             last_delivery_at: facts.last_delivery_at,
+            last_live_at: facts.last_live_at,
             gaps: facts.gaps.clone(),
             to_read: facts.to_read,
         };
@@ -344,6 +347,7 @@ struct Facts {
     log: LogExtent,
     projector: Seq,
     last_delivery_at: Option<Timestamp>,
+    last_live_at: Option<Timestamp>,
     gaps: Vec<Gap>,
     to_read: usize,
     active: u64,
@@ -385,15 +389,18 @@ impl Shared {
                     unsubscribed += usize::from(snapshot.subscription(row, connection)?.is_none());
                 }
             }
+            // A signed VERIFY is in the log as well, but delivers nothing.
+            let last = |tests: bool| -> Result<Option<Timestamp>, StoreError> {
+                let is_it = |header: &Header| {
+                    header.kind != EventKind::Verify.as_str() && (tests || header.result != DeliveryResult::Test)
+                };
+                Ok(snapshot.log_before(None, 1, is_it)?.0.first().map(|entry| entry.header.received_at))
+            };
             Ok(Facts {
                 log,
                 projector: snapshot.projector_cursor()?,
-                // A signed VERIFY is in the log as well, but delivers nothing.
-                last_delivery_at: snapshot
-                    .log_before(None, 1, |header| header.kind != EventKind::Verify.as_str())?
-                    .0
-                    .first()
-                    .map(|entry| entry.header.received_at),
+                last_delivery_at: last(true)?,
+                last_live_at: last(false)?,
                 gaps: snapshot.gaps()?,
                 to_read: snapshot.vehicles_to_read(usize::MAX)?.len(),
                 active: count("active"),

@@ -15,7 +15,8 @@ const POINTS: &[(&str, &str, Outcome)] = &[
     ("untrusted_proxy", "proxy", Outcome::Warn),
     ("vehicle", "car", Outcome::Warn),
     ("subscription", "subscription", Outcome::Warn),
-    ("delivery", "delivery", Outcome::Warn),
+    ("test_delivery", "test delivery", Outcome::Warn),
+    ("delivery", "live delivery", Outcome::Warn),
     ("disk", "disk", Outcome::Fail),
 ];
 
@@ -37,12 +38,9 @@ impl StatusView {
             ("credentials of Smartcar", true, "there are some, and an Application ID".to_owned()),
             ("VERIFY", self.webhooks.last_verify.is_some(), "Smartcar has verified the webhook's address".to_owned()),
             ("car", self.refresh.active > 0, cars),
-            (
-                "subscription",
-                self.webhooks.last_delivery_at.is_some(),
-                "every car is subscribed, or has sent something".to_owned(),
-            ),
-            ("delivery", self.webhooks.last_delivery_at.is_some(), "deliveries come in".to_owned()),
+            ("subscription", self.refresh.active > 0, "every car is subscribed, or has sent something".to_owned()),
+            ("test delivery", self.webhooks.last_delivery_at.is_some(), "what Smartcar sends comes in".to_owned()),
+            ("live delivery", self.webhooks.last_live_at.is_some(), "cars tell how they are".to_owned()),
             ("disk", self.store.healthy && !self.store.low, "the store takes changes, and there is room for them".to_owned()),
         ];
         let done: Vec<Finding> = done

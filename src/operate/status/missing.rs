@@ -61,22 +61,34 @@ impl Shared {
                 "set tls.mode, or put a proxy with TLS in front, and set public_url to the https address".to_owned(),
             );
         }
+        // What comes first comes after the VERIFY.
+        if self.ingest.last_verify().is_some() && facts.last_delivery_at.is_none() {
+            add(
+                "test_delivery",
+                "no delivery has come in yet, not even a test",
+                "in Smartcar's dashboard open Integrations, the webhook, and send a test delivery".to_owned(),
+            );
+        }
         missing.extend(self.proxies.missing());
         let mut add = |code, what: &str, remedy: String| missing.push(Missing { code, what: what.to_owned(), remedy });
         if facts.active + facts.needs_reconnect == 0 {
             add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
-        } else if facts.last_delivery_at.is_none() {
-            add(
-                "delivery",
-                "no webhook has come in yet",
-                "in Smartcar's dashboard subscribe the car to the webhook and send a test delivery".to_owned(),
-            );
-        } else if facts.unsubscribed > 0 {
-            add(
-                "subscription",
-                "of a car nothing has come in yet, and it is not known to be subscribed to the webhook",
-                "run `carport vehicles show ID`, which says what to do; `carport vehicles list` has the ids".to_owned(),
-            );
+        } else {
+            if facts.unsubscribed > 0 {
+                add(
+                    "subscription",
+                    "of a car nothing has come in yet, and it is not known to be subscribed to the webhook",
+                    "run `carport vehicles show ID`, which says what to do; `carport vehicles list` has the ids".to_owned(),
+                );
+            }
+            if facts.last_live_at.is_none() {
+                add(
+                    "delivery",
+                    "no car has sent anything yet",
+                    "it comes with the next change that a trigger was chosen for in Smartcar's dashboard: plug the car in, or drive it"
+                        .to_owned(),
+                );
+            }
         }
         missing
     }

@@ -348,6 +348,7 @@ pub(super) fn status(missing: bool) -> StatusView {
             bytes: 33_600_000,
             projector_lag: 0,
             last_delivery_at: (!missing).then(|| ago(90)),
+            last_live_at: (!missing).then(|| ago(90)),
             gaps: vec![Gap { since: ago(3 * DAY), until: ago(3 * DAY - 90 * MINUTE), cause: GapCause::Down, vehicles: 3 }],
             to_read: 1,
         },

@@ -115,7 +115,7 @@ const GROUPS: &[(&str, &[Known])] = &[
         "Addresses",
         &[
             ("public_url", "Public URL", "Where Smartcar and browsers find Carport, without a path."),
-            ("smartcar.redirect_uri", "Redirect URI", "Only if it is another than the one above."),
+            ("smartcar.redirect_uri", "Another redirect URI", "Only if it is not the one below, which follows from the public URL."),
             ("smartcar.redirect_uris", "Redirect URIs of apps", "Compared to the letter, with commas between them."),
         ],
     ),
@@ -137,7 +137,8 @@ impl SetupPage<'_> {
         let is = |result: Outcome| self.list.iter().filter(move |finding| finding.result == result);
         let seen = |check: &str| match check {
             "VERIFY" => status.webhooks.last_verify.as_ref().map(|verify| ago(verify.at)),
-            "delivery" => status.webhooks.last_delivery_at.map(ago),
+            "test delivery" if status.webhooks.last_live_at.is_none() => status.webhooks.last_delivery_at.map(ago),
+            "live delivery" => status.webhooks.last_live_at.map(ago),
             _ => None,
         };
         let point = |finding: &Finding| Point {
