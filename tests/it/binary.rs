@@ -19,6 +19,7 @@ mod keys;
 mod kill;
 mod leaving;
 mod load;
+mod mistakes;
 pub(crate) mod process;
 mod refusals;
 mod reload;
