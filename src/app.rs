@@ -147,6 +147,7 @@ impl App {
         App::assemble(config, world, &keys, files, settings, grammar).await
     }
 
+    #[expect(clippy::too_many_lines, reason = "one for each room")]
     async fn assemble(
         written: &Config,
         world: World,

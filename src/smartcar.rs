@@ -184,7 +184,9 @@ impl Smartcar {
                 Generation::V2 => &mut settings.v2,
                 Generation::V3 => &mut settings.v3,
             };
-            credentials.iter_mut().for_each(|credentials| credentials.client_secret = secret.clone());
+            if let Some(credentials) = credentials {
+                credentials.client_secret = secret.clone();
+            }
             settings
         });
     }

@@ -12,6 +12,7 @@ use crate::store::StoreError;
 
 /// A setting that can be made on the set-up page, as shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told by itself")]
 pub struct SettingView {
     /// Its key in the configuration.
     pub key: &'static str,

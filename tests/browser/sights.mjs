@@ -96,6 +96,51 @@ export function sights({ car, newest }) {
     'set-up': '/setup',
     audit: '/audit',
     'not-found': '/nothing-here',
+    'bad-request': '/webhooks?before=x&what=this',
+  };
+}
+
+// Pages that answer a button: how to get there.
+export function ways({ origin, car }) {
+  const press = (page, name) => page.getByRole('button', { name, exact: true }).first().click();
+  const to = async (page, path) => page.goto(`${origin}${path}`);
+  const confirm = async page => {
+    await to(page, `/vehicles/${car.id}`);
+    await press(page, 'Lock');
+    await page.getByRole('button', { name: 'Yes, lock', exact: true }).waitFor();
+  };
+  return {
+    confirm,
+    outcome: async page => {
+      await confirm(page);
+      await press(page, 'Yes, lock');
+      await page.waitForURL(/\/commands\/[^/]+$/);
+    },
+    invite: async page => {
+      await to(page, '/');
+      await press(page, 'Connect a car');
+      await page.locator('svg.qr').waitFor();
+    },
+    device: async page => {
+      await to(page, '/system');
+      await press(page, 'Add a device');
+      await page.getByRole('heading', { name: 'Add a device' }).waitFor();
+    },
+    token: async page => {
+      await to(page, '/system');
+      await page.getByText('Make a token', { exact: true }).click();
+      await page.getByLabel('What it is for').fill('A screen');
+      await press(page, 'Make it');
+      await page.getByRole('heading', { name: 'API token' }).waitFor();
+    },
+    'settings-refused': async page => {
+      await to(page, '/setup');
+      await page.getByText('Type them in', { exact: true }).click();
+      await page.getByLabel('Webhook ID', { exact: true }).fill('webhook');
+      await page.getByLabel('Another redirect URI', { exact: true }).fill('no URI');
+      await press(page, 'Try and save');
+      await page.getByText('Not saved.').waitFor();
+    },
   };
 }
 
@@ -103,5 +148,8 @@ export function sights({ car, newest }) {
 export const shown = ['cars', 'car', 'webhooks', 'delivery', 'connections', 'system', 'set-up'];
 
 // What strangers see.
-export const outside = { 'sign-in': '/login', 'link-used': '/login?t=used', 'webhook-address': '/api/webhooks/smartcar' };
+export const outside = {
+  'sign-in': '/login', 'link-used': '/login?t=used', 'webhook-address': '/api/webhooks/smartcar',
+  'connect-unknown': '/connect/unknown', 'done-unknown': '/connect/unknown/done', 'callback-without-link': '/api/smartcar/callback',
+};
 

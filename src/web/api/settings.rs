@@ -22,9 +22,9 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     query.finish()?;
     let asked: Map<String, Value> = input::json(&call.head.headers, &call.body)?;
     let changes = asked.into_iter().map(written).collect::<Result<Vec<Change>, Problem>>()?;
-    let changed = call.services.making.change(changes, force).await?;
-    changed.keys.into_iter().for_each(|key| call.noting.add(key));
-    answer::ok(&json!({ "items": call.services.making.show(), "next": null, "found": changed.found }))
+    let made = call.services.making.change(changes, force).await?;
+    made.keys.into_iter().for_each(|key| call.noting.add(key));
+    answer::ok(&json!({ "items": call.services.making.show(), "next": null, "found": made.found }))
 }
 
 /// A value as one would write it into the environment.

@@ -115,7 +115,11 @@ const GROUPS: &[(&str, &[Known])] = &[
         "Addresses",
         &[
             ("public_url", "Public URL", "Where Smartcar and browsers find Carport, without a path."),
-            ("smartcar.redirect_uri", "Another redirect URI", "Only if it is not the one below, which follows from the public URL."),
+            (
+                "smartcar.redirect_uri",
+                "Another redirect URI",
+                "Only if it is not the one below, which follows from the public URL.",
+            ),
             ("smartcar.redirect_uris", "Redirect URIs of apps", "Compared to the letter, with commas between them."),
         ],
     ),

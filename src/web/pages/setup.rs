@@ -53,8 +53,8 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
         return answer::see_other("/setup#settings");
     }
     match call.services.making.change(changes, force).await {
-        Ok(changed) => {
-            changed.keys.into_iter().for_each(|key| call.noting.add(key));
+        Ok(made) => {
+            made.keys.into_iter().for_each(|key| call.noting.add(key));
             answer::see_other("/setup?saved=true#settings")
         }
         Err(error) => {
