@@ -13,7 +13,8 @@ impl Shared {
             add(
                 "credentials",
                 "Carport has no credentials of a Smartcar application",
-                "type them in on the set-up page, or run `carport init`".to_owned(),
+                "type them in on the set-up page, run `carport init`, or set smartcar.v3.client_id and smartcar.v3.client_secret"
+                    .to_owned(),
             );
         } else if smartcar.application_id().is_none() {
             add(
