@@ -104,7 +104,7 @@ async fn all(first: u64, outage: impl Fn(u64) -> u64) -> (usize, usize) {
             for _ in 0..if is_long() { 100 } else { 1 } {
                 seed += 1;
                 let seconds = outage(seed);
-                let outcome = story(seed, moment, answer, Duration::from_secs(seconds)).await;
+                let outcome = Box::pin(story(seed, moment, answer, Duration::from_secs(seconds))).await;
                 if outcome.lost {
                     assert!(outcome.was_spent && seconds > SHORT, "{moment:?} {answer:?} {seconds} s, seed {seed}");
                 }
