@@ -25,6 +25,7 @@ mod application;
 mod asked;
 pub mod connections;
 mod faults;
+mod history;
 mod reading;
 mod signals;
 mod stored;
@@ -33,6 +34,7 @@ use application::Kept;
 use asked::Asked;
 pub use faults::of_outcome;
 use faults::{of_call, of_command, of_store};
+pub use history::Question;
 
 /// What this room needs to know.
 #[derive(Clone, Debug)]
@@ -136,9 +138,9 @@ impl Compat {
     }
 
     /// `GET /vehicles/{id}/{path}`: one endpoint.
-    pub async fn endpoint(&self, reach: &Reach, id: &VehicleId, path: &str, wish: Wish) -> Result<Reply, Fault> {
+    pub async fn endpoint(&self, reach: &Reach, id: &VehicleId, question: Question, wish: Wish) -> Result<Reply, Fault> {
         let known = self.connected(reach, id).await?;
-        let mut replies = self.answers(reach, known, &[path.to_owned()], wish).await?;
+        let mut replies = self.answers(reach, known, &[question], wish).await?;
         replies.pop().unwrap_or_else(|| Err(Fault::path()))
     }
 
@@ -147,11 +149,11 @@ impl Compat {
         &self,
         reach: &Reach,
         id: &VehicleId,
-        paths: &[String],
+        questions: &[Question],
         wish: Wish,
     ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
         let known = self.connected(reach, id).await?;
-        self.answers(reach, known, paths, wish).await
+        self.answers(reach, known, questions, wish).await
     }
 
     // === Both generations ===

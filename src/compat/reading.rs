@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::asked::{EVERYTHING, Note, VEHICLE, Vain};
 use super::faults::{of_call, of_store};
+use super::history::Question;
 use super::stored::{self, can_never, is_impossible, lasts, of_failure, usable};
 use super::{Compat, Reply, Wish, is_granted};
 use crate::model::fault::Fault;
@@ -24,13 +25,13 @@ impl Compat {
         &self,
         reach: &Reach,
         known: Known,
-        paths: &[String],
+        questions: &[Question],
         wish: Wish,
     ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
         let moment = self.asked.moment();
-        let mut due: Vec<&'static str> = paths
+        let mut due: Vec<&'static str> = questions
             .iter()
-            .filter_map(|path| mapping::endpoint(path))
+            .filter_map(|question| mapping::endpoint(&question.path))
             .filter(|endpoint| self.is_due(&known, endpoint, wish, moment))
             .map(|endpoint| endpoint.path)
             .collect();
@@ -38,21 +39,24 @@ impl Compat {
         due.dedup();
         let (known, failed) =
             if due.is_empty() { (known, None) } else { self.read(reach, known, due.clone(), wish, moment).await? };
-        let answer = |path: &String| match path.trim_matches('/') {
+        let answer = |question: &Question| match &*question.path {
             "" => attributes(&known),
             "permissions" => {
                 let all = known.permissions().unwrap_or_default();
                 Ok(Reply::plain(json!({ "permissions": all, "paging": { "count": all.len(), "offset": 0 } })))
             }
-            trimmed => {
-                let endpoint = mapping::endpoint(trimmed).ok_or_else(Fault::path)?;
+            path => {
+                let days = question.days()?;
+                let endpoint = mapping::endpoint(path).ok_or_else(Fault::path)?;
                 let failed = failed.clone().filter(|_| due.contains(&endpoint.path));
                 // While nobody asks again, the answer is the one that was given then.
                 let still = || self.why_not(&known, endpoint.path).filter(|_| self.is_too_old(&known, endpoint, wish));
-                stored::answer(&known, endpoint, wish, failed.or_else(still).as_ref())
+                let mut reply = stored::answer(&known, endpoint, wish, failed.or_else(still).as_ref())?;
+                days.cut(&mut reply.body);
+                Ok(reply)
             }
         };
-        Ok(paths.iter().map(answer).collect())
+        Ok(questions.iter().map(answer).collect())
     }
 
     /// Asks Smartcar for what is `due`, unless somebody else has since `moment`; returns the vehicle as it is known

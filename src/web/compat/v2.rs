@@ -7,7 +7,7 @@ use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
 use super::{body, number, provenance, query, reason, request_id, show, tell, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
-use crate::compat::{Reply, Slice};
+use crate::compat::{Question, Reply, Slice};
 use crate::model::command::Command;
 use crate::model::fault::Fault;
 
@@ -37,14 +37,8 @@ fn slice(call: &Call<'_>, usual: usize, most: usize) -> Result<Slice, Problem> {
 
 /// `GET /v2.0/vehicles/{id}`, and below it.
 pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
-    let (path, wish) = (below(call), wish(call)?);
-    let mut reply = call.services.compat.endpoint(call.reach()?, &vehicle(call)?, &path, wish).await?;
-    if path == "service/history" {
-        let query = query(call);
-        // The official SDKs have a name of their own each.
-        let day = |name, other| value_of(&query, name).or_else(|| value_of(&query, other));
-        between(&mut reply.body, day("start_date", "startDate"), day("end_date", "endDate"));
-    }
+    let (question, wish) = (Question::new(&below(call), call.head.uri.query().unwrap_or_default()), wish(call)?);
+    let reply = call.services.compat.endpoint(call.reach()?, &vehicle(call)?, question, wish).await?;
     show(&reply, wish)
 }
 
@@ -53,11 +47,11 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
     let (body, wish) = (body(call)?, wish(call)?);
     let wrong = || Fault::parameter("requests", "requests must be a list of 1 to 50 objects with a path.");
     let requests = body["requests"].as_array().filter(|requests| (1..=50).contains(&requests.len())).ok_or_else(wrong)?;
-    let path = |request: &Value| request["path"].as_str().map(|path| path.trim_matches('/').to_owned()).ok_or_else(wrong);
-    let paths: Vec<String> = requests.iter().map(path).collect::<Result<_, _>>()?;
-    let answers = call.services.compat.batch(call.reach()?, &vehicle(call)?, &paths, wish).await?;
-    let part = |(path, answer): (&String, Result<Reply, Fault>)| {
-        let path = format!("/{path}");
+    let question = |request: &Value| request["path"].as_str().map(Question::parse).ok_or_else(wrong);
+    let questions: Vec<Question> = requests.iter().map(question).collect::<Result<_, _>>()?;
+    let answers = call.services.compat.batch(call.reach()?, &vehicle(call)?, &questions, wish).await?;
+    let part = |(question, answer): (&Question, Result<Reply, Fault>)| {
+        let path = format!("/{}", question.path);
         match answer {
             Ok(reply) => {
                 let headers: Map<String, Value> =
@@ -74,7 +68,7 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
             }
         }
     };
-    answer::ok(&json!({ "responses": paths.iter().zip(answers).map(part).collect::<Vec<_>>() }))
+    answer::ok(&json!({ "responses": questions.iter().zip(answers).map(part).collect::<Vec<_>>() }))
 }
 
 /// `POST /v2.0/vehicles/{id}/...`
@@ -143,16 +137,4 @@ fn filter(query: &[(String, String)]) -> Filter {
 /// The path below the vehicle.
 fn below(call: &Call<'_>) -> String {
     call.named.get(1..).unwrap_or_default().join("/")
-}
-
-/// Services from one day to another. Days of RFC 3339 sort as text.
-fn between(body: &mut Value, since: Option<String>, until: Option<String>) {
-    let day = |text: &str| text.chars().take(10).collect::<String>();
-    let (since, until) = (since.as_deref().map(day), until.as_deref().map(day));
-    if let Some(records) = body.as_array_mut() {
-        records.retain(|record| {
-            let day = day(record["serviceDate"].as_str().unwrap_or_default());
-            since.as_ref().is_none_or(|since| day >= *since) && until.as_ref().is_none_or(|until| day <= *until)
-        });
-    }
 }
