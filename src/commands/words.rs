@@ -51,7 +51,7 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
         (remedy, None) => format!("{what}: {remedy}."),
     };
     let retry_after = after.map(|after| after.as_secs().max(1));
-    CommandOutcome::Failed(CommandFault { code: code_text, sentence, retry_after, resolution_url })
+    CommandOutcome::Failed(CommandFault { code: code_text, sentence, retry_after, resolution_url, status: *status })
 }
 
 /// What an error is, what the owner can do, and when trying again usually makes sense.

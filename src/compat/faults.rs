@@ -47,16 +47,20 @@ fn in_a_sentence(error: &CommandError) -> String {
 /// The error of a command that has ended otherwise than well; `None` if it has not.
 pub fn of_outcome(view: &CommandView) -> Option<Fault> {
     let fault = view.error.as_ref()?;
-    let (kind, code) = match fault.code.as_deref().map(|text| text.split_once(':').unwrap_or((text, ""))) {
-        Some((kind, code)) if kind != "AUTHENTICATION" && view.status == "failed" => {
-            (kind, Some(code).filter(|code| !code.is_empty()))
-        }
-        // Nobody knows whether the car has done it, or it is none of the client's.
-        _ => ("UPSTREAM", Some("NO_RESPONSE")),
+    let (kind, code) = fault.code.as_deref().map_or(("", None), |text| match text.split_once(':') {
+        Some((kind, code)) => (kind, Some(code)),
+        None => (text, None),
+    });
+    let told = match in_smartcars_words(Some(kind), code, fault.status) {
+        Some(told) if view.status == "failed" => told,
+        // It said no, and not why.
+        None if view.status == "failed" && fault.status.is_some() => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
+        // Nobody knows whether the car has done it, or it was not sent at all.
+        _ => unreachable(),
     };
-    let told = Fault::of(kind, code).because(fault.sentence.as_str());
     let url = fault.resolution_url.as_deref().map(Into::into);
-    Some(Fault { url, retry_after: fault.retry_after.map(std::time::Duration::from_secs), ..told })
+    let retry_after = fault.retry_after.map(std::time::Duration::from_secs);
+    Some(Fault { url, retry_after, ..told.because(fault.sentence.as_str()) })
 }
 
 /// What a room said of a vehicle.
@@ -84,19 +88,24 @@ fn of_refusal(refused: &Refused) -> Fault {
     fault.because(format!("Carport has not asked Smartcar: {refused}.")).after(refused.after())
 }
 
-/// Smartcar's words, with the status that it answered. A bad token is ours, and no fault of the client's.
+/// What Smartcar said, with the status that it answered; `None` if it has no type of Smartcar's, or if that is about our
+/// token, which is no fault of the client's.
+fn in_smartcars_words(kind: Option<&str>, code: Option<&str>, status: Option<u16>) -> Option<Fault> {
+    let is_type = |kind: &&str| !kind.is_empty() && kind.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase());
+    let Some(kind) = kind.filter(is_type).filter(|kind| *kind != "AUTHENTICATION") else {
+        // An older form of v3's errors has no types. Nothing but the state of a car is a conflict.
+        return (status == Some(409)).then(|| Fault::of("VEHICLE_STATE", Some("UNKNOWN")));
+    };
+    let fault = Fault::of(kind, code);
+    let is_error = |status: &u16| (400..600).contains(status) && *status != 401;
+    Some(Fault { status: status.filter(is_error).unwrap_or(fault.status), ..fault })
+}
+
+/// Smartcar's words, as far as there are any.
 fn of_smartcar(error: &SmartcarError) -> Fault {
     let what = error.failure();
-    let kind = what
-        .kind
-        .as_deref()
-        .filter(|kind| *kind != "AUTHENTICATION" && kind.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase()));
-    let fault = match (kind, error) {
-        (Some(kind), _) => {
-            let fault = Fault::of(kind, what.code.as_deref());
-            let is_error = |status: &u16| (400..600).contains(status) && *status != 401;
-            Fault { status: what.status.filter(is_error).unwrap_or(fault.status), ..fault }
-        }
+    let fault = match (in_smartcars_words(what.kind.as_deref(), what.code.as_deref(), what.status), error) {
+        (Some(fault), _) => fault,
         (None, SmartcarError::Unauthorized { .. } | SmartcarError::Configuration { .. }) => refused_credentials(),
         (None, _) if what.status.is_none() => unreachable(),
         (None, _) => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),

@@ -65,4 +65,7 @@ pub struct CommandFault {
     pub retry_after: Option<u64>,
     /// Where Smartcar sends the owner.
     pub resolution_url: Option<String>,
+    /// The HTTP status of Smartcar's answer: for who waits for it, it is not kept.
+    #[serde(skip)]
+    pub status: Option<u16>,
 }

@@ -64,3 +64,35 @@ async fn what_cannot_be_costs_no_call() {
     assert_eq!(reasons(&gateway, &car).await, json!({}));
     gateway.finish().await;
 }
+
+/// Whatever form its errors have, and whatever they are called.
+#[tokio::test(start_paused = true)]
+async fn what_smartcar_refuses_keeps_its_status() {
+    let (gateway, car, token) = with_owner(543, V3, &[]).await;
+    let (v2, v3) = (format!("/v2.0/vehicles/{car}/security"), format!("/v3/vehicles/{car}/commands/security/lock"));
+    let lock = async || {
+        let told = gateway.post(&v2, &json!({ "action": "LOCK" })).bearer(&token).send().await;
+        (told, gateway.post(&v3, &json!({})).bearer(&token).send().await)
+    };
+    gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
+    let (told, told_v3) = lock().await;
+    is_fault(&told, 409, "VEHICLE_STATE", Some("ASLEEP"));
+    is_fault_v3(&told_v3, 409, "VEHICLE_STATE");
+    // The older form has no types.
+    gateway.simulator.turn("errors=plain").unwrap();
+    let (told, told_v3) = lock().await;
+    is_fault(&told, 409, "VEHICLE_STATE", Some("UNKNOWN"));
+    is_fault_v3(&told_v3, 409, "VEHICLE_STATE");
+    for (status, error, expected, kind, code) in [
+        (409, json!({ "type": "CONFLICT", "code": "BUSY" }), 409, "CONFLICT", Some("BUSY")),
+        (400, json!({ "code": "bad_request" }), 502, "UPSTREAM", Some("UNKNOWN_ISSUE")),
+    ] {
+        gateway.net.change(move |request, _| {
+            let body = json!({ "errors": [error] }).to_string();
+            let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
+            request.uri().path().contains("/commands/").then_some(Ok(answer))
+        });
+        is_fault(&lock().await.0, expected, kind, code);
+    }
+    gateway.finish().await;
+}

@@ -273,6 +273,7 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
         sentence: text.to_owned(),
         retry_after: Some(600),
         resolution_url: Some(link.clone()),
+        status: None,
     };
     let refused = Sent::Refused { command: "security/lock", sentence: text, reconnect: true };
     let all = [
