@@ -7,7 +7,7 @@ use serde_json::json;
 use super::asked::{EVERYTHING, Note, VEHICLE, Vain};
 use super::faults::{of_call, of_store};
 use super::history::Question;
-use super::stored::{self, can_never, is_impossible, lasts, of_failure, usable};
+use super::stored::{self, can_never, is_impossible, lasts, of_failure};
 use super::{Compat, Reply, Wish, is_granted};
 use crate::model::fault::Fault;
 use crate::model::mapping::{self, Endpoint};
@@ -177,8 +177,7 @@ impl Compat {
         if !is_granted(known, endpoint.permission) || is_impossible(known, endpoint) {
             return false;
         }
-        let latest = endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
-        let oldest = latest.filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min();
+        let oldest = stored::telling(known, endpoint).into_iter().filter_map(Latest::fetched_at).min();
         if oldest.is_none() && can_never(known, endpoint) && wish.max_age.is_none() {
             return false;
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::asked::EVERYTHING;
 use super::faults::of_store;
-use super::stored::{failure, permission, usable};
+use super::stored::{failure, fetched_at, permission, usable};
 use super::{Compat, Reply, Wish, is_granted, of_user};
 use crate::model::VehicleId;
 use crate::model::fault::Fault;
@@ -30,7 +30,7 @@ impl Compat {
             "included": { "vehicle": vehicle_item(&known) },
             "data": data,
         });
-        let fetched_at = known.latest.values().filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min();
+        let fetched_at = known.latest.values().filter_map(fetched_at).min();
         Ok(Reply { body, oem_updated_at: None, fetched_at })
     }
 
@@ -45,8 +45,8 @@ impl Compat {
     ) -> Result<Reply, Fault> {
         let known = self.current(reach, id, user, Some(code), wish).await?;
         let latest = known.latest.get(code).ok_or_else(|| Fault::missing("SIGNAL_NOT_FOUND"))?;
-        let fetched_at = usable(latest).map(|reading| reading.retrieved_at.unwrap_or(reading.at));
-        Ok(Reply { body: json!({ "data": item(&known, latest, wish) }), oem_updated_at: None, fetched_at })
+        let body = json!({ "data": item(&known, latest, wish) });
+        Ok(Reply { body, oem_updated_at: None, fetched_at: fetched_at(latest) })
     }
 
     /// The vehicle with signals as fresh as is wished, or with one of them, if a client wants that one fresh. An empty
@@ -63,7 +63,7 @@ impl Compat {
         let known = self.connected_v3(reach, id, user).await?;
         let code = code.filter(|_| wish.max_age.is_some());
         let wanted = known.latest.values().filter(|latest| code.is_none_or(|code| latest.code == code));
-        let newest = wanted.filter_map(usable).map(|reading| reading.retrieved_at.unwrap_or(reading.at)).max();
+        let newest = wanted.filter_map(fetched_at).max();
         if !self.is_older(id, EVERYTHING, newest, wish) {
             return Ok(known);
         }

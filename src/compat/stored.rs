@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Reply, Wish, is_granted};
+use crate::model::Timestamp;
 use crate::model::fault::Fault;
 use crate::model::mapping::{Endpoint, Signal};
 use crate::model::reading::{Reading, SignalFailure};
@@ -21,39 +22,50 @@ pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Opt
     if let Some(fault) = failed.filter(|_| was_asked) {
         return Err(fault.clone());
     }
-    let is_current = |latest: &Latest| !was_asked || latest.failure.is_none();
-    let told = |latest: &Latest| usable(latest).filter(|_| is_current(latest)).map(|reading| reading.body.value());
-    let is_overtaken = |code: &str| is_overtaken(known, endpoint, code);
+    let mut telling = telling(known, endpoint);
+    telling.retain(|latest| !was_asked || latest.failure.is_none());
     let vin = || known.vehicle.facts.vin.as_ref().map(|vin| json!({ "value": vin }));
     let stored = |code: &str| -> Option<Value> {
-        let found = known.latest.get(code).filter(|_| !is_overtaken(code)).and_then(told);
+        let found = telling.iter().find(|latest| latest.code == code).and_then(|latest| body(latest));
         if code == "vehicleidentification-vin" { found.or_else(vin) } else { found }
     };
-    let Some(body) = endpoint.answer(&stored, wish.imperial) else {
+    let Some(answer) = endpoint.answer(&stored, wish.imperial) else {
         let missing = || failed.cloned().or_else(|| refusal().map(|failure| of_failure(&failure)));
         return Err(missing().unwrap_or_else(|| nothing(known, endpoint)));
     };
-    let readings: Vec<&Reading> = latest().filter(|latest| is_current(latest)).filter_map(usable).collect();
     Ok(Reply {
-        body,
-        oem_updated_at: readings.iter().filter_map(|reading| reading.oem_updated_at).min(),
-        fetched_at: readings.iter().map(|reading| reading.retrieved_at.unwrap_or(reading.at)).min(),
+        body: answer,
+        oem_updated_at: telling.iter().filter_map(|latest| usable(latest)?.oem_updated_at).min(),
+        fetched_at: telling.iter().filter_map(|latest| latest.fetched_at()).min(),
     })
 }
 
-/// Whether another signal has told the same field later: the fresher one is right.
-fn is_overtaken(known: &Known, endpoint: &Endpoint, code: &str) -> bool {
-    let at = |code: &str| known.latest.get(code).and_then(usable).map(|reading| reading.at);
-    let signal = |code: &str| endpoint.signals.iter().find(|signal| signal.code == code);
-    let field = signal(code).and_then(|signal| signal.shape.field());
-    let others = endpoint.signals.iter().filter(|other| other.code != code && field.is_some() && other.shape.field() == field);
-    at(code).is_some_and(|own| others.filter_map(|other| at(other.code)).any(|other| other > own))
+/// The signals that an endpoint is answered from: those with a value that no other has contradicted since, for of two that
+/// tell the same field the fresher one is right.
+pub(super) fn telling<'k>(known: &'k Known, endpoint: &Endpoint) -> Vec<&'k Latest> {
+    let all = endpoint.signals.iter().filter_map(|signal| Some((signal, known.latest.get(signal.code)?)));
+    let all: Vec<(&Signal, &Latest, &Reading)> =
+        all.filter_map(|(signal, latest)| Some((signal, latest, usable(latest)?))).collect();
+    let is_right = |signal: &Signal, reading: &Reading| {
+        let mut later = all.iter().filter(|(_, _, other)| other.at > reading.at);
+        !later.any(|(other, _, told)| signal.contradicts(&reading.body.value(), other, &told.body.value()))
+    };
+    all.iter().filter(|(signal, _, reading)| is_right(signal, reading)).map(|(_, latest, _)| *latest).collect()
+}
+
+fn body(latest: &Latest) -> Option<Value> {
+    usable(latest).map(|reading| reading.body.value())
 }
 
 /// The value of a signal, unless it was taken back since: then the failure lasts.
 pub(super) fn usable(latest: &Latest) -> Option<&Reading> {
     let taken_back = latest.failure.as_ref().is_some_and(|(failure, _)| lasts(failure));
     latest.reading.as_ref().filter(|_| !taken_back)
+}
+
+/// When Smartcar fetched that value.
+pub(super) fn fetched_at(latest: &Latest) -> Option<Timestamp> {
+    usable(latest).and_then(|_| latest.fetched_at())
 }
 
 /// Why a signal has no value, as far as that still holds: a permission may have been granted since.

@@ -107,6 +107,11 @@ pub fn failures(path: &str, failure: &SignalFailure, provenance: Provenance) -> 
 }
 
 impl Signal {
+    /// Whether its body and that of another signal of the endpoint cannot both be so: two may tell one field.
+    pub fn contradicts(&self, told: &Value, other: &Signal, others: &Value) -> bool {
+        self.shape.contradicts(told, other.shape, others)
+    }
+
     fn report(&self, outcome: Outcome, provenance: Provenance) -> SignalReport {
         SignalReport {
             code: self.code.to_owned(),

@@ -39,6 +39,14 @@ pub struct Latest {
     pub lack: Option<Lack>,
 }
 
+impl Latest {
+    /// When Smartcar fetched the last good value; when it was told, if Smartcar did not say. Never the car's own time.
+    pub fn fetched_at(&self) -> Option<Timestamp> {
+        let reading = self.reading.as_ref()?;
+        reading.retrieved_at.or(self.reading_told_at).or(self.told_at)
+    }
+}
+
 /// The latest of every signal of a vehicle, by the signal's row.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Latests {

@@ -262,6 +262,59 @@ async fn of_two_signals_that_tell_the_same_the_fresher_is_right() {
     assert_eq!(state("c", &[is_charging(true, at + 2000)]).await, "CHARGING");
     assert_eq!(state("d", &[detailed("NOT_CHARGING", at + 3000)]).await, "NOT_CHARGING");
     assert_eq!(state("e", &[is_charging(false, at + 4000), detailed("FULLY_CHARGED", at + 4000)]).await, "FULLY_CHARGED");
+    // "Not charging" is no news of a car that is full, and of one that charges it is.
+    assert_eq!(state("f", &[is_charging(false, at + 5000)]).await, "FULLY_CHARGED");
+    assert_eq!(state("g", &[detailed("CHARGING", at + 6000)]).await, "CHARGING");
+    assert_eq!(state("h", &[is_charging(false, at + 7000)]).await, "NOT_CHARGING");
+    gateway.finish().await;
+}
+
+/// What was overtaken has no say in how old an answer is.
+#[tokio::test(start_paused = true)]
+async fn the_age_is_that_of_the_signals_that_answer() {
+    let (gateway, car, token) = with_owner(515, V3, &[]).await;
+    let now = gateway.now().as_millis();
+    let charge = async |max_age: &str| {
+        let ask = gateway.get(&format!("/v2.0/vehicles/{car}/charge")).bearer(&token).header("cache-control", max_age);
+        ask.send().await
+    };
+    let old = signal("charge-ischarging", &json!({ "value": true }), now - 86_400_000);
+    let new = ["charge-detailedchargingstatus", "charge-ischargingcableconnected"].map(|code| {
+        let value = if code.ends_with("status") { json!("FULLY_CHARGED") } else { json!(true) };
+        signal(code, &json!({ "value": value }), now - 60_000)
+    });
+    gateway.deliver(&events::state("e", &car, &[vec![old], new.to_vec()].concat())).await;
+    gateway.catch_up().await;
+    let answer = charge("max-age=600").await;
+    assert_eq!((answer.status, calls(&gateway, &car)), (200, 0), "{}", answer.text());
+    assert_eq!(answer.json(), json!({ "isPluggedIn": true, "state": "FULLY_CHARGED" }));
+    let at = |millis: i64| carport::model::Timestamp::from_millis(millis).to_string();
+    assert_eq!(answer.header("sc-data-age"), Some(&*at(now - 60_000)));
+    assert_eq!(answer.header("sc-fetched-at"), Some(&*at(now - 59_000)));
+    gateway.finish().await;
+}
+
+/// When Smartcar fetched a value is no matter of the car's clock.
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_at_no_known_time_counts_from_when_it_was_told() {
+    let (gateway, car, token) = with_owner(516, V3, &[]).await;
+    let day_ago = gateway.now().as_millis() - 86_400_000;
+    let mut told = signal("odometer-traveleddistance", &json!({ "value": 10, "unit": "km" }), day_ago);
+    told["meta"].as_object_mut().unwrap().remove("retrievedAt");
+    let event = events::state("e", &car, &[told]);
+    gateway.deliver(&event).await;
+    gateway.catch_up().await;
+    let mut times = Vec::new();
+    for path in ["v2.0/vehicles/{}/odometer", "v3/vehicles/{}/signals/odometer-traveleddistance", "v3/vehicles/{}/signals"] {
+        let path = format!("/{}", path.replace("{}", &car));
+        let answer = gateway.get(&path).bearer(&token).header("cache-control", "max-age=600").send().await;
+        assert_eq!((answer.status, calls(&gateway, &car)), (200, 0), "{path}: {}", answer.text());
+        times.push(answer.header("sc-fetched-at").unwrap().to_owned());
+    }
+    let ingested =
+        gateway.get(&format!("/v3/vehicles/{car}/signals/odometer-traveleddistance")).bearer(&token).send().await.json();
+    let ingested = ingested["data"]["meta"]["ingestedAt"].as_str().unwrap();
+    assert!(times.iter().all(|time| time == ingested), "{times:?} {ingested}");
     gateway.finish().await;
 }
 

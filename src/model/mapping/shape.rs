@@ -76,12 +76,21 @@ pub enum Quantity {
 pub const CORNERS: [(&str, u8, u8); 4] = [("frontLeft", 0, 0), ("frontRight", 0, 1), ("backLeft", 1, 0), ("backRight", 1, 1)];
 
 impl Shape {
-    /// The one field that it fills, if several signals may tell the same.
-    pub fn field(self) -> Option<&'static str> {
+    /// What a signal says of a word: in which field, which word, and whether that is what stands there.
+    fn claim(self, told: &Value) -> Option<(&'static str, &str, bool)> {
         match self {
-            Shape::Value { field, .. } | Shape::Equals { field, .. } => Some(field),
+            Shape::Value { field, .. } => Some((field, told["value"].as_str()?, true)),
+            Shape::Equals { field, word } => Some((field, word, told["value"].as_bool()?)),
             _ => None,
         }
+    }
+
+    /// Whether what one signal tells and what another of the same endpoint tells cannot both be so.
+    pub(super) fn contradicts(self, told: &Value, other: Shape, others: &Value) -> bool {
+        let (Some((field, word, is)), Some((of, another, is_too))) = (self.claim(told), other.claim(others)) else {
+            return false;
+        };
+        field == of && if word == another { is != is_too } else { is && is_too }
     }
 
     /// The body of the signal, out of the body of the endpoint.
