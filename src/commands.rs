@@ -148,18 +148,11 @@ impl Commands {
             ended: None,
         };
         let turn = Turn::take(shared, row, record.id, command)?;
-        let permit = shared.budget.permit(row, Reason::Command).await.map_err(|refused| match refused {
-            Refused::Store(_) => CommandError::Store,
-            refused => CommandError::OverBudget(refused),
-        })?;
-        if let Err(error) = shared.store.commit(BeginCommand { vehicle: row, command: record.clone() }).await {
-            shared.budget.settle(&permit, None).await;
-            return Err(error.into());
-        }
-        let told = Told(Arc::default());
         let order = Order { car: vehicle.facts.id, row, connection, command, record: record.clone(), address };
-        let task = shared.tasks.spawn(order::carry_out(shared.clone(), order, permit, turn, told.0.clone()));
-        self.wait(id, record, (told, task), patience).await
+        // In a task of its own: what is on disk must be sent, though its client may hang up before it hears of that.
+        let begun = shared.tasks.spawn(begin(shared.clone(), order, turn)).await;
+        let under_way = begun.unwrap_or(Err(CommandError::Store))?;
+        self.wait(id, record, under_way, patience).await
     }
 
     async fn wait(
@@ -258,6 +251,21 @@ fn may(vehicle: &Vehicle, connection: Option<Connection>, command: Command) -> R
         return Err(CommandError::NotPossible);
     }
     Ok(connection)
+}
+
+/// Counts a command, notes it, and has it sent.
+async fn begin(shared: Arc<Shared>, order: Order, turn: Turn) -> Result<(Told, JoinHandle<CommandRecord>), CommandError> {
+    let permit = shared.budget.permit(order.row, Reason::Command).await.map_err(|refused| match refused {
+        Refused::Store(_) => CommandError::Store,
+        refused => CommandError::OverBudget(refused),
+    })?;
+    if let Err(error) = shared.store.commit(BeginCommand { vehicle: order.row, command: order.record.clone() }).await {
+        shared.budget.settle(&permit, None).await;
+        return Err(error.into());
+    }
+    let told = Told(Arc::default());
+    let task = shared.tasks.spawn(order::carry_out(shared.clone(), order, permit, turn, told.0.clone()));
+    Ok((told, task))
 }
 
 /// That a command of a vehicle is under way, until it is dropped.

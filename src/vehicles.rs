@@ -262,17 +262,8 @@ impl Vehicles {
     /// Disconnects a vehicle at Smartcar, then here. With `force` also when Smartcar refuses.
     pub async fn disconnect(&self, reach: &Reach, id: &VehicleId, history: History, force: bool) -> Result<(), VehiclesError> {
         let (_, vehicle) = self.within(reach, id).await?;
-        if let Some(connection) = vehicle.connection {
-            let gone = self.shared.disconnect_upstream(&vehicle, connection).await;
-            if !force {
-                gone?;
-            }
-        }
-        self.shared.store.commit(ForgetVehicle::new(id.clone(), history == History::Erase)).await?;
-        if let Some(connection) = vehicle.connection {
-            self.shared.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
-        }
-        Ok(())
+        let shared = self.shared.clone();
+        to_its_end(async move { shared.disconnect(&vehicle, history, force).await }).await
     }
 
     /// Disconnects several. One that cannot be stops none of the others, unless the store is in trouble: then nobody
@@ -328,6 +319,20 @@ impl Shared {
         self.budget.settle(permit, error).await;
     }
 
+    async fn disconnect(&self, vehicle: &Vehicle, history: History, force: bool) -> Result<(), VehiclesError> {
+        if let Some(connection) = vehicle.connection {
+            let gone = self.disconnect_upstream(vehicle, connection).await;
+            if !force {
+                gone?;
+            }
+        }
+        self.store.commit(ForgetVehicle::new(vehicle.facts.id.clone(), history == History::Erase)).await?;
+        if let Some(connection) = vehicle.connection {
+            self.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
+        }
+        Ok(())
+    }
+
     /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
     async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
         let id = &vehicle.facts.id;
@@ -368,6 +373,17 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// In a task of its own: a client that goes away must not waste a call that is paid for, nor what came of it, nor leave
+/// what is done at Smartcar undone here.
+async fn to_its_end<T, E>(call: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<CallError> + Send + 'static,
+{
+    let cut_off = || TokenError::Later { after: Duration::from_secs(1), what: "the call was cut off".to_owned() };
+    tokio::spawn(call).await.unwrap_or_else(|_| Err(E::from(cut_off().into())))
 }
 
 /// How many rows are looked at in one go.

@@ -131,7 +131,14 @@ impl Compat {
     }
 
     /// Ends all of them. One that cannot be ended stops none of the others, and is named in the error.
+    /// A client that goes away stops it nowhere in between.
     async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
+        let (own, reach) = (self.clone(), reach.clone());
+        let task = tokio::spawn(async move { own.end_each(&reach, all).await });
+        task.await.unwrap_or_else(|_| Err(Fault::of("SERVER", Some("INTERNAL"))))
+    }
+
+    async fn end_each(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
         let mut failed: Vec<(&Known, Fault)> = Vec::new();
         for known in &all {
             let ended = self.vehicles.disconnect(reach, known.id(), History::Keep, false).await;

@@ -1,12 +1,11 @@
 //! A vehicle as it is kept, for whoever answers from it in Smartcar's own words, and what is asked of Smartcar about it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
 
-use super::{Vehicles, picture};
+use super::{Vehicles, picture, to_its_end};
 use crate::model::budget::Reason;
 use crate::model::connection::Connection;
 use crate::model::reach::Reach;
@@ -113,12 +112,4 @@ impl Vehicles {
         self.shared.settle(&permit, &result).await;
         result
     }
-}
-
-/// In a task of its own: a client that goes away must not waste a call that is paid for, nor what came of it.
-async fn to_its_end<T: Send + 'static>(
-    call: impl Future<Output = Result<T, CallError>> + Send + 'static,
-) -> Result<T, CallError> {
-    let cut_off = || TokenError::Later { after: Duration::from_secs(1), what: "the call was cut off".to_owned() };
-    tokio::spawn(call).await.unwrap_or_else(|_| Err(cut_off().into()))
 }
