@@ -63,8 +63,10 @@ impl Compat {
         let known = self.connected_v3(reach, id, user).await?;
         let code = code.filter(|_| wish.max_age.is_some());
         let wanted = known.latest.values().filter(|latest| code.is_none_or(|code| latest.code == code));
-        let newest = wanted.filter_map(fetched_at).max();
-        if !self.is_older(id, EVERYTHING, newest, wish) {
+        let times = wanted.filter_map(fetched_at);
+        // Who says how old values may be means each of them.
+        let told = if wish.max_age.is_some() { times.min() } else { times.max() };
+        if !self.is_older(id, EVERYTHING, told, wish) {
             return Ok(known);
         }
         let (known, failed) = match self.why_not(&known, EVERYTHING) {
@@ -73,7 +75,7 @@ impl Compat {
             None => self.read(reach, known, vec![EVERYTHING], wish, moment).await?,
         };
         match failed {
-            Some(fault) if wish.max_age.is_some() || newest.is_none() => Err(fault),
+            Some(fault) if wish.max_age.is_some() || told.is_none() => Err(fault),
             _ => Ok(known),
         }
     }

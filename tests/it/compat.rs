@@ -246,6 +246,30 @@ async fn one_signal_is_as_fresh_as_it_is_itself() {
     gateway.finish().await;
 }
 
+/// Who wants all signals fresh means each of them.
+#[tokio::test(start_paused = true)]
+async fn signals_are_as_fresh_as_the_oldest_of_them() {
+    let (gateway, car, token) = with_owner(517, V3, &[]).await;
+    let now = gateway.now().as_millis();
+    let told = [
+        events::signal("odometer-traveleddistance", 10, now - 3_600_000),
+        events::signal("tractionbattery-stateofcharge", 50, now - 5_000),
+    ];
+    gateway.deliver(&events::state("e", &car, &told)).await;
+    gateway.catch_up().await;
+    let signals = async |max_age: Option<&str>| {
+        let ask = gateway.get(&format!("/v3/vehicles/{car}/signals")).bearer(&token);
+        let answer = if let Some(max_age) = max_age { ask.header("cache-control", max_age) } else { ask }.send().await;
+        (answer.status, calls(&gateway, &car))
+    };
+    assert_eq!(signals(None).await, (200, 0));
+    assert_eq!(signals(Some("max-age=7200")).await, (200, 0));
+    assert_eq!(signals(Some("max-age=600")).await, (200, 1));
+    // Smartcar has nothing newer of some of them: that was asked for just now.
+    assert_eq!(signals(Some("max-age=600")).await, (200, 1));
+    gateway.finish().await;
+}
+
 /// Two signals tell whether a car charges, and come at different times.
 #[tokio::test(start_paused = true)]
 async fn of_two_signals_that_tell_the_same_the_fresher_is_right() {
