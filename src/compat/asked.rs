@@ -106,6 +106,15 @@ impl Asked {
         self.notes().of.get(&(id.clone(), path)).cloned()
     }
 
+    /// Whether something else of a vehicle has failed since anything came.
+    pub(super) fn is_failing(&self, id: &VehicleId, besides: &str) -> bool {
+        let notes = self.notes();
+        let of_vehicle = || notes.of.iter().filter(|((of, _), _)| of == id).map(|((_, path), note)| (*path, note));
+        let came = of_vehicle().filter(|(_, note)| note.is_good()).map(|(_, note)| note.number).max();
+        let is_other = |path: &str| path != besides && path != VEHICLE;
+        of_vehicle().any(|(path, note)| is_other(path) && note.fault().is_some() && Some(note.number) > came)
+    }
+
     /// A read has ended, with this result for each of what it asked for.
     pub(super) fn note(&self, id: &VehicleId, at: Timestamp, results: impl IntoIterator<Item = (&'static str, Vain)>) {
         let mut notes = self.notes();

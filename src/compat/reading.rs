@@ -122,10 +122,27 @@ impl Compat {
                 } else if everything {
                     paths.push(EVERYTHING);
                 }
-                self.asked.note(id, now, results(&known, &paths, began));
+                self.asked.note(id, now, self.results(&known, &paths, began));
                 Ok((known, None))
             }
         }
+    }
+
+    /// What came of asking for each of these, and what it says of the vehicle. What fails altogether is a failure of the
+    /// vehicle; that of one endpoint is only if it says so, or if others have failed before it and nothing came since.
+    fn results(&self, known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'static str, Vain)> {
+        let mut results = results(known, paths, began);
+        let failed: Vec<_> = results
+            .iter()
+            .filter_map(|(path, why)| if let Vain::Failed(fault) = why { Some((path, fault)) } else { None })
+            .collect();
+        let has_come = results.iter().any(|(_, why)| matches!(why, Vain::Not));
+        match &*failed {
+            [(path, fault)] if !has_come && !is_of_vehicle(fault) && !self.asked.is_failing(known.id(), path) => {}
+            [(_, fault), ..] if !has_come => results = vec![(VEHICLE, Vain::Failed((*fault).clone()))],
+            _ => results.push((VEHICLE, Vain::Not)),
+        }
+        results
     }
 
     /// Whether Smartcar is to be asked for an endpoint.
@@ -198,7 +215,7 @@ impl Compat {
     }
 }
 
-/// What came of asking for each of these. What fails altogether is a failure of the vehicle.
+/// What came of asking for each of these.
 fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'static str, Vain)> {
     let is_new = |latest: &Latest| latest.failure.is_none() && latest.told_at.is_some_and(|at| at >= began);
     let passing = |latest: &Latest| -> Option<SignalFailure> {
@@ -216,14 +233,12 @@ fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'st
         };
         (path, why)
     };
-    let mut results: Vec<_> = paths.iter().map(|path| result(path)).collect();
-    let has_come = results.iter().any(|(_, why)| matches!(why, Vain::Not));
-    let failed = results.iter().find(|(_, why)| matches!(why, Vain::Failed(_))).map(|(_, why)| why.clone());
-    if let Some(failed) = failed.filter(|_| !has_come) {
-        return vec![(VEHICLE, failed)];
-    }
-    results.push((VEHICLE, Vain::Not));
-    results
+    paths.iter().map(|path| result(path)).collect()
+}
+
+/// Whether an error is about the whole vehicle, its owner's account or its calls, and not about what was asked for.
+fn is_of_vehicle(fault: &Fault) -> bool {
+    matches!(&*fault.kind, "VEHICLE_STATE" | "CONNECTED_SERVICES_ACCOUNT" | "RATE_LIMIT" | "BILLING")
 }
 
 fn attributes(known: &Known) -> Result<Reply, Fault> {

@@ -2,6 +2,7 @@
 //! budget; nobody sees what is somebody else's, and every error has Smartcar's shape.
 
 mod commands;
+mod failing;
 mod hangups;
 mod history;
 mod sparing;
