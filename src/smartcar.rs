@@ -32,7 +32,7 @@ pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
 pub use limits::Read;
 pub use subscribe::{SmartcarWebhook, is_subscribed};
-pub use v3::{ConnectionFilter, SmartcarConnection};
+pub use v3::{Beyond, ConnectionFilter, SmartcarConnection};
 
 /// What the client must know of the application at Smartcar.
 #[derive(Clone, Debug)]

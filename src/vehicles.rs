@@ -1,5 +1,6 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -153,6 +154,8 @@ struct Shared {
     unsubscribed: Notify,
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
+    /// Signals of vehicles that Smartcar counts, but does not have.
+    absent: Mutex<HashSet<(VehicleId, &'static str)>>,
 }
 
 impl Vehicles {
@@ -178,6 +181,7 @@ impl Vehicles {
                 linked,
                 unsubscribed: Notify::new(),
                 webhook: Mutex::default(),
+                absent: Mutex::default(),
             }),
         }
     }

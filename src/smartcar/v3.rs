@@ -1,5 +1,9 @@
 //! API v3: one application token for everybody, the Smartcar user in a header.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
 use http::{HeaderName, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -32,19 +36,21 @@ impl Smartcar {
 
     /// The latest signals of a vehicle from Smartcar's store. An empty list is a good answer: nothing has
     /// filled the store yet. If fewer come than Smartcar says there are, the next pages are asked for, and
-    /// then, singly, the signals we know best.
+    /// then, singly, the signals we know best, as far as there is leave.
     pub async fn signals(
         &self,
         app: &Secret,
         user: &SmartcarUserId,
         vehicle: &VehicleId,
         permit: &Permit,
+        beyond: Beyond<'_>,
     ) -> Result<Read, SmartcarError> {
         let path = format!("/vehicles/{}/signals", segment("v3.signals", vehicle.as_str())?);
         let mut reports: Vec<SignalReport> = Vec::new();
-        let (mut query, mut total) = (String::new(), 0);
+        let (mut query, mut total, mut further) = (String::new(), 0, None);
         for _ in 0..MOST_PAGES {
             let call = self.signal_call("v3.signals", &format!("{path}{query}"), app, user);
+            let permit = further.as_ref().unwrap_or(permit);
             let page = match self.permitted(call, permit).await.and_then(|answer| Listing::<SignalWire>::of(&answer)) {
                 Ok(page) => page,
                 // What is here already is worth more than the page that is missing.
@@ -62,9 +68,13 @@ impl Smartcar {
                 Some(next) if reports.len() > before => query = next,
                 _ => break,
             }
+            further = (beyond.leave)().await;
+            if further.is_none() {
+                return Ok(Read::of(reports, None));
+            }
         }
         let refusal = if reports.len() < total && !reports.is_empty() {
-            self.missing_signals((&path, app, user), permit, total, &mut reports).await.err()
+            self.missing_signals((&path, app, user, vehicle), beyond, total, &mut reports).await.err()
         } else {
             None
         };
@@ -79,25 +89,28 @@ impl Smartcar {
 
     async fn missing_signals(
         &self,
-        (path, app, user): (&str, &Secret, &SmartcarUserId),
-        permit: &Permit,
+        (path, app, user, vehicle): (&str, &Secret, &SmartcarUserId, &VehicleId),
+        beyond: Beyond<'_>,
         total: usize,
         reports: &mut Vec<SignalReport>,
     ) -> Result<(), SmartcarError> {
         let known = mapping::endpoints().iter().flat_map(|endpoint| endpoint.signals).map(|signal| signal.code);
-        let missing: Vec<&str> = known.filter(|code| reports.iter().all(|report| report.code != *code)).collect();
+        let is_missing =
+            |code: &&'static str| reports.iter().all(|report| report.code != *code) && !beyond.is_absent(vehicle, code);
+        let missing: Vec<&'static str> = known.filter(is_missing).collect();
         for code in missing.into_iter().take(MOST_SINGLE) {
             if reports.len() >= total {
                 break;
             }
+            let Some(permit) = (beyond.leave)().await else { break };
             let call = self.signal_call("v3.signal", &format!("{path}/{code}"), app, user);
-            let signal = self.permitted(call, permit).await.and_then(|answer| {
+            let signal = self.permitted(call, &permit).await.and_then(|answer| {
                 let resource: Resource<SignalWire> = answer.read()?;
                 resource.data.map_or_else(|| answer.read(), |wire| Ok(*wire))
             });
             match signal {
                 Ok(signal) => reports.extend(signal.report().filter(|report| report.code == code)),
-                Err(SmartcarError::NotPossible { .. }) => {}
+                Err(SmartcarError::NotPossible { .. }) => beyond.note_absent(vehicle, code),
                 Err(error) => return Err(error),
             }
         }
@@ -112,6 +125,25 @@ impl Smartcar {
     pub(super) fn v3(&self, endpoint: &'static str, audience: Audience, method: Method, path: &str, app: &Secret) -> Call {
         let url = format!("{}{path}", join(&self.settings().origins.vehicle, "/v3"));
         Call::new(endpoint, audience, method, url).bearer(app)
+    }
+}
+
+/// What a list of signals may cost beyond its first request, and what is known of its gaps.
+#[derive(Clone, Copy)]
+pub struct Beyond<'a> {
+    /// The leave to send one more request, each time; `None`: not now.
+    pub leave: &'a (dyn Fn() -> BoxFuture<'a, Option<Permit>> + Send + Sync),
+    /// Signals of vehicles that Smartcar has shown not to have, and that are not asked for again.
+    pub absent: &'a Mutex<HashSet<(VehicleId, &'static str)>>,
+}
+
+impl Beyond<'_> {
+    fn is_absent(&self, vehicle: &VehicleId, code: &'static str) -> bool {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).contains(&(vehicle.clone(), code))
+    }
+
+    fn note_absent(&self, vehicle: &VehicleId, code: &'static str) {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).insert((vehicle.clone(), code));
     }
 }
 
@@ -186,6 +218,8 @@ const MOST_SINGLE: usize = 3;
 #[cfg(test)]
 #[expect(clippy::needless_raw_string_hashes, reason = "as expect-test writes them")]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use expect_test::expect;
     use proptest::prelude::*;
 
@@ -203,12 +237,23 @@ mod tests {
         };
     }
 
-    fn ask_signals(script: &Script) -> Result<Vec<SignalReport>, SmartcarError> {
+    /// With leave for so many requests.
+    fn ask_with(script: &Script, leave: usize, absent: &Mutex<HashSet<(VehicleId, &'static str)>>) -> Vec<SignalReport> {
         let (user, vehicle) = (SmartcarUserId::new(USER_ID), VehicleId::new("a/b"));
-        let permit = Permit::granted(1, Reason::Picture, false);
-        let signals = run(script.client().signals(&Secret::new("app-token"), &user, &vehicle, &permit));
-        assert_eq!(usize::try_from(permit.sent()), Ok(script.lines().lines().count()));
-        signals.map(|read| read.reports)
+        let granted = || Permit::granted(1, Reason::Picture, false);
+        let (permit, left) = (granted(), AtomicUsize::new(leave - 1));
+        let leave = || -> BoxFuture<'_, Option<Permit>> {
+            let took = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            Box::pin(std::future::ready(took.ok().map(|_| granted())))
+        };
+        let beyond = Beyond { leave: &leave, absent };
+        let signals = run(script.client().signals(&Secret::new("app-token"), &user, &vehicle, &permit, beyond));
+        assert_eq!(permit.sent(), 1);
+        signals.unwrap().reports
+    }
+
+    fn ask_signals(script: &Script) -> Result<Vec<SignalReport>, SmartcarError> {
+        Ok(ask_with(script, 100, &Mutex::default()))
     }
 
     fn say(reports: &[SignalReport]) -> String {
@@ -280,6 +325,33 @@ mod tests {
     }
 
     #[test]
+    fn no_request_goes_out_without_leave_and_none_for_what_is_not_there() {
+        let page = |code: &str, next: &str| {
+            good(&format!(
+                r#"{{"data":[{{"attributes":{{"code":"{code}","body":{{}}}}}}],"meta":{{"totalCount":9}},"links":{{"next":{next}}}}}"#
+            ))
+        };
+        let pages = || (0..9).map(|number| page(&format!("a-{number}"), r#""x?page=2""#)).collect::<Vec<_>>();
+        for leave in [1, 3] {
+            let script = Script::new(pages());
+            let reports = ask_with(&script, leave, &Mutex::default());
+            assert_eq!((reports.len(), script.lines().lines().count()), (leave, leave));
+        }
+        let absent = Mutex::default();
+        let mut asked = Vec::new();
+        for leave in [3, 100] {
+            let gone = || answer(404, &[], "");
+            let script = Script::new([page("odometer-traveleddistance", "null"), gone(), gone(), gone()]);
+            assert_eq!(ask_with(&script, leave, &absent).len(), 1);
+            asked.extend(script.lines().lines().skip(1).map(str::to_owned));
+        }
+        let mut once = asked.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!((asked.len(), once.len()), (5, 5), "{asked:?}");
+    }
+
+    #[test]
     fn vehicles_bare_and_under_data() {
         for body in [fixture!("v3-vehicle"), fixture!("v3-vehicle-bare")] {
             let facts = run(Script::new([good(body)]).client().vehicle_v3(&Secret::new("t"), &VehicleId::new("v"))).unwrap();
@@ -315,7 +387,11 @@ mod tests {
                 let client = Script::new((0..400).map(same)).client();
                 let (app, user, vehicle) = (Secret::new("t"), SmartcarUserId::new("u"), VehicleId::new("v"));
                 let permit = Permit::granted(1, Reason::Picture, false);
-                let _ = run(client.signals(&app, &user, &vehicle, &permit));
+                let leave = || -> BoxFuture<'_, Option<Permit>> {
+                    Box::pin(std::future::ready(Some(Permit::granted(1, Reason::Picture, false))))
+                };
+                let beyond = Beyond { leave: &leave, absent: &Mutex::default() };
+                let _ = run(client.signals(&app, &user, &vehicle, &permit, beyond));
                 let _ = run(client.vehicle_v3(&app, &vehicle));
                 let _ = run(client.connections(&app, ConnectionFilter::default()));
                 let _ = run(client.user(&app));

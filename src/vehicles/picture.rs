@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::model::reading::{Outcome, SignalFailure, SignalReport, Source};
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, Timestamp};
-use crate::smartcar::{Read, Smartcar, SmartcarError};
+use crate::smartcar::{Beyond, Read, Smartcar, SmartcarError};
 use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::tellings::{ApplyReadings, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
@@ -132,7 +133,11 @@ async fn ask(
                 shared.store.commit(NoteFacts { facts }).await.map_err(TokenError::from)?;
             }
             let permit = &shared.budget.permit(row, reason).await?;
-            let call = |smartcar: Smartcar, access: Secret| async move { smartcar.signals(&access, user, car, permit).await };
+            // What may be called is asked before each further request: an answer must not spend what is kept for others.
+            let leave = || -> BoxFuture<'_, Option<Permit>> { Box::pin(async { shared.budget.permit(row, reason).await.ok() }) };
+            let beyond = Beyond { leave: &leave, absent: &shared.absent };
+            let call =
+                |smartcar: Smartcar, access: Secret| async move { smartcar.signals(&access, user, car, permit, beyond).await };
             let result = shared.tokens.call(application, call).await;
             settled(shared, permit, result).await
         }

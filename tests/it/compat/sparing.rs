@@ -287,3 +287,32 @@ async fn of_several_connections_all_are_ended_that_can_be() {
     assert_eq!(left["vehicles"], json!([car]));
     gateway.finish().await;
 }
+
+/// A list in many pages is many calls, and none of them is made without leave.
+#[tokio::test(start_paused = true)]
+async fn pages_end_where_the_budget_does() {
+    let more = [("budget.calls_per_vehicle_month", "3"), ("budget.reserve", "1")];
+    let (gateway, car, token) = with_owner(532, V3, &more).await;
+    let mut page = 0;
+    gateway.net.change(move |request, _| {
+        if !request.uri().path().ends_with("/signals") {
+            return None;
+        }
+        page += 1;
+        let code = format!("odometer-page{page}");
+        let attributes = json!({ "code": code, "status": { "value": "SUCCESS" }, "body": { "value": page } });
+        let answer = json!({
+            "data": [{ "id": code, "attributes": attributes }],
+            "meta": { "totalCount": 40 },
+            "links": { "next": format!("/signals?page={page}") },
+        });
+        Some(Ok(Response::new(Bytes::from(answer.to_string()))))
+    });
+    let signals = gateway.get(&format!("/v3/vehicles/{car}/signals")).bearer(&token).send().await;
+    // What has come is told.
+    assert_eq!((signals.status, signals.json()["data"].as_array().unwrap().len()), (200, 2), "{}", signals.text());
+    assert_eq!((calls(&gateway, &car), reasons(&gateway, &car).await), (2, json!({ "compat": 2 })));
+    let insists = gateway.get(&format!("/v3/vehicles/{car}/signals")).bearer(&token).header("cache-control", "no-cache");
+    assert_eq!((insists.send().await.status, calls(&gateway, &car)), (430, 2));
+    gateway.finish().await;
+}
