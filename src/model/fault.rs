@@ -118,6 +118,7 @@ impl Fault {
     pub fn v3(&self, request_id: &str) -> Value {
         let code = match (&*self.kind, self.code.as_deref()) {
             ("AUTHENTICATION", None) => Some("UNAUTHORIZED"),
+            ("PERMISSION", None) => Some("ACCESS_DENIED"),
             ("RESOURCE_NOT_FOUND", Some("PATH")) => Some("INVALID_PATH"),
             ("VALIDATION", None | Some("PARAMETER")) => Some("INVALID_INPUT_FORMAT"),
             (_, code) => code,

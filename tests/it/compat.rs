@@ -143,10 +143,14 @@ fn is_fault(answer: &Answer, status: u16, kind: &str, code: Option<&str>) {
 
 /// An error of v3.
 #[track_caller]
-fn is_fault_v3(answer: &Answer, status: u16, kind: &str) {
+fn is_fault_v3(answer: &Answer, status: u16, kind: &str, code: Option<&str>) {
     assert_eq!(answer.status, status, "{}", answer.text());
     let error = &answer.json()["errors"][0];
-    assert_eq!((&error["status"], &error["type"]), (&json!(status.to_string()), &json!(kind)), "{error}");
+    assert_eq!(
+        (&error["status"], &error["type"], &error["code"]),
+        (&json!(status.to_string()), &json!(kind), &json!(code)),
+        "{error}"
+    );
     assert_eq!(error["meta"]["debug"]["requestId"].as_str(), answer.header("sc-request-id"));
 }
 
@@ -450,6 +454,9 @@ async fn commands_and_disconnect_go_upstream() {
 
         let reader = gateway.create_token(&json!({ "name": "reader", "scope": "read" })).await;
         is_fault(&gateway.post(&security, &lock).bearer(&reader).send().await, 403, "PERMISSION", None);
+        let lock_v3 = format!("/v3/vehicles/{car}/commands/security/lock");
+        let refused = gateway.post(&lock_v3, &json!({})).bearer(&reader).send().await;
+        is_fault_v3(&refused, 403, "PERMISSION", Some("ACCESS_DENIED"));
         is_fault(
             &gateway.post(&security, &json!({ "action": "DANCE" })).bearer(&token).send().await,
             400,
@@ -494,6 +501,7 @@ async fn everybody_sees_their_own() {
         &gateway.get(&format!("/v3/vehicles/{grace_car}/signals")).bearer(&token).send().await,
         404,
         "RESOURCE_NOT_FOUND",
+        Some("VEHICLE_NOT_FOUND"),
     );
     // Nobody in particular: all cars, but no user; v3 says whose by a header.
     let admin = |path: &str| -> Ask<'_> { gateway.get(path).bearer(&gateway.admin) };
@@ -510,7 +518,12 @@ async fn everybody_sees_their_own() {
     assert_eq!((page["data"].as_array().unwrap().len(), &page["links"]["next"]), (1, &Value::Null), "{page}");
     let signals = format!("/v3/vehicles/{ada_car}/signals");
     assert_eq!(admin(&signals).header("sc-user-id", &user_of(ADA)).send().await.status, 200);
-    is_fault_v3(&admin(&signals).header("sc-user-id", &user_of(GRACE)).send().await, 404, "RESOURCE_NOT_FOUND");
+    is_fault_v3(
+        &admin(&signals).header("sc-user-id", &user_of(GRACE)).send().await,
+        404,
+        "RESOURCE_NOT_FOUND",
+        Some("VEHICLE_NOT_FOUND"),
+    );
     let listed = admin("/v2.0/management/connections?limit=2").send().await.json();
     let cursor = listed["paging"]["cursor"].as_str().unwrap();
     let rest = admin(&format!("/v2.0/management/connections?cursor={cursor}")).send().await.json();
@@ -558,6 +571,6 @@ async fn a_token_of_carport_is_handed_back_however_it_comes() {
     assert_eq!(gateway.get("/api/v1/vehicles").header("authorization", &basic("default", &token)).send().await.status, 401);
     is_fault(&gateway.get("/v2.0/user").bearer("nobody").send().await, 401, "AUTHENTICATION", None);
     is_fault(&gateway.get("/v2.0/nowhere").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND", Some("PATH"));
-    is_fault_v3(&gateway.get("/v3/user").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND");
+    is_fault_v3(&gateway.get("/v3/user").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND", Some("INVALID_PATH"));
     gateway.finish().await;
 }

@@ -41,8 +41,7 @@ async fn what_comes_late_is_waited_for_and_noted() {
                 first.text()
             );
         } else {
-            is_fault_v3(&first, 409, "VEHICLE_STATE");
-            assert_eq!(first.json()["errors"][0]["code"], "UNREACHABLE");
+            is_fault_v3(&first, 409, "VEHICLE_STATE", Some("UNREACHABLE"));
         }
         assert_eq!(reasons(&gateway, &car).await, json!({ "command": 1 }));
         let noted = gateway.told("/api/v1/audit?limit=5").await;
@@ -60,7 +59,7 @@ async fn what_comes_late_is_waited_for_and_noted() {
 async fn what_cannot_be_costs_no_call() {
     let (gateway, car, token) = with_owner(542, V2, &[]).await;
     let open = gateway.post(&format!("/v3/vehicles/{car}/commands/charge-port/open"), &json!({})).bearer(&token).send().await;
-    is_fault_v3(&open, 501, "COMPATIBILITY");
+    is_fault_v3(&open, 501, "COMPATIBILITY", Some("SMARTCAR_NOT_CAPABLE"));
     assert_eq!(reasons(&gateway, &car).await, json!({}));
     gateway.finish().await;
 }
@@ -77,12 +76,12 @@ async fn what_smartcar_refuses_keeps_its_status() {
     gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
     let (told, told_v3) = lock().await;
     is_fault(&told, 409, "VEHICLE_STATE", Some("ASLEEP"));
-    is_fault_v3(&told_v3, 409, "VEHICLE_STATE");
+    is_fault_v3(&told_v3, 409, "VEHICLE_STATE", Some("ASLEEP"));
     // The older form has no types.
     gateway.simulator.turn("errors=plain").unwrap();
     let (told, told_v3) = lock().await;
     is_fault(&told, 409, "VEHICLE_STATE", Some("UNKNOWN"));
-    is_fault_v3(&told_v3, 409, "VEHICLE_STATE");
+    is_fault_v3(&told_v3, 409, "VEHICLE_STATE", Some("UNKNOWN"));
     for (status, error, expected, kind, code) in [
         (409, json!({ "type": "CONFLICT", "code": "BUSY" }), 409, "CONFLICT", Some("BUSY")),
         (400, json!({ "code": "bad_request" }), 502, "UPSTREAM", Some("UNKNOWN_ISSUE")),
