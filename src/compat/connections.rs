@@ -1,13 +1,16 @@
 //! Connections as both generations list them, one for each vehicle, and ending them.
 
+use std::cmp::Reverse;
+
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::Compat;
 use super::faults::{of_store, of_vehicles};
 use super::signals::attributes;
-use crate::model::SmartcarUserId;
 use crate::model::fault::Fault;
 use crate::model::reach::Reach;
+use crate::model::{SmartcarUserId, Timestamp};
 use crate::vehicles::History;
 use crate::vehicles::known::Known;
 
@@ -35,19 +38,15 @@ impl Filter {
 }
 
 impl Compat {
-    /// `GET /management/connections` of v2.0: newest first, after the cursor, which is the id of a vehicle.
+    /// `GET /management/connections` of v2.0: newest first, after the cursor.
     pub async fn listed_v2(&self, reach: &Reach, filter: &Filter, limit: usize, cursor: Option<&str>) -> Result<Value, Fault> {
         let mut all = self.connections(reach, filter).await?;
-        all.reverse();
-        let start = match cursor {
-            None => 0,
-            Some(cursor) => {
-                let place = all.iter().position(|known| known.id().as_str() == cursor);
-                1 + place.ok_or_else(|| Fault::parameter("cursor", "The cursor is not one of this list."))?
-            }
-        };
+        all.sort_by_key(Place::of);
+        let wrong = || Fault::parameter("cursor", "The cursor is not one of this list.");
+        let after = cursor.map(|cursor| Place::read(cursor).ok_or_else(wrong)).transpose()?;
+        let start = all.partition_point(|known| Some(Place::of(known)) <= after);
         let shown: Vec<&Known> = all.iter().skip(start).take(limit).collect();
-        let next = shown.last().filter(|_| start + shown.len() < all.len()).map(|known| known.id());
+        let next = shown.last().filter(|_| start + shown.len() < all.len()).map(|known| Place::of(known).write());
         let list: Vec<Value> = shown
             .iter()
             .map(|known| {
@@ -68,7 +67,7 @@ impl Compat {
         Ok(json!({ "connections": list }))
     }
 
-    /// `GET /connections` of v3.
+    /// `GET /connections` of v3: live cars, unless others are asked for.
     pub async fn listed_v3(
         &self,
         reach: &Reach,
@@ -77,7 +76,8 @@ impl Compat {
         size: usize,
         query: &[(String, String)],
     ) -> Result<Value, Fault> {
-        let all = self.connections(reach, filter).await?;
+        let filter = Filter { mode: filter.mode.clone().or_else(|| Some("live".to_owned())), ..filter.clone() };
+        let all = self.connections(reach, &filter).await?;
         let last = all.len().div_ceil(size).max(1);
         let data: Vec<Value> = all.iter().skip((number - 1).saturating_mul(size)).take(size).map(connection_item).collect();
         let link = |number: usize| {
@@ -157,6 +157,27 @@ impl Compat {
             return Err(Fault { detail, ..fault.because(text) });
         }
         Ok(all)
+    }
+}
+
+/// Where a connection stands in the list of v2.0: a place that stays when what stood there has gone.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place(Reverse<Timestamp>, String);
+
+impl Place {
+    fn of(known: &Known) -> Place {
+        let connected_at = known.connection.as_ref().map(|connection| connection.connected_at);
+        Place(Reverse(connected_at.unwrap_or_default()), known.id().as_str().to_owned())
+    }
+
+    fn write(&self) -> String {
+        BASE64URL_NOPAD.encode(format!("{} {}", self.0.0.as_millis(), self.1).as_bytes())
+    }
+
+    fn read(cursor: &str) -> Option<Place> {
+        let text = String::from_utf8(BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?).ok()?;
+        let (millis, id) = text.split_once(' ')?;
+        Some(Place(Reverse(Timestamp::from_millis(millis.parse().ok()?)), id.to_owned()))
     }
 }
 

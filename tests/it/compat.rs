@@ -5,6 +5,7 @@ mod commands;
 mod failing;
 mod hangups;
 mod history;
+mod management;
 mod sparing;
 
 use carport::simulator::{Settings, WebhookSettings};
