@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Reply, Wish, is_granted};
 use crate::model::Timestamp;
 use crate::model::fault::Fault;
-use crate::model::mapping::{Endpoint, Signal};
+use crate::model::mapping::{self, Endpoint, Signal};
 use crate::model::reading::{Reading, SignalFailure};
 use crate::store::tellings::Latest;
 use crate::vehicles::known::Known;
@@ -77,7 +77,8 @@ pub(super) fn failure(known: &Known, latest: &Latest) -> Option<SignalFailure> {
 /// Whether a permission was granted since.
 fn is_mended(known: &Known, latest: &Latest, failure: &SignalFailure) -> bool {
     failure.kind.as_deref() == Some("PERMISSION")
-        && permission(&latest.code).is_some_and(|permission| known.permissions().is_some() && is_granted(known, permission))
+        && mapping::permission(&latest.code)
+            .is_some_and(|permission| known.permissions().is_some() && is_granted(known, permission))
 }
 
 /// Whether nothing of an endpoint can be had, by what Smartcar has said before. A failure that passes, told since,
@@ -104,12 +105,6 @@ fn lack(known: &Known, latest: &Latest) -> Option<SignalFailure> {
 /// Whether asking again would give the same.
 pub(super) fn lasts(failure: &SignalFailure) -> bool {
     matches!(failure.kind.as_deref(), Some("COMPATIBILITY" | "PERMISSION"))
-}
-
-/// The permission that a signal needs, if the table knows it.
-pub(super) fn permission(code: &str) -> Option<&'static str> {
-    let holds = |endpoint: &&Endpoint| endpoint.signals.iter().any(|signal: &Signal| signal.code == code);
-    crate::model::mapping::endpoints().iter().find(holds).map(|endpoint| endpoint.permission)
 }
 
 /// A failure of a signal as an error. That of our own token is none of the client's.

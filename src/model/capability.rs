@@ -71,8 +71,10 @@ pub fn told_otherwise(vehicle: &Vehicle) -> Vec<(&str, Lack)> {
     let errors = vehicle.errors.iter().filter_map(|error| Some((error, of_error(error)?)));
     let by_error = errors.flat_map(|(error, lack)| error.signals.iter().map(move |code| (code.as_str(), lack.clone())));
     let granted = vehicle.facts.permissions.iter().flat_map(|granted| {
-        let is_refused = |endpoint: &&mapping::Endpoint| !granted.iter().any(|each| each == endpoint.permission);
-        mapping::endpoints().iter().filter(is_refused).flat_map(|endpoint| endpoint.signals)
+        let is_refused = |signal: &&mapping::Signal| {
+            mapping::permission(signal.code).is_some_and(|needed| !granted.iter().any(|each| each == needed))
+        };
+        mapping::endpoints().iter().flat_map(|endpoint| endpoint.signals).filter(is_refused)
     });
     let failure = SignalFailure { status: "ERROR".to_owned(), kind: Some("PERMISSION".to_owned()), code: None };
     let refused = Lack { failure, since: vehicle.linked_at, told_at: vehicle.linked_at };

@@ -76,6 +76,18 @@ pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     ENDPOINTS.iter().find(|endpoint| &endpoint.path[1..] == path)
 }
 
+/// The permission that a signal needs by itself, if the table knows it: that of its group, whichever endpoint of v2.0 shows
+/// it too.
+pub fn permission(code: &str) -> Option<&'static str> {
+    if code.starts_with("charge-") {
+        return Some("read_charge");
+    }
+    ENDPOINTS
+        .iter()
+        .find(|endpoint| endpoint.signals.iter().any(|signal| signal.code == code))
+        .map(|endpoint| endpoint.permission)
+}
+
 /// The endpoints that these permissions open; all of them if the permissions are not known. Of those that hold the
 /// same signals only one.
 pub fn open_to(permissions: Option<&[String]>) -> Vec<&'static str> {

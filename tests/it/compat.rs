@@ -349,6 +349,21 @@ async fn what_was_fetched_at_no_known_time_counts_from_when_it_was_told() {
     gateway.finish().await;
 }
 
+/// A signal goes by the permission of its own group, though an endpoint of v2.0 of another shows it too.
+#[tokio::test(start_paused = true)]
+async fn the_charging_flap_goes_by_the_permission_to_read_charging() {
+    let code = "charge-ischargingportflapopen";
+    for (seed, scope, expected) in [(518, "read_charge", "SUCCESS"), (519, "read_security", "ERROR")] {
+        let (gateway, car, token) = with_owner(seed, V3, &[("smartcar.scope", scope)]).await;
+        let at = gateway.now().as_millis();
+        gateway.deliver(&events::state("e", &car, &[signal(code, &json!({ "value": true }), at)])).await;
+        gateway.catch_up().await;
+        let told = gateway.get(&format!("/v3/vehicles/{car}/signals/{code}")).bearer(&token).send().await.json();
+        assert_eq!(told["data"]["attributes"]["status"]["value"], expected, "{told}");
+        gateway.finish().await;
+    }
+}
+
 /// A car of v3 by the way of v2.0.
 #[tokio::test(start_paused = true)]
 async fn a_car_of_v3_is_subscribed_by_the_address_of_v2() {
