@@ -106,8 +106,10 @@ impl Fault {
             "statusCode": self.status,
             "requestId": request_id,
             "resolution": self.resolution(),
-            "suggestedUserMessage": self.message(),
         });
+        if let Some(message) = self.message() {
+            body["suggestedUserMessage"] = message.into();
+        }
         if !self.detail.is_empty() {
             body["detail"] = self.detail.iter().map(|(field, text)| json!({ "field": field, "message": text })).collect();
         }
@@ -129,12 +131,14 @@ impl Fault {
             "code": code,
             "title": http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error"),
             "detail": self.description,
-            "suggestedUserMessage": self.message(),
             "links": { "about": self.documentation() },
             "meta": { "debug": { "requestId": request_id } },
         });
         if self.resolution.is_some() {
             error["resolution"] = self.resolution();
+        }
+        if let Some(message) = self.message() {
+            error["suggestedUserMessage"] = message.into();
         }
         json!({ "errors": [error] })
     }
@@ -147,11 +151,17 @@ impl Fault {
         resolution
     }
 
-    fn message(&self) -> &'static str {
-        match self.resolution {
-            Some("REAUTHENTICATE") => "Please connect your car to <app name> again.",
-            _ if &*self.kind == "COMPATIBILITY" => "Your car cannot do this.",
-            _ => "Your car cannot be reached at the moment. Please try again later.",
+    /// What an owner may be told; nothing of what is no owner's business.
+    fn message(&self) -> Option<&'static str> {
+        match (&*self.kind, self.resolution) {
+            (_, Some("REAUTHENTICATE")) => Some("Please connect your car to <app name> again."),
+            ("COMPATIBILITY", _) => Some("Your car cannot do this."),
+            ("CONNECTED_SERVICES_ACCOUNT", _) => Some("Please look after your account at your car's manufacturer."),
+            ("VEHICLE_STATE", _) => Some("Your car cannot do this at the moment. Please try again later."),
+            ("UPSTREAM" | "SERVER" | "RATE_LIMIT", _) => {
+                Some("Your car cannot be reached at the moment. Please try again later.")
+            }
+            _ => None,
         }
     }
 
@@ -230,6 +240,29 @@ mod tests {
         ] {
             let fault = Fault::of(kind, code);
             assert_eq!((fault.status, fault.resolution), (status, resolution), "{kind}:{code:?}");
+        }
+    }
+
+    #[test]
+    fn owners_are_told_what_concerns_them() {
+        for (kind, code, message) in [
+            ("VEHICLE_STATE", Some("ASLEEP"), "at the moment"),
+            ("UPSTREAM", Some("NO_RESPONSE"), "cannot be reached"),
+            ("COMPATIBILITY", Some("VEHICLE_NOT_CAPABLE"), "cannot do this"),
+            ("CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"), "account"),
+            ("CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"), "<app name>"),
+            ("PERMISSION", None, "<app name>"),
+        ] {
+            let fault = Fault::of(kind, code);
+            for shown in [fault.v2("id"), fault.v3("id")["errors"][0].clone()] {
+                assert!(shown["suggestedUserMessage"].as_str().unwrap().contains(message), "{shown}");
+            }
+        }
+        for kind in ["VALIDATION", "AUTHENTICATION", "BILLING", "RESOURCE_NOT_FOUND"] {
+            let fault = Fault::of(kind, None);
+            for shown in [fault.v2("id"), fault.v3("id")["errors"][0].clone()] {
+                assert_eq!(shown.get("suggestedUserMessage"), None, "{shown}");
+            }
         }
     }
 
