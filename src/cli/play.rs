@@ -25,11 +25,11 @@ use crate::simulator::{Settings, Simulator, WebhookSettings};
 use crate::web::Services;
 use crate::world::World;
 
-/// Owners of the demonstration: our id, and the account they sign in with at the simulated manufacturer.
 /// What a gateway asks for by default, and commands: they are tried best on cars of nobody.
 const SCOPE: &str = "read_vehicle_info,read_vin,read_odometer,read_battery,read_charge,read_fuel,read_location,read_security,\
                      read_tires,read_engine_oil,control_charge,control_security,control_navigation";
 
+/// Owners of the demonstration: our id, and the account they sign in with at the simulated manufacturer.
 const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@example.com")];
 
 /// Runs gateway and simulator in one process, connects the owners' cars through the real routes, and lets
