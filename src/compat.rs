@@ -17,6 +17,7 @@ use crate::model::fault::Fault;
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
+use crate::smartcar::PATIENCE;
 use crate::vehicles::known::Known;
 use crate::vehicles::{History, Vehicles};
 use crate::world::World;
@@ -212,9 +213,6 @@ impl Compat {
         Ok(known)
     }
 }
-
-/// As long as the official SDKs wait.
-const PATIENCE: Duration = Duration::from_secs(310);
 
 fn is_granted(known: &Known, permission: &str) -> bool {
     known.permissions().is_none_or(|granted| granted.iter().any(|own| own == permission))

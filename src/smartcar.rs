@@ -27,6 +27,7 @@ mod v2;
 mod v3;
 
 pub use authorize::Authorize;
+pub use call::PATIENCE;
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;

@@ -17,8 +17,8 @@ use crate::model::{Secret, lenient};
 /// How long a token endpoint may take.
 pub(super) const TOKEN: Duration = Duration::from_secs(20);
 
-/// How long a read may take: Smartcar may really wait for the car, and the official SDKs wait so long.
-pub(super) const READ: Duration = Duration::from_secs(310);
+/// How long reads and commands may take: Smartcar may really wait for the car, and the official SDKs wait so long.
+pub const PATIENCE: Duration = Duration::from_secs(310);
 
 /// How long any other call may take.
 pub(super) const OTHER: Duration = Duration::from_secs(30);

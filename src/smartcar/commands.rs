@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::call::{Answer, Audience, Call, READ, join, segment};
+use super::call::{Answer, Audience, Call, PATIENCE, join, segment};
 use super::{Failure, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
 use crate::model::command::Command;
@@ -43,7 +43,7 @@ impl Smartcar {
             return Err(SmartcarError::NotPossible { what: Failure { endpoint: NAME, kind, code, note, ..Failure::default() } });
         };
         let path = format!("/vehicles/{}/{path}", segment(NAME, vehicle.as_str())?);
-        let call = self.v2(NAME, Method::POST, &path, access).within(READ).json(&body);
+        let call = self.v2(NAME, Method::POST, &path, access).within(PATIENCE).json(&body);
         told(&self.permitted(call, permit).await?)
     }
 
@@ -59,7 +59,7 @@ impl Smartcar {
         const NAME: &str = "v3.command";
         let (path, body) = command.v3();
         let path = format!("/vehicles/{}/commands/{path}", segment(NAME, vehicle.as_str())?);
-        let call = self.v3(NAME, Audience::Owner, Method::POST, &path, app).within(READ);
+        let call = self.v3(NAME, Audience::Owner, Method::POST, &path, app).within(PATIENCE);
         let call = call.header(super::v3::USER, user.as_str().to_owned());
         let call = if let Some(body) = body { call.json(&body) } else { call };
         told(&self.permitted(call, permit).await?)

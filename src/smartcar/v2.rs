@@ -4,7 +4,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::call::{Audience, Call, READ, join, segment};
+use super::call::{Audience, Call, PATIENCE, join, segment};
 use super::limits::of_part;
 use super::{Read, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
@@ -67,7 +67,7 @@ impl Smartcar {
         }
         let path = format!("/vehicles/{}/batch", segment("v2.batch", vehicle.as_str())?);
         let requests: Vec<_> = paths.iter().map(|path| json!({ "path": path })).collect();
-        let call = self.v2("v2.batch", Method::POST, &path, access).within(READ).json(&json!({ "requests": requests }));
+        let call = self.v2("v2.batch", Method::POST, &path, access).within(PATIENCE).json(&json!({ "requests": requests }));
         let answer = self.permitted(call, permit).await?;
         let parts = answer.read::<Batch>()?.responses.ok_or_else(|| answer.not_understood())?;
         let outer = Provenance::from_headers(|name| answer.header(name), Provenance::default());

@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Answer, Audience, Call, READ, join, segment};
+use super::call::{Answer, Audience, Call, PATIENCE, join, segment};
 use super::{Read, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
 use crate::model::mapping;
@@ -118,7 +118,7 @@ impl Smartcar {
     }
 
     fn signal_call(&self, endpoint: &'static str, path: &str, app: &Secret, user: &SmartcarUserId) -> Call {
-        let call = self.v3(endpoint, Audience::Owner, Method::GET, path, app).within(READ);
+        let call = self.v3(endpoint, Audience::Owner, Method::GET, path, app).within(PATIENCE);
         call.header(USER, user.as_str().to_owned()).header(UNITS, "metric".to_owned())
     }
 

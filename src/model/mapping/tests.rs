@@ -403,5 +403,11 @@ fn bodies_in_the_other_unit_system() {
     ] {
         assert_eq!(imperial(code, body), expected, "{code}");
     }
+    // What is metric in one direction is not in the other, however it is spelt.
+    for (spelt, metric) in [("mi", 1.609_344), ("gal", 3.785_412), ("psi", 6.894_757)] {
+        assert_eq!(self::imperial("x", json!({ "value": 2, "unit": spelt }))["unit"], spelt);
+        assert!((units::metric(Some(&json!(spelt))) - metric).abs() < 1e-3, "{spelt}");
+    }
+    assert_eq!(imperial("x", json!({"value": 2, "unit": "bar"})), r#"{"unit":"psi","value":29.007547}"#);
     assert_eq!(imperial("charge-voltage", json!({"value": 230, "unit": "volts"})), r#"{"unit":"volts","value":230}"#);
 }

@@ -6,16 +6,28 @@ use super::Stored;
 use super::shape::{KM_PER_MILE, KPA_PER_PSI, LITRES_PER_GALLON, scaled};
 use crate::model::catalogue::{Kind, Quantity, known};
 
-/// What a unit is in the imperial system, and how many of the metric unit make one.
-fn foreign(unit: &str) -> Option<(&'static str, f64)> {
-    Some(match unit {
-        "km" | "kilometers" | "kilometres" => ("miles", KM_PER_MILE),
-        "km/h" | "kph" | "kmh" => ("mph", KM_PER_MILE),
-        "l" | "liters" | "litres" => ("gallons", LITRES_PER_GALLON),
-        "kPa" | "kpa" | "kilopascals" => ("psi", KPA_PER_PSI),
-        "bar" => ("psi", KPA_PER_PSI / 100.0),
-        _ => return None,
-    })
+/// How units are spelt, what they are in the imperial system, and how many of the metric unit one of them is.
+const UNITS: &[(&[&str], &str, f64)] = &[
+    (&["km", "kilometers", "kilometres"], "miles", 1.0),
+    (&["miles", "mile", "mi"], "miles", KM_PER_MILE),
+    (&["km/h", "kph", "kmh"], "mph", 1.0),
+    (&["mph"], "mph", KM_PER_MILE),
+    (&["l", "liters", "litres"], "gallons", 1.0),
+    (&["gallons", "gal"], "gallons", LITRES_PER_GALLON),
+    (&["kPa", "kpa", "kilopascals"], "psi", 1.0),
+    (&["bar"], "psi", 100.0),
+    (&["psi"], "psi", KPA_PER_PSI),
+];
+
+fn unit(spelt: &str) -> Option<&'static (&'static [&'static str], &'static str, f64)> {
+    UNITS.iter().find(|(spellings, ..)| spellings.contains(&spelt))
+}
+
+/// What a unit is in the imperial system, and how many of it make one; `None` if it is of that system, or not known.
+fn foreign(spelt: &str) -> Option<(&'static str, f64)> {
+    let (spellings, imperial, metric) = unit(spelt)?;
+    let (_, _, per) = unit(imperial).filter(|_| !spellings.contains(imperial))?;
+    Some((*imperial, per / metric))
 }
 
 /// The unit that goes without saying for a signal: the one that the catalogue gives it.
@@ -83,12 +95,6 @@ pub fn imperial(code: &str, mut body: Value) -> Value {
 }
 
 /// How many metric units one of `unit` is, for what Smartcar told in miles, gallons or psi although it was not asked to.
-pub(super) fn metric(unit: Option<&Value>) -> f64 {
-    match unit.and_then(Value::as_str).unwrap_or_default() {
-        "miles" | "mi" | "mile" => KM_PER_MILE,
-        "gallons" | "gal" => LITRES_PER_GALLON,
-        "psi" => KPA_PER_PSI,
-        "bar" => 100.0,
-        _ => 1.0,
-    }
+pub(super) fn metric(spelt: Option<&Value>) -> f64 {
+    spelt.and_then(Value::as_str).and_then(unit).map_or(1.0, |(.., metric)| *metric)
 }
