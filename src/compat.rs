@@ -27,6 +27,7 @@ mod asked;
 pub mod connections;
 mod faults;
 mod history;
+mod lacking;
 mod reading;
 mod signals;
 mod stored;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::asked::EVERYTHING;
 use super::faults::of_store;
-use super::stored::{failure, fetched_at, permission, usable};
+use super::lacking::failure;
+use super::stored::{fetched_at, usable};
 use super::{Compat, Reply, Wish, is_granted, of_user};
 use crate::model::VehicleId;
 use crate::model::fault::Fault;
@@ -111,7 +112,7 @@ fn item(known: &Known, latest: &Latest, wish: Wish) -> Value {
     let link = format!("/vehicles/{}/signals/{code}", known.id());
     let mut attributes = json!({ "code": code, "name": latest.name, "group": latest.group });
     let mut item = json!({ "id": code, "type": "signal", "links": { "self": link } });
-    let is_hidden = permission(code).is_some_and(|permission| !is_granted(known, permission));
+    let is_hidden = mapping::permission(code).is_some_and(|permission| !is_granted(known, permission));
     match usable(latest).filter(|_| !is_hidden) {
         Some(reading) => {
             let body = reading.body.value();

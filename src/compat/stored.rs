@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::lacking::{failure, has_none, lack};
 use super::{Reply, Wish, is_granted};
 use crate::model::Timestamp;
+use crate::model::capability::lasts;
 use crate::model::fault::Fault;
-use crate::model::mapping::{self, Endpoint, Signal};
+use crate::model::mapping::{Endpoint, Signal};
 use crate::model::reading::{Reading, SignalFailure};
 use crate::store::tellings::Latest;
 use crate::vehicles::known::Known;
@@ -68,60 +70,11 @@ pub(super) fn fetched_at(latest: &Latest) -> Option<Timestamp> {
     usable(latest).and_then(|_| latest.fetched_at())
 }
 
-/// Why a signal has no value, as far as that still holds: a permission may have been granted since.
-pub(super) fn failure(known: &Known, latest: &Latest) -> Option<SignalFailure> {
-    let (failure, _) = latest.failure.as_ref()?;
-    (!is_mended(known, latest, failure)).then(|| failure.clone())
-}
-
-/// Whether a permission was granted since.
-fn is_mended(known: &Known, latest: &Latest, failure: &SignalFailure) -> bool {
-    failure.kind.as_deref() == Some("PERMISSION")
-        && mapping::permission(&latest.code)
-            .is_some_and(|permission| known.permissions().is_some() && is_granted(known, permission))
-}
-
-/// Whether nothing of an endpoint can be had, by what Smartcar has said before. A failure that passes, told since,
-/// changes nothing about that.
-pub(super) fn can_never(known: &Known, endpoint: &Endpoint) -> bool {
-    let latest = || endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
-    latest().any(|latest| lack(known, latest).is_some()) && latest().all(|latest| usable(latest).is_none())
-}
-
-/// Whether the vehicle is of a kind that has nothing of it, or what it tells is known for good.
-pub(super) fn is_impossible(known: &Known, endpoint: &Endpoint) -> bool {
-    let nothing_told = || endpoint.signals.iter().all(|signal| known.latest.get(signal.code).and_then(usable).is_none());
-    let is_vin = endpoint.path == "/vin";
-    if is_vin { known.vehicle.facts.vin.is_some() } else { has_none(known, endpoint) && nothing_told() }
-}
-
-/// Why a signal cannot be had, as long as that holds.
-fn lack(known: &Known, latest: &Latest) -> Option<SignalFailure> {
-    let newest = failure(known, latest).filter(lasts);
-    let before = latest.lack.as_ref().filter(|lack| latest.told_at.is_none_or(|told| told < lack.told_at));
-    newest.or_else(|| before.map(|lack| lack.failure.clone()).filter(|failure| !is_mended(known, latest, failure)))
-}
-
-/// Whether asking again would give the same.
-pub(super) fn lasts(failure: &SignalFailure) -> bool {
-    matches!(failure.kind.as_deref(), Some("COMPATIBILITY" | "PERMISSION"))
-}
-
 /// A failure of a signal as an error. That of our own token is none of the client's.
 pub(super) fn of_failure(failure: &SignalFailure) -> Fault {
     match failure.kind.as_deref() {
         None | Some("AUTHENTICATION") => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
         Some(kind) => Fault::of(kind, failure.code.as_deref()),
-    }
-}
-
-/// Whether the drive of the vehicle has none of it.
-fn has_none(known: &Known, endpoint: &Endpoint) -> bool {
-    let drive = known.vehicle.facts.powertrain.as_deref().unwrap_or_default();
-    match endpoint.permission {
-        "read_fuel" | "read_engine_oil" => drive == "BEV",
-        "read_battery" | "read_charge" => matches!(drive, "ICE" | "HEV" | "MHEV"),
-        _ => false,
     }
 }
 

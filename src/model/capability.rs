@@ -51,6 +51,11 @@ impl Lack {
     }
 }
 
+/// Whether asking again would give the same failure.
+pub fn lasts(failure: &SignalFailure) -> bool {
+    lacking(failure.kind.as_deref(), failure.code.as_deref()).is_some()
+}
+
 /// What an error of Smartcar's says of what can be had at all; `None` if it may pass.
 fn lacking(kind: Option<&str>, code: Option<&str>) -> Option<Ability> {
     match (kind?, code) {
@@ -137,6 +142,7 @@ mod tests {
             ("VEHICLE_STATE", Some("ASLEEP"), None),
             ("RATE_LIMIT", Some("VEHICLE"), None),
         ] {
+            assert_eq!(lasts(&failure(kind, code)), expected.is_some(), "{kind} {code:?}");
             let lack = Lack::after(None, &failure(kind, code), at(1));
             assert_eq!(lack.map(|lack| lack.ability()), expected, "{kind} {code:?}");
         }
