@@ -190,6 +190,7 @@ impl Trouble {
             "code": code,
             "title": self.status().canonical_reason().unwrap_or("Smartcar error"),
             "detail": self.description,
+            "links": { "about": self.documentation() },
             "meta": { "debug": { "requestId": request_id } },
         });
         if self.resolution.is_some() {

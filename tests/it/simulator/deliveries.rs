@@ -57,9 +57,7 @@ async fn several_webhooks_and_their_buttons() {
     let mut wanted = fixture("webhook-v2-scheduled.json");
     let parts = wanted["payload"]["vehicles"][0]["data"].as_array_mut().unwrap();
     parts.truncate(1);
-    parts[0]["body"] = Value::Null;
-    parts[0]["headers"] = Value::Null;
-    same_shape(&wanted, scheduled, &[]);
+    same_shape(&wanted, scheduled, &["body", "headers"]);
     assert_eq!(sent("https://c.example/hook").len(), 1, "nobody is subscribed: VERIFY alone");
 
     // Trouble goes to the other address.

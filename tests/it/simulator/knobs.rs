@@ -204,11 +204,11 @@ async fn limits_are_kept() {
         assert_eq!(rig.get("/v2.0/user", &access).await.status, 200);
     }
     let limited = rig.get("/v2.0/user", &access).await;
-    same_shape(&fixture("v2-error-authentication.json"), &limited.json(), &[]);
+    same_shape(&fixture("v2-error-rate-limit-vehicle.json"), &limited.json(), &["suggestedUserMessage"]);
     assert_eq!(limited.json()["code"], "SMARTCAR_API");
     assert_eq!((limited.status, limited.header("retry-after")), (429, None), "the application's limit does not tell");
     let limited = rig.get("/v3/connections", &rig.application_token().await).await;
-    same_shape(&fixture("v3-error-rate-limit.json"), &limited.json(), &["meta", "suggestedUserMessage"]);
+    same_shape(&fixture("v3-error-rate-limit.json"), &limited.json(), &["links", "meta", "suggestedUserMessage"]);
     tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(rig.get("/v2.0/user", &access).await.status, 200);
 

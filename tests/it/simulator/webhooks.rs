@@ -129,7 +129,7 @@ async fn troubles_begin_and_end() {
     assert!(read.status == 409 || read.status == 400, "{}", read.text());
     run_for(&rig, Duration::from_secs(3600)).await;
     let errors = rig.receiver.of_type("VEHICLE_ERROR");
-    let extra = &["vehicleId", "externalId", "mode", "powertrainType", "url"];
+    let extra = &["vehicleId", "externalId", "mode", "powertrainType", "resolution", "signals"];
     let mut balance = 0;
     for event in &errors {
         let (name, step) = match event["data"]["errors"][0]["state"].as_str().unwrap() {
@@ -137,6 +137,14 @@ async fn troubles_begin_and_end() {
             _ => ("webhook-v4-vehicle-error-resolved.json", -1),
         };
         same_shape(&fixture(name), event, extra);
+        let error = &event["data"]["errors"][0];
+        let is_of_account = error["type"] == "CONNECTED_SERVICES_ACCOUNT";
+        assert_eq!(error["signals"].as_array().unwrap().is_empty(), is_of_account, "{error}");
+        if step > 0 {
+            let resolution = if is_of_account { json!("REAUTHENTICATE") } else { Value::Null };
+            assert_eq!(error["resolution"]["type"], resolution, "{error}");
+            assert_eq!(error["resolution"]["url"].is_string(), is_of_account, "{error}");
+        }
         balance += step;
         assert!((0..=2).contains(&balance));
     }
