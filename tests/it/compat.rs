@@ -5,6 +5,7 @@ mod commands;
 mod failing;
 mod hangups;
 mod history;
+mod knobs;
 mod management;
 mod sparing;
 
