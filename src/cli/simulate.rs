@@ -155,6 +155,11 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
             ..WebhookSettings::new(url.as_str())
         }
     });
+    for (flag, codes) in [("--webhook-trigger", &flags.webhook_trigger), ("--webhook-data", &flags.webhook_data)] {
+        if codes.iter().any(|code| flag == "--webhook-trigger" || code != "all") {
+            WebhookSettings::check_codes(codes).map_err(|what| usage(flag, what))?;
+        }
+    }
     let webhook = webhook.map(|webhook| match flags.webhook_data.as_slice() {
         [] => webhook,
         [all] if all == "all" => WebhookSettings { data: Vec::new(), ..webhook },

@@ -124,8 +124,13 @@ fn webhook(body: &Value) -> Result<WebhookSettings, String> {
     settings.error_url = body["errorUrl"].as_str().map(str::to_owned);
     body["name"].as_str().unwrap_or(&settings.name.clone()).clone_into(&mut settings.name);
     settings.legacy = body["legacy"].as_bool().unwrap_or(settings.legacy);
-    settings.triggers = texts(&body["triggers"]).unwrap_or(settings.triggers);
-    settings.data = texts(&body["data"]).unwrap_or(settings.data);
+    for (name, codes) in [("triggers", &mut settings.triggers), ("data", &mut settings.data)] {
+        if body[name].is_null() {
+            continue;
+        }
+        *codes = texts(&body[name]).ok_or_else(|| format!("{name} must be a list of texts"))?;
+        WebhookSettings::check_codes(codes).map_err(|what| format!("{name}: {what}"))?;
+    }
     settings.auto_subscribe = body["autoSubscribe"].as_bool().unwrap_or(settings.auto_subscribe);
     settings.rate = body["rate"].as_f64();
     settings.verify_signed = body["verifySigned"].as_bool().unwrap_or(settings.verify_signed);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Faults;
 use super::knobs::{Habits, Limits};
+use super::signals;
 
 /// What a simulator is told at its start.
 #[derive(Clone, Debug)]
@@ -85,6 +86,14 @@ pub struct WebhookSettings {
     /// How likely a car gets into trouble in one round: VEHICLE_ERROR, and later its end. Something like
     /// 0.01 makes a lively demonstration; none by default, so that tests stay plain.
     pub trouble: f64,
+}
+
+impl WebhookSettings {
+    /// Whether every code in a list of signals is one that a simulated car can tell. Err: what is wrong with the
+    /// first that is not: deliveries would come without it, or never, and nothing would say why.
+    pub fn check_codes(codes: &[String]) -> Result<(), String> {
+        codes.iter().try_for_each(|code| signals::known(code))
+    }
 }
 
 impl Default for Settings {

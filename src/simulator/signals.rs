@@ -1,9 +1,13 @@
 //! What a car has to say: its signals, as webhooks and v3 carry them. Percent values are 0 to 100.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::car::Car;
+use super::chance::Chance;
 use super::knobs::Habits;
+use super::model::Model;
 use super::units::rounded;
 use super::workshop;
 
@@ -55,6 +59,25 @@ impl Signal {
         }
         item
     }
+}
+
+/// Whether any simulated car has a signal of this code. Err: the one that is meant, or all there are.
+pub(super) fn known(code: &str) -> Result<(), String> {
+    let all: BTreeSet<String> = Model::all()
+        .iter()
+        .flat_map(|model| signals(&Car::new(model, Chance::of(0, "codes"), 0)))
+        .map(|signal| signal.code)
+        .collect();
+    if all.contains(code) {
+        return Ok(());
+    }
+    // As the dashboard writes it: Group.Name
+    let meant = code.trim().to_ascii_lowercase().replace('.', "-");
+    if all.contains(&meant) {
+        return Err(format!("`{code}` is not the code of a signal: write {meant}"));
+    }
+    let all: Vec<String> = all.into_iter().collect();
+    Err(format!("no simulated car has a signal `{code}`. There are {}", all.join(", ")))
 }
 
 /// All signals of the car's kind, with those its model lacks as unable.

@@ -60,6 +60,16 @@ async fn a_load_without_sense_is_refused() {
         (&["--knob", "resources=wrapped"], "enveloped, bare"),
         (&["--fault", "trouble=RAIN"], "no such error is documented"),
         (&["--for", "soon"], "--for"),
+        (&["--webhook-url", "foo"], "http://127.0.0.1:8000/api/webhooks/smartcar"),
+        (&["--webhook-url", "http://127.0.0.1:1/", "--webhook-trigger", "nope"], "odometer-traveleddistance"),
+        (
+            &["--webhook-url", "http://127.0.0.1:1/", "--webhook-data", "all,TractionBattery.StateOfCharge"],
+            "no simulated car has a signal `all`",
+        ),
+        (
+            &["--webhook-url", "http://127.0.0.1:1/", "--webhook-data", "TractionBattery.StateOfCharge"],
+            "write tractionbattery-stateofcharge",
+        ),
     ] {
         let ran = home.run(&[&["simulate", "--listen", "127.0.0.1:0"], words].concat()).await;
         assert_eq!(ran.code, Some(2), "{words:?}: {ran:#?}");

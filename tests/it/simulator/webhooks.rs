@@ -222,6 +222,19 @@ async fn scripts_have_control_routes() {
     assert_eq!(rig.send("POST", "/simulator/webhook", &json_kind, &set).await.status, 202);
     assert_eq!(rig.send("POST", "/simulator/webhook", &json_kind, r#"{"url":"file:///etc"}"#).await.status, 400);
     assert_eq!(rig.send("POST", "/simulator/faults", &json_kind, r#"{"faults":["rain"]}"#).await.status, 400);
+    for (field, said) in [
+        (
+            r#""triggers":["Odometer.TraveledDistance"]"#,
+            "triggers: `Odometer.TraveledDistance` is not the code of a signal: write",
+        ),
+        (r#""data":["nope"]"#, "data: no simulated car has a signal `nope`. There are charge-"),
+        (r#""data":"all""#, "data must be a list of texts"),
+    ] {
+        let body = format!(r#"{{"url":"http://127.0.0.1:1/hook",{field}}}"#);
+        let refused = rig.send("POST", "/simulator/webhooks", &json_kind, &body).await;
+        let reason = refused.json()["reason"].as_str().unwrap().to_owned();
+        assert!(refused.status == 400 && reason.starts_with(said), "{reason}");
+    }
     run_for(&rig, Duration::from_secs(1)).await;
     assert_eq!(rig.send("POST", "/simulator/deliver", &json_kind, "").await.status, 202);
     run_for(&rig, Duration::from_secs(1)).await;
