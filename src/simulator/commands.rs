@@ -91,9 +91,9 @@ impl Command {
             return Err(trouble.clone());
         }
         let electric = car.model.battery > 0.0;
-        let state = |code| Trouble::named(code).map_or(Ok(()), Err);
+        let state = |code, text| Err(Trouble::not_now(code, text));
         match self {
-            Command::Lock | Command::Unlock if car.driving() => state("VEHICLE_STATE.IN_MOTION"),
+            Command::Lock | Command::Unlock if car.driving() => state("IN_MOTION", "The vehicle is in motion."),
             Command::Lock | Command::Unlock if simulated => Ok(()),
             Command::Lock | Command::Unlock => {
                 car.locked = self == Command::Lock;
@@ -102,11 +102,13 @@ impl Command {
             }
             Command::Navigate => Ok(()),
             _ if !electric => Err(Trouble::not_capable()),
-            Command::StartCharge | Command::StopCharge if !car.plugged => state("VEHICLE_STATE.CHARGING_PLUG_NOT_CONNECTED"),
+            Command::StartCharge | Command::StopCharge if !car.plugged => {
+                state("CHARGING_PLUG_NOT_CONNECTED", "The charging plug is not connected.")
+            }
             Command::LimitCharge(_) if simulated && car.charging() => Err(Trouble::not_offered()),
             Command::StartCharge | Command::StopCharge | Command::LimitCharge(_) if simulated => Ok(()),
-            Command::StartCharge if car.charge >= car.limit => state("VEHICLE_STATE.FULLY_CHARGED"),
-            Command::StopCharge if !car.charging() => state("VEHICLE_STATE.NOT_CHARGING"),
+            Command::StartCharge if car.charge >= car.limit => state("FULLY_CHARGED", "The vehicle is charged to its limit."),
+            Command::StopCharge if !car.charging() => state("NOT_CHARGING", "The vehicle is not charging."),
             Command::StartCharge | Command::StopCharge => {
                 car.hold_charge(self == Command::StopCharge, now);
                 Ok(())
@@ -116,7 +118,9 @@ impl Command {
                 car.updated.energy = now;
                 Ok(())
             }
-            Command::OpenPort | Command::ClosePort if car.plugged => state("VEHICLE_STATE.CHARGING_PLUG_CONNECTED"),
+            Command::OpenPort | Command::ClosePort if car.plugged => {
+                state("CHARGING_PLUG_CONNECTED", "The charging plug is connected.")
+            }
             Command::OpenPort | Command::ClosePort => Ok(()),
         }
     }
@@ -149,6 +153,8 @@ mod tests {
         car.step(120_000);
         assert!(!car.charging());
         assert_eq!(told(&mut car, Command::StopCharge), Some("NOT_CHARGING"));
+        let why = Command::StopCharge.obey(&mut car, false, 1).unwrap_err().description;
+        assert_eq!(&*why, "The vehicle is not charging.", "the car's own reason, asked for by nobody");
         assert_eq!(told(&mut car, Command::StartCharge), None);
         car.step(180_000);
         assert!(car.charging());

@@ -107,6 +107,11 @@ impl Trouble {
         Trouble { message: Some("Your car is asleep."), ..vehicle_state("ASLEEP", "The vehicle is asleep.") }
     }
 
+    /// A car in this state cannot do what it is told to.
+    pub(super) fn not_now(code: &'static str, text: &str) -> Trouble {
+        Trouble { message: Some("Your car cannot do this now."), ..vehicle_state(code, text) }
+    }
+
     /// The manufacturer no longer takes the owner's password; `url` leads to re-authentication.
     pub(super) fn signed_out(url: String) -> Trouble {
         let text = "Sign-in at the manufacturer failed. The user must connect again.";
