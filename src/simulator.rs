@@ -361,7 +361,7 @@ fn route(exchange: &mut Exchange<'_>) -> Reply {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let page = exchange.method == Method::GET || exchange.method == Method::POST;
     match segments.as_slice() {
-        [] if page => pages::front(exchange),
+        [] if exchange.method == Method::GET => pages::front(exchange),
         ["oauth", "authorize"] if page => connect::authorize(exchange),
         ["oauth", "reauthenticate"] if page => connect::reauthenticate(exchange),
         ["oauth", "token"] => oauth::user_token(exchange),
@@ -373,7 +373,12 @@ fn route(exchange: &mut Exchange<'_>) -> Reply {
             let trouble = Trouble::new(404, "RESOURCE_NOT_FOUND", Some("VERSION"), "There is no such version of the API.");
             exchange.v2_trouble(&trouble)
         }
-        _ => exchange.v2_trouble(&Trouble::path()),
+        _ => {
+            let token = exchange.form().get("grant_type").is_some();
+            let hint = if token { " The token endpoints are /oauth/token (v2) and /oauth2/token (v3)." } else { "" };
+            let text = format!("There is nothing at {} {path}.{hint}", exchange.method);
+            exchange.v2_trouble(&Trouble::new(404, "RESOURCE_NOT_FOUND", Some("PATH"), text))
+        }
     }
 }
 

@@ -326,6 +326,13 @@ async fn answers_over_http() {
         let front = ask("/").await.unwrap();
         assert!(front.status() == 200 && front.body().starts_with(b"<!doctype html>"));
         assert_eq!(ask("/v2.0/user").await.unwrap().status(), 401);
+        // Who forgot the path of the token endpoint gets no page.
+        let form = Bytes::from_static(b"grant_type=client_credentials");
+        let lost = world.transport.send(Request::post(format!("{origin}/")).body(form).unwrap(), Duration::from_secs(10));
+        let lost = lost.await.unwrap();
+        let told: Value = serde_json::from_slice(lost.body()).unwrap();
+        assert_eq!((lost.status().as_u16(), &told["code"]), (404, &json!("PATH")));
+        assert!(told["description"].as_str().unwrap().contains("POST /. The token endpoints are /oauth/token (v2)"), "{told}");
         simulator.set_faults(Faults::new([Fault::once(FaultKind::LoseAnswer)]));
         assert!(matches!(ask("/v2.0/user").await, Err(TransportError::Lost(_))));
         assert_eq!(ask("/v2.0/user").await.unwrap().status(), 401);
