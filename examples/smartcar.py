@@ -54,6 +54,8 @@ def exchange(query):
         raise ValueError("this return was not asked for")
     if "error" in back:
         raise ValueError(f"{back['error']}: {back.get('error_description', 'no reason given')}")
+    if "user_id" not in back:
+        raise ValueError("Smartcar gave no user_id: this account is of API v2.0. In the simulator, take grace@example.com")
     access, user_id = token(), back["user_id"]
     connection = get("/connections", access, user_id)["data"][0]
     vehicle_id = connection["relationships"]["vehicle"]["data"]["id"]
@@ -91,15 +93,27 @@ class Stay(HTTPRedirectHandler):
 
 def main():
     if sys.argv[1:2] == ["--as"]:
+        if len(sys.argv) != 3:
+            sys.exit("--as needs the e-mail of an owner, such as grace@example.com")
+        back = None
         try:
             build_opener(Stay).open(f"{login()}&{urlencode({'simulator_account': sys.argv[2]})}", timeout=60)
         except HTTPError as answer:
-            back = answer.headers.get("Location") or sys.exit(f"Connect answered {answer.code}")
-        print(json.dumps(exchange(urlsplit(back).query), indent=2))
+            back = answer.headers.get("Location")
+        if not back:
+            sys.exit(f"{CONNECT} does not answer with a redirect. --as is for the simulator alone")
+        try:
+            print(json.dumps(exchange(urlsplit(back).query), indent=2))
+        except (ValueError, HTTPError) as error:
+            sys.exit(str(error))
     else:
         port = urlsplit(BACK).port or 80
+        try:
+            server = http.server.HTTPServer(("127.0.0.1", port), Application)
+        except OSError as error:
+            sys.exit(f"port {port}: {error.strerror}. Say another in SMARTCAR_REDIRECT_URI, as {BACK}")
         print(f"Open http://localhost:{port}/ and connect a car.")
-        http.server.HTTPServer(("127.0.0.1", port), Application).serve_forever()
+        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -149,6 +149,18 @@ fn the_tutorial_of_smartcar_with_plain_http() {
     says(&said, &[r#""make": "VOLVO""#, r#""powertrainType": "PHEV""#, "odometer-traveleddistance", "tractionbattery-range"]);
     assert!(!said.contains("location"), "the owner was not asked for the location: {said}");
 
+    for (words, said) in [
+        (&["--as", "ada@example.com"][..], "this account is of API v2.0"),
+        (&["--as"], "such as grace@example.com"),
+        (&["--as", "no-vehicles@example.com"], "no_vehicles: "),
+    ] {
+        let ran = Command::new("python3").arg(script("smartcar.py")).args(words).envs(environment.clone()).output();
+        let ran = ran.expect("python3 runs");
+        let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains(said) && complaint.lines().count() == 1, "{complaint}");
+    }
+
     // In a browser: the application sends to Connect, and Connect back to it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
     let back = format!("http://localhost:{port}/exchange");
