@@ -154,7 +154,7 @@ pub struct Serve {
 #[command(after_long_help = super::simulate::knobs())]
 pub struct Simulate {
     /// Where to listen
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9000", value_parser = socket_address)]
     pub listen: std::net::SocketAddr,
     /// Where chance begins: the same seed, the same run
     #[arg(long, default_value_t = 1)]
@@ -173,10 +173,10 @@ pub struct Simulate {
     #[arg(long, value_name = "NAME=VALUE")]
     pub knob: Vec<String>,
     /// Where webhooks go
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = web_address)]
     pub webhook_url: Option<url::Url>,
     /// Where VEHICLE_ERROR goes, if elsewhere
-    #[arg(long, value_name = "URL", requires = "webhook_url")]
+    #[arg(long, value_name = "URL", value_parser = web_address, requires = "webhook_url")]
     pub webhook_error_url: Option<url::Url>,
     /// Codes of signals whose change triggers a delivery, with commas between; every signal by default
     #[arg(long, value_name = "CODES", value_delimiter = ',', requires = "webhook_url")]
@@ -199,6 +199,17 @@ pub struct Simulate {
     /// Print the environment that points official SDKs at the simulator, and end
     #[arg(long)]
     pub print_env: bool,
+}
+
+#[cfg(feature = "simulator")]
+fn socket_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are needed, such as 127.0.0.1:9001".to_owned())
+}
+
+#[cfg(feature = "simulator")]
+fn web_address(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    url.ok_or_else(|| "a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar".to_owned())
 }
 
 #[cfg(feature = "simulator")]

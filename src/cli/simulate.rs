@@ -85,7 +85,7 @@ async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken)
     let mut seconds = interval(Duration::from_secs(1));
     let patience = sleep(MOST_PATIENCE);
     tokio::pin!(patience);
-    let (mut began, mut result) = (None, Ok(()));
+    let (mut began, mut result, mut told) = (None, Ok(()), String::new());
     loop {
         let left = match (flags.lasts, began) {
             (Some(lasts), Some(began)) => lasts.saturating_sub(Instant::elapsed(&began)),
@@ -95,12 +95,24 @@ async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken)
             () = stop.cancelled() => break,
             () = sleep(left) => stop.cancel(),
             () = &mut patience, if flags.lasts.is_some() && began.is_none() => {
-                let sentence = "the webhook was never verified: see that its receiver runs at --webhook-url and has \
-                    SMARTCAR_APPLICATION_MANAGEMENT_TOKEN as printed above";
+                let sentence = format!(
+                    "the webhook was never verified ({}): see that its receiver runs at --webhook-url and has \
+                     SMARTCAR_APPLICATION_MANAGEMENT_TOKEN as printed above",
+                    answers(simulator)
+                );
                 result = Err(Failure::new(Exit::TryAgain, sentence));
                 stop.cancel();
             }
             _ = seconds.tick() => {}
+        }
+        if let (None, Some(url)) = (began, &flags.webhook_url)
+            && !simulator.webhook_verified()
+            && answers(simulator) != told
+        {
+            told = answers(simulator);
+            let end =
+                flags.lasts.map_or(String::new(), |_| format!(" The run ends if it is not after {} s.", MOST_PATIENCE.as_secs()));
+            eprintln!("{url} is not verified yet ({told}). It is asked again on Smartcar's schedule.{end}");
         }
         // The time counts from when events may flow.
         if began.is_none() && (flags.webhook_url.is_none() || simulator.webhook_verified()) {
@@ -117,6 +129,13 @@ async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken)
         eprintln!();
     }
     result
+}
+
+/// What a webhook that is not verified has answered so far.
+fn answers(simulator: &Simulator) -> String {
+    let counters = simulator.counters();
+    let words = counters.results.keys().map(|result| if result == "2xx" { "not the right challenge" } else { result });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What came of everything that was sent.
@@ -223,5 +242,5 @@ const NAMED_CARS: usize = 3;
 const MOST_SHOWN: usize = 20;
 /// How much of its rate a flow must reach: it stops in the middle of a turn.
 const LEAST_SENT: f64 = 0.9;
-/// How long `--for` waits for the webhook to be verified.
-const MOST_PATIENCE: Duration = Duration::from_secs(300);
+/// How long `--for` waits for the webhook to be verified: three tries, and what the last may take.
+const MOST_PATIENCE: Duration = Duration::from_secs(90);

@@ -1,6 +1,6 @@
 //! `carport simulate` as a source of load: a thousand cars, and a table of what came of it.
 
-use super::process::{Home, Server};
+use super::process::{Home, Program, Server, until};
 use super::smartcar::Smartcar;
 
 fn count(table: &str, name: &str) -> u64 {
@@ -50,6 +50,17 @@ async fn a_flow_that_is_not_acknowledged_ends_in_failure() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_is_not_there_is_told_at_once() {
+    let home = Home::new();
+    let flow = ["--rate", "5", "--for", "2s", "--webhook-url", "http://127.0.0.1:1/"];
+    let program = Program::start(home.command(&[&["simulate", "--listen", "127.0.0.1:0"], &flow[..]].concat()));
+    let said = "http://127.0.0.1:1/ is not verified yet (not reached). It is asked again on Smartcar's schedule. The run ends";
+    until("what is wrong", || async { program.stderr().contains(said).then_some(()) }).await;
+    let ran = program.stop().await;
+    assert!(ran.stdout.contains("answered: not reached"), "{ran:#?}");
+}
+
+#[tokio::test]
 async fn a_load_without_sense_is_refused() {
     let home = Home::new();
     for (words, said) in [
@@ -75,6 +86,8 @@ async fn a_load_without_sense_is_refused() {
         assert_eq!(ran.code, Some(2), "{words:?}: {ran:#?}");
         assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
     }
+    let ran = home.run(&["simulate", "--listen", "9001"]).await;
+    assert!(ran.code == Some(2) && ran.stderr.contains("such as 127.0.0.1:9001"), "{ran:#?}");
     let knobs = home.done(&["simulate", "--knob", "help"]).await;
     let help = home.done(&["simulate", "--help"]).await;
     for line in knobs.lines().filter(|line| line.starts_with("  ")) {
