@@ -1,7 +1,9 @@
 //! `demo`: Carport without an account, a car or a network.
 
+use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +38,9 @@ const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@
 /// webhooks flow. Without a data directory everything is forgotten at the end.
 pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), Failure> {
     let world = world()?;
-    let temporary = data_dir.is_none().then(|| std::env::temp_dir().join(format!("carport-demo-{}", &world.random_key()[..12])));
+    let passing = if data_dir.is_none() { Some(passing(&world)?) } else { None };
+    // To the end: by this others know that the directory is in use.
+    let (temporary, _held) = passing.unzip();
     let data_dir = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
     let forget = move || temporary.iter().for_each(|directory| drop(std::fs::remove_dir_all(directory)));
     let shutdown = until_told(Hangup::Stops, forget.clone())?;
@@ -44,6 +48,42 @@ pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), 
     forget();
     result
 }
+
+/// A directory that is forgotten at the end, held until then. What demonstrations that were killed have left behind is
+/// removed first.
+fn passing(world: &World) -> Result<(PathBuf, File), Failure> {
+    let all = std::env::temp_dir();
+    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        let is_one =
+            entry.file_name().to_string_lossy().starts_with(PASSING) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_one && !is_held(&entry.path()) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+    let directory = all.join(format!("{PASSING}{}", &world.random_key()[..12]));
+    let held = || {
+        DirBuilder::new().mode(0o700).create(&directory)?;
+        let held = File::open(&directory)?;
+        held.lock()?;
+        Ok(held)
+    };
+    let held = held().map_err(|error: std::io::Error| {
+        let what = format!("{}: {error}. Say --data-dir with a directory that can be written to", directory.display());
+        Failure::new(Exit::Failed, what)
+    })?;
+    Ok((directory, held))
+}
+
+/// Whether a demonstration that runs holds this directory, or its store. Other people's cannot be opened.
+fn is_held(directory: &Path) -> bool {
+    let is_locked = |path: &Path| File::open(path).map_or(true, |file| file.try_lock().is_err());
+    let inside = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files = inside.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    is_locked(directory) || files.any(|entry| is_locked(&entry.path()))
+}
+
+/// How the names of temporary directories begin.
+const PASSING: &str = "carport-demo-";
 
 async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: CancellationToken) -> Result<(), Failure> {
     // First: any free port could be the very one that is found free for the gateway.

@@ -113,6 +113,31 @@ async fn stopped_at_once_it_leaves_nothing_behind_either() {
 }
 
 #[tokio::test]
+async fn what_a_killed_one_left_behind_is_removed_by_the_next() {
+    let home = Home::new();
+    let killed = Demo::start(&home, "127.0.0.1:0").await;
+    let start = || {
+        let mut command = home.command(&["demo", "--listen", "127.0.0.1:0"]);
+        command.env("TMPDIR", home.path("tmp"));
+        Demo::of(command)
+    };
+    let runs = start().await;
+    let directories = || std::fs::read_dir(home.path("tmp")).unwrap().count();
+    assert_eq!(directories(), 2, "one that runs keeps its own");
+    killed.program.signal(Signal::KILL);
+    killed.program.end().await;
+    assert_eq!(directories(), 2);
+    let next = start().await;
+    assert_eq!(directories(), 2, "what was left behind is still there");
+    assert_eq!(runs.items("vehicles").await.len(), 3);
+    for demo in [runs, next] {
+        demo.program.signal(Signal::INT);
+        assert_eq!(demo.program.end().await.code, Some(0));
+    }
+    assert_eq!(directories(), 0);
+}
+
+#[tokio::test]
 async fn what_was_told_to_outlive_its_terminal_does() {
     let home = Home::new();
     let mut command = std::process::Command::new("/bin/sh");
