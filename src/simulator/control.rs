@@ -67,7 +67,9 @@ fn press(exchange: &mut Exchange<'_>, id: &str, button: &str) -> Result<Value, S
         return Err("no such webhook".to_owned());
     }
     let asked = if button == "verify" { &mut exchange.state.verify_asked } else { &mut exchange.state.test_asked };
-    *asked = Some(id.to_owned());
+    if !asked.iter().any(|other| other == id) {
+        asked.push(id.to_owned());
+    }
     Ok(Value::Null)
 }
 

@@ -69,11 +69,11 @@ impl Exchange<'_> {
 
     /// Counts the request towards the limits. Err: it is one too many.
     pub(super) fn count(&mut self) -> Result<(), Trouble> {
-        let mut segments = self.path.split('/').filter(|segment| !segment.is_empty());
-        if !matches!(segments.next(), Some("v2.0" | "v3")) {
+        if !["/v2.0/", "/v3/"].iter().any(|api| self.path.starts_with(api)) {
             return Ok(());
         }
-        let vehicle_id = if segments.next() == Some("vehicles") { segments.next() } else { None };
+        // Of others there may be any number.
+        let vehicle_id = vehicle_id(self.path).filter(|id| self.state.cars.contains_key(*id));
         let (limits, habits) = (&self.settings.limits, &self.settings.habits);
         self.state.meter.count(limits, habits, vehicle_id, self.now)
     }
@@ -100,6 +100,15 @@ impl Exchange<'_> {
             return Ok(Value::Null);
         }
         serde_json::from_slice(self.body).map_err(|_| Trouble::parameter("body", "is not JSON"))
+    }
+}
+
+/// The vehicle that a path is about.
+fn vehicle_id(path: &str) -> Option<&str> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        ["v2.0" | "v3", "vehicles", id, ..] => Some(*id),
+        _ => None,
     }
 }
 

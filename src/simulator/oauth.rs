@@ -126,6 +126,10 @@ impl Tokens {
             };
             grants.contains_key(&refresh.grant) && !past(refresh.expires_at) && !spent
         });
+        let codes = self.codes.values().map(|code| code.grant);
+        let tokens = self.access.values().map(|access| access.grant).chain(self.refresh.values().map(|refresh| refresh.grant));
+        let alive: BTreeSet<u64> = codes.chain(tokens).collect();
+        self.grants.retain(|grant, _| alive.contains(grant));
     }
 }
 

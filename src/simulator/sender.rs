@@ -38,11 +38,11 @@ impl Simulator {
             if self.with(|state, _| std::mem::take(&mut state.round_asked)) {
                 self.spawn(&mut tasks, self.with(|state, now| events::round(state, now, true)));
             }
-            if let Some(webhook_id) = self.with(|state, _| state.verify_asked.take()) {
+            for webhook_id in self.with(|state, _| std::mem::take(&mut state.verify_asked)) {
                 let simulator = self.clone();
                 tasks.spawn(async move { simulator.verify_once(&webhook_id, 0).await == Some(true) });
             }
-            if let Some(webhook_id) = self.with(|state, _| state.test_asked.take()) {
+            for webhook_id in self.with(|state, _| std::mem::take(&mut state.test_asked)) {
                 let event = self.with(|state, now| events::test(state, &webhook_id, now));
                 self.spawn(&mut tasks, event.into_iter().collect());
             }

@@ -37,10 +37,10 @@ pub(super) struct State {
     pub(super) refreshing: BTreeMap<u64, u32>,
     /// A round of deliveries was asked for by hand.
     pub(super) round_asked: bool,
-    /// A VERIFY was asked for by hand, of this webhook.
-    pub(super) verify_asked: Option<String>,
-    /// A test was asked for by hand, of this webhook.
-    pub(super) test_asked: Option<String>,
+    /// A VERIFY was asked for by hand, of these webhooks.
+    pub(super) verify_asked: Vec<String>,
+    /// A test was asked for by hand, of these webhooks.
+    pub(super) test_asked: Vec<String>,
     /// The sequence number of the newest event.
     pub(super) sequence: i64,
     /// As it is now: knobs can be turned while it runs.
@@ -134,8 +134,8 @@ impl State {
             counters: Counters::default(),
             refreshing: BTreeMap::new(),
             round_asked: false,
-            verify_asked: None,
-            test_asked: None,
+            verify_asked: Vec::new(),
+            test_asked: Vec::new(),
             sequence: 0,
             settings: Arc::new(settings.clone()),
             luck: Chance::of(settings.seed, "faults"),

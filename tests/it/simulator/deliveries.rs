@@ -75,11 +75,18 @@ async fn several_webhooks_and_their_buttons() {
     assert_eq!(press(&all, "verify").await.status, 202);
     run_for(&rig, Duration::from_secs(1)).await;
     assert_eq!(sent("https://a.example/hook").pop().unwrap()["eventType"], "VERIFY", "it can come again any time");
+    // Two at once, of two webhooks.
+    let count = |url: &str| sent(url).iter().filter(|body| body["meta"]["mode"] == "TEST").count();
+    let before = count("https://a.example/hook");
+    let other = add(json!({ "url": "https://d.example/hook", "autoSubscribe": false })).await;
+    assert_eq!((press(&all, "test").await.status, press(&other, "test").await.status), (202, 202));
+    run_for(&rig, Duration::from_secs(1)).await;
+    assert_eq!((count("https://a.example/hook") - before, count("https://d.example/hook")), (1, 1));
     assert_eq!(press("nothing", "test").await.status, 400);
     assert_eq!(rig.send("DELETE", &format!("/simulator/webhooks/{legacy}"), &[], "").await.status, 202);
     assert_eq!(rig.send("DELETE", &format!("/simulator/webhooks/{legacy}"), &[], "").await.status, 400);
     let listed = rig.send("GET", "/simulator/webhooks", &[], "").await.json();
-    assert_eq!(listed["webhooks"].as_array().unwrap().len(), 2);
+    assert_eq!(listed["webhooks"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
