@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::chance::Chance;
 use super::model::{Model, Powertrain};
 use super::trouble::Trouble;
+use crate::model::Timestamp;
 
 /// Car time that passes in one step, in seconds.
 pub(super) const STEP_SECONDS: u64 = 60;
@@ -40,6 +41,8 @@ pub(super) struct Car {
     pub(super) updated: Updated,
     /// What is wrong between Smartcar and the car.
     pub(super) trouble: Option<Trouble>,
+    /// As it was last seen, with the time: what Smartcar's store has of a car in trouble.
+    seen: Option<Box<(Timestamp, Car)>>,
     /// When it may charge, by place.
     pub(super) schedules: Vec<Schedule>,
     /// Charging was stopped by a command.
@@ -109,6 +112,7 @@ impl Car {
             tires: [pressure; 4].map(|pressure| pressure + chance.between(-4.0, 4.0)),
             updated: Updated { energy: now, travel: now, closure: now, built: now },
             trouble: None,
+            seen: None,
             held: false,
             home,
             phase: Phase::Parked { left: chance.whole(3, 90) },
@@ -140,6 +144,18 @@ impl Car {
                 self.phase = Phase::Returning { left: left - 1 };
             }
         }
+    }
+
+    /// Something goes wrong between Smartcar and the car from `now` on, or nothing any more.
+    pub(super) fn set_trouble(&mut self, trouble: Option<Trouble>, now: Timestamp) {
+        let seen = self.seen.take();
+        self.trouble = trouble;
+        self.seen = self.trouble.is_some().then(|| seen.unwrap_or_else(|| Box::new((now, self.clone()))));
+    }
+
+    /// What Smartcar's store has of it, and from when: of a car in trouble nothing new comes in.
+    pub(super) fn stored(&self, now: Timestamp) -> (Timestamp, &Car) {
+        self.seen.as_deref().map_or((now, self), |(at, car)| (*at, car))
     }
 
     /// A number of its own, the same whenever it is asked for.

@@ -194,7 +194,8 @@ fn trouble(
         }
     };
     subscription.trouble = Some(trouble.clone()).filter(|_| !resolved);
-    state.cars.get_mut(id)?.trouble.clone_from(&subscription.trouble);
+    let now = state.now;
+    state.cars.get_mut(id)?.set_trouble(subscription.trouble.clone(), now);
     if webhook.settings.legacy {
         return None;
     }

@@ -62,8 +62,10 @@ impl Exchange<'_> {
         Fields::parse(self.body)
     }
 
-    /// A trouble in the shape of the API that was asked.
+    /// A trouble in the shape of the API that was asked, about the vehicle that was asked for.
     pub(super) fn trouble(&self, trouble: &Trouble) -> Reply {
+        let about = vehicle_id(self.path).map(|id| trouble.clone().about(self.settings, id));
+        let trouble = about.as_ref().unwrap_or(trouble);
         if self.path.starts_with("/v3/") { self.v3_trouble(trouble) } else { self.v2_trouble(trouble) }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::car::{Car, STEP_SECONDS};
 use super::chance::Chance;
 use super::commands::Command;
-use super::connect::{DEFAULT_SCOPE, reauthentication_url};
+use super::connect::DEFAULT_SCOPE;
 use super::counters::Counters;
 use super::faults::Faults;
 use super::limits::Meter;
@@ -51,7 +51,7 @@ pub(super) struct State {
     /// Which subscription is next in a steady flow.
     pub(super) next: usize,
     speed: f64,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     started: Timestamp,
     steps: u64,
 }
@@ -285,7 +285,8 @@ impl State {
         let Some(account) = self.accounts.iter().find(|account| account.user_id == user_id) else { return };
         for id in &account.vehicles {
             if let Some(car) = self.cars.get_mut(id) {
-                car.trouble.clone_from(&account.trouble);
+                let trouble = account.trouble.clone().map(|trouble| trouble.about(&self.settings, id));
+                car.set_trouble(trouble, self.now);
             }
         }
     }
@@ -365,11 +366,9 @@ impl State {
     }
 
     pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
-        let mut trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
-        if let Some(trouble) = trouble.as_mut().filter(|trouble| trouble.resolution == Some("REAUTHENTICATE")) {
-            trouble.url = Some(reauthentication_url(&self.settings, vehicle_id).into());
-        }
-        self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.trouble = trouble;
+        let trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
+        let trouble = trouble.map(|trouble| trouble.about(&self.settings, vehicle_id));
+        self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.set_trouble(trouble, self.now);
         Ok(())
     }
 

@@ -4,6 +4,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::Settings;
+use super::connect::reauthentication_url;
+
 /// One complaint.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
@@ -139,6 +142,14 @@ impl Trouble {
         Some(Trouble { resolution: *resolution, message: Some(COMMON_MESSAGE), url, retry_after, ..trouble })
     }
 
+    /// The same about one vehicle: where its owner must sign in again, with the link for that.
+    pub(super) fn about(mut self, settings: &Settings, vehicle_id: &str) -> Trouble {
+        if self.resolution == Some("REAUTHENTICATE") && self.url.is_none() {
+            self.url = Some(reauthentication_url(settings, vehicle_id).into());
+        }
+        self
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -258,7 +269,8 @@ const KNOWN: &[Known] = &[
     ("AUTHENTICATION", 401, None, &[]),
     ("BILLING", 430, Some("CONTACT_SUPPORT"), &["VEHICLE_LIMIT", "VEHICLE_REQUEST_LIMIT", "INVALID_PLAN"]),
     ("BILLING", 430, Some("FINANCE"), &["ACCOUNT_SUSPENDED"]),
-    ("COMPATIBILITY", 501, None, &["MAKE_NOT_COMPATIBLE", "SMARTCAR_NOT_CAPABLE", "VEHICLE_NOT_CAPABLE"]),
+    ("COMPATIBILITY", 501, None, &["MAKE_NOT_COMPATIBLE", "VEHICLE_NOT_CAPABLE"]),
+    ("COMPATIBILITY", 501, Some("CONTACT_SUPPORT"), &["SMARTCAR_NOT_CAPABLE"]),
     ("CONNECTED_SERVICES_ACCOUNT", 400, Some("REAUTHENTICATE"), &["AUTHENTICATION_FAILED", "PERMISSION"]),
     ("CONNECTED_SERVICES_ACCOUNT", 400, None, &["ACCOUNT_ISSUE", "NO_VEHICLES", "SUBSCRIPTION", "VEHICLE_MISSING"]),
     ("CONNECTED_SERVICES_ACCOUNT", 400, Some("ACTION_REQUIRED"), &["VIRTUAL_KEY_REQUIRED"]),

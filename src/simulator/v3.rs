@@ -54,7 +54,7 @@ fn opened(exchange: &mut Exchange<'_>, grant: Option<&Grant>, path: &[&str]) -> 
             Ok(gone())
         }
         ("GET", ["vehicles", id]) => {
-            let connection = connected(exchange, grant.map(|grant| grant.user_id.as_str()), id)?;
+            let connection = if grant.is_some() { meant(exchange, grant, id)? } else { connected(exchange, None, id)? };
             let item = vehicle_item(exchange.state, connection).ok_or_else(|| no_vehicle(id))?;
             Ok(single(exchange, item))
         }
@@ -134,7 +134,7 @@ fn readable<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> 
     let fed = exchange.state.subscriptions.iter().any(|subscription| subscription.vehicle_id == id && verified(subscription));
     let empty = exchange.state.faults.has(FaultKind::EmptyStore) && !fed;
     let car = exchange.state.cars.get(id).filter(|_| !empty);
-    Ok((car.map(signals::signals).unwrap_or_default(), connection))
+    Ok((car.map(|car| signals::signals(car.stored(exchange.now).1)).unwrap_or_default(), connection))
 }
 
 fn connected<'a>(exchange: &'a Exchange<'_>, user_id: Option<&str>, vehicle_id: &str) -> Result<&'a Connection, Trouble> {
@@ -168,7 +168,8 @@ fn signal_item(exchange: &Exchange<'_>, signal: &Signal, connection: &Connection
     let link = format!("/vehicles/{}/signals/{}", connection.vehicle_id, signal.code);
     let mut attributes = signal.label();
     let mut item = json!({ "id": signal.code, "type": "signal", "links": { "self": link } });
-    let trouble = exchange.state.cars.get(&connection.vehicle_id).and_then(|car| car.trouble.as_ref());
+    let car = exchange.state.cars.get(&connection.vehicle_id);
+    let trouble = car.and_then(|car| car.trouble.as_ref());
     let told = trouble.filter(|trouble| {
         exchange.settings.habits.signal_trouble && trouble.kind == "CONNECTED_SERVICES_ACCOUNT" && !signal.is_known_without()
     });
@@ -177,9 +178,9 @@ fn signal_item(exchange: &Exchange<'_>, signal: &Signal, connection: &Connection
         Ok(body) => {
             attributes["status"] = json!({ "value": "SUCCESS" });
             attributes["body"] = units.signal(body.clone());
-            let now = times.write(exchange.now);
+            let retrieved_at = times.write(car.map_or(exchange.now, |car| car.stored(exchange.now).0));
             let updated_at = times.write(Timestamp::from_millis(signal.updated_at));
-            item["meta"] = json!({ "oemUpdatedAt": updated_at, "retrievedAt": now, "ingestedAt": now });
+            item["meta"] = json!({ "oemUpdatedAt": updated_at, "retrievedAt": retrieved_at, "ingestedAt": retrieved_at });
         }
         Err(error) => attributes["status"] = json!({ "value": "ERROR", "error": error }),
     }

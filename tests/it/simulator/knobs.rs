@@ -2,6 +2,7 @@
 
 use super::*;
 use carport::simulator::Knob;
+use carport::world::Clock;
 
 /// Asks as a client on the network does, and sees what the network makes of it.
 async fn asked(rig: &Rig, path: &str, token: &str) -> Result<http::Response<Bytes>, TransportError> {
@@ -274,5 +275,71 @@ fn the_readme_has_every_knob() {
     for knob in Knob::ALL {
         let row = format!("| `{}` | {}: {} |", knob.name, knob.about, knob.values);
         assert!(readme.contains(&row), "{row}");
+    }
+}
+
+/// What v3 has of a car in trouble is as old as the trouble; v2.0 asks the car, and fails.
+#[tokio::test(start_paused = true)]
+async fn the_store_of_v3_goes_stale_with_a_car_in_trouble() {
+    let rig = Rig::new(Settings { speed: 60.0, ..Settings::default() });
+    let (token, user_id, vehicle) = rig.grace().await;
+    let began = rig.receiver.clock.lock().unwrap().as_ref().unwrap().now().to_string();
+    rig.simulator.set_trouble(&vehicle, Some("VEHICLE_STATE.UNREACHABLE")).unwrap();
+    let path = format!("/v3/vehicles/{vehicle}/signals/odometer-traveleddistance");
+    let read = async || rig.get_as(&path, &token, &user_id).await.json()["data"].clone();
+    let first = read().await;
+    assert_eq!(first["meta"]["retrievedAt"], began);
+    tokio::time::advance(Duration::from_secs(1800)).await;
+    // The same trouble, told twice, is as old as it was.
+    rig.simulator.set_trouble(&vehicle, Some("VEHICLE_STATE.ASLEEP")).unwrap();
+    let then = read().await;
+    assert_eq!((&then["attributes"]["body"], &then["meta"]), (&first["attributes"]["body"], &first["meta"]));
+    rig.simulator.set_trouble(&vehicle, None).unwrap();
+    let now = read().await;
+    assert_ne!(now["attributes"]["body"], first["attributes"]["body"], "thirty hours of its life later");
+    assert_ne!(now["meta"]["retrievedAt"], began);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_must_sign_in_again_is_told_where() {
+    let rig = Rig::new(Settings::default());
+    let (token, user_id, vehicle) = rig.grace().await;
+    let link = |id: &str| {
+        format!(
+            "http://127.0.0.1:9000/oauth/reauthenticate?response_type=vehicle_id&client_id={}&vehicle_id={id}",
+            rig.simulator.settings().application.application_id
+        )
+    };
+    // By a fault, of both generations.
+    let (access, _) = rig.ada().await;
+    let own = rig.vehicles(ADA).remove(0);
+    strike(&rig, "trouble=CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED*2");
+    let failed = rig.get(&format!("/v2.0/vehicles/{own}/odometer"), &access).await.json();
+    assert_eq!(failed["resolution"], json!({ "type": "REAUTHENTICATE", "url": link(&own) }));
+    let failed = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &user_id).await.json();
+    assert_eq!(failed["errors"][0]["resolution"]["url"], link(&vehicle));
+    // By the e-mail.
+    let email = "CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED@smartcar.com";
+    let (access, _) = pair(&rig.exchange(&parameter(&rig.consent(email, &[]).await, "code").unwrap()).await);
+    let id = rig.vehicles(&email.to_ascii_lowercase()).remove(0);
+    let failed = rig.get(&format!("/v2.0/vehicles/{id}/odometer"), &access).await.json();
+    assert_eq!(failed["resolution"]["url"], link(&id));
+    // What Smartcar does not offer is for its support.
+    strike(&rig, "trouble=COMPATIBILITY.SMARTCAR_NOT_CAPABLE*1");
+    let failed = rig.get(&format!("/v2.0/vehicles/{own}/odometer"), &access).await.json();
+    assert_eq!(failed["resolution"]["type"], "CONTACT_SUPPORT");
+}
+
+/// A token of single select opens its vehicle alone, in v3 too.
+#[tokio::test(start_paused = true)]
+async fn a_token_for_one_vehicle_opens_no_other() {
+    let rig = Rig::new(Settings::default());
+    rig.ada().await;
+    let back = rig.consent(ADA, &[("single_select", "true")]).await;
+    let (access, _) = pair(&rig.exchange(&parameter(&back, "code").unwrap()).await);
+    let cars = rig.vehicles(ADA);
+    for (id, status) in [(&cars[0], 200), (&cars[1], 404)] {
+        assert_eq!(rig.get(&format!("/v3/vehicles/{id}"), &access).await.status, status);
+        assert_eq!(rig.get(&format!("/v3/vehicles/{id}/signals"), &access).await.status, status);
     }
 }
