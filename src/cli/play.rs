@@ -1,6 +1,6 @@
 //! `demo`: Carport without an account, a car or a network.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
@@ -17,7 +17,7 @@ use super::args::Serve;
 use super::print::announce;
 use super::wiring::{Hangup, SIGN_IN, until_told, world};
 use super::{Exit, Failure};
-use crate::app::{App, AppError};
+use crate::app::{self, App, AppError};
 use crate::config::{Config, Overrides, Sources, load};
 use crate::connect::InviteRequest;
 use crate::model::AppUserId;
@@ -42,7 +42,7 @@ pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), 
     // To the end: by this others know that the directory is in use.
     let (temporary, _held) = passing.unzip();
     let data_dir = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
-    let forget = move || temporary.iter().for_each(|directory| drop(std::fs::remove_dir_all(directory)));
+    let forget = move || temporary.iter().for_each(|directory| drop(fs::remove_dir_all(directory)));
     let shutdown = until_told(Hangup::Stops, forget.clone())?;
     let result = play(&flags, &data_dir, world, shutdown).await;
     forget();
@@ -93,6 +93,7 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     let settings = simulation(&origin, listen);
     let config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
 
+    claim(data_dir)?;
     let simulator = Simulator::new(world.clone(), settings);
     let mut app = App::build(&config, world.clone()).await?;
     app.bind(&config).await?;
@@ -128,6 +129,25 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     stop.cancel();
     let _ = served.await;
     Ok(())
+}
+
+/// Marks a data directory as the demonstration's. One that somebody else's store lies in is left alone: the made-up cars,
+/// their owners and a token for everything would stay in it.
+fn claim(data_dir: &Path) -> Result<(), Failure> {
+    let mark = data_dir.join("demo");
+    if mark.exists() {
+        return Ok(());
+    }
+    if app::there_is_a_store(data_dir) {
+        let sentence = format!(
+            "{} holds a store that is not the demonstration's, and made-up cars do not belong into it: name another --data-dir",
+            data_dir.display()
+        );
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
+    app::make_data_dir(data_dir)?;
+    let marked = fs::write(&mark, "The store here is that of carport demo.\n");
+    marked.map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", mark.display())))
 }
 
 /// Short lives and a quick clock, so that things move while somebody looks.
@@ -279,7 +299,9 @@ async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
          API token: {token}\n\n\
          Three simulated cars are connected and send webhooks. Try:\n  \
            curl -H 'Authorization: Bearer {token}' {dashboard}/api/v1/vehicles\n\
-         Stop with Ctrl-C.\n"
+         Another sign-in link: carport login --data-dir {}\n\
+         Stop with Ctrl-C.\n",
+        config.data_dir.display()
     ));
     Ok(())
 }

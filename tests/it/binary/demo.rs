@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::first_run::half_a_request;
 use super::http::{Line, Say};
-use super::process::{Home, Program, until};
+use super::process::{Home, Program, files, until};
 
 #[tokio::test]
 async fn the_demonstration_moves_and_leaves_nothing_behind() {
@@ -165,6 +165,31 @@ async fn a_kept_demonstration_starts_again() {
         assert_eq!(demo.program.end().await.code, Some(0));
     }
     assert!(home.path("kept/carport.redb").exists());
+}
+
+/// Made-up cars and a token that never ends do not belong among somebody's own.
+#[tokio::test]
+async fn the_store_of_a_gateway_is_left_alone() {
+    let home = Home::new();
+    home.token().await;
+    let before = files(&home.data());
+    let ran = home.run(&["demo", "--listen", "127.0.0.1:0", "--data-dir", "carport-data"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:#?}");
+    assert!(ran.stderr.contains("not the demonstration's"), "{ran:#?}");
+    assert!(files(&home.data()) == before, "something was changed");
+}
+
+/// The link that was printed is good once: the next one comes by the command below it.
+#[tokio::test]
+async fn another_link_is_one_command_away() {
+    let home = Home::new();
+    let demo = Demo::start(&home, "127.0.0.1:0").await;
+    let screen = demo.program.stdout();
+    let command = screen.lines().find_map(|line| line.strip_prefix("Another sign-in link: carport ")).unwrap();
+    let link = home.done(&command.split_whitespace().collect::<Vec<_>>()).await;
+    assert!(link.starts_with(&format!("http://localhost:{}/login?t=", demo.address.port())), "{link}");
+    demo.program.signal(Signal::TERM);
+    assert_eq!(demo.program.end().await.code, Some(0));
 }
 
 struct Demo {
