@@ -281,7 +281,7 @@ pub struct Connect {
     /// How long the link may be used
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub expires: Duration,
-    /// Re-authenticate this vehicle
+    /// Re-authenticate this vehicle; with a flag below, connect its account again: ids and history stay
     #[arg(long, value_name = "ID")]
     pub vehicle: Option<String>,
     /// live or simulated

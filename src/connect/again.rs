@@ -2,7 +2,8 @@
 //!
 //! Smartcar's re-authentication mends the sign-in at the manufacturer and gives no tokens. A connection whose
 //! tokens are dead, or that has ended, is mended by a whole trip through Connect; it keeps its id, its vehicles
-//! and their history all the same, because the same owner connects the same account.
+//! and their history all the same, because the same owner connects the same account. So does whoever is asked for more
+//! than the sign-in, such as another permission: re-authentication knows none of that.
 
 use super::{ConnectError, Shared};
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
@@ -31,7 +32,7 @@ impl Shared {
             Ok(Some((vehicle.facts, connection)))
         });
         let (facts, connection) = found.await?.ok_or(ConnectError::UnknownVehicle)?;
-        if !is_dead(connection.as_ref()) {
+        if !is_dead(connection.as_ref()) && !asks_for_more(&terms) {
             return Ok((terms, Way::SignIn));
         }
         // Without a word Smartcar takes live.
@@ -42,6 +43,11 @@ impl Shared {
         terms.make = terms.make.or(facts.make);
         Ok((terms, Way::Connect { single_select }))
     }
+}
+
+/// Whether there is something that only a whole trip can do.
+fn asks_for_more(Terms { vehicle: _, mode, scope, make, force }: &Terms) -> bool {
+    *force || mode.is_some() || scope.is_some() || make.is_some()
 }
 
 fn is_dead(connection: Option<&Connection>) -> bool {
