@@ -50,7 +50,7 @@ pub struct InviteRequest {
     pub create: bool,
     /// How long the invite may be used.
     pub expires_in: Duration,
-    /// Re-authenticate this vehicle instead of connecting.
+    /// Re-authenticate this vehicle instead of connecting; with any of the terms below, connect its account again.
     pub vehicle: Option<VehicleId>,
     /// `live` or `simulated`, if other than configured.
     pub mode: Option<String>,
@@ -171,12 +171,14 @@ impl Connect {
         let shared = &self.shared;
         let InviteRequest { user, create, expires_in, vehicle, mode, scope, make, force, redirect_uri } = request;
         let settings = shared.settings.get();
-        shared.user(&user, create).await?;
+        shared.may_be_user(&user, create).await?;
         if let Some(vehicle) = vehicle.clone() {
             let owner =
                 shared.store.read(move |snapshot| Ok(snapshot.vehicle(&vehicle)?.map(|(_, vehicle)| vehicle.user))).await?;
-            if owner.as_ref() != Some(&user) {
-                return Err(ConnectError::UnknownVehicle);
+            match owner {
+                None => return Err(ConnectError::UnknownVehicle),
+                Some(owner) if owner != user => return Err(ConnectError::OtherUsers),
+                Some(_) => {}
             }
         }
         let (link, at) = (shared.world.random_key(), shared.world.now());
@@ -190,6 +192,8 @@ impl Connect {
             // Not even the browser callback: it takes no attempt of an app.
             return Err(ConnectError::UnknownRedirectUri);
         }
+        // Last: what is refused leaves no user behind.
+        shared.user(&user, create).await?;
         shared.store.commit(PutInvite { hash: hash(&link), invite, at }).await?;
         let app = match redirect_uri {
             Some(redirect_uri) => Some(shared.open_attempt(Some(link.clone()), user, terms, redirect_uri, None).await?),
@@ -234,7 +238,9 @@ impl Connect {
             let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
                 Ok(linked) => linked.ending(),
                 Err(error) => {
-                    tracing::warn!(code = error.code(), "a trip through Connect did not lead to a connection");
+                    // Only what is ours to mend is said in words: the others may hold what came in the address.
+                    let why = if let ConnectError::NotConfigured(what) = &error { Some(what) } else { None };
+                    tracing::warn!(code = error.code(), why, "a trip through Connect did not lead to a connection");
                     Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
                 }
             };
@@ -333,17 +339,25 @@ impl Shared {
         })
     }
 
-    /// Makes sure that there is a user of that id.
-    async fn user(&self, id: &AppUserId, create: bool) -> Result<(), ConnectError> {
+    /// Whether there is a user of that id; if not, whether one may be made.
+    async fn may_be_user(&self, id: &AppUserId, create: bool) -> Result<bool, ConnectError> {
         let wanted = id.clone();
         if self.store.read(move |snapshot| snapshot.user(&wanted)).await?.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         if !create {
             return Err(ConnectError::UnknownUser);
         }
         if !User::is_good_id(id.as_str()) {
             return Err(ConnectError::BadRequest(User::ID_RULE));
+        }
+        Ok(false)
+    }
+
+    /// Makes sure that there is a user of that id.
+    async fn user(&self, id: &AppUserId, create: bool) -> Result<(), ConnectError> {
+        if self.may_be_user(id, create).await? {
+            return Ok(());
         }
         let user = User { id: id.clone(), name: None, email: None, created_at: self.world.now() };
         self.store.commit(PutUser { user, when: When::New }).await?;

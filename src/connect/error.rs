@@ -15,11 +15,14 @@ pub enum ConnectError {
     #[error("this link has been used: the connection is made")]
     SpentInvite,
     /// No such user, and it was not asked to be made.
-    #[error("there is no user of that id: create it first")]
+    #[error("there is no user of that id: `carport connect --user ID --create` makes it, as does `create` in the API")]
     UnknownUser,
-    /// No such vehicle, or it is not the user's.
-    #[error("there is no such vehicle")]
+    /// No such vehicle.
+    #[error("there is no such vehicle: `carport vehicles list` has the ids")]
     UnknownVehicle,
+    /// The vehicle is another user's.
+    #[error("this vehicle is another user's: leave the user out, or name the one that `carport vehicles list` shows")]
+    OtherUsers,
     /// The state is missing.
     #[error("start from a Carport link")]
     NoState,
@@ -88,7 +91,7 @@ impl ConnectError {
             ConnectError::UnknownInvite => "unknown_invite",
             ConnectError::SpentInvite => "spent_invite",
             ConnectError::UnknownUser => "unknown_user",
-            ConnectError::UnknownVehicle => "unknown_vehicle",
+            ConnectError::UnknownVehicle | ConnectError::OtherUsers => "unknown_vehicle",
             ConnectError::NoState => "no_state",
             ConnectError::UnknownState => "unknown_state",
             ConnectError::UnknownRedirectUri => "unknown_redirect_uri",

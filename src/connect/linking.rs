@@ -41,10 +41,16 @@ pub(super) async fn complete(shared: Arc<Shared>, attempt: Attempt, outcome: Cal
         (None, None, Some(vehicle)) => by_vehicle(&shared, &attempt, VehicleId::new(vehicle)).await,
         (None, None, None) => Err(ConnectError::BadRequest("Smartcar's answer has neither code, user_id nor vehicle_id")),
         (Some(_), ..) => {
-            Err(ConnectError::NotConfigured("Smartcar sent a code, but smartcar.v2.client_id is not set".to_owned()))
+            Err(ConnectError::NotConfigured(
+                "Smartcar sent a code, as it does for API v2.0: set smartcar.v2.client_id (the Application ID) and its client secret"
+                    .to_owned(),
+            ))
         }
         (None, Some(_), _) => {
-            Err(ConnectError::NotConfigured("Smartcar sent a user_id, but smartcar.v3.client_id is not set".to_owned()))
+            Err(ConnectError::NotConfigured(
+                "Smartcar sent a user_id, as it does for API v3: set smartcar.v3.client_id (client_...) and smartcar.v3.client_secret"
+                    .to_owned(),
+            ))
         }
     }?;
     Ok(Linked { virtual_key_url, ..linked })

@@ -14,6 +14,7 @@ use super::Body;
 use super::allowance::Allowance;
 use super::answer;
 use super::dashboard::{ErrorPage, Shell, Tab};
+use super::router::Bucket;
 use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
@@ -82,6 +83,12 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
     }
 
+    pub(super) fn unknown_token() -> Problem {
+        let sentence = "This token is unknown, has expired or was revoked: `carport token list` shows those that count. A token is sent \
+                        whole, with `carport_` before it.";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+    }
+
     pub(super) fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", sentence)
     }
@@ -103,7 +110,12 @@ impl Problem {
     }
 
     pub(super) fn slow_down(refused: Allowance) -> Problem {
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", "Too many requests. Wait a moment.");
+        let instead = match refused.bucket {
+            Bucket::Login => " A link of `carport login` signs in meanwhile.",
+            _ => "",
+        };
+        let sentence = format!("Too many requests. Wait {} s.{instead}", seconds(refused.wait));
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", sentence);
         Problem { retry_after: Some(refused.wait), allowance: Some(Box::new(refused)), ..problem }
     }
 
@@ -260,7 +272,7 @@ impl From<ConnectError> for Problem {
             ConnectError::UnknownInvite => problem(StatusCode::NOT_FOUND, "unknown_invite"),
             ConnectError::SpentInvite => problem(StatusCode::GONE, "spent_invite"),
             ConnectError::UnknownUser => problem(StatusCode::NOT_FOUND, "unknown_user"),
-            ConnectError::UnknownVehicle => problem(StatusCode::NOT_FOUND, "not_found"),
+            ConnectError::UnknownVehicle | ConnectError::OtherUsers => problem(StatusCode::NOT_FOUND, "not_found"),
             ConnectError::NoState => problem(StatusCode::BAD_REQUEST, "no_state"),
             ConnectError::UnknownState => problem(StatusCode::BAD_REQUEST, "unknown_state"),
             ConnectError::UnknownRedirectUri => problem(StatusCode::BAD_REQUEST, "unknown_redirect_uri"),
@@ -354,7 +366,6 @@ mod tests {
     use crate::model::VehicleId;
     use crate::vehicles::VehiclesError;
     use crate::web::Quota;
-    use crate::web::router::Bucket;
 
     async fn shape(problem: Problem) -> (Response<()>, serde_json::Value) {
         let (head, body) = problem.respond(false, Timestamp::default(), "id-1").into_parts();

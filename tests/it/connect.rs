@@ -287,11 +287,40 @@ async fn a_car_is_re_authenticated() {
     let connection = connections(&gateway).await.remove(0);
     assert_eq!((&connection["id"], &connection["status"]), (&json!(before), &json!("active")));
     assert_eq!(refresh().await, "SUCCESS");
+    // Of a permission that is asked for as well, re-authentication would know nothing.
+    let more = json!({ "user": "ada", "vehicle_id": car, "scope": ["read_odometer", "control_security"] });
+    let trip = gateway.begin(&gateway.invite(&more).await).await;
+    assert_eq!(trip.authorize.path(), "/oauth/authorize");
+    assert_eq!(parameter(&trip.authorize, "scope").as_deref(), Some("read_odometer control_security"));
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    assert!(ending(&gateway, &gateway.back(&trip, &location).await).await.contains("connected"));
+    let all = connections(&gateway).await;
+    assert_eq!((all.len(), &all[0]["id"], &all[0]["status"]), (1, &json!(before), &json!("active")));
+    assert!(all[0]["scope"].to_string().contains("control_security"), "{}", all[0]);
     // Nobody else's car, and none that is not known.
     for vehicle in [car.as_str(), "nobody's"] {
         let request = json!({ "user": "mallory", "create": true, "vehicle_id": vehicle });
-        is_problem(&gateway.post("/api/v1/connect", &request).bearer(&gateway.admin).send().await, 404, "not_found");
+        let answer = gateway.post("/api/v1/connect", &request).bearer(&gateway.admin).send().await;
+        is_problem(&answer, 404, "not_found");
+        assert_eq!(answer.text().contains("is another user's"), vehicle == car, "{}", answer.text());
     }
+    // What is refused leaves no user behind, and tells those nothing who may not know.
+    assert!(!gateway.told("/api/v1/users").await.to_string().contains("mallory"));
+    gateway.post("/api/v1/users", &json!({ "id": "mallory" })).bearer(&gateway.admin).send().await;
+    let bound = gateway.create_token(&json!({ "name": "app", "scope": "connect", "user": "mallory" })).await;
+    let answer = gateway.post("/api/v1/connect", &json!({ "vehicle_id": car })).bearer(&bound).send().await;
+    is_problem(&answer, 404, "not_found");
+    assert!(!answer.text().contains("another user"), "{}", answer.text());
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_without_credentials_makes_no_user() {
+    let none = ["smartcar.application_id", "smartcar.v2.client_id", "smartcar.v2.client_secret"].map(|key| (key, ""));
+    let gateway = TestGateway::with(94, &none, Settings::default()).await;
+    let request = json!({ "user": "owner", "create": true });
+    is_problem(&gateway.post("/api/v1/connect", &request).bearer(&gateway.admin).send().await, 503, "not_configured");
+    assert_eq!(gateway.told("/api/v1/users").await["items"], json!([]));
     gateway.finish().await;
 }
 

@@ -12,7 +12,8 @@ use super::super::input::Span;
 use super::super::pages::INVITE_TIME;
 use super::super::problem::Problem;
 use super::removal;
-use crate::connect::{InviteRequest, Migrate};
+use crate::connect::{ConnectError, InviteRequest, Migrate};
+use crate::model::reach::Reach;
 use crate::model::{AppUserId, ConnectionId, Secret, VehicleId};
 use crate::operate::access::Scope;
 use crate::vehicles::VehiclesError;
@@ -64,7 +65,13 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
         force: new.force,
         redirect_uri: new.redirect_uri,
     };
-    answer::json(StatusCode::CREATED, &call.services.connect.invite(request).await?)
+    let reach = call.reach()?;
+    let invite = call.services.connect.invite(request).await.map_err(|error| match error {
+        // SECURITY: for a bound caller the cars of others do not exist.
+        ConnectError::OtherUsers if *reach != Reach::All => ConnectError::UnknownVehicle,
+        other => other,
+    });
+    answer::json(StatusCode::CREATED, &invite?)
 }
 
 /// `GET connections`
