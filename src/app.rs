@@ -101,6 +101,7 @@ fn to_listen(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "ports below 1024 are opened for it by carport.socket (examples/systemd)",
         io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+        io::ErrorKind::NotFound => "make the directory that the socket is to lie in, or choose another",
         _ => "stop what listens there, or choose another address",
     }
 }
@@ -315,7 +316,7 @@ impl App {
     pub async fn bind(&mut self, config: &Config) -> Result<(), AppError> {
         let bound = bind(places(config), &self.supervisor).await?;
         for address in self.supervisor.untaken() {
-            tracing::warn!(%address, "a socket was opened for us that no setting names: add its address to `listen`");
+            tracing::warn!(%address, "a socket was opened for us that no setting names: add its address to `listen`, or have it opened no more (systemctl disable --now carport.socket)");
         }
         if let Some(settings) = &config.tls {
             let tls = Tls::open(settings.clone(), self.store.clone(), self.services.world.clone()).await?;

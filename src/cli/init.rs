@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use url::{Host, Url};
+
 use self::files::Written;
 use super::args::{Common, Init};
 use super::print::{ask, say};
 use super::wiring::Probe;
 use super::{Exit, Failure, Place, hidden};
-use crate::config::{Config, ConfigFile, Credentials, Origins, Overrides, Sources, load};
+use crate::config::{Config, ConfigFile, Credentials, Mistakes, Origins, Overrides, Sources, load};
 use crate::model::Secret;
 
 mod files;
@@ -17,6 +19,9 @@ mod system;
 /// Smartcar's most common mix-up, which its errors do not name.
 const ONE_FOR_TWO: &str = "that is an Application ID; the Client ID is another value and begins with client_. For an older \
     application that has none, leave the Application ID out and give it as the Client ID";
+
+/// Where https is listened for by default.
+const HTTPS: &str = "[::]:443";
 
 /// What was told, checked.
 #[derive(Debug, Default)]
@@ -38,9 +43,36 @@ impl Answers {
         if self.client_id.as_ref().is_none_or(|id| id.starts_with("client_")) { "smartcar.v3" } else { "smartcar.v2" }
     }
 
+    /// Where Carport is to listen, unless as by default.
+    fn listen(&self) -> Option<String> {
+        let url = Url::parse(&self.public_url).ok()?;
+        match (self.tls.as_deref()?, url.host()?) {
+            ("acme", _) => Some(HTTPS.to_owned()),
+            // Whom nobody else reaches need not listen for others.
+            ("self-signed", Host::Domain("localhost")) => None,
+            ("self-signed", Host::Ipv4(ip)) if ip.is_loopback() => None,
+            ("self-signed", Host::Ipv6(ip)) if ip.is_loopback() => None,
+            ("self-signed", _) => Some(format!("[::]:{}", url.port_or_known_default()?)),
+            _ => None,
+        }
+    }
+
     /// Whether Carport is to take the ports of http and https.
     fn takes_ports(&self) -> bool {
-        self.tls.as_deref() == Some("acme")
+        self.listen().as_deref() == Some(HTTPS)
+    }
+
+    /// What nobody but `init` would find wrong.
+    fn complaint(&self, system: bool) -> Option<String> {
+        let port = self.listen().and_then(|listen| listen.rsplit(':').next()?.parse::<u16>().ok());
+        if self.tls.as_deref() == Some("self-signed") && self.public_url.starts_with("http:") {
+            return Some("--public-url: with a certificate it begins with https://".to_owned());
+        }
+        let is_barred = port.is_some_and(|port| port < 1024 && !self.takes_ports());
+        (system && is_barred).then(|| {
+            "--public-url: below 1024 the service can have port 443 alone; leave the port out, or write one above, such as :8443"
+                .to_owned()
+        })
     }
 
     /// What can be tried at Smartcar: client credentials.
@@ -66,6 +98,7 @@ pub(super) async fn init(
         return Err(Failure::new(Exit::Usage, "nobody is here to answer: say --non-interactive and give the values by flags"));
     }
     if flags.system {
+        system::refuse_other_places(common.config.as_deref(), common.data_dir.as_deref())?;
         system::refuse_others()?;
     }
     files::refuse_to_overwrite(&target, flags.force)?;
@@ -73,14 +106,15 @@ pub(super) async fn init(
     let surroundings =
         load(&Sources { environment: place.environment.clone(), directory: place.directory.clone(), ..Sources::default() })?;
     let answers = if flags.non_interactive {
-        let answers = given(&flags, place)?;
+        let (answers, wrong) = given(&flags, place)?;
+        tell(wrong, whole(&answers).err())?;
         if let Some(credentials) = answers.credentials().filter(|_| !flags.offline) {
             match probe(&credentials, &surroundings.smartcar.origins).await {
                 Probe::Good => {}
                 Probe::Refused(why) => {
                     return Err(Failure::new(Exit::Failed, format!("Smartcar refuses the client id and secret: {why}")));
                 }
-                Probe::Unreachable(why) => {
+                Probe::Unreachable(why) | Probe::TooOften(why) => {
                     let sentence = format!("Smartcar cannot be asked: {why}. Say --offline to go on without");
                     return Err(Failure::new(Exit::Unreachable, sentence));
                 }
@@ -95,7 +129,7 @@ pub(super) async fn init(
         (None, true) => Some(PathBuf::from(system::DATA)),
         (None, false) => None,
     };
-    transport(&answers)?;
+    whole(&answers)?;
     let written = files::write(&target, &answers, data_dir.as_deref(), flags.system)?;
     // What was written must be what serve will read.
     let file = ConfigFile::At(target.clone());
@@ -105,7 +139,13 @@ pub(super) async fn init(
     } else {
         vec!["carport serve".to_owned()]
     };
-    report(&config, &target, &written, &left)
+    report(&config, &target, &written, &left)?;
+    if answers.tls.as_deref() == Some("self-signed") {
+        eprintln!(
+            "Smartcar's webhooks do not come to a certificate of Carport's own making: they need one that the world trusts."
+        );
+    }
+    Ok(())
 }
 
 fn report(config: &Config, target: &Path, written: &Written, left: &[String]) -> Result<(), Failure> {
@@ -129,64 +169,74 @@ fn report(config: &Config, target: &Path, written: &Written, left: &[String]) ->
     left.iter().try_for_each(|command| say(&format!("  {command}")))
 }
 
-/// The values of the flags.
-fn given(flags: &Init, place: &Place) -> Result<Answers, Failure> {
+/// The values of the flags, and what is wrong with them by themselves.
+fn given(flags: &Init, place: &Place) -> Result<(Answers, Vec<String>), Failure> {
     let is_input = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
     if is_input(&flags.client_secret_file) && is_input(&flags.application_management_token_file) {
         let sentence =
             "standard input holds one secret: --client-secret-file and --application-management-token-file cannot both be -";
         return Err(Failure::new(Exit::Usage, sentence));
     }
+    let mut wrong = Vec::new();
+    let mut secret = |path: &Option<PathBuf>| {
+        let read = path.as_deref().map(|path| files::read_secret(path, place)).transpose();
+        read.unwrap_or_else(|failure| {
+            wrong.push(failure.to_string());
+            None
+        })
+    };
+    let (client_secret, management_token) = (secret(&flags.client_secret_file), secret(&flags.application_management_token_file));
+    let here = if flags.tls.as_deref() == Some("self-signed") { "https://localhost:8000" } else { "http://localhost:8000" };
     let answers = Answers {
-        public_url: flags.public_url.clone().unwrap_or_else(|| "http://localhost:8000".to_owned()),
+        public_url: flags.public_url.clone().unwrap_or_else(|| here.to_owned()),
         application_id: flags.application_id.clone(),
         client_id: flags.client_id.clone(),
-        client_secret: flags.client_secret_file.as_deref().map(|path| files::read_secret(path, place)).transpose()?,
-        management_token: flags
-            .application_management_token_file
-            .as_deref()
-            .map(|path| files::read_secret(path, place))
-            .transpose()?,
+        client_secret,
+        management_token,
         mode: flags.mode.clone(),
         tls: flags.tls.clone(),
         acme_email: flags.acme_email.clone(),
         trusted_proxy: flags.trusted_proxy.clone(),
     };
-    let usage = |flag: &str, wrong: String| Failure::new(Exit::Usage, format!("{flag}: {wrong}"));
-    if let Some(id) = &answers.application_id {
-        application_id_fits(id).map_err(|wrong| usage("--application-id", wrong))?;
+    let application_id = answers.application_id.as_deref();
+    let wrong_id = application_id.and_then(|id| application_id_fits(id).err());
+    wrong.extend(wrong_id.map(|wrong| format!("--application-id: {wrong}")));
+    let wrong_id = answers.client_id.as_deref().and_then(|id| client_id_fits(id, application_id).err());
+    wrong.extend(wrong_id.map(|wrong| format!("--client-id: {wrong}")));
+    if flags.client_id.is_some() != flags.client_secret_file.is_some() {
+        wrong.push("--client-id and --client-secret-file belong together".to_owned());
     }
-    if let Some(id) = &answers.client_id {
-        client_id_fits(id, answers.application_id.as_deref()).map_err(|wrong| usage("--client-id", wrong))?;
+    wrong.extend(answers.complaint(flags.system));
+    Ok((answers, wrong))
+}
+
+/// Tells of all that is wrong at once.
+fn tell(mut wrong: Vec<String>, mistakes: Option<Mistakes>) -> Result<(), Failure> {
+    if wrong.is_empty() {
+        return mistakes.map_or(Ok(()), |mistakes| Err(mistakes.into()));
     }
-    if answers.client_id.is_some() != answers.client_secret.is_some() {
-        return Err(Failure::new(Exit::Usage, "--client-id and --client-secret-file belong together"));
-    }
-    let checks = [
-        ("public_url", Some(&answers.public_url), "--public-url"),
-        ("smartcar.application_id", answers.application_id.as_ref(), "--application-id"),
-        ("smartcar.mode", answers.mode.as_ref(), "--mode"),
-    ];
-    for (key, value, flag) in checks {
-        if let Some(value) = value {
-            checked(key, value, flag)?;
-        }
-    }
-    Ok(answers)
+    wrong.extend(mistakes.into_iter().flat_map(|mistakes| mistakes.0).map(|mistake| mistake.to_string()));
+    let sentence = match wrong.as_slice() {
+        [one] => one.clone(),
+        all => format!("{} things are wrong:\n  {}", all.len(), all.join("\n  ")),
+    };
+    Err(Failure::new(Exit::Usage, sentence))
 }
 
 /// Whether the configuration would take these together.
-fn transport(answers: &Answers) -> Result<(), Failure> {
+fn whole(answers: &Answers) -> Result<(), Mistakes> {
+    let listen = answers.listen();
     let given = [
         ("public_url", Some(&answers.public_url), "--public-url"),
+        ("listen", listen.as_ref(), "--public-url"),
+        ("smartcar.mode", answers.mode.as_ref(), "--mode"),
         ("tls.mode", answers.tls.as_ref(), "--tls"),
         ("tls.acme.email", answers.acme_email.as_ref(), "--acme-email"),
         ("trusted_proxies", answers.trusted_proxy.as_ref(), "--trusted-proxy"),
     ];
     let overrides = given.into_iter().filter_map(|(key, value, flag)| Some((key, value?, flag)));
     let overrides = overrides.fold(Overrides::default(), |all, (key, value, flag)| all.set(key, value, flag));
-    load(&Sources { overrides, directory: PathBuf::from("/"), ..Sources::default() })?;
-    Ok(())
+    load(&Sources { overrides, directory: PathBuf::from("/"), ..Sources::default() }).map(drop)
 }
 
 fn application_id_fits(id: &str) -> Result<(), String> {
@@ -208,10 +258,9 @@ fn client_id_fits(id: &str, application_id: Option<&str>) -> Result<(), String> 
 }
 
 /// Whether the configuration would take this value.
-fn checked(key: &str, value: &str, origin: &str) -> Result<(), Failure> {
+fn checked(key: &str, value: &str, origin: &str) -> Result<(), Mistakes> {
     let overrides = Overrides::default().set(key, value, origin);
-    load(&Sources { overrides, directory: PathBuf::from("/"), ..Sources::default() })?;
-    Ok(())
+    load(&Sources { overrides, directory: PathBuf::from("/"), ..Sources::default() }).map(drop)
 }
 
 /// Asks for everything that no flag gave.
@@ -222,7 +271,11 @@ async fn asked(
     probe: impl AsyncFn(&Credentials, &Origins) -> Probe,
 ) -> Result<Answers, Failure> {
     eprintln!("The names are those of Smartcar's dashboard (dashboard.smartcar.com). Enter leaves a value for later.\n");
-    let mut answers = given(flags, place)?;
+    let (mut answers, wrong) = given(flags, place)?;
+    let flagged = [("public_url", &flags.public_url, "--public-url"), ("smartcar.mode", &flags.mode, "--mode")];
+    let mistakes = flagged.into_iter().filter_map(|(key, value, flag)| checked(key, value.as_ref()?, flag).err());
+    let mistakes: Vec<_> = mistakes.flat_map(|mistakes| mistakes.0).collect();
+    tell(wrong, Some(Mistakes(mistakes)).filter(|mistakes| !mistakes.0.is_empty()))?;
     if flags.public_url.is_none() {
         let question =
             "Where browsers and Smartcar will reach Carport, such as https://cars.example.org\n  [http://localhost:8000]: ";
@@ -252,7 +305,7 @@ async fn asked(
                 eprintln!("  Smartcar takes the client ID and secret.");
                 break;
             }
-            Probe::Unreachable(why) => {
+            Probe::Unreachable(why) | Probe::TooOften(why) => {
                 eprintln!("  not tried, Smartcar cannot be asked: {why}");
                 break;
             }
@@ -282,7 +335,12 @@ fn ask_for_tls(answers: &mut Answers) -> Result<(), Failure> {
         answers.trusted_proxy = Some(told.unwrap_or_else(|| "127.0.0.1".to_owned()));
     } else {
         answers.tls = Some("acme".to_owned());
-        let fits = |address: &str| checked("tls.acme.email", address, "this address").map_err(|failure| failure.to_string());
+        let (public_url, tls) = (answers.public_url.clone(), answers.tls.clone());
+        let fits = |address: &str| {
+            let (public_url, tls) = (public_url.clone(), tls.clone());
+            whole(&Answers { public_url, tls, acme_email: Some(address.to_owned()), ..Answers::default() })
+                .map_err(|mistakes| mistakes.to_string())
+        };
         answers.acme_email =
             until_good("E-mail address for Let's Encrypt, whose terms you agree to by this (Enter for none): ", fits)?;
     }

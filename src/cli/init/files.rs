@@ -55,7 +55,7 @@ pub(super) fn write(target: &Path, answers: &Answers, data_dir: Option<&Path>, s
         write_file(&secrets_directory.join(key), &format!("{}\n", secret.expose()), 0o600)?;
     }
     // The service's user must be able to read what root wrote; no secret stands in it.
-    write_file(target, &text(answers, data_dir), if system { 0o644 } else { 0o600 })?;
+    write_file(target, &text(answers, data_dir, system), if system { 0o644 } else { 0o600 })?;
     // Last: until now the old configuration may have needed them.
     let is_left =
         |name: &&&str| secrets.iter().all(|(key, _)| *key != **name) && fs::remove_file(secrets_directory.join(name)).is_ok();
@@ -64,7 +64,7 @@ pub(super) fn write(target: &Path, answers: &Answers, data_dir: Option<&Path>, s
 }
 
 /// The configuration's text.
-fn text(answers: &Answers, data_dir: Option<&Path>) -> String {
+fn text(answers: &Answers, data_dir: Option<&Path>, system: bool) -> String {
     let mut text = String::from("# Written by carport init. config.example.toml explains every key.\n\n");
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key} = {}", quoted(value));
@@ -73,8 +73,12 @@ fn text(answers: &Answers, data_dir: Option<&Path>) -> String {
     if let Some(path) = data_dir {
         line("data_dir", &path.to_string_lossy());
     }
-    if answers.takes_ports() {
-        line("listen", "[::]:443");
+    if let Some(listen) = answers.listen() {
+        line("listen", &listen);
+    }
+    if system && answers.takes_ports() && answers.tls.as_deref() != Some("acme") {
+        // The socket opens it as well; with ACME it is the default.
+        line("tls.http_listen", "[::]:80");
     }
     let transport =
         [("tls.mode", &answers.tls), ("tls.acme.email", &answers.acme_email), ("trusted_proxies", &answers.trusted_proxy)];

@@ -28,6 +28,17 @@ pub(super) fn refuse_others() -> Result<(), Failure> {
     Err(Failure::new(Exit::Failed, "--system makes a user and writes to /etc: say it as root (sudo carport init --system)"))
 }
 
+/// Refuses other places than those that the units name.
+pub(super) fn refuse_other_places(config: Option<&Path>, data_dir: Option<&Path>) -> Result<(), Failure> {
+    let is_other = |given: Option<&Path>, own: &str| given.is_some_and(|given| given != Path::new(own));
+    if is_other(config, CONFIGURATION) || is_other(data_dir, DATA) {
+        let sentence =
+            format!("--system sets up {CONFIGURATION} and {DATA}, which its units name: leave --config and --data-dir out");
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
+    Ok(())
+}
+
 /// Makes the user if there is none, gives it its data directory and `secrets`, and writes the units: the socket too where
 /// Carport is to take the ports below 1024. Returns what is left to do, as commands.
 pub(super) fn install(secrets: &Path, takes_ports: bool, force: bool) -> Result<Vec<String>, Failure> {
@@ -61,8 +72,17 @@ pub(super) fn install(secrets: &Path, takes_ports: bool, force: bool) -> Result<
         }
     }
     left.push("sudo systemctl daemon-reload".to_owned());
+    // Of an earlier set-up: it would go on to hold the ports.
+    let is_left_over = !takes_ports && Path::new(UNITS).join(SOCKET.0).exists();
+    if is_left_over {
+        left.push(format!("sudo systemctl disable --now {}", SOCKET.0));
+    }
     let names = units.iter().rev().map(|(name, _)| name.trim_end_matches(".service")).collect::<Vec<_>>().join(" ");
     left.push(format!("sudo systemctl enable --now {names}"));
+    if is_left_over {
+        // What runs already has the ports of the socket still.
+        left.push("sudo systemctl restart carport".to_owned());
+    }
     left.push("sudo -u carport carport login".to_owned());
     Ok(left)
 }

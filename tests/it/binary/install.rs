@@ -23,6 +23,17 @@ async fn within(home: &Home, line: &str) -> Ran {
 }
 
 #[tokio::test]
+async fn a_service_has_its_own_places() {
+    let home = Home::new();
+    for places in [&["--config", "mine.toml"][..], &["--data-dir", "mine"]] {
+        let ran = home.run(&[&["init", "--system", "--non-interactive"], places].concat()).await;
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.complaint().contains("leave --config and --data-dir out"), "{ran:?}");
+        assert!(!home.path("mine.toml").exists());
+    }
+}
+
+#[tokio::test]
 async fn a_service_is_set_up_and_left_as_its_owner_has_it() {
     if !rustix::process::geteuid().is_root() {
         let home = Home::new();
@@ -77,6 +88,19 @@ async fn a_service_is_set_up_and_left_as_its_owner_has_it() {
     checked.env_clear().env("PATH", PATH);
     let ran = Program::start(checked).end().await;
     assert!(ran.stdout.contains("reads well") && ran.code == Some(0), "{ran:?}");
+
+    // From ports of its own to a proxy: the socket is not left to hold them.
+    let ran = within(&home, &format!("{FLAGS} --force --trusted-proxy 127.0.0.1")).await;
+    assert!(ran.stdout.contains("  sudo systemctl disable --now carport.socket\n"), "{ran:?}");
+    assert!(ran.stdout.contains("  sudo systemctl restart carport\n"), "{ran:?}");
+    let port = FLAGS.replace("https://cars.example.org", "https://pi.local:444");
+    let ran = within(&home, &format!("{port} --force --tls self-signed")).await;
+    assert!(ran.code == Some(2) && ran.complaint().contains("port 443 alone"), "{ran:?}");
+    let own = FLAGS.replace("https://cars.example.org", "https://pi.local");
+    let ran = within(&home, &format!("{own} --force --tls self-signed")).await;
+    assert!(ran.stdout.contains("enable --now carport.socket carport\n") && !ran.stdout.contains("disable"), "{ran:?}");
+    let config = fs::read_to_string(home.path("etc/carport/config.toml")).unwrap();
+    assert!(config.contains("listen = \"[::]:443\"") && config.contains("tls.http_listen = \"[::]:80\""), "{config}");
 
     // A unit that its owner has changed stays; behind a proxy no socket is opened.
     let service = home.path("etc/systemd/system/carport.service");
