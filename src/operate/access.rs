@@ -161,7 +161,7 @@ impl Access {
             (_, Some(_), Some(_)) => Some("a token is bound to a user or to a vehicle, not to both"),
             (Scope::Connect, None, _) => Some("a connect token must be bound to a user"),
             (Scope::Admin | Scope::Metrics, user, vehicle) if user.is_some() || vehicle.is_some() => {
-                Some("this scope cannot be bound")
+                Some("a token of this scope cannot be bound: leave user and vehicle out, or take read, control or connect")
             }
             _ => None,
         };

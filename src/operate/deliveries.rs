@@ -57,7 +57,7 @@ const PART: usize = 32;
 #[non_exhaustive]
 pub enum DeliveriesError {
     /// There is no such entry, or it is out of the caller's reach.
-    #[error("there is no such entry, or the ring has dropped it")]
+    #[error("there is no such entry, or the log has dropped it: `carport webhooks list` shows those that are kept")]
     NotFound,
     /// The store is in trouble.
     #[error("the store cannot take it now")]

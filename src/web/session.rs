@@ -58,7 +58,7 @@ pub(super) async fn identify(
             Err(AccessError::Unknown) => {
                 services.audit.refuse(Refused::Token, client.address());
                 services.take_for_proof(route, client)?;
-                Err(Problem::unauthorized())
+                Err(Problem::unknown_token())
             }
             Err(other) => Err(other.into()),
         };

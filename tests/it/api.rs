@@ -254,6 +254,11 @@ async fn tokens_end() {
     assert_eq!((status(&short).await, status(&long).await), (200, 200));
     pass(HOUR).await;
     assert_eq!((status(&short).await, status(&long).await), (401, 200));
+    let detail = async |token: &str| gateway.get("/api/v1/users").bearer(token).send().await.text();
+    assert!(detail(&short).await.contains("has expired or was revoked"));
+    let gone = gateway.ask("DELETE", "/api/v1/tokens/long").bearer(&gateway.admin).send().await;
+    is_problem(&gone, 404, "not_found");
+    assert!(gone.text().contains("`carport token list` has the ids"), "{}", gone.text());
     let listed = gateway.told("/api/v1/tokens").await;
     let listed = listed["items"].as_array().unwrap();
     assert!(listed.iter().all(|token| token.get("token").is_none() && token.get("hash").is_none()), "{listed:?}");

@@ -12,7 +12,7 @@ use super::super::input::{Span, present};
 use super::super::problem::Problem;
 use super::checked_text;
 use crate::model::{AppUserId, Secret, Timestamp, VehicleId};
-use crate::operate::access::{Scope, TokenRequest, TokenView};
+use crate::operate::access::{AccessError, Scope, TokenRequest, TokenView};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +76,8 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
 /// `DELETE tokens/{id}`
 pub(in crate::web) async fn revoke_token(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    call.services.access.revoke_token(call.named(0)?).await?;
+    let revoked = call.services.access.revoke_token(call.named(0)?).await;
+    revoked.map_err(|error| known(error, "There is no token of this id: `carport token list` has the ids."))?;
     Ok(answer::done())
 }
 
@@ -89,8 +90,16 @@ pub(in crate::web) async fn sessions(call: &Call<'_>) -> Answer {
 /// `DELETE sessions/{id}`
 pub(in crate::web) async fn revoke_session(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    call.services.access.revoke_session(call.named(0)?).await?;
+    let revoked = call.services.access.revoke_session(call.named(0)?).await;
+    revoked.map_err(|error| known(error, "There is no session of this id: `carport sessions list` has the ids."))?;
     Ok(answer::done())
+}
+
+fn known(error: AccessError, unknown: &'static str) -> Problem {
+    match error {
+        AccessError::Unknown => Problem::new(StatusCode::NOT_FOUND, "not_found", unknown),
+        other => other.into(),
+    }
 }
 
 /// `POST login-links`

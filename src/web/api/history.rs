@@ -9,6 +9,7 @@ use super::super::problem::Problem;
 use super::super::{Body, Call};
 use super::vehicles::id;
 use super::{export, sheet};
+use crate::model::catalogue::CATALOGUE;
 use crate::model::rollup::{Grid, Span};
 use crate::vehicles::HistoryQuery;
 
@@ -75,12 +76,21 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
 
 /// Which part of a history, and how it is shown.
 pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
-    Ok(HistoryQuery {
-        signal: query.take("signal"),
-        since: query.time("since")?,
-        until: query.time("until")?,
-        units: query.units()?,
-    })
+    let signal = query.take("signal");
+    if let Some(meant) = signal.as_deref().and_then(meant) {
+        let sentence = format!("`signal` must be a code: {meant}, perhaps? `carport signals` lists those there are.");
+        return Err(Problem::bad_request(sentence));
+    }
+    Ok(HistoryQuery { signal, since: query.time("since")?, until: query.time("until")?, units: query.units()? })
+}
+
+/// The code that was probably meant by what is none: a name as `Odometer.TraveledDistance`, or the group alone. What is
+/// known to nobody may be new at Smartcar.
+fn meant(code: &str) -> Option<&'static str> {
+    let is_code = code.contains('-') && !code.bytes().any(|byte| byte.is_ascii_uppercase());
+    let part = code.to_ascii_lowercase().replace('.', "-");
+    let like = CATALOGUE.iter().find(|known| known.code.contains(&part));
+    like.map(|known| known.code).filter(|_| !is_code)
 }
 
 /// The time zone that is asked for, in minutes ahead of UTC.

@@ -128,6 +128,12 @@ async fn what_is_not_listed_is_kept_and_shown_just_the_same() {
         assert!(shown.contains(text), "{code}");
         assert_eq!(all(&gateway, &format!("/api/v1/vehicles/{vehicle}/history?signal={code}")).await.len(), 1, "{code}");
     }
+    // Who writes a name where a code belongs is not told that there is nothing.
+    for name in ["Odometer.TraveledDistance", "odometer"] {
+        let path = format!("/api/v1/vehicles/{vehicle}/history?signal={name}");
+        let answer = gateway.get(&path).bearer(&gateway.admin).send().await;
+        assert!(answer.status == 400 && answer.text().contains("odometer-traveleddistance"), "{}", answer.text());
+    }
     gateway.finish().await;
 }
 
