@@ -79,13 +79,18 @@ impl Source {
 #[non_exhaustive]
 pub enum TlsError {
     /// The files cannot be used.
-    #[error("{}: {error}", path.display())]
+    #[error("{key}: {}: {error}", path.display())]
     File {
+        /// By which key it was named.
+        key: &'static str,
         /// Which of them.
         path: PathBuf,
         /// Why.
         error: Unusable,
     },
+    /// Neither of two can.
+    #[error("{0}; {1}")]
+    Both(Box<TlsError>, Box<TlsError>),
     /// Nobody can be asked for a certificate.
     #[error("certificates cannot be ordered: {0}")]
     Transport(#[from] TransportError),

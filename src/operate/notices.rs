@@ -61,7 +61,7 @@ impl NoticeView {
             ),
             Subject::CredentialsRefused(generation) => (
                 reason.unwrap_or_else(|| format!("Smartcar refuses our credentials for {generation}")),
-                "compare client id and client secret with Smartcar's dashboard, set them right and restart Carport",
+                "compare client id and client secret with Smartcar's dashboard, set them right and reload (sudo systemctl reload carport); another client id needs a restart",
             ),
             Subject::RenewalFailing(generation) => (
                 format!("access by {generation} cannot be renewed at the moment{because}"),
@@ -74,6 +74,11 @@ impl NoticeView {
             Subject::CertificateUnusable => (
                 format!("the new certificate cannot be used, and the one before is shown on{because}"),
                 "set tls.cert and tls.key right: they are read again without a restart",
+            ),
+            // As the order says it that did not get that far.
+            Subject::CertificateRefused if because.contains(" cannot be reached: ") => (
+                format!("no new certificate is issued at the moment{because}"),
+                "look after the network and the DNS of this machine; Carport tries again by itself",
             ),
             Subject::CertificateRefused => (
                 format!("no new certificate is issued at the moment{because}"),

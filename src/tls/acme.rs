@@ -97,7 +97,7 @@ impl Acme {
     /// The roots in `ca_file`.
     pub(super) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
-        let wrong = |error: Unusable| TlsError::File { path: path.clone(), error };
+        let wrong = |error: Unusable| TlsError::File { key: "tls.acme.ca_file", path: path.clone(), error };
         let bytes = fs::read(path).map_err(|error| wrong(Unusable::Unreadable(error.to_string())))?;
         let roots: Vec<_> = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok).collect();
         if roots.is_empty() { Err(wrong(Unusable::NoCertificate)) } else { Ok(roots) }
@@ -155,6 +155,10 @@ impl Acme {
                     keeper.keep_failures(failures).await;
                     not_before = Instant::now() + again_in;
                     let error = match &error {
+                        // What the wire says.
+                        AcmeError::Issuer(instant_acme::Error::Other(_)) => {
+                            format!("{} cannot be reached: {error}", self.directory)
+                        }
                         AcmeError::Issuer(_) => format!("{}: {error}", self.directory),
                         other => other.to_string(),
                     };

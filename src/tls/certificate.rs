@@ -48,6 +48,9 @@ pub enum Unusable {
     /// There is no certificate.
     #[error("holds no certificate; it is to hold the whole chain as PEM, as fullchain.pem does")]
     NoCertificate,
+    /// What is no certificate is a key.
+    #[error("holds a private key and no certificate: tls.cert and tls.key are swapped")]
+    Swapped,
     /// There is no key.
     #[error("holds no private key; it is to hold one as PEM without a password, as privkey.pem does")]
     NoKey,
@@ -71,9 +74,13 @@ impl Unusable {
 
 impl Certificate {
     /// Reads a chain and its key, both as PEM.
-    pub fn read(chain: &[u8], key: &[u8]) -> Result<Certificate, Unusable> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
-        let facts = Facts::of(chain.map_err(broken)?)?;
+    pub fn read(bytes: &[u8], key: &[u8]) -> Result<Certificate, Unusable> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+        let chain = chain.map_err(broken)?;
+        if chain.is_empty() && PrivateKeyDer::from_pem_slice(bytes).is_ok() {
+            return Err(Unusable::Swapped);
+        }
+        let facts = Facts::of(chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
         let config = Arc::new(config(facts.chain.clone(), key)?);
         Ok(Certificate { facts, config })

@@ -23,11 +23,13 @@ pub struct Files {
 impl Files {
     /// Reads both.
     pub fn read(&self) -> Result<Certificate, TlsError> {
-        let chain = read(&self.chain)?;
-        let key = Zeroizing::new(read(&self.key)?);
+        let (chain, key) = match (read("tls.cert", &self.chain), read("tls.key", &self.key).map(Zeroizing::new)) {
+            (Err(chain), Err(key)) => return Err(TlsError::Both(Box::new(chain), Box::new(key))),
+            (chain, key) => (chain?, key?),
+        };
         Certificate::read(&chain, &key).map_err(|error| {
-            let path = if error.is_of_key() { &self.key } else { &self.chain };
-            TlsError::File { path: path.clone(), error }
+            let (key, path) = if error.is_of_key() { ("tls.key", &self.key) } else { ("tls.cert", &self.chain) };
+            TlsError::File { key, path: path.clone(), error }
         })
     }
 
@@ -71,7 +73,7 @@ impl Shared {
             // Better one that counts than one that is new.
             let is_worse = !counts(&new) && self.shown().is_some_and(|shown| counts(&shown));
             let error = Unusable::Ended(new.facts.ends_at);
-            if is_worse { Err(TlsError::File { path: files.chain.clone(), error }) } else { Ok(new) }
+            if is_worse { Err(TlsError::File { key: "tls.cert", path: files.chain.clone(), error }) } else { Ok(new) }
         });
         match read {
             Ok(certificate) => {
@@ -88,8 +90,8 @@ impl Shared {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |error: String| TlsError::File { path: path.to_owned(), error: Unusable::Unreadable(error) };
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    let unreadable = |error: String| TlsError::File { key, path: path.to_owned(), error: Unusable::Unreadable(error) };
     let length = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
     if length > LONGEST {
         return Err(unreadable("it is too long to be a certificate or a key".to_owned()));

@@ -33,7 +33,11 @@ impl Watch {
             shared.end(Subject::CertificateEnding).await;
         }
         if let Some(days) = days {
-            tracing::warn!(%ends_at, "the certificate that is shown ends within {days} days");
+            if ends_at <= now {
+                tracing::warn!(%ends_at, "the certificate that is shown has ended");
+            } else {
+                tracing::warn!(%ends_at, "the certificate that is shown ends within {days} days");
+            }
             shared.tell(Subject::CertificateEnding, None, Some((ends_at, days))).await;
         }
         self.told = Some((ends_at, days));

@@ -331,6 +331,7 @@ async fn what_cannot_be_shown_is_told_at_the_start() {
         }
     };
     refused("cert.pem: cannot be read").await;
+    refused("; tls.key: ").await;
     assert!(!home.data().exists(), "a data directory was made all the same");
     issuer.issue(&home, 90);
     let good = std::fs::read_to_string(home.path("key.pem")).unwrap();
@@ -342,8 +343,15 @@ async fn what_cannot_be_shown_is_told_at_the_start() {
     home.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     refused("cert.pem: cannot be used").await;
     home.write("cert.pem", &good);
+    refused("cert.pem: holds a private key and no certificate: tls.cert and tls.key are swapped").await;
+    home.write("cert.pem", "nothing\n");
     refused("cert.pem: holds no certificate").await;
 
+    // What is no key is not to be kept from others.
+    home.write("config.toml", "[tls]\nmode = \"files\"\ncert = \"cert.pem\"\nkey = \"/dev/null\"\n");
+    let ran = home.run(&["config", "show"]).await;
+    assert!(!ran.stderr.contains("chmod"), "{ran:?}");
+    configure(&home, "");
     issuer.issue(&home, 90);
     chmod(&home.path("key.pem"), 0o644);
     let ran = home.run(&["config", "show"]).await;
