@@ -83,6 +83,8 @@ fn serve(flags: Serve, common: &Common, place: &Place) -> Result<(), Failure> {
     sources.overrides = sources.overrides.set_list("listen", &flags.listen, "--listen");
     sources.lan = flags.lan;
     let mut config = load(&sources)?;
+    // Read again, it must not be another one.
+    sources.file = sources.file.found(&config.files);
     if let Some(overrides) = real_ports(&config, &sources) {
         sources.overrides = overrides;
         config = load(&sources)?;

@@ -170,6 +170,14 @@ pub(super) fn is_section(section: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// The key of a section that people mean who write the section itself: the one that chooses, or the first.
+pub(super) fn chief(section: &str) -> String {
+    let mode = format!("{section}.mode");
+    let below = |key: &&Key| key.name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    let first = KEYS.iter().find(below).map(|key| key.name.to_owned());
+    if by_name(&mode).is_some() { mode } else { first.unwrap_or(mode) }
+}
+
 /// The environment form of a dotted name.
 fn variable(name: &str) -> String {
     format!("CARPORT_{}", name.replace('.', "_").to_ascii_uppercase())

@@ -47,6 +47,15 @@ impl ConfigFile {
         }
     }
 
+    /// The same for a program that goes on with what it found: the one of these that was read must be there again.
+    #[must_use]
+    pub fn found(self, read: &[PathBuf]) -> ConfigFile {
+        match &self {
+            ConfigFile::FirstOf(paths) => paths.iter().find(|path| read.contains(path)).cloned().map_or(self, ConfigFile::At),
+            _ => self,
+        }
+    }
+
     /// Where the file is looked for.
     pub fn places(&self) -> &[PathBuf] {
         match self {
@@ -160,7 +169,10 @@ impl Collected {
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && !must_be_there => {}
                 Err(error) => {
-                    let remedy = "Name another file with --config, or make this one readable";
+                    let remedy = match error.kind() {
+                        ErrorKind::InvalidData => "Save it as UTF-8",
+                        _ => "Name another file with --config, or make this one readable",
+                    };
                     return self.mistake("the configuration file", path.display(), format!("cannot be read: {error}"), remedy);
                 }
             }
@@ -168,17 +180,29 @@ impl Collected {
     }
 
     fn take_text(&mut self, text: &str, path: &Path, sources: &Sources) {
-        let (entries, syntax) = flatten(text);
+        let (mut entries, syntax) = flatten(text);
         // What the parser makes of a broken line is not what was meant.
         let broken: Vec<usize> = syntax.iter().map(|mistake| mistake.line).collect();
         for mistake in syntax {
             let origin = Origin::File(path.to_owned(), mistake.line);
-            self.mistake("the configuration file", origin, format!("is not TOML here: {}", mistake.wrong), "Correct the line");
+            self.mistake(
+                "the configuration file",
+                origin,
+                format!("is not TOML here: {}", mistake.wrong),
+                to_correct(text, mistake.line),
+            );
         }
         let (mut layer, mut has_secret) = (Layer::default(), false);
+        // Files last: whether one is wanted at all depends on what else is there.
+        entries.sort_by_key(|entry| entry.name.ends_with("_file"));
         for entry in entries.into_iter().filter(|entry| !broken.contains(&entry.line)) {
             let origin = Origin::File(path.to_owned(), entry.line);
             let Some(named) = keys::by_name(&entry.name) else {
+                if keys::is_section(&entry.name) {
+                    let remedy = format!("Write {} = ... instead", keys::chief(&entry.name));
+                    self.mistake(&entry.name, origin, "is a section, not a key", &remedy);
+                    continue;
+                }
                 let remedy = keys::nearest(&entry.name).map_or_else(
                     || "Remove it; config.example.toml has every key".to_owned(),
                     |near| format!("Did you mean {near}?"),
@@ -315,6 +339,10 @@ struct Layer(BTreeMap<&'static str, (bool, Written)>);
 impl Layer {
     fn put(&mut self, collected: &mut Collected, named: Named, written: Written, sources: &Sources) {
         let name = named.key.name;
+        if let Some((_, other)) = self.0.get(name) {
+            let wrong = format!("is set here and, by the name of a file, at {}", other.origin);
+            return collected.mistake(name, &written.origin, wrong, "Remove one of them");
+        }
         let written = if named.in_file {
             let Raw::Text(path) = &written.value else {
                 return collected.mistake(name, &written.origin, "is not the path of a file", "Write a path in quotes");
@@ -327,12 +355,18 @@ impl Layer {
         } else {
             written
         };
-        let other_form = self.0.get(name).map(|(_, other)| other.origin.to_string());
-        if let Some(other) = other_form {
-            let wrong = format!("is set here and, by the name of a file, at {other}");
-            collected.mistake(name, &written.origin, wrong, "Remove one of them");
-        }
         self.0.insert(name, (named.in_file, written));
+    }
+}
+
+/// What is to be done about a line that is not TOML. Most often an address or a name stands there bare.
+fn to_correct(text: &str, line: usize) -> &'static str {
+    let value = text.lines().nth(line.saturating_sub(1)).and_then(|line| line.split_once('=')).map(|(_, value)| value.trim());
+    match value {
+        Some(value) if value.starts_with(|first: char| first.is_ascii_alphanumeric() || "/:*+-_".contains(first)) => {
+            "Put the value in quotes"
+        }
+        _ => "Correct the line",
     }
 }
 

@@ -84,6 +84,10 @@ async fn a_bad_configuration_is_refused_as_a_whole() {
         assert!(line.contains(wrong), "{wrong}: {line}");
         assert_eq!((deliver(&server, OLD).await, deliver(&server, NEW).await), (200, 401), "{wrong}");
     }
+    // Gone, it is not taken for another one or for none.
+    std::fs::remove_file(home.path("config.toml")).unwrap();
+    reload(&server, "SIGHUP: nothing is changed").await;
+    assert_eq!((deliver(&server, OLD).await, deliver(&server, NEW).await), (200, 401));
     // Put right, it counts.
     home.write("config.toml", TOKEN_FILE);
     reload(&server, "from now on these count").await;
