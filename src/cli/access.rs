@@ -1,5 +1,7 @@
 //! Letting people in: invites for owners, sign-in links, API tokens.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use super::print::{age, confirm, field, say, say_json, shorten, table};
 use super::{Exit, Failure, Place, hidden, qr};
 use crate::config::Scope;
 use crate::model::Secret;
+use crate::smartcar::is_known_permission;
 use crate::world::{Clock, SystemClock};
 
 /// `carport connect`
@@ -29,6 +32,13 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
             }
         }
     };
+    let unknown: Vec<&str> = scope.iter().flatten().map(String::as_str).filter(|name| !is_known_permission(name)).collect();
+    if !unknown.is_empty() {
+        eprintln!("warning: Smartcar does not list {} as a permission: is it misspelt?", unknown.join(", "));
+    }
+    if flags.expires > LONGEST_INVITE {
+        return Err(Failure::new(Exit::Usage, "--expires: a link is good for 30 days at most, such as --expires 30d"));
+    }
     let user = match (flags.user, &flags.vehicle) {
         (Some(user), _) => user,
         (None, Some(vehicle)) => field(&client.get(&["vehicles", vehicle], &[]).await?, "user"),
@@ -65,6 +75,9 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
     }
     say(&link)
 }
+
+/// What the API takes.
+const LONGEST_INVITE: Duration = Duration::from_secs(30 * 86_400);
 
 /// `carport login`
 pub(super) async fn login(client: &Client, flags: Json) -> Result<(), Failure> {

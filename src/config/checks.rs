@@ -7,8 +7,9 @@ use url::{Host, Url};
 
 use super::secrets::exposed;
 use super::sources::Collected;
-use super::{Config, Listen};
+use super::{Config, Listen, Scope};
 use crate::model::Secret;
+use crate::smartcar::is_known_permission;
 use crate::tls::{Files, Source};
 use crate::web;
 
@@ -34,11 +35,13 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     limits(config, collected);
     forwarding(config, collected);
     listeners(config, collected);
+    ourselves(config, collected);
     budget(config, collected);
     polling(config, collected);
     let mut warnings = Vec::new();
     open_proxies(config, collected, &mut warnings);
     identifiers(config);
+    permissions(config, &mut warnings);
     warnings.extend(config.mixed_up.iter().cloned());
     if config.smartcar.v3.is_some() && config.smartcar.application_id.is_none() {
         warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
@@ -80,6 +83,45 @@ fn listeners(config: &Config, collected: &mut Collected) {
         let remedy = "Set private_listen, or leave public_api out: without it, listen shows everything";
         collected.mistake("public_api", origin, "is of no use without private_listen", remedy);
     }
+}
+
+/// Smartcar is not to be looked for here: an environment that was meant for an SDK is taken for ours most easily.
+fn ourselves(config: &Config, collected: &mut Collected) {
+    let origins = &config.smartcar.origins;
+    let origins = [
+        ("smartcar.origins.connect", &origins.connect),
+        ("smartcar.origins.auth", &origins.auth),
+        ("smartcar.origins.iam", &origins.iam),
+        ("smartcar.origins.api", &origins.api),
+        ("smartcar.origins.vehicle", &origins.vehicle),
+        ("smartcar.origins.management", &origins.management),
+        ("smartcar.origins.management_v3", &origins.management_v3),
+    ];
+    for (key, url) in origins.into_iter().filter(|(_, url)| is_here(config, url)) {
+        let origin = origin(collected, key);
+        let wrong = format!("is {}, where Carport itself is to be found", url.as_str().trim_end_matches('/'));
+        collected.mistake(key, origin, wrong, "Leave it out; what is set for Smartcar's SDKs belongs into another shell");
+    }
+}
+
+/// Whether a URL leads to this Carport, as far as addresses tell it.
+fn is_here(config: &Config, url: &Url) -> bool {
+    if [&config.public_url, &config.private_url].into_iter().any(|own| own.origin() == url.origin()) {
+        return true;
+    }
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let is_at = |listen: &Listen| match listen {
+        Listen::Tcp(at) if Some(at.port()) != url.port_or_known_default() => false,
+        Listen::Tcp(at) if at.ip().is_loopback() || at.ip().is_unspecified() => is_loopback,
+        Listen::Tcp(at) => url.host_str().is_some_and(|host| host.trim_matches(['[', ']']) == at.ip().to_string()),
+        Listen::Unix(_) => false,
+    };
+    config.listen.iter().chain(&config.private_listen).any(is_at)
 }
 
 fn budget(config: &Config, collected: &mut Collected) {
@@ -200,6 +242,15 @@ fn identifiers(config: &mut Config) {
     }
 }
 
+fn permissions(config: &Config, warnings: &mut Vec<String>) {
+    let Scope::Permissions(permissions) = &config.smartcar.scope else { return };
+    let unknown: Vec<&str> = permissions.iter().map(String::as_str).filter(|name| !is_known_permission(name)).collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        warnings.push(format!("smartcar.scope has {unknown}, which Smartcar does not list as a permission: is it misspelt?"));
+    }
+}
+
 fn addresses(config: &Config, warnings: &mut Vec<String>) {
     let callback = &config.smartcar.redirect_uri;
     if callback.origin() != config.public_url.origin() {
@@ -248,7 +299,10 @@ fn transport(config: &Config, collected: &Collected, warnings: &mut Vec<String>)
         ));
     }
     if let Source::Files(Files { key, .. }) = &tls.source {
-        warnings.extend(exposed(key).map(|warning| format!("tls.key: {warning}")));
+        // Of a file that holds none the reason is told when it is read.
+        let has_a_key = std::fs::metadata(key).is_ok_and(|file| file.is_file() && file.len() < 1 << 20)
+            && std::fs::read_to_string(key).is_ok_and(|text| text.contains("PRIVATE KEY"));
+        warnings.extend(exposed(key).filter(|_| has_a_key).map(|warning| format!("tls.key: {warning}")));
     }
 }
 

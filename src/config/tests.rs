@@ -160,7 +160,7 @@ fn broken_toml_is_told_with_its_line_and_without_the_line_itself() {
         &[],
         expect![[r"
             there are 2 mistakes in the configuration:
-              the configuration file (~/etc/config.toml:3): is not TOML here: string values must be quoted, expected literal string. Correct the line.
+              the configuration file (~/etc/config.toml:3): is not TOML here: string values must be quoted, expected literal string. Put the value in quotes.
               the configuration file (~/etc/config.toml:4): is not TOML here: string values must be quoted, expected literal string. Correct the line."]],
     );
 }

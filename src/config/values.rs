@@ -47,6 +47,21 @@ pub(super) fn list(raw: &Raw) -> Taken<Vec<String>> {
     }
 }
 
+/// Takes every item of a list; what is wrong with any of them is told at once.
+pub(super) fn each<T>(items: Vec<String>, take: impl Fn(String) -> Taken<T>) -> Taken<Vec<T>> {
+    let (mut taken, mut faults, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
+    for outcome in items.into_iter().map(take) {
+        match outcome {
+            Ok(item) => taken.push(item),
+            Err(Wrong { wrong, remedy }) => {
+                faults.push(wrong);
+                remedies.extend(Some(remedy).filter(|remedy| !remedies.contains(remedy)));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(taken) } else { wrong(faults.join("; "), remedies.join("; ")) }
+}
+
 pub(super) fn flag(raw: &Raw) -> Taken<bool> {
     match raw {
         Raw::Bool(value) => Ok(*value),
@@ -248,7 +263,7 @@ const OTHERWISE_USED: [HeaderName; 8] = [
 
 /// Origins of web pages, as browsers write them: no slash, no usual port, in lower case.
 pub(super) fn origins(raw: &Raw) -> Taken<Vec<String>> {
-    list(raw)?.into_iter().map(page_origin).collect()
+    each(list(raw)?, page_origin)
 }
 
 fn page_origin(text: String) -> Taken<String> {
@@ -286,30 +301,29 @@ pub(super) fn callback(raw: &Raw) -> Taken<Url> {
 
 /// Redirect URIs of apps: any scheme, to the letter.
 pub(super) fn uris(raw: &Raw) -> Taken<Vec<String>> {
-    let items = list(raw)?;
-    match items.iter().find(|item| Url::parse(item).is_err()) {
-        Some(item) => wrong(format!("{item:?} is not a URI"), "Write each as registered at Smartcar"),
-        None => Ok(items),
-    }
+    let is_uri = |item: &str| Url::parse(item).is_ok();
+    each(list(raw)?, |item| {
+        if is_uri(&item) { Ok(item) } else { wrong(format!("{item:?} is not a URI"), "Write each as registered at Smartcar") }
+    })
 }
 
 pub(super) fn hosts(raw: &Raw) -> Taken<Vec<String>> {
-    let items = list(raw)?;
-    let is_name = |item: &String| url::Host::parse(item).is_ok_and(|host| host.to_string() == item.to_ascii_lowercase());
-    match items.iter().find(|item| !is_name(item)) {
-        Some(item) => {
-            wrong(format!("{item:?} is not a host name"), "Write names without scheme and port, such as cars.home.arpa")
-        }
-        None => Ok(items.iter().map(|item| item.to_ascii_lowercase()).collect()),
-    }
+    let remedy = "Write names without scheme and port, such as cars.home.arpa";
+    each(list(raw)?, |item| match url::Host::parse(&item) {
+        Ok(host) if host.to_string() == item.to_ascii_lowercase() => Ok(item.to_ascii_lowercase()),
+        _ => wrong(format!("{item:?} is not a host name"), remedy),
+    })
 }
 
 pub(super) fn listen(raw: &Raw, base: &Path) -> Taken<Vec<Listen>> {
+    if let Raw::Integer(port) = raw {
+        return wrong("is a port alone", format!("Write IP:PORT in quotes, such as \"127.0.0.1:{port}\""));
+    }
     let items = list(raw)?;
     if items.is_empty() {
         return wrong("is an empty list", "Write an address such as 127.0.0.1:8000");
     }
-    items.iter().map(|item| listen_at(item, base)).collect()
+    each(items, |item| listen_at(&item, base))
 }
 
 /// One address with its port, or "off".
@@ -344,7 +358,7 @@ fn listen_at(text: &str, base: &Path) -> Taken<Listen> {
 }
 
 pub(super) fn networks(raw: &Raw) -> Taken<Vec<Network>> {
-    list(raw)?.iter().map(|item| network(item)).collect()
+    each(list(raw)?, |item| network(&item))
 }
 
 fn network(text: &str) -> Taken<Network> {
@@ -408,11 +422,12 @@ pub(super) fn scope(raw: &Raw) -> Taken<Scope> {
         (name.starts_with("read_") || name.starts_with("control_"))
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    match items.iter().find(|item| !is_permission(item)) {
-        Some(item) => wrong(format!("{item:?} is not a permission"), "Write permissions such as read_battery, or \"dashboard\""),
-        None if items.is_empty() => wrong("is an empty list", "Write \"dashboard\" to leave the choice to Smartcar's dashboard"),
-        None => Ok(Scope::Permissions(items)),
+    if items.is_empty() {
+        return wrong("is an empty list", "Write \"dashboard\" to leave the choice to Smartcar's dashboard");
     }
+    let remedy = "Write permissions such as read_battery, or \"dashboard\"";
+    let permission = |item| if is_permission(&item) { Ok(item) } else { wrong(format!("{item:?} is not a permission"), remedy) };
+    each(items, permission).map(Scope::Permissions)
 }
 
 /// The path of a route.

@@ -6,6 +6,44 @@ use super::call::join;
 use super::{Failure, Scope, Smartcar, SmartcarError};
 use crate::model::VehicleId;
 
+/// Every permission that Smartcar lists (docs: api-reference/permissions), and one that it grants all the same.
+const PERMISSIONS: [&str; 29] = [
+    "read_alerts",
+    "read_battery",
+    "read_charge",
+    "read_charge_events",
+    "read_charge_locations",
+    "read_charge_records",
+    "read_climate",
+    "read_compass",
+    "read_diagnostics",
+    "read_engine_oil",
+    "read_extended_vehicle_info",
+    "read_fuel",
+    "read_location",
+    "read_odometer",
+    "read_security",
+    "read_service_history",
+    "read_speedometer",
+    "read_thermometer",
+    "read_tires",
+    "read_user_profile",
+    "read_vehicle_info",
+    "read_vin",
+    "control_charge",
+    "control_climate",
+    "control_ignition",
+    "control_navigation",
+    "control_pin",
+    "control_security",
+    "control_trunk",
+];
+
+/// Whether Smartcar lists a permission, which may be a `required:` one.
+pub fn is_known_permission(permission: &str) -> bool {
+    PERMISSIONS.contains(&permission.strip_prefix("required:").unwrap_or(permission))
+}
+
 /// One trip through Connect, as it is asked for. What is `None` is left to the settings or to Smartcar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authorize {

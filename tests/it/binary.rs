@@ -20,6 +20,7 @@ mod kill;
 mod leaving;
 mod load;
 mod mistakes;
+mod newcomers;
 pub(crate) mod process;
 mod refusals;
 mod reload;

@@ -8,6 +8,7 @@ pub enum Sessions {
     /// List the browsers that are signed in
     List(Json),
     /// Sign a browser out, or all
+    #[command(override_usage = "carport sessions revoke <ID>\n       carport sessions revoke --all")]
     Revoke {
         /// Which session
         #[arg(required_unless_present = "all", conflicts_with = "all")]

@@ -46,7 +46,7 @@ impl Reader<'_> {
         let names = names?;
         self.check_names(&names, &challenges, dns.as_ref());
         let base = self.base("tls.acme.ca_file");
-        let email = self.optional("tls.acme.email", values::text);
+        let email = self.optional("tls.acme.email", email);
         let ca_file: Option<PathBuf> = self.optional("tls.acme.ca_file", |raw| values::path(raw, &base));
         Some((Acme { directory, email, ca_file, challenges, dns }, names))
     }
@@ -142,15 +142,28 @@ fn directory(raw: &Raw) -> Taken<String> {
     }
 }
 
+/// One address, as a contact may have it (RFC 8555, section 7.3).
+fn email(raw: &Raw) -> Taken<String> {
+    let text = values::text(raw)?;
+    let is_plain =
+        |part: &str| !part.is_empty() && !part.contains(|letter: char| letter.is_whitespace() || ",;:?&<>@".contains(letter));
+    match text.split_once('@') {
+        Some((person, place)) if is_plain(person) && is_plain(place) && place.contains('.') => Ok(text),
+        _ => wrong(format!("{text:?} is not an e-mail address"), "Write one such as me@example.org, or leave it out"),
+    }
+}
+
 fn domains(raw: &Raw) -> Taken<Vec<String>> {
     let items = values::list(raw)?;
-    let is_name = |item: &String| {
+    if items.is_empty() {
+        return wrong("is an empty list", "Leave it out to take the name in public_url");
+    }
+    let is_name = |item: &str| {
         let name = item.strip_prefix("*.").unwrap_or(item);
         matches!(Host::parse(name), Ok(Host::Domain(parsed)) if parsed == name.to_ascii_lowercase())
     };
-    match items.iter().find(|item| !is_name(item)) {
-        Some(item) => wrong(format!("{item:?} is not a name"), "Write names such as cars.example.org"),
-        None if items.is_empty() => wrong("is an empty list", "Leave it out to take the name in public_url"),
-        None => Ok(items.iter().map(|item| item.to_ascii_lowercase()).collect()),
-    }
+    values::each(items, |item| match is_name(&item) {
+        true => Ok(item.to_ascii_lowercase()),
+        false => wrong(format!("{item:?} is not a name"), "Write names such as cars.example.org"),
+    })
 }
