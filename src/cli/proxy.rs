@@ -20,6 +20,10 @@ pub(super) fn proxy(which: Proxy, config: &Config) -> Result<(), Failure> {
                         front. One that passes TLS through needs proxy_protocol and trusted_proxies instead";
         return Err(Failure::new(Exit::Configuration, sentence));
     }
+    if matches!(which, Proxy::Traefik) && tcp(config).is_none() {
+        let sentence = "Traefik knows no socket files, and listen has nothing else: add an address, such as \"127.0.0.1:8000\"";
+        return Err(Failure::new(Exit::Configuration, sentence));
+    }
     say(&block(which, config))?;
     if config.public_url.scheme() != "https" {
         let name = Site::of(&config.public_url).name;
@@ -40,8 +44,13 @@ fn block(which: Proxy, config: &Config) -> String {
     match which {
         Proxy::Caddy => caddy(&site, upstream, named),
         Proxy::Nginx => nginx(&site, upstream, config.webhooks.max_body.max(LONGEST_FORM as u64), named),
-        Proxy::Traefik => traefik(&site.name, upstream, named),
+        Proxy::Traefik => traefik(&site.name, tcp(config), named),
     }
+}
+
+/// The first address that is no socket file.
+fn tcp(config: &Config) -> Option<&Listen> {
+    config.listen.iter().find(|listen| matches!(listen, Listen::Tcp(_)))
 }
 
 /// Caddy sets the forwarding headers by itself, and gets the certificate too. `named` is the header of the sign-in; the
@@ -182,22 +191,22 @@ mod tests {
         Site::of(&url.parse().unwrap())
     }
 
-    fn tcp(address: &str) -> Listen {
+    fn at(address: &str) -> Listen {
         Listen::Tcp(address.parse().unwrap())
     }
 
     #[test]
     fn caddy_knows_ports_and_sockets() {
-        let block = caddy(&site("https://cars.example.org"), Some(&tcp("127.0.0.1:8000")), None);
+        let block = caddy(&site("https://cars.example.org"), Some(&at("127.0.0.1:8000")), None);
         assert_eq!(block, "cars.example.org {\n\treverse_proxy 127.0.0.1:8000 {\n\t\theader_up -Forwarded\n\t}\n}");
         let block = caddy(&site("https://cars.example.org:8443"), Some(&Listen::Unix("/run/carport.sock".into())), None);
         assert!(block.starts_with("cars.example.org:8443 {\n\treverse_proxy unix//run/carport.sock {"), "{block}");
-        assert!(caddy(&site("http://localhost:8000"), Some(&tcp("[::]:9000")), None).contains("cars.example.org {"));
+        assert!(caddy(&site("http://localhost:8000"), Some(&at("[::]:9000")), None).contains("cars.example.org {"));
     }
 
     #[test]
     fn nginx_overwrites_what_clients_could_forge() {
-        let block = nginx(&site("https://cars.example.org"), Some(&tcp("0.0.0.0:8000")), 65_536, None);
+        let block = nginx(&site("https://cars.example.org"), Some(&at("0.0.0.0:8000")), 65_536, None);
         expect![[r#"
             server {
                 listen 443 ssl;
@@ -223,7 +232,7 @@ mod tests {
 
     #[test]
     fn traefik_takes_forwarded_away() {
-        let block = traefik("cars.example.org", Some(&tcp("[::1]:8000")), None);
+        let block = traefik("cars.example.org", Some(&at("[::1]:8000")), None);
         assert!(block.contains("rule: \"Host(`cars.example.org`)\"") && block.contains("url: \"http://[::1]:8000\""), "{block}");
         assert!(block.contains("          Forwarded: \"\"\n"), "{block}");
     }
@@ -231,7 +240,7 @@ mod tests {
     /// Whoever it names may do everything: what clients send is taken away first, and the sign-in's word comes after.
     #[test]
     fn the_header_of_the_sign_in_is_taken_from_clients() {
-        let (site, upstream) = (site("https://cars.example.org"), tcp("127.0.0.1:8000"));
+        let (site, upstream) = (site("https://cars.example.org"), at("127.0.0.1:8000"));
         expect![[r"
             cars.example.org {
             	route {

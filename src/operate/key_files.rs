@@ -45,13 +45,20 @@ pub enum KeyError {
         error: io::Error,
     },
     /// The file cannot be read.
-    #[error("the master key {}: {error}", path.display())]
+    #[error("the master key {}: {error}{}", path.display(), to_read(error))]
     Io {
         /// Which file.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
+}
+
+fn to_read(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": run this as the user that owns it (sudo -u carport carport ...)",
+        _ => "",
+    }
 }
 
 /// The key in a file; `None` if there is no such file.

@@ -20,6 +20,8 @@ pub enum Answered {
     Good,
     /// It refuses them; the text says why.
     Refused(String),
+    /// It was asked too often; the text says by what.
+    TooOften(String),
     /// It could not be asked; the text says why.
     Unreachable(String),
 }
@@ -71,6 +73,7 @@ pub async fn credentials(settings: &smartcar::Settings, world: &World) -> Answer
     let smartcar = Smartcar::new(world.transport.clone(), settings.clone());
     match smartcar.application_token().await {
         Ok(_) => Answered::Good,
+        Err(SmartcarError::Later { what, .. }) if what.status == Some(429) => Answered::TooOften(what.to_string()),
         Err(SmartcarError::Later { what, .. }) => Answered::Unreachable(what.to_string()),
         Err(error) => Answered::Refused(error.failure().to_string()),
     }
@@ -86,6 +89,7 @@ async fn v3(settings: &Settings, world: &World) -> Option<Finding> {
             format!("Smartcar refuses the v3 client id and secret: {why}"),
             "take id and secret from Smartcar's dashboard again; the id begins with client_",
         ),
+        Answered::TooOften(why) => too_often(CHECK, &why),
         Answered::Unreachable(why) => unreachable(CHECK, &why),
     })
 }
@@ -109,6 +113,7 @@ async fn v2(settings: &Settings, world: &World) -> Option<Finding> {
             format!("Smartcar refuses the v2 client id and secret: {failure}"),
             "take the Application ID and its client secret from Smartcar's dashboard again, Configuration, API v2",
         ),
+        SmartcarError::Later { what, .. } if what.status == Some(429) => too_often(CHECK, &what.to_string()),
         SmartcarError::Later { what, .. } => unreachable(CHECK, &what.to_string()),
         // The code is what it does not know.
         _ => Finding::ok(CHECK, "Smartcar takes the v2 client id and secret"),
@@ -130,6 +135,7 @@ async fn management_token(settings: &Settings, world: &World) -> Option<Finding>
             "copy it again from Smartcar's dashboard, Configuration, into smartcar.application_management_token: every webhook is \
              proven by it",
         ),
+        Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => too_often(CHECK, "it answered 429"),
         Ok(answer) => unreachable(CHECK, &format!("it answered {}", answer.status().as_u16())),
         Err(error) => unreachable(CHECK, &error.to_string()),
     })
@@ -154,6 +160,7 @@ async fn connect(settings: &Settings, world: &World) -> (Option<Finding>, Option
     let clock = clock(answer.headers(), world.now());
     let said = String::from_utf8_lossy(answer.body()).to_lowercase();
     let finding = match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS => too_often(CHECK, "it answered 429"),
         status if !status.is_client_error() => {
             Finding::ok(CHECK, format!("Smartcar Connect does not refuse {}", settings.redirect_uri))
         }
@@ -278,6 +285,10 @@ async fn webhook(settings: &Settings, world: &World) -> Option<Finding> {
 
 fn unreachable_webhook(url: &str, why: &str) -> Finding {
     Finding::warn("webhook address", format!("{url} cannot be called: {why}"), "see what stands before Carport there")
+}
+
+fn too_often(check: &'static str, why: &str) -> Finding {
+    Finding::warn(check, format!("Smartcar asks us to slow down, so it was not tried: {why}"), "wait some minutes, and try again")
 }
 
 fn unreachable(check: &'static str, why: &str) -> Finding {
