@@ -57,7 +57,7 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
     match answer {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         // Who speaks TLS says so.
-        Ok(Ok(answer)) if config.tls.is_some() && answer.status() == StatusCode::BAD_REQUEST => Ok(()),
+        Ok(Ok(answer)) if config.tls.is_some() && answer.status() == StatusCode::PERMANENT_REDIRECT => Ok(()),
         Ok(Ok(answer)) => Err(Failure::new(Exit::Failed, format!("{listen} answered {}", answer.status()))),
         Ok(Err(_)) if !config.data_dir.is_dir() => {
             let sentence = format!("there is no gateway in {}: say --data-dir or --config", config.data_dir.display());

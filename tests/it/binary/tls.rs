@@ -225,7 +225,7 @@ async fn who_does_not_shake_hands_is_left() {
         String::from_utf8_lossy(&answer).into_owned()
     };
     let answer = said(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()).await;
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 308 ") && answer.contains("https://"), "{answer}");
     assert_eq!(said(Vec::new()).await, "", "who says nothing");
     // More than may shake hands at the same time, and all of them stop in the middle.
     let localhost = ServerName::try_from("localhost").unwrap();
