@@ -53,11 +53,11 @@ pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), 
 /// removed first.
 fn passing(world: &World) -> Result<(PathBuf, File), Failure> {
     let all = std::env::temp_dir();
-    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
         let is_one =
             entry.file_name().to_string_lossy().starts_with(PASSING) && entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_one && !is_held(&entry.path()) {
-            drop(std::fs::remove_dir_all(entry.path()));
+            drop(fs::remove_dir_all(entry.path()));
         }
     }
     let directory = all.join(format!("{PASSING}{}", &world.random_key()[..12]));
@@ -77,7 +77,7 @@ fn passing(world: &World) -> Result<(PathBuf, File), Failure> {
 /// Whether a demonstration that runs holds this directory, or its store. Other people's cannot be opened.
 fn is_held(directory: &Path) -> bool {
     let is_locked = |path: &Path| File::open(path).map_or(true, |file| file.try_lock().is_err());
-    let inside = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let inside = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files = inside.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     is_locked(directory) || files.any(|entry| is_locked(&entry.path()))
 }
