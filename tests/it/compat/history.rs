@@ -42,10 +42,10 @@ async fn the_days_that_are_asked_for_and_no_others() {
         for everything in ["?start_date=undefined&end_date=undefined", "?start_date=&end_date=", "?startDate=2020-01-01"] {
             assert_eq!(days(&history(&gateway, &car, &token, everything).await)[..all.len()], all, "{everything}");
         }
-        let newest = &all[0];
+        let newest = &all[..1];
         for names in [("start_date", "end_date"), ("startDate", "endDate")] {
-            let query = format!("?{}={newest}&{}={newest}T00:00:00Z", names.0, names.1);
-            assert_eq!(days(&history(&gateway, &car, &token, &query).await), [newest.clone()], "{query}");
+            let query = format!("?{}={day}&{}={day}T00:00:00Z", names.0, names.1, day = newest[0]);
+            assert_eq!(days(&history(&gateway, &car, &token, &query).await), newest, "{query}");
         }
         assert_eq!(days(&history(&gateway, &car, &token, "?end_date=2001-01-01").await), [""; 0]);
         for (query, field) in [("?start_date=yesterday", "start_date"), ("?endDate=2025-13-01", "end_date")] {
@@ -55,7 +55,7 @@ async fn the_days_that_are_asked_for_and_no_others() {
         }
 
         // In a batch each part has its own.
-        let paths = ["/service/history", &format!("/service/history?start_date={newest}"), "service/history?start_date=x"];
+        let paths = ["/service/history", &format!("/service/history?start_date={}", newest[0]), "service/history?start_date=x"];
         let request = json!({ "requests": paths.map(|path| json!({ "path": path })) });
         let answer = gateway.post(&format!("/v2.0/vehicles/{car}/batch"), &request).bearer(&token).send().await;
         let parts = answer.json()["responses"].clone();
