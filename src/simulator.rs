@@ -51,7 +51,9 @@ mod workshop;
 
 pub use counters::{Counters, EventCount};
 pub use faults::{Complaint, Fault, FaultKind, FaultSyntax, Faults};
-pub use knobs::{Challenge, ClientAuth, CommandStatus, Habits, Knob, Limits, SecondRefresh, Times, TriggerForm};
+pub use knobs::{
+    Challenge, ClientAuth, CommandStatus, Habits, Knob, Limits, ResolutionForm, Scheduled, SecondRefresh, Times, TriggerForm,
+};
 pub use settings::{Application, Settings, WebhookSettings};
 pub use state::Generation;
 

@@ -201,7 +201,10 @@ fn trouble(
     }
     // A failed sign-in concerns the whole vehicle; the rest is told for what it keeps from being read.
     let touched = found.iter().filter(|signal| trouble.url.is_none() && signal.group == "Location");
-    let touched = Value::Array(touched.map(Signal::label).collect());
+    let by_name = state.settings.habits.error_signals_by_name;
+    let named = |signal: &Signal| json!(format!("{}.{}", signal.group, signal.name));
+    let touched: Vec<Value> = touched.map(|signal| if by_name { named(signal) } else { signal.label() }).collect();
+    let touched = Value::Array(touched);
     let data = data(state, connection, "errors", json!([trouble.event(resolved, touched)]))?;
     let mut event = event(state, webhook, "VEHICLE_ERROR", id, data);
     event.body["meta"]["mode"] = mode(state, connection);

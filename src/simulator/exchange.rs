@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded;
@@ -81,13 +81,32 @@ impl Exchange<'_> {
     }
 
     pub(super) fn v2_trouble(&self, trouble: &Trouble) -> Reply {
-        with_retry_after(json(trouble.status(), &trouble.v2(&self.request_id)), trouble)
+        let body = self.settings.habits.resolution.write(trouble.v2(&self.request_id));
+        self.with_retry_after(json(trouble.status(), &body), trouble)
     }
 
     pub(super) fn v3_trouble(&self, trouble: &Trouble) -> Reply {
         let plain = self.settings.habits.plain_errors;
         let body = if plain { trouble.v3_plain() } else { trouble.v3(&self.request_id) };
-        with_retry_after(json(trouble.status(), &body), trouble)
+        self.with_retry_after(json(trouble.status(), &body), trouble)
+    }
+
+    /// `Retry-After`, if there is something to wait for: seconds, or the date of RFC 9110.
+    pub(super) fn retry_after(&self, trouble: &Trouble) -> Option<String> {
+        let seconds = trouble.retry_after?;
+        if !self.settings.habits.retry_date {
+            return Some(seconds.to_string());
+        }
+        let at = self.now.after(Duration::from_secs(seconds.into())).as_millis();
+        let at = jiff::Timestamp::from_millisecond(at).ok()?;
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()
+    }
+
+    fn with_retry_after(&self, mut reply: Reply, trouble: &Trouble) -> Reply {
+        if let Some(value) = self.retry_after(trouble) {
+            header(&mut reply, "retry-after", &value);
+        }
+        reply
     }
 
     /// What `sc-unit-system` asks for.
@@ -165,13 +184,15 @@ pub(super) fn v3_page(exchange: &Exchange<'_>, name: &str, usual: usize, all: Ve
         });
     let link = |number: usize| format!("/v3/{name}?page[number]={number}&page[size]={size}{filters}");
     let data: Vec<Value> = all.into_iter().skip(size.saturating_mul(number - 1)).take(size).collect();
+    let older = exchange.settings.habits.older_pages;
+    let (page, previous) = if older { ("page", "previous") } else { ("pageNumber", "prev") };
     let body = serde_json::json!({
         "data": data,
-        "meta": { "pageNumber": number, "pageSize": size, "totalCount": total },
+        "meta": { page: number, "pageSize": size, "totalCount": total },
         "links": {
             "self": link(number),
             "first": link(1),
-            "prev": (number > 1).then(|| link((number - 1).min(last))),
+            previous: (number > 1).then(|| link((number - 1).min(last))),
             "next": (number < last).then(|| link(number + 1)),
             "last": link(last),
         },
@@ -214,11 +235,4 @@ pub(super) fn header(reply: &mut Reply, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers_mut().insert(name, value);
     }
-}
-
-fn with_retry_after(mut reply: Reply, trouble: &Trouble) -> Reply {
-    if let Some(seconds) = trouble.retry_after {
-        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    reply
 }

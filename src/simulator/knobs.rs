@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+mod list;
+
 use super::Settings;
 use crate::model::Timestamp;
+use list::KNOBS;
 
 /// How often may be asked. None of it by default: developers ask often.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -58,6 +61,26 @@ pub struct Habits {
     pub triggers_in_data: bool,
     /// How a trigger names its signal.
     pub trigger_form: TriggerForm,
+    /// The status of `invalid_client`.
+    pub client_refusal: u16,
+    /// Whether `iam.smartcar.com` has the errors of v3, not those of OAuth.
+    pub iam_errors: bool,
+    /// Whether lists of v3 say `page` and `previous`, as an older description has them.
+    pub older_pages: bool,
+    /// Whether the list of signals has fewer than its `totalCount` says.
+    pub short_lists: bool,
+    /// Whether reads of v2.0 say how old they are.
+    pub freshness: bool,
+    /// Whether Retry-After is a date.
+    pub retry_date: bool,
+    /// How v2.0 says what helps.
+    pub resolution: ResolutionForm,
+    /// Whether the management API of v2.0 says `createdAt`, not `connectedAt`.
+    pub created_at: bool,
+    /// What a legacy webhook's scheduled payloads are called.
+    pub scheduled: Scheduled,
+    /// Whether VEHICLE_ERROR has its signals as `Group.Name`.
+    pub error_signals_by_name: bool,
     /// Whether the signals of an event say `fetchedAt`, not `retrievedAt`.
     pub fetched_at: bool,
     /// Whether good signals of an event have a status.
@@ -132,6 +155,40 @@ pub enum TriggerForm {
     Bare,
 }
 
+/// How v2.0 says what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolutionForm {
+    /// `{"type", "url"?}`
+    Object,
+    /// The type alone.
+    Text,
+    /// Not at all.
+    Null,
+}
+
+impl ResolutionForm {
+    /// Puts an error of v2.0 into this form.
+    pub(super) fn write(self, mut error: Value) -> Value {
+        match self {
+            ResolutionForm::Object => {}
+            ResolutionForm::Text => error["resolution"] = error["resolution"]["type"].take(),
+            ResolutionForm::Null => error["resolution"] = Value::Null,
+        }
+        error
+    }
+}
+
+/// What a legacy webhook's scheduled payloads are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduled {
+    /// `schedule`
+    Schedule,
+    /// `scheduled`
+    Scheduled,
+    /// `dynamic`, with fewer endpoints.
+    Dynamic,
+}
+
 /// How the answer to a command tells of its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandStatus {
@@ -174,6 +231,16 @@ impl Default for Habits {
             v2_ended: false,
             triggers_in_data: false,
             trigger_form: TriggerForm::Object,
+            client_refusal: 401,
+            iam_errors: false,
+            older_pages: false,
+            short_lists: false,
+            freshness: true,
+            retry_date: false,
+            resolution: ResolutionForm::Object,
+            created_at: false,
+            scheduled: Scheduled::Schedule,
+            error_signals_by_name: false,
             fetched_at: false,
             signal_status: true,
             delivered_at: Times::Millis,
@@ -217,153 +284,6 @@ impl Knob {
         };
         (knob.turn)(settings, value).ok_or_else(|| format!("`{text}`: {name} is set to {}", knob.values))
     }
-}
-
-const fn knob(
-    name: &'static str,
-    values: &'static str,
-    about: &'static str,
-    turn: fn(&mut Settings, &str) -> Option<()>,
-) -> Knob {
-    Knob { name, values, about, turn }
-}
-
-const KNOBS: &[Knob] = &[
-    knob("code-life", "600 seconds", "how long a code from Connect works", |to, text| set(&mut to.code_life, seconds(text))),
-    knob("access-life", "7200 seconds", "how long a v2 access token works", |to, text| set(&mut to.access_life, seconds(text))),
-    knob("refresh-life", "5184000 seconds", "how long an unused refresh token works", |to, text| {
-        set(&mut to.refresh_life, seconds(text))
-    }),
-    knob("application-token-life", "3600 seconds", "how long an application token (v3) works", |to, text| {
-        set(&mut to.application_token_life, seconds(text))
-    }),
-    knob("rotation-window", "60 seconds (or 600)", "how long a refresh token works on after its first use", |to, text| {
-        set(&mut to.rotation_window, seconds(text))
-    }),
-    knob("second-refresh", "newest, both, refused", "the second use of an old refresh token in that time", |to, text| {
-        let values = [("newest", SecondRefresh::Newest), ("both", SecondRefresh::Both), ("refused", SecondRefresh::Refused)];
-        set(&mut to.habits.second_refresh, one_of(text, &values))
-    }),
-    knob("refresh-error", "invalid_grant, invalid_request", "how a dead refresh token is refused", |to, text| {
-        set(&mut to.habits.refresh_as_request, one_of(text, &[("invalid_grant", false), ("invalid_request", true)]))
-    }),
-    knob("client-auth", "any, basic, form", "how clients say who they are at the token endpoints", |to, text| {
-        let values = [("any", ClientAuth::Any), ("basic", ClientAuth::Basic), ("form", ClientAuth::Form)];
-        set(&mut to.habits.client_auth, one_of(text, &values))
-    }),
-    knob("code-beside-user", "yes, no", "whether Connect sends a code beside user_id", |to, text| {
-        set(&mut to.habits.code_beside_user, yes(text))
-    }),
-    knob("resources", "enveloped, bare", "single v3 resources under `data`, or not", |to, text| {
-        set(&mut to.habits.bare, one_of(text, &[("enveloped", false), ("bare", true)]))
-    }),
-    knob("connections", "json-api, flat", "the shape of /v3/connections", |to, text| {
-        set(&mut to.habits.flat_connections, one_of(text, &[("json-api", false), ("flat", true)]))
-    }),
-    knob("connection-user", "yes, no", "whether a v3 connection has attributes.user", |to, text| {
-        set(&mut to.habits.connection_user, yes(text))
-    }),
-    knob("page-size", "10 (or 25, 50)", "/v3/connections without page[size]", |to, text| {
-        set(&mut to.habits.page_size, text.parse().ok().filter(|size| (1..=100).contains(size)))
-    }),
-    knob("v2-page-size", "10", "/v2.0/vehicles without limit", |to, text| {
-        set(&mut to.habits.v2_page_size, text.parse().ok().filter(|size| (1..=50).contains(size)))
-    }),
-    knob("timestamps", "iso, seconds, millis", "times in the signals of v3", |to, text| {
-        set(&mut to.habits.timestamps, times(text))
-    }),
-    knob(
-        "signal-trouble",
-        "yes, no",
-        "whether v3 signals tell that the maker refuses the account, or keep their values",
-        |to, text| set(&mut to.habits.signal_trouble, yes(text)),
-    ),
-    knob("errors", "typed, plain", "errors of v3 with type and code, or as an older description has them", |to, text| {
-        set(&mut to.habits.plain_errors, one_of(text, &[("typed", false), ("plain", true)]))
-    }),
-    knob("command-status", "word, object, none", "how the answer to a v3 command tells its status", |to, text| {
-        let values = [("word", CommandStatus::Word), ("object", CommandStatus::Object), ("none", CommandStatus::None)];
-        set(&mut to.habits.command_status, one_of(text, &values))
-    }),
-    knob("retry-after", "no, yes", "Retry-After when the application's limit is reached", |to, text| {
-        set(&mut to.habits.retry_after, yes(text))
-    }),
-    knob("v2", "on, ended", "whether v2.0 still answers, or has come to its end", |to, text| {
-        set(&mut to.habits.v2_ended, one_of(text, &[("on", false), ("ended", true)]))
-    }),
-    knob("triggers", "top, data", "where the triggers of an event are", |to, text| {
-        set(&mut to.habits.triggers_in_data, one_of(text, &[("top", false), ("data", true)]))
-    }),
-    knob("trigger-form", "object, name, code, bare", "how a trigger names its signal", |to, text| {
-        let values = [
-            ("object", TriggerForm::Object),
-            ("name", TriggerForm::Name),
-            ("code", TriggerForm::Code),
-            ("bare", TriggerForm::Bare),
-        ];
-        set(&mut to.habits.trigger_form, one_of(text, &values))
-    }),
-    knob("signal-time", "retrieved-at, fetched-at", "the name of Smartcar's own time in an event's signals", |to, text| {
-        set(&mut to.habits.fetched_at, one_of(text, &[("retrieved-at", false), ("fetched-at", true)]))
-    }),
-    knob("signal-status", "yes, no", "whether good signals of an event have a status", |to, text| {
-        set(&mut to.habits.signal_status, yes(text))
-    }),
-    knob("delivered-at", "millis, iso, seconds", "meta.deliveredAt, except in VERIFY", |to, text| {
-        set(&mut to.habits.delivered_at, times(text))
-    }),
-    knob("challenge", "word, uuid, long", "what VERIFY asks", |to, text| {
-        let values = [("word", Challenge::Word), ("uuid", Challenge::Uuid), ("long", Challenge::Long)];
-        set(&mut to.habits.challenge, one_of(text, &values))
-    }),
-    knob("verify-signed", "yes, no", "whether VERIFY is signed", |to, text| set(&mut to.habits.verify_signed, yes(text))),
-    knob("disable-after", "never, or a number of lost events", "when a failing webhook is disabled", |to, text| {
-        set_or(&mut to.habits.disable_after, "never", text, text.parse().ok().filter(|&count| count > 0))
-    }),
-    knob("simulated-webhooks", "yes, no", "whether webhooks tell of simulated vehicles (legacy ones never do)", |to, text| {
-        set(&mut to.habits.simulated_webhooks, yes(text))
-    }),
-    knob("simulated-mode", "SIMULATED, or any word", "meta.mode in the events of simulated vehicles", |to, text| {
-        set(&mut to.habits.simulated_mode, Some(text.to_owned()).filter(|word| !word.is_empty()))
-    }),
-    knob("limit-application", "off, or BUCKET+A-MINUTE such as 120+2", "429 RATE_LIMIT:SMARTCAR_API", |to, text| {
-        let bucket = text.split_once('+').and_then(|(size, refill)| Some((size.parse().ok()?, refill.parse().ok()?)));
-        set_or(&mut to.limits.application, "off", text, bucket)
-    }),
-    knob("limit-vehicle", "off, or seconds between requests", "429 RATE_LIMIT:VEHICLE with Retry-After", |to, text| {
-        set_or(&mut to.limits.vehicle, "off", text, seconds(text))
-    }),
-    knob("limit-month", "off, or requests such as 500", "430 BILLING:VEHICLE_REQUEST_LIMIT", |to, text| {
-        set_or(&mut to.limits.month, "off", text, text.parse().ok())
-    }),
-];
-
-fn set<T>(field: &mut T, value: Option<T>) -> Option<()> {
-    *field = value?;
-    Some(())
-}
-
-/// As [`set`], with a word for none.
-fn set_or<T>(field: &mut Option<T>, none: &str, text: &str, value: Option<T>) -> Option<()> {
-    let known = value.is_some() || text == none;
-    *field = if known { value } else { field.take() };
-    known.then_some(())
-}
-
-fn one_of<T: Copy>(text: &str, values: &[(&str, T)]) -> Option<T> {
-    values.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
-}
-
-fn yes(text: &str) -> Option<bool> {
-    one_of(text, &[("yes", true), ("no", false)])
-}
-
-fn times(text: &str) -> Option<Times> {
-    one_of(text, &[("iso", Times::Iso), ("millis", Times::Millis), ("seconds", Times::Seconds)])
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    text.trim_end_matches('s').parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 #[cfg(test)]

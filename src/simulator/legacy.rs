@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::endpoints::Endpoint;
 use super::events::{Event, of_webhook};
 use super::exchange::Fields;
+use super::knobs::Scheduled;
 use super::signals::Signal;
 use super::state::{Connection, State, Webhook};
 use super::trouble::Trouble;
@@ -42,10 +43,15 @@ pub(super) fn scheduled(state: &mut State, webhook: &Webhook, connection: &Conne
             },
         ))
     };
-    let parts: Vec<Value> = PATHS.iter().filter_map(|path| part(path)).collect();
+    let (name, paths) = match state.settings.habits.scheduled {
+        Scheduled::Schedule => ("schedule", PATHS),
+        Scheduled::Scheduled => ("scheduled", PATHS),
+        Scheduled::Dynamic => ("dynamic", MOVING),
+    };
+    let parts: Vec<Value> = paths.iter().filter_map(|path| part(path)).collect();
     let vehicle = json!({ "vehicleId": connection.vehicle_id, "requestId": request_id, "data": parts });
     let body = json!({
-        "version": "2.0", "webhookId": webhook.id, "eventName": "schedule", "mode": connection.mode,
+        "version": "2.0", "webhookId": webhook.id, "eventName": name, "mode": connection.mode,
         "payload": { "vehicles": [vehicle] },
     });
     Some(of_webhook(webhook, id, "schedule", &connection.vehicle_id, body))
@@ -75,4 +81,6 @@ pub(super) fn charging(
     Some(of_webhook(webhook, id, "eventBased", &connection.vehicle_id, body))
 }
 
+/// What a dynamic webhook tells.
+const MOVING: &[&[&str]] = &[&["battery"], &["charge"], &["location"]];
 const PATHS: &[&[&str]] = &[&["battery"], &["charge"], &["fuel"], &["location"], &["odometer"], &["tires", "pressure"]];

@@ -14,6 +14,7 @@ use super::chance::Chance;
 use super::exchange::{self, Exchange, Fields, Reply};
 use super::faults::FaultKind;
 use super::knobs::{ClientAuth, SecondRefresh};
+use super::trouble::Trouble;
 use crate::model::Timestamp;
 
 /// All live codes and tokens.
@@ -152,6 +153,18 @@ pub(super) fn user_token(exchange: &mut Exchange<'_>) -> Reply {
 
 /// `POST /oauth2/token`
 pub(super) fn application_token(exchange: &mut Exchange<'_>) -> Reply {
+    let reply = application_token_of(exchange);
+    if reply.status().is_success() || !exchange.settings.habits.iam_errors {
+        return reply;
+    }
+    let (status, kind) = match reply.status() {
+        StatusCode::UNAUTHORIZED => (401, "AUTHENTICATION"),
+        status => (status.as_u16(), "VALIDATION"),
+    };
+    exchange.v3_trouble(&Trouble::new(status, kind, None, "The credentials or the grant of the application are not valid."))
+}
+
+fn application_token_of(exchange: &mut Exchange<'_>) -> Reply {
     let mut form = exchange.form();
     // The published description also allows a JSON body.
     if let Ok(Value::Object(fields)) = serde_json::from_slice(exchange.body) {
@@ -238,7 +251,8 @@ fn refuse(exchange: &mut Exchange<'_>, form: &Fields, id: &str, secret: &str) ->
     let said = in_header.or_else(|| if habit == ClientAuth::Basic { None } else { in_form() });
     let right = said.is_some_and(|(user, password)| user == id && password == secret);
     let right = right && !struck(exchange, FaultKind::InvalidClient);
-    (!right).then(|| refusal(StatusCode::UNAUTHORIZED, "invalid_client", "Invalid client_id or client_secret"))
+    let status = StatusCode::from_u16(exchange.settings.habits.client_refusal).unwrap_or(StatusCode::UNAUTHORIZED);
+    (!right).then(|| refusal(status, "invalid_client", "Invalid client_id or client_secret"))
 }
 
 fn struck(exchange: &mut Exchange<'_>, kind: FaultKind) -> bool {

@@ -99,7 +99,11 @@ fn read(
 
 /// Freshness, as headers.
 fn read_headers(exchange: &Exchange<'_>, units: Units, updated_at: Option<i64>) -> Vec<(&'static str, String)> {
-    let mut headers = vec![("sc-unit-system", units.word().to_owned()), ("sc-fetched-at", exchange.now.to_string())];
+    let mut headers = vec![("sc-unit-system", units.word().to_owned())];
+    if !exchange.settings.habits.freshness {
+        return headers;
+    }
+    headers.push(("sc-fetched-at", exchange.now.to_string()));
     headers.extend(updated_at.map(|millis| ("sc-data-age", Timestamp::from_millis(millis).to_string())));
     headers
 }
@@ -135,10 +139,11 @@ fn batch(exchange: &mut Exchange<'_>, grant: &Grant, vehicle_id: &str) -> Result
             Err(trouble) => {
                 // The Node SDK reads the type of a failed part's body from here.
                 let mut headers = json!({ "content-type": "application/json" });
-                if let Some(seconds) = trouble.retry_after {
-                    headers["retry-after"] = json!(seconds.to_string());
+                if let Some(value) = exchange.retry_after(&trouble) {
+                    headers["retry-after"] = json!(value);
                 }
-                json!({ "path": path, "code": trouble.status, "body": trouble.v2(&exchange.request_id), "headers": headers })
+                let body = exchange.settings.habits.resolution.write(trouble.v2(&exchange.request_id));
+                json!({ "path": path, "code": trouble.status, "body": body, "headers": headers })
             }
         });
     }

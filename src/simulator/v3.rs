@@ -107,9 +107,14 @@ fn connections(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
 /// `GET /vehicles/{id}/signals`
 fn all_signals(exchange: &Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<Reply, Trouble> {
     let (found, connection) = readable(exchange, grant, id)?;
-    let data: Vec<Value> = found.iter().map(|signal| signal_item(exchange, signal, connection)).collect::<Result<_, _>>()?;
+    let mut data: Vec<Value> = found.iter().map(|signal| signal_item(exchange, signal, connection)).collect::<Result<_, _>>()?;
+    let (count, habits) = (data.len(), &exchange.settings.habits);
+    if habits.short_lists {
+        data.truncate(count.saturating_sub(2));
+    }
+    let page = if habits.older_pages { "page" } else { "pageNumber" };
     Ok(ok(&json!({
-        "meta": { "pageNumber": 1, "pageSize": 100, "totalCount": data.len() },
+        "meta": { page: 1, "pageSize": 100, "totalCount": count },
         "links": { "self": format!("/vehicles/{id}/signals") },
         "included": { "vehicle": vehicle_item(exchange.state, connection) },
         "data": data,

@@ -162,8 +162,10 @@ fn domains(raw: &Raw) -> Taken<Vec<String>> {
         let name = item.strip_prefix("*.").unwrap_or(item);
         matches!(Host::parse(name), Ok(Host::Domain(parsed)) if parsed == name.to_ascii_lowercase())
     };
-    values::each(items, |item| match is_name(&item) {
-        true => Ok(item.to_ascii_lowercase()),
-        false => wrong(format!("{item:?} is not a name"), "Write names such as cars.example.org"),
+    values::each(items, |item| {
+        if is_name(&item) {
+            return Ok(item.to_ascii_lowercase());
+        }
+        wrong(format!("{item:?} is not a name"), "Write names such as cars.example.org")
     })
 }

@@ -40,13 +40,14 @@ pub(super) fn connections(exchange: &mut Exchange<'_>) -> Result<Reply, Trouble>
             let shown: Vec<&&Connection> = newest_first.iter().skip(start).take(limit).collect();
             let more = start + shown.len() < newest_first.len();
             let cursor = shown.last().filter(|_| more).map(|connection| &connection.id);
+            let connected_at = if exchange.settings.habits.created_at { "createdAt" } else { "connectedAt" };
             let list: Vec<Value> = shown
                 .iter()
                 .map(|connection| {
                     json!({
                         "userId": connection.user_id,
                         "vehicleId": connection.vehicle_id,
-                        "connectedAt": connection.connected_at.to_string(),
+                        connected_at: connection.connected_at.to_string(),
                         "mode": connection.mode,
                     })
                 })

@@ -75,6 +75,16 @@ async fn several_webhooks_and_their_buttons() {
     assert_eq!(press(&all, "verify").await.status, 202);
     run_for(&rig, Duration::from_secs(1)).await;
     assert_eq!(sent("https://a.example/hook").pop().unwrap()["eventType"], "VERIFY", "it can come again any time");
+    // Nothing is told of its state before the end of its trouble is.
+    run_for(&rig, Duration::from_secs(121)).await;
+    for (knob, name, paths) in [("dynamic", "dynamic", 3), ("scheduled", "scheduled", 6)] {
+        rig.simulator.turn(&format!("legacy-name={knob}")).unwrap();
+        rig.simulator.deliver().await;
+        let last = sent("https://b.example/hook").pop().unwrap();
+        let parts = last["payload"]["vehicles"][0]["data"].as_array().unwrap().len();
+        assert_eq!((&last["eventName"], parts), (&json!(name), paths), "{last}");
+    }
+
     // Two at once, of two webhooks.
     let count = |url: &str| sent(url).iter().filter(|body| body["meta"]["mode"] == "TEST").count();
     let before = count("https://a.example/hook");

@@ -172,6 +172,51 @@ async fn knobs_change_shapes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn knobs_change_the_rarer_forms() {
+    let rig = Rig::new(Settings::default());
+    let turn = |knob: &str| rig.simulator.turn(knob).unwrap();
+    let (access, _) = rig.ada().await;
+    let (token, user_id, vehicle) = rig.grace().await;
+    let odometer = format!("/v2.0/vehicles/{}/odometer", rig.vehicles(ADA)[0]);
+    turn("freshness=no");
+    let read = rig.get(&odometer, &access).await;
+    assert_eq!((read.status, read.header("sc-data-age"), read.header("sc-fetched-at")), (200, None, None));
+    turn("retry-after-form=date");
+    strike(&rig, "throttle=30*1");
+    let throttled = rig.get(&odometer, &access).await;
+    assert_eq!(throttled.header("retry-after"), Some("Thu, 09 Oct 2025 08:53:50 GMT"));
+    for (form, resolution) in [("text", json!("RETRY_LATER")), ("null", Value::Null)] {
+        turn(&format!("resolution={form}"));
+        strike(&rig, "fail*1");
+        assert_eq!(rig.get(&odometer, &access).await.json()["resolution"], resolution);
+    }
+
+    let signals = format!("/v3/vehicles/{vehicle}/signals");
+    turn("signal-list=short");
+    turn("paging=old");
+    let list = rig.get_as(&signals, &token, &user_id).await.json();
+    let (told, total) = (list["data"].as_array().unwrap().len(), &list["meta"]["totalCount"]);
+    assert!(told > 0 && json!(told + 2) == *total && list["meta"]["page"] == 1, "{list}");
+    turn("page-size=1");
+    let page = rig.get("/v3/connections?page%5Bnumber%5D=2", &token).await.json();
+    assert_eq!(page["links"]["previous"], "/v3/connections?page[number]=1&page[size]=1");
+    assert_eq!((&page["meta"]["page"], page["meta"].get("pageNumber"), page["links"].get("prev")), (&json!(2), None, None));
+
+    turn("connection-time=createdAt");
+    let amt = basic("default", &rig.simulator.settings().application.management_token);
+    let managed = rig.send("GET", "/v2.0/management/connections", &[("authorization", &amt)], "").await.json();
+    assert!(managed["connections"][0]["createdAt"].is_string() && managed["connections"][0].get("connectedAt").is_none());
+
+    let wrong = async || rig.send("POST", "/oauth2/token", &[("authorization", &basic("who", "ever"))], "").await;
+    turn("client-error=400");
+    assert_eq!((wrong().await.status, wrong().await.json()), (400, fixture("iam-error-invalid-client.json")));
+    turn("client-error=401");
+    turn("iam-errors=api");
+    let told = wrong().await;
+    assert_eq!((told.status, &told.json()["errors"][0]["type"]), (401, &json!("AUTHENTICATION")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn knobs_change_the_token_endpoints() {
     let rig = Rig::new(Settings::default());
     let (_, first) = rig.ada().await;

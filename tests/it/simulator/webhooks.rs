@@ -149,6 +149,11 @@ async fn troubles_begin_and_end() {
         assert!((0..=2).contains(&balance));
     }
     assert!(errors.len() > 10);
+    rig.simulator.turn("error-signals=names").unwrap();
+    run_for(&rig, Duration::from_secs(3600)).await;
+    let later = rig.receiver.of_type("VEHICLE_ERROR").split_off(errors.len());
+    let named = |event: &&Value| event["data"]["errors"][0]["signals"][0] == "Location.PreciseLocation";
+    assert!(later.iter().filter(named).count() > 3);
 }
 
 #[tokio::test(start_paused = true)]
