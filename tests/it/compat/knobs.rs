@@ -166,7 +166,7 @@ fn documented(knob: &str, answer: &Answer) {
 async fn days(seed: u64, generation: Generation, not: &str) {
     let mut failed = Vec::new();
     for (seed, knob) in (seed..).zip([""].iter().chain(TURNED)).filter(|(_, knob)| **knob != not) {
-        if AssertUnwindSafe(a_day(seed, generation, knob)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(Box::pin(a_day(seed, generation, knob))).catch_unwind().await.is_err() {
             failed.push(*knob);
         }
     }
