@@ -327,7 +327,7 @@ fn tls_needs_its_files_and_makes_the_addresses_https() {
     assert_eq!(names, ["127.0.0.1", "192.168.1.5", "car.home.arpa", "localhost"]);
 
     let text = "public_url = \"http://cars.example.org\"\n[tls]\nmode = \"files\"\ncert = \"a.pem\"\nkey = \"b.pem\"\n";
-    place.write("etc/b.pem", "");
+    place.write("etc/b.pem", "-----BEGIN PRIVATE KEY-----\n");
     fs::set_permissions(place.0.join("etc/b.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let config = place.load(text, &[]);
     let Source::Files(files) = config.tls.unwrap().source else { panic!("another source") };
