@@ -65,7 +65,8 @@ impl Made {
 impl Config {
     /// The same with other settings made on the set-up page.
     pub fn with(&self, made: &Made) -> Result<Config, Mistakes> {
-        meaning::understand(Arc::clone(&self.written), made)
+        // The system may allow less than was written.
+        meaning::understand(Arc::clone(&self.written), made).map(|config| Config { limits: self.limits.clone(), ..config })
     }
 
     /// The same with those of them that fit what was written; what was left out is told.

@@ -1,9 +1,11 @@
 //! What holds on each route: how often, how much, who, and from where. `policies.txt` shows all of it, a route a line.
 //!
-//! Who calls is found out in one place for all of them (`session::identify`): Carport's own user over its socket, a
-//! token, and where pages are (`Face::knows_sessions`), a browser that is signed in or whom a trusted proxy names. Beyond
-//! the policy handlers refuse only what depends on the request itself: a form of another site (`session::login`), another
-//! user than the token's (`connect`, exchange), a stream too many (`events`), a delivery without proof (`ingest`).
+//! Who calls is found out in one place for all of them (`session::identify`): Carport's own user over its socket, whom
+//! no limit counts, a token, and where pages are (`Face::knows_sessions`), a browser that is signed in or whom a trusted
+//! proxy names. `web::respond` holds what browsers send to their own origin and to the token of their page. Beyond that
+//! handlers refuse what depends on the request itself: a sign-in without https (`session`), another user than the token's
+//! and permissions to control that nobody configured (`connect`, exchange), a stream too many (`events`), a second
+//! command at once (`commands`), a delivery without proof (`ingest`), a call beyond the budget.
 
 use super::super::Settings;
 use super::Route;
@@ -12,7 +14,7 @@ use crate::operate::access::Scope;
 /// What holds on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) struct Policy {
-    /// What each request takes from, before anything is read.
+    /// What each request takes one from, before anything is read; one that is refused (4xx) takes two more.
     pub(in crate::web) bucket: Option<Bucket>,
     /// What a proof takes from that fails, or that can be guessed: a token, a password, a signature.
     pub(in crate::web) proofs: Option<Bucket>,
@@ -46,7 +48,7 @@ pub(in crate::web) enum Bound {
 /// Where a route is, once `private_listen` divides the world from the house.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Shown {
-    /// Everywhere: Smartcar and owners need it.
+    /// Everywhere but where plain HTTP is only led to https: Smartcar and owners need it.
     Everywhere,
     /// In the house, and with `public_api` everywhere.
     Api,
@@ -76,20 +78,21 @@ impl Cap {
     }
 }
 
-/// The rate limits, by name.
+/// The rate limits, by name: `limits` in the configuration has the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Bucket {
-    /// Deliveries that failed their proof.
+    /// Deliveries that failed their proof: `webhook_failures`.
     WebhookFailures,
-    /// Connect links and callbacks.
+    /// Connect links and callbacks: `callback`.
     Callback,
-    /// Requests for the sign-in, its page and its form, so that nobody makes us look for links as fast as they can ask.
+    /// Requests for the sign-in, its page and its form, so that nobody makes us look for links as fast as they can ask: ten
+    /// times `login`.
     SignIn,
-    /// Tries to sign in: passwords, and links that are not good.
+    /// Tries to sign in, passwords, and links that are not good: `login`.
     Login,
-    /// Tokens that are not known.
+    /// Tokens that are not known: as many as `login`, counted by themselves.
     Tokens,
-    /// Everything else.
+    /// Everything else, what is not there included: `api`.
     Api,
 }
 
@@ -98,7 +101,8 @@ pub(in crate::web) enum Bucket {
 pub(in crate::web) enum Auth {
     /// Everybody.
     Open,
-    /// Who signs what they send; nothing else of a request is believed.
+    /// Who signs what they send; nothing else of a request is believed. Smartcar's first question, VERIFY, may come
+    /// unsigned: its answer is worth nothing to anybody else.
     Signature,
     /// A program or a browser with this scope.
     Scope(Scope),
