@@ -50,7 +50,7 @@ pub enum CommandError {
     Reconnect(String),
     /// The owner has not granted it.
     #[error(
-        "the owner has not granted {0}: add it to smartcar.scope, and have the owner connect again (`carport connect --force`)"
+        "the owner has not granted {0}: add it to smartcar.scope, and have the owner connect again (`carport connect --vehicle ID --force`)"
     )]
     NoPermission(&'static str),
     /// The connection cannot do it.
