@@ -27,7 +27,7 @@
 //! | `POST /system/tokens` | makes a token, answers with [`TokenPage`] |
 //! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | ends it; then back to the system |
 //! | `GET /setup` | [`SetupPage`] |
-//! | `POST /setup/check`, `/setup/settings` | tries everything; makes settings, a field for each key; then back to it |
+//! | `POST /setup/check`, `POST /setup` | tries everything; makes settings, a field for each key; then back to it |
 //! | `GET /audit`, `?before={number}` | [`AuditPage`] |
 //! | `GET /login?t=` | [`LoginPage`] |
 //! | `POST /login` | field `t` or `password`; then to `/` |

@@ -71,7 +71,7 @@ routes! {
     POST   "/system/sessions/{id}"                  SessionEnd,
     GET    "/setup"                                 SetupPage,
     POST   "/setup/check"                           SetupCheck,
-    POST   "/setup/settings"                        SettingsMake,
+    POST   "/setup"                                 SettingsMake,
     GET    "/audit"                                 AuditPage,
     POST   "/connect"                               ConnectPage,
     POST   "/logout"                                Logout,

@@ -140,7 +140,7 @@ await step('without script: a car is disconnected by who is sure', async () => {
 
 await step('the browser had nothing to complain about', () => {
   // These pages come with a status that browsers mention.
-  const mention = /(nothing-here|login\?t=used|api\/webhooks\/smartcar|webhooks\?before=x&what=this|connect\/unknown|connect\/unknown\/done|smartcar\/callback|setup\/settings): Failed to load resource: the server responded/;
+  const mention = /(nothing-here|login\?t=used|api\/webhooks\/smartcar|webhooks\?before=x&what=this|connect\/unknown|connect\/unknown\/done|smartcar\/callback|setup#settings): Failed to load resource: the server responded/;
   same(complaints.filter(one => !mention.test(one)).join('\n'), '', 'complaints');
 });
 await chromium.close();

@@ -153,7 +153,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "GET /api/v1/setup",
             "GET /api/v1/settings",
             "PATCH /api/v1/settings",
-            "POST /setup/settings",
+            "POST /setup",
             "GET /system",
             "POST /system/devices",
             "POST /system/tokens",

@@ -230,7 +230,7 @@ async fn the_form_does_the_same() {
             ("smartcar.scope", ""),
         ]
     };
-    let refused = person.send("/setup/settings", &typed(OTHER)).await;
+    let refused = person.send("/setup", &typed(OTHER)).await;
     let text = refused.text();
     assert_eq!(refused.status, 422);
     for part in ["Not saved.", "Smartcar refuses the v3 client id and secret", V3, APPLICATION] {
@@ -239,16 +239,16 @@ async fn the_form_does_the_same() {
     assert!(!text.contains(OTHER) && !text.contains(MANAGEMENT), "a secret is shown again: {text}");
     assert!(all(&gateway).await.iter().all(|item| item["made"] == false));
 
-    assert_eq!(person.press("/setup/settings", &typed(V3_SECRET)).await, "/setup?saved=true#settings");
+    assert_eq!(person.press("/setup", &typed(V3_SECRET)).await, "/setup?saved=true#settings");
     let page = person.look("/setup?saved=true").await;
     assert!(page.contains("Saved.") && page.contains("forget.smartcar.v3.client_secret"), "{page}");
     assert!(!page.contains(V3_SECRET) && !page.contains(MANAGEMENT), "{page}");
     assert_eq!(delivered(&gateway, "formed").await, 200);
     // Sent again as it stands, with its empty boxes of secrets, nothing changes.
-    assert_eq!(person.press("/setup/settings", &typed("")).await, "/setup?saved=true#settings");
+    assert_eq!(person.press("/setup", &typed("")).await, "/setup?saved=true#settings");
     assert_eq!(delivered(&gateway, "again").await, 200);
     let nothing = [("smartcar.application_id", APPLICATION), ("smartcar.v3.client_id", V3), ("smartcar.v3.client_secret", "")];
-    assert_eq!(person.press("/setup/settings", &nothing).await, "/setup#settings");
+    assert_eq!(person.press("/setup", &nothing).await, "/setup#settings");
     // Emptied and forgotten, it is gone.
     let gone = [
         ("smartcar.v3.client_id", ""),
@@ -257,12 +257,12 @@ async fn the_form_does_the_same() {
         ("forget.smartcar.application_management_token", "true"),
         ("smartcar.application_management_token", ""),
     ];
-    person.press("/setup/settings", &gone).await;
+    person.press("/setup", &gone).await;
     assert_eq!(one(&gateway, "smartcar.v3.client_secret").await["is_set"], false);
     assert_eq!(delivered(&gateway, "gone").await, 503);
-    let forged = gateway.ask("POST", "/setup/settings").header("cookie", person.cookie()).header("sec-fetch-site", "same-origin");
+    let forged = gateway.ask("POST", "/setup").header("cookie", person.cookie()).header("sec-fetch-site", "same-origin");
     assert_eq!(forged.form(&[("csrf", "x"), ("smartcar.scope", "dashboard")]).send().await.status, 403);
-    let unknown = person.send("/setup/settings", &[("data_dir", "/")]).await;
+    let unknown = person.send("/setup", &[("data_dir", "/")]).await;
     assert_eq!(unknown.status, 400);
     gateway.finish().await;
 }

@@ -27,7 +27,8 @@ pub(in crate::web) async fn check(call: &Call<'_>) -> Answer {
     answer::see_other("/setup")
 }
 
-/// `POST /setup/settings`: makes settings. What is not taken is told beside the form, with what was typed.
+/// `POST /setup`: makes settings. What is not taken is told beside the form, with what was typed, under the address of the
+/// page, which asks for itself again.
 pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
     let (mut changes, mut typed): (Vec<Change>, BTreeMap<&str, String>) = Default::default();
