@@ -63,7 +63,7 @@ async fn deliveries_get_the_contracts_answers() {
     let answer = deliver(&gateway, WEBHOOK, &long, Some(&sign(&long))).await;
     assert_eq!((answer.status, answer.code()), (413, "too_large".to_owned()));
     assert_eq!(answer.header("connection"), "close");
-    for stray in ["/api/webhooks", "/", "/setup"] {
+    for stray in ["/api/webhooks", "/", "/system"] {
         let answer = deliver(&gateway, stray, &body, Some(&valid)).await;
         assert_eq!((answer.status, answer.code()), (404, "not_found".to_owned()), "{stray}");
     }
