@@ -105,10 +105,12 @@ async function listen(context) {
   });
   context.on('weberror', error => complaints.push(`${error.page()?.url()}: ${error.error()}`));
   context.on('requestfailed', request => {
-    // Whoever leaves a page leaves its stream of events, what it was just asking for, and the icon, which comes last.
+    // Whoever leaves a page leaves its stream of events, what it was just asking for, and the icon, which comes last. A way to
+    // another page that did not end there is missed by whoever went it.
     const why = request.failure()?.errorText;
-    const waits = ['eventsource', 'fetch'].includes(request.resourceType()) || new URL(request.url()).pathname === '/assets/icon.svg';
-    if (why === 'net::ERR_ABORTED' && waits) return;
+    const isLeft = ['eventsource', 'fetch'].includes(request.resourceType()) || request.isNavigationRequest()
+      || new URL(request.url()).pathname === '/assets/icon.svg';
+    if (why === 'net::ERR_ABORTED' && isLeft) return;
     complaints.push(`${request.url()}: ${why}`);
   });
   return context;
