@@ -365,13 +365,13 @@ impl App {
             loops.spawn(async move { notices.run(stop).await });
             let stop = loops_stop.clone();
             loops.spawn(async move { gaps.run(stop).await });
-            let (status, stop) = (services.status.clone(), loops_stop.clone());
+            let (status, stop) = (services.rooms.status.clone(), loops_stop.clone());
             loops.spawn(async move { status.run(stop).await });
-            let (vehicles, stop) = (services.vehicles.clone(), loops_stop.clone());
+            let (vehicles, stop) = (services.rooms.vehicles.clone(), loops_stop.clone());
             loops.spawn(async move { vehicles.run(stop).await });
-            let (commands, stop) = (services.commands.clone(), loops_stop.clone());
+            let (commands, stop) = (services.rooms.commands.clone(), loops_stop.clone());
             loops.spawn(async move { commands.run(stop).await });
-            let (connect, stop) = (services.connect.clone(), loops_stop.clone());
+            let (connect, stop) = (services.rooms.connect.clone(), loops_stop.clone());
             loops.spawn(async move { connect.run(stop).await });
             match tls {
                 Some(tls) => {
@@ -380,7 +380,7 @@ impl App {
                 }
                 None => tls::forget_notices(&store, &tls::NOTICES).await,
             }
-            let (audit, stop) = (services.audit.clone(), loops_stop.clone());
+            let (audit, stop) = (services.rooms.audit.clone(), loops_stop.clone());
             loops.spawn(async move { audit.run(stop).await });
             let store_to_verify = store.clone();
             let (store, supervisor, stop) = (store.clone(), supervisor.clone(), loops_stop.clone());
@@ -394,7 +394,7 @@ impl App {
         for listener in listeners {
             edge.spawn(server::serve(listener, services.clone(), shutdown.clone()));
         }
-        services.rotation.resume().await;
+        services.rooms.rotation.resume().await;
         supervisor.ready();
         let early = tokio::select! {
             () = shutdown.cancelled() => false,

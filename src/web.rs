@@ -238,7 +238,7 @@ where
     let form_token = identity.and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
     let actor = identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
     let done = Done { actor, address: client.address(), action: route.name(), ids: named.clone(), status: None };
-    let noting = Noting::of(route, &services.audit, done);
+    let noting = Noting::of(route, &services.rooms.audit, done);
     let (left, noted) = (OnceLock::new(), noting.clone());
     let call = Call { services, client, cookie_kind, route, named, head: &head, body, identity, form_token, noting: noted, left };
     if let Some(cookie) = by_cookie {

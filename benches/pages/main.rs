@@ -155,7 +155,7 @@ impl House {
         stop.cancel();
         follows.await?;
 
-        let access = &app.services().access;
+        let access = &app.services().rooms.access;
         let link = access.sign_in_link(Duration::from_secs(60)).await?;
         let (_, cookie) = access.sign_in(link.expose(), Some("Firefox/144.0 (Android)".to_owned())).await?;
         let cookie = format!("__Host-carport={}", cookie.expose());

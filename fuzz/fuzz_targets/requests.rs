@@ -35,7 +35,7 @@ static GATEWAY: LazyLock<(Runtime, App, String)> = LazyLock::new(|| {
     let config = load(&Sources { overrides, file: ConfigFile::None, directory, ..Sources::default() }).expect("a configuration");
     let app = runtime.block_on(async { App::build(&config, World::system().expect("a world")).await.expect("an application") });
     let request = TokenRequest { name: "fuzz".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
-    let (_, token) = runtime.block_on(app.services().access.create_token(request)).expect("a token");
+    let (_, token) = runtime.block_on(app.services().rooms.access.create_token(request)).expect("a token");
     let token = token.expose().to_owned();
     (runtime, app, token)
 });

@@ -177,7 +177,7 @@ pub struct Reload {
 impl Reload {
     /// That of an application.
     pub fn of(app: &App) -> Reload {
-        Reload { live: app.live.clone(), audit: app.services.audit.clone() }
+        Reload { live: app.live.clone(), audit: app.services.rooms.audit.clone() }
     }
 
     /// Looks for a new certificate, whatever else was written.

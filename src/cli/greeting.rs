@@ -31,7 +31,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
             line(&mut screen, &format!("  warning    the certificate is not for {name} ({key}): browsers will refuse it there"));
         }
     }
-    let status = services.status.show().await;
+    let status = services.rooms.status.show().await;
     if !status.missing.is_empty() {
         line(&mut screen, "\nStill missing:");
         for missing in &status.missing {
@@ -39,9 +39,9 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         }
     }
     // While nobody can get in, the way in is shown to whoever sees this screen.
-    if !services.access.anybody().await.unwrap_or(true)
-        && services.audit.begin(Ring::Administration, Done::locally("carport serve: sign-in link")).await.is_ok()
-        && let Ok(link) = services.access.sign_in_link(SIGN_IN).await
+    if !services.rooms.access.anybody().await.unwrap_or(true)
+        && services.rooms.audit.begin(Ring::Administration, Done::locally("carport serve: sign-in link")).await.is_ok()
+        && let Ok(link) = services.rooms.access.sign_in_link(SIGN_IN).await
     {
         line(&mut screen, "\nSign in within 15 minutes, once, at:");
         line(&mut screen, &format!("  {dashboard}/login?t={}", link.expose()));

@@ -242,13 +242,13 @@ async fn connect(services: &Services, world: &World, owner: &str, account: &str)
         force: false,
         redirect_uri: None,
     };
-    let invite = services.connect.invite(request).await.map_err(|error| failed(error.to_string()))?;
+    let invite = services.rooms.connect.invite(request).await.map_err(|error| failed(error.to_string()))?;
     let mut browser = Browser { world, cookie: None };
     let mut authorize = Url::parse(&browser.open(&invite.url).await?).map_err(|error| failed(error.to_string()))?;
     authorize.query_pairs_mut().append_pair("simulator_account", account);
     let callback = browser.open(authorize.as_str()).await?;
     let done = browser.open(&callback).await?;
-    match services.connect.ending(done.trim_end_matches("/done").rsplit('/').next().unwrap_or_default()).await {
+    match services.rooms.connect.ending(done.trim_end_matches("/done").rsplit('/').next().unwrap_or_default()).await {
         Ok(crate::connect::Ending::Connected { .. }) => Ok(()),
         Ok(crate::connect::Ending::Failed { sentence, .. }) => Err(failed(sentence)),
         Ok(crate::connect::Ending::NotYet) => Err(failed("the callback was not understood".to_owned())),
@@ -284,14 +284,14 @@ impl Browser<'_> {
 async fn welcome(config: &Config, services: &Services) -> Result<(), Failure> {
     let failed = |error: crate::operate::access::AccessError| Failure::new(Exit::TryAgain, error.to_string());
     let done = Done::locally("carport demo: API token, sign-in link");
-    let noted = services.audit.begin(Ring::Administration, done).await;
+    let noted = services.rooms.audit.begin(Ring::Administration, done).await;
     noted.map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
-    for token in services.access.tokens().await.map_err(failed)?.iter().filter(|token| token.name == "demo") {
-        services.access.revoke_token(&token.id).await.map_err(failed)?;
+    for token in services.rooms.access.tokens().await.map_err(failed)?.iter().filter(|token| token.name == "demo") {
+        services.rooms.access.revoke_token(&token.id).await.map_err(failed)?;
     }
     let request = TokenRequest { name: "demo".to_owned(), scope: Scope::Admin, user: None, vehicle: None, expires_in: None };
-    let (_, token) = services.access.create_token(request).await.map_err(failed)?;
-    let link = services.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
+    let (_, token) = services.rooms.access.create_token(request).await.map_err(failed)?;
+    let link = services.rooms.access.sign_in_link(SIGN_IN).await.map_err(failed)?;
     let dashboard = config.private_url.as_str().trim_end_matches('/');
     let (link, token) = (link.expose(), token.expose());
     announce(&format!(

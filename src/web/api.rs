@@ -25,7 +25,7 @@ pub(super) mod webhooks;
 /// `GET status`: of the whole gateway.
 pub(super) async fn status(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.status.show().await)
+    answer::ok(&call.services.rooms.status.show().await)
 }
 
 /// `GET setup?fresh=true`: what is done and what is open, and what the probes found last, or find now.
@@ -33,9 +33,9 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let fresh = query.flag("fresh")?;
     query.finish()?;
-    let status = call.services.status.show().await;
+    let status = call.services.rooms.status.show().await;
     if fresh {
-        call.services.probes.run(status.webhooks.last_delivery_at).await;
+        call.services.rooms.probes.run(status.webhooks.last_delivery_at).await;
     }
     let (checked_at, items) = setup_list(call.services, &status);
     answer::ok(&json!({ "items": items, "next": null, "checked_at": checked_at }))
@@ -44,8 +44,8 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 /// The whole list, and when what is not known here was tried last. If that is long ago it is tried again, beside.
 pub(super) fn setup_list(services: &Services, status: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
     let mut list = status.checklist();
-    let tried = services.probes.last();
-    services.probes.freshen(status.webhooks.last_delivery_at);
+    let tried = services.rooms.probes.last();
+    services.rooms.probes.freshen(status.webhooks.last_delivery_at);
     let checked_at = tried.as_ref().map(|(at, _)| *at);
     list.extend(tried.into_iter().flat_map(|(_, found)| found));
     (checked_at, list)
@@ -54,7 +54,7 @@ pub(super) fn setup_list(services: &Services, status: &StatusView) -> (Option<Ti
 /// `GET budget`: the calls about the vehicles within reach.
 pub(super) async fn budget(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    let budget = call.services.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
+    let budget = call.services.rooms.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
     answer::ok(&budget)
 }
 

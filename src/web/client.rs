@@ -93,7 +93,7 @@ impl Client {
 pub(super) fn notice_proxy(services: &Services, peer: Peer, headers: &HeaderMap) {
     let Peer::Remote { address, .. } = peer else { return };
     if forwarded::is_there(headers) && is_private(address) && !services.settings.trusts(address) {
-        services.status.saw_untrusted_proxy(address.to_canonical());
+        services.rooms.status.saw_untrusted_proxy(address.to_canonical());
     }
 }
 

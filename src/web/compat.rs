@@ -98,7 +98,7 @@ fn request_id<'a>(call: &Call<'a>) -> &'a str {
 /// Tells a car something; whatever really came of it is noted, and what went wrong is an error.
 async fn tell(call: &Call<'_>, user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
     let by = (call.caller()?.actor.clone(), call.client.address());
-    let view = call.services.compat.tell(call.reach()?, &vehicle(call)?, user, command, by).await?;
+    let view = call.services.rooms.compat.tell(call.reach()?, &vehicle(call)?, user, command, by).await?;
     call.noting.add(view.id.as_str());
     call.noting.add(view.status);
     call.noting.has_happened();

@@ -16,13 +16,13 @@ pub(super) async fn begin(call: &Call<'_>) -> Answer {
     let invite = call.named(0)?;
     // Link previews ask with HEAD; they must not change anything.
     if call.head.method == Method::HEAD {
-        call.services.connect.ending(invite).await?;
+        call.services.rooms.connect.ending(invite).await?;
         return Ok(answer::empty(StatusCode::OK));
     }
     if let Some(elsewhere) = better_address(call, invite) {
         return answer::see_other(&elsewhere);
     }
-    let begun = match call.services.connect.begin(invite).await {
+    let begun = match call.services.rooms.connect.begin(invite).await {
         Ok(begun) => begun,
         Err(ConnectError::SpentInvite) => return answer::see_other(&done_path(invite)),
         Err(other) => return Err(other.into()),
@@ -44,10 +44,10 @@ pub(super) async fn callback(call: &Call<'_>) -> Answer {
     let callback = parse(call.head.uri.query().unwrap_or_default())?;
     let kind = attempt_kind(call);
     let browser = ATTEMPT.read(kind, &call.head.headers);
-    if call.services.connect.expects(&callback, browser).await? {
+    if call.services.rooms.connect.expects(&callback, browser).await? {
         call.noting.begin().await?;
     }
-    let invite = call.services.connect.finish(callback, browser).await?;
+    let invite = call.services.rooms.connect.finish(callback, browser).await?;
     let mut response = answer::see_other(&done_path(&invite))?;
     if let Some(line) = ATTEMPT.clear(kind) {
         response.headers_mut().append(SET_COOKIE, line);
@@ -58,7 +58,7 @@ pub(super) async fn callback(call: &Call<'_>) -> Answer {
 /// `GET /connect/{invite}/done`.
 pub(super) async fn done(call: &Call<'_>) -> Answer {
     let invite = call.named(0)?;
-    let ending = call.services.connect.ending(invite).await?;
+    let ending = call.services.rooms.connect.ending(invite).await?;
     let again = format!("/connect/{}", answer::path_part(invite));
     let page = DonePage { shell: call.shell(Tab::Elsewhere), ending: &ending, again: &again };
     Ok(answer::html(StatusCode::OK, page.render()))

@@ -96,7 +96,7 @@ pub(super) fn admit(services: &Services, client: Client, head: &Parts) -> Result
     if let Some(Ticket { caller, .. }) = spent.filter(|ticket| ticket.until > Instant::now()) {
         return Ok(Identity { caller, cookie: None });
     }
-    services.audit.refuse(Refused::Token, client.address());
+    services.rooms.audit.refuse(Refused::Token, client.address());
     services.take_for_proof(Route::Events, client)?;
     Err(Problem::unauthorized())
 }
@@ -112,7 +112,7 @@ pub(super) async fn stream(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     query.take("ticket");
     query.finish()?;
-    let deliveries = &call.services.deliveries;
+    let deliveries = &call.services.rooms.deliveries;
     let from = match call.head.headers.get(LAST_EVENT_ID) {
         None => deliveries.newest().await?,
         Some(id) => {
@@ -167,9 +167,9 @@ impl Follower {
         loop {
             self.grew.mark_unchanged();
             // What was read cannot be told to somebody whose token was revoked meanwhile.
-            let news = self.services.deliveries.after(&self.caller.reach, self.up_to).await.ok()?;
+            let news = self.services.rooms.deliveries.after(&self.caller.reach, self.up_to).await.ok()?;
             if !news.items.is_empty() || news.is_missed {
-                if !self.services.access.still_may(&self.caller).await.ok()? {
+                if !self.services.rooms.access.still_may(&self.caller).await.ok()? {
                     return None;
                 }
                 self.up_to = news.up_to;
@@ -195,7 +195,7 @@ impl Follower {
                 () = tokio::time::sleep_until(self.ends_at) => return None,
                 changed = self.grew.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(self.silent_until) => {
-                    if !self.services.access.still_may(&self.caller).await.ok()? {
+                    if !self.services.rooms.access.still_may(&self.caller).await.ok()? {
                         return None;
                     }
                     self.silent_until = Instant::now() + SILENCE;

@@ -42,7 +42,7 @@ pub(super) async fn exchange(call: &Call<'_>) -> Answer {
         virtual_key_url: request.virtual_key_url.filter(|url| connect::is_link(url)),
     };
     let exchange = Exchange { user, state: request.state, outcome, redirect_uri: request.redirect_uri, vouched };
-    let linked = call.services.connect.exchange(exchange).await?;
+    let linked = call.services.rooms.connect.exchange(exchange).await?;
     call.noting.add(linked.user.as_str());
     call.noting.add(linked.connection.to_string());
     answer::json(StatusCode::CREATED, &linked)

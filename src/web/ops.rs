@@ -19,14 +19,14 @@ pub(super) fn healthz() -> Answer {
 
 /// `GET /readyz`: store, key and listeners.
 pub(super) async fn readyz(call: &Call<'_>) -> Answer {
-    let readiness = call.services.status.ready().await;
+    let readiness = call.services.rooms.status.ready().await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer::json(status, &readiness)
 }
 
 /// `GET /metrics`. It names connections and counts everybody's deliveries.
 pub(super) async fn metrics(call: &Call<'_>) -> Answer {
-    let text = call.services.status.metrics().await;
+    let text = call.services.rooms.status.metrics().await;
     Ok(answer::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 

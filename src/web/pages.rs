@@ -32,7 +32,7 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let vehicles: Vec<_> = vehicles(call).await?.into_iter().map(|vehicle| car::to_taste(call, vehicle)).collect();
     let connections = all_connections(call).await?;
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
-    let deliveries = call.services.deliveries.list(call.reach()?, newest).await?;
+    let deliveries = call.services.rooms.deliveries.list(call.reach()?, newest).await?;
     let status = status(call, &connections).await?;
     let page = CarsPage {
         shell: call.shell(Tab::Cars),
@@ -51,7 +51,7 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let before = query.take("before").and_then(|text| text.parse().ok());
     query.finish()?;
-    let part = call.services.audit.list(before, 50).await?;
+    let part = call.services.rooms.audit.list(before, 50).await?;
     let page = AuditPage {
         shell: call.shell(Tab::System),
         entries: &part.items,
@@ -68,7 +68,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
     let vehicle = form.take("vehicle").map(VehicleId::new);
     form.finish()?;
     let user = match &vehicle {
-        Some(id) => call.services.vehicles.show(call.reach()?, id).await?.user,
+        Some(id) => call.services.rooms.vehicles.show(call.reach()?, id).await?.user,
         None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
     };
     call.noting.add(user.as_str());
@@ -83,7 +83,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         force: false,
         redirect_uri: None,
     };
-    let invite = call.services.connect.invite(request).await?;
+    let invite = call.services.rooms.connect.invite(request).await?;
     let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
@@ -105,16 +105,16 @@ pub(super) fn webhook_address(services: &Services, allow: &str) -> Answer {
 
 /// As many as a page can show.
 async fn vehicles(call: &Call<'_>) -> Result<Vec<VehicleView>, Problem> {
-    Ok(call.services.vehicles.list(call.reach()?, None, None, first_page()).await?.items)
+    Ok(call.services.rooms.vehicles.list(call.reach()?, None, None, first_page()).await?.items)
 }
 
 async fn all_connections(call: &Call<'_>) -> Result<Vec<ConnectionView>, Problem> {
-    Ok(call.services.vehicles.connections(call.reach()?, first_page()).await?.items)
+    Ok(call.services.rooms.vehicles.connections(call.reach()?, first_page()).await?.items)
 }
 
 /// The status, as far as it concerns the caller.
 async fn status(call: &Call<'_>, connections: &[ConnectionView]) -> Result<Within, Problem> {
-    let status = call.services.status.show().await;
+    let status = call.services.rooms.status.show().await;
     Ok(match call.reach()? {
         Reach::All => Within::whole(status),
         Reach::User(_) | Reach::Vehicle(_) => Within::of(status, connections),

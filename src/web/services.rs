@@ -36,36 +36,12 @@ use crate::world::World;
 /// What the handlers call, and what they were configured to do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Services {
+    /// The rooms below.
+    pub rooms: Arc<Rooms>,
     /// How the edge was configured.
     pub settings: Arc<Settings>,
     /// Clock and chance.
     pub world: World,
-    /// The way in for deliveries.
-    pub ingest: Ingest,
-    /// The owner's journey.
-    pub connect: Connect,
-    /// Users, connections and vehicles.
-    pub vehicles: Vehicles,
-    /// What cars are told to do.
-    pub commands: Commands,
-    /// The ledger of calls.
-    pub budget: Budget,
-    /// Smartcar's own API.
-    pub compat: Compat,
-    /// Tokens, sign-in links and sessions.
-    pub access: Access,
-    /// Who changed what.
-    pub audit: Audit,
-    /// The webhook log.
-    pub deliveries: Deliveries,
-    /// How everything fares.
-    pub status: Status,
-    /// The master key.
-    pub rotation: Rotation,
-    /// What can be wrong outside.
-    pub probes: Probes,
-    /// Who makes settings.
-    pub making: Arc<dyn Making>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The settings as they are now.
@@ -78,7 +54,7 @@ pub struct Services {
     pub(super) stop: CancellationToken,
 }
 
-/// The rooms below, by name, so that building [`Services`] cannot mix them up.
+/// The rooms below the edge.
 #[derive(Debug)]
 pub struct Rooms {
     /// The way in for deliveries.
@@ -112,49 +88,12 @@ pub struct Rooms {
 impl Services {
     /// Puts the edge together.
     pub fn new(latest: Current<Settings>, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
-        let Rooms {
-            ingest,
-            connect,
-            vehicles,
-            commands,
-            budget,
-            compat,
-            access,
-            audit,
-            deliveries,
-            status,
-            rotation,
-            probes,
-            making,
-        } = rooms;
         let settings = latest.get();
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
         let (face, events, stop) = (Face::Whole, Arc::default(), CancellationToken::new());
-        Services {
-            settings,
-            world,
-            ingest,
-            connect,
-            vehicles,
-            commands,
-            budget,
-            compat,
-            access,
-            audit,
-            deliveries,
-            status,
-            rotation,
-            probes,
-            making,
-            metrics,
-            latest,
-            guard,
-            face,
-            forward_auth,
-            events,
-            stop,
-        }
+        let rooms = Arc::new(rooms);
+        Services { rooms, settings, world, metrics, latest, guard, face, forward_auth, events, stop }
     }
 
     /// The same by the settings as they are now.

@@ -50,13 +50,13 @@ pub(super) async fn identify(
         let basic = || headers.get(AUTHORIZATION).and_then(|line| input::basic(line.to_str().ok()?));
         let password = Dialect::of(head.uri.path()).and_then(|_| basic()).map(|(_, password)| password);
         let known = match bearer(headers).or(password.as_deref()) {
-            Some(token) => services.access.bearer(token).await,
+            Some(token) => services.rooms.access.bearer(token).await,
             None => Err(AccessError::Unknown),
         };
         return match known {
             Ok(caller) => Ok(Some(Identity { caller, cookie: None })),
             Err(AccessError::Unknown) => {
-                services.audit.refuse(Refused::Token, client.address());
+                services.rooms.audit.refuse(Refused::Token, client.address());
                 services.take_for_proof(route, client)?;
                 Err(Problem::unknown_token())
             }
@@ -70,7 +70,7 @@ pub(super) async fn identify(
         return Ok(Some(identity));
     }
     let Some(cookie) = Kind::of(client, headers).and_then(|kind| SESSION.read(kind, headers)) else { return Ok(None) };
-    match services.access.session(cookie).await {
+    match services.rooms.access.session(cookie).await {
         Ok(caller) => Ok(Some(Identity { caller, cookie: Some(cookie.to_owned()) })),
         Err(AccessError::Unknown) => Ok(None),
         Err(other) => Err(other.into()),
@@ -164,7 +164,7 @@ pub(super) async fn login_page(call: &Call<'_>) -> Answer {
     if call.cookie_kind.is_none() {
         return Err(Problem::https_required());
     }
-    if !call.services.access.sign_in_link_is_good(&link).await? {
+    if !call.services.rooms.access.sign_in_link_is_good(&link).await? {
         return Ok(answer::html(StatusCode::NOT_FOUND, LoginPage { shell: call.shell(Tab::Elsewhere), link: None }.render()));
     }
     Ok(answer::html(StatusCode::OK, LoginPage { shell: call.shell(Tab::Elsewhere), link: Some(&link) }.render()))
@@ -172,7 +172,7 @@ pub(super) async fn login_page(call: &Call<'_>) -> Answer {
 
 /// Where a password is asked for, if there is one.
 async fn sign_in_page(call: &Call<'_>, status: StatusCode, is_wrong: bool) -> Answer {
-    let has_password = call.cookie_kind.is_some() && call.services.access.has_password().await?;
+    let has_password = call.cookie_kind.is_some() && call.services.rooms.access.has_password().await?;
     Ok(answer::html(status, SignInPage { shell: call.shell(Tab::Elsewhere), has_password, is_wrong }.render()))
 }
 
@@ -188,7 +188,7 @@ pub(super) async fn login(call: &Call<'_>) -> Answer {
     form.finish()?;
     let browser = call.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let browser = browser.map(|text| text.chars().take(200).collect());
-    let (access, audit, address) = (&call.services.access, &call.services.audit, call.client.address());
+    let (access, audit, address) = (&call.services.rooms.access, &call.services.rooms.audit, call.client.address());
     let (session, cookie) = match (link, password) {
         // SECURITY: each try costs the client one, good or not: passwords can be guessed.
         (None, Some(password)) => {
@@ -245,7 +245,7 @@ pub(super) async fn logout(call: &Call<'_>) -> Answer {
         Actor::Proxy { .. } => return Err(Problem::bad_request("Your proxy has signed you in: sign out there.")),
         _ => return Err(Problem::bad_request("Only a browser that is signed in can sign out.")),
     };
-    match call.services.access.revoke_session(id).await {
+    match call.services.rooms.access.revoke_session(id).await {
         Ok(()) | Err(AccessError::Unknown) => {}
         Err(other) => return Err(other.into()),
     }

@@ -47,7 +47,7 @@ where
     let signatures: Vec<Vec<u8>> = signatures(&head).into_iter().map(<[u8]>::to_vec).collect();
     drop(head);
     let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
-    match services.ingest.accept(body, &signatures).await {
+    match services.rooms.ingest.accept(body, &signatures).await {
         Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
         Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
         Ok(Accepted::Erased) => Ok(Receipt::Erased { status: "erased" }),
@@ -72,7 +72,7 @@ fn unread(services: &Services, client: Client, head: &Parts, problem: Problem) -
         _ => "the body broke off",
     };
     if services.take_for_proof(Route::Webhook, client).is_ok() {
-        services.ingest.refuse(problem.code(), reason, bytes);
+        services.rooms.ingest.refuse(problem.code(), reason, bytes);
     }
     problem
 }
@@ -87,10 +87,10 @@ where
     let cap = Route::Webhook.policy().body_cap.map_or(0, |cap| cap.bytes(&services.settings));
     let time = services.settings.limits.body_time;
     let body = input::body(&head.headers, body, cap, time).await;
-    if body.is_ok_and(|body| services.ingest.proves(&body, &signatures(head))) {
-        services.ingest.went_astray(head.uri.path());
+    if body.is_ok_and(|body| services.rooms.ingest.proves(&body, &signatures(head))) {
+        services.rooms.ingest.went_astray(head.uri.path());
     } else if services.take_for_proof(Route::Webhook, client).is_ok() {
-        services.ingest.refuse("unknown_path", "an unproven post came to an address that is not the webhook's", 0);
+        services.rooms.ingest.refuse("unknown_path", "an unproven post came to an address that is not the webhook's", 0);
     }
 }
 

@@ -272,13 +272,13 @@ impl TestGateway {
     /// Starts all loops but the follower of the log.
     pub(crate) fn start_but_projecting(&mut self) {
         self.start_refreshing();
-        let (vehicles, stop) = (self.services().vehicles.clone(), self.stop.clone());
+        let (vehicles, stop) = (self.services().rooms.vehicles.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { vehicles.run(stop).await }));
-        let (commands, stop) = (self.services().commands.clone(), self.stop.clone());
+        let (commands, stop) = (self.services().rooms.commands.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { commands.run(stop).await }));
-        let (connect, stop) = (self.services().connect.clone(), self.stop.clone());
+        let (connect, stop) = (self.services().rooms.connect.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { connect.run(stop).await }));
-        let (audit, stop) = (self.services().audit.clone(), self.stop.clone());
+        let (audit, stop) = (self.services().rooms.audit.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { audit.run(stop).await }));
         let (notices, stop) = (self.app().notices().clone(), self.stop.clone());
         self.loops.push(tokio::spawn(async move { notices.run(stop).await }));

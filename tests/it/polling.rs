@@ -103,7 +103,7 @@ impl Chance {
 /// Tokens and reads; the other loops would make the month long.
 fn read_on_schedule(gateway: &mut TestGateway) -> tokio::task::JoinHandle<()> {
     gateway.start_refreshing();
-    let vehicles = gateway.services().vehicles.clone();
+    let vehicles = gateway.services().rooms.vehicles.clone();
     tokio::spawn(async move { vehicles.run(CancellationToken::new()).await })
 }
 

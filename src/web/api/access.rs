@@ -55,7 +55,7 @@ struct Link {
 /// `GET tokens`
 pub(in crate::web) async fn tokens(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&json!({ "items": call.services.access.tokens().await?, "next": null }))
+    answer::ok(&json!({ "items": call.services.rooms.access.tokens().await?, "next": null }))
 }
 
 /// `POST tokens`
@@ -68,7 +68,7 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
         vehicle: new.vehicle.map(VehicleId::new),
         expires_in: new.expires_in.map(|span| span.0),
     };
-    let (view, secret) = call.services.access.create_token(request).await?;
+    let (view, secret) = call.services.rooms.access.create_token(request).await?;
     call.noting.add(&*view.id);
     answer::json(StatusCode::CREATED, &Created { view: &view, token: secret.expose() })
 }
@@ -76,7 +76,7 @@ pub(in crate::web) async fn create_token(call: &Call<'_>) -> Answer {
 /// `DELETE tokens/{id}`
 pub(in crate::web) async fn revoke_token(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    let revoked = call.services.access.revoke_token(call.named(0)?).await;
+    let revoked = call.services.rooms.access.revoke_token(call.named(0)?).await;
     revoked.map_err(|error| known(error, "There is no token of this id: `carport token list` has the ids."))?;
     Ok(answer::done())
 }
@@ -84,13 +84,13 @@ pub(in crate::web) async fn revoke_token(call: &Call<'_>) -> Answer {
 /// `GET sessions`
 pub(in crate::web) async fn sessions(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&json!({ "items": call.services.access.sessions().await?, "next": null }))
+    answer::ok(&json!({ "items": call.services.rooms.access.sessions().await?, "next": null }))
 }
 
 /// `DELETE sessions/{id}`
 pub(in crate::web) async fn revoke_session(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    let revoked = call.services.access.revoke_session(call.named(0)?).await;
+    let revoked = call.services.rooms.access.revoke_session(call.named(0)?).await;
     revoked.map_err(|error| known(error, "There is no session of this id: `carport sessions list` has the ids."))?;
     Ok(answer::done())
 }
@@ -109,7 +109,7 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
     if expires_in > LONGEST_LINK {
         return Err(Problem::bad_request("`expires_in` must be one day at most."));
     }
-    let secret = call.services.access.sign_in_link(expires_in).await?;
+    let secret = call.services.rooms.access.sign_in_link(expires_in).await?;
     let settings = &call.services.settings;
     let base = settings.private_url.as_ref().unwrap_or(&settings.public_url).as_str().trim_end_matches('/');
     let url = format!("{base}/login?t={}", answer::path_part(secret.expose()));
@@ -120,8 +120,8 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn change_password(call: &Call<'_>) -> Answer {
     let change: PasswordChange = call.json()?;
     match change.password {
-        Some(Some(password)) => call.services.access.set_password(Secret::new(password)).await?,
-        Some(None) => call.services.access.clear_password().await?,
+        Some(Some(password)) => call.services.rooms.access.set_password(Secret::new(password)).await?,
+        Some(None) => call.services.rooms.access.clear_password().await?,
         None => return Err(Problem::bad_request("`password` is needed: a text, or null to take it away.")),
     }
     Ok(answer::done())
@@ -134,19 +134,19 @@ pub(in crate::web) async fn audit(call: &Call<'_>) -> Answer {
     let before = before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?;
     let limit = query.limit()?;
     query.finish()?;
-    answer::ok(&call.services.audit.list(before, limit).await?)
+    answer::ok(&call.services.rooms.audit.list(before, limit).await?)
 }
 
 /// `GET key`
 pub(in crate::web) async fn key(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.rotation.view().await?)
+    answer::ok(&call.services.rooms.rotation.view().await?)
 }
 
 /// `POST key/rotate`
 pub(in crate::web) async fn rotate_key(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::json(StatusCode::ACCEPTED, &call.services.rotation.start().await?)
+    answer::json(StatusCode::ACCEPTED, &call.services.rooms.rotation.start().await?)
 }
 
 const LINK_TIME: Duration = Duration::from_secs(15 * 60);

@@ -33,7 +33,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
         }
     };
     let by = (call.caller()?.actor.clone(), call.client.address());
-    let view = call.services.commands.give(reach, &id, command, by, PATIENCE).await.map_err(|error| {
+    let view = call.services.rooms.commands.give(reach, &id, command, by, PATIENCE).await.map_err(|error| {
         let problem = Problem::from(error);
         call.noting.add(problem.code());
         problem
@@ -46,7 +46,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
 /// `GET vehicles/{id}/commands/{command}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.commands.show(call.reach()?, &id(call)?, call.named(1)?).await?)
+    answer::ok(&call.services.rooms.commands.show(call.reach()?, &id(call)?, call.named(1)?).await?)
 }
 
 /// How long whoever asks is kept waiting.

@@ -66,7 +66,7 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
         redirect_uri: new.redirect_uri,
     };
     let reach = call.reach()?;
-    let invite = call.services.connect.invite(request).await.map_err(|error| match error {
+    let invite = call.services.rooms.connect.invite(request).await.map_err(|error| match error {
         // SECURITY: for a bound caller the cars of others do not exist.
         ConnectError::OtherUsers if *reach != Reach::All => ConnectError::UnknownVehicle,
         other => other,
@@ -79,20 +79,20 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let page = query.page()?;
     query.finish()?;
-    answer::ok(&call.services.vehicles.connections(call.reach()?, page).await?)
+    answer::ok(&call.services.rooms.vehicles.connections(call.reach()?, page).await?)
 }
 
 /// `GET connections/{id}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.vehicles.connection(call.reach()?, id(call)?).await.map_err(known)?)
+    answer::ok(&call.services.rooms.vehicles.connection(call.reach()?, id(call)?).await.map_err(known)?)
 }
 
 /// `POST connections/{id}/refresh`
 pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let id = within_reach(call).await?;
-    answer::ok(&call.services.vehicles.refresh_connection(id).await?)
+    answer::ok(&call.services.rooms.vehicles.refresh_connection(id).await?)
 }
 
 /// `DELETE connections/{id}`
@@ -103,9 +103,9 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     query.finish()?;
     let id = within_reach(call).await?;
     if local {
-        return answer::ok(&call.services.vehicles.forget_connection(id, history).await?);
+        return answer::ok(&call.services.rooms.vehicles.forget_connection(id, history).await?);
     }
-    let ended = call.services.vehicles.disconnect_connection(id, history, force).await;
+    let ended = call.services.rooms.vehicles.disconnect_connection(id, history, force).await;
     ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
@@ -122,7 +122,7 @@ struct Adopt {
 pub(in crate::web) async fn adopt(call: &Call<'_>) -> Answer {
     let Adopt { user, dry_run } = call.json()?;
     let user = AppUserId::new(user.unwrap_or_else(|| "owner".to_owned()));
-    let adoption = call.services.connect.adopt(&user, dry_run).await?;
+    let adoption = call.services.rooms.connect.adopt(&user, dry_run).await?;
     for connection in adoption.items.iter().filter_map(|item| item.connection) {
         call.noting.add(connection.to_string());
     }
@@ -143,7 +143,7 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
     if refresh_token.expose().trim().is_empty() {
         return Err(Problem::bad_request("`refresh_token` is empty."));
     }
-    let imported = call.services.connect.import(AppUserId::new(user), refresh_token, mode).await?;
+    let imported = call.services.rooms.connect.import(AppUserId::new(user), refresh_token, mode).await?;
     call.noting.add(imported.connection.to_string());
     answer::json(StatusCode::CREATED, &imported)
 }
@@ -167,7 +167,7 @@ pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
         NewMigration { undo: true, .. } => Migrate::Undo,
         NewMigration { .. } => Migrate::Move,
     };
-    let migration = call.services.connect.migrate(what).await?;
+    let migration = call.services.rooms.connect.migrate(what).await?;
     for moved in migration.items.iter().filter(|moved| ["moved", "returned"].contains(&moved.result)) {
         call.noting.add(moved.connection.to_string());
     }
@@ -177,7 +177,7 @@ pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
 /// The id of the path, if the caller may see that connection.
 pub(in crate::web) async fn within_reach(call: &Call<'_>) -> Result<ConnectionId, Problem> {
     let id = id(call)?;
-    call.services.vehicles.connection(call.reach()?, id).await.map_err(known)?;
+    call.services.rooms.vehicles.connection(call.reach()?, id).await.map_err(known)?;
     Ok(id)
 }
 

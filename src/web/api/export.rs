@@ -36,13 +36,13 @@ pub(in crate::web) async fn whole(call: &Call<'_>) -> Answer {
     let vehicle = query.take("vehicle").map(VehicleId::new);
     let wanted = history::range(&mut query)?;
     query.finish()?;
-    let export = call.services.vehicles.export(call.reach()?, vehicle.as_ref(), wanted).await?;
+    let export = call.services.rooms.vehicles.export(call.reach()?, vehicle.as_ref(), wanted).await?;
     Ok(answer(export, form))
 }
 
 /// The table of one vehicle.
 pub(super) async fn of_one(call: &Call<'_>, id: &VehicleId, wanted: HistoryQuery) -> Answer {
-    let export = call.services.vehicles.export(call.reach()?, Some(id), wanted).await?;
+    let export = call.services.rooms.vehicles.export(call.reach()?, Some(id), wanted).await?;
     Ok(answer(export, Form::Sheet))
 }
 

@@ -12,7 +12,7 @@ use crate::operate::settings::Change;
 /// `GET settings`: what can be made, with the origin of each value.
 pub(in crate::web) fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&json!({ "items": call.services.making.show(), "next": null }))
+    answer::ok(&json!({ "items": call.services.rooms.making.show(), "next": null }))
 }
 
 /// `PATCH settings?force=true`: makes some, or takes them back by null.
@@ -22,9 +22,9 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     query.finish()?;
     let asked: Map<String, Value> = input::json(&call.head.headers, &call.body)?;
     let changes = asked.into_iter().map(written).collect::<Result<Vec<Change>, Problem>>()?;
-    let made = call.services.making.change(changes, force).await?;
+    let made = call.services.rooms.making.change(changes, force).await?;
     made.keys.into_iter().for_each(|key| call.noting.add(key));
-    answer::ok(&json!({ "items": call.services.making.show(), "next": null, "found": made.found }))
+    answer::ok(&json!({ "items": call.services.rooms.making.show(), "next": null, "found": made.found }))
 }
 
 /// A value as one would write it into the environment.

@@ -34,7 +34,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let page = query.page()?;
     query.finish()?;
-    answer::ok(&call.services.vehicles.users(call.reach()?, page).await?)
+    answer::ok(&call.services.rooms.vehicles.users(call.reach()?, page).await?)
 }
 
 /// `POST users`
@@ -42,7 +42,7 @@ pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
     let new: NewUser = call.json()?;
     let id = new.id.map(checked_id).transpose()?;
     let (name, email) = (checked_text("name", 200, new.name)?, checked_text("email", 200, new.email)?);
-    let user = call.services.vehicles.add_user(id, name, email).await?;
+    let user = call.services.rooms.vehicles.add_user(id, name, email).await?;
     call.noting.add(user.user.id.as_str());
     answer::json(StatusCode::CREATED, &user)
 }
@@ -50,7 +50,7 @@ pub(in crate::web) async fn add(call: &Call<'_>) -> Answer {
 /// `GET users/{id}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.vehicles.user(call.reach()?, &id(call)?).await?)
+    answer::ok(&call.services.rooms.vehicles.user(call.reach()?, &id(call)?).await?)
 }
 
 /// `PATCH users/{id}`
@@ -60,8 +60,8 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     let (name, email) = (checked("name", changes.name)?, checked("email", changes.email)?);
     let id = id(call)?;
     // What is out of reach does not exist.
-    call.services.vehicles.user(call.reach()?, &id).await?;
-    answer::ok(&call.services.vehicles.change_user(&id, name, email).await?)
+    call.services.rooms.vehicles.user(call.reach()?, &id).await?;
+    answer::ok(&call.services.rooms.vehicles.change_user(&id, name, email).await?)
 }
 
 /// `DELETE users/{id}`
@@ -70,8 +70,8 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let (history, force) = removal(&mut query)?;
     query.finish()?;
     let id = id(call)?;
-    call.services.vehicles.user(call.reach()?, &id).await?;
-    let removed = call.services.vehicles.remove_user(&id, history, force).await;
+    call.services.rooms.vehicles.user(call.reach()?, &id).await?;
+    let removed = call.services.rooms.vehicles.remove_user(&id, history, force).await;
     removed.map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
     Ok(answer::done())
 }

@@ -25,7 +25,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let (user, mode) = (query.take("user").map(AppUserId::new), query.take("mode"));
     let (page, units) = (query.page()?, query.units()?);
     query.finish()?;
-    let mut vehicles = call.services.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?;
+    let mut vehicles = call.services.rooms.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?;
     if let Some(units) = units {
         vehicles.items = vehicles.items.into_iter().map(|vehicle| vehicle.in_units(units)).collect();
     }
@@ -42,7 +42,7 @@ async fn vehicle(call: &Call<'_>) -> Result<VehicleView, Problem> {
     let mut query = call.query()?;
     let units = query.units()?;
     query.finish()?;
-    let vehicle = call.services.vehicles.show(call.reach()?, &id(call)?).await?;
+    let vehicle = call.services.rooms.vehicles.show(call.reach()?, &id(call)?).await?;
     Ok(match units {
         Some(units) => vehicle.in_units(units),
         None => vehicle,
@@ -52,7 +52,7 @@ async fn vehicle(call: &Call<'_>) -> Result<VehicleView, Problem> {
 /// `PATCH vehicles/{id}`
 pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     let changes: Changes = call.json()?;
-    let vehicles = &call.services.vehicles;
+    let vehicles = &call.services.rooms.vehicles;
     let vehicle = match changes.nickname {
         Some(nickname) => vehicles.rename(call.reach()?, &id(call)?, checked_nickname(nickname)?).await?,
         None => vehicles.show(call.reach()?, &id(call)?).await?,
@@ -65,7 +65,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (history, force) = removal(&mut query)?;
     query.finish()?;
-    let ended = call.services.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await;
+    let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await;
     ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
@@ -81,7 +81,7 @@ pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let units = query.units()?;
     query.finish()?;
-    let signal = call.services.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?;
+    let signal = call.services.rooms.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?;
     match units {
         Some(units) => answer::ok(&signal.in_units(units)),
         None => answer::ok(&signal),
@@ -91,15 +91,15 @@ pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
 /// `POST vehicles/{id}/refresh`
 pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.vehicles.sync(call.reach()?, &id(call)?).await?)
+    answer::ok(&call.services.rooms.vehicles.sync(call.reach()?, &id(call)?).await?)
 }
 
 /// `POST vehicles/{id}/subscribe`
 pub(in crate::web) async fn subscribe(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let (reach, id) = (call.reach()?, id(call)?);
-    call.services.vehicles.subscribe(reach, &id).await?;
-    answer::ok(&call.services.vehicles.show(reach, &id).await?)
+    call.services.rooms.vehicles.subscribe(reach, &id).await?;
+    answer::ok(&call.services.rooms.vehicles.show(reach, &id).await?)
 }
 
 const END_ANYWAY: &str = "To end it here all the same: `carport vehicles disconnect ID --force`.";

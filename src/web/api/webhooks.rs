@@ -23,7 +23,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         limit: query.limit()?,
     };
     query.finish()?;
-    answer::ok(&call.services.deliveries.list(call.reach()?, wanted).await?)
+    answer::ok(&call.services.rooms.deliveries.list(call.reach()?, wanted).await?)
 }
 
 /// `GET webhooks/refused`
@@ -35,7 +35,7 @@ pub(in crate::web) fn refused(call: &Call<'_>) -> Answer {
 /// The refused ones belong to nobody, so a bound caller sees none.
 pub(in crate::web) fn refused_within(call: &Call<'_>) -> Result<Vec<Refusal>, Problem> {
     Ok(match call.reach()? {
-        Reach::All => call.services.deliveries.refused(),
+        Reach::All => call.services.rooms.deliveries.refused(),
         Reach::User(_) | Reach::Vehicle(_) => Vec::new(),
     })
 }
@@ -43,7 +43,7 @@ pub(in crate::web) fn refused_within(call: &Call<'_>) -> Result<Vec<Refusal>, Pr
 /// `GET webhooks/{seq}`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.deliveries.show(call.reach()?, seq(call)?).await?)
+    answer::ok(&call.services.rooms.deliveries.show(call.reach()?, seq(call)?).await?)
 }
 
 /// `POST webhooks/{seq}/replay`
@@ -51,8 +51,8 @@ pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let seq = seq(call)?;
     // What is out of reach does not exist.
-    call.services.deliveries.show(call.reach()?, seq).await?;
-    answer::ok(&call.services.deliveries.replay(seq).await?)
+    call.services.rooms.deliveries.show(call.reach()?, seq).await?;
+    answer::ok(&call.services.rooms.deliveries.replay(seq).await?)
 }
 
 /// The place that the path names.

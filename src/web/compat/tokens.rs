@@ -35,14 +35,14 @@ async fn given(call: &Call<'_>, grants: &[(&str, &str)]) -> Result<String, Probl
     let basic = call.head.headers.get(AUTHORIZATION).and_then(|line| input::basic(line.to_str().ok()?));
     let secret = field("client_secret").or(basic.map(|(_, secret)| secret));
     for token in field(holder).into_iter().chain(secret) {
-        match call.services.access.bearer(&token).await {
+        match call.services.rooms.access.bearer(&token).await {
             Ok(_) => return Ok(token),
             Err(AccessError::Unknown) => {}
             Err(other) => return Err(other.into()),
         }
     }
     // SECURITY: tokens must not be guessed faster here than anywhere else.
-    call.services.audit.refuse(Refused::Token, call.client.address());
+    call.services.rooms.audit.refuse(Refused::Token, call.client.address());
     call.take_for_proof()?;
     Err(match *holder {
         "code" => refusal(400, "invalid_request", "Invalid code: it must be a token of Carport (carport_...)."),

@@ -13,20 +13,20 @@ use crate::model::fault::Fault;
 
 /// `GET /v2.0/user`
 pub(in crate::web) async fn user(call: &Call<'_>) -> Answer {
-    answer::ok(&json!({ "id": call.services.compat.user(call.reach()?).await? }))
+    answer::ok(&json!({ "id": call.services.rooms.compat.user(call.reach()?).await? }))
 }
 
 /// `GET /v2.0/vehicles`
 pub(in crate::web) async fn vehicles(call: &Call<'_>) -> Answer {
     let slice = slice(call, 10, 50)?;
-    let (ids, count) = call.services.compat.vehicles(call.reach()?, slice).await?;
+    let (ids, count) = call.services.rooms.compat.vehicles(call.reach()?, slice).await?;
     answer::ok(&json!({ "vehicles": ids, "paging": { "count": count, "offset": slice.offset } }))
 }
 
 /// `GET /v2.0/vehicles/{id}/permissions`
 pub(in crate::web) async fn permissions(call: &Call<'_>) -> Answer {
     let slice = slice(call, 25, 100)?;
-    let (names, count) = call.services.compat.permissions(call.reach()?, &vehicle(call)?, slice).await?;
+    let (names, count) = call.services.rooms.compat.permissions(call.reach()?, &vehicle(call)?, slice).await?;
     answer::ok(&json!({ "permissions": names, "paging": { "count": count, "offset": slice.offset } }))
 }
 
@@ -38,7 +38,7 @@ fn slice(call: &Call<'_>, usual: usize, most: usize) -> Result<Slice, Problem> {
 /// `GET /v2.0/vehicles/{id}`, and below it.
 pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
     let (question, wish) = (Question::new(&below(call), call.head.uri.query().unwrap_or_default()), wish(call)?);
-    let reply = call.services.compat.endpoint(call.reach()?, &vehicle(call)?, question, wish).await?;
+    let reply = call.services.rooms.compat.endpoint(call.reach()?, &vehicle(call)?, question, wish).await?;
     show(&reply, wish)
 }
 
@@ -49,7 +49,7 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
     let requests = body["requests"].as_array().filter(|requests| (1..=50).contains(&requests.len())).ok_or_else(wrong)?;
     let question = |request: &Value| request["path"].as_str().map(Question::parse).ok_or_else(wrong);
     let questions: Vec<Question> = requests.iter().map(question).collect::<Result<_, _>>()?;
-    let answers = call.services.compat.batch(call.reach()?, &vehicle(call)?, &questions, wish).await?;
+    let answers = call.services.rooms.compat.batch(call.reach()?, &vehicle(call)?, &questions, wish).await?;
     let part = |(question, answer): (&Question, Result<Reply, Fault>)| {
         let path = format!("/{}", question.path);
         match answer {
@@ -84,7 +84,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
 
 /// `DELETE /v2.0/vehicles/{id}/application`
 pub(in crate::web) async fn disconnect(call: &Call<'_>) -> Answer {
-    call.services.compat.disconnect(call.reach()?, &vehicle(call)?).await?;
+    call.services.rooms.compat.disconnect(call.reach()?, &vehicle(call)?).await?;
     answer::ok(&json!({ "status": "success" }))
 }
 
@@ -100,7 +100,7 @@ pub(in crate::web) async fn unsubscribe(call: &Call<'_>) -> Answer {
 
 async fn subscription(call: &Call<'_>, ends: bool) -> Answer {
     let reason = reason(call)?;
-    answer::ok(&call.services.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, ends, reason).await?)
+    answer::ok(&call.services.rooms.compat.subscribe(call.reach()?, &vehicle(call)?, call.named(1)?, ends, reason).await?)
 }
 
 /// `GET /v2.0/compatibility` and its matrix
@@ -114,19 +114,19 @@ pub(in crate::web) async fn compatibility(call: &Call<'_>) -> Answer {
         return Err(Fault::parameter("vin", "vin must be the 17 letters and digits of a vehicle.").into());
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    answer::ok(&call.services.compat.compatibility(path, &query, reason(call)?).await?)
+    answer::ok(&call.services.rooms.compat.compatibility(path, &query, reason(call)?).await?)
 }
 
 /// `GET /v2.0/management/connections`
 pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
     let query = query(call);
     let (limit, cursor) = (number(&query, "limit", 10, 1, 100)?, value_of(&query, "cursor"));
-    answer::ok(&call.services.compat.listed_v2(call.reach()?, &filter(&query), limit, cursor.as_deref()).await?)
+    answer::ok(&call.services.rooms.compat.listed_v2(call.reach()?, &filter(&query), limit, cursor.as_deref()).await?)
 }
 
 /// `DELETE /v2.0/management/connections`
 pub(in crate::web) async fn end_connections(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.compat.end_v2(call.reach()?, &filter(&query(call))).await?)
+    answer::ok(&call.services.rooms.compat.end_v2(call.reach()?, &filter(&query(call))).await?)
 }
 
 fn filter(query: &[(String, String)]) -> Filter {

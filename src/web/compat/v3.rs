@@ -21,41 +21,41 @@ pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
         external_id: value("filter[user.externalId]"),
     };
     let (page, size) = (number(&query, "page[number]", 1, 1, usize::MAX)?, number(&query, "page[size]", 10, 1, 100)?);
-    answer::ok(&call.services.compat.listed_v3(call.reach()?, &filter, page, size, &query).await?)
+    answer::ok(&call.services.rooms.compat.listed_v3(call.reach()?, &filter, page, size, &query).await?)
 }
 
 /// `GET /v3/connections/{id}`
 pub(in crate::web) async fn connection(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.compat.connection(call.reach()?, call.named(0)?).await?)
+    answer::ok(&call.services.rooms.compat.connection(call.reach()?, call.named(0)?).await?)
 }
 
 /// `DELETE /v3/connections/{id}`
 pub(in crate::web) async fn end_connection(call: &Call<'_>) -> Answer {
-    call.services.compat.end_connection(call.reach()?, call.named(0)?).await?;
+    call.services.rooms.compat.end_connection(call.reach()?, call.named(0)?).await?;
     Ok(answer::done())
 }
 
 /// `DELETE /v3/users/{id}`
 pub(in crate::web) async fn end_user(call: &Call<'_>) -> Answer {
-    call.services.compat.end_user(call.reach()?, call.named(0)?).await?;
+    call.services.rooms.compat.end_user(call.reach()?, call.named(0)?).await?;
     Ok(answer::done())
 }
 
 /// `GET /v3/vehicles/{id}`
 pub(in crate::web) async fn resource(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.compat.resource(call.reach()?, &vehicle(call)?, user(call)).await?)
+    answer::ok(&call.services.rooms.compat.resource(call.reach()?, &vehicle(call)?, user(call)).await?)
 }
 
 /// `GET /v3/vehicles/{id}/signals`
 pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
     let wish = wish(call)?;
-    show(&call.services.compat.signals(call.reach()?, &vehicle(call)?, user(call), wish).await?, wish)
+    show(&call.services.rooms.compat.signals(call.reach()?, &vehicle(call)?, user(call), wish).await?, wish)
 }
 
 /// `GET /v3/vehicles/{id}/signals/{code}`
 pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
     let (wish, code) = (wish(call)?, call.named(1)?);
-    show(&call.services.compat.signal(call.reach()?, &vehicle(call)?, user(call), code, wish).await?, wish)
+    show(&call.services.rooms.compat.signal(call.reach()?, &vehicle(call)?, user(call), code, wish).await?, wish)
 }
 
 /// `POST /v3/vehicles/{id}/commands/{group}/{command}`
@@ -83,7 +83,7 @@ pub(in crate::web) async fn management(call: &Call<'_>) -> Answer {
     }
     let body = if call.head.method == Method::POST { Some(body(call)?) } else { None };
     let method = if call.head.method == Method::HEAD { Method::GET } else { call.head.method.clone() };
-    let answer = call.services.compat.management(call.reach()?, method, &path, body.as_ref(), reason(call)?).await?;
+    let answer = call.services.rooms.compat.management(call.reach()?, method, &path, body.as_ref(), reason(call)?).await?;
     match answer.body.value() {
         Value::Null => Ok(answer::empty(answer.status)),
         body => answer::json(answer.status, &body),

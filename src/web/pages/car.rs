@@ -20,7 +20,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let span = query.take("past").and_then(|word| PastSpan::parse(&word)).unwrap_or(PastSpan::Week);
     query.finish()?;
-    let (vehicles, reach, id) = (&call.services.vehicles, call.reach()?, id(call)?);
+    let (vehicles, reach, id) = (&call.services.rooms.vehicles, call.reach()?, id(call)?);
     let vehicle = to_taste(call, vehicles.show(reach, &id).await?);
     let connection = match vehicle.connection {
         Some(id) => match vehicles.connection(reach, id).await {
@@ -55,7 +55,7 @@ pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
     form.finish()?;
     let id = id(call)?;
     let nickname = api::vehicles::checked_nickname(nickname)?;
-    call.services.vehicles.rename(call.reach()?, &id, nickname).await?;
+    call.services.rooms.vehicles.rename(call.reach()?, &id, nickname).await?;
     back(&id)
 }
 
@@ -63,7 +63,7 @@ pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     // What is out of reach does not exist, whatever is asked of it.
-    let vehicle = call.services.vehicles.show(call.reach()?, &id).await?;
+    let vehicle = call.services.rooms.vehicles.show(call.reach()?, &id).await?;
     let mut form = call.own_form()?;
     let name = form.take("command").ok_or_else(|| Problem::bad_request("Choose what the car is to do."))?;
     let taken = Command::fields(&name);
@@ -85,7 +85,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     call.noting.add(name.as_str());
     call.noting.begin().await?;
     let by = (call.caller()?.actor.clone(), call.client.address());
-    match call.services.commands.give(call.reach()?, &id, command, by, api::commands::PATIENCE).await {
+    match call.services.rooms.commands.give(call.reach()?, &id, command, by, api::commands::PATIENCE).await {
         Ok(view) => {
             call.noting.add(view.id.as_str());
             call.noting.add(view.status);
@@ -108,8 +108,8 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn outcome(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let (reach, id) = (call.reach()?, id(call)?);
-    let vehicle = call.services.vehicles.show(reach, &id).await?;
-    let given = call.services.commands.show(reach, &id, call.named(1)?).await?;
+    let vehicle = call.services.rooms.vehicles.show(reach, &id).await?;
+    let given = call.services.rooms.commands.show(reach, &id, call.named(1)?).await?;
     let page = CommandPage { shell: call.shell(Tab::Cars), vehicle: &vehicle, sent: Sent::Given(&given) };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
@@ -117,9 +117,9 @@ pub(in crate::web) async fn outcome(call: &Call<'_>) -> Answer {
 /// `POST /vehicles/{id}/refresh`: one read that counts.
 pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     let id = id(call)?;
-    call.services.vehicles.show(call.reach()?, &id).await?;
+    call.services.rooms.vehicles.show(call.reach()?, &id).await?;
     call.pressed()?;
-    call.services.vehicles.sync(call.reach()?, &id).await?;
+    call.services.rooms.vehicles.sync(call.reach()?, &id).await?;
     back(&id)
 }
 
@@ -127,7 +127,7 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let (history, force) = super::connections::ending(call)?;
     let id = id(call)?;
-    let ended = call.services.vehicles.disconnect(call.reach()?, &id, history, force).await;
+    let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id, history, force).await;
     ended.map_err(|error| super::connections::not_ended(&error))?;
     match history {
         History::Keep => back(&id),
@@ -157,13 +157,13 @@ pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
 /// In which units this viewer wants to see values.
 pub(in crate::web) fn taste(call: &Call<'_>) -> Taste {
     let chosen = call.cookie_kind.and_then(|kind| UNITS.read(kind, &call.head.headers)).and_then(Taste::read);
-    chosen.unwrap_or_else(|| Taste::of(call.services.vehicles.units()))
+    chosen.unwrap_or_else(|| Taste::of(call.services.rooms.vehicles.units()))
 }
 
 /// The same car in these units.
 pub(super) fn to_taste(call: &Call<'_>, mut vehicle: VehicleView) -> VehicleView {
     let taste = taste(call);
-    if taste != Taste::of(call.services.vehicles.units()) {
+    if taste != Taste::of(call.services.rooms.vehicles.units()) {
         for signal in vehicle.signals.values_mut() {
             if let Some(body) = &signal.body {
                 signal.normal = taste.normal(&signal.code, &body.value());

@@ -14,7 +14,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     query.finish()?;
     let connections = all_connections(call).await?;
     let vehicles = vehicles(call).await?;
-    let users = call.services.vehicles.users(call.reach()?, first_page()).await?.items;
+    let users = call.services.rooms.vehicles.users(call.reach()?, first_page()).await?.items;
     let status = status(call, &connections).await?;
     let page = ConnectionsPage {
         shell: call.shell(Tab::Connections),
@@ -32,7 +32,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
     call.pressed()?;
     let id = api::connections::within_reach(call).await?;
-    call.services.vehicles.refresh_connection(id).await?;
+    call.services.rooms.vehicles.refresh_connection(id).await?;
     answer::see_other("/connections")
 }
 
@@ -40,7 +40,7 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let (history, force) = ending(call)?;
     let id = api::connections::within_reach(call).await?;
-    call.services.vehicles.disconnect_connection(id, history, force).await.map_err(|error| not_ended(&error))?;
+    call.services.rooms.vehicles.disconnect_connection(id, history, force).await.map_err(|error| not_ended(&error))?;
     answer::see_other("/connections")
 }
 

@@ -22,8 +22,8 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `POST /setup/check`: tries everything now.
 pub(in crate::web) async fn check(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    let status = call.services.status.show().await;
-    call.services.probes.run(status.webhooks.last_delivery_at).await;
+    let status = call.services.rooms.status.show().await;
+    call.services.rooms.probes.run(status.webhooks.last_delivery_at).await;
     answer::see_other("/setup")
 }
 
@@ -32,7 +32,7 @@ pub(in crate::web) async fn check(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
     let (mut changes, mut typed): (Vec<Change>, BTreeMap<&str, String>) = Default::default();
-    for setting in call.services.making.show() {
+    for setting in call.services.rooms.making.show() {
         let forget = form.flag(&format!("forget.{}", setting.key))?;
         let Some(text) = form.given(setting.key) else { continue };
         let text = text.trim().to_owned();
@@ -53,7 +53,7 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
     if changes.is_empty() {
         return answer::see_other("/setup#settings");
     }
-    match call.services.making.change(changes, force).await {
+    match call.services.rooms.making.change(changes, force).await {
         Ok(made) => {
             made.keys.into_iter().for_each(|key| call.noting.add(key));
             answer::see_other("/setup?saved=true#settings")
@@ -67,8 +67,8 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
 }
 
 async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Refused<'_>>) -> Answer {
-    let status = call.services.status.show().await;
-    let settings = call.services.probes.settings();
+    let status = call.services.rooms.status.show().await;
+    let settings = call.services.rooms.probes.settings();
     let (checked_at, list) = api::setup_list(call.services, &status);
     let page = SetupPage {
         shell: call.shell(Tab::Setup),
@@ -76,7 +76,7 @@ async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Re
         list: &list,
         checked_at,
         settings: &settings,
-        makeable: &call.services.making.show(),
+        makeable: &call.services.rooms.making.show(),
         saved,
         refused,
     };

@@ -20,10 +20,10 @@ use crate::vehicles::VehiclesError;
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let services = call.services;
-    let status = services.status.show().await;
-    let budget = services.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
-    let (tokens, sessions) = (services.access.tokens().await?, services.access.sessions().await?);
-    let key = services.rotation.view().await?;
+    let status = services.rooms.status.show().await;
+    let budget = services.rooms.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
+    let (tokens, sessions) = (services.rooms.access.tokens().await?, services.rooms.access.sessions().await?);
+    let key = services.rooms.rotation.view().await?;
     let vehicles = vehicles(call).await?;
     let own_session = match &call.caller()?.actor {
         Actor::Session { id } => Some(id.as_str()),
@@ -45,7 +45,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `POST /system/devices`: a sign-in link for another device, as a QR code.
 pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    let secret = call.services.access.sign_in_link(LINK_TIME).await?;
+    let secret = call.services.rooms.access.sign_in_link(LINK_TIME).await?;
     let origin = origin(call)?;
     let url = format!("{origin}/login?t={}", answer::path_part(secret.expose()));
     let page = DevicePage {
@@ -74,7 +74,7 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
         vehicle: vehicle.map(VehicleId::new),
         expires_in: days.map(|days| Duration::from_secs(days * 86_400)),
     };
-    let (token, secret) = call.services.access.create_token(request).await?;
+    let (token, secret) = call.services.rooms.access.create_token(request).await?;
     call.noting.add(&*token.id);
     let page = TokenPage { shell: call.shell(Tab::System), token: &token, secret: secret.expose() };
     Ok(answer::html(StatusCode::CREATED, page.render()))
@@ -83,14 +83,14 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
 /// `POST /system/tokens/{id}`: revokes it.
 pub(in crate::web) async fn end_token(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    call.services.access.revoke_token(call.named(0)?).await?;
+    call.services.rooms.access.revoke_token(call.named(0)?).await?;
     answer::see_other("/system#tokens")
 }
 
 /// `POST /system/sessions/{id}`: signs it out.
 pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    call.services.access.revoke_session(call.named(0)?).await?;
+    call.services.rooms.access.revoke_session(call.named(0)?).await?;
     answer::see_other("/system#sessions")
 }
 

@@ -30,7 +30,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         before,
         limit: 50,
     };
-    let deliveries = call.services.deliveries.list(call.reach()?, wanted).await?;
+    let deliveries = call.services.rooms.deliveries.list(call.reach()?, wanted).await?;
     let vehicles = vehicles(call).await?;
     let status = status(call, &all_connections(call).await?).await?;
     let refused = api::webhooks::refused_within(call)?;
@@ -55,10 +55,10 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let replayed = query.flag("replayed")?;
     query.finish()?;
     let seq = api::webhooks::seq(call)?;
-    let delivery = call.services.deliveries.show(call.reach()?, seq).await?;
-    let made = call.services.deliveries.made_of(call.reach()?, seq).await?;
+    let delivery = call.services.rooms.deliveries.show(call.reach()?, seq).await?;
+    let made = call.services.rooms.deliveries.made_of(call.reach()?, seq).await?;
     let vehicle = match &delivery.vehicle {
-        Some(id) => match call.services.vehicles.show(call.reach()?, id).await {
+        Some(id) => match call.services.rooms.vehicles.show(call.reach()?, id).await {
             Ok(vehicle) => Some(vehicle),
             Err(VehiclesError::NotFound) => None,
             Err(other) => return Err(other.into()),
@@ -81,8 +81,8 @@ pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
     call.pressed()?;
     let seq = api::webhooks::seq(call)?;
     // What is out of reach does not exist.
-    call.services.deliveries.show(call.reach()?, seq).await?;
-    call.services.deliveries.replay(seq).await?;
+    call.services.rooms.deliveries.show(call.reach()?, seq).await?;
+    call.services.rooms.deliveries.replay(seq).await?;
     answer::see_other(&format!("/webhooks/{seq}?replayed=true"))
 }
 

@@ -221,10 +221,10 @@ fn start(runtime: &Runtime, app: &App, stop: &CancellationToken, takes_pictures:
     loops.push(runtime.spawn(async move { tokens.run(shutdown).await }));
     let (projector, shutdown) = (app.projector().clone(), stop.clone());
     loops.push(runtime.spawn(async move { projector.run(shutdown).await }));
-    let (connect, shutdown) = (app.services().connect.clone(), stop.clone());
+    let (connect, shutdown) = (app.services().rooms.connect.clone(), stop.clone());
     loops.push(runtime.spawn(async move { connect.run(shutdown).await }));
     if takes_pictures {
-        let (vehicles, shutdown) = (app.services().vehicles.clone(), stop.clone());
+        let (vehicles, shutdown) = (app.services().rooms.vehicles.clone(), stop.clone());
         loops.push(runtime.spawn(async move { vehicles.run(shutdown).await }));
     }
     let (store, shutdown) = (app.store().clone(), stop.clone());
