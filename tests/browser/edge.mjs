@@ -6,10 +6,12 @@ import { createServer } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { connect } from 'node:tls';
-import { browser, complaints, end, freePort, has, person, picture, read, run, same, start, step, victim, write } from './rig.mjs';
+import {
+  APPLICATION, MANAGEMENT, V2, V3, browser, complaints, end, freePort, has, person, picture, read, run, same, serve, simulate, step, victim,
+  write,
+} from './rig.mjs';
 
-const simulator = await start(['simulate', '--listen', '127.0.0.1:0'], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1]);
-const smartcar = simulator.answer;
+const simulator = await simulate();
 
 // An address of this machine such as a home network has: one that is there, else one made for now.
 const isPrivate = address => /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|f[cd][0-9a-f]{2}:)/.test(address);
@@ -26,7 +28,6 @@ const scene = async (name, address, host, tls) => {
   const port = await freePort(address);
   const bracketed = isIPv6(address) ? `[${address}]` : address;
   const origin = `${tls ? 'https' : 'http'}://${host ?? bracketed}:${port}`;
-  const origins = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
   write(`${name}.toml`, `public_url = "${origin}"
 listen = "${bracketed}:${port}"
 data_dir = "${name}-data"
@@ -35,24 +36,16 @@ data_dir = "${name}-data"
 mode = "${tls ? 'self-signed' : 'off'}"
 
 [smartcar]
-application_id = "51a0ca12-0000-4000-8000-000000000001"
-application_management_token = "51a0ca12-0000-4000-8000-000000000005"
+application_id = "${APPLICATION}"
+application_management_token = "${MANAGEMENT}"
 
-[smartcar.v2]
-client_id = "51a0ca12-0000-4000-8000-000000000001"
-client_secret = "51a0ca12-0000-4000-8000-000000000002"
-
-[smartcar.v3]
-client_id = "client_simulated0000000000000003"
-client_secret = "51a0ca12-0000-4000-8000-000000000004"
-
-[smartcar.origins]
-${origins.map(one => `${one} = "${smartcar}"`).join('\n')}
-`);
+${V2}
+${V3}
+${simulator.origins}`);
   const config = ['--config', `${name}.toml`];
-  const { answer } = await start([...config, 'serve'], said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
+  const { link: signIn } = await serve(name);
   const command = (...words) => run(...config, ...words);
-  return { name, address, port, origin, signIn: answer, command, link: () => command('login').then(said => /http\S+/.exec(said)[0]) };
+  return { name, address, port, origin, signIn, command, link: () => command('login').then(said => /http\S+/.exec(said)[0]) };
 };
 const https = await scene('https', '127.0.0.1', 'carport.test', true);
 const loopback = await scene('loopback', '127.0.0.1', 'localhost', false);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer as createPlain, request } from 'node:http';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
-import { browser, certificate, end, freePort, has, home, picture, run, same, start, step, victim, write } from './rig.mjs';
+import { APPLICATION, V3, browser, certificate, end, freePort, has, home, picture, run, same, serve, step, victim, write } from './rig.mjs';
 
 // What a forger's browser sends along with everything.
 const forged = {
@@ -46,13 +46,10 @@ trusted_proxies = ["127.0.0.2"]
 forward_header = "Remote-User"
 
 [smartcar]
-application_id = "51a0ca12-0000-4000-8000-000000000001"
+application_id = "${APPLICATION}"
 
-[smartcar.v3]
-client_id = "client_simulated0000000000000003"
-client_secret = "51a0ca12-0000-4000-8000-000000000004"
-`);
-await start(['--config', 'proxied.toml', 'serve'], said => said.includes('/login?t='));
+${V3}`);
+await serve('proxied');
 const command = (...words) => run('--config', 'proxied.toml', ...words);
 const tokens = async () => JSON.parse(await command('token', 'list', '--json')).items.map(token => token.name).join();
 

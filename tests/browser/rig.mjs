@@ -40,6 +40,43 @@ export function run(...words) {
   });
 }
 
+// The application that the simulator knows, and what a configuration says of its credentials.
+export const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
+export const CLIENT = 'client_simulated0000000000000003';
+export const SECRET = '51a0ca12-0000-4000-8000-000000000004';
+export const SECRET_V2 = '51a0ca12-0000-4000-8000-000000000002';
+export const MANAGEMENT = '51a0ca12-0000-4000-8000-000000000005';
+export const V2 = `[smartcar.v2]
+client_id = "${APPLICATION}"
+client_secret = "${SECRET_V2}"
+`;
+export const V3 = `[smartcar.v3]
+client_id = "${CLIENT}"
+client_secret = "${SECRET}"
+`;
+
+// A simulated Smartcar: where it is, what a configuration says of that, and what tells it something.
+export async function simulate(...words) {
+  const { answer: origin } = await start(
+    ['simulate', '--listen', '127.0.0.1:0', ...words], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1],
+  );
+  const hosts = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
+  const origins = `[smartcar.origins]\n${hosts.map(host => `${host} = "${origin}"`).join('\n')}\n`;
+  const tell = async (route, body) => {
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${origin}/simulator/${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    same(answer.status, 202, route);
+  };
+  return { origin, origins, tell };
+}
+
+// Starts the gateway of a configuration. Returns it with the link that it prints.
+export async function serve(name = 'config') {
+  const words = ['--config', `${name}.toml`, 'serve'];
+  const { child, answer: link } = await start(words, said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
+  return { child, link };
+}
+
 export function freePort(address = '127.0.0.1') {
   return new Promise((resolve, reject) => {
     const server = createServer().on('error', reject).listen(0, address, () => {
@@ -84,6 +121,11 @@ export function has(text, part) {
 
 // What the browser complains about, on any page.
 export const complaints = [];
+
+// Strikes out what had to come.
+export function forgive(what) {
+  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !what.test(complaint)));
+}
 
 const chrome = (args = []) => ({
   executablePath: '/usr/bin/chromium',

@@ -1,7 +1,7 @@
 // https and plain http mistaken for one another, and the way from one to the other: whoever types the wrong one ends at
 // the right page, or reads what to do; and what signs people in is never sent in the clear.
 import { createServer, connect } from 'node:net';
-import { browser, certificate, end, freePort, has, run, same, start, step, victim, write } from './rig.mjs';
+import { browser, certificate, end, freePort, has, run, same, serve, step, victim, write } from './rig.mjs';
 
 // Before a port: passes on what comes, and keeps what each connection began with.
 const ear = port => new Promise(resolve => {
@@ -31,7 +31,7 @@ write('plain.toml', `public_url = "http://localhost:${plain.port}"
 listen = "127.0.0.1:${open}"
 data_dir = "plain-data"
 `);
-for (const name of ['cars', 'plain']) await start(['--config', `${name}.toml`, 'serve'], said => said.includes('/login?t='));
+for (const name of ['cars', 'plain']) await serve(name);
 
 const chromium = await browser([
   trust, `--host-resolver-rules=MAP cars.test:443 127.0.0.1:${https.port}, MAP cars.test:80 127.0.0.1:${way.port}, MAP cars.test 127.0.0.1`,

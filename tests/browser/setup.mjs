@@ -1,30 +1,18 @@
 // The set-up of somebody who has a binary and an application at Smartcar: values are typed in, refused and taken, and
 // the whole list turns green by itself.
-import { browser, complaints, end, freePort, has, person, picture, run, same, start, step, until, write } from './rig.mjs';
+import {
+  APPLICATION, CLIENT, MANAGEMENT, SECRET, SECRET_V2, browser, complaints, end, forgive, freePort, has, person, picture, run, same, serve,
+  simulate, step, until, write,
+} from './rig.mjs';
 
-const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
-const CLIENT = 'client_simulated0000000000000003';
-const SECRET = '51a0ca12-0000-4000-8000-000000000004';
-const MANAGEMENT = '51a0ca12-0000-4000-8000-000000000005';
-
-const simulator = await start(['simulate', '--listen', '127.0.0.1:0'], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1]);
-const smartcar = simulator.answer;
+const simulator = await simulate();
 const port = await freePort();
 const origin = `http://localhost:${port}`;
-const hosts = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
 write('config.toml', `public_url = "${origin}"
 listen = "127.0.0.1:${port}"
 
-[smartcar.origins]
-${hosts.map(host => `${host} = "${smartcar}"`).join('\n')}
-`);
-const server = await start(['serve'], said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
-
-const tell = async (route, body) => {
-  const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(`${smartcar}/simulator/${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  same(answer.status, 202, route);
-};
+${simulator.origins}`);
+const { link: signIn } = await serve();
 
 const chromium = await browser();
 const context = await person(chromium);
@@ -36,13 +24,10 @@ const done = () => page.locator('#list .checks b').allInnerTexts();
 const open_ = () => page.locator('#list .todo p.quiet').allInnerTexts();
 const green = name => until(`${name} to turn green`, async () => (await done()).includes(name) && !(await open_()).includes(name));
 // What the browser notes of answers of 400 and above is its own.
-const forgive = status => {
-  const own = complaint => new RegExp(`the server responded with a status of ${status}`).test(complaint);
-  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
-};
+const refused = () => forgive(/the server responded with a status of 422/);
 
 await step('without anything the page says what to type, and where', async () => {
-  await page.goto(server.answer);
+  await page.goto(signIn);
   await press('Sign in');
   await page.waitForURL(`${origin}/`);
   await page.goto(`${origin}/setup`);
@@ -57,7 +42,7 @@ const type = async (application, client, secret) => {
   await label('Client ID').fill(client);
   await label('Client secret').fill(secret);
   await label('Client ID (v2)').fill(APPLICATION);
-  await label('Client secret (v2)').fill('51a0ca12-0000-4000-8000-000000000002');
+  await label('Client secret (v2)').fill(SECRET_V2);
   await label('Application management token').fill(MANAGEMENT);
 };
 
@@ -71,7 +56,7 @@ await step('a wrong secret is refused in Smartcar’s words, and nothing is save
   await picture(page, 'set-up-refused');
   await page.goto(`${origin}/setup`);
   same(await label('Client ID').inputValue(), '', 'after it');
-  forgive(422);
+  refused();
 });
 
 await step('swapped identifiers are named', async () => {
@@ -79,7 +64,7 @@ await step('swapped identifiers are named', async () => {
   await press('Try and save');
   await page.getByText('Not saved.').waitFor();
   has(await page.innerText('#settings'), 'smartcar.application_id begins with client_');
-  forgive(422);
+  refused();
 });
 
 await step('the right ones are saved, and count at once', async () => {
@@ -97,14 +82,14 @@ await step('the right ones are saved, and count at once', async () => {
 
 await step('the webhook is verified', async () => {
   same((await open_()).includes('VERIFY'), true, 'it is open before');
-  await tell('webhook', { url: `http://127.0.0.1:${port}/api/webhooks/smartcar`, every: 3600 });
+  await simulator.tell('webhook', { url: `http://127.0.0.1:${port}/api/webhooks/smartcar`, every: 3600 });
   await green('VERIFY');
 });
 
 await step('a test delivery comes in, which is none of a car', async () => {
   same((await open_()).includes('Test delivery'), true, 'it is open before');
-  const { webhooks: [webhook] } = await (await fetch(`${smartcar}/simulator/webhooks`)).json();
-  await tell(`webhooks/${webhook.id}/test`, {});
+  const { webhooks: [webhook] } = await (await fetch(`${simulator.origin}/simulator/webhooks`)).json();
+  await simulator.tell(`webhooks/${webhook.id}/test`, {});
   await green('Test delivery');
   same((await done()).includes('Live delivery'), false, 'a test is no live delivery');
 });

@@ -1,6 +1,6 @@
 // All pages of a demonstration that has run for a while, to look at in each theme and at each size.
 import { createHmac, randomUUID } from 'node:crypto';
-import { start, until } from './rig.mjs';
+import { MANAGEMENT, start, until } from './rig.mjs';
 
 export const themes = ['light', 'dark'];
 export const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
@@ -43,7 +43,7 @@ async function livedThrough(origin, vehicle) {
   }
   for (const event of events) {
     const body = JSON.stringify(event);
-    const headers = { 'sc-signature': createHmac('sha256', '51a0ca12-0000-4000-8000-000000000005').update(body).digest('hex') };
+    const headers = { 'sc-signature': createHmac('sha256', MANAGEMENT).update(body).digest('hex') };
     const said = await fetch(`${origin}/api/webhooks/smartcar`, { method: 'POST', headers, body });
     if (!said.ok) throw new Error(`a delivery of the past: ${said.status}`);
   }

@@ -2,21 +2,20 @@
 // tells one what to do, looks at a delivery and replays it, signs out. Then an app's way without a browser, with both
 // further kinds of redirect URI. All three kinds stand in one configuration.
 import { createHmac, randomUUID } from 'node:crypto';
-import { complaints, end, freePort, has, open, picture, read, run, same, start, step, until, write } from './rig.mjs';
+import {
+  APPLICATION, MANAGEMENT, V2, V3, complaints, end, forgive, freePort, has, open, picture, read, run, same, serve, simulate, start, step,
+  until, write,
+} from './rig.mjs';
 
-const MANAGEMENT = '51a0ca12-0000-4000-8000-000000000005';
 const SCOPE = ['vehicle_info', 'vin', 'odometer', 'battery', 'charge', 'fuel', 'location', 'security', 'tires', 'engine_oil']
   .map(what => `read_${what}`).concat('control_charge', 'control_security');
 
-const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
 const CUSTOM = `sc${APPLICATION}://exchange`;
 const HOSTED = 'https://javascript-sdk.smartcar.com/v2/redirect?app_origin=https://app.example.org';
 
-const simulator = await start(['simulate', '--listen', '127.0.0.1:0'], said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1]);
-const smartcar = simulator.answer;
+const simulator = await simulate();
 const port = await freePort();
 const origin = `http://localhost:${port}`;
-const hosts = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
 write('config.toml', `public_url = "${origin}"
 listen = "127.0.0.1:${port}"
 
@@ -27,25 +26,10 @@ scope = ${JSON.stringify(SCOPE)}
 redirect_uri = "${origin}/api/smartcar/callback"
 redirect_uris = ["${CUSTOM}", "${HOSTED}"]
 
-[smartcar.v2]
-client_id = "${APPLICATION}"
-client_secret = "51a0ca12-0000-4000-8000-000000000002"
-
-[smartcar.v3]
-client_id = "client_simulated0000000000000003"
-client_secret = "51a0ca12-0000-4000-8000-000000000004"
-
-[smartcar.origins]
-${hosts.map(host => `${host} = "${smartcar}"`).join('\n')}
-`);
-const server = await start(['serve'], said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
-const signIn = server.answer;
-
-const tell = async (route, body) => {
-  const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(`${smartcar}/simulator/${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  same(answer.status, 202, route);
-};
+${V2}
+${V3}
+${simulator.origins}`);
+const { link: signIn, child: server } = await serve();
 
 const context = await open();
 const page = context.pages()[0] ?? await context.newPage();
@@ -71,7 +55,7 @@ await step('the set-up page names what to paste', async () => {
   same(await page.getByLabel('Redirect URI').inputValue(), `${origin}/api/smartcar/callback`, 'redirect URI');
   same(await page.getByLabel('Webhook callback URI').inputValue(), `${origin}/api/webhooks/smartcar`, 'webhook');
   await picture(page, 'set-up');
-  await tell('webhook', { url: `http://127.0.0.1:${port}/api/webhooks/smartcar`, every: 3600 });
+  await simulator.tell('webhook', { url: `http://127.0.0.1:${port}/api/webhooks/smartcar`, every: 3600 });
 });
 
 // From the dashboard to the page on which cars are chosen.
@@ -84,7 +68,7 @@ const goToSmartcar = async (name, brand, email) => {
   same(await read(page), await page.getByRole('link', { name: 'Continue to Smartcar', exact: true }).getAttribute('href'), 'QR code');
   await follow('Continue to Smartcar');
   same(await heading(), 'Choose your brand', 'heading');
-  same(new URL(page.url()).origin, smartcar, 'where it leads');
+  same(new URL(page.url()).origin, simulator.origin, 'where it leads');
   if (name) await picture(page, `${name}-brand`);
   await press(brand);
   same(await heading(), `Sign in with ${brand}`, 'heading');
@@ -157,7 +141,7 @@ await step('a delivery that the simulator sends is on the webhooks page', async 
     return await rows.count() >= 2;
   });
   const before = await rows.count();
-  await tell('deliver', {});
+  await simulator.tell('deliver', {});
   await until('one more', async () => {
     await page.reload();
     return await rows.count() > before;
@@ -216,17 +200,17 @@ await step('a car does what it is told, after a second question', async () => {
   await picture(page, 'command-done');
   await follow('Back to the car');
   await page.evaluate(() => { window.isSamePage = true; });
-  await tell('deliver', {});
+  await simulator.tell('deliver', {});
   await page.locator('#signals').getByText('Unlocked', { exact: true }).first().waitFor();
   same(await stays(), true, 'the same page');
   // It may have its reasons, which it tells.
-  await tell('trouble', { vehicleId: car, trouble: 'VEHICLE_STATE.ASLEEP' });
+  await simulator.tell('trouble', { vehicleId: car, trouble: 'VEHICLE_STATE.ASLEEP' });
   await press('Lock');
   await press('Yes, lock');
   await page.getByText('The car did not do it.').waitFor();
   has(await page.innerText('main'), 'The car is asleep');
   await picture(page, 'command-failed');
-  await tell('trouble', { vehicleId: car, trouble: null });
+  await simulator.tell('trouble', { vehicleId: car, trouble: null });
 });
 
 await step('a delivery is replayed', async () => {
@@ -243,9 +227,9 @@ await step('a page says when nobody answers, and goes on when somebody does', as
   await page.getByText('You are offline.').waitFor();
   await context.setOffline(false);
   await page.getByText('You are offline.').waitFor({ state: 'hidden' });
-  server.child.removeAllListeners('exit');
-  const ended = new Promise(resolve => server.child.once('exit', resolve));
-  server.child.kill('SIGTERM');
+  server.removeAllListeners('exit');
+  const ended = new Promise(resolve => server.once('exit', resolve));
+  server.kill('SIGTERM');
   await ended;
   await page.getByText('Carport does not answer.').waitFor();
   await picture(page, 'nobody-answers');
@@ -254,8 +238,7 @@ await step('a page says when nobody answers, and goes on when somebody does', as
   await deliver(car, 'Odometer-TraveledDistance', { value: 78901, unit: 'km' });
   await page.locator('li.card').first().getByText(/78.901.km/).waitFor();
   same(await stays(), true, 'the same page');
-  const own = complaint => /ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|INCOMPLETE_CHUNKED_ENCODING|NETWORK_CHANGED|CONNECTION_RESET|EMPTY_RESPONSE)/.test(complaint);
-  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
+  forgive(/ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|INCOMPLETE_CHUNKED_ENCODING|NETWORK_CHANGED|CONNECTION_RESET|EMPTY_RESPONSE)/);
 });
 
 await step('a page that is not there says so', async () => {
@@ -265,8 +248,7 @@ await step('a page that is not there says so', async () => {
   await page.goto(`${origin}/api/webhooks/smartcar`);
   await picture(page, 'webhook-address');
   // The browser itself notes answers of 400 and above.
-  const own = complaint => /the server responded with a status of (404|405)/.test(complaint);
-  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
+  forgive(/the server responded with a status of (404|405)/);
 });
 
 await step('signing out ends the session', async () => {
@@ -281,8 +263,7 @@ await step('signing out ends the session', async () => {
   await page.goto(signIn).catch(() => {});
   same(await heading(), 'This link is no longer good', 'heading');
   await picture(page, 'spent-link');
-  const own = complaint => /the server responded with a status of 404/.test(complaint);
-  complaints.splice(0, complaints.length, ...complaints.filter(complaint => !own(complaint)));
+  forgive(/the server responded with a status of 404/);
 });
 
 await step('the browser had nothing to complain about', () => same(complaints.join('\n'), '', 'complaints'));
@@ -302,7 +283,7 @@ for (const [kind, redirect, account] of [['custom-scheme', CUSTOM, 'grace@exampl
     same(asked.status, 201, 'POST connect');
     const { authorize_url, state } = await asked.json();
     const authorize = new URL(authorize_url);
-    same(authorize.origin, smartcar, 'where the SDK goes');
+    same(authorize.origin, simulator.origin, 'where the SDK goes');
     same(authorize.searchParams.get('redirect_uri'), redirect, 'redirect URI');
     same(authorize.searchParams.get('state'), state, 'state');
     authorize.searchParams.set('simulator_account', account);

@@ -1,38 +1,22 @@
 // Bad days: what a person sees on the dashboard when something breaks, the one thing to do about it, and that all of
 // it goes away again.
-import { complaints, end, freePort, has, open, picture, run, same, start, step, until, write } from './rig.mjs';
+import {
+  APPLICATION, MANAGEMENT, V2, complaints, end, freePort, has, open, picture, run, same, serve, simulate, step, until, write,
+} from './rig.mjs';
 
-const APPLICATION = '51a0ca12-0000-4000-8000-000000000001';
-
-const simulator = await start(
-  ['simulate', '--listen', '127.0.0.1:0', '--fault', 'delay=0.05'],
-  said => /Simulated Smartcar: (\S+)\n/.exec(said)?.[1],
-);
-const smartcar = simulator.answer;
+const simulator = await simulate('--fault', 'delay=0.05');
 const port = await freePort();
 const origin = `http://localhost:${port}`;
-const hosts = ['connect', 'auth', 'iam', 'api', 'vehicle', 'management', 'management_v3'];
 write('config.toml', `public_url = "${origin}"
 listen = "127.0.0.1:${port}"
 
 [smartcar]
 application_id = "${APPLICATION}"
-application_management_token = "51a0ca12-0000-4000-8000-000000000005"
+application_management_token = "${MANAGEMENT}"
 
-[smartcar.v2]
-client_id = "${APPLICATION}"
-client_secret = "51a0ca12-0000-4000-8000-000000000002"
-
-[smartcar.origins]
-${hosts.map(host => `${host} = "${smartcar}"`).join('\n')}
-`);
-const server = await start(['serve'], said => /(http\S+\/login\?t=\S+)\n/.exec(said)?.[1]);
-
-const tell = async (route, body) => {
-  const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(`${smartcar}/simulator/${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  same(answer.status, 202, route);
-};
+${V2}
+${simulator.origins}`);
+const { link: signIn } = await serve();
 
 const context = await open();
 const page = context.pages()[0] ?? await context.newPage();
@@ -71,7 +55,7 @@ const agree = async email => {
 
 let id;
 await step('two cars are connected, and all is well', async () => {
-  await page.goto(server.answer);
+  await page.goto(signIn);
   await press('Sign in');
   await page.waitForURL(`${origin}/`);
   await press('Connect a car');
@@ -99,7 +83,7 @@ for (const { name, fault, color, words, todo, code } of [
   { name: 'the client secret is refused', fault: 'invalid-client', color: 'red', words: 'Smartcar refuses our credentials', todo: 'check smartcar.v2.client_id and smartcar.v2.client_secret', code: 64 },
 ]) {
   await step(`${name}: light, words and the one thing to do`, async () => {
-    await tell('faults', { faults: [fault] });
+    await simulator.tell('faults', { faults: [fault] });
     asked = refresh();
     // Without an answer it is asked again for a minute; what is wrong shows at once.
     if (fault !== 'refuse') {
@@ -121,7 +105,7 @@ for (const { name, fault, color, words, todo, code } of [
   });
 
   await step(`${name}: mended, everything goes back`, async () => {
-    await tell('faults', { faults: [] });
+    await simulator.tell('faults', { faults: [] });
     if (fault === 'refuse') same(await asked, null, 'the refresh that was under way');
     else same(await refresh(), null, 'refresh');
     await well(words);
@@ -130,7 +114,7 @@ for (const { name, fault, color, words, todo, code } of [
 
 await step('the owner took back the consent: a light, words and a button that mends it', async () => {
   const words = 'Smartcar no longer accepts what the owner agreed to';
-  await tell('faults', { faults: ['invalid-grant'] });
+  await simulator.tell('faults', { faults: ['invalid-grant'] });
   const said = await refresh();
   has(said, 'carport connect --vehicle ID');
   for (const light of await lights()) same(light.color, 'red', light.words);
@@ -139,7 +123,7 @@ await step('the owner took back the consent: a light, words and a button that me
   const text = await connections();
   for (const part of ['Needs its owner', words, 'Press Reconnect']) has(text, part);
   await picture(page, 'reconnect-connections');
-  await tell('faults', { faults: [] });
+  await simulator.tell('faults', { faults: [] });
   await page.goto(`${origin}/connections`);
   await press('Reconnect');
   same(await heading(), 'Connect a car', 'heading');
