@@ -128,11 +128,16 @@ pub(crate) fn probes(config: &Config) -> operate::probes::Settings {
         redirect_uri: config.smartcar.redirect_uri.to_string(),
         mode: (config.smartcar.mode != Mode::Live).then(|| config.smartcar.mode.as_str().to_owned()),
         warnings: config.warnings.clone(),
+        is_self_signed: is_self_signed(config),
         data_dir: config.data_dir.clone(),
         shown: shown
             .map(|shown| operate::probes::Shown { key: shown.key, value: shown.value.clone(), origin: shown.origin.clone() })
             .collect(),
     }
+}
+
+fn is_self_signed(config: &Config) -> bool {
+    config.tls.as_ref().is_some_and(|tls| matches!(tls.source, tls::Source::SelfSigned))
 }
 
 pub(super) fn web(config: &Config) -> web::Settings {
@@ -157,7 +162,7 @@ pub(super) fn web(config: &Config) -> web::Settings {
         },
         lan_only: config.lan,
         // Who trusts no such certificate could not even decide to come in.
-        hsts: config.tls.as_ref().is_some_and(|tls| !matches!(tls.source, tls::Source::SelfSigned)),
+        hsts: config.tls.is_some() && !is_self_signed(config),
         session_max: config.session.max,
     }
 }

@@ -78,6 +78,8 @@ pub struct Settings {
     pub redirect_uri: String,
     /// Which cars Connect shows, if not live ones.
     pub mode: Option<String>,
+    /// Whether Carport speaks TLS by a certificate that nobody else vouches for.
+    pub is_self_signed: bool,
     /// What looks mixed up in the configuration.
     pub warnings: Vec<String>,
     /// Where the store is.

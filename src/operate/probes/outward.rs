@@ -219,7 +219,12 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
             found.push(Finding::fail(CHECK, text, "have the proxy pass everything on to Carport's listen address as it is"));
             return found;
         }
-        Err(TransportError::Unreachable(why)) if why.to_lowercase().contains("certificate") => {
+        // Our own certificate, as it was asked for, is not mended by another chain.
+        Err(TransportError::Unreachable(why)) if is_about_certificate(&why) && settings.is_self_signed => {
+            found.push(Finding::warn("certificate of the public URL", SELF_SIGNED, FOR_STRANGERS));
+            return found;
+        }
+        Err(TransportError::Unreachable(why)) if is_about_certificate(&why) => {
             found.push(Finding::fail("certificate of the public URL", certificate(&why), CERTIFICATE));
             return found;
         }
@@ -239,6 +244,10 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
     found
 }
 
+fn is_about_certificate(why: &str) -> bool {
+    why.to_lowercase().contains("certificate")
+}
+
 /// What rustls says, for people.
 fn certificate(why: &str) -> String {
     let said = why.to_lowercase();
@@ -254,6 +263,11 @@ fn certificate(why: &str) -> String {
 }
 
 const CERTIFICATE: &str = "renew it, and have the server show the whole chain (fullchain.pem, not cert.pem)";
+
+const SELF_SIGNED: &str =
+    "Carport signed it itself (tls.mode): browsers ask before they go on, and Smartcar posts no webhooks there";
+const FOR_STRANGERS: &str = "in a home network without webhooks that is all right; for webhooks set tls.mode to acme, or to files with \
+                             a certificate that the world takes";
 
 /// Knocks with a challenge that Carport alone refuses in its own words. It is stored nowhere.
 async fn webhook(settings: &Settings, world: &World) -> Option<Finding> {

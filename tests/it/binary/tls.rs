@@ -465,6 +465,16 @@ async fn the_doctor_looks_at_the_certificate() {
     let told = told.await;
     assert_eq!(told["result"], "ok", "{told}");
     assert!(told["text"].as_str().unwrap().contains("of Carport's own making"), "{told}");
+    // Who has chosen it is told what it is good for, and not to renew it.
+    let home_network = format!("public_url = \"https://localhost:{}\"\nlisten = \"{address}\"\n", address.port());
+    home.write(
+        "config.toml",
+        &format!("{home_network}[tls]\nmode = \"self-signed\"\n[smartcar.origins]\nconnect = \"http://127.0.0.1:1\"\n"),
+    );
+    let ran = home.run(&["check"]).await;
+    let told =
+        ran.stdout.lines().find(|told| told.contains(" certificate of the public URL ")).unwrap_or_else(|| panic!("{ran:?}"));
+    assert!(told.starts_with("warn ") && told.contains("for webhooks set tls.mode") && !told.contains("renew"), "{told}");
     program.stop().await;
 }
 

@@ -88,6 +88,7 @@ pub(in super::super) fn probes(text: &str) -> probes::Settings {
         webhook_url: String::new(),
         redirect_uri: String::new(),
         mode: None,
+        is_self_signed: false,
         warnings: Vec::new(),
         data_dir: PathBuf::new(),
         shown: vec![
