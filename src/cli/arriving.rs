@@ -118,41 +118,54 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         // Nothing is ended, and above all nothing erased, unless it is whole and on the disk.
         say(&format!("The past is in {}", write_past(client, directory).await?.display()))?;
     }
-    let mut query = vec![("history", if flags.erase { "erase" } else { "keep" })];
-    if flags.force {
-        query.push(("force", "true"));
-    }
-    let mut failed = 0;
-    let mut gone = |what: &str, result: Result<Value, Failure>| match result {
-        Ok(_) => say(&format!("{what}: done")),
-        Err(failure) => {
-            failed += 1;
-            say(&format!("{what}: FAILED: {failure}"))
-        }
-    };
+    let mut ended = Vec::new();
     for connection in open {
         let (id, user) = (field(connection, "id"), field(connection, "user"));
-        gone(&format!("Connection {id} of {user}"), client.delete(&["connections", &id], &query).await)?;
+        ended.push(end(client, &flags, &format!("Connection {id} of {user}"), &["connections", &id]).await?);
     }
     if flags.erase {
         // Those that have no connection any more.
-        for vehicle in items(&client.list(&["vehicles"], &[]).await?) {
-            let id = field(&vehicle, "id");
-            gone(&format!("Vehicle {id}"), client.delete(&["vehicles", &id], &query).await)?;
-        }
-        for user in items(&client.list(&["users"], &[]).await?) {
-            let id = field(&user, "id");
-            gone(&format!("User {id}"), client.delete(&["users", &id], &query).await)?;
+        for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
+            for one in items(&client.list(&[route], &[]).await?) {
+                let id = field(&one, "id");
+                ended.push(end(client, &flags, &format!("{what} {id}"), &[route, &id]).await?);
+            }
         }
     }
-    say(REMAINS)?;
-    if failed > 0 {
+    if ended.contains(&Ended::Nowhere) {
         return Err(Failure::new(
             Exit::Failed,
-            "not everything is disconnected: run it again, or with --force to end it here all the same",
+            "not everything is disconnected: run it again when Smartcar answers, or with --force to end it here alone",
         ));
     }
-    Ok(())
+    match ended.iter().filter(|one| **one == Ended::HereOnly).count() {
+        0 => {}
+        count => say(&format!("{count} may still be connected at Smartcar: look in its dashboard, Connections."))?,
+    }
+    say(REMAINS)
+}
+
+/// What came of ending one.
+#[derive(Clone, Copy, PartialEq)]
+enum Ended {
+    Everywhere,
+    HereOnly,
+    Nowhere,
+}
+
+/// Ends one at Smartcar and here; here alone only by force, when Smartcar does not.
+async fn end(client: &Client, flags: &Leave, what: &str, path: &[&str]) -> Result<Ended, Failure> {
+    let query = [("history", if flags.erase { "erase" } else { "keep" }), ("force", "true")];
+    let (said, ended) = match client.delete(path, &query[..1]).await {
+        Ok(_) => ("done".to_owned(), Ended::Everywhere),
+        Err(failure) if flags.force => match client.delete(path, &query).await {
+            Ok(_) => (format!("ended here, but not at Smartcar: {failure}"), Ended::HereOnly),
+            Err(failure) => (format!("FAILED: {failure}"), Ended::Nowhere),
+        },
+        Err(failure) => (format!("FAILED: {failure}"), Ended::Nowhere),
+    };
+    say(&format!("{what}: {said}"))?;
+    Ok(ended)
 }
 
 /// Writes the whole past into a new file, and returns which when it is on the disk. One that was cut off is begun anew, and

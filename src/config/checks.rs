@@ -41,7 +41,7 @@ pub(super) fn check(config: &mut Config, collected: &mut Collected) {
     let mut warnings = Vec::new();
     open_proxies(config, collected, &mut warnings);
     identifiers(config);
-    permissions(config, &mut warnings);
+    permissions(config);
     warnings.extend(config.mixed_up.iter().cloned());
     if config.smartcar.v3.is_some() && config.smartcar.application_id.is_none() {
         warnings.push("smartcar.application_id is not set: nobody can connect a car without it".to_owned());
@@ -236,18 +236,23 @@ fn identifiers(config: &mut Config) {
     if tokens.iter().any(|token| uuid::Uuid::try_parse(token).is_err()) {
         warnings.push("smartcar.application_management_token is no UUID, as Smartcar's are: is it another value?".to_owned());
     }
+    if smartcar.webhook_id.as_deref().is_some_and(|id| tokens.contains(&id) || smartcar.application_id.as_deref() == Some(id)) {
+        warnings.push("smartcar.webhook_id is the same as another value: it is the ID on the webhook's own page".to_owned());
+    }
     if secrets.iter().any(|(_, secret)| tokens.contains(secret)) {
         warnings
             .push("smartcar.application_management_token is the same as a client secret: they are different things".to_owned());
     }
 }
 
-fn permissions(config: &Config, warnings: &mut Vec<String>) {
+fn permissions(config: &mut Config) {
     let Scope::Permissions(permissions) = &config.smartcar.scope else { return };
     let unknown: Vec<&str> = permissions.iter().map(String::as_str).filter(|name| !is_known_permission(name)).collect();
     if !unknown.is_empty() {
         let unknown = unknown.join(", ");
-        warnings.push(format!("smartcar.scope has {unknown}, which Smartcar does not list as a permission: is it misspelt?"));
+        config
+            .mixed_up
+            .push(format!("smartcar.scope has {unknown}, which Smartcar does not list as a permission: is it misspelt?"));
     }
 }
 

@@ -246,7 +246,8 @@ fn the_dashboards_paths_are_taken() {
 
 #[test]
 fn identifiers_that_look_mixed_up_are_warned_of() {
-    let file = "[smartcar]\napplication_management_token = \"amt\"\n[smartcar.v2]\nclient_id = \"client_1\"\n\
+    let file = "[smartcar]\napplication_management_token = \"amt\"\nwebhook_id = \"amt\"\n\
+                scope = [\"read_odometer\", \"read_batery\"]\n[smartcar.v2]\nclient_id = \"client_1\"\n\
                 client_secret = \"a\"\n[smartcar.v3]\nclient_id = \"8229\"\nclient_secret = \"client_2\"\n";
     let config = Place::new()
         .load(file, &[("CARPORT_PUBLIC_URL", "https://cars.example.org"), ("SMARTCAR_REDIRECT_URI", "http://localhost:3000/x")]);
@@ -256,6 +257,8 @@ fn identifiers_that_look_mixed_up_are_warned_of() {
         smartcar.application_id begins with client_, but Connect wants the Application ID (a UUID)
         smartcar.v3.client_secret begins with client_, as the Client ID does, not its secret
         smartcar.application_management_token is no UUID, as Smartcar's are: is it another value?
+        smartcar.webhook_id is the same as another value: it is the ID on the webhook's own page
+        smartcar.scope has read_batery, which Smartcar does not list as a permission: is it misspelt?
         smartcar.redirect_uri (http://localhost:3000/x) is not below public_url (https://cars.example.org/): owners may not come back here"]].assert_eq(&config.warnings.join("\n"));
 }
 

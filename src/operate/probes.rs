@@ -178,9 +178,8 @@ impl Probes {
 /// Whether each identifier is in its box, by its shape.
 fn identifiers(settings: &Settings) -> Vec<Finding> {
     const CHECK: &str = "identifiers";
-    let is_about_them =
-        |warning: &&String| warning.contains("client_id") || warning.contains("application") || warning.contains("token");
-    let warnings = settings.warnings.iter().filter(is_about_them);
+    const ABOUT: &[&str] = &["client_id", "application", "token", "webhook_id", "smartcar.scope"];
+    let warnings = settings.warnings.iter().filter(|warning| ABOUT.iter().any(|about| warning.contains(about)));
     let remedy = "compare each with the field of its name in Smartcar's dashboard, Configuration";
     let found: Vec<Finding> = warnings.map(|warning| Finding::warn(CHECK, warning, remedy)).collect();
     let is_anything = settings.smartcar.v2.is_some() || settings.smartcar.v3.is_some();

@@ -71,10 +71,10 @@ pub enum SettingsError {
     #[error("{}", .0.join("; "))]
     Wrong(Vec<String>),
     /// It looks like another's value.
-    #[error("{}: compare each with the field of its name in Smartcar's dashboard, or save it all the same (force)", .0.join("; "))]
+    #[error("{}: {COMPARE} (force)", .0.join("; "))]
     MixedUp(Vec<String>),
     /// Smartcar does not take it.
-    #[error("{}", in_words(.0))]
+    #[error("{}", in_words(.0).join("; "))]
     Refused(Vec<Finding>),
     /// Smartcar could not be asked.
     #[error("{}: try again, or save it untried (force)", .0.first().map_or("Smartcar cannot be asked", |first| &first.text))]
@@ -85,13 +85,23 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
+    /// What there is to say, one thing each.
+    pub fn points(&self) -> Vec<String> {
+        match self {
+            SettingsError::MixedUp(looks) => looks.iter().cloned().chain([COMPARE.to_owned()]).collect(),
+            SettingsError::Wrong(wrong) => wrong.clone(),
+            SettingsError::Refused(found) => in_words(found),
+            error => vec![error.to_string()],
+        }
+    }
+
     /// What Smartcar's answers come to: `Ok` is what may be kept.
     pub fn judge(found: Vec<Finding>, mixed_up: Vec<String>, force: bool) -> Result<Vec<Finding>, SettingsError> {
         // That the redirect URI is not registered yet is the next step of whoever sets up.
         let counts = |finding: &&Finding| finding.result == Outcome::Fail && finding.check != "redirect URI";
         let (untried, refused): (Vec<_>, Vec<_>) = found.iter().filter(counts).cloned().partition(|finding| finding.is_untried);
         if !refused.is_empty() {
-            let mixed_up = mixed_up.into_iter().map(|what| Finding::warn("identifiers", what, "is each in its field?"));
+            let mixed_up = mixed_up.into_iter().map(|what| Finding::warn("values", what, "is each in its field?"));
             return Err(SettingsError::Refused(mixed_up.chain(refused).collect()));
         }
         if !mixed_up.is_empty() && !force {
@@ -100,15 +110,17 @@ impl SettingsError {
         if !untried.is_empty() && !force {
             return Err(SettingsError::Untried(untried));
         }
-        let looks = mixed_up.into_iter().map(|what| Finding::warn("identifiers", what, "compare it with Smartcar's dashboard"));
+        let looks = mixed_up.into_iter().map(|what| Finding::warn("values", what, "compare it with Smartcar's dashboard"));
         Ok(looks.chain(found).collect())
     }
 }
 
-fn in_words(found: &[Finding]) -> String {
+const COMPARE: &str = "compare each with the field of its name in Smartcar's dashboard, or save it all the same";
+
+fn in_words(found: &[Finding]) -> Vec<String> {
     let one = |finding: &Finding| match &finding.remedy {
         Some(remedy) => format!("{}: {remedy}", finding.text),
         None => finding.text.clone(),
     };
-    found.iter().map(one).collect::<Vec<_>>().join("; ")
+    found.iter().map(one).collect()
 }

@@ -63,7 +63,7 @@ await step('swapped identifiers are named', async () => {
   await type(CLIENT, APPLICATION, SECRET);
   await press('Try and save');
   await page.getByText('Not saved.').waitFor();
-  has(await page.innerText('#settings'), 'smartcar.application_id begins with client_');
+  has(await page.innerText('#settings'), 'Application ID begins with client_');
   refused();
 });
 

@@ -95,6 +95,20 @@ async fn what_is_typed_in_is_tried_then_kept_then_counts() {
         assert_eq!(all(&gateway).await, empty, "{changes}");
     }
 
+    // A permission that Smartcar does not have, and a value in another's box.
+    for (changes, word) in [
+        (json!({ "smartcar.scope": "read_odometer, read_batery" }), "smartcar.scope has read_batery"),
+        (
+            json!({ "smartcar.application_id": APPLICATION, "smartcar.webhook_id": APPLICATION }),
+            "smartcar.webhook_id is the same",
+        ),
+    ] {
+        let answer = change(&gateway, &changes).await;
+        is_problem(&answer, 422, "mixed_up");
+        assert!(answer.text().contains(word), "{}", answer.text());
+        assert_eq!(all(&gateway).await, empty, "{changes}");
+    }
+
     let answer = change(&gateway, &right()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     for secret in [V3_SECRET, MANAGEMENT] {

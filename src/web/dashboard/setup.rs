@@ -1,5 +1,6 @@
 //! The set-up: what is done, what is open, and the settings that can be made.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ struct View<'a> {
     opened: bool,
     saved: bool,
     refused: Option<&'a Refused<'a>>,
+    points: Vec<String>,
     uptime: String,
     store: String,
     free: Option<String>,
@@ -43,8 +45,8 @@ struct Point {
 /// Settings that were not taken.
 #[derive(Debug)]
 pub(crate) struct Refused<'a> {
-    /// Why.
-    pub(crate) sentence: &'a str,
+    /// Why, one thing each.
+    pub(crate) points: Vec<String>,
     /// What was typed, but secrets, by key.
     pub(crate) typed: &'a BTreeMap<&'a str, String>,
     /// It was to be saved all the same.
@@ -170,6 +172,7 @@ impl SetupPage<'_> {
             opened: !has_credentials || self.refused.is_some(),
             saved: self.saved,
             refused: self.refused.as_ref(),
+            points: self.refused.iter().flat_map(|refused| &refused.points).map(|point| labelled(point)).collect(),
             uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
             store: format::size(status.store.bytes),
             free: status.store.free_bytes.map(format::size),
@@ -186,6 +189,14 @@ impl SetupPage<'_> {
         };
         known.iter().filter_map(field).collect()
     }
+}
+
+/// Says it by the names that stand beside the boxes.
+fn labelled(point: &str) -> String {
+    let mut known: Vec<&Known> = GROUPS.iter().flat_map(|(_, known)| *known).collect();
+    // One key begins as another does.
+    known.sort_by_key(|(key, ..)| Reverse(key.len()));
+    format::sentence(&known.into_iter().fold(point.to_owned(), |said, (key, label, _)| said.replace(key, label)))
 }
 
 /// Without these the form is what people came for.

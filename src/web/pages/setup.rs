@@ -59,9 +59,8 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
             answer::see_other("/setup?saved=true#settings")
         }
         Err(error) => {
-            let problem = Problem::from(error);
-            let refused = Refused { sentence: problem.sentence(), typed: &typed, force };
-            draw(call, problem.status(), false, Some(refused)).await
+            let refused = Refused { points: error.points(), typed: &typed, force };
+            draw(call, Problem::from(error).status(), false, Some(refused)).await
         }
     }
 }

@@ -51,3 +51,19 @@ async fn who_leaves_takes_the_past_along_and_leaves_nothing_behind() {
     assert!(home.done(&leave).await.contains("past/history-3.jsonl"));
     assert_eq!(kept("history-3.jsonl").unwrap(), "");
 }
+
+#[tokio::test]
+async fn who_leaves_while_smartcar_is_down_is_told_what_is_left_there() {
+    let (home, smartcar, server) = house().await;
+    smartcar.tell("faults", &json!({ "faults": ["refuse"] })).await;
+    let ran = home.run(&["leave", "--yes"]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("FAILED") && !ran.stdout.contains("What remains"), "{ran:?}");
+    assert!(ran.stderr.contains("run it again when Smartcar answers"), "{ran:?}");
+    let said = home.done(&["leave", "--yes", "--force"]).await;
+    for part in ["ended here, but not at Smartcar", "may still be connected at Smartcar", "What remains"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains(": done"), "{said}");
+    server.stop().await;
+}
