@@ -283,7 +283,7 @@ pub enum TokenScope {
     Connect,
     /// Reading everything within its reach
     Read,
-    /// Also reading fresh from Smartcar, and vouching for users
+    /// Also telling cars what to do, reading fresh from Smartcar, and vouching for users
     Control,
     /// Everything
     Admin,

@@ -16,7 +16,7 @@ use url::Url;
 use super::args::Serve;
 use super::print::announce;
 use super::wiring::{Hangup, SIGN_IN, until_told, world};
-use super::{Exit, Failure};
+use super::{Exit, Failure, descriptors};
 use crate::app::{self, App, AppError};
 use crate::config::{Config, Overrides, Sources, load};
 use crate::connect::InviteRequest;
@@ -91,7 +91,8 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     let origin = format!("http://{address}");
     let listen = listen(flags)?;
     let settings = simulation(&origin, listen);
-    let config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
+    let mut config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
+    descriptors::provide(&mut config);
 
     claim(data_dir)?;
     let simulator = Simulator::new(world.clone(), settings);
@@ -156,7 +157,7 @@ fn simulation(origin: &str, listen: SocketAddr) -> Settings {
         every: Duration::from_secs(4),
         trouble: 0.01,
         retry_scale: 0.2,
-        ..WebhookSettings::new(format!("http://{}/api/webhooks/smartcar", from_here(listen)))
+        ..WebhookSettings::new(format!("{}/api/webhooks/smartcar", public_url(listen)))
     };
     Settings {
         speed: 60.0,
@@ -168,14 +169,18 @@ fn simulation(origin: &str, listen: SocketAddr) -> Settings {
     }
 }
 
+/// Where this machine finds the gateway; Smartcar too, for by this address Carport knows its webhook.
+fn public_url(listen: SocketAddr) -> String {
+    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    if here { format!("http://localhost:{}", listen.port()) } else { format!("http://{listen}") }
+}
+
 fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: bool, data_dir: &Path) -> Result<Config, Failure> {
     let application = &settings.application;
-    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
-    let public_url = if here { format!("http://localhost:{}", listen.port()) } else { format!("http://{listen}") };
     let data_dir = std::path::absolute(data_dir).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let mut overrides = Overrides::default();
     for (key, value) in [
-        ("public_url", public_url.as_str()),
+        ("public_url", public_url(listen).as_str()),
         ("listen", &listen.to_string()),
         ("data_dir", &data_dir.to_string_lossy()),
         ("smartcar.application_id", &application.application_id),
