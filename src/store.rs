@@ -38,6 +38,7 @@ mod database;
 mod event_ids;
 mod files;
 mod flusher;
+pub mod former;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod gaps;

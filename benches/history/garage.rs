@@ -102,7 +102,7 @@ impl Garage {
         };
         // Never opened.
         let vehicles = (0..CARS).map(|car| VehicleFacts::unknown(id(car))).collect();
-        let linked = store.commit(LinkVehicles { connection, vehicles, at }).await?;
+        let linked = store.commit(LinkVehicles::new(connection, vehicles, at)).await?;
         ensure!(linked == Linking::Linked, "the cars cannot be linked: {linked:?}");
         Ok(())
     }

@@ -52,7 +52,7 @@ pub(crate) async fn link(store: &Store, cars: u64, at: Timestamp) -> anyhow::Res
         };
         store.commit(AdoptConnection { connection: connection.clone(), tokens }).await?;
         let vehicles = (first..cars.min(first + CARS)).map(|car| VehicleFacts::unknown(vehicle(car))).collect();
-        let linked = store.commit(LinkVehicles { connection, vehicles, at }).await?;
+        let linked = store.commit(LinkVehicles::new(connection, vehicles, at)).await?;
         ensure!(linked == Linking::Linked, "the cars cannot be linked: {linked:?}");
     }
     Ok(())

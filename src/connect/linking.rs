@@ -200,7 +200,7 @@ pub(super) async fn link(
     connection.status = ConnectionStatus::Active;
     connection.last_error = None;
     loop {
-        let change = LinkVehicles { connection: connection.clone(), vehicles: vehicles.clone(), at };
+        let change = LinkVehicles::new(connection.clone(), vehicles.clone(), at);
         match shared.store.commit(change).await? {
             Linking::Linked => break,
             Linking::Existing(before) => {

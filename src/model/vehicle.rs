@@ -55,12 +55,13 @@ pub struct Vehicle {
     pub user: AppUserId,
     /// The connection that serves it; `None` after it was disconnected.
     pub connection: Option<ConnectionId>,
-    /// When it was first linked.
+    /// When it was first linked to this user, or, if somebody else had it meanwhile, linked again.
     pub linked_at: Timestamp,
     /// The newest entry of the webhook log when its connection ended: what has come in since is not data of ours.
     #[serde(default)]
     pub ended_after: Option<Seq>,
-    /// Whether somebody else had it here before: what is older than the link may be theirs.
+    /// Whether somebody else had it here before, or it was erased: what is older than the link may be theirs, or is to be
+    /// gone.
     #[serde(default)]
     pub had_by_others: bool,
     /// When the newest delivery about it came in.

@@ -221,7 +221,12 @@ pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, id: &VehicleId) -> Re
     Ok(())
 }
 
-/// A vehicle gets a row of its own, after it was erased or has changed hands: the month goes on.
+/// What somebody had of a vehicle that is another's now is erased. What it costs this month is counted under its row of now.
+pub(super) fn erase_former(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), StoreError> {
+    tables.remove::<Ledger>(vehicle)
+}
+
+/// A vehicle gets a row of its own (again), after it was erased or has changed hands: the month goes on.
 pub(super) fn carry_over(tables: &mut Tables<'_>, from: Option<u32>, to: u32, id: &VehicleId) -> Result<(), StoreError> {
     let place = tables.places().index_entry(Kind::Vehicle, id.as_str());
     let left = match from {
@@ -229,6 +234,7 @@ pub(super) fn carry_over(tables: &mut Tables<'_>, from: Option<u32>, to: u32, id
         None => tables.get_sound::<Ledger>(&*place)?,
     };
     tables.remove::<Ledger>(&*place)?;
+    // If there is none, what a row that is taken again has counted is of a month that is over.
     left.map_or(Ok(()), |left| tables.put(to, &left))
 }
 

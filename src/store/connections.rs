@@ -45,6 +45,17 @@ pub struct LinkVehicles {
     pub vehicles: Vec<VehicleFacts>,
     /// Now.
     pub at: Timestamp,
+    /// Whether a vehicle that comes back to a user comes back to its former row. A journal of an earlier Carport does not
+    /// say so, and what came after it went to a new one.
+    #[serde(default)]
+    pub takes_back: bool,
+}
+
+impl LinkVehicles {
+    /// Links them, with all that the user had of them before.
+    pub fn new(connection: Connection, vehicles: Vec<VehicleFacts>, at: Timestamp) -> LinkVehicles {
+        LinkVehicles { connection, vehicles, at, takes_back: true }
+    }
 }
 
 /// What came of [`LinkVehicles`].
@@ -80,7 +91,7 @@ impl Change for LinkVehicles {
         }
         tables.put(self.connection.id, &self.connection)?;
         for facts in &self.vehicles {
-            link_vehicle(tables, facts, &self.connection, self.at)?;
+            link_vehicle(tables, facts, &self.connection, self.at, self.takes_back)?;
         }
         // The owner chose anew: what was not chosen again is not open to us any more.
         if !self.vehicles.is_empty() {

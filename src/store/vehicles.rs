@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::former::{erase_row, newest_of};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
-use super::vehicle_data::erase_data;
-use super::webhook_log::erase_entries;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::connection::Connection;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
@@ -95,23 +94,14 @@ impl Change for ForgetVehicle {
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
         if self.erase {
-            erase_data(tables, row)?;
             super::budget::erase(tables, row, &self.id)?;
-            super::commands::erase(tables, row)?;
-            super::subscriptions::erase(tables, row)?;
-            erase_entries(tables, row)?;
+            erase_row(tables, row, &vehicle)?;
             // What still comes about it is not kept.
             if self.is_remembered {
                 tables.put_gone(Kind::Vehicle, self.id.as_str())?;
             } else {
                 tables.remove_index(Kind::Vehicle, self.id.as_str())?;
             }
-            if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
-                tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
-            }
-            tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
-            tables.remove_mark(VEHICLES_TO_READ, row)?;
-            tables.remove::<Vehicle>(row)?;
         } else {
             vehicle.end(tables.log.head.newest);
             vehicle.errors.clear();
@@ -128,52 +118,71 @@ pub(super) fn vehicle(rows: &impl Rows, id: &VehicleId) -> Result<Option<(u32, V
 }
 
 /// Links a vehicle to a connection: a new one is made and the log looked through for it, a known one keeps
-/// name, data and history.
+/// name, data and history; one that comes back to a user also those of the time before, if it `takes_back`.
 pub(super) fn link_vehicle(
     tables: &mut Tables<'_>,
     facts: &VehicleFacts,
     connection: &Connection,
     at: Timestamp,
+    takes_back: bool,
 ) -> Result<(), StoreError> {
-    let mut row = tables.row_or_new(Kind::Vehicle, facts.id.as_str())?;
-    let mut known = tables.get_sound::<Vehicle>(row)?;
-    let is_known = known.is_some();
-    // SECURITY: a car that changes hands begins anew; its past, also that in the log, belongs to whoever had it then.
-    let mut had_by_others = false;
-    if let Some(former) = known.take_if(|vehicle| vehicle.user != connection.user) {
-        tables.put(row, &Vehicle { connection: None, errors: Vec::new(), ..former })?;
-        let before = row;
-        row = tables.new_row(Kind::Vehicle, facts.id.as_str())?;
-        super::budget::carry_over(tables, Some(before), row, &facts.id)?;
-        had_by_others = true;
-    }
-    let mut vehicle = if let Some(vehicle) = known {
-        vehicle
-    } else {
-        if !is_known {
-            super::budget::carry_over(tables, None, row, &facts.id)?;
+    let (id, user) = (&facts.id, &connection.user);
+    let held = tables.row(Kind::Vehicle, id.as_str())?;
+    let known = held.map_or(Ok(None), |row| tables.get_sound::<Vehicle>(row))?;
+    let (row, mut vehicle) = match (held, known) {
+        (Some(row), Some(vehicle)) if vehicle.user == *user => (row, vehicle),
+        // Only events about it came in so far.
+        (Some(row), None) => {
+            super::budget::carry_over(tables, None, row, id)?;
             tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+            (row, unheard_of(id, user, at))
         }
-        Vehicle {
-            facts: VehicleFacts::unknown(facts.id.clone()),
-            nickname: None,
-            user: connection.user.clone(),
-            connection: None,
-            linked_at: at,
-            ended_after: None,
-            had_by_others,
-            last_event_at: None,
-            errors: Vec::new(),
-            resolved: Vec::new(),
+        (held, former) => {
+            if let (Some(before), Some(mut former)) = (held, former) {
+                former.end(tables.log.head.newest);
+                former.errors.clear();
+                tables.put(before, &former)?;
+            }
+            // SECURITY: a car that changes hands begins anew; its past, also that in the log, belongs to whoever had it
+            // then. So does one that was erased, or what is to be gone would come back.
+            let had_by_others = held.is_some() || tables.is_gone(Kind::Vehicle, id.as_str())?;
+            let own = if takes_back { newest_of(tables, id, user)? } else { None };
+            let (row, vehicle) = if let Some((row, vehicle)) = own {
+                tables.put_index(Kind::Vehicle, id.as_str(), row)?;
+                (row, Vehicle { linked_at: at, had_by_others: true, ..vehicle })
+            } else {
+                let row = tables.new_row(Kind::Vehicle, id.as_str())?;
+                if !had_by_others {
+                    tables.put_mark(VEHICLES_TO_REVISIT, row)?;
+                }
+                (row, Vehicle { had_by_others, ..unheard_of(id, user, at) })
+            };
+            super::budget::carry_over(tables, held, row, id)?;
+            (row, vehicle)
         }
     };
     merge(&mut vehicle.facts, facts);
-    vehicle.user = connection.user.clone();
     vehicle.connection = Some(connection.id);
-    let user = tables.row_or_new(Kind::User, connection.user.as_str())?;
+    let user = tables.row_or_new(Kind::User, user.as_str())?;
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
     tables.put_mark(VEHICLES_TO_READ, row)?;
     tables.put(row, &vehicle)
+}
+
+/// A vehicle that nobody had.
+fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
+    Vehicle {
+        facts: VehicleFacts::unknown(id.clone()),
+        nickname: None,
+        user: user.clone(),
+        connection: None,
+        linked_at: at,
+        ended_after: None,
+        had_by_others: false,
+        last_event_at: None,
+        errors: Vec::new(),
+        resolved: Vec::new(),
+    }
 }
 
 /// Takes a connection's vehicles from it, but for those to `keep`.
@@ -202,8 +211,8 @@ pub(super) fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec
     Ok(vehicles)
 }
 
-/// All vehicles of a user, with their rows.
-fn of_user(rows: &impl Rows, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
+/// All vehicles of a user, former ones too, with their rows, oldest first.
+pub(super) fn of_user(rows: &impl Rows, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
     let Some(user) = rows.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
     let mut vehicles = Vec::new();
     for row in rows_of_user(rows, user)? {
@@ -254,12 +263,17 @@ impl Snapshot<'_> {
         self.get(row)
     }
 
+    /// The same for whoever can do without: a damaged one is as good as none.
+    pub fn sound_vehicle_at(&self, row: u32) -> Result<Option<Vehicle>, StoreError> {
+        self.get_sound(row)
+    }
+
     /// Vehicles after a row, oldest first, with their rows.
     pub fn vehicles(&self, after: u32, limit: usize) -> Result<Vec<(u32, Vehicle)>, StoreError> {
         rows_after(self, after, limit)
     }
 
-    /// All vehicles of a user, with their rows.
+    /// All vehicles of a user, with their rows: also those that are another user's by now.
     pub fn vehicles_of_user(&self, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
         of_user(self, user)
     }

@@ -78,7 +78,7 @@ async fn fill(store: &Store) -> VehicleId {
         last_error: None,
     };
     let vehicles = vec![VehicleFacts::unknown(vehicle.clone())];
-    let linked = store.commit(LinkVehicles { connection, vehicles, at: at(0) }).await.unwrap();
+    let linked = store.commit(LinkVehicles::new(connection, vehicles, at(0))).await.unwrap();
     assert_eq!(linked, Linking::Linked);
     let id = vehicle.clone();
     let (row, _) = store.read(move |snapshot| snapshot.vehicle(&id)).await.unwrap().unwrap();

@@ -20,6 +20,7 @@ use carport::store::access::{
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
+use carport::store::former::EraseFormer;
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
@@ -126,6 +127,7 @@ impl Step {
             38 => Box::new(RenameVehicle { id: car(who), nickname: (!what.is_multiple_of(3)).then(|| format!("Herbie {how}")) }),
             39 => Box::new(NoteFacts { facts: self.facts(who) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
+            41 if how.is_multiple_of(3) => self.erasure(),
             41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2), is_remembered: !how.is_multiple_of(4) }),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
@@ -288,7 +290,12 @@ impl Step {
         let smartcar_user = (!self.how.is_multiple_of(7)).then(|| account(self.how / 7));
         let connection = Connection { smartcar_user, ..self.connection(at, id) };
         let vehicles = (0..self.what % 3).map(|n| self.facts((self.how / 3).wrapping_add(n))).collect();
-        Box::new(LinkVehicles { connection, vehicles, at })
+        Box::new(LinkVehicles { connection, vehicles, at, takes_back: !self.how.is_multiple_of(11) })
+    }
+
+    fn erasure(self) -> Box<dyn Deed> {
+        let user = (!self.what.is_multiple_of(3)).then(|| user(self.what));
+        Box::new(EraseFormer { id: car(self.who), user })
     }
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

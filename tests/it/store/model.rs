@@ -25,6 +25,7 @@ use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
+use carport::store::former::EraseFormer;
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
@@ -384,7 +385,7 @@ impl Played for LinkVehicles {
         }
         model.connections.insert(id, self.connection.clone());
         for facts in &self.vehicles {
-            model.link(facts, &self.connection, self.at);
+            model.link(facts, &self.connection, self.at, self.takes_back);
         }
         if !self.vehicles.is_empty() {
             model.unlink(id, |vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id));
@@ -516,25 +517,39 @@ impl Model {
         self.vehicles.get_mut(self.vehicle_rows.get(id)?)
     }
 
-    fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp) {
-        let mut row = self.vehicle_row(&facts.id);
-        let is_known = self.vehicles.contains_key(&row);
-        let mut had_by_others = false;
-        if let Some(former) = self.vehicles.get_mut(&row).filter(|vehicle| vehicle.user != connection.user) {
-            former.connection = None;
+    fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp, takes_back: bool) {
+        let (id, user, newest) = (&facts.id, &connection.user, self.newest);
+        let held = self.vehicle_rows.get(id).copied();
+        let (is_linked, is_users) =
+            held.and_then(|row| self.vehicles.get_mut(&row)).map_or((false, false), |vehicle| (true, vehicle.user == *user));
+        let changes_hands = is_linked && !is_users;
+        let had_by_others = changes_hands || self.erased.contains(id);
+        if changes_hands {
+            let former = self.vehicles.get_mut(&held.unwrap()).unwrap();
+            former.end(newest);
             former.errors.clear();
-            row = self.new_vehicle_row(&facts.id);
-            had_by_others = true;
         }
+        let own = self.former_rows(id, Some(user)).into_iter().next_back();
+        let row = match (held.filter(|_| !changes_hands), own.filter(|_| takes_back)) {
+            (Some(row), _) => row,
+            (None, Some(own)) => {
+                self.erased.remove(id);
+                self.vehicle_rows.insert(id.clone(), own);
+                let vehicle = self.vehicles.get_mut(&own).unwrap();
+                (vehicle.linked_at, vehicle.had_by_others) = (at, true);
+                own
+            }
+            (None, None) => self.new_vehicle_row(id),
+        };
         let Model { vehicles, to_revisit, .. } = self;
         let vehicle = vehicles.entry(row).or_insert_with(|| {
-            if !is_known {
+            if !had_by_others {
                 to_revisit.insert(row);
             }
             Vehicle {
-                facts: VehicleFacts::unknown(facts.id.clone()),
+                facts: VehicleFacts::unknown(id.clone()),
                 nickname: None,
-                user: connection.user.clone(),
+                user: user.clone(),
                 connection: None,
                 linked_at: at,
                 ended_after: None,
@@ -548,6 +563,24 @@ impl Model {
         vehicle.connection = Some(connection.id);
         self.to_read.insert(row);
         row_of(&mut self.user_rows, &connection.user);
+    }
+
+    /// The rows of a car to which its id does not lead, oldest first.
+    fn former_rows(&self, id: &VehicleId, user: Option<&AppUserId>) -> Vec<u32> {
+        let is_former = |row: u32, vehicle: &Vehicle| {
+            vehicle.facts.id == *id && self.vehicle_rows.get(id) != Some(&row) && user.is_none_or(|user| vehicle.user == *user)
+        };
+        self.vehicles.iter().filter(|(row, vehicle)| is_former(**row, vehicle)).map(|(row, _)| *row).collect()
+    }
+
+    /// Of a row nothing is left, nor what came in about it while the id led there.
+    fn erase_row(&mut self, row: u32) {
+        self.vehicles.remove(&row);
+        self.to_revisit.remove(&row);
+        self.to_read.remove(&row);
+        self.latest.retain(|(vehicle, _), _| *vehicle != row);
+        self.readings.retain(|(vehicle, _), _| *vehicle != row);
+        self.log.retain(|_, (header, _)| header.vehicle != Some(row));
     }
 
     /// Takes from a connection the vehicles of its owner that are not to stay.
@@ -612,13 +645,19 @@ impl Played for ForgetVehicle {
         if self.is_remembered {
             model.erased.insert(self.id.clone());
         }
-        model.vehicles.remove(&row);
-        model.to_revisit.remove(&row);
-        model.to_read.remove(&row);
-        model.latest.retain(|(vehicle, _), _| *vehicle != row);
-        model.readings.retain(|(vehicle, _), _| *vehicle != row);
-        model.log.retain(|_, (header, _)| header.vehicle != Some(row));
+        model.erase_row(row);
         true
+    }
+}
+
+impl Played for EraseFormer {
+    fn play(&self, model: &mut Model) -> bool {
+        let rows = model.former_rows(&self.id, self.user.as_ref());
+        let is_any = !rows.is_empty();
+        for row in rows {
+            model.erase_row(row);
+        }
+        is_any
     }
 }
 

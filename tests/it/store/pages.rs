@@ -118,7 +118,7 @@ fn link(store: &Store) {
         due_at: Some(BEGIN.after(month)),
     };
     now(store.commit(AdoptConnection { connection: connection.clone(), tokens })).unwrap();
-    now(store.commit(LinkVehicles { connection, vehicles: vec![VehicleFacts::unknown(car(0))], at: BEGIN })).unwrap();
+    now(store.commit(LinkVehicles::new(connection, vec![VehicleFacts::unknown(car(0))], BEGIN))).unwrap();
 }
 
 /// An event of every hour, and what is made of it.

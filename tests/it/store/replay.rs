@@ -45,4 +45,26 @@ proptest! {
             prop_assert_eq!(then.findings(), Vec::<String>::new());
         }
     }
+
+    /// Little else happens than that cars change hands, come back, are told of, and are erased.
+    #[test]
+    fn cars_that_change_hands_keep_their_rows_apart(
+        steps in proptest::collection::vec((0..PASSING.len(), any::<u8>(), any::<u8>(), any::<u8>()), 1..120)
+    ) {
+        let mut chance = Chance::new(0);
+        let disk = Disk::new(chance.split());
+        let store = open(&disk, &mut chance).unwrap();
+        let mut belief = Belief::of(vec![Model::default()]);
+        for (number, (kind, who, what, how)) in steps.into_iter().enumerate() {
+            let step = Step { kind: PASSING[kind], who, what, how };
+            belief.commit(&store, step.deed(number, belief.model())).unwrap();
+            belief.seen(&view(&store).unwrap());
+        }
+        let mut again = belief.clone();
+        again.was_reopened();
+        again.seen(&view(&open(&disk.kill(), &mut chance).unwrap()).unwrap());
+    }
 }
+
+/// Tokens, links, deliveries, readings, and the end of cars.
+const PASSING: [u8; 14] = [0, 0, 14, 14, 14, 15, 19, 19, 19, 20, 21, 22, 23, 41];
