@@ -218,18 +218,12 @@ impl Projector {
             return Ok(Vec::new());
         }
         let of_linked = move |snapshot: &Snapshot<'_>| {
-            let (mut tellings, mut linked) = (Vec::with_capacity(told.len()), BTreeMap::new());
+            let (mut tellings, mut linked) = (Vec::with_capacity(told.len()), Linked { snapshot, known: BTreeMap::new() });
             for told in told {
-                let Some(row) =
-                    snapshot.vehicle_row(&told.vehicle.id)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row))
-                else {
+                let Some(row) = linked.row_of(&told)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row)) else {
                     continue;
                 };
-                let linked = match linked.entry(row) {
-                    btree_map::Entry::Occupied(known) => known.into_mut(),
-                    btree_map::Entry::Vacant(place) => place.insert(snapshot.vehicle_at(row)?),
-                };
-                if linked.as_ref().is_some_and(|linked| told.is_about(row, linked)) {
+                if linked.at(row)?.is_some_and(|linked| told.is_about(row, linked)) {
                     tellings.push(told.telling(row));
                 }
             }
@@ -251,6 +245,31 @@ impl Projector {
         let filed_under = entry.header.vehicle;
         let seq = entry.seq;
         vehicles.into_iter().map(|vehicle| Said { vehicle, seq, filed_under, at, told_at }).collect()
+    }
+}
+
+/// The vehicles of rows, each read once.
+struct Linked<'s> {
+    snapshot: &'s Snapshot<'s>,
+    known: BTreeMap<u32, Option<Vehicle>>,
+}
+
+impl Linked<'_> {
+    fn at(&mut self, row: u32) -> Result<Option<&Vehicle>, StoreError> {
+        Ok(match self.known.entry(row) {
+            btree_map::Entry::Occupied(known) => known.into_mut().as_ref(),
+            btree_map::Entry::Vacant(place) => place.insert(self.snapshot.sound_vehicle_at(row)?).as_ref(),
+        })
+    }
+
+    /// SECURITY: what came in while somebody had the car is theirs, whoever has it when it is read.
+    fn row_of(&mut self, told: &Said) -> Result<Option<u32>, StoreError> {
+        if let Some(row) = told.filed_under
+            && self.at(row)?.is_some_and(|vehicle| vehicle.facts.id == told.vehicle.id)
+        {
+            return Ok(Some(row));
+        }
+        self.snapshot.vehicle_row(&told.vehicle.id)
     }
 }
 
