@@ -176,7 +176,8 @@ impl Budget {
             };
             let mut items = Vec::new();
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
-                if reach.covers(&vehicle) {
+                // What a former owner's car has cost counts for the one who has it.
+                if reach.covers(&vehicle) && !snapshot.is_former(row, &vehicle)? {
                     let ledger = snapshot.ledger(row, since)?;
                     items.push(VehicleBudget::of(vehicle.facts.id, ledger, &settings, now));
                 }

@@ -12,19 +12,18 @@ use crate::budget::{Budget, Refused};
 use crate::model::budget::{Permit, Reason};
 use crate::model::normal::Units;
 use crate::model::reach::{Page, PageRequest, Reach};
-use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, ConnectionId, Current, SmartcarUserId, VehicleId};
-use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarError};
-use crate::store::connections::EndConnection;
-use crate::store::vehicles::{ForgetVehicle, RenameVehicle};
-use crate::store::{Store, StoreError};
+use crate::model::{AppUserId, Current, VehicleId};
+use crate::smartcar::{Smartcar, SmartcarError};
+use crate::store::vehicles::RenameVehicle;
+use crate::store::{Snapshot, Store, StoreError};
 use crate::tokens::{CallError, TokenError, Tokens};
 use crate::world::World;
 
 pub mod connections;
 mod courses;
 mod derived;
+mod ending;
 pub mod known;
 mod past;
 mod picture;
@@ -37,7 +36,7 @@ mod view;
 
 pub use courses::{Course, Point};
 pub use derived::{ChargeView, TripView};
-pub use past::{Export, HistoryQuery, RollupView};
+pub use past::{Export, HistoryQuery, RollupView, Whose};
 pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};
 
 /// What happens to the data of a vehicle that goes.
@@ -197,7 +196,7 @@ impl Vehicles {
         self.shared.settings.get().units
     }
 
-    /// Vehicles within reach, oldest first.
+    /// Vehicles within reach, oldest first; also what is left of cars that are another user's by now.
     pub async fn list(
         &self,
         reach: &Reach,
@@ -214,7 +213,7 @@ impl Vehicles {
                 let vehicles = snapshot.vehicles(after, SCAN)?;
                 let end = vehicles.len() < SCAN;
                 for (row, vehicle) in vehicles {
-                    let wanted = reach.covers(&vehicle)
+                    let wanted = is_within(snapshot, &reach, row, &vehicle)?
                         && user.as_ref().is_none_or(|user| vehicle.user == *user)
                         && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
                     if wanted && items.len() == page.limit {
@@ -263,32 +262,6 @@ impl Vehicles {
         self.show(reach, id).await
     }
 
-    /// Disconnects a vehicle at Smartcar, then here. With `force` also when Smartcar refuses.
-    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let (_, vehicle) = self.within(reach, id).await?;
-        let shared = self.shared.clone();
-        to_its_end(async move { shared.disconnect(&vehicle, history, force).await }).await
-    }
-
-    /// Disconnects several. One that cannot be stops none of the others, unless the store is in trouble: then nobody
-    /// could note what has happened.
-    async fn disconnect_all(&self, ids: &[VehicleId], history: History, force: bool) -> Result<(), VehiclesError> {
-        let mut failed = Vec::new();
-        for id in ids {
-            match self.disconnect(&Reach::All, id, history, force).await {
-                // Somebody else was faster.
-                Ok(()) | Err(VehiclesError::NotFound) => {}
-                Err(VehiclesError::Store) => return Err(VehiclesError::Store),
-                Err(error) => failed.push((id.clone(), error)),
-            }
-        }
-        let Some((_, first)) = failed.first() else { return Ok(()) };
-        // Where nothing has changed, and for one reason, that is all there is to say.
-        let reason = std::mem::discriminant(first);
-        let is_one = failed.len() == ids.len() && failed.iter().all(|(_, error)| std::mem::discriminant(error) == reason);
-        Err(if is_one { failed.swap_remove(0).1 } else { VehiclesError::Partly { of: ids.len(), failed } })
-    }
-
     /// Reads a first (or fresh) picture of a vehicle from Smartcar and returns it.
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
@@ -322,61 +295,6 @@ impl Shared {
         };
         self.budget.settle(permit, error).await;
     }
-
-    async fn disconnect(&self, vehicle: &Vehicle, history: History, force: bool) -> Result<(), VehiclesError> {
-        if let Some(connection) = vehicle.connection {
-            let gone = self.disconnect_upstream(vehicle, connection).await;
-            if !force {
-                gone?;
-            }
-        }
-        self.store.commit(ForgetVehicle::new(vehicle.facts.id.clone(), history == History::Erase)).await?;
-        if let Some(connection) = vehicle.connection {
-            self.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
-        }
-        Ok(())
-    }
-
-    /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
-    async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
-        let id = &vehicle.facts.id;
-        let row = self.store.read(move |snapshot| snapshot.connection(connection)).await?;
-        let Some(row) = row else { return Ok(()) };
-        let result = match row.generation {
-            Generation::V2 => {
-                self.tokens.call(connection, |smartcar, access| async move { smartcar.disconnect(&access, id).await }).await
-            }
-            Generation::V3 => self.disconnect_v3(vehicle, row.smartcar_user.clone()).await,
-        };
-        match result {
-            Err(CallError::Token(TokenError::Gone)) => Ok(()),
-            // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
-            // that Smartcar gives to the same token shows that the vehicle is gone.
-            Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
-                if revoked::listed(self, &row).await.is_ok_and(|listed| !listed.contains(id)) =>
-            {
-                Ok(())
-            }
-            result => Ok(result?),
-        }
-    }
-
-    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
-    async fn disconnect_v3(&self, vehicle: &Vehicle, user: Option<SmartcarUserId>) -> Result<(), CallError> {
-        let filter = ConnectionFilter { vehicle: Some(vehicle.facts.id.clone()), user, ..ConnectionFilter::default() };
-        let application = ConnectionId::APPLICATION;
-        let filter = &filter;
-        let listed = self
-            .tokens
-            .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
-            .await?;
-        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(&vehicle.facts.id)) {
-            self.tokens
-                .call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, &connection.id).await })
-                .await?;
-        }
-        Ok(())
-    }
 }
 
 /// In a task of its own: a client that goes away must not waste a call that is paid for, nor what came of it, nor leave
@@ -388,6 +306,12 @@ where
 {
     let cut_off = || TokenError::Later { after: Duration::from_secs(1), what: "the call was cut off".to_owned() };
     tokio::spawn(call).await.unwrap_or_else(|_| Err(E::from(cut_off().into())))
+}
+
+/// Whether a row exists for the caller. A car's former owner still has what was; who may see one car sees it as it is now.
+fn is_within(snapshot: &Snapshot<'_>, reach: &Reach, row: u32, vehicle: &Vehicle) -> Result<bool, StoreError> {
+    let as_it_is = matches!(reach, Reach::Vehicle(_));
+    Ok(reach.covers(vehicle) && (!as_it_is || !snapshot.is_former(row, vehicle)?))
 }
 
 /// How many rows are looked at in one go.

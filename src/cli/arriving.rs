@@ -1,5 +1,6 @@
 //! Arriving from another application, and leaving.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, BufRead, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -109,7 +110,7 @@ pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failu
 pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Result<(), Failure> {
     let connections = client.list(&["connections"], &[]).await?;
     let vehicles = client.list(&["vehicles"], &[]).await?;
-    let (connections, vehicles) = (items(&connections), items(&vehicles));
+    let (connections, vehicles) = (items(&connections), ids(&vehicles));
     let open: Vec<&Value> = connections.iter().filter(|connection| connection["status"] != "disconnected").collect();
     let fate = if flags.erase { "and erase all history, deliveries and users" } else { "(the history stays here)" };
     let question = format!("Disconnect {} connections with {} cars at Smartcar {fate}?", open.len(), vehicles.len());
@@ -126,8 +127,7 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     if flags.erase {
         // Those that have no connection any more.
         for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
-            for one in items(&client.list(&[route], &[]).await?) {
-                let id = field(&one, "id");
+            for id in ids(&client.list(&[route], &[]).await?) {
                 ended.push(end(client, &flags, &format!("{what} {id}"), &[route, &id]).await?);
             }
         }
@@ -195,6 +195,11 @@ async fn write_past(client: &Client, directory: &Path) -> Result<PathBuf, Failur
 
 fn items(list: &Value) -> Vec<Value> {
     list.as_array().or_else(|| list["items"].as_array()).cloned().unwrap_or_default()
+}
+
+/// The ids of a list. A car that has changed hands is there more than once, and goes at once.
+fn ids(list: &Value) -> BTreeSet<String> {
+    items(list).iter().map(|item| field(item, "id")).collect()
 }
 
 /// The cars of an answer by their names.

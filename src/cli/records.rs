@@ -25,7 +25,7 @@ pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Res
                     ("ID", &|v| field(v, "id")),
                     ("NAME", &|v| field(v, "name")),
                     ("E-MAIL", &|v| field(v, "email")),
-                    ("CARS", &|v| v["vehicles"].as_array().map_or(0, Vec::len).to_string()),
+                    ("CARS", &cars_of),
                     ("OPEN INVITES", &|v| open_invites(v, now)),
                     ("MADE", &|v| age(v, "created_at", now)),
                 ],
@@ -75,7 +75,7 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
                 &[
                     ("ID", &|v| field(v, "id")),
                     ("CAR", &car),
-                    ("USER", &|v| field(v, "user")),
+                    ("USER", &owner),
                     ("MODE", &|v| field(v, "mode")),
                     ("LAST EVENT", &|v| age(v, "last_event_at", now)),
                     ("DATA", &|v| light(v, "data_flow", "color")),
@@ -178,6 +178,21 @@ async fn end(
     }
     client.delete(&[what, &flags.which.id], &query).await?;
     if flags.which.json { say_json(&json!({})) } else { say(done) }
+}
+
+/// Whose a car is, or was.
+fn owner(vehicle: &Value) -> String {
+    let user = field(vehicle, "user");
+    if vehicle["former"] == true { format!("{user} (formerly)") } else { user }
+}
+
+/// How many cars a user has, and how many are another's by now.
+fn cars_of(user: &Value) -> String {
+    let count = |name: &str| user[name].as_array().map_or(0, Vec::len);
+    match (count("vehicles"), count("former_vehicles")) {
+        (cars, 0) => cars.to_string(),
+        (cars, former) => format!("{cars} (formerly {former} more)"),
+    }
 }
 
 /// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.

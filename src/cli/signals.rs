@@ -21,7 +21,7 @@ pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failu
     };
     let part = if flags.missing { "capabilities" } else { "signals" };
     if flags.json {
-        let of = |vehicle: &Value| json!({ "vehicle": vehicle["id"], part: vehicle[part] });
+        let of = |vehicle: &Value| json!({ "vehicle": vehicle["id"], "user": vehicle["user"], part: vehicle[part] });
         return say_json(&json!({ "items": vehicles.iter().map(of).collect::<Vec<_>>(), "next": null }));
     }
     let now = SystemClock.now();
@@ -29,7 +29,8 @@ pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failu
         let rows = if flags.missing { missing(vehicle, now) } else { rows(vehicle, now) };
         let none = if flags.missing { "Nothing is known to be missing." } else { "No values yet." };
         let rows = if rows.is_empty() { none.to_owned() } else { align(rows) };
-        if vehicles.len() > 1 { format!("{} {}\n{rows}", field(vehicle, "id"), field(vehicle, "nickname")) } else { rows }
+        let former = if vehicle["former"] == true { format!(" (formerly of {})", field(vehicle, "user")) } else { String::new() };
+        if vehicles.len() > 1 { format!("{} {}{former}\n{rows}", field(vehicle, "id"), field(vehicle, "nickname")) } else { rows }
     });
     let tables: Vec<String> = tables.collect();
     if tables.is_empty() { say("No cars yet. Connect one: carport connect") } else { say(&tables.join("\n\n")) }

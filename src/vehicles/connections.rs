@@ -9,6 +9,7 @@ use crate::model::token::Generation;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::Scope;
 use crate::store::connections::EndConnection;
+use crate::store::former::EraseFormer;
 use crate::store::vehicles::ForgetVehicle;
 use crate::store::{Snapshot, StoreError};
 use crate::tokens::CallError;
@@ -111,8 +112,19 @@ impl Vehicles {
     /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses; without it a
     /// connection of which some vehicles are left stays for these.
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let view = self.connection(&Reach::All, id).await?;
-        self.disconnect_all(&view.vehicles, history, force).await?;
+        self.end_connection(&Reach::All, id, history, force).await
+    }
+
+    /// The same, of which no more is erased than is within reach.
+    pub(super) async fn end_connection(
+        &self,
+        reach: &Reach,
+        id: ConnectionId,
+        history: History,
+        force: bool,
+    ) -> Result<(), VehiclesError> {
+        let view = self.connection(reach, id).await?;
+        self.disconnect_all(reach, &view.vehicles, history, force).await?;
         Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase, if_empty: false }).await?)
     }
 }
@@ -124,6 +136,7 @@ impl Vehicles {
         let vehicles = self.connection(&Reach::All, id).await?.vehicles;
         if history == History::Erase {
             for vehicle in &vehicles {
+                self.shared.store.commit(EraseFormer { id: vehicle.clone(), user: None }).await?;
                 self.shared.store.commit(ForgetVehicle::new(vehicle.clone(), true)).await?;
             }
         }

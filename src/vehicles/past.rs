@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HistoryView, Shared, Vehicles, VehiclesError, view};
+use super::{HistoryView, Shared, Vehicles, VehiclesError, is_within, view};
 use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::reading::Reading;
 use crate::model::rollup::{self, Grid, Rollup, Span};
-use crate::model::{Json, Timestamp, VehicleId};
+use crate::model::vehicle::Vehicle;
+use crate::model::{AppUserId, Json, Timestamp, VehicleId};
 use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
 use crate::store::{Snapshot, StoreError};
 
@@ -116,16 +117,38 @@ impl Vehicles {
         Ok(Page { items: found.into_iter().map(|rollup| shown(&signal, rollup, units)).collect(), next })
     }
 
-    /// Everything that is known of the past of one vehicle, or of all within reach, to be read part by part.
+    /// Everything that is known of the past of one vehicle, or of all within reach, to be read part by part; also of former
+    /// owners.
     pub async fn export(&self, reach: &Reach, id: Option<&VehicleId>, query: HistoryQuery) -> Result<Export, VehiclesError> {
-        let current = match id {
-            Some(id) => Some((self.within(reach, id).await?.0, id.clone())),
-            None => None,
-        };
+        let Some(id) = id.cloned() else { return Ok(self.exported(query, Left::Within { reach: reach.clone(), after: 0 })) };
+        let reach = reach.clone();
+        let rows = self.shared.store.read(move |snapshot| {
+            let mut rows = VecDeque::new();
+            for (row, vehicle) in snapshot.rows_of_vehicle(&id)? {
+                if is_within(snapshot, &reach, row, &vehicle)? {
+                    rows.push_back((row, Whose::of(vehicle)));
+                }
+            }
+            Ok(rows)
+        });
+        let rows = rows.await?;
+        if rows.is_empty() {
+            return Err(VehiclesError::NotFound);
+        }
+        Ok(self.exported(query, Left::Rows(rows)))
+    }
+
+    /// Everything that is known of the past of one vehicle under its owner of now.
+    pub async fn whole_history(&self, reach: &Reach, id: &VehicleId, query: HistoryQuery) -> Result<Export, VehiclesError> {
+        let (row, vehicle) = self.within(reach, id).await?;
+        Ok(self.exported(query, Left::Rows([(row, Whose::of(vehicle))].into())))
+    }
+
+    fn exported(&self, query: HistoryQuery, left: Left) -> Export {
         // What comes in while it is read is no part of it: it has an end.
         let until = query.until.unwrap_or_else(|| self.shared.soon());
         let query = HistoryQuery { until: Some(until), ..query };
-        Ok(Export { vehicles: self.clone(), reach: reach.clone(), query, is_one: id.is_some(), row: 0, current, after: None })
+        Export { vehicles: self.clone(), query, left, current: None, after: None }
     }
 }
 
@@ -133,21 +156,44 @@ impl Vehicles {
 #[derive(Debug)]
 pub struct Export {
     vehicles: Vehicles,
-    reach: Reach,
     query: HistoryQuery,
-    is_one: bool,
-    /// The last vehicle that was begun.
-    row: u32,
-    current: Option<(u32, VehicleId)>,
+    left: Left,
+    current: Option<(u32, Whose)>,
     after: Option<HistoryCursor>,
+}
+
+/// Which vehicles are still to be exported.
+#[derive(Debug)]
+enum Left {
+    Rows(VecDeque<(u32, Whose)>),
+    /// Those within reach after the row that was begun last.
+    Within {
+        reach: Reach,
+        after: u32,
+    },
+}
+
+/// A vehicle, and whose it was when what is told of it happened.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// The vehicle.
+    pub vehicle: VehicleId,
+    /// The user.
+    pub user: AppUserId,
+}
+
+impl Whose {
+    fn of(vehicle: Vehicle) -> Whose {
+        Whose { vehicle: vehicle.facts.id, user: vehicle.user }
+    }
 }
 
 impl Export {
     /// The next part: by vehicle, by signal, oldest first; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<(VehicleId, Vec<HistoryView>)>, VehiclesError> {
+    pub async fn next(&mut self) -> Result<Option<(Whose, Vec<HistoryView>)>, VehiclesError> {
         loop {
-            let Some((row, id)) = self.current.clone() else {
-                if self.is_one || !self.turn().await? {
+            let Some((row, whose)) = self.current.clone() else {
+                if !self.turn().await? {
                     return Ok(None);
                 }
                 continue;
@@ -162,23 +208,31 @@ impl Export {
             if !found.is_empty() {
                 let units = self.query.units.unwrap_or(shared.settings.get().units);
                 let rows = found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect();
-                return Ok(Some((id, rows)));
+                return Ok(Some((whose, rows)));
             }
         }
     }
 
     /// Turns to the next vehicle; `false` if there is none.
     async fn turn(&mut self) -> Result<bool, VehiclesError> {
-        loop {
-            let after = self.row;
-            let next = self.vehicles.shared.store.read(move |snapshot| Ok(snapshot.vehicles(after, 1)?.pop())).await?;
-            let Some((row, vehicle)) = next else { return Ok(false) };
-            self.row = row;
-            if self.reach.covers(&vehicle) {
-                (self.current, self.after) = (Some((row, vehicle.facts.id)), None);
-                return Ok(true);
-            }
-        }
+        self.after = None;
+        self.current = match &mut self.left {
+            Left::Rows(rows) => rows.pop_front(),
+            Left::Within { reach, after } => loop {
+                let (place, within) = (*after, reach.clone());
+                let next = self.vehicles.shared.store.read(move |snapshot| {
+                    let Some((row, vehicle)) = snapshot.vehicles(place, 1)?.pop() else { return Ok(None) };
+                    let is_within = is_within(snapshot, &within, row, &vehicle)?;
+                    Ok(Some((row, is_within.then(|| Whose::of(vehicle)))))
+                });
+                let Some((row, whose)) = next.await? else { break None };
+                *after = row;
+                if let Some(whose) = whose {
+                    break Some((row, whose));
+                }
+            },
+        };
+        Ok(self.current.is_some())
     }
 }
 

@@ -64,6 +64,11 @@ pub(super) async fn read(
 }
 
 async fn keep(shared: &Shared, row: u32, reports: Vec<SignalReport>, at: Timestamp) -> Result<(), CallError> {
+    // Meanwhile the car may have been taken away: what was read then is not the owner's any more.
+    let vehicle = shared.store.read(move |snapshot| snapshot.sound_vehicle_at(row)).await.map_err(TokenError::from)?;
+    if vehicle.is_none_or(|vehicle| vehicle.connection.is_none()) {
+        return Ok(());
+    }
     let (errors, resolved) = (Vec::new(), Vec::new());
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };

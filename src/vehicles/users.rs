@@ -8,6 +8,7 @@ use crate::model::journey::Invite;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::user::User;
 use crate::model::{AppUserId, Timestamp, VehicleId};
+use crate::store::former::EraseFormer;
 use crate::store::users::{PutUser, RemoveUser, UserPut, When};
 use crate::store::{Snapshot, StoreError};
 
@@ -19,6 +20,8 @@ pub struct UserView {
     pub user: User,
     /// The cars, connected or not, oldest first.
     pub vehicles: Vec<VehicleId>,
+    /// Cars that were the user's and are no more, of which the history is still here.
+    pub former_vehicles: Vec<VehicleId>,
     /// What may still be used, that which expires first first.
     pub invites: Vec<InviteView>,
 }
@@ -115,29 +118,53 @@ impl Vehicles {
 
     /// Disconnects all cars of a user, then removes it and every way in that was bound to it; while one of them cannot be
     /// disconnected the user stays, and `force` does without. With [`History::Keep`] the operator can still read its cars.
+    /// Cars that are another user's by now are not touched, but what this one had of them is erased with the rest.
     pub async fn remove_user(&self, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
         self.user(&Reach::All, id).await?;
+        let own = Reach::User(id.clone());
         let owner = id.clone();
-        let vehicles = self.shared.store.read(move |snapshot| snapshot.vehicles_of_user(&owner)).await?;
-        let vehicles: Vec<VehicleId> = vehicles.into_iter().map(|(_, vehicle)| vehicle.facts.id).collect();
-        self.disconnect_all(&vehicles, history, force).await?;
+        let cars = self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?;
+        self.disconnect_all(&own, &cars.held, history, force).await?;
         let owner = id.clone();
         for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
-            self.disconnect_connection(connection.id, history, force).await?;
+            self.end_connection(&own, connection.id, history, force).await?;
+        }
+        if history == History::Erase {
+            for car in cars.former {
+                self.shared.store.commit(EraseFormer { id: car, user: Some(id.clone()) }).await?;
+            }
         }
         Ok(self.shared.store.commit(RemoveUser { id: id.clone() }).await?)
     }
 }
 
 fn view(snapshot: &Snapshot<'_>, user: User, invites: &[Invite]) -> Result<UserView, StoreError> {
-    let vehicles = snapshot.vehicles_of_user(&user.id)?.into_iter().map(|(_, vehicle)| vehicle.facts.id).collect();
+    let cars = cars_of(snapshot, &user.id)?;
     let invites = invites.iter().filter(|invite| invite.user == user.id).map(|invite| InviteView {
         expires_at: invite.expires_at,
         vehicle: invite.terms.vehicle.clone(),
         mode: invite.terms.mode.clone(),
         scope: invite.terms.scope.clone(),
     });
-    Ok(UserView { vehicles, invites: invites.collect(), user })
+    Ok(UserView { vehicles: cars.held, former_vehicles: cars.former, invites: invites.collect(), user })
+}
+
+/// The cars of a user, and those that once were.
+struct Cars {
+    held: Vec<VehicleId>,
+    former: Vec<VehicleId>,
+}
+
+fn cars_of(snapshot: &Snapshot<'_>, user: &AppUserId) -> Result<Cars, StoreError> {
+    let mut cars = Cars { held: Vec::new(), former: Vec::new() };
+    for (row, vehicle) in snapshot.vehicles_of_user(user)? {
+        let is_former = snapshot.is_former(row, &vehicle)?;
+        let cars = if is_former { &mut cars.former } else { &mut cars.held };
+        if !cars.contains(&vehicle.facts.id) {
+            cars.push(vehicle.facts.id);
+        }
+    }
+    Ok(cars)
 }
 
 fn check_text(text: Option<&String>) -> Result<(), VehiclesError> {

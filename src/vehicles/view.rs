@@ -41,6 +41,8 @@ pub struct VehicleView {
     pub user: AppUserId,
     /// The connection; null after it was disconnected.
     pub connection: Option<ConnectionId>,
+    /// Whether this is what a former owner had of the car: it is another user's by now, or nobody's.
+    pub former: bool,
     /// The latest of each signal, by code.
     pub signals: BTreeMap<String, SignalView>,
     /// When the newest delivery about it came in.
@@ -172,8 +174,12 @@ pub(super) fn vehicle(
     let latest = snapshot.latest(row)?;
     let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
     let missing = missing(snapshot, row, &vehicle, connection.as_ref())?;
-    let lights =
-        Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) };
+    let former = snapshot.is_former(row, &vehicle)?;
+    let lights = if former {
+        Lights { data_flow: light("grey", FORMER.0), authority: light("grey", FORMER.1) }
+    } else {
+        Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) }
+    };
     let capabilities = capabilities(&vehicle, &latest);
     let units = shared.settings.get().units;
     let Vehicle { facts, nickname, user, connection, last_event_at, errors, .. } = vehicle;
@@ -187,6 +193,7 @@ pub(super) fn vehicle(
         mode: facts.mode,
         user,
         connection,
+        former,
         signals: latest.into_iter().map(|latest| (latest.code.clone(), signal(latest, units))).collect(),
         last_event_at,
         lights,
@@ -274,6 +281,9 @@ pub(super) fn history(signal: String, reading: Reading, units: Units) -> History
 fn light(color: &'static str, text: impl Into<String>) -> Light {
     Light { color, text: text.into() }
 }
+
+/// What the lights of a former owner's car say.
+const FORMER: (&str, &str) = ("Nothing comes in here any more.", "This is the history of a former owner.");
 
 fn data_flow(vehicle: &Vehicle, latest: &[Latest], now: Timestamp) -> Light {
     const DAY: Duration = Duration::from_secs(86_400);

@@ -17,6 +17,7 @@ mod events;
 mod examples;
 mod gaps;
 mod gateway;
+mod hands;
 mod house;
 mod linkage;
 mod migration;

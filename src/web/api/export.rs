@@ -11,15 +11,15 @@ use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
 use super::super::{Call, CutOff};
 use super::{history, sheet};
-use crate::model::VehicleId;
-use crate::vehicles::{Export, HistoryQuery, HistoryView};
+use crate::model::{AppUserId, VehicleId};
+use crate::vehicles::{Export, HistoryQuery, HistoryView, Whose};
 
 /// How it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// A table of one vehicle.
     Sheet,
-    /// A table whose lines are led by the vehicle.
+    /// A table whose lines are led by the vehicle, and end with its user.
     Sheets,
     /// A JSON object a line.
     Lines,
@@ -42,7 +42,7 @@ pub(in crate::web) async fn whole(call: &Call<'_>) -> Answer {
 
 /// The table of one vehicle.
 pub(super) async fn of_one(call: &Call<'_>, id: &VehicleId, wanted: HistoryQuery) -> Answer {
-    let export = call.services.rooms.vehicles.export(call.reach()?, Some(id), wanted).await?;
+    let export = call.services.rooms.vehicles.whole_history(call.reach()?, id, wanted).await?;
     Ok(answer(export, Form::Sheet))
 }
 
@@ -60,13 +60,13 @@ fn answer(export: Export, form: Form) -> http::Response<super::super::Body> {
 fn parts(export: Export, form: Form) -> impl Stream<Item = Result<Bytes, CutOff>> + Send {
     let head = match form {
         Form::Sheet => sheet::CHANGES.to_owned(),
-        Form::Sheets => format!("vehicle,{}", sheet::CHANGES),
+        Form::Sheets => sheet::EXPORT.to_owned(),
         Form::Lines => String::new(),
     };
     let rest = stream::unfold(Some(export), move |export| async move {
         let mut export = export?;
         match export.next().await {
-            Ok(Some((vehicle, rows))) => Some((Ok(written(form, &vehicle, &rows)), Some(export))),
+            Ok(Some((whose, rows))) => Some((Ok(written(form, &whose, &rows)), Some(export))),
             Ok(None) => None,
             Err(error) => {
                 tracing::warn!(%error, "an export was cut off");
@@ -81,19 +81,22 @@ fn parts(export: Export, form: Form) -> impl Stream<Item = Result<Bytes, CutOff>
 #[derive(Serialize)]
 struct Line<'a> {
     vehicle: &'a VehicleId,
+    user: &'a AppUserId,
     #[serde(flatten)]
     change: &'a HistoryView,
 }
 
-fn written(form: Form, vehicle: &VehicleId, rows: &[HistoryView]) -> Bytes {
+fn written(form: Form, whose: &Whose, rows: &[HistoryView]) -> Bytes {
     let mut out = String::new();
     for row in rows {
         match form {
             Form::Sheet => sheet::change(&mut out, None, row),
-            Form::Sheets => sheet::change(&mut out, Some(vehicle), row),
+            Form::Sheets => sheet::change(&mut out, Some(whose), row),
             Form::Lines => {
                 // Our own types always serialise.
-                out.push_str(&serde_json::to_string(&Line { vehicle, change: row }).unwrap_or_default());
+                out.push_str(
+                    &serde_json::to_string(&Line { vehicle: &whose.vehicle, user: &whose.user, change: row }).unwrap_or_default(),
+                );
                 out.push('\n');
             }
         }

@@ -4,17 +4,20 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::model::{Timestamp, VehicleId};
-use crate::vehicles::{HistoryView, RollupView};
+use crate::model::Timestamp;
+use crate::vehicles::{HistoryView, RollupView, Whose};
 
 /// The head of changes.
 pub(super) const CHANGES: &str = "signal,at,value,unit,oem_updated_at,retrieved_at,source,body\r\n";
 
+/// The head of an export.
+pub(super) const EXPORT: &str = "vehicle,signal,at,value,unit,oem_updated_at,retrieved_at,source,body,user\r\n";
+
 /// The head of roll-ups.
 pub(super) const ROLLUPS: &str = "signal,at,count,min,max,mean,first,last,unit\r\n";
 
-/// A line of changes; of an export, led by the vehicle.
-pub(super) fn change(out: &mut String, vehicle: Option<&VehicleId>, row: &HistoryView) {
+/// A line of changes; of an export, between the vehicle and its user.
+pub(super) fn change(out: &mut String, whose: Option<&Whose>, row: &HistoryView) {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
     let value = match &row.value {
         Value::Null => String::new(),
@@ -31,7 +34,8 @@ pub(super) fn change(out: &mut String, vehicle: Option<&VehicleId>, row: &Histor
         row.source.as_str(),
         row.body.as_str(),
     ];
-    line(out, vehicle.map(VehicleId::as_str).into_iter().chain(cells));
+    let (vehicle, user) = whose.map(|whose| (whose.vehicle.as_str(), whose.user.as_str())).unzip();
+    line(out, vehicle.into_iter().chain(cells).chain(user));
 }
 
 /// A line of roll-ups.

@@ -28,7 +28,7 @@ impl<'a> Link<'a> {
                 reason: in_two(connection.reason.as_deref().unwrap_or("Smartcar no longer accepts what the owner agreed to")).0,
             },
             Some(connection) if connection.status == "disconnected" => Link::Gone,
-            None if vehicle.connection.is_none() => Link::Gone,
+            None if vehicle.connection.is_none() && !vehicle.former => Link::Gone,
             _ => Link::Fine,
         }
     }

@@ -34,6 +34,8 @@ struct Owner<'a> {
     id: &'a str,
     name: Option<&'a str>,
     vehicles: Vec<(String, String)>,
+    /// How many cars there were that are the owner's no more.
+    former: usize,
     /// Until when each open invite may be used.
     invites: Vec<When>,
 }
@@ -118,6 +120,7 @@ impl<'a> ConnectionsPage<'a> {
             id: owner.user.id.as_str(),
             name: owner.user.name.as_deref(),
             vehicles: self.links(&owner.vehicles),
+            former: owner.former_vehicles.len(),
             invites: owner.invites.iter().map(|invite| When::ahead(self.shell.now, invite.expires_at)).collect(),
         };
         self.users.iter().map(owner).collect()

@@ -19,9 +19,9 @@ pub(super) fn make(vehicle: &VehicleView) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
-/// The name of the car with this id, or a piece of the id.
+/// The name that the car with this id has now, or a piece of the id.
 pub(super) fn of(vehicles: &[VehicleView], id: &VehicleId) -> String {
-    vehicles.iter().find(|vehicle| vehicle.id == *id).map_or_else(|| short(id.as_str()), name)
+    vehicles.iter().find(|vehicle| vehicle.id == *id && !vehicle.former).map_or_else(|| short(id.as_str()), name)
 }
 
 /// The beginning of a long id.

@@ -153,6 +153,7 @@ fn charging() -> VehicleView {
         mode: Some("simulated".into()),
         user: AppUserId::new("owner"),
         connection: Some(connection_id(1)),
+        former: false,
         signals: signals.into_iter().map(|signal| (signal.code.clone(), signal)).collect(),
         last_event_at: Some(ago(90)),
         lights: Lights {
@@ -189,6 +190,7 @@ fn broken() -> VehicleView {
         mode: Some("live".into()),
         user: AppUserId::new("anna"),
         connection: Some(connection_id(2)),
+        former: false,
         signals: signals.into_iter().map(|signal| (signal.code.clone(), signal)).collect(),
         last_event_at: Some(ago(3 * DAY)),
         lights: Lights {
@@ -228,6 +230,7 @@ fn combustion() -> VehicleView {
         mode: Some("live".into()),
         user: AppUserId::new("owner"),
         connection: Some(connection_id(3)),
+        former: false,
         signals: signals.into_iter().map(|signal| (signal.code.clone(), signal)).collect(),
         last_event_at: Some(ago(5 * 3_600)),
         lights: Lights {

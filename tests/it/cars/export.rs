@@ -43,7 +43,7 @@ async fn an_export_is_all_that_the_history_tells() {
     for car in listed.iter().map(|vehicle| vehicle["id"].as_str().unwrap()) {
         let mut rows = all(&gateway, &format!("/api/v1/vehicles/{car}/history?limit=500")).await;
         for row in &mut rows {
-            row["vehicle"] = json!(car);
+            (row["vehicle"], row["user"]) = (json!(car), json!("ada"));
         }
         expected.extend(rows);
     }
@@ -53,13 +53,13 @@ async fn an_export_is_all_that_the_history_tells() {
     let (kind, table) = text(&gateway, &format!("/api/v1/export?format=csv&vehicle={}&signal={LEVEL}", cars[0])).await;
     assert_eq!(kind, "text/csv; charset=utf-8");
     let mut table = table.split_terminator("\r\n");
-    assert_eq!(table.next(), Some("vehicle,signal,at,value,unit,oem_updated_at,retrieved_at,source,body"));
+    assert_eq!(table.next(), Some("vehicle,signal,at,value,unit,oem_updated_at,retrieved_at,source,body,user"));
     let table: Vec<&str> = table.collect();
     assert_eq!(table.len(), usize::try_from(STEPS).unwrap());
     let at = time(T - STEPS * HOUR / 4);
     let retrieved = time(T - STEPS * HOUR / 4 + 1000);
     let first =
-        format!("{},{LEVEL},{at},0,%,{at},{retrieved},webhook,\"{{\"\"unit\"\":\"\"percent\"\",\"\"value\"\":0}}\"", cars[0]);
+        format!("{},{LEVEL},{at},0,%,{at},{retrieved},webhook,\"{{\"\"unit\"\":\"\"percent\"\",\"\"value\"\":0}}\",ada", cars[0]);
     assert_eq!(table[0], first);
 
     // Part of it; and texts that a spreadsheet must not run.

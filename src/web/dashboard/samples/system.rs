@@ -40,6 +40,7 @@ pub(in crate::web::dashboard) fn users() -> Vec<UserView> {
     let one = |id: &str, name: Option<&str>, vehicles, invites| UserView {
         user: User { id: AppUserId::new(id), name: name.map(str::to_owned), email: None, created_at: ago(DAY) },
         vehicles,
+        former_vehicles: Vec::new(),
         invites,
     };
     let invite = InviteView { expires_at: ahead(3600), vehicle: None, mode: None, scope: None };
