@@ -77,9 +77,11 @@ impl Shared {
         force: bool,
     ) -> Result<(), VehiclesError> {
         if let Some(connection) = vehicle.connection {
-            let gone = self.disconnect_upstream(vehicle, connection).await;
-            if !force {
-                gone?;
+            match self.disconnect_upstream(vehicle, connection).await {
+                Err(error) if force => {
+                    tracing::warn!(%error, "a car was ended here by force, and may still be connected at Smartcar");
+                }
+                gone => gone?,
             }
         }
         self.end(vehicle, whose, history).await?;
