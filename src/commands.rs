@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::budget::{Budget, Refused};
 use crate::model::audit::Actor;
 use crate::model::budget::{Permit, Reason};
-use crate::model::command::{Command, CommandFault, CommandOutcome, CommandRecord};
+use crate::model::command::{Command, CommandFailure, CommandOutcome, CommandRecord};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
@@ -94,7 +94,7 @@ pub struct CommandView {
     /// When we heard how it ended.
     pub ended_at: Option<Timestamp>,
     /// Why the car did not do it, or why nobody knows.
-    pub error: Option<CommandFault>,
+    pub error: Option<CommandFailure>,
 }
 
 /// What cars are told. Cheap to clone.
@@ -205,7 +205,7 @@ impl Commands {
     fn view(&self, vehicle: &VehicleId, record: CommandRecord) -> CommandView {
         let CommandRecord { id, name, requested_at, run, ended, .. } = record;
         let (status, ended_at, error) = match ended {
-            Some(ended) => (ended.outcome.as_str(), Some(ended.at), fault(ended.outcome)),
+            Some(ended) => (ended.outcome.as_str(), Some(ended.at), failure(ended.outcome)),
             None if run == self.shared.run => ("pending", None, None),
             // Nobody waits for it any more.
             None => ("unknown", None, Some(words::cut_off())),
@@ -214,10 +214,10 @@ impl Commands {
     }
 }
 
-fn fault(outcome: CommandOutcome) -> Option<CommandFault> {
+fn failure(outcome: CommandOutcome) -> Option<CommandFailure> {
     match outcome {
         CommandOutcome::Success => None,
-        CommandOutcome::Failed(fault) | CommandOutcome::Unknown(fault) => Some(fault),
+        CommandOutcome::Failed(failure) | CommandOutcome::Unknown(failure) => Some(failure),
     }
 }
 

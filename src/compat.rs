@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::commands::{CommandView, Commands};
+use crate::model::api_error::ApiError;
 use crate::model::audit::Actor;
 use crate::model::budget::Reason;
 use crate::model::command::Command;
-use crate::model::fault::Fault;
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
@@ -25,7 +25,7 @@ use crate::world::World;
 mod application;
 mod asked;
 pub mod connections;
-mod faults;
+mod errors;
 mod history;
 mod lacking;
 mod reading;
@@ -34,8 +34,8 @@ mod stored;
 
 use application::Kept;
 use asked::Asked;
-pub use faults::of_outcome;
-use faults::{of_call, of_command, of_store};
+pub use errors::of_outcome;
+use errors::{of_call, of_command, of_store};
 pub use history::Question;
 
 /// What this room needs to know.
@@ -109,7 +109,7 @@ impl Compat {
     // === API v2.0 ===
 
     /// `GET /user`: the Smartcar user of the owner that the caller acts for.
-    pub async fn user(&self, reach: &Reach) -> Result<SmartcarUserId, Fault> {
+    pub async fn smartcar_user(&self, reach: &Reach) -> Result<SmartcarUserId, ApiError> {
         let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
         let mut owners: Vec<_> = all.iter().map(|known| &known.vehicle.user).collect();
         owners.sort();
@@ -117,33 +117,33 @@ impl Compat {
         if owners.len() > 1 {
             let text = "This token is bound to no user, and there are several: make one that is bound, with \
                         `carport token create --scope read --user ID`.";
-            return Err(Fault::of("VALIDATION", None).because(text));
+            return Err(ApiError::of("VALIDATION", None).because(text));
         }
         let connections = all.into_iter().filter_map(|known| known.connection);
         let newest = connections.filter(|connection| connection.smartcar_user.is_some()).max_by_key(|one| one.connected_at);
-        let user = newest.and_then(|connection| connection.smartcar_user);
-        user.ok_or_else(|| Fault::permission().because("No car is connected for this token."))
+        let smartcar_user = newest.and_then(|connection| connection.smartcar_user);
+        smartcar_user.ok_or_else(|| ApiError::permission().because("No car is connected for this token."))
     }
 
     /// `GET /vehicles`: the ids, and how many there are in all.
-    pub async fn vehicles(&self, reach: &Reach, slice: Slice) -> Result<(Vec<VehicleId>, usize), Fault> {
+    pub async fn vehicles(&self, reach: &Reach, slice: Slice) -> Result<(Vec<VehicleId>, usize), ApiError> {
         let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
         let ids = all.iter().map(|known| known.id().clone());
         Ok((ids.skip(slice.offset).take(slice.limit).collect(), all.len()))
     }
 
     /// `GET /vehicles/{id}/permissions`: as the owner granted them, and how many there are in all.
-    pub async fn permissions(&self, reach: &Reach, id: &VehicleId, slice: Slice) -> Result<(Vec<String>, usize), Fault> {
+    pub async fn permissions(&self, reach: &Reach, id: &VehicleId, slice: Slice) -> Result<(Vec<String>, usize), ApiError> {
         let known = self.connected(reach, id).await?;
         let all = known.permissions().unwrap_or_default();
         Ok((all.iter().skip(slice.offset).take(slice.limit).cloned().collect(), all.len()))
     }
 
     /// `GET /vehicles/{id}/{path}`: one endpoint.
-    pub async fn endpoint(&self, reach: &Reach, id: &VehicleId, question: Question, wish: Wish) -> Result<Reply, Fault> {
+    pub async fn endpoint(&self, reach: &Reach, id: &VehicleId, question: Question, wish: Wish) -> Result<Reply, ApiError> {
         let known = self.connected(reach, id).await?;
         let mut replies = self.answers(reach, known, &[question], wish).await?;
-        replies.pop().unwrap_or_else(|| Err(Fault::path()))
+        replies.pop().unwrap_or_else(|| Err(ApiError::path()))
     }
 
     /// `POST /vehicles/{id}/batch`: many endpoints, with one call at most.
@@ -153,7 +153,7 @@ impl Compat {
         id: &VehicleId,
         questions: &[Question],
         wish: Wish,
-    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
+    ) -> Result<Vec<Result<Reply, ApiError>>, ApiError> {
         let known = self.connected(reach, id).await?;
         self.answers(reach, known, questions, wish).await
     }
@@ -166,18 +166,18 @@ impl Compat {
         &self,
         reach: &Reach,
         id: &VehicleId,
-        user: Option<&str>,
+        smartcar_user: Option<&str>,
         command: Command,
         by: (Actor, Option<IpAddr>),
-    ) -> Result<CommandView, Fault> {
-        of_user(&self.connected(reach, id).await?, user)?;
+    ) -> Result<CommandView, ApiError> {
+        of_smartcar_user(&self.connected(reach, id).await?, smartcar_user)?;
         self.commands.give(reach, id, command, by, PATIENCE).await.map_err(|error| of_command(&error))
     }
 
     /// Disconnects a vehicle at Smartcar, and here; what is known of it stays.
-    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId) -> Result<(), Fault> {
+    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId) -> Result<(), ApiError> {
         self.connected(reach, id).await?;
-        self.vehicles.disconnect(reach, id, History::Keep, false).await.map_err(|error| faults::of_vehicles(&error))
+        self.vehicles.disconnect(reach, id, History::Keep, false).await.map_err(|error| errors::of_vehicles(&error))
     }
 
     /// Subscribes a vehicle to a webhook, or takes it from there. For one that is connected through v3 by the ways of v3,
@@ -189,11 +189,11 @@ impl Compat {
         webhook: &str,
         ends: bool,
         reason: Reason,
-    ) -> Result<Value, Fault> {
+    ) -> Result<Value, ApiError> {
         let known = self.connected(reach, id).await?;
         let answer = match known.connection.as_ref().map(|connection| (connection.generation, &connection.smartcar_user)) {
-            Some((Generation::V3, Some(user))) => {
-                self.subscribe_v3(id, user, webhook, ends, reason).await?;
+            Some((Generation::V3, Some(smartcar_user))) => {
+                self.subscribe_v3(id, smartcar_user, webhook, ends, reason).await?;
                 Value::Null
             }
             _ => self.vehicles.subscribe_v2(&known, webhook, ends).await.map_err(|error| of_call(&error))?.body.value(),
@@ -206,10 +206,10 @@ impl Compat {
     }
 
     /// A vehicle within reach that is connected.
-    async fn connected(&self, reach: &Reach, id: &VehicleId) -> Result<Known, Fault> {
-        let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(Fault::no_vehicle)?;
+    async fn connected(&self, reach: &Reach, id: &VehicleId) -> Result<Known, ApiError> {
+        let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(ApiError::no_vehicle)?;
         if known.connection.is_none() {
-            return Err(Fault::permission().because("This car is not connected any more."));
+            return Err(ApiError::permission().because("This car is not connected any more."));
         }
         Ok(known)
     }
@@ -220,10 +220,10 @@ fn is_granted(known: &Known, permission: &str) -> bool {
 }
 
 /// `sc-user-id`, if it came, must be that of the vehicle.
-fn of_user(known: &Known, user: Option<&str>) -> Result<(), Fault> {
+fn of_smartcar_user(known: &Known, smartcar_user: Option<&str>) -> Result<(), ApiError> {
     let own = known.connection.as_ref().and_then(|connection| connection.smartcar_user.as_ref());
-    match user {
-        Some(user) if own.is_none_or(|own| own.as_str() != user) => Err(Fault::no_vehicle()),
+    match smartcar_user {
+        Some(smartcar_user) if own.is_none_or(|own| own.as_str() != smartcar_user) => Err(ApiError::no_vehicle()),
         _ => Ok(()),
     }
 }

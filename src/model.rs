@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub mod access;
+pub mod api_error;
 pub mod audit;
 mod blob;
 pub mod budget;
@@ -19,7 +20,6 @@ pub mod connection;
 mod current;
 pub mod driving;
 pub mod event;
-pub mod fault;
 pub mod gap;
 pub mod journey;
 pub mod json;

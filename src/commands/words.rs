@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::command::{CommandFault, CommandOutcome};
+use crate::model::command::{CommandFailure, CommandOutcome};
 use crate::smartcar::{Failure, SmartcarError, in_two};
 use crate::tokens::{CallError, TokenError};
 
@@ -35,7 +35,7 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
         || matches!((kind.as_deref(), code.as_deref()), (Some("UPSTREAM"), Some("NO_RESPONSE")));
     if is_silence {
         let sentence = format!("Nobody can say whether the car did it: {}. {LOOK}", in_two(&error.to_string()).0);
-        return CommandOutcome::Unknown(CommandFault { code: code_text, sentence, ..CommandFault::default() });
+        return CommandOutcome::Unknown(CommandFailure { code: code_text, sentence, ..CommandFailure::default() });
     }
     let (after, resolution_url) = match error {
         SmartcarError::Later { after, .. } => (*after, None),
@@ -51,7 +51,7 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
         (remedy, None) => format!("{what}: {remedy}."),
     };
     let retry_after = after.map(|after| after.as_secs().max(1));
-    CommandOutcome::Failed(CommandFault { code: code_text, sentence, retry_after, resolution_url, status: *status })
+    CommandOutcome::Failed(CommandFailure { code: code_text, sentence, retry_after, resolution_url, status: *status })
 }
 
 /// What an error is, what the owner can do, and when trying again usually makes sense.
@@ -102,26 +102,26 @@ fn meaning(kind: Option<&str>, code: Option<&str>, error: &SmartcarError) -> (St
 }
 
 /// Carport was stopped before the answer came.
-pub(super) fn cut_off() -> CommandFault {
+pub(super) fn cut_off() -> CommandFailure {
     let sentence = format!("Nobody can say whether the car did it: Carport was stopped before Smartcar answered. {LOOK}");
-    CommandFault { sentence, ..CommandFault::default() }
+    CommandFailure { sentence, ..CommandFailure::default() }
 }
 
 /// Smartcar's answer ended while the command was under way.
-pub(super) fn ended_early() -> CommandFault {
+pub(super) fn ended_early() -> CommandFailure {
     let sentence = format!("Nobody can say whether the car did it: Smartcar ended its answer before it knew. {LOOK}");
-    CommandFault { sentence, ..CommandFault::default() }
+    CommandFailure { sentence, ..CommandFailure::default() }
 }
 
 /// Carport was stopped before the command went out.
-pub(super) fn not_sent() -> CommandFault {
+pub(super) fn not_sent() -> CommandFailure {
     let sentence = "The command was not sent: Carport was stopped.".to_owned();
-    CommandFault { sentence, ..CommandFault::default() }
+    CommandFailure { sentence, ..CommandFailure::default() }
 }
 
 fn failed(sentence: String, after: Option<Duration>) -> CommandOutcome {
     let retry_after = after.map(|after| after.as_secs().max(1));
-    CommandOutcome::Failed(CommandFault { sentence, retry_after, ..CommandFault::default() })
+    CommandOutcome::Failed(CommandFailure { sentence, retry_after, ..CommandFailure::default() })
 }
 
 /// A wait in words.
@@ -151,25 +151,25 @@ mod tests {
         }
     }
 
-    fn told(error: SmartcarError) -> (&'static str, CommandFault) {
+    fn told(error: SmartcarError) -> (&'static str, CommandFailure) {
         let outcome = outcome(&error.into(), 1);
         let word = outcome.as_str();
-        (word, super::super::fault(outcome).unwrap())
+        (word, super::super::failure(outcome).unwrap())
     }
 
     #[test]
     fn an_owner_is_told_what_to_do() {
         let asleep = |after| SmartcarError::Later { after, what: what(409, Some("VEHICLE_STATE"), Some("ASLEEP"), false) };
-        let (word, fault) = told(asleep(None));
-        assert_eq!((word, fault.code.as_deref(), fault.retry_after), ("failed", Some("VEHICLE_STATE:ASLEEP"), Some(600)));
-        assert_eq!(fault.sentence, "The car is asleep; open a door or its own app to wake it, or try again in 10 minutes.");
-        let (_, fault) = told(asleep(Some(Duration::from_secs(30))));
-        assert!(fault.sentence.ends_with("or try again in 30 s."), "{}", fault.sentence);
+        let (word, failure) = told(asleep(None));
+        assert_eq!((word, failure.code.as_deref(), failure.retry_after), ("failed", Some("VEHICLE_STATE:ASLEEP"), Some(600)));
+        assert_eq!(failure.sentence, "The car is asleep; open a door or its own app to wake it, or try again in 10 minutes.");
+        let (_, failure) = told(asleep(Some(Duration::from_secs(30))));
+        assert!(failure.sentence.ends_with("or try again in 30 s."), "{}", failure.sentence);
         let url = Some("https://connect.smartcar.com/x".to_owned());
         let key = what(400, Some("CONNECTED_SERVICES_ACCOUNT"), Some("VIRTUAL_KEY_REQUIRED"), false);
-        let (_, fault) = told(SmartcarError::Reconnect { what: key, url: url.clone() });
-        assert_eq!(fault.sentence, "The car wants a virtual key: the owner adds it in the manufacturer's app.");
-        assert_eq!(fault.resolution_url, url);
+        let (_, failure) = told(SmartcarError::Reconnect { what: key, url: url.clone() });
+        assert_eq!(failure.sentence, "The car wants a virtual key: the owner adds it in the manufacturer's app.");
+        assert_eq!(failure.resolution_url, url);
     }
 
     #[test]
@@ -179,9 +179,9 @@ mod tests {
             what(504, Some("SERVER"), None, true),
             what(502, Some("UPSTREAM"), Some("NO_RESPONSE"), true),
         ] {
-            let (word, fault) = told(SmartcarError::Later { after: None, what: unclear });
-            assert_eq!((word, fault.retry_after), ("unknown", None));
-            assert!(fault.sentence.ends_with(LOOK), "{}", fault.sentence);
+            let (word, failure) = told(SmartcarError::Later { after: None, what: unclear });
+            assert_eq!((word, failure.retry_after), ("unknown", None));
+            assert!(failure.sentence.ends_with(LOOK), "{}", failure.sentence);
         }
         let (word, _) = told(SmartcarError::Later { after: None, what: what(500, Some("SERVER"), Some("INTERNAL"), true) });
         assert_eq!(word, "failed");

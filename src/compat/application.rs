@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex as Queue;
 
 use super::Compat;
-use super::faults::of_call;
+use super::errors::of_call;
+use crate::model::api_error::ApiError;
 use crate::model::budget::Reason;
-use crate::model::fault::Fault;
 use crate::model::reach::Reach;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::{HandedOn, is_subscribed};
@@ -25,7 +25,7 @@ use crate::tokens::CallError;
 pub(super) struct Kept(Arc<Mutex<HashMap<String, Arc<Place>>>>);
 
 /// One answer, when it came, and who waits for it.
-type Place = Queue<Option<(Timestamp, Result<HandedOn, Fault>)>>;
+type Place = Queue<Option<(Timestamp, Result<HandedOn, ApiError>)>>;
 
 impl Kept {
     fn place(&self, question: &str) -> Arc<Place> {
@@ -47,7 +47,7 @@ impl Kept {
 
 impl Compat {
     /// `GET /compatibility` and its matrix.
-    pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<Value, Fault> {
+    pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<Value, ApiError> {
         let ask = || self.vehicles.compatibility(path, query, reason);
         Ok(self.kept(&format!("v2.0 {path}{query}"), DAY, ask).await?.body.value())
     }
@@ -60,10 +60,10 @@ impl Compat {
         path: &str,
         body: Option<&Value>,
         reason: Reason,
-    ) -> Result<HandedOn, Fault> {
+    ) -> Result<HandedOn, ApiError> {
         if let Some(body) = body {
             let vehicle = body["data"]["attributes"]["vehicleId"].as_str();
-            let vehicle = vehicle.ok_or_else(|| Fault::parameter("vehicleId", "data.attributes.vehicleId is missing."))?;
+            let vehicle = vehicle.ok_or_else(|| ApiError::parameter("vehicleId", "data.attributes.vehicleId is missing."))?;
             self.connected_v3(reach, &VehicleId::new(vehicle), body["data"]["attributes"]["userId"].as_str()).await?;
         }
         let ask = || self.vehicles.forward(&method, path, body, reason);
@@ -79,15 +79,15 @@ impl Compat {
     pub(super) async fn subscribe_v3(
         &self,
         id: &VehicleId,
-        user: &SmartcarUserId,
+        smartcar_user: &SmartcarUserId,
         webhook: &str,
         ends: bool,
         reason: Reason,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         let done = if ends {
-            self.unsubscribe_v3(id, user, webhook, reason).await
+            self.unsubscribe_v3(id, smartcar_user, webhook, reason).await
         } else {
-            let body = json!({ "data": { "attributes": { "webhookId": webhook, "userId": user, "vehicleId": id } } });
+            let body = json!({ "data": { "attributes": { "webhookId": webhook, "userId": smartcar_user, "vehicleId": id } } });
             match self.vehicles.forward(&Method::POST, "/subscriptions", Some(&body), reason).await {
                 Err(CallError::Smartcar(error)) => is_subscribed(Err(error)).map_err(|error| of_call(&error.into())),
                 answer => answer.map(drop).map_err(|error| of_call(&error)),
@@ -98,8 +98,14 @@ impl Compat {
     }
 
     /// v3 ends a subscription by its id, which is in its list only.
-    async fn unsubscribe_v3(&self, id: &VehicleId, user: &SmartcarUserId, webhook: &str, reason: Reason) -> Result<(), Fault> {
-        let filters = [("userId", user.as_str()), ("vehicleId", id.as_str()), ("webhookId", webhook)];
+    async fn unsubscribe_v3(
+        &self,
+        id: &VehicleId,
+        smartcar_user: &SmartcarUserId,
+        webhook: &str,
+        reason: Reason,
+    ) -> Result<(), ApiError> {
+        let filters = [("userId", smartcar_user.as_str()), ("vehicleId", id.as_str()), ("webhookId", webhook)];
         let path = url::form_urlencoded::Serializer::new("/subscriptions?".to_owned())
             .extend_pairs(filters.map(|(name, value)| (format!("filter[{name}]"), value)))
             .append_pair("page[size]", "100")
@@ -115,7 +121,7 @@ impl Compat {
         let is_plain = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         let ids: Vec<&str> = meant.filter_map(|item| item["id"].as_str()).filter(is_plain).collect();
         if ids.is_empty() {
-            return Err(Fault::parameter("webhookId", "The vehicle is not subscribed to this webhook."));
+            return Err(ApiError::parameter("webhookId", "The vehicle is not subscribed to this webhook."));
         }
         for id in ids {
             let path = format!("/subscriptions/{id}");
@@ -125,7 +131,7 @@ impl Compat {
     }
 
     /// The answer to a question, at most so old.
-    async fn kept<F>(&self, question: &str, life: Duration, ask: impl FnOnce() -> F) -> Result<HandedOn, Fault>
+    async fn kept<F>(&self, question: &str, life: Duration, ask: impl FnOnce() -> F) -> Result<HandedOn, ApiError>
     where
         F: Future<Output = Result<HandedOn, CallError>>,
     {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 use crate::model::{Timestamp, VehicleId};
 
 /// The name under which it is noted that a whole vehicle fails.
@@ -53,7 +53,7 @@ pub(super) enum Vain {
     /// Smartcar has told nothing of it, or that it cannot.
     Nothing,
     /// Smartcar said why.
-    Failed(Fault),
+    Failed(ApiError),
 }
 
 impl Note {
@@ -72,14 +72,14 @@ impl Note {
         let (first, least) = match &self.why {
             Vain::Not => return self.at,
             Vain::Nothing => (NOTHING_TOLD, Duration::ZERO),
-            Vain::Failed(fault) => (FAILED, fault.retry_after.unwrap_or_default()),
+            Vain::Failed(error) => (FAILED, error.retry_after.unwrap_or_default()),
         };
         self.at.after((first * (1 << self.failures.saturating_sub(1).min(9))).min(LONGEST).max(least))
     }
 
     /// What Smartcar said.
-    pub(super) fn fault(&self) -> Option<&Fault> {
-        if let Vain::Failed(fault) = &self.why { Some(fault) } else { None }
+    pub(super) fn error(&self) -> Option<&ApiError> {
+        if let Vain::Failed(error) = &self.why { Some(error) } else { None }
     }
 }
 
@@ -112,7 +112,7 @@ impl Asked {
         let of_vehicle = || notes.of.iter().filter(|((of, _), _)| of == id).map(|((_, path), note)| (*path, note));
         let came = of_vehicle().filter(|(_, note)| note.is_good()).map(|(_, note)| note.number).max();
         let is_other = |path: &str| path != besides && path != VEHICLE;
-        of_vehicle().any(|(path, note)| is_other(path) && note.fault().is_some() && Some(note.number) > came)
+        of_vehicle().any(|(path, note)| is_other(path) && note.error().is_some() && Some(note.number) > came)
     }
 
     /// A read has ended, with this result for each of what it asked for.

@@ -6,9 +6,9 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::Compat;
-use super::faults::{of_store, of_vehicles};
+use super::errors::{of_store, of_vehicles};
 use super::signals::attributes;
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 use crate::model::reach::Reach;
 use crate::model::{SmartcarUserId, Timestamp};
 use crate::vehicles::History;
@@ -18,7 +18,7 @@ use crate::vehicles::known::Known;
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Of this Smartcar user.
-    pub user: Option<String>,
+    pub smartcar_user: Option<String>,
     /// Of this vehicle.
     pub vehicle: Option<String>,
     /// `live` or `simulated`.
@@ -30,7 +30,7 @@ pub struct Filter {
 impl Filter {
     fn fits(&self, known: &Known) -> bool {
         let is = |wanted: &Option<String>, own: Option<&str>| wanted.as_deref().is_none_or(|wanted| own == Some(wanted));
-        is(&self.user, user_of(known).map(SmartcarUserId::as_str))
+        is(&self.smartcar_user, smartcar_user_of(known).map(SmartcarUserId::as_str))
             && is(&self.vehicle, Some(known.id().as_str()))
             && is(&self.mode, Some(mode(known)))
             && is(&self.external_id, Some(known.vehicle.user.as_str()))
@@ -39,10 +39,10 @@ impl Filter {
 
 impl Compat {
     /// `GET /management/connections` of v2.0: newest first, after the cursor.
-    pub async fn listed_v2(&self, reach: &Reach, filter: &Filter, limit: usize, cursor: Option<&str>) -> Result<Value, Fault> {
+    pub async fn listed_v2(&self, reach: &Reach, filter: &Filter, limit: usize, cursor: Option<&str>) -> Result<Value, ApiError> {
         let mut all = self.connections(reach, filter).await?;
         all.sort_by_key(Place::of);
-        let wrong = || Fault::parameter("cursor", "The cursor is not one of this list.");
+        let wrong = || ApiError::parameter("cursor", "The cursor is not one of this list.");
         let after = cursor.map(|cursor| Place::read(cursor).ok_or_else(wrong)).transpose()?;
         let start = all.partition_point(|known| Some(Place::of(known)) <= after);
         let shown: Vec<&Known> = all.iter().skip(start).take(limit).collect();
@@ -51,19 +51,20 @@ impl Compat {
             .iter()
             .map(|known| {
                 let connected_at = known.connection.as_ref().map(|connection| connection.connected_at);
-                json!({ "userId": user_of(known), "vehicleId": known.id(), "connectedAt": connected_at, "mode": mode(known) })
+                json!({ "userId": smartcar_user_of(known), "vehicleId": known.id(), "connectedAt": connected_at, "mode": mode(known) })
             })
             .collect();
         Ok(json!({ "connections": list, "paging": { "cursor": next } }))
     }
 
     /// `DELETE /management/connections` of v2.0: ends all that fit.
-    pub async fn end_v2(&self, reach: &Reach, filter: &Filter) -> Result<Value, Fault> {
-        if filter.user.is_none() && filter.vehicle.is_none() {
-            return Err(Fault::parameter("user_id", "user_id or vehicle_id must be given."));
+    pub async fn end_v2(&self, reach: &Reach, filter: &Filter) -> Result<Value, ApiError> {
+        if filter.smartcar_user.is_none() && filter.vehicle.is_none() {
+            return Err(ApiError::parameter("user_id", "user_id or vehicle_id must be given."));
         }
         let ended = self.end(reach, self.connections(reach, filter).await?).await?;
-        let list: Vec<Value> = ended.iter().map(|known| json!({ "userId": user_of(known), "vehicleId": known.id() })).collect();
+        let list: Vec<Value> =
+            ended.iter().map(|known| json!({ "userId": smartcar_user_of(known), "vehicleId": known.id() })).collect();
         Ok(json!({ "connections": list }))
     }
 
@@ -75,7 +76,7 @@ impl Compat {
         number: usize,
         size: usize,
         query: &[(String, String)],
-    ) -> Result<Value, Fault> {
+    ) -> Result<Value, ApiError> {
         let filter = Filter { mode: filter.mode.clone().or_else(|| Some("live".to_owned())), ..filter.clone() };
         let all = self.connections(reach, &filter).await?;
         let last = all.len().div_ceil(size).max(1);
@@ -100,61 +101,61 @@ impl Compat {
     }
 
     /// `GET /connections/{id}` of v3.
-    pub async fn connection(&self, reach: &Reach, id: &str) -> Result<Value, Fault> {
+    pub async fn connection(&self, reach: &Reach, id: &str) -> Result<Value, ApiError> {
         Ok(json!({ "data": connection_item(&self.of_id(reach, id).await?) }))
     }
 
     /// `DELETE /connections/{id}` of v3.
-    pub async fn end_connection(&self, reach: &Reach, id: &str) -> Result<(), Fault> {
+    pub async fn end_connection(&self, reach: &Reach, id: &str) -> Result<(), ApiError> {
         let known = self.of_id(reach, id).await?;
         self.end(reach, vec![known]).await.map(drop)
     }
 
     /// `DELETE /users/{id}` of v3: ends all connections of a Smartcar user.
-    pub async fn end_user(&self, reach: &Reach, user: &str) -> Result<(), Fault> {
-        let filter = Filter { user: Some(user.to_owned()), ..Filter::default() };
+    pub async fn end_smartcar_user(&self, reach: &Reach, smartcar_user: &str) -> Result<(), ApiError> {
+        let filter = Filter { smartcar_user: Some(smartcar_user.to_owned()), ..Filter::default() };
         let all = self.connections(reach, &filter).await?;
         if all.is_empty() {
-            return Err(Fault::missing("USER_NOT_FOUND"));
+            return Err(ApiError::missing("USER_NOT_FOUND"));
         }
         self.end(reach, all).await.map(drop)
     }
 
-    async fn connections(&self, reach: &Reach, filter: &Filter) -> Result<Vec<Known>, Fault> {
+    async fn connections(&self, reach: &Reach, filter: &Filter) -> Result<Vec<Known>, ApiError> {
         let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
         Ok(all.into_iter().filter(|known| filter.fits(known)).collect())
     }
 
-    async fn of_id(&self, reach: &Reach, id: &str) -> Result<Known, Fault> {
+    async fn of_id(&self, reach: &Reach, id: &str) -> Result<Known, ApiError> {
         let all = self.vehicles.all_known(reach).await.map_err(of_store)?;
-        all.into_iter().find(|known| connection_id(known) == id).ok_or_else(|| Fault::missing("CONNECTION_NOT_FOUND"))
+        all.into_iter().find(|known| connection_id(known) == id).ok_or_else(|| ApiError::missing("CONNECTION_NOT_FOUND"))
     }
 
     /// Ends all of them. One that cannot be ended stops none of the others, and is named in the error.
     /// A client that goes away stops it nowhere in between.
-    async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
+    async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, ApiError> {
         let (own, reach) = (self.clone(), reach.clone());
         let task = tokio::spawn(async move { own.end_each(&reach, all).await });
-        task.await.unwrap_or_else(|_| Err(Fault::of("SERVER", Some("INTERNAL"))))
+        task.await.unwrap_or_else(|_| Err(ApiError::of("SERVER", Some("INTERNAL"))))
     }
 
-    async fn end_each(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, Fault> {
-        let mut failed: Vec<(&Known, Fault)> = Vec::new();
+    async fn end_each(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, ApiError> {
+        let mut failed: Vec<(&Known, ApiError)> = Vec::new();
         for known in &all {
             let ended = self.vehicles.disconnect(reach, known.id(), History::Keep, false).await;
             failed.extend(ended.err().map(|error| (known, of_vehicles(&error))));
         }
         if let [(_, first), ..] = &*failed {
-            let part = |(known, fault): &(&Known, Fault)| -> (Box<str>, Box<str>) {
-                ("vehicle_id".into(), format!("{}: {}", known.id(), fault.description).into())
+            let part = |(known, error): &(&Known, ApiError)| -> (Box<str>, Box<str>) {
+                ("vehicle_id".into(), format!("{}: {}", known.id(), error.description).into())
             };
             let detail: Box<[_]> = failed.iter().map(part).collect();
             let these: Vec<&str> = detail.iter().map(|(_, text)| &**text).collect();
             let (ended, of) = (all.len() - failed.len(), all.len());
             let text = format!("{ended} of {of} connections were ended. These were not: {}", these.join(" "));
             // Something has changed and something has not: that is no fault of the client's.
-            let fault = if of == 1 { first.clone() } else { Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")) };
-            return Err(Fault { detail, ..fault.because(text) });
+            let error = if of == 1 { first.clone() } else { ApiError::of("UPSTREAM", Some("UNKNOWN_ISSUE")) };
+            return Err(ApiError { detail, ..error.because(text) });
         }
         Ok(all)
     }
@@ -186,7 +187,7 @@ fn connection_id(known: &Known) -> &str {
     known.vehicle.facts.smartcar_connection_id.as_deref().unwrap_or_else(|| known.id().as_str())
 }
 
-fn user_of(known: &Known) -> Option<&SmartcarUserId> {
+fn smartcar_user_of(known: &Known) -> Option<&SmartcarUserId> {
     known.connection.as_ref()?.smartcar_user.as_ref()
 }
 
@@ -201,7 +202,7 @@ fn connection_item(known: &Known) -> Value {
         "type": "connection",
         "attributes": {
             "permissions": known.permissions().unwrap_or_default(),
-            "user": { "id": user_of(known), "externalId": known.vehicle.user },
+            "user": { "id": smartcar_user_of(known), "externalId": known.vehicle.user },
             "vehicle": attributes(known),
         },
         "relationships": {

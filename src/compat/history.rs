@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::Timestamp;
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 
 /// An endpoint of API v2.0, as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Question {
     }
 
     /// The days that are meant. Of the service history only.
-    pub(super) fn days(&self) -> Result<Days, Fault> {
+    pub(super) fn days(&self) -> Result<Days, ApiError> {
         if self.path == HISTORY { Days::of(&self.query) } else { Ok(Days::default()) }
     }
 }
@@ -42,7 +42,7 @@ pub(super) struct Days {
 }
 
 impl Days {
-    fn of(query: &str) -> Result<Days, Fault> {
+    fn of(query: &str) -> Result<Days, ApiError> {
         let given = |names: [&str; 2]| {
             let mut pairs = url::form_urlencoded::parse(query.as_bytes());
             // The official SDK for Node says `undefined` when it is given none.
@@ -50,7 +50,7 @@ impl Days {
         };
         let day = |names: [&'static str; 2]| {
             let Some(text) = given(names) else { return Ok(None) };
-            let wrong = || Fault::parameter(names[0], format!("{} must be a date such as 2025-10-09.", names[0]));
+            let wrong = || ApiError::parameter(names[0], format!("{} must be a date such as 2025-10-09.", names[0]));
             day_of(&text).map(Some).ok_or_else(wrong)
         };
         // The official SDKs have a name of their own each.
@@ -102,9 +102,9 @@ mod tests {
             assert_eq!(cut(query), Ok(left), "{query}");
         }
         for wrong in ["start_date=yesterday", "start_date=2025-13-01", "start_date=2025", "end_date=null"] {
-            let fault = cut(wrong).unwrap_err();
+            let error = cut(wrong).unwrap_err();
             let field = &wrong[..wrong.find('=').unwrap()];
-            assert_eq!((fault.status, &*fault.detail[0].0), (400, field), "{wrong}");
+            assert_eq!((error.status, &*error.detail[0].0), (400, field), "{wrong}");
         }
         // No other endpoint has days.
         assert_eq!(Question::parse("odometer?start_date=x").days(), Ok(Days::default()));

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::asked::{EVERYTHING, Note, VEHICLE, Vain};
-use super::faults::{of_call, of_store};
+use super::errors::{of_call, of_store};
 use super::history::Question;
 use super::lacking::{can_never, is_impossible};
 use super::stored::{self, of_failure};
 use super::{Compat, Reply, Wish, is_granted};
+use crate::model::api_error::ApiError;
 use crate::model::capability::lasts;
-use crate::model::fault::Fault;
 use crate::model::mapping::{self, Endpoint};
 use crate::model::reach::Reach;
 use crate::model::reading::SignalFailure;
@@ -29,7 +29,7 @@ impl Compat {
         known: Known,
         questions: &[Question],
         wish: Wish,
-    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
+    ) -> Result<Vec<Result<Reply, ApiError>>, ApiError> {
         let moment = self.asked.moment();
         let mut due: Vec<&'static str> = questions
             .iter()
@@ -49,7 +49,7 @@ impl Compat {
             }
             path => {
                 let days = question.days()?;
-                let endpoint = mapping::endpoint(path).ok_or_else(Fault::path)?;
+                let endpoint = mapping::endpoint(path).ok_or_else(ApiError::path)?;
                 let failed = failed.clone().filter(|_| due.contains(&endpoint.path));
                 // While nobody asks again, the answer is the one that was given then.
                 let still = || self.why_not(&known, endpoint.path).filter(|_| self.is_too_old(&known, endpoint, wish));
@@ -70,7 +70,7 @@ impl Compat {
         due: Vec<&'static str>,
         wish: Wish,
         moment: u64,
-    ) -> Result<(Known, Option<Fault>), Fault> {
+    ) -> Result<(Known, Option<ApiError>), ApiError> {
         let (own, reach) = (self.clone(), reach.clone());
         let task = tokio::spawn(async move {
             let _turn = own.asked.turn(known.id()).await;
@@ -82,7 +82,7 @@ impl Compat {
             }
             own.ask(&reach, &known, &due, wish, moment).await
         });
-        task.await.unwrap_or_else(|_| Err(Fault::of("SERVER", Some("INTERNAL"))))
+        task.await.unwrap_or_else(|_| Err(ApiError::of("SERVER", Some("INTERNAL"))))
     }
 
     async fn ask(
@@ -92,7 +92,7 @@ impl Compat {
         due: &[&'static str],
         wish: Wish,
         moment: u64,
-    ) -> Result<(Known, Option<Fault>), Fault> {
+    ) -> Result<(Known, Option<ApiError>), ApiError> {
         let (id, began) = (known.id(), self.world.now());
         let open = mapping::open_to(known.permissions());
         // What would be asked for anyhow comes along: it is one call.
@@ -109,14 +109,14 @@ impl Compat {
         let now = self.world.now();
         let failed = result.as_ref().err().map(of_call);
         match (result, failed) {
-            (Err(CallError::Smartcar(_)), Some(fault)) => {
-                self.asked.note(id, now, [(VEHICLE, Vain::Failed(fault.clone()))]);
-                Ok((self.connected(reach, id).await?, Some(fault)))
+            (Err(CallError::Smartcar(_)), Some(error)) => {
+                self.asked.note(id, now, [(VEHICLE, Vain::Failed(error.clone()))]);
+                Ok((self.connected(reach, id).await?, Some(error)))
             }
             // Nothing went out.
             (Err(_), failed) => Ok((self.connected(reach, id).await?, failed)),
             (Ok(()), _) => {
-                let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(Fault::no_vehicle)?;
+                let known = self.vehicles.known(reach, id).await.map_err(of_store)?.ok_or_else(ApiError::no_vehicle)?;
                 // API v3 tells everything at once.
                 if known.connection.as_ref().is_some_and(|connection| connection.generation == Generation::V3) {
                     paths.extend(open.iter().filter(|path| !due.contains(path)));
@@ -136,12 +136,12 @@ impl Compat {
         let mut results = results(known, paths, began);
         let failed: Vec<_> = results
             .iter()
-            .filter_map(|(path, why)| if let Vain::Failed(fault) = why { Some((path, fault)) } else { None })
+            .filter_map(|(path, why)| if let Vain::Failed(error) = why { Some((path, error)) } else { None })
             .collect();
         let has_come = results.iter().any(|(_, why)| matches!(why, Vain::Not));
         match &*failed {
-            [(path, fault)] if !has_come && !is_of_vehicle(fault) && !self.asked.is_failing(known.id(), path) => {}
-            [(_, fault), ..] if !has_come => results = vec![(VEHICLE, Vain::Failed((*fault).clone()))],
+            [(path, error)] if !has_come && !is_of_vehicle(error) && !self.asked.is_failing(known.id(), path) => {}
+            [(_, error), ..] if !has_come => results = vec![(VEHICLE, Vain::Failed((*error).clone()))],
             _ => results.push((VEHICLE, Vain::Not)),
         }
         results
@@ -173,9 +173,9 @@ impl Compat {
     }
 
     /// Why nobody asks for it now, if Smartcar has said so, and when somebody will.
-    pub(super) fn why_not(&self, known: &Known, path: &'static str) -> Option<Fault> {
+    pub(super) fn why_not(&self, known: &Known, path: &'static str) -> Option<ApiError> {
         let note = self.waiting(known, path)?;
-        note.fault().map(|fault| fault.clone().after(note.until().since(self.world.now())))
+        note.error().map(|error| error.clone().after(note.until().since(self.world.now())))
     }
 
     fn waiting(&self, known: &Known, path: &'static str) -> Option<Note> {
@@ -239,13 +239,13 @@ fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'st
 }
 
 /// Whether an error is about the whole vehicle, its owner's account or its calls, and not about what was asked for.
-fn is_of_vehicle(fault: &Fault) -> bool {
-    matches!(&*fault.kind, "VEHICLE_STATE" | "CONNECTED_SERVICES_ACCOUNT" | "RATE_LIMIT" | "BILLING")
+fn is_of_vehicle(error: &ApiError) -> bool {
+    matches!(&*error.kind, "VEHICLE_STATE" | "CONNECTED_SERVICES_ACCOUNT" | "RATE_LIMIT" | "BILLING")
 }
 
-fn attributes(known: &Known) -> Result<Reply, Fault> {
+fn attributes(known: &Known) -> Result<Reply, ApiError> {
     if !is_granted(known, "read_vehicle_info") {
-        return Err(Fault::permission());
+        return Err(ApiError::permission());
     }
     let facts = &known.vehicle.facts;
     let make = facts.make.as_ref().map(|make| make.to_uppercase());

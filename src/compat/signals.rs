@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::asked::EVERYTHING;
-use super::faults::of_store;
+use super::errors::of_store;
 use super::lacking::failure;
 use super::stored::{fetched_at, usable};
-use super::{Compat, Reply, Wish, is_granted, of_user};
+use super::{Compat, Reply, Wish, is_granted, of_smartcar_user};
 use crate::model::VehicleId;
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 use crate::model::mapping;
 use crate::model::reach::Reach;
 use crate::store::tellings::Latest;
@@ -16,14 +16,20 @@ use crate::vehicles::known::Known;
 
 impl Compat {
     /// `GET /vehicles/{id}`
-    pub async fn resource(&self, reach: &Reach, id: &VehicleId, user: Option<&str>) -> Result<Value, Fault> {
-        let known = self.connected_v3(reach, id, user).await?;
+    pub async fn resource(&self, reach: &Reach, id: &VehicleId, smartcar_user: Option<&str>) -> Result<Value, ApiError> {
+        let known = self.connected_v3(reach, id, smartcar_user).await?;
         Ok(json!({ "data": vehicle_item(&known) }))
     }
 
     /// `GET /vehicles/{id}/signals`
-    pub async fn signals(&self, reach: &Reach, id: &VehicleId, user: Option<&str>, wish: Wish) -> Result<Reply, Fault> {
-        let known = self.current(reach, id, user, None, wish).await?;
+    pub async fn signals(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        smartcar_user: Option<&str>,
+        wish: Wish,
+    ) -> Result<Reply, ApiError> {
+        let known = self.current(reach, id, smartcar_user, None, wish).await?;
         let data: Vec<Value> = known.latest.values().map(|latest| item(&known, latest, wish)).collect();
         let body = json!({
             "meta": { "pageNumber": 1, "pageSize": data.len().max(100), "totalCount": data.len() },
@@ -40,12 +46,12 @@ impl Compat {
         &self,
         reach: &Reach,
         id: &VehicleId,
-        user: Option<&str>,
+        smartcar_user: Option<&str>,
         code: &str,
         wish: Wish,
-    ) -> Result<Reply, Fault> {
-        let known = self.current(reach, id, user, Some(code), wish).await?;
-        let latest = known.latest.get(code).ok_or_else(|| Fault::missing("SIGNAL_NOT_FOUND"))?;
+    ) -> Result<Reply, ApiError> {
+        let known = self.current(reach, id, smartcar_user, Some(code), wish).await?;
+        let latest = known.latest.get(code).ok_or_else(|| ApiError::missing("SIGNAL_NOT_FOUND"))?;
         let body = json!({ "data": item(&known, latest, wish) });
         Ok(Reply { body, oem_updated_at: None, fetched_at: fetched_at(latest) })
     }
@@ -56,12 +62,12 @@ impl Compat {
         &self,
         reach: &Reach,
         id: &VehicleId,
-        user: Option<&str>,
+        smartcar_user: Option<&str>,
         code: Option<&str>,
         wish: Wish,
-    ) -> Result<Known, Fault> {
+    ) -> Result<Known, ApiError> {
         let moment = self.asked.moment();
-        let known = self.connected_v3(reach, id, user).await?;
+        let known = self.connected_v3(reach, id, smartcar_user).await?;
         let code = code.filter(|_| wish.max_age.is_some());
         let wanted = known.latest.values().filter(|latest| code.is_none_or(|code| latest.code == code));
         let times = wanted.filter_map(fetched_at);
@@ -71,20 +77,25 @@ impl Compat {
             return Ok(known);
         }
         let (known, failed) = match self.why_not(&known, EVERYTHING) {
-            Some(fault) => (known, Some(fault)),
+            Some(error) => (known, Some(error)),
             None if self.waits(&known, EVERYTHING) => (known, None),
             None => self.read(reach, known, vec![EVERYTHING], wish, moment).await?,
         };
         match failed {
-            Some(fault) if wish.max_age.is_some() || told.is_none() => Err(fault),
+            Some(error) if wish.max_age.is_some() || told.is_none() => Err(error),
             _ => Ok(known),
         }
     }
 
-    pub(super) async fn connected_v3(&self, reach: &Reach, id: &VehicleId, user: Option<&str>) -> Result<Known, Fault> {
+    pub(super) async fn connected_v3(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        smartcar_user: Option<&str>,
+    ) -> Result<Known, ApiError> {
         let known = self.vehicles.known(reach, id).await.map_err(of_store)?;
-        let known = known.filter(|known| known.connection.is_some()).ok_or_else(Fault::no_vehicle)?;
-        of_user(&known, user)?;
+        let known = known.filter(|known| known.connection.is_some()).ok_or_else(ApiError::no_vehicle)?;
+        of_smartcar_user(&known, smartcar_user)?;
         Ok(known)
     }
 }

@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 use super::lacking::{failure, has_none, lack};
 use super::{Reply, Wish, is_granted};
 use crate::model::Timestamp;
+use crate::model::api_error::ApiError;
 use crate::model::capability::lasts;
-use crate::model::fault::Fault;
 use crate::model::mapping::{Endpoint, Signal};
 use crate::model::reading::{Reading, SignalFailure};
 use crate::store::tellings::Latest;
 use crate::vehicles::known::Known;
 
 /// The answer of an endpoint. `failed` says why Smartcar, which was asked for it just now, has told nothing.
-pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Option<&Fault>) -> Result<Reply, Fault> {
+pub(super) fn answer(known: &Known, endpoint: &Endpoint, wish: Wish, failed: Option<&ApiError>) -> Result<Reply, ApiError> {
     if !is_granted(known, endpoint.permission) {
-        return Err(Fault::permission());
+        return Err(ApiError::permission());
     }
     let latest = || endpoint.signals.iter().filter_map(|signal| known.latest.get(signal.code));
     let refusal = || latest().find_map(|latest| lack(known, latest).or_else(|| failure(known, latest)));
     // Who asked for fresh values is not given old ones; who did not, is.
     let was_asked = wish.max_age.is_some();
-    if let Some(fault) = failed.filter(|_| was_asked) {
-        return Err(fault.clone());
+    if let Some(error) = failed.filter(|_| was_asked) {
+        return Err(error.clone());
     }
     let mut telling = telling(known, endpoint);
     telling.retain(|latest| !was_asked || latest.failure.is_none());
@@ -71,17 +71,17 @@ pub(super) fn fetched_at(latest: &Latest) -> Option<Timestamp> {
 }
 
 /// A failure of a signal as an error. That of our own token is none of the client's.
-pub(super) fn of_failure(failure: &SignalFailure) -> Fault {
+pub(super) fn of_failure(failure: &SignalFailure) -> ApiError {
     match failure.kind.as_deref() {
-        None | Some("AUTHENTICATION") => Fault::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
-        Some(kind) => Fault::of(kind, failure.code.as_deref()),
+        None | Some("AUTHENTICATION") => ApiError::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
+        Some(kind) => ApiError::of(kind, failure.code.as_deref()),
     }
 }
 
 /// Smartcar has told nothing of it.
-fn nothing(known: &Known, endpoint: &Endpoint) -> Fault {
+fn nothing(known: &Known, endpoint: &Endpoint) -> ApiError {
     if has_none(known, endpoint) {
-        return Fault::not_capable("VEHICLE_NOT_CAPABLE");
+        return ApiError::not_capable("VEHICLE_NOT_CAPABLE");
     }
-    Fault::not_capable("SMARTCAR_NOT_CAPABLE").because("Smartcar has told nothing of this for the vehicle.")
+    ApiError::not_capable("SMARTCAR_NOT_CAPABLE").because("Smartcar has told nothing of this for the vehicle.")
 }

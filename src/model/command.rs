@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::api_error::ApiError;
 
 mod record;
 
-pub use record::{CommandFault, CommandOutcome, CommandRecord, Ended};
+pub use record::{CommandFailure, CommandOutcome, CommandRecord, Ended};
 
 /// What a car can be told.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,29 +36,29 @@ pub enum Command {
 
 impl Command {
     /// The command of a `POST` in API v2.0, by the path below the vehicle and the body.
-    pub fn of_v2(path: &str, body: &Value) -> Result<Command, Fault> {
+    pub fn of_v2(path: &str, body: &Value) -> Result<Command, ApiError> {
         let action = body["action"].as_str().unwrap_or_default();
         match (path, action) {
             ("charge", "START") => Ok(Command::StartCharge),
             ("charge", "STOP") => Ok(Command::StopCharge),
             ("security", "LOCK") => Ok(Command::Lock),
             ("security", "UNLOCK") => Ok(Command::Unlock),
-            ("charge", _) => Err(Fault::parameter("action", "action must be START or STOP.")),
-            ("security", _) => Err(Fault::parameter("action", "action must be LOCK or UNLOCK.")),
+            ("charge", _) => Err(ApiError::parameter("action", "action must be START or STOP.")),
+            ("security", _) => Err(ApiError::parameter("action", "action must be LOCK or UNLOCK.")),
             ("charge/limit", _) => {
                 // The official SDK for Node sends it as a text.
                 let limit = body["limit"].as_f64().or_else(|| body["limit"].as_str()?.parse().ok());
                 let limit = limit.filter(|limit| (0.5..=1.0).contains(limit));
-                let wrong = || Fault::parameter("limit", "limit must be a number from 0.5 to 1.");
+                let wrong = || ApiError::parameter("limit", "limit must be a number from 0.5 to 1.");
                 limit.map(|limit| Command::LimitCharge((limit * 1e4).round() / 100.0)).ok_or_else(wrong)
             }
             ("navigation/destination", _) => destination(body),
-            _ => Err(Fault::path()),
+            _ => Err(ApiError::path()),
         }
     }
 
     /// The command of a `POST` in API v3, by the path below `commands`.
-    pub fn of_v3(path: &str, body: &Value) -> Result<Command, Fault> {
+    pub fn of_v3(path: &str, body: &Value) -> Result<Command, ApiError> {
         let attributes = &body["data"]["attributes"];
         match path {
             "charge/start" => Ok(Command::StartCharge),
@@ -66,7 +66,7 @@ impl Command {
             "charge/set-limit" => {
                 let percent = attributes["percent"].as_u64().filter(|percent| (50..=100).contains(percent));
                 let percent = percent.and_then(|percent| u8::try_from(percent).ok());
-                let wrong = || Fault::parameter("percent", "percent must be a whole number from 50 to 100.");
+                let wrong = || ApiError::parameter("percent", "percent must be a whole number from 50 to 100.");
                 percent.map(|percent| Command::LimitCharge(percent.into())).ok_or_else(wrong)
             }
             "charge-port/open" => Ok(Command::OpenPort),
@@ -74,7 +74,7 @@ impl Command {
             "security/lock" => Ok(Command::Lock),
             "security/unlock" => Ok(Command::Unlock),
             "navigation/set-destination" => destination(attributes),
-            _ => Err(Fault::path()),
+            _ => Err(ApiError::path()),
         }
     }
 
@@ -137,10 +137,10 @@ impl Command {
     }
 }
 
-fn destination(body: &Value) -> Result<Command, Fault> {
+fn destination(body: &Value) -> Result<Command, ApiError> {
     let degrees = |name: &str, most: f64| {
         let degrees = body[name].as_f64().filter(|degrees| degrees.abs() <= most);
-        degrees.ok_or_else(|| Fault::parameter(name, format!("{name} must be a number from -{most} to {most}.")))
+        degrees.ok_or_else(|| ApiError::parameter(name, format!("{name} must be a number from -{most} to {most}.")))
     };
     Ok(Command::Navigate { latitude: degrees("latitude", 90.0)?, longitude: degrees("longitude", 180.0)? })
 }
@@ -164,13 +164,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let field = |fault: Result<Command, Fault>| fault.unwrap_err().detail.first().map(|(field, _)| field.clone());
+        let field = |error: Result<Command, ApiError>| error.unwrap_err().detail.first().map(|(field, _)| field.clone());
         assert_eq!(Command::of_v2("charge/limit", &json!({ "limit": "0.7" })), Ok(Command::LimitCharge(70.0)));
         assert_eq!(field(Command::of_v2("charge/limit", &json!({ "limit": 0.2 }))).as_deref(), Some("limit"));
         assert_eq!(field(Command::of_v2("security", &json!({ "action": "DANCE" }))).as_deref(), Some("action"));
         assert_eq!(field(Command::of_v3("charge/set-limit", &json!({}))).as_deref(), Some("percent"));
         assert_eq!(field(Command::of_v2("navigation/destination", &json!({ "latitude": 1 }))).as_deref(), Some("longitude"));
-        assert_eq!(Command::of_v2("odometer", &json!({})), Err(Fault::path()));
-        assert_eq!(Command::of_v3("climate/start", &json!({})), Err(Fault::path()));
+        assert_eq!(Command::of_v2("odometer", &json!({})), Err(ApiError::path()));
+        assert_eq!(Command::of_v3("climate/start", &json!({})), Err(ApiError::path()));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Said {
 impl Said {
     pub(super) fn of(endpoint: &'static str, response: &Response<Bytes>) -> Said {
         let Body { error, error_description, errors } = lenient::document(response.body()).unwrap_or_default();
-        let own: Fault = lenient::document(response.body()).unwrap_or_default();
+        let own: ErrorWire = lenient::document(response.body()).unwrap_or_default();
         // Resources have a `type` too; only an error has a `statusCode` beside it.
         let good = response.status().is_success();
         let understood = error.is_some() || !errors.is_empty() || own.kind.is_some() && (!good || own.status_code.is_some());
@@ -49,7 +49,7 @@ impl Said {
         Said { failure, status, resolution: None, url: None, retry_after, description: None, understood: true }
     }
 
-    fn from(endpoint: &'static str, response: &Response<Bytes>, own: Fault) -> Said {
+    fn from(endpoint: &'static str, response: &Response<Bytes>, own: ErrorWire) -> Said {
         let good = response.status().is_success();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let status = response.status().as_u16();
@@ -120,13 +120,13 @@ struct Body {
     error_description: Option<String>,
     /// v3's form.
     #[serde(deserialize_with = "lenient::list")]
-    errors: Vec<Fault>,
+    errors: Vec<ErrorWire>,
 }
 
 /// v2.0's form, and one element of v3's.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Fault {
+struct ErrorWire {
     #[serde(rename = "type", deserialize_with = "lenient::text")]
     kind: Option<String>,
     #[serde(deserialize_with = "lenient::text")]

@@ -11,9 +11,9 @@ use super::problem::Problem;
 use super::{Body, Call};
 use crate::commands::CommandView;
 use crate::compat::{Reply, Wish, of_outcome};
+use crate::model::api_error::ApiError;
 use crate::model::budget::Reason;
 use crate::model::command::Command;
-use crate::model::fault::Fault;
 use crate::model::{Timestamp, VehicleId};
 use crate::operate::access::Scope;
 
@@ -46,25 +46,25 @@ impl Dialect {
     /// A problem, as Smartcar would say it.
     pub(super) fn respond(self, problem: &Problem, request_id: &str) -> Response<Body> {
         problem.log(request_id);
-        let mut fault = problem.fault().cloned().unwrap_or_else(|| of_problem(problem));
-        if self == Dialect::OAuth && fault.status == 404 {
-            fault = fault.because(NO_CONNECT);
+        let mut error = problem.error().cloned().unwrap_or_else(|| of_problem(problem));
+        if self == Dialect::OAuth && error.status == 404 {
+            error = error.because(NO_CONNECT);
         }
         let body = match self {
-            Dialect::V2 => fault.v2(request_id),
-            Dialect::V3 => fault.v3(request_id),
+            Dialect::V2 => error.v2(request_id),
+            Dialect::V3 => error.v3(request_id),
             Dialect::OAuth => {
-                let error = match (fault.code.as_deref(), fault.status) {
-                    (Some(word), _) if word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()) => word,
+                let word = match (error.code.as_deref(), error.status) {
+                    (Some(code), _) if code.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()) => code,
                     (_, 401) => "invalid_client",
                     (_, 429 | 500..) => "temporarily_unavailable",
                     _ => "invalid_request",
                 };
-                json!({ "error": error, "error_description": fault.description })
+                json!({ "error": word, "error_description": error.description })
             }
         };
         // Smartcar's 430 is on nobody's list.
-        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = answer::bytes(status, "application/json", body.to_string());
         problem.show(response.headers_mut());
         response
@@ -75,16 +75,16 @@ const NO_CONNECT: &str = "Carport does not serve Connect here: its links come fr
                           POST /api/v1/connect. The token endpoints are POST /oauth/token and POST /oauth2/token.";
 
 /// What went wrong before Smartcar's API was reached.
-fn of_problem(problem: &Problem) -> Fault {
-    let fault = match problem.status().as_u16() {
-        401 => return Fault::authentication().because(problem.sentence()),
-        403 => Fault::permission(),
-        404 | 405 => Fault::path(),
-        429 => Fault::of("RATE_LIMIT", Some("SMARTCAR_API")),
-        400..500 => Fault::of("VALIDATION", None),
-        _ => Fault::of("SERVER", Some("INTERNAL")),
+fn of_problem(problem: &Problem) -> ApiError {
+    let error = match problem.status().as_u16() {
+        401 => return ApiError::authentication().because(problem.sentence()),
+        403 => ApiError::permission(),
+        404 | 405 => ApiError::path(),
+        429 => ApiError::of("RATE_LIMIT", Some("SMARTCAR_API")),
+        400..500 => ApiError::of("VALIDATION", None),
+        _ => ApiError::of("SERVER", Some("INTERNAL")),
     };
-    Fault { status: problem.status().as_u16(), ..fault }.because(problem.sentence())
+    ApiError { status: problem.status().as_u16(), ..error }.because(problem.sentence())
 }
 
 /// The id of a request, for what is said of it within a body.
@@ -96,13 +96,13 @@ fn request_id<'a>(call: &Call<'a>) -> &'a str {
 }
 
 /// Tells a car something; whatever really came of it is noted, and what went wrong is an error.
-async fn tell(call: &Call<'_>, user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
+async fn tell(call: &Call<'_>, smartcar_user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
     let by = (call.caller()?.actor.clone(), call.client.address());
-    let view = call.services.rooms.compat.tell(call.reach()?, &vehicle(call)?, user, command, by).await?;
+    let view = call.services.rooms.compat.tell(call.reach()?, &vehicle(call)?, smartcar_user, command, by).await?;
     call.noting.add(view.id.as_str());
     call.noting.add(view.status);
     call.noting.has_happened();
-    of_outcome(&view).map_or(Ok(view), |fault| Err(fault.into()))
+    of_outcome(&view).map_or(Ok(view), |error| Err(error.into()))
 }
 
 /// Why Smartcar is asked, if it is.
@@ -156,7 +156,7 @@ fn value_of(query: &[(String, String)], name: &str) -> Option<String> {
 fn number(query: &[(String, String)], name: &str, usual: usize, least: usize, most: usize) -> Result<usize, Problem> {
     let Some(text) = value_of(query, name) else { return Ok(usual) };
     let number = text.parse::<usize>().ok().filter(|number| *number >= least);
-    let wrong = || Fault::parameter(name, format!("{name} must be a whole number from {least} on."));
+    let wrong = || ApiError::parameter(name, format!("{name} must be a whole number from {least} on."));
     Ok(number.ok_or_else(wrong)?.min(most))
 }
 
@@ -165,7 +165,7 @@ fn body(call: &Call<'_>) -> Result<Value, Problem> {
     if call.body.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
-    let wrong = |_| Problem::from(Fault::of("VALIDATION", None).because("The body is not JSON."));
+    let wrong = |_| Problem::from(ApiError::of("VALIDATION", None).because("The body is not JSON."));
     serde_json::from_slice(&call.body).map_err(wrong)
 }
 

@@ -19,7 +19,7 @@ use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
 use crate::model::Timestamp;
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 use crate::operate::access::AccessError;
 use crate::operate::audit::AuditError;
 use crate::operate::deliveries::DeliveriesError;
@@ -44,7 +44,7 @@ pub(super) struct Problem {
     /// For the log only.
     cause: Option<Box<str>>,
     /// What it is in Smartcar's words, where its API is spoken.
-    fault: Option<Box<Fault>>,
+    error: Option<Box<ApiError>>,
 }
 
 impl Problem {
@@ -60,7 +60,7 @@ impl Problem {
             allowance: None,
             close: false,
             cause: None,
-            fault: None,
+            error: None,
         }
     }
 
@@ -201,8 +201,8 @@ impl Problem {
     }
 
     /// What it is in Smartcar's words, if it was said in them.
-    pub(super) fn fault(&self) -> Option<&Fault> {
-        self.fault.as_deref()
+    pub(super) fn error(&self) -> Option<&ApiError> {
+        self.error.as_deref()
     }
 
     pub(super) fn sentence(&self) -> &str {
@@ -292,11 +292,11 @@ fn over_budget(refused: &Refused) -> Problem {
     Problem { retry_after: Some(refused.after()), ..problem }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Problem {
-        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let problem = Problem::new(status, "smartcar", fault.description.to_string());
-        Problem { retry_after: fault.retry_after, fault: Some(Box::new(fault)), ..problem }
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Problem {
+        let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = Problem::new(status, "smartcar", error.description.to_string());
+        Problem { retry_after: error.retry_after, error: Some(Box::new(error)), ..problem }
     }
 }
 

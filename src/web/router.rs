@@ -128,7 +128,7 @@ routes! {
     // Smartcar's own API.
     POST   "/oauth/token"                           V2Token,
     POST   "/oauth2/token"                          V3Token,
-    GET    "/v2.0/user"                             V2User,
+    GET    "/v2.0/user"                             V2SmartcarUser,
     GET    "/v2.0/vehicles"                         V2Vehicles,
     GET    "/v2.0/vehicles/{id}"                    V2Vehicle,
     GET    "/v2.0/vehicles/{id}/permissions"        V2Permissions,
@@ -147,7 +147,7 @@ routes! {
     GET    "/v3/connections"                        V3Connections,
     GET    "/v3/connections/{id}"                   V3Connection,
     DELETE "/v3/connections/{id}"                   V3ConnectionEnd,
-    DELETE "/v3/users/{id}"                         V3UserEnd,
+    DELETE "/v3/users/{id}"                         V3SmartcarUserEnd,
     GET    "/v3/vehicles/{id}"                      V3Vehicle,
     GET    "/v3/vehicles/{id}/signals"              V3Signals,
     GET    "/v3/vehicles/{id}/signals/{code}"       V3Signal,

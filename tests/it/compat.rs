@@ -134,7 +134,7 @@ fn told() -> Vec<(Vec<Value>, &'static str, Value, Value)> {
 
 /// An error of v2.0 with every field.
 #[track_caller]
-fn is_fault(answer: &Answer, status: u16, kind: &str, code: Option<&str>) {
+fn is_error(answer: &Answer, status: u16, kind: &str, code: Option<&str>) {
     assert_eq!(answer.status, status, "{}", answer.text());
     let body = answer.json();
     assert_eq!((&body["type"], &body["code"], &body["statusCode"]), (&json!(kind), &json!(code), &json!(status)), "{body}");
@@ -226,7 +226,7 @@ async fn what_is_not_stored_is_asked_for_once_and_fresher_values_within_the_budg
         assert_eq!(calls(&gateway, &car), 3);
         // What is stored is answered whatever happens; what is asked for beyond the budget is refused as Smartcar does.
         let refused = odometer().header("cache-control", "no-cache").send().await;
-        is_fault(&refused, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+        is_error(&refused, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
         assert!(refused.header("retry-after").is_some());
         assert_eq!((odometer().send().await.status, calls(&gateway, &car)), (200, 3));
         for never in gateway.vehicles_of(generation.0).split_off(1) {
@@ -387,11 +387,11 @@ async fn a_car_of_v3_is_subscribed_by_the_address_of_v2() {
         assert_eq!((answer.status, answer.json()), (200, json!({ "webhookId": id, "vehicleId": car })));
         assert_eq!(subscriptions().await, 1);
     }
-    is_fault(&ask("POST", "nobodys").await, 404, "RESOURCE_NOT_FOUND", Some("WEBHOOK_NOT_FOUND"));
-    is_fault(&ask("DELETE", "nobodys").await, 400, "VALIDATION", Some("PARAMETER"));
+    is_error(&ask("POST", "nobodys").await, 404, "RESOURCE_NOT_FOUND", Some("WEBHOOK_NOT_FOUND"));
+    is_error(&ask("DELETE", "nobodys").await, 400, "VALIDATION", Some("PARAMETER"));
     let answer = ask("DELETE", id).await;
     assert_eq!((answer.status, answer.json(), subscriptions().await), (200, json!({ "status": "success" }), 0));
-    is_fault(&ask("DELETE", id).await, 400, "VALIDATION", Some("PARAMETER"));
+    is_error(&ask("DELETE", id).await, 400, "VALIDATION", Some("PARAMETER"));
     gateway.finish().await;
 }
 
@@ -443,7 +443,7 @@ async fn parts_of_a_batch_fail_by_themselves() {
     assert_eq!(calls(&gateway, &car), 1);
     for wrong in [json!({}), json!({ "requests": [] }), json!({ "requests": [{}] }), json!([])] {
         let answer = gateway.post(&format!("/v2.0/vehicles/{car}/batch"), &wrong).bearer(&token).send().await;
-        is_fault(&answer, 400, "VALIDATION", Some("PARAMETER"));
+        is_error(&answer, 400, "VALIDATION", Some("PARAMETER"));
         assert_eq!(answer.json()["detail"][0]["field"], "requests");
     }
     gateway.finish().await;
@@ -470,17 +470,17 @@ async fn commands_and_disconnect_go_upstream() {
         assert_eq!(reasons(&gateway, &car).await, json!({ "command": 2 }));
 
         let reader = gateway.create_token(&json!({ "name": "reader", "scope": "read" })).await;
-        is_fault(&gateway.post(&security, &lock).bearer(&reader).send().await, 403, "PERMISSION", None);
+        is_error(&gateway.post(&security, &lock).bearer(&reader).send().await, 403, "PERMISSION", None);
         let lock_v3 = format!("/v3/vehicles/{car}/commands/security/lock");
         let refused = gateway.post(&lock_v3, &json!({})).bearer(&reader).send().await;
         is_fault_v3(&refused, 403, "PERMISSION", Some("ACCESS_DENIED"));
-        is_fault(
+        is_error(
             &gateway.post(&security, &json!({ "action": "DANCE" })).bearer(&token).send().await,
             400,
             "VALIDATION",
             Some("PARAMETER"),
         );
-        is_fault(
+        is_error(
             &gateway.post(&format!("/v2.0/vehicles/{car}/odometer"), &lock).bearer(&token).send().await,
             404,
             "RESOURCE_NOT_FOUND",
@@ -488,9 +488,9 @@ async fn commands_and_disconnect_go_upstream() {
         );
         // What Smartcar refuses is handed on in its own words.
         gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
-        is_fault(&gateway.post(&security, &lock).bearer(&token).send().await, 409, "VEHICLE_STATE", Some("ASLEEP"));
+        is_error(&gateway.post(&security, &lock).bearer(&token).send().await, 409, "VEHICLE_STATE", Some("ASLEEP"));
         let application = format!("/v2.0/vehicles/{car}/application");
-        is_fault(&gateway.ask("DELETE", &application).bearer(&token).send().await, 403, "PERMISSION", None);
+        is_error(&gateway.ask("DELETE", &application).bearer(&token).send().await, 403, "PERMISSION", None);
         assert_eq!(
             gateway.ask("DELETE", &application).bearer(&gateway.admin).send().await.json(),
             json!({ "status": "success" })
@@ -498,7 +498,7 @@ async fn commands_and_disconnect_go_upstream() {
         let vehicles = gateway.get("/v2.0/vehicles").bearer(&token).send().await.json();
         let count = gateway.vehicles_of(generation.0).len() - 1;
         assert_eq!(vehicles["paging"]["count"], count, "{vehicles}");
-        is_fault(&gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token).send().await, 403, "PERMISSION", None);
+        is_error(&gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token).send().await, 403, "PERMISSION", None);
         gateway.finish().await;
     }
 }
@@ -508,7 +508,7 @@ async fn everybody_sees_their_own() {
     let gateway = with_two_owners(508).await;
     let (ada_car, grace_car) = (gateway.vehicles_of(ADA).remove(0), gateway.vehicles_of(GRACE).remove(0));
     let token = gateway.create_token(&json!({ "name": "ada", "scope": "read", "user": "ada" })).await;
-    is_fault(
+    is_error(
         &gateway.get(&format!("/v2.0/vehicles/{grace_car}/odometer")).bearer(&token).send().await,
         404,
         "RESOURCE_NOT_FOUND",
@@ -524,7 +524,7 @@ async fn everybody_sees_their_own() {
     let admin = |path: &str| -> Ask<'_> { gateway.get(path).bearer(&gateway.admin) };
     assert_eq!(admin("/v2.0/vehicles").send().await.json()["paging"]["count"], 3);
     let answer = admin("/v2.0/user").send().await;
-    is_fault(&answer, 400, "VALIDATION", None);
+    is_error(&answer, 400, "VALIDATION", None);
     assert!(answer.json()["description"].as_str().unwrap().contains("carport token create"));
     let user_of = |email: &str| gateway.simulator.accounts().into_iter().find(|account| account.email == email).unwrap().user_id;
     let count = async |ask: Ask<'_>| ask.send().await.json()["meta"]["totalCount"].as_u64().unwrap();
@@ -586,8 +586,8 @@ async fn a_token_of_carport_is_handed_back_however_it_comes() {
     let managed = gateway.get("/v2.0/management/connections").header("authorization", &basic("default", &token)).send().await;
     assert_eq!(managed.json()["connections"].as_array().unwrap().len(), 2);
     assert_eq!(gateway.get("/api/v1/vehicles").header("authorization", &basic("default", &token)).send().await.status, 401);
-    is_fault(&gateway.get("/v2.0/user").bearer("nobody").send().await, 401, "AUTHENTICATION", None);
-    is_fault(&gateway.get("/v2.0/nowhere").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND", Some("PATH"));
+    is_error(&gateway.get("/v2.0/user").bearer("nobody").send().await, 401, "AUTHENTICATION", None);
+    is_error(&gateway.get("/v2.0/nowhere").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND", Some("PATH"));
     is_fault_v3(&gateway.get("/v3/user").bearer(&token).send().await, 404, "RESOURCE_NOT_FOUND", Some("INVALID_PATH"));
     gateway.finish().await;
 }

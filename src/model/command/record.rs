@@ -38,9 +38,9 @@ pub enum CommandOutcome {
     /// The car did it.
     Success,
     /// The car did not.
-    Failed(CommandFault),
+    Failed(CommandFailure),
     /// Nobody can know.
-    Unknown(CommandFault),
+    Unknown(CommandFailure),
 }
 
 impl CommandOutcome {
@@ -56,7 +56,7 @@ impl CommandOutcome {
 
 /// Why the car did not, or why nobody knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandFault {
+pub struct CommandFailure {
     /// Smartcar's `TYPE:CODE`, such as `VEHICLE_STATE:ASLEEP`.
     pub code: Option<String>,
     /// What it is, and what can be done.

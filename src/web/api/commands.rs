@@ -23,13 +23,13 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
     let unknown = given.keys().any(|key| !taken.contains(&key.as_str()));
     let command = match Command::of_v3(&name, &json!({ "data": { "attributes": given } })) {
         Ok(command) if !unknown => command,
-        Err(fault) if fault.status == 404 => return Err(Problem::not_found()),
+        Err(error) if error.status == 404 => return Err(Problem::not_found()),
         wrong => {
             let also = || match taken {
                 [] => "nothing goes with this command: leave the body away.".to_owned(),
                 taken => format!("only {} goes with this command.", taken.join(" and ")),
             };
-            return Err(Problem::bad_request(wrong.err().map_or_else(also, |fault| fault.description.into())));
+            return Err(Problem::bad_request(wrong.err().map_or_else(also, |error| error.description.into())));
         }
     };
     let by = (call.caller()?.actor.clone(), call.client.address());

@@ -8,7 +8,7 @@ use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::input;
 use super::super::problem::Problem;
-use crate::model::fault::Fault;
+use crate::model::api_error::ApiError;
 use crate::operate::access::AccessError;
 use crate::operate::audit::Refused;
 
@@ -66,5 +66,5 @@ fn fields(call: &Call<'_>) -> Result<Vec<(String, String)>, Problem> {
 
 /// An error in OAuth's words (RFC 6749, 5.2).
 fn refusal(status: u16, error: &str, description: &str) -> Problem {
-    Fault { status, ..Fault::of("VALIDATION", Some(error)).because(description) }.into()
+    ApiError { status, ..ApiError::of("VALIDATION", Some(error)).because(description) }.into()
 }

@@ -8,12 +8,12 @@ use super::super::problem::Problem;
 use super::{body, number, provenance, query, reason, request_id, show, tell, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
 use crate::compat::{Question, Reply, Slice};
+use crate::model::api_error::ApiError;
 use crate::model::command::Command;
-use crate::model::fault::Fault;
 
 /// `GET /v2.0/user`
-pub(in crate::web) async fn user(call: &Call<'_>) -> Answer {
-    answer::ok(&json!({ "id": call.services.rooms.compat.user(call.reach()?).await? }))
+pub(in crate::web) async fn smartcar_user(call: &Call<'_>) -> Answer {
+    answer::ok(&json!({ "id": call.services.rooms.compat.smartcar_user(call.reach()?).await? }))
 }
 
 /// `GET /v2.0/vehicles`
@@ -45,12 +45,12 @@ pub(in crate::web) async fn endpoint(call: &Call<'_>) -> Answer {
 /// `POST /v2.0/vehicles/{id}/batch`
 pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
     let (body, wish) = (body(call)?, wish(call)?);
-    let wrong = || Fault::parameter("requests", "requests must be a list of 1 to 50 objects with a path.");
+    let wrong = || ApiError::parameter("requests", "requests must be a list of 1 to 50 objects with a path.");
     let requests = body["requests"].as_array().filter(|requests| (1..=50).contains(&requests.len())).ok_or_else(wrong)?;
     let question = |request: &Value| request["path"].as_str().map(Question::parse).ok_or_else(wrong);
     let questions: Vec<Question> = requests.iter().map(question).collect::<Result<_, _>>()?;
     let answers = call.services.rooms.compat.batch(call.reach()?, &vehicle(call)?, &questions, wish).await?;
-    let part = |(question, answer): (&Question, Result<Reply, Fault>)| {
+    let part = |(question, answer): (&Question, Result<Reply, ApiError>)| {
         let path = format!("/{}", question.path);
         match answer {
             Ok(reply) => {
@@ -58,13 +58,13 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
                     provenance(&reply, wish).into_iter().map(|(name, value)| (name.to_string(), value.into())).collect();
                 json!({ "path": path, "code": 200, "body": reply.body, "headers": headers })
             }
-            Err(fault) => {
+            Err(error) => {
                 // The official SDK for Node reads the type of the body from here.
                 let mut headers = json!({ "content-type": "application/json" });
-                if let Some(wait) = fault.retry_after {
+                if let Some(wait) = error.retry_after {
                     headers["retry-after"] = json!(wait.as_secs().max(1).to_string());
                 }
-                json!({ "path": path, "code": fault.status, "body": fault.v2(request_id(call)), "headers": headers })
+                json!({ "path": path, "code": error.status, "body": error.v2(request_id(call)), "headers": headers })
             }
         }
     };
@@ -77,7 +77,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     if view.status == "pending" {
         // API v2.0 has no word for it.
         let text = "The command was accepted, and the car has not said yet whether it has done it.";
-        return Err(Fault::of("UPSTREAM", Some("NO_RESPONSE")).because(text).into());
+        return Err(ApiError::of("UPSTREAM", Some("NO_RESPONSE")).because(text).into());
     }
     answer::ok(&json!({ "status": "success", "message": "Successfully sent request to vehicle" }))
 }
@@ -111,7 +111,7 @@ pub(in crate::web) async fn compatibility(call: &Call<'_>) -> Answer {
     let vin = value_of(&query(call), "vin").unwrap_or_default();
     let is_vin = vin.len() == 17 && vin.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if path == "/compatibility" && !is_vin {
-        return Err(Fault::parameter("vin", "vin must be the 17 letters and digits of a vehicle.").into());
+        return Err(ApiError::parameter("vin", "vin must be the 17 letters and digits of a vehicle.").into());
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     answer::ok(&call.services.rooms.compat.compatibility(path, &query, reason(call)?).await?)
@@ -131,7 +131,7 @@ pub(in crate::web) async fn end_connections(call: &Call<'_>) -> Answer {
 
 fn filter(query: &[(String, String)]) -> Filter {
     let value = |name| value_of(query, name);
-    Filter { user: value("user_id"), vehicle: value("vehicle_id"), mode: value("mode"), external_id: None }
+    Filter { smartcar_user: value("user_id"), vehicle: value("vehicle_id"), mode: value("mode"), external_id: None }
 }
 
 /// The path below the vehicle.

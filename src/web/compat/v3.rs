@@ -15,7 +15,7 @@ pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
     let query = query(call);
     let value = |name| value_of(&query, name);
     let filter = Filter {
-        user: value("filter[userId]").or_else(|| user(call).map(str::to_owned)),
+        smartcar_user: value("filter[userId]").or_else(|| smartcar_user(call).map(str::to_owned)),
         vehicle: value("filter[vehicleId]"),
         mode: value("filter[vehicle.mode]"),
         external_id: value("filter[user.externalId]"),
@@ -36,33 +36,33 @@ pub(in crate::web) async fn end_connection(call: &Call<'_>) -> Answer {
 }
 
 /// `DELETE /v3/users/{id}`
-pub(in crate::web) async fn end_user(call: &Call<'_>) -> Answer {
-    call.services.rooms.compat.end_user(call.reach()?, call.named(0)?).await?;
+pub(in crate::web) async fn end_smartcar_user(call: &Call<'_>) -> Answer {
+    call.services.rooms.compat.end_smartcar_user(call.reach()?, call.named(0)?).await?;
     Ok(answer::done())
 }
 
 /// `GET /v3/vehicles/{id}`
 pub(in crate::web) async fn resource(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.rooms.compat.resource(call.reach()?, &vehicle(call)?, user(call)).await?)
+    answer::ok(&call.services.rooms.compat.resource(call.reach()?, &vehicle(call)?, smartcar_user(call)).await?)
 }
 
 /// `GET /v3/vehicles/{id}/signals`
 pub(in crate::web) async fn signals(call: &Call<'_>) -> Answer {
     let wish = wish(call)?;
-    show(&call.services.rooms.compat.signals(call.reach()?, &vehicle(call)?, user(call), wish).await?, wish)
+    show(&call.services.rooms.compat.signals(call.reach()?, &vehicle(call)?, smartcar_user(call), wish).await?, wish)
 }
 
 /// `GET /v3/vehicles/{id}/signals/{code}`
 pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
     let (wish, code) = (wish(call)?, call.named(1)?);
-    show(&call.services.rooms.compat.signal(call.reach()?, &vehicle(call)?, user(call), code, wish).await?, wish)
+    show(&call.services.rooms.compat.signal(call.reach()?, &vehicle(call)?, smartcar_user(call), code, wish).await?, wish)
 }
 
 /// `POST /v3/vehicles/{id}/commands/{group}/{command}`
 pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let path = format!("{}/{}", call.named(1)?, call.named(2)?);
     let command = Command::of_v3(&path, &body(call)?)?;
-    let view = tell(call, user(call), command).await?;
+    let view = tell(call, smartcar_user(call), command).await?;
     let (status, word) = match view.status {
         "pending" => (StatusCode::ACCEPTED, "PENDING"),
         _ => (StatusCode::OK, "SUCCESS"),
@@ -96,6 +96,6 @@ fn is_plain(part: &str) -> bool {
     !matches!(part, "" | "." | "..") && part.bytes().all(is_known)
 }
 
-fn user<'a>(call: &Call<'a>) -> Option<&'a str> {
-    text(&call.head.headers, &SC_USER_ID).filter(|user| !user.is_empty())
+fn smartcar_user<'a>(call: &Call<'a>) -> Option<&'a str> {
+    text(&call.head.headers, &SC_USER_ID).filter(|smartcar_user| !smartcar_user.is_empty())
 }

@@ -209,11 +209,11 @@ impl CommandPage<'_> {
                     _ => ("yellow", "Nobody knows whether it was done."),
                 };
                 view.pending = given.status == "pending";
-                if let Some(fault) = &given.error {
-                    view.sentence.clone_from(&fault.sentence);
-                    view.code = fault.code.as_deref();
-                    view.link = fault.resolution_url.as_deref().and_then(page_link);
-                    let account = fault.code.as_deref().is_some_and(|code| code.starts_with("CONNECTED_SERVICES_ACCOUNT:AUTH"));
+                if let Some(failure) = &given.error {
+                    view.sentence.clone_from(&failure.sentence);
+                    view.code = failure.code.as_deref();
+                    view.link = failure.resolution_url.as_deref().and_then(page_link);
+                    let account = failure.code.as_deref().is_some_and(|code| code.starts_with("CONNECTED_SERVICES_ACCOUNT:AUTH"));
                     view.reconnect = account.then_some(id);
                 } else if view.pending {
                     "Cars may take some minutes. This page looks again by itself; you may leave it."

@@ -73,9 +73,9 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     form.finish()?;
     let attributes: Value = fields.iter().map(|(field, text)| ((*field).to_owned(), number(text))).collect();
     let command = Command::of_v3(&name, &json!({ "data": { "attributes": attributes } }));
-    let command = command.map_err(|fault| match fault.status {
+    let command = command.map_err(|error| match error.status {
         404 => Problem::bad_request("Carport knows no such command."),
-        _ => Problem::bad_request(fault.description.into_string()),
+        _ => Problem::bad_request(error.description.into_string()),
     })?;
     let shell = call.shell(Tab::Cars);
     if !sure {

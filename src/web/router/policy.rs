@@ -229,7 +229,7 @@ impl Route {
                 shown: Shown::Api,
                 ..base
             },
-            Route::V2User
+            Route::V2SmartcarUser
             | Route::V2Vehicles
             | Route::V2Vehicle
             | Route::V2Permissions
@@ -253,7 +253,7 @@ impl Route {
             | Route::V2Unsubscribe
             | Route::V2ConnectionsEnd
             | Route::V3ConnectionEnd
-            | Route::V3UserEnd
+            | Route::V3SmartcarUserEnd
             | Route::V3Unsubscribe => api(None, Scope::Admin),
             Route::V2Subscribe | Route::V3Subscribe => api(form, Scope::Admin),
             Route::Tokens | Route::Sessions | Route::AuditLog | Route::Key | Route::Export => api(None, Scope::Admin),

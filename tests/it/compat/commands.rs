@@ -7,7 +7,7 @@ use carport::simulator::{Fault, FaultKind, Faults};
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{V2, V3, is_fault, is_fault_v3, reasons, with_owner};
+use super::{V2, V3, is_error, is_fault_v3, reasons, with_owner};
 use crate::gateway::pass;
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +32,7 @@ async fn what_comes_late_is_waited_for_and_noted() {
         let began = tokio::time::Instant::now();
         let (first, second) = tokio::join!(first, second);
         assert!(began.elapsed() >= Duration::from_secs(180), "{:?}", began.elapsed());
-        is_fault(&second, 409, "VEHICLE_STATE", Some("UNKNOWN"));
+        is_error(&second, 409, "VEHICLE_STATE", Some("UNKNOWN"));
         if outcome == "success" {
             assert_eq!(
                 (first.status, &first.json()["data"]["attributes"]["status"]),
@@ -75,12 +75,12 @@ async fn what_smartcar_refuses_keeps_its_status() {
     };
     gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
     let (told, told_v3) = lock().await;
-    is_fault(&told, 409, "VEHICLE_STATE", Some("ASLEEP"));
+    is_error(&told, 409, "VEHICLE_STATE", Some("ASLEEP"));
     is_fault_v3(&told_v3, 409, "VEHICLE_STATE", Some("ASLEEP"));
     // The older form has no types.
     gateway.simulator.turn("errors=plain").unwrap();
     let (told, told_v3) = lock().await;
-    is_fault(&told, 409, "VEHICLE_STATE", Some("UNKNOWN"));
+    is_error(&told, 409, "VEHICLE_STATE", Some("UNKNOWN"));
     is_fault_v3(&told_v3, 409, "VEHICLE_STATE", Some("UNKNOWN"));
     for (status, error, expected, kind, code) in [
         (409, json!({ "type": "CONFLICT", "code": "BUSY" }), 409, "CONFLICT", Some("BUSY")),
@@ -91,7 +91,7 @@ async fn what_smartcar_refuses_keeps_its_status() {
             let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
             request.uri().path().contains("/commands/").then_some(Ok(answer))
         });
-        is_fault(&lock().await.0, expected, kind, code);
+        is_error(&lock().await.0, expected, kind, code);
     }
     gateway.finish().await;
 }

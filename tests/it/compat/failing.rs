@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::json;
 
-use super::{V2, calls, is_fault, with_owner};
+use super::{V2, calls, is_error, with_owner};
 use crate::gateway::TestGateway;
 use crate::simulator::rig::Answer;
 
@@ -44,7 +44,7 @@ async fn an_endpoint_that_fails_keeps_nobody_from_the_others() {
     failing.lock().unwrap().insert("/battery");
     let before = calls(&gateway, &car);
     for _ in 0..3 {
-        is_fault(&ask("battery", true).await, 502, "UPSTREAM", Some("NO_RESPONSE"));
+        is_error(&ask("battery", true).await, 502, "UPSTREAM", Some("NO_RESPONSE"));
     }
     assert_eq!(calls(&gateway, &car), before + 1);
     assert_eq!((ask("odometer", true).await.status, calls(&gateway, &car)), (200, before + 2));
@@ -53,7 +53,7 @@ async fn an_endpoint_that_fails_keeps_nobody_from_the_others() {
     failing.lock().unwrap().extend(["/location", "/charge", "/odometer"]);
     for path in ["location", "charge", "odometer"] {
         let answer = ask(path, true).await;
-        is_fault(&answer, 502, "UPSTREAM", Some("NO_RESPONSE"));
+        is_error(&answer, 502, "UPSTREAM", Some("NO_RESPONSE"));
     }
     assert_eq!(calls(&gateway, &car), before + 4);
     gateway.finish().await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{V2, V3, is_fault, with_owner};
+use super::{V2, V3, is_error, with_owner};
 use crate::gateway::TestGateway;
 use crate::simulator::rig::Answer;
 
@@ -50,7 +50,7 @@ async fn the_days_that_are_asked_for_and_no_others() {
         assert_eq!(days(&history(&gateway, &car, &token, "?end_date=2001-01-01").await), [""; 0]);
         for (query, field) in [("?start_date=yesterday", "start_date"), ("?endDate=2025-13-01", "end_date")] {
             let answer = history(&gateway, &car, &token, query).await;
-            is_fault(&answer, 400, "VALIDATION", Some("PARAMETER"));
+            is_error(&answer, 400, "VALIDATION", Some("PARAMETER"));
             assert_eq!(answer.json()["detail"][0]["field"], field);
         }
 

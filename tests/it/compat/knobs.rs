@@ -9,7 +9,7 @@ use carport::simulator::{Knob, Settings, WebhookSettings};
 use futures_util::FutureExt;
 use serde_json::json;
 
-use super::{Generation, V2, V3, calls, is_fault};
+use super::{Generation, V2, V3, calls, is_error};
 use crate::gateway::{HOST, TestGateway, WEBHOOK, pass};
 use crate::simulator::rig::Answer;
 
@@ -134,7 +134,7 @@ async fn a_day(seed: u64, generation: Generation, knob: &str) {
     if knob == "errors=plain" && generation.0 == V3.0 {
         documented(knob, &refused);
     } else {
-        is_fault(&refused, 409, "VEHICLE_STATE", Some("ASLEEP"));
+        is_error(&refused, 409, "VEHICLE_STATE", Some("ASLEEP"));
     }
     gateway.finish().await;
 }

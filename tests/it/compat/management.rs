@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{V2, is_fault, with_owner};
+use super::{V2, is_error, with_owner};
 use crate::api::with_two_owners;
 use crate::gateway::{Ask, HOUR, TestGateway, events, pass};
 use crate::simulator::rig::{ADA, GRACE};
@@ -54,7 +54,7 @@ async fn pages_go_on_after_what_they_listed_has_gone() {
     assert_eq!(seen, all);
     for wrong in ["x", "%20", &*all[0]] {
         let answer = admin(&gateway, &format!("/v2.0/management/connections?cursor={wrong}")).send().await;
-        is_fault(&answer, 400, "VALIDATION", Some("PARAMETER"));
+        is_error(&answer, 400, "VALIDATION", Some("PARAMETER"));
         assert_eq!(answer.json()["detail"][0]["field"], "cursor");
     }
     gateway.finish().await;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::{V2, V3, calls, is_fault, reasons, with_owner};
+use super::{V2, V3, calls, is_error, reasons, with_owner};
 use crate::gateway::{TestGateway, events, pass};
 use crate::simulator::rig::{ADA, Answer};
 
@@ -113,9 +113,9 @@ async fn not_even_a_client_that_insists_asks_a_failing_car_each_time() {
     gateway.simulator.set_trouble(&car, Some("CONNECTED_SERVICES_ACCOUNT.SUBSCRIPTION")).unwrap();
     let before = calls(&gateway, &car);
     let insists = || gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token).header("cache-control", "no-cache");
-    is_fault(&insists().send().await, 400, "CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"));
+    is_error(&insists().send().await, 400, "CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"));
     let again = insists().send().await;
-    is_fault(&again, 400, "CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"));
+    is_error(&again, 400, "CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"));
     assert_eq!((again.header("retry-after"), calls(&gateway, &car)), (Some("300"), before + 1));
     // Who does not insist gets what is stored.
     assert_eq!(gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token).send().await.status, 200);
@@ -155,12 +155,12 @@ async fn who_may_only_read_leaves_calls_to_the_owner() {
         assert_eq!(fresh(&reader).await.status, 200);
     }
     let refused = fresh(&reader).await;
-    is_fault(&refused, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+    is_error(&refused, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
     assert!(refused.json()["description"].as_str().unwrap().contains("scope `control`"), "{}", refused.text());
     for _ in 0..5 {
         assert_eq!(fresh(&token).await.status, 200);
     }
-    is_fault(&fresh(&token).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+    is_error(&fresh(&token).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
     assert_eq!(reasons(&gateway, &car).await, json!({ "compat": 5, "reader": 5 }));
     gateway.finish().await;
 }
@@ -190,7 +190,7 @@ async fn what_is_everybodys_is_asked_for_once_and_leaves_calls_to_cars() {
         answers.push(ask(&format!("/v2.0/compatibility?vin=0SC000000000{number:05}&scope=read_vin&country=DE")).await);
     }
     let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
-    is_fault(refused, 429, "RATE_LIMIT", Some("SMARTCAR_API"));
+    is_error(refused, 429, "RATE_LIMIT", Some("SMARTCAR_API"));
     assert!(refused.header("retry-after").is_some());
     assert!(gateway.net.count("GET /v2.0/compatibility?") < 90);
     let left = gateway.told("/api/v1/budget").await["application"]["left"].as_u64().unwrap();
@@ -211,7 +211,7 @@ async fn a_limit_in_a_part_of_a_batch_is_heard() {
         request.uri().path().ends_with("/batch").then(|| Ok(Response::new(answer)))
     });
     let ask = async |path: &str| gateway.get(&format!("/v2.0/vehicles/{car}/{path}")).bearer(&token).send().await;
-    is_fault(&ask("odometer").await, 429, "RATE_LIMIT", Some("VEHICLE"));
+    is_error(&ask("odometer").await, 429, "RATE_LIMIT", Some("VEHICLE"));
     gateway.net.leave_alone();
     let before = calls(&gateway, &car);
     // Carport's own reads know it too.
@@ -249,13 +249,13 @@ async fn a_car_that_is_erased_and_comes_back_has_the_same_month() {
     gateway.connect("owner", ADA).await;
     assert_eq!(used(&gateway).await, Some(json!(2)));
     assert_eq!(fresh(&gateway, &token).await.status, 200);
-    is_fault(&fresh(&gateway, &token).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+    is_error(&fresh(&gateway, &token).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
 
     // Nor does a new owner begin the month anew.
     gateway.connect("other", ADA).await;
     assert_eq!(used(&gateway).await, Some(json!(3)));
     let other = gateway.create_token(&json!({ "name": "other", "scope": "control", "user": "other" })).await;
-    is_fault(&fresh(&gateway, &other).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+    is_error(&fresh(&gateway, &other).await, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
     pass(32 * crate::gateway::DAY).await;
     assert_eq!(fresh(&gateway, &other).await.status, 200);
     gateway.finish().await;

@@ -5,7 +5,7 @@ use super::{DAY, MINUTE, NOW, ago};
 use crate::commands::CommandView;
 use crate::model::VehicleId;
 use crate::model::charging::EnergyFrom;
-use crate::model::command::CommandFault;
+use crate::model::command::CommandFailure;
 use crate::model::normal::Units;
 use crate::model::taste::Taste;
 use crate::vehicles::{ChargeView, Course, Point, TripView};
@@ -75,7 +75,7 @@ pub(in super::super) fn past(lived: &Lived, span: PastSpan) -> Past<'_> {
     Past { span, since, until: NOW, courses, charges, days, taste, clock: Clock::UTC }
 }
 
-pub(in super::super) fn command(status: &'static str, error: Option<CommandFault>) -> CommandView {
+pub(in super::super) fn command(status: &'static str, error: Option<CommandFailure>) -> CommandView {
     CommandView {
         id: "0199c7f2-8a10-7c31-9d1e-aabbccddeeff".into(),
         vehicle: VehicleId::new("x"),

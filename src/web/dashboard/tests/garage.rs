@@ -4,7 +4,7 @@ use super::super::samples::{self, NOW, outside, shell};
 use super::super::*;
 use crate::connect::LinkedVehicle;
 use crate::model::audit::Actor;
-use crate::model::command::CommandFault;
+use crate::model::command::CommandFailure;
 use crate::model::event::project;
 use crate::model::normal::Units;
 use crate::model::reading::{Outcome, SignalFailure};
@@ -268,7 +268,7 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
         CommandPage { shell, vehicle, sent: Sent::Given(&given) }.render()
     };
     let link = if text == EVIL { format!("javascript:{EVIL}") } else { "https://car.example.org/fix".to_owned() };
-    let fault = |code: &str| CommandFault {
+    let failure = |code: &str| CommandFailure {
         code: Some(code.to_owned()),
         sentence: text.to_owned(),
         retry_after: Some(600),
@@ -281,8 +281,8 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
         ("confirm-limit", confirm("charge/set-limit", &[("percent", text.to_owned())])),
         ("command-done", given("success", None)),
         ("command-waits", given("pending", None)),
-        ("command-failed", given("failed", Some(fault("CONNECTED_SERVICES_ACCOUNT:AUTHENTICATION_FAILED")))),
-        ("command-unknown", given("unknown", Some(fault(text)))),
+        ("command-failed", given("failed", Some(failure("CONNECTED_SERVICES_ACCOUNT:AUTHENTICATION_FAILED")))),
+        ("command-unknown", given("unknown", Some(failure(text)))),
         ("command-refused", CommandPage { shell, vehicle, sent: refused }.render()),
     ];
     all.map(|(name, page)| (name.to_owned(), page)).to_vec()

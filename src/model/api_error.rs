@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// An error in Smartcar's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
     /// Such as `VEHICLE_STATE`.
@@ -25,17 +25,17 @@ pub struct Fault {
     pub detail: Box<[(Box<str>, Box<str>)]>,
 }
 
-impl Fault {
+impl ApiError {
     /// The error of a type and a code, with the status and the resolution that Smartcar's pages give it
     /// (`errors/api-errors`).
-    pub fn of(kind: &str, code: Option<&str>) -> Fault {
+    pub fn of(kind: &str, code: Option<&str>) -> ApiError {
         let known = KNOWN
             .iter()
             .find(|(own, codes, ..)| *own == kind && (codes.is_empty() || code.is_some_and(|code| codes.contains(&code))));
         let known = known.or_else(|| KNOWN.iter().find(|(own, ..)| *own == kind));
         let (status, resolution, description) =
             known.map_or((500, "", "Smartcar reports an error."), |known| (known.2, known.3, known.4));
-        Fault {
+        ApiError {
             status,
             kind: kind.into(),
             code: code.map(Into::into),
@@ -48,52 +48,52 @@ impl Fault {
     }
 
     /// The token is missing or not good.
-    pub fn authentication() -> Fault {
-        Fault::of("AUTHENTICATION", None)
+    pub fn authentication() -> ApiError {
+        ApiError::of("AUTHENTICATION", None)
     }
 
     /// The owner has not permitted it.
-    pub fn permission() -> Fault {
-        Fault::of("PERMISSION", None)
+    pub fn permission() -> ApiError {
+        ApiError::of("PERMISSION", None)
     }
 
     /// There is nothing at this path.
-    pub fn path() -> Fault {
-        Fault::of("RESOURCE_NOT_FOUND", Some("PATH"))
+    pub fn path() -> ApiError {
+        ApiError::of("RESOURCE_NOT_FOUND", Some("PATH"))
     }
 
     /// There is no such vehicle, or none that the caller may see.
-    pub fn no_vehicle() -> Fault {
-        Fault::missing("VEHICLE_NOT_FOUND")
+    pub fn no_vehicle() -> ApiError {
+        ApiError::missing("VEHICLE_NOT_FOUND")
     }
 
     /// There is no such thing.
-    pub fn missing(code: &str) -> Fault {
-        Fault::of("RESOURCE_NOT_FOUND", Some(code)).because("There is none of this id.")
+    pub fn missing(code: &str) -> ApiError {
+        ApiError::of("RESOURCE_NOT_FOUND", Some(code)).because("There is none of this id.")
     }
 
     /// A part of the request is wrong.
-    pub fn parameter(field: &str, description: impl Into<Box<str>>) -> Fault {
+    pub fn parameter(field: &str, description: impl Into<Box<str>>) -> ApiError {
         let description = description.into();
         let detail = [(field.into(), description.clone())].into();
-        Fault { detail, ..Fault::of("VALIDATION", Some("PARAMETER")).because(description) }
+        ApiError { detail, ..ApiError::of("VALIDATION", Some("PARAMETER")).because(description) }
     }
 
     /// Smartcar or the car does not offer it.
-    pub fn not_capable(code: &str) -> Fault {
-        Fault::of("COMPATIBILITY", Some(code))
+    pub fn not_capable(code: &str) -> ApiError {
+        ApiError::of("COMPATIBILITY", Some(code))
     }
 
     /// The same in other words.
     #[must_use]
-    pub fn because(self, description: impl Into<Box<str>>) -> Fault {
-        Fault { description: description.into(), ..self }
+    pub fn because(self, description: impl Into<Box<str>>) -> ApiError {
+        ApiError { description: description.into(), ..self }
     }
 
     /// The same, to be tried again after a while.
     #[must_use]
-    pub fn after(self, wait: Duration) -> Fault {
-        Fault { retry_after: Some(wait), ..self }
+    pub fn after(self, wait: Duration) -> ApiError {
+        ApiError { retry_after: Some(wait), ..self }
     }
 
     /// As API v2.0 shows it.
@@ -238,8 +238,8 @@ mod tests {
             ("VEHICLE_STATE", Some("UNKNOWN"), 409, Some("RETRY_LATER")),
             ("SOMETHING_NEW", Some("ODD"), 500, None),
         ] {
-            let fault = Fault::of(kind, code);
-            assert_eq!((fault.status, fault.resolution), (status, resolution), "{kind}:{code:?}");
+            let error = ApiError::of(kind, code);
+            assert_eq!((error.status, error.resolution), (status, resolution), "{kind}:{code:?}");
         }
     }
 
@@ -253,14 +253,14 @@ mod tests {
             ("CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"), "<app name>"),
             ("PERMISSION", None, "<app name>"),
         ] {
-            let fault = Fault::of(kind, code);
-            for shown in [fault.v2("id"), fault.v3("id")["errors"][0].clone()] {
+            let error = ApiError::of(kind, code);
+            for shown in [error.v2("id"), error.v3("id")["errors"][0].clone()] {
                 assert!(shown["suggestedUserMessage"].as_str().unwrap().contains(message), "{shown}");
             }
         }
         for kind in ["VALIDATION", "AUTHENTICATION", "BILLING", "RESOURCE_NOT_FOUND"] {
-            let fault = Fault::of(kind, None);
-            for shown in [fault.v2("id"), fault.v3("id")["errors"][0].clone()] {
+            let error = ApiError::of(kind, None);
+            for shown in [error.v2("id"), error.v3("id")["errors"][0].clone()] {
                 assert_eq!(shown.get("suggestedUserMessage"), None, "{shown}");
             }
         }
@@ -268,15 +268,15 @@ mod tests {
 
     #[test]
     fn both_shapes_have_every_field() {
-        let fault = Fault::parameter("limit", "limit is a number.");
-        let v2 = fault.v2("id-1");
+        let error = ApiError::parameter("limit", "limit is a number.");
+        let v2 = error.v2("id-1");
         assert_eq!(
             (&v2["statusCode"], &v2["requestId"], &v2["resolution"]),
             (&json!(400), &json!("id-1"), &json!({ "type": null }))
         );
         assert_eq!(v2["detail"], json!([{ "field": "limit", "message": "limit is a number." }]));
         assert_eq!(v2["docURL"], "https://smartcar.com/docs/errors/api-errors/validation-errors#parameter");
-        let v3 = &fault.v3("id-1")["errors"][0];
+        let v3 = &error.v3("id-1")["errors"][0];
         assert_eq!((&v3["status"], &v3["code"]), (&json!("400"), &json!("INVALID_INPUT_FORMAT")));
         assert_eq!(v3["meta"]["debug"]["requestId"], "id-1");
     }
