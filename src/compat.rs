@@ -15,9 +15,10 @@ use crate::model::audit::Actor;
 use crate::model::budget::Reason;
 use crate::model::command::Command;
 use crate::model::reach::Reach;
+use crate::model::reading::SignalReport;
 use crate::model::token::Generation;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
-use crate::smartcar::PATIENCE;
+use crate::smartcar::{HandedOn, PATIENCE};
 use crate::vehicles::known::Known;
 use crate::vehicles::{History, Vehicles};
 use crate::world::World;
@@ -27,16 +28,18 @@ mod asked;
 pub mod connections;
 mod errors;
 mod history;
+mod kept;
 mod lacking;
+mod older;
 mod reading;
 mod signals;
 mod stored;
 
-use application::Kept;
 use asked::Asked;
 pub use errors::of_outcome;
 use errors::{of_call, of_command, of_store};
 pub use history::Question;
+use kept::Kept;
 
 /// What this room needs to know.
 #[derive(Clone, Debug)]
@@ -97,13 +100,16 @@ pub struct Compat {
     world: World,
     commands: Commands,
     asked: Asked,
-    kept: Kept,
+    /// Of the application.
+    kept: Kept<HandedOn>,
+    /// Services of days further back than what is stored.
+    services: Kept<SignalReport>,
 }
 
 impl Compat {
     /// Answers from `vehicles`, and tells them things through `commands`.
     pub fn new(settings: Settings, vehicles: Vehicles, commands: Commands, world: World) -> Compat {
-        Compat { settings, vehicles, world, commands, asked: Asked::default(), kept: Kept::default() }
+        Compat { settings, vehicles, world, commands, asked: Asked::default(), kept: Kept::default(), services: Kept::default() }
     }
 
     // === API v2.0 ===
@@ -146,7 +152,7 @@ impl Compat {
         replies.pop().unwrap_or_else(|| Err(ApiError::path()))
     }
 
-    /// `POST /vehicles/{id}/batch`: many endpoints, with one call at most.
+    /// `POST /vehicles/{id}/batch`: many endpoints, with one call at most, and one for each of the older spans of services.
     pub async fn batch(
         &self,
         reach: &Reach,

@@ -133,7 +133,7 @@ pub type Reread = Arc<dyn Fn(Generation) -> Option<Secret> + Send + Sync>;
 
 /// Whether a call to an endpoint is made with a permit, that is, was counted before.
 pub fn needs_permit(endpoint: &str) -> bool {
-    let of_vehicle = matches!(endpoint, "v2.batch" | "v3.signals" | "v3.signal" | "v2.command" | "v3.command");
+    let of_vehicle = matches!(endpoint, "v2.batch" | "v2.history" | "v3.signals" | "v3.signal" | "v2.command" | "v3.command");
     of_vehicle || matches!(endpoint, "v2.compatibility" | "v3.forward")
 }
 

@@ -3,53 +3,26 @@
 //! It is the same for everybody, so it is kept for a while, and equal questions at the same moment are one. Smartcar is
 //! asked with a permit: the application's bucket is everybody's.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::sync::Mutex as Queue;
 
 use super::Compat;
 use super::errors::of_call;
+use super::kept::{DAY, Told};
 use crate::model::api_error::ApiError;
 use crate::model::budget::Reason;
 use crate::model::reach::Reach;
-use crate::model::{SmartcarUserId, Timestamp, VehicleId};
+use crate::model::{SmartcarUserId, VehicleId};
 use crate::smartcar::{HandedOn, is_subscribed};
 use crate::tokens::CallError;
-
-/// Answers, by what was asked. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Kept(Arc<Mutex<HashMap<String, Arc<Place>>>>);
-
-/// One answer, when it came, and who waits for it.
-type Place = Queue<Option<(Timestamp, Result<HandedOn, ApiError>)>>;
-
-impl Kept {
-    fn place(&self, question: &str) -> Arc<Place> {
-        let mut all = self.all();
-        if all.len() >= MOST_KEPT && !all.contains_key(question) {
-            all.clear();
-        }
-        all.entry(question.to_owned()).or_default().clone()
-    }
-
-    fn forget(&self, beginning: &str) {
-        self.all().retain(|question, _| !question.starts_with(beginning));
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Compat {
     /// `GET /compatibility` and its matrix.
     pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<Value, ApiError> {
-        let ask = || self.vehicles.compatibility(path, query, reason);
-        Ok(self.kept(&format!("v2.0 {path}{query}"), DAY, ask).await?.body.value())
+        let told = async || Told::of(self.vehicles.compatibility(path, query, reason).await);
+        Ok(self.kept.answer(&self.world, &format!("v2.0 {path}{query}"), DAY, told).await?.body.value())
     }
 
     /// Webhooks and subscriptions of the management API v3. A subscription is about a vehicle.
@@ -68,7 +41,7 @@ impl Compat {
         }
         let ask = || self.vehicles.forward(&method, path, body, reason);
         if method == Method::GET {
-            return self.kept(&format!("v3 {path}"), MINUTE, ask).await;
+            return self.kept.answer(&self.world, &format!("v3 {path}"), MINUTE, async || Told::of(ask().await)).await;
         }
         let answer = ask().await.map_err(|error| of_call(&error));
         self.kept.forget("v3 ");
@@ -129,29 +102,6 @@ impl Compat {
         }
         Ok(())
     }
-
-    /// The answer to a question, at most so old.
-    async fn kept<F>(&self, question: &str, life: Duration, ask: impl FnOnce() -> F) -> Result<HandedOn, ApiError>
-    where
-        F: Future<Output = Result<HandedOn, CallError>>,
-    {
-        let place = self.kept.place(question);
-        let mut kept = place.lock().await;
-        let is_fresh = |(at, _): &&(Timestamp, _)| self.world.now().since(*at) < life;
-        if let Some((_, answer)) = kept.as_ref().filter(is_fresh) {
-            return answer.clone();
-        }
-        let answer = ask().await;
-        let is_of_smartcar =
-            matches!(&answer, Ok(_) | Err(CallError::Smartcar(crate::smartcar::SmartcarError::NotPossible { .. })));
-        let answer = answer.map_err(|error| of_call(&error));
-        *kept = is_of_smartcar.then(|| (self.world.now(), answer.clone()));
-        answer
-    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// How many answers are kept.
-const MOST_KEPT: usize = 256;

@@ -32,10 +32,10 @@ impl Question {
 }
 
 /// The endpoint that has days.
-const HISTORY: &str = "service/history";
+pub(super) const HISTORY: &str = "service/history";
 
 /// From one day to another, both with it; `None`: as long as there is something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Days {
     since: Option<u32>,
     until: Option<u32>,
@@ -57,6 +57,21 @@ impl Days {
         Ok(Days { since: day(["start_date", "startDate"])?, until: day(["end_date", "endDate"])? })
     }
 
+    /// Whether any are named, and not in the wrong order.
+    pub(super) fn are_some(self) -> bool {
+        self != Days::default() && self.since.zip(self.until).is_none_or(|(since, until)| since <= until)
+    }
+
+    /// Whether the first or the last of them is this one or an earlier one.
+    pub(super) fn begin_by(self, day: u32) -> bool {
+        [self.since, self.until].into_iter().flatten().any(|own| own <= day)
+    }
+
+    /// As dates for Smartcar. Whether it counts in the last day is not documented: so it is asked for a day more.
+    pub(super) fn dates(self) -> (Option<String>, Option<String>) {
+        (self.since.map(date_of), self.until.map(|day| date_of(day.saturating_add(1))))
+    }
+
     /// Leaves the services of these days.
     pub(super) fn cut(self, body: &mut Value) {
         let fits = |record: &Value| {
@@ -73,6 +88,11 @@ impl Days {
 /// The day, UTC, of a date or a time.
 fn day_of(text: &str) -> Option<u32> {
     Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z"))).map(Timestamp::day)
+}
+
+fn date_of(day: u32) -> String {
+    let midnight = Timestamp::from_millis(i64::from(day) * 86_400_000).to_string();
+    midnight.split('T').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! When Smartcar is asked, and for what: as seldom as the wishes of clients allow.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::asked::{EVERYTHING, Note, VEHICLE, Vain};
 use super::errors::{of_call, of_store};
-use super::history::Question;
+use super::history::{Days, Question};
 use super::lacking::{can_never, is_impossible};
 use super::stored::{self, of_failure};
 use super::{Compat, Reply, Wish, is_granted};
@@ -22,7 +23,8 @@ use crate::tokens::CallError;
 use crate::vehicles::known::Known;
 
 impl Compat {
-    /// What these endpoints of API v2.0 tell, each by itself, with one call at most.
+    /// What these endpoints of API v2.0 tell, each by itself, with one call at most; and one for each span of services
+    /// that are further back than what is stored.
     pub(super) async fn answers(
         &self,
         reach: &Reach,
@@ -31,8 +33,16 @@ impl Compat {
         wish: Wish,
     ) -> Result<Vec<Result<Reply, ApiError>>, ApiError> {
         let moment = self.asked.moment();
+        let mut older: HashMap<Days, Result<Reply, ApiError>> = HashMap::new();
+        for days in questions.iter().filter_map(|question| self.older_days(&known, question)) {
+            if !older.contains_key(&days) {
+                older.insert(days, self.older(reach, &known, days, wish).await);
+            }
+        }
+        let is_older = |question: &&Question| question.days().is_ok_and(|days| older.contains_key(&days));
         let mut due: Vec<&'static str> = questions
             .iter()
+            .filter(|question| !is_older(question))
             .filter_map(|question| mapping::endpoint(&question.path))
             .filter(|endpoint| self.is_due(&known, endpoint, wish, moment))
             .map(|endpoint| endpoint.path)
@@ -49,6 +59,9 @@ impl Compat {
             }
             path => {
                 let days = question.days()?;
+                if let Some(reply) = older.get(&days) {
+                    return reply.clone();
+                }
                 let endpoint = mapping::endpoint(path).ok_or_else(ApiError::path)?;
                 let failed = failed.clone().filter(|_| due.contains(&endpoint.path));
                 // While nobody asks again, the answer is the one that was given then.
@@ -239,7 +252,7 @@ fn results(known: &Known, paths: &[&'static str], began: Timestamp) -> Vec<(&'st
 }
 
 /// Whether an error is about the whole vehicle, its owner's account or its calls, and not about what was asked for.
-fn is_of_vehicle(error: &ApiError) -> bool {
+pub(super) fn is_of_vehicle(error: &ApiError) -> bool {
     matches!(&*error.kind, "VEHICLE_STATE" | "CONNECTED_SERVICES_ACCOUNT" | "RATE_LIMIT" | "BILLING")
 }
 

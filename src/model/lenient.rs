@@ -142,8 +142,17 @@ fn after_quote(bytes: &[u8], mut at: usize) -> usize {
 
 /// A whole document of ours to read: JSON, a map outside, not nested too deep.
 pub fn document<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    outside('{', bytes)
+}
+
+/// The same with a list outside.
+pub fn documents<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<Vec<T>> {
+    outside('[', bytes)
+}
+
+fn outside<'a, T: Deserialize<'a>>(opening: char, bytes: &'a [u8]) -> Option<T> {
     let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
-    if depth(text) > DEEPEST || !text.starts_with('{') {
+    if depth(text) > DEEPEST || !text.starts_with(opening) {
         return None;
     }
     serde_json::from_str(text).ok()

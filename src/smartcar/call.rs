@@ -126,6 +126,11 @@ impl Answer {
         lenient::document(self.response.body()).ok_or_else(|| self.not_understood())
     }
 
+    /// Reads a body that is a list.
+    pub(super) fn list(&self) -> Result<Vec<serde_json::Value>, SmartcarError> {
+        lenient::documents(self.response.body()).ok_or_else(|| self.not_understood())
+    }
+
     /// The error for a body that lacks what it must have.
     pub(super) fn not_understood(&self) -> SmartcarError {
         let what = Said::of(self.endpoint, &self.response).failure;

@@ -8,7 +8,8 @@ use super::call::{Audience, Call, PATIENCE, join, segment};
 use super::limits::of_part;
 use super::{Read, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
-use crate::model::mapping::Provenance;
+use crate::model::mapping::{self, Provenance};
+use crate::model::reading::SignalReport;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::wire::{Part, VehicleWire};
 use crate::model::{Secret, SmartcarUserId, VehicleId, lenient};
@@ -76,6 +77,23 @@ impl Smartcar {
         Ok(Read::of(parts.iter().flat_map(|part| part.reports(outer)).collect(), refusals))
     }
 
+    /// Reads the services of a vehicle between two dates, such as `2025-10-09`; without the first, from where Smartcar begins
+    /// by itself. A batch has no place for dates.
+    pub async fn history(
+        &self,
+        access: &Secret,
+        vehicle: &VehicleId,
+        (since, until): (Option<&str>, Option<&str>),
+        permit: &Permit,
+    ) -> Result<SignalReport, SmartcarError> {
+        const NAME: &str = "v2.history";
+        let path = history_path(NAME, vehicle, since, until)?;
+        let answer = self.permitted(self.v2(NAME, Method::GET, &path, access).within(PATIENCE), permit).await?;
+        let provenance = Provenance::from_headers(|name| answer.header(name), Provenance::default());
+        let reports = mapping::reports("/service/history", &answer.list()?.into(), provenance);
+        reports.into_iter().next().ok_or_else(|| answer.not_understood())
+    }
+
     /// Takes the vehicle away from the application. The token set loses it; others are as before.
     pub async fn disconnect(&self, access: &Secret, vehicle: &VehicleId) -> Result<(), SmartcarError> {
         let path = format!("/vehicles/{}/application", segment("v2.disconnect", vehicle.as_str())?);
@@ -112,6 +130,17 @@ impl Smartcar {
         let url = format!("{}{path}", join(&self.settings().origins.api, "/v2.0"));
         Call::new(endpoint, Audience::Owner, method, url).bearer(access).header(UNITS, "metric".to_owned())
     }
+}
+
+fn history_path(
+    endpoint: &'static str,
+    vehicle: &VehicleId,
+    since: Option<&str>,
+    until: Option<&str>,
+) -> Result<String, SmartcarError> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(since.map(|date| ("start_date", date))).extend_pairs(until.map(|date| ("end_date", date)));
+    Ok(format!("/vehicles/{}/service/history?{}", segment(endpoint, vehicle.as_str())?, query.finish()))
 }
 
 /// Lets a failure wait, unless the token was not accepted: then the caller must refresh it and ask again.
@@ -161,9 +190,9 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::model::Timestamp;
     use crate::model::budget::Reason;
     use crate::model::reading::{Outcome, SignalFailure};
-    use crate::model::{Timestamp, mapping};
     use crate::smartcar::script::{Script, answer, good, run};
 
     macro_rules! fixture {
@@ -298,6 +327,32 @@ mod tests {
         assert_eq!(limit(&[&vehicle("30"), &asleep, &vehicle("90")]), Some(("VEHICLE".into(), Some(90))));
         assert_eq!(limit(&[&vehicle("90"), &application]), Some(("SMARTCAR_API".into(), None)));
         assert_eq!(limit(&[&vehicle("90"), &month, &application]), Some(("VEHICLE_REQUEST_LIMIT".into(), None)));
+    }
+
+    #[test]
+    fn services_between_dates() {
+        let permit = Permit::granted(1, Reason::Compat, false);
+        let all = r#"[{"serviceId":"7","serviceDate":"2022-07-10T16:20:00Z","odometerDistance":50000.1}]"#;
+        let headers = [("SC-Data-Age", "2025-10-09T08:51:00Z"), ("SC-Fetched-At", "2025-10-09T08:53:20Z")];
+        let script = Script::new([answer(200, &headers, all), good("[]"), good("{}")]);
+        let client = script.client();
+        let ask = |days| run(client.history(&token(), &VehicleId::new("v"), days, &permit));
+        let report = ask((Some("2020-01-01"), Some("2023-01-01"))).unwrap();
+        assert_eq!(
+            (report.code.as_str(), report.retrieved_at),
+            ("service-records", Some(Timestamp::from_millis(1_760_000_000_000)))
+        );
+        let Outcome::Value(body) = report.outcome else { panic!("{report:?}") };
+        assert_eq!(body.value()["values"][0]["odometer"], 50000.1);
+        assert_eq!(
+            ask((None, Some("2023-01-01"))).unwrap().outcome,
+            Outcome::Value(crate::model::Json::of(&json!({ "values": [] })))
+        );
+        assert!(matches!(ask((None, None)), Err(SmartcarError::Later { .. })));
+        let start = "GET https://api.smartcar.com/v2.0/vehicles/v/service/history?";
+        let asked =
+            ["start_date=2020-01-01&end_date=2023-01-01", "end_date=2023-01-01", ""].map(|query| format!("{start}{query}\n"));
+        assert_eq!((script.lines(), permit.sent()), (asked.concat(), 3));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{Vehicles, picture, to_its_end};
 use crate::model::budget::Reason;
 use crate::model::connection::Connection;
 use crate::model::reach::Reach;
+use crate::model::reading::SignalReport;
 use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, VehicleId};
 use crate::smartcar::{HandedOn, Smartcar};
@@ -75,6 +76,27 @@ impl Vehicles {
     pub async fn read(&self, known: &Known, only: Option<&[&'static str]>, reason: Reason) -> Result<(), CallError> {
         let (shared, known, only) = (self.shared.clone(), known.clone(), only.map(<[_]>::to_vec));
         to_its_end(async move { picture::read(&shared, known.row, &known.vehicle, only.as_deref(), reason).await }).await
+    }
+
+    /// Reads the services of a vehicle between two dates through API v2.0. What comes is not kept: it is a part of all there
+    /// is, and another part than the one that is kept.
+    pub async fn services(
+        &self,
+        known: &Known,
+        (since, until): (Option<String>, Option<String>),
+        reason: Reason,
+    ) -> Result<SignalReport, CallError> {
+        let (shared, known) = (self.shared.clone(), known.clone());
+        to_its_end(async move {
+            let connection = known.connection.as_ref().ok_or(TokenError::Gone)?.id;
+            let permit = &shared.budget.permit(known.row, reason).await?;
+            let (car, dates) = (known.id(), (since.as_deref(), until.as_deref()));
+            let call = |smartcar: Smartcar, access: Secret| async move { smartcar.history(&access, car, dates, permit).await };
+            let result = shared.tokens.call(connection, call).await;
+            shared.settle(permit, &result).await;
+            result
+        })
+        .await
     }
 
     /// Subscribes a car to a webhook, or takes it from there, through API v2.0.

@@ -1,9 +1,12 @@
 //! The service history, and the days that are asked for, as official SDKs ask and as people do.
 
+use std::time::Duration;
+
+use carport::simulator::{Fault, FaultKind, Faults};
 use serde_json::{Value, json};
 
-use super::{V2, V3, is_error, with_owner};
-use crate::gateway::TestGateway;
+use super::{V2, V3, calls, is_error, reasons, with_owner};
+use crate::gateway::{HOUR, TestGateway, pass};
 use crate::simulator::rig::Answer;
 
 const SCOPE: (&str, &str) = ("smartcar.scope", "read_vehicle_info,read_service_history");
@@ -64,4 +67,109 @@ async fn the_days_that_are_asked_for_and_no_others() {
         assert!((0..3).all(|part| parts[part]["path"] == "/service/history"), "{parts}");
         gateway.finish().await;
     }
+}
+
+/// How often Smartcar was asked for the services of certain days.
+fn asked(gateway: &TestGateway, car: &str) -> usize {
+    gateway.net.count(&format!("GET /v2.0/vehicles/{car}/service/history"))
+}
+
+/// What is kept of an old connection are the services of a year: asked without dates, Smartcar tells no more.
+#[tokio::test(start_paused = true)]
+async fn earlier_days_are_asked_for_once() {
+    let (gateway, car, token) = with_services(561, V2).await;
+    let kept = days(&history(&gateway, &car, &token, "").await);
+    assert_eq!((calls(&gateway, &car), asked(&gateway, &car)), (1, 0));
+    let all = history(&gateway, &car, &token, "?start_date=2015-01-01").await;
+    assert!(all.header("sc-fetched-at").is_some() && all.header("sc-data-age").is_some());
+    let first = all.json().as_array().unwrap().last().unwrap().clone();
+    let all = days(&all);
+    assert!(all.len() > kept.len() && all.starts_with(&kept), "{all:?}");
+    assert_eq!((calls(&gateway, &car), asked(&gateway, &car)), (1, 1));
+
+    // The same again, by another name and in other units, costs nothing; other days do.
+    let again = gateway.get(&format!("/v2.0/vehicles/{car}/service/history?startDate=2015-01-01T08:00:00Z")).bearer(&token);
+    let again = again.header("sc-unit-system", "imperial").send().await;
+    assert_eq!(days(&again), all);
+    let (miles, kilometres) = (&again.json()[all.len() - 1]["odometerDistance"], &first["odometerDistance"]);
+    assert!((miles.as_f64().unwrap() * 1.609_344 - kilometres.as_f64().unwrap()).abs() < 0.1, "{miles} {kilometres}");
+    assert_eq!(asked(&gateway, &car), 1);
+    // Both days are meant, whatever Smartcar makes of the last.
+    let oldest = all.last().unwrap();
+    let query = format!("?start_date={oldest}&end_date={oldest}");
+    assert_eq!(days(&history(&gateway, &car, &token, &query).await), [oldest.clone()]);
+    assert_eq!((calls(&gateway, &car), asked(&gateway, &car)), (1, 2));
+    assert_eq!(reasons(&gateway, &car).await, json!({ "compat": 3 }));
+    // Days in the wrong order, and days that are none, cost nothing.
+    assert_eq!(days(&history(&gateway, &car, &token, "?start_date=2016-01-01&end_date=2015-01-01").await), [""; 0]);
+    is_error(&history(&gateway, &car, &token, "?start_date=2015-02-30").await, 400, "VALIDATION", Some("PARAMETER"));
+    assert_eq!(asked(&gateway, &car), 2);
+
+    // In a batch it is a call for each, and none for the rest.
+    let paths = ["/service/history?start_date=2015-01-01", "/service/history?start_date=2014-01-01", "/service/history"];
+    let request = json!({ "requests": paths.map(|path| json!({ "path": path })) });
+    let batch = async || gateway.post(&format!("/v2.0/vehicles/{car}/batch"), &request).bearer(&token).send().await.json();
+    let count = |answer: &Value, part: usize| answer["responses"][part]["body"].as_array().unwrap().len();
+    for _ in 0..2 {
+        let answer = batch().await;
+        assert_eq!([0, 1, 2].map(|part| count(&answer, part)), [all.len(), all.len(), kept.len()], "{answer}");
+        assert_eq!((calls(&gateway, &car), asked(&gateway, &car)), (1, 3));
+    }
+    // Who asks for it anew gets it anew, and a day later everybody does.
+    let fresh = gateway.get(&format!("/v2.0/vehicles/{car}/service/history?start_date=2015-01-01")).bearer(&token);
+    assert_eq!(days(&fresh.header("cache-control", "no-cache").send().await), all);
+    assert_eq!(asked(&gateway, &car), 4);
+    pass(HOUR * 25).await;
+    assert_eq!(days(&history(&gateway, &car, &token, "?start_date=2015-01-01").await), all);
+    assert_eq!(asked(&gateway, &car), 5);
+    gateway.finish().await;
+}
+
+/// Through API v3 everything comes at once.
+#[tokio::test(start_paused = true)]
+async fn of_a_new_connection_all_days_are_kept() {
+    let (gateway, car, token) = with_services(551, V3).await;
+    let spent = calls(&gateway, &car);
+    let all = days(&history(&gateway, &car, &token, "?start_date=2010-01-01").await);
+    assert!(!all.is_empty());
+    assert_eq!((calls(&gateway, &car), asked(&gateway, &car)), (spent, 0));
+    gateway.finish().await;
+}
+
+/// A car that cannot be asked is not asked again and again, and the plan has an end for this too.
+#[tokio::test(start_paused = true)]
+async fn earlier_days_are_within_the_budget() {
+    let (gateway, car, token) = with_services(562, V2).await;
+    let kept = days(&history(&gateway, &car, &token, "").await);
+    gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
+    for year in 2010..2015 {
+        let answer = history(&gateway, &car, &token, &format!("?start_date={year}-01-01")).await;
+        is_error(&answer, 409, "VEHICLE_STATE", Some("ASLEEP"));
+    }
+    assert_eq!(asked(&gateway, &car), 1);
+    assert_eq!(days(&history(&gateway, &car, &token, "").await), kept);
+    gateway.simulator.set_trouble(&car, None).unwrap();
+    pass(HOUR).await;
+    let mut refused = None;
+    for day in 1..29 {
+        for month in 1..5 {
+            let answer = history(&gateway, &car, &token, &format!("?start_date=2015-{month:02}-{day:02}")).await;
+            refused = refused.or(Some(answer).filter(|answer| answer.status != 200));
+        }
+    }
+    is_error(&refused.unwrap(), 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+    assert!(asked(&gateway, &car) < 100, "{}", asked(&gateway, &car));
+    gateway.finish().await;
+}
+
+/// A client that does not wait for it has paid for it all the same.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_finds_the_earlier_days_later() {
+    let (gateway, car, token) = with_services(563, V2).await;
+    let ask = || history(&gateway, &car, &token, "?start_date=2015-01-01");
+    gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(60)))]));
+    assert!(tokio::time::timeout(Duration::from_secs(5), ask()).await.is_err());
+    assert!(!days(&ask().await).is_empty());
+    assert_eq!(asked(&gateway, &car), 1);
+    gateway.finish().await;
 }
