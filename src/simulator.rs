@@ -43,6 +43,7 @@ mod server;
 mod settings;
 mod signals;
 mod state;
+mod store;
 mod trouble;
 mod units;
 mod v2;

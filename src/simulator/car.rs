@@ -1,6 +1,8 @@
 //! A car that drives, parks, charges and locks. Its life is a function of its seed, stepped one minute of
 //! car time at a time, so it does not matter who looks at it, or when.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::chance::Chance;
@@ -41,8 +43,9 @@ pub(super) struct Car {
     pub(super) updated: Updated,
     /// What is wrong between Smartcar and the car.
     pub(super) trouble: Option<Trouble>,
-    /// As it was last seen, with the time: what Smartcar's store has of a car in trouble.
-    seen: Option<Box<(Timestamp, Car)>>,
+    /// As Smartcar last fetched it by itself, and when: what its store has of a car that no webhook is fed with, and of one in
+    /// trouble. None: it fetches all the time.
+    fetched: Option<Box<(Timestamp, Car)>>,
     /// When it may charge, by place.
     pub(super) schedules: Vec<Schedule>,
     /// Charging was stopped by a command.
@@ -112,7 +115,7 @@ impl Car {
             tires: [pressure; 4].map(|pressure| pressure + chance.between(-4.0, 4.0)),
             updated: Updated { energy: now, travel: now, closure: now, built: now },
             trouble: None,
-            seen: None,
+            fetched: None,
             held: false,
             home,
             phase: Phase::Parked { left: chance.whole(3, 90) },
@@ -148,14 +151,33 @@ impl Car {
 
     /// Something goes wrong between Smartcar and the car from `now` on, or nothing any more.
     pub(super) fn set_trouble(&mut self, trouble: Option<Trouble>, now: Timestamp) {
-        let seen = self.seen.take();
+        if trouble.is_some() && self.fetched.is_none() {
+            self.fetch(now);
+        }
         self.trouble = trouble;
-        self.seen = self.trouble.is_some().then(|| seen.unwrap_or_else(|| Box::new((now, self.clone()))));
     }
 
-    /// What Smartcar's store has of it, and from when: of a car in trouble nothing new comes in.
+    /// Smartcar fetches its state into the store; that of a car in trouble it cannot have.
+    pub(super) fn fetch(&mut self, now: Timestamp) {
+        if self.trouble.is_none() {
+            self.fetched = None;
+            self.fetched = Some(Box::new((now, self.clone())));
+        }
+    }
+
+    /// Smartcar keeps its store of this car current (`every` is none), or fetches its state every so often.
+    pub(super) fn keep(&mut self, every: Option<Duration>, now: Timestamp) {
+        let is_due = |every| self.fetched.as_ref().is_none_or(|fetched| now.since(fetched.0) >= every);
+        match every {
+            None if self.trouble.is_none() => self.fetched = None,
+            Some(every) if is_due(every) => self.fetch(now),
+            _ => {}
+        }
+    }
+
+    /// What Smartcar's store has of it, and from when.
     pub(super) fn stored(&self, now: Timestamp) -> (Timestamp, &Car) {
-        self.seen.as_deref().map_or((now, self), |(at, car)| (*at, car))
+        self.fetched.as_deref().map_or((now, self), |(at, car)| (*at, car))
     }
 
     /// A number of its own, the same whenever it is asked for.
@@ -169,6 +191,11 @@ impl Car {
 
     pub(super) fn firmware(&self) -> String {
         format!("{}.{}", self.year, self.number() % 40)
+    }
+
+    /// Where it was made for, as the compatibility API names regions.
+    pub(super) fn region(&self) -> &'static str {
+        if self.home.1 < -30.0 { "US" } else { "EUROPE" }
     }
 
     /// Degrees Celsius outside.

@@ -195,7 +195,9 @@ fn trouble(
     };
     subscription.trouble = Some(trouble.clone()).filter(|_| !resolved);
     let now = state.now;
-    state.cars.get_mut(id)?.set_trouble(subscription.trouble.clone(), now);
+    let car = state.cars.get_mut(id)?;
+    car.set_trouble(subscription.trouble.clone(), now);
+    car.keep(None, now);
     if webhook.settings.legacy {
         return None;
     }

@@ -47,6 +47,8 @@ pub struct Habits {
     pub v2_page_size: usize,
     /// Times in the signals of v3.
     pub timestamps: Times,
+    /// Whether the store of v3 gets the state of a vehicle without a subscription once a day, or all the time.
+    pub daily_store: bool,
     /// Whether the signals of v3 say that the manufacturer refuses the account, or keep their last values.
     pub signal_trouble: bool,
     /// Whether v3 errors have few fields and codes in lower case.
@@ -224,6 +226,7 @@ impl Default for Habits {
             page_size: 10,
             v2_page_size: 10,
             timestamps: Times::Iso,
+            daily_store: true,
             signal_trouble: true,
             plain_errors: false,
             command_status: CommandStatus::Word,

@@ -50,7 +50,7 @@ pub(super) struct State {
     pub(super) meter: Meter,
     /// Which subscription is next in a steady flow.
     pub(super) next: usize,
-    speed: f64,
+    pub(super) speed: f64,
     pub(super) now: Timestamp,
     started: Timestamp,
     steps: u64,
@@ -231,11 +231,21 @@ impl State {
         let lived = now.since(self.started).mul_f64(self.speed).as_secs() / STEP_SECONDS;
         // A clock that leapt years ahead must not hold the lock for minutes.
         self.steps = self.steps.max(lived.saturating_sub(MOST_STEPS));
+        if self.steps == lived {
+            return;
+        }
+        let kept: Vec<(String, Option<Duration>)> =
+            self.connections.iter().map(|one| (one.vehicle_id.clone(), self.fetched_every(&one.vehicle_id))).collect();
         while self.steps < lived {
             self.steps += 1;
             let at = self.step_time(self.steps);
             for car in self.cars.values_mut() {
                 car.step(at);
+            }
+            for (vehicle_id, every) in &kept {
+                if let Some(car) = self.cars.get_mut(vehicle_id) {
+                    car.keep(*every, Timestamp::from_millis(at));
+                }
             }
         }
     }
@@ -276,6 +286,9 @@ impl State {
                     subscription.trouble = told.and_then(|told| told.trouble.clone());
                 }
             }
+            if let Some(car) = self.cars.get_mut(vehicle_id) {
+                car.fetch(now);
+            }
         }
         self.settle(user_id);
     }
@@ -283,11 +296,13 @@ impl State {
     /// The owner signed in again: what was wrong is over, unless the account is one that fails always.
     pub(super) fn settle(&mut self, user_id: &str) {
         let Some(account) = self.accounts.iter().find(|account| account.user_id == user_id) else { return };
-        for id in &account.vehicles {
+        let (vehicles, trouble) = (account.vehicles.clone(), account.trouble.clone());
+        for id in &vehicles {
             if let Some(car) = self.cars.get_mut(id) {
-                let trouble = account.trouble.clone().map(|trouble| trouble.about(&self.settings, id));
+                let trouble = trouble.clone().map(|trouble| trouble.about(&self.settings, id));
                 car.set_trouble(trouble, self.now);
             }
+            self.keep_store(id);
         }
     }
 
@@ -362,13 +377,18 @@ impl State {
 
     pub(super) fn command(&mut self, vehicle_id: &str, command: Command, mode: &str, now: Timestamp) -> Result<(), Trouble> {
         let car = self.cars.get_mut(vehicle_id).ok_or_else(Trouble::permission)?;
-        command.obey(car, mode == "simulated", now.as_millis())
+        command.obey(car, mode == "simulated", now.as_millis())?;
+        // It has just been reached. That its new state is in the store then is assumed.
+        car.fetch(now);
+        self.keep_store(vehicle_id);
+        Ok(())
     }
 
     pub(super) fn set_trouble(&mut self, vehicle_id: &str, name: Option<&str>) -> Result<(), String> {
         let trouble = name.map(|name| Trouble::named(name).ok_or("no such trouble")).transpose()?;
         let trouble = trouble.map(|trouble| trouble.about(&self.settings, vehicle_id));
         self.cars.get_mut(vehicle_id).ok_or("no such vehicle")?.set_trouble(trouble, self.now);
+        self.keep_store(vehicle_id);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::exchange::{self, Exchange, Reply};
 use super::faults::FaultKind;
 use super::oauth::Grant;
 use super::signals::{self, Signal};
-use super::state::{Connection, State, Subscription};
+use super::state::{Connection, State};
 use super::trouble::Trouble;
 use crate::model::Timestamp;
 
@@ -135,9 +135,7 @@ fn meant<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Res
 /// The signals in the store for a vehicle, with its connection.
 fn readable<'a>(exchange: &'a Exchange<'_>, grant: Option<&Grant>, id: &str) -> Result<(Vec<Signal>, &'a Connection), Trouble> {
     let connection = meant(exchange, grant, id)?;
-    let verified = |subscription: &Subscription| exchange.state.verified(&subscription.webhook_id).is_some();
-    let fed = exchange.state.subscriptions.iter().any(|subscription| subscription.vehicle_id == id && verified(subscription));
-    let empty = exchange.state.faults.has(FaultKind::EmptyStore) && !fed;
+    let empty = exchange.state.faults.has(FaultKind::EmptyStore) && !exchange.state.is_fed(id);
     let car = exchange.state.cars.get(id).filter(|_| !empty);
     Ok((car.map(|car| signals::signals(car.stored(exchange.now).1)).unwrap_or_default(), connection))
 }

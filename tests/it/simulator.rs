@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use carport::model::Timestamp;
 use carport::simulator::{Fault, FaultKind, Faults, Settings, Simulator, WebhookSettings};
-use carport::world::{Transport, TransportError, World};
+use carport::world::{Clock, Transport, TransportError, World};
 use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ mod deliveries;
 mod expected;
 mod knobs;
 pub(crate) mod rig;
+mod store;
 mod table;
 mod webhooks;
 

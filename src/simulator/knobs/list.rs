@@ -58,6 +58,9 @@ pub(super) const KNOBS: &[Knob] = &[
     knob("timestamps", "iso, seconds, millis", "times in the signals of v3", |to, text| {
         set(&mut to.habits.timestamps, times(text))
     }),
+    knob("unsubscribed", "daily, live", "v3 signals of a car without a subscription to a verified webhook", |to, text| {
+        set(&mut to.habits.daily_store, one_of(text, &[("daily", true), ("live", false)]))
+    }),
     knob(
         "signal-trouble",
         "yes, no",

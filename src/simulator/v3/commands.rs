@@ -70,6 +70,7 @@ pub(super) fn schedule(exchange: &mut Exchange<'_>, grant: Option<&Grant>, id: &
         car.schedules.remove(place.ok_or_else(missing)?).kind
     };
     car.updated.built = exchange.now.as_millis();
+    car.fetch(exchange.now);
     let attributes = json!({
         "action": if set { "create" } else { "delete" },
         "scheduleType": kind,

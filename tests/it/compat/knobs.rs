@@ -34,6 +34,7 @@ const TURNED: &[&str] = &[
     "timestamps=seconds",
     "timestamps=millis",
     "signal-trouble=no",
+    "unsubscribed=live",
     "errors=plain",
     "command-status=object",
     "command-status=none",

@@ -2,7 +2,6 @@
 
 use super::*;
 use carport::simulator::Knob;
-use carport::world::Clock;
 
 /// Asks as a client on the network does, and sees what the network makes of it.
 async fn asked(rig: &Rig, path: &str, token: &str) -> Result<http::Response<Bytes>, TransportError> {
