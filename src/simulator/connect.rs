@@ -14,38 +14,17 @@ use super::exchange::{self, Exchange, Fields, Reply};
 use super::oauth::Grant;
 use super::pages;
 use super::state::Generation;
+use ask::{Back, Wrong};
 
-/// What Connect was asked for.
-#[derive(Debug)]
-pub(super) struct Ask {
-    /// As it was sent; the code is bound to it.
-    redirect_uri: Option<String>,
-    /// Where the owner goes in the end. None: to a closing page.
-    target: Option<Url>,
-    pub(super) with_code: bool,
-    pub(super) scope: Vec<Asked>,
-    state: Option<String>,
-    mode: &'static str,
-    force: bool,
-    make: Option<String>,
-    pub(super) single_select: bool,
-    single_select_vin: Option<String>,
-    external_id: Option<String>,
-}
+mod ask;
 
-/// One permission of the scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) name: String,
-    /// The owner cannot take it away.
-    pub(super) required: bool,
-}
+pub(super) use ask::{Ask, DEFAULT_SCOPE};
 
 /// `/oauth/authorize`
 pub(super) fn authorize(exchange: &mut Exchange<'_>) -> Reply {
     let ask = match Ask::read(exchange, &["code", "none"]) {
         Ok(ask) => ask,
-        Err(why) => return pages::refusal(&why),
+        Err(wrong) => return refuse(wrong),
     };
     if let Some(email) = exchange.query.get("simulator_account").map(str::to_owned) {
         return direct(exchange, &ask, &email);
@@ -71,11 +50,29 @@ pub(super) fn authorize(exchange: &mut Exchange<'_>) -> Reply {
     }
 }
 
+/// What a wrong link ends with: an error page, or the way back if that much is right.
+fn refuse(wrong: Wrong) -> Reply {
+    match wrong {
+        Wrong::Way(why) => pages::refusal(&why),
+        Wrong::Rest(Back { target: None, .. }, why) => pages::refusal(&why),
+        Wrong::Rest(back, why) => {
+            let description = description("configuration_error").unwrap_or_default();
+            let answer = vec![
+                ("error", "configuration_error".to_owned()),
+                ("error_description", description.to_owned()),
+                ("status_code", "400".to_owned()),
+                ("error_message", why),
+            ];
+            finish(&back, answer, None)
+        }
+    }
+}
+
 /// `/oauth/reauthenticate`
 pub(super) fn reauthenticate(exchange: &mut Exchange<'_>) -> Reply {
     let ask = match Ask::read(exchange, &["vehicle_id", "none"]) {
         Ok(ask) => ask,
-        Err(why) => return pages::refusal(&why),
+        Err(wrong) => return refuse(wrong),
     };
     let vehicle_id = exchange.query.get("vehicle_id").unwrap_or_default().to_owned();
     let Some(connection) = exchange.state.connection(None, &vehicle_id) else {
@@ -99,7 +96,7 @@ pub(super) fn reauthenticate(exchange: &mut Exchange<'_>) -> Reply {
     exchange.state.settle(&user_id);
     exchange.wake = true;
     let external_id = exchange.state.account_of(&user_id).and_then(|account| account.external_id.clone());
-    finish(&ask, vec![("vehicle_id", vehicle_id)], external_id)
+    finish(&ask.back, vec![("vehicle_id", vehicle_id)], external_id)
 }
 
 /// The direct mode: no page, one redirect.
@@ -190,7 +187,7 @@ fn connect(exchange: &mut Exchange<'_>, ask: &Ask, account: usize, vehicles: &[S
     if ask.with_code && (!with_user || settings.habits.code_beside_user) {
         let grant = Grant { user_id: user_id.clone(), vehicles: vehicles.iter().cloned().collect() };
         let expires_at = now.after(settings.code_life);
-        let code = state.tokens.issue_code(grant, ask.redirect_uri.clone(), expires_at, &mut state.chance);
+        let code = state.tokens.issue_code(grant, ask.back.redirect_uri.clone(), expires_at, &mut state.chance);
         answer.push(("code", code));
     }
     if with_user {
@@ -200,90 +197,7 @@ fn connect(exchange: &mut Exchange<'_>, ask: &Ask, account: usize, vehicles: &[S
         state.cars.get(id)?.trouble.as_ref().filter(|trouble| trouble.code == Some("VIRTUAL_KEY_REQUIRED"))?.url.clone()
     };
     answer.extend(vehicles.iter().find_map(key).map(|url| ("virtual_key_url", url.into())));
-    finish(ask, answer, external_id)
-}
-
-impl Ask {
-    /// Reads the query. Err: what to show the owner instead of going anywhere.
-    fn read(exchange: &Exchange<'_>, response_types: &[&str]) -> Result<Ask, String> {
-        let query = &exchange.query;
-        let application = &exchange.settings.application;
-        let client_id = query.get("client_id").or_else(|| query.get("application_id")).unwrap_or_default();
-        if client_id != application.application_id {
-            let mixed_up = if client_id == application.v3_client_id { " It is the id for API credentials." } else { "" };
-            return Err(format!("There is no application with this client_id.{mixed_up}"));
-        }
-        let redirect_uri = query.get("redirect_uri").map(str::to_owned);
-        let target = redirect_uri.as_ref().or(application.redirect_uris.first());
-        let target = target.map(|uri| registered(uri, &application.redirect_uris)).transpose()?;
-        let response_type = query.get("response_type").unwrap_or_default();
-        if !response_types.contains(&response_type) {
-            return Err(format!("response_type must be {}.", response_types.join(" or ")));
-        }
-        if target.is_none() && response_type != "none" {
-            return Err("redirect_uri is missing, and the application has no default one.".to_owned());
-        }
-        let mode = match query.get("mode").unwrap_or("live") {
-            "live" => "live",
-            "simulated" => "simulated",
-            "test" => "test",
-            _ => return Err("mode must be live, simulated or test.".to_owned()),
-        };
-        Ok(Ask {
-            redirect_uri,
-            target,
-            with_code: response_type == "code",
-            scope: scope(query.get("scope"))?,
-            state: query.get("state").map(str::to_owned),
-            mode,
-            force: query.get("approval_prompt") == Some("force"),
-            make: query.get("make").map(str::to_owned),
-            single_select: query.get("single_select") == Some("true"),
-            single_select_vin: query.get("single_select_vin").map(str::to_owned),
-            external_id: query.get("external_id").map(str::to_owned),
-        })
-    }
-
-    /// The vehicles of the account that may be chosen.
-    fn offered(&self, exchange: &Exchange<'_>, account: usize) -> Vec<String> {
-        let vin = self.single_select_vin.as_ref().filter(|_| self.single_select);
-        let fits = |id: &&String| vin.is_none_or(|vin| exchange.state.cars.get(*id).is_some_and(|car| car.vin == *vin));
-        exchange.state.accounts[account].vehicles.iter().filter(fits).cloned().collect()
-    }
-
-    /// Keeps `external_id` on the owner; the word `null` takes it away.
-    fn name_owner(&self, external_id: &mut Option<String>) {
-        if let Some(id) = &self.external_id {
-            *external_id = Some(id.clone()).filter(|id| id != "null");
-        }
-    }
-}
-
-/// A redirect URI that may be used. Never one a browser would run as a script.
-fn registered(uri: &str, allowed: &[String]) -> Result<Url, String> {
-    let parsed = Url::parse(uri).map_err(|_| "redirect_uri is not a URI.".to_owned())?;
-    let harmful = ["javascript", "data", "vbscript", "file", "blob", "about"].contains(&parsed.scheme());
-    let known = allowed.is_empty() || allowed.iter().any(|other| other == uri);
-    if harmful || !known { Err("redirect_uri is not one of the application's.".to_owned()) } else { Ok(parsed) }
-}
-
-fn scope(text: Option<&str>) -> Result<Vec<Asked>, String> {
-    let Some(text) = text else {
-        return Ok(DEFAULT_SCOPE.iter().map(|&name| Asked { name: name.to_owned(), required: false }).collect());
-    };
-    let mut scope: Vec<Asked> = Vec::new();
-    for word in text.split_whitespace() {
-        let (name, required) = word.strip_prefix("required:").map_or((word, false), |name| (name, true));
-        let plausible = name.starts_with("read_") || name.starts_with("control_");
-        if !plausible || !name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_') {
-            return Err(format!("scope has an unknown permission: {name}"));
-        }
-        match scope.iter_mut().find(|asked| asked.name == name) {
-            Some(asked) => asked.required |= required,
-            None => scope.push(Asked { name: name.to_owned(), required }),
-        }
-    }
-    if scope.is_empty() { Err("scope is empty.".to_owned()) } else { Ok(scope) }
+    finish(&ask.back, answer, external_id)
 }
 
 /// Ends with one of the documented errors.
@@ -293,13 +207,13 @@ fn finish_with(ask: &Ask, error: &str) -> Reply {
 
 /// The same, with less than could be told.
 fn finish_without(ask: &Ask, error: &str, untold: &[&str]) -> Reply {
-    let Some((_, description)) = OUTCOMES.iter().find(|(name, _)| *name == error) else {
+    let Some(description) = description(error) else {
         return pages::refusal("simulator_outcome is not an error of Connect.");
     };
     let mut answer = vec![("error", error.to_owned())];
     // The documented example of a cancelled login lacks it.
     if !description.is_empty() {
-        answer.push(("error_description", (*description).to_owned()));
+        answer.push(("error_description", description.to_owned()));
     }
     match error {
         "vehicle_incompatible" => {
@@ -314,15 +228,19 @@ fn finish_without(ask: &Ask, error: &str, untold: &[&str]) -> Reply {
         _ => {}
     }
     answer.retain(|(name, _)| !untold.contains(name));
-    finish(ask, answer, None)
+    finish(&ask.back, answer, None)
 }
 
-fn finish(ask: &Ask, mut answer: Vec<(&'static str, String)>, external_id: Option<String>) -> Reply {
-    answer.extend(ask.state.clone().map(|state| ("state", state)));
+fn description(error: &str) -> Option<&'static str> {
+    OUTCOMES.iter().find(|(name, _)| *name == error).map(|(_, description)| *description)
+}
+
+fn finish(back: &Back, mut answer: Vec<(&'static str, String)>, external_id: Option<String>) -> Reply {
+    answer.extend(back.state.clone().map(|state| ("state", state)));
     answer.extend(external_id.map(|id| ("external_id", id)));
-    let Some(target) = &ask.target else {
+    let Some(target) = &back.target else {
         let error = answer.iter().find(|(name, _)| *name == "error_description").map(|(_, text)| text.as_str());
-        return pages::closing(error);
+        return pages::closing(error, back.app_origin.as_deref());
     };
     let mut pairs = form_urlencoded::Serializer::new(String::new()).extend_pairs(&answer).finish();
     // Smartcar writes a space now as `+`, now as `%20`. A `+` that is meant is `%2B` already.
@@ -367,44 +285,3 @@ pub(super) const OUTCOMES: &[(&str, &str)] = &[
     ("server_error", "Unexpected server error. Please try again."),
     ("oem_cancelled_login", ""),
 ];
-
-pub(super) const DEFAULT_SCOPE: &[&str] = &[
-    "read_vehicle_info",
-    "read_vin",
-    "read_odometer",
-    "read_location",
-    "read_battery",
-    "read_charge",
-    "read_fuel",
-    "read_engine_oil",
-    "read_tires",
-    "read_security",
-    "read_speedometer",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_a_scope() {
-        let asked = |name: &str, required| Asked { name: name.to_owned(), required };
-        assert_eq!(
-            scope(Some("read_vin required:read_odometer read_vin")),
-            Ok(vec![asked("read_vin", false), asked("read_odometer", true)])
-        );
-        assert!(scope(Some("read_vin <b>")).is_err());
-        assert!(scope(Some(" ")).is_err());
-        assert_eq!(scope(None).unwrap().len(), DEFAULT_SCOPE.len());
-    }
-
-    #[test]
-    fn redirect_uris_are_exact_and_never_scripts() {
-        let listed = ["https://a.example/back".to_owned()];
-        assert!(registered("https://a.example/back", &listed).is_ok());
-        assert!(registered("https://a.example/back/", &listed).is_err());
-        assert!(registered("myapp://back", &[]).is_ok());
-        assert!(registered("javascript:alert(1)", &[]).is_err());
-        assert!(registered("nothing", &[]).is_err());
-    }
-}

@@ -15,13 +15,18 @@ pub(super) fn style() -> Reply {
 
 /// An error page: nothing is right enough to go back with.
 pub(super) fn refusal(why: &str) -> Reply {
-    show(StatusCode::BAD_REQUEST, "This link does not work", &Notice { title: "This link does not work", text: why })
+    show(
+        StatusCode::BAD_REQUEST,
+        "This link does not work",
+        &Notice { title: "This link does not work", text: why, app_origin: None },
+    )
 }
 
 /// The end when there is nowhere to go back to.
-pub(super) fn closing(error: Option<&str>) -> Reply {
+pub(super) fn closing(error: Option<&str>, app_origin: Option<&str>) -> Reply {
     let title = if error.is_some() { "Not connected" } else { "Connected" };
-    show(StatusCode::OK, title, &Notice { title, text: error.unwrap_or("Your car is connected. You can close this page.") })
+    let text = error.unwrap_or("Your car is connected. You can close this page.");
+    show(StatusCode::OK, title, &Notice { title, text, app_origin })
 }
 
 /// The front page, for whoever opens the address in a browser.
@@ -168,10 +173,15 @@ struct Shell<'a> {
 }
 
 #[derive(Template)]
-#[template(ext = "html", source = "<h1>{{ title }}</h1>\n<p>{{ text }}</p>\n")]
+#[template(
+    ext = "html",
+    source = "<h1>{{ title }}</h1>\n<p>{{ text }}</p>\n{% if let Some(origin) = app_origin %}<p><a href=\"{{ origin }}\">Back to {{ origin }}</a></p>\n{% endif %}"
+)]
 struct Notice<'a> {
     title: &'a str,
     text: &'a str,
+    /// The page that has opened this one.
+    app_origin: Option<&'a str>,
 }
 
 #[derive(Template)]

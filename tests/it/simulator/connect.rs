@@ -100,13 +100,15 @@ async fn who_granted_it_all_before_is_not_asked_again() {
 async fn what_is_wrong_about_the_link_is_shown_and_leads_nowhere() {
     let rig = Rig::new(Settings::default());
     for more in [
-        [("client_id", "nobody")],
-        [("redirect_uri", "javascript:alert(1)")],
-        [("response_type", "token")],
-        [("mode", "live\"><script>")],
-        [("scope", "<script>")],
+        &[("client_id", "nobody")][..],
+        &[("client_id", "")],
+        &[("application_id", "nobody")],
+        &[("redirect_uri", "javascript:alert(1)")],
+        // Without a redirect URI nothing else that is wrong leads anywhere either.
+        &[("redirect_uri", "")],
+        &[("redirect_uri", ""), ("response_type", "none"), ("mode", "\"><script>")],
     ] {
-        let answer = rig.open(&rig.authorize_url(&more)).await;
+        let answer = rig.open(&rig.authorize_url(more)).await;
         assert_eq!(answer.status, 400, "{more:?}");
         assert!(answer.header("location").is_none() && !answer.text().contains("<script"), "{}", answer.text());
     }
@@ -115,6 +117,73 @@ async fn what_is_wrong_about_the_link_is_shown_and_leads_nowhere() {
     for form in [&[("step", "sign-in"), ("email", evil)][..], &[("step", "brand")]] {
         assert!(!rig.post(&url, form).await.text().contains("<script"));
     }
+}
+
+/// The application and the way back are right: a wrong set-up is told there.
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_about_the_rest_is_a_configuration_error() {
+    let rig = Rig::new(Settings::default());
+    for (name, value) in [
+        ("response_type", "token"),
+        ("mode", "live\"><script>"),
+        ("scope", "<script>"),
+        ("approval_prompt", "always"),
+        ("single_select", "yes"),
+        ("single_select_vin", "0SC00000000000000"),
+        ("flags", "country"),
+        ("flags", "country:Germany"),
+        ("app_origin", "javascript:alert(1)"),
+        ("app_origin", "https://app.example/page"),
+    ] {
+        let back = location(&rig.open(&rig.authorize_url(&[(name, value)])).await);
+        assert!(back.as_str().starts_with(BACK) && !back.as_str().contains('<'), "{back}");
+        let told = |name: &str| parameter(&back, name).unwrap();
+        assert_eq!(
+            (told("error").as_str(), told("status_code").as_str(), told("state").as_str()),
+            ("configuration_error", "400", "s 1")
+        );
+        assert!(told("error_message").starts_with(name) && !told("error_description").is_empty(), "{back}");
+    }
+    let both = rig.authorize_url(&[("application_id", &rig.simulator.settings().application.application_id)]);
+    assert_eq!(rig.open(&both).await.status, 200, "an SDK of each age may be right");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_let_through_is_not_sent_back() {
+    let rig = Rig::new(Settings::default());
+    let more = [
+        ("user", "analytics-7"),
+        ("flags", "country:DE color:00819D tesla_auth:true"),
+        ("app_origin", "https://app.example"),
+        ("single_select", "false"),
+        ("approval_prompt", "auto"),
+    ];
+    let back = rig.consent(ADA, &more).await;
+    let names: Vec<String> = back.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!(names, ["code", "state"]);
+
+    // The javascript-sdk opens Connect in a window of its own, and names the page to go back to.
+    let none =
+        [("response_type", "none"), ("redirect_uri", ""), ("simulator_account", GRACE), ("app_origin", "https://app.example")];
+    let closing = rig.open(&rig.authorize_url(&none)).await;
+    assert!(closing.status == 200 && closing.text().contains("<a href=\"https://app.example\">"), "{}", closing.text());
+}
+
+/// Simulated cars are made for a region.
+#[tokio::test(start_paused = true)]
+async fn the_country_of_a_simulated_car_must_fit() {
+    let rig = Rig::new(Settings::default());
+    let mut ended = Vec::new();
+    for country in ["country:US", "country:DE", "country:CA"] {
+        let back = rig.consent(GRACE, &[("mode", "simulated"), ("flags", country)]).await;
+        ended.push(parameter(&back, "error"));
+        // Live cars are connected wherever they are.
+        assert_eq!(parameter(&rig.consent(GRACE, &[("flags", country)]).await, "error"), None);
+    }
+    let none = Some("no_vehicles".to_owned());
+    assert_eq!(ended.iter().filter(|error| **error == none).count(), 2, "{ended:?}");
+    assert_eq!((ended.iter().filter(|error| error.is_none()).count(), &ended[2]), (1, &none), "{ended:?}");
+    assert_eq!(parameter(&rig.consent(GRACE, &[("mode", "simulated")]).await, "error"), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -241,7 +241,10 @@ fn troubled(case: &Value, answer: &Answer, status: u64, code: &Value) {
     let route = route.as_str().unwrap();
     let path = route.split_once(' ').unwrap().1;
     if path.starts_with("/oauth/authorize") || path.starts_with("/oauth/reauthenticate") {
-        assert!(answer.header("location").is_none() && body.starts_with("<!doctype html>"), "{route}: {body}");
+        match answer.header("location") {
+            Some(back) => assert_eq!(parameter(&Url::parse(back).unwrap(), "error").as_deref(), code.as_str(), "{route}"),
+            None => assert!(code.is_null() && body.starts_with("<!doctype html>"), "{route}: {body}"),
+        }
         return;
     }
     assert!(answer.header("content-type").unwrap().starts_with("application/json"), "{route}");
