@@ -149,16 +149,37 @@ fn the_tutorial_of_smartcar_with_plain_http() {
     says(&said, &[r#""make": "VOLVO""#, r#""powertrainType": "PHEV""#, "odometer-traveleddistance", "tractionbattery-range"]);
     assert!(!said.contains("location"), "the owner was not asked for the location: {said}");
 
-    for (words, said) in [
-        (&["--as", "ada@example.com"][..], "this account is of API v2.0"),
-        (&["--as"], "such as grace@example.com"),
-        (&["--as", "no-vehicles@example.com"], "no_vehicles: "),
-    ] {
+    // An account of API v2.0 is the first that the simulator lists.
+    let said =
+        run(Command::new("python3").arg(script("smartcar.py")).args(["--as", "ada@example.com"]).envs(environment.clone()));
+    says(&said, &[r#""make": "VOLKSWAGEN""#, r#""/odometer": {"#, r#""distance": "#]);
+
+    for (words, said) in [(&["--as"][..], "such as grace@example.com"), (&["--as", "no-vehicles@example.com"], "no_vehicles: ")] {
         let ran = Command::new("python3").arg(script("smartcar.py")).args(words).envs(environment.clone()).output();
         let ran = ran.expect("python3 runs");
         let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert_eq!(ran.status.code(), Some(1), "{complaint}");
         assert!(complaint.contains(said) && complaint.lines().count() == 1, "{complaint}");
+    }
+
+    // What somebody forgets, or takes: each is one line that says what to do.
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = busy.local_addr().expect("it is bound").port();
+    let another = format!("such as http://localhost:{}/exchange", taken + 1);
+    for (name, value, words, said) in [
+        ("SMARTCAR_CLIENT_ID", "", &[][..], "SMARTCAR_CLIENT_ID is not set"),
+        ("CARPORT_SMARTCAR_V3_CLIENT_ID", "", &["--as", "grace@example.com"], "CARPORT_SMARTCAR_V3_CLIENT_ID"),
+        ("SMARTCAR_CLIENT_SECRET", "wrong", &["--as", "ada@example.com"], "invalid_client"),
+        ("SMARTCAR_CONNECT_ORIGIN", "http://127.0.0.1:1", &["--as", "ada@example.com"], "Is `carport simulate` running?"),
+        ("SMARTCAR_REDIRECT_URI", &format!("http://localhost:{taken}/exchange"), &[], &another),
+        ("SMARTCAR_REDIRECT_URI", "https://app.example/exchange", &[], "serves http://localhost:PORT/PATH only"),
+    ] {
+        let mut command = Command::new("python3");
+        let ran = command.arg(script("smartcar.py")).args(words).envs(environment.clone()).env(name, value).output();
+        let ran = ran.expect("python3 runs");
+        let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(1), "{name}: {complaint}");
+        assert!(complaint.contains(said) && complaint.lines().count() == 1, "{name}: {complaint}");
     }
 
     // In a browser: the application sends to Connect, and Connect back to it.
