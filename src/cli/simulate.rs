@@ -73,6 +73,9 @@ fn enough(flags: &Simulate, counters: &Counters) -> Result<(), Failure> {
     if lost > 0 {
         return failed(format!("{lost} events were not acknowledged: see the table above, and the log of the receiver"));
     }
+    if states == 0 && counters.acknowledged == 0 {
+        return failed("the webhook was not verified before the end".to_owned());
+    }
     if states < expected {
         return failed(format!("{states} events were acknowledged, and {expected} at least were expected of this rate and time"));
     }

@@ -55,8 +55,14 @@ impl Simulator {
                     self.spawn(&mut tasks, self.with(|state, now| events::round(state, now, false)));
                 }
                 () = flow.turn(rate) => {
-                    let count = flow.owed(rate);
-                    self.spawn(&mut tasks, self.with(|state, now| events::flow(state, now, count)));
+                    // What nobody will send is not made either: a rate may be of any size.
+                    let owed = flow.owed(rate);
+                    let count = owed.min(MOST_AT_ONCE.saturating_sub(tasks.len()));
+                    let due = self.with(|state, now| {
+                        state.counters.skipped += u64::try_from(owed - count).unwrap_or(u64::MAX);
+                        events::flow(state, now, count)
+                    });
+                    self.spawn(&mut tasks, due);
                 }
                 _ = status.tick() => self.write_status(),
                 Some(_) = tasks.join_next() => while tasks.try_join_next().is_some() {},

@@ -45,7 +45,7 @@ pub struct Simulate {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "webhook_url")]
     pub webhook_every: Duration,
     /// Deliveries a second, evenly, whether or not anything changed
-    #[arg(long, value_name = "NUMBER", value_parser = above_zero, requires = "webhook_url")]
+    #[arg(long, value_name = "NUMBER", value_parser = rate, requires = "webhook_url")]
     pub rate: Option<f64>,
     /// Stretches or shortens the waits before retries (25, 50 and 100 seconds)
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero)]
@@ -64,12 +64,20 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 fn web_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-    url.ok_or_else(|| "a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar".to_owned())
+    let url = url.ok_or("a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar")?;
+    // It would stand in every message.
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    is_bare.then_some(url).ok_or_else(|| "a URL without name and password is needed: deliveries are signed instead".to_owned())
 }
 
 fn cars(text: &str) -> Result<usize, String> {
     let cars = text.parse().ok().filter(|cars| (1..=10_000).contains(cars));
     cars.ok_or_else(|| "a number from 1 to 10000 is needed".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number = above_zero(text)?;
+    if number <= 100_000.0 { Ok(number) } else { Err("a number up to 100000 is needed".to_owned()) }
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {

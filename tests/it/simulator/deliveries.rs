@@ -198,3 +198,13 @@ async fn a_steady_flow_is_even() {
     let busiest = got.windows(20).map(|some| some[19].0.since(some[0].0).as_millis()).min().unwrap();
     assert!(busiest > 900, "{busiest} ms for a second's worth");
 }
+
+/// More than can be sent is neither made nor kept: it is counted, and the run ends when it is told to.
+#[tokio::test(start_paused = true)]
+async fn a_flow_beyond_all_bounds_is_cut() {
+    let webhook = WebhookSettings { rate: Some(1e9), ..WebhookSettings::new("https://gateway.example/webhooks") };
+    let rig = Rig::new(Settings { cars: 5, connected: true, webhook: Some(webhook), ..Settings::default() });
+    run_for(&rig, Duration::from_millis(15)).await;
+    let counters = rig.counters();
+    assert!(counters.skipped > 1_000_000 && (1..=10_000).contains(&counters.acknowledged), "{counters:?}");
+}
