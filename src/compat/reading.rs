@@ -1,6 +1,7 @@
 //! When Smartcar is asked, and for what: as seldom as the wishes of clients allow.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use serde_json::json;
@@ -35,8 +36,8 @@ impl Compat {
         let moment = self.asked.moment();
         let mut older: HashMap<Days, Result<Reply, ApiError>> = HashMap::new();
         for days in questions.iter().filter_map(|question| self.older_days(&known, question)) {
-            if !older.contains_key(&days) {
-                older.insert(days, self.older(reach, &known, days, wish).await);
+            if let Entry::Vacant(place) = older.entry(days) {
+                place.insert(self.older(reach, &known, days, wish).await);
             }
         }
         let is_older = |question: &&Question| question.days().is_ok_and(|days| older.contains_key(&days));

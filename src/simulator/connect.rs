@@ -54,8 +54,10 @@ pub(super) fn authorize(exchange: &mut Exchange<'_>) -> Reply {
 fn refuse(wrong: Wrong) -> Reply {
     match wrong {
         Wrong::Way(why) => pages::refusal(&why),
-        Wrong::Rest(Back { target: None, .. }, why) => pages::refusal(&why),
         Wrong::Rest(back, why) => {
+            if back.target.is_none() {
+                return pages::refusal(&why);
+            }
             let description = description("configuration_error").unwrap_or_default();
             let answer = vec![
                 ("error", "configuration_error".to_owned()),

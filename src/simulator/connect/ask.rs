@@ -24,7 +24,7 @@ pub(in crate::simulator) struct Ask {
 }
 
 /// The way back to the application.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Back {
     /// As it was sent; the code is bound to it.
     pub(super) redirect_uri: Option<String>,
@@ -47,7 +47,7 @@ pub(in crate::simulator) struct Asked {
 pub(super) enum Wrong {
     /// Nobody knows where to go back to.
     Way(String),
-    Rest(Back, String),
+    Rest(Box<Back>, String),
 }
 
 impl Ask {
@@ -55,11 +55,11 @@ impl Ask {
         let mut back = Back::read(exchange).map_err(Wrong::Way)?;
         match origin(exchange.query.get("app_origin")) {
             Ok(origin) => back.app_origin = origin,
-            Err(why) => return Err(Wrong::Rest(back, why)),
+            Err(why) => return Err(Wrong::Rest(Box::new(back), why)),
         }
         match Ask::rest(&exchange.query, response_types, &back) {
             Ok(rest) => Ok(Ask { back, ..rest }),
-            Err(why) => Err(Wrong::Rest(back, why)),
+            Err(why) => Err(Wrong::Rest(Box::new(back), why)),
         }
     }
 
@@ -123,12 +123,6 @@ impl Back {
         let target = redirect_uri.as_ref().or(application.redirect_uris.first());
         let target = target.map(|uri| registered(uri, &application.redirect_uris)).transpose()?;
         Ok(Back { redirect_uri, target, state: query.get("state").map(str::to_owned), app_origin: None })
-    }
-}
-
-impl Default for Back {
-    fn default() -> Back {
-        Back { redirect_uri: None, target: None, state: None, app_origin: None }
     }
 }
 
