@@ -10,7 +10,6 @@ use http::StatusCode;
 
 use super::problem::Problem;
 use super::router::{Auth, Route};
-use crate::operate::access::Scope;
 use crate::operate::audit::{Actor, Audit, Done, Ring};
 
 /// The entry about a request under way, of which its handler may know more. Cheap to clone.
@@ -33,7 +32,7 @@ struct Entry {
 impl Noting {
     /// Of a request on `route`; of one that is not noted, an empty one.
     pub(super) fn of(route: Route, audit: &Audit, done: Done) -> Noting {
-        let entry = ring(route).map(|ring| Entry { ring, done, number: None, has_happened: false });
+        let entry = route.policy().audit.map(|ring| Entry { ring, done, number: None, has_happened: false });
         Noting { audit: audit.clone(), entry: Arc::new(Mutex::new(entry)) }
     }
 
@@ -104,45 +103,6 @@ impl Drop for UnderWay {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let audit = self.noting.audit.clone();
             runtime.spawn(async move { audit.end(ring, number, Some(done)).await });
-        }
-    }
-}
-
-/// Where a request on this route is noted. A new route is, unless it is read only.
-fn ring(route: Route) -> Option<Ring> {
-    match route {
-        Route::Webhook
-        | Route::VehicleRefresh
-        | Route::EventsTicket
-        | Route::V2Batch
-        | Route::V2Token
-        | Route::V3Token
-        | Route::CarRefresh
-        | Route::UnitsChange
-        | Route::SetupCheck => None,
-        Route::Callback | Route::CarCommand => Some(Ring::Use),
-        _ if route.name().starts_with("GET ") => None,
-        _ => match route.policy().auth {
-            Auth::Open | Auth::Signature | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),
-            Auth::Scope(_) => Some(Ring::Use),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_and_deliveries_are_not_noted() {
-        for route in [Route::Webhook, Route::VehicleRefresh, Route::Users, Route::CarsPage, Route::LoginPage] {
-            assert_eq!(ring(route), None, "{}", route.name());
-        }
-        for route in [Route::UserAdd, Route::TokenRevoke, Route::Login, Route::Logout, Route::CarRename] {
-            assert_eq!(ring(route), Some(Ring::Administration), "{}", route.name());
-        }
-        for route in [Route::Invite, Route::Exchange, Route::Callback] {
-            assert_eq!(ring(route), Some(Ring::Use), "{}", route.name());
         }
     }
 }

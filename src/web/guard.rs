@@ -206,7 +206,7 @@ fn times(quota: settings::Quota, factor: u32) -> settings::Quota {
 const SITE: u32 = 16;
 
 /// How often the sign-in may be asked for, in tries to sign in.
-const SIGN_IN: u32 = 10;
+pub(super) const SIGN_IN: u32 = 10;
 
 /// As many pages of households, and slots on each page, as a byte can count.
 const PAGES: usize = 256;

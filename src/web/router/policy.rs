@@ -2,14 +2,17 @@
 //!
 //! Who calls is found out in one place for all of them (`session::identify`): Carport's own user over its socket, whom
 //! no limit counts, a token, and where pages are (`Face::knows_sessions`), a browser that is signed in or whom a trusted
-//! proxy names. `web::respond` holds what browsers send to their own origin and to the token of their page. Beyond that
-//! handlers refuse what depends on the request itself: a sign-in without https (`session`), another user than the token's
-//! and permissions to control that nobody configured (`connect`, exchange), a stream too many (`events`), a second
-//! command at once (`commands`), a delivery without proof (`ingest`), a call beyond the budget.
+//! proxy names. `web::respond` refuses a `Host` that is not ours, answers what browsers ask before they ask (a preflight takes one
+//! of `api`), and holds what signed-in browsers send to their own origin and to the token of their page. Beyond that
+//! handlers refuse what depends on the request itself: a sign-in without https or from another site (`session`), another
+//! user than the token's and permissions to control that nobody configured (`connect`), a token of one vehicle or one that
+//! brings no `state` (`exchange`), a stream too many (`events`), a second command at once (`commands`), a delivery without
+//! proof (`ingest`), a call beyond the budget.
 
 use super::super::Settings;
 use super::Route;
 use crate::operate::access::Scope;
+use crate::operate::audit::Ring;
 
 /// What holds on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(in crate::web) struct Policy {
     pub(in crate::web) cors: bool,
     /// On which listeners it is.
     pub(in crate::web) shown: Shown,
+    /// Where in the audit log it is noted.
+    pub(in crate::web) audit: Option<Ring>,
 }
 
 /// What a token gets that is bound to a user or a vehicle.
@@ -112,12 +117,18 @@ pub(in crate::web) enum Auth {
 
 impl Route {
     /// What holds here.
+    pub(in crate::web) fn policy(self) -> Policy {
+        let policy = self.access();
+        Policy { audit: self.audit(policy.auth), ..policy }
+    }
+
+    /// All but the audit, which follows from it.
     #[expect(
         clippy::match_same_arms,
         clippy::too_many_lines,
         reason = "one for each route; Carport's own API and Smartcar's stand apart"
     )]
-    pub(in crate::web) fn policy(self) -> Policy {
+    fn access(self) -> Policy {
         use Auth::{Open, Page, Signature};
         let base = Policy {
             bucket: None,
@@ -130,6 +141,7 @@ impl Route {
             greets: false,
             cors: false,
             shown: Shown::House,
+            audit: None,
         };
         let everywhere = Policy { shown: Shown::Everywhere, ..base };
         let scoped = |body_cap, scope| {
@@ -260,6 +272,27 @@ impl Route {
         }
     }
 
+    /// A new route is noted, unless it is read only.
+    fn audit(self, auth: Auth) -> Option<Ring> {
+        match self {
+            Route::Webhook
+            | Route::VehicleRefresh
+            | Route::EventsTicket
+            | Route::V2Batch
+            | Route::V2Token
+            | Route::V3Token
+            | Route::CarRefresh
+            | Route::UnitsChange
+            | Route::SetupCheck => None,
+            Route::Callback | Route::CarCommand => Some(Ring::Use),
+            _ if self.name().starts_with("GET ") => None,
+            _ => match auth {
+                Auth::Open | Auth::Signature | Auth::Scope(Scope::Admin) | Auth::Page(_) => Some(Ring::Administration),
+                Auth::Scope(_) => Some(Ring::Use),
+            },
+        }
+    }
+
     /// Whether a person in a browser comes here, who is better served by a page than by JSON.
     pub(in crate::web) fn is_for_people(self) -> bool {
         matches!(self, Route::ConnectBegin | Route::ConnectDone | Route::Callback | Route::LoginPage | Route::Login)
@@ -269,6 +302,10 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::super::guard::SIGN_IN;
+    use super::super::super::settings::{Limits, Quota};
     use super::super::TABLE;
     use super::*;
 
@@ -276,26 +313,71 @@ mod tests {
         what.map_or("-".to_owned(), |what| format!("{what:?}"))
     }
 
+    /// The words of the columns, with the numbers that hold unless the configuration says otherwise.
+    fn legend() -> String {
+        let limits = Limits::default();
+        let a_minute = |quota: Quota, times: u32| {
+            assert_eq!(quota.period, Duration::from_secs(60));
+            quota.count * times
+        };
+        format!(
+            "What holds on each route. The words are explained in policy.rs, which also says what handlers refuse beyond it.\n\n\
+             shown     Everywhere; Api: in the house, and with public_api everywhere; House: in the house.\n\
+             \x20         All of it is one listener until private_listen divides it.\n\
+             who       Open: everybody, but for what proofs says; Signature: who signs; Scope: a token or a session that may so\n\
+             \x20         much (Admin over Control over Read over Metrics; Connect within Control); Page: the same for browsers,\n\
+             \x20         which are shown the way to sign in\n\
+             bound     what tokens get that are bound to a user or a vehicle: what is their Own, or Refused\n\
+             requests  what each request takes one from, and two more if it is refused, for each client and minute:\n\
+             \x20         Api {api}, Callback {callback}, SignIn {sign_in}\n\
+             proofs    what a proof takes one from that fails, or can be guessed: WebhookFailures {failures}, Login {login}, Tokens {login}\n\
+             body      the longest in bytes: Form {LONGEST_FORM}, Delivery {delivery}; -: it is not read\n\
+             audit     where it is noted, and how many are kept: Administration {administration}, Use {used}\n\n",
+            api = a_minute(limits.api, 1),
+            callback = a_minute(limits.callback, 1),
+            sign_in = a_minute(limits.login, SIGN_IN),
+            failures = a_minute(limits.webhook_failures, 1),
+            login = a_minute(limits.login, 1),
+            delivery = Settings::default().webhook_max_body,
+            administration = Ring::Administration.keeps(),
+            used = Ring::Use.keeps(),
+        )
+    }
+
     /// What a change of a policy changes is seen at once, on one page; `UPDATE_EXPECT=1` writes it anew.
     #[test]
     fn all_policies_on_one_page() {
-        let line = |columns: [&str; 8]| {
-            let [route, shown, who, bound, bucket, proofs, body, more] = columns;
-            let line = format!("{route:52} {shown:10} {who:15} {bound:7} {bucket:8} {proofs:15} {body:8} {more}");
+        let line = |columns: [&str; 9]| {
+            let [route, shown, who, bound, bucket, proofs, body, audit, more] = columns;
+            let line = format!("{route:52} {shown:10} {who:15} {bound:7} {bucket:8} {proofs:15} {body:8} {audit:14} {more}");
             format!("{}\n", line.trim_end())
         };
-        let mut page = line(["route", "shown", "who", "bound", "requests", "proofs", "body", ""]);
+        let mut page = legend() + &line(["route", "shown", "who", "bound", "requests", "proofs", "body", "audit", ""]);
         for (_, _, route) in TABLE {
-            let Policy { bucket, proofs, body_cap, auth, bound, only_by, ticket, greets, cors, shown } = route.policy();
+            let Policy { bucket, proofs, body_cap, auth, bound, only_by, ticket, greets, cors, shown, audit } = route.policy();
             let who = format!("{auth:?}");
             // Whom nobody knows is bound to nothing.
             let bound = if matches!(auth, Auth::Scope(_) | Auth::Page(_)) { words(Some(bound)) } else { words::<Bound>(None) };
             let more = [(cors, "cors"), (ticket, "ticket"), (greets, "greets"), (only_by.is_some(), "own socket only")];
             let more: Vec<&str> = more.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word).collect();
             let (shown, more) = (format!("{shown:?}"), more.join(", "));
-            page += &line([route.name(), &shown, &who, &bound, &words(bucket), &words(proofs), &words(body_cap), &more]);
+            let (bucket, proofs, body, audit) = (words(bucket), words(proofs), words(body_cap), words(audit));
+            page += &line([route.name(), &shown, &who, &bound, &bucket, &proofs, &body, &audit, &more]);
         }
         expect_test::expect_file!["policies.txt"].assert_eq(&page);
+    }
+
+    #[test]
+    fn reads_and_deliveries_are_not_noted() {
+        for route in [Route::Webhook, Route::VehicleRefresh, Route::Users, Route::CarsPage, Route::LoginPage] {
+            assert_eq!(route.policy().audit, None, "{}", route.name());
+        }
+        for route in [Route::UserAdd, Route::TokenRevoke, Route::Login, Route::Logout, Route::CarRename] {
+            assert_eq!(route.policy().audit, Some(Ring::Administration), "{}", route.name());
+        }
+        for route in [Route::Invite, Route::Exchange, Route::Callback] {
+            assert_eq!(route.policy().audit, Some(Ring::Use), "{}", route.name());
+        }
     }
 
     #[test]
