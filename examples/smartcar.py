@@ -90,7 +90,10 @@ def v2(code):
     ask = lambda path, body=None: call(
         f"{API}/v2.0{path}", body, Authorization=f"Bearer {access}", Content_Type="application/json"
     )
-    user_id, vehicle_id = ask("/user")["id"], ask("/vehicles")["vehicles"][0]
+    user_id, vehicles = ask("/user")["id"], ask("/vehicles")["vehicles"]
+    if not vehicles:
+        raise ValueError("the owner has allowed no vehicle")
+    vehicle_id = vehicles[0]
     batch = {"requests": [{"path": path} for path in ("/odometer", "/battery")]}
     parts = ask(f"/vehicles/{vehicle_id}/batch", json.dumps(batch).encode())["responses"]
     return {
@@ -106,6 +109,10 @@ def refusal(error):
         return f"{error.url} answered {error.code}: {error.read(500).decode(errors='replace')}"
     if isinstance(error, URLError):
         return f"Smartcar does not answer: {error.reason}. Is `carport simulate` running?"
+    if isinstance(error, OSError):
+        return f"Smartcar stopped answering: {error}"
+    if isinstance(error, LookupError):
+        return f"Smartcar's answer lacks {error}"
     return str(error)
 
 
@@ -118,7 +125,7 @@ class Application(http.server.BaseHTTPRequestHandler):
             return self.end_headers()
         try:
             status, body = 200, exchange(url.query)
-        except (ValueError, KeyError, URLError) as error:
+        except (ValueError, LookupError, OSError) as error:
             status, body = 400, {"error": refusal(error)}
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -140,13 +147,13 @@ def main():
             build_opener(Stay).open(f"{login()}&{urlencode({'simulator_account': sys.argv[2]})}", timeout=60)
         except HTTPError as answer:
             back = answer.headers.get("Location")
-        except URLError as error:
+        except OSError as error:
             sys.exit(refusal(error))
         if not back:
             sys.exit(f"{CONNECT} does not answer with a redirect. --as is for the simulator alone")
         try:
             print(json.dumps(exchange(urlsplit(back).query), indent=2))
-        except (ValueError, URLError) as error:
+        except (ValueError, LookupError, OSError) as error:
             sys.exit(refusal(error))
     else:
         url = urlsplit(BACK)

@@ -197,12 +197,13 @@ impl Compat {
         reason: Reason,
     ) -> Result<Value, ApiError> {
         let known = self.connected(reach, id).await?;
-        let answer = match known.connection.as_ref().map(|connection| (connection.generation, &connection.smartcar_user)) {
-            Some((Generation::V3, Some(smartcar_user))) => {
-                self.subscribe_v3(id, smartcar_user, webhook, ends, reason).await?;
-                Value::Null
-            }
-            _ => self.vehicles.subscribe_v2(&known, webhook, ends).await.map_err(|error| of_call(&error))?.body.value(),
+        let of_v3 = known.connection.as_ref().filter(|connection| connection.generation == Generation::V3);
+        let answer = if let Some(smartcar_user) = of_v3.and_then(|connection| connection.smartcar_user.as_ref()) {
+            self.subscribe_v3(id, smartcar_user, webhook, ends, reason).await?;
+            Value::Null
+        } else {
+            let told = self.vehicles.subscribe_v2(&known, webhook, ends, reason).await;
+            told.map_err(|error| of_call(&error))?.body.value()
         };
         Ok(match answer {
             Value::Null if ends => json!({ "status": "success" }),

@@ -199,7 +199,7 @@ impl Projector {
         let read = move |snapshot: &Snapshot<'_>| {
             // A vehicle that is linked later has the log read again: until then nothing is lost by not looking.
             let is_linked = |row| snapshot.is_linked(row).unwrap_or(true);
-            let wanted = |header: &Header| match vehicle {
+            let wanted = |_, header: &Header| match vehicle {
                 Some(_) => is_about(header),
                 None => header.kind == EventKind::Scheduled.as_str() || header.vehicle.is_none_or(is_linked),
             };

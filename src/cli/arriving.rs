@@ -132,15 +132,15 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
             }
         }
     }
+    match ended.iter().filter(|one| **one == Ended::HereOnly).count() {
+        0 => {}
+        count => say(&format!("{count} may still be connected at Smartcar: look in its dashboard, Connections."))?,
+    }
     if ended.contains(&Ended::Nowhere) {
         return Err(Failure::new(
             Exit::Failed,
             "not everything is disconnected: run it again when Smartcar answers, or with --force to end it here alone",
         ));
-    }
-    match ended.iter().filter(|one| **one == Ended::HereOnly).count() {
-        0 => {}
-        count => say(&format!("{count} may still be connected at Smartcar: look in its dashboard, Connections."))?,
     }
     say(REMAINS)
 }
@@ -159,7 +159,7 @@ async fn end(client: &Client, flags: &Leave, what: &str, path: &[&str]) -> Resul
     let (said, ended) = match client.delete(path, &query[..1]).await {
         Ok(_) => ("done".to_owned(), Ended::Everywhere),
         Err(failure) if flags.force => match client.delete(path, &query).await {
-            Ok(_) => (format!("ended here, but not at Smartcar: {failure}"), Ended::HereOnly),
+            Ok(_) => (format!("ended here, perhaps not at Smartcar: {failure}"), Ended::HereOnly),
             Err(failure) => (format!("FAILED: {failure}"), Ended::Nowhere),
         },
         Err(failure) => (format!("FAILED: {failure}"), Ended::Nowhere),

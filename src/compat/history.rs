@@ -67,9 +67,10 @@ impl Days {
         [self.since, self.until].into_iter().flatten().any(|own| own <= day)
     }
 
-    /// As dates for Smartcar. Whether it counts in the last day is not documented: so it is asked for a day more.
+    /// As dates for Smartcar. Whether it counts in the last day is not documented, so it is asked for a day more; without a
+    /// first day it begins a year ago, so that one before all cars is named.
     pub(super) fn dates(self) -> (Option<String>, Option<String>) {
-        (self.since.map(date_of), self.until.map(|day| date_of(day.saturating_add(1))))
+        (Some(date_of(self.since.unwrap_or(0))), self.until.map(|day| date_of(day.saturating_add(1))))
     }
 
     /// Leaves the services of these days.

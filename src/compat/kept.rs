@@ -61,7 +61,10 @@ impl<T: Clone> Kept<T> {
             return answer.clone();
         }
         let Told { answer, lasts } = ask().await;
-        *kept = lasts.then(|| (world.now(), answer.clone()));
+        // What was told before still counts for whoever is content with it.
+        if lasts {
+            *kept = Some((world.now(), answer.clone()));
+        }
         answer
     }
 

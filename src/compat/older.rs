@@ -41,8 +41,10 @@ impl Compat {
     /// The services of such days. A client that goes away stops neither the call nor what is learnt from it.
     pub(super) async fn older(&self, reach: &Reach, known: &Known, days: Days, wish: Wish) -> Result<Reply, ApiError> {
         let (own, reach, id) = (self.clone(), reach.clone(), known.id().clone());
+        let since = known.connection.as_ref().map(|connection| (connection.id, connection.connected_at));
         let task = tokio::spawn(async move {
-            let question = format!("{id} {days:?}");
+            // SECURITY: whoever connects the car later, or again, asks anew.
+            let question = format!("{id} {since:?} {days:?}");
             let life = wish.max_age.or(own.settings.max_age).map_or(DAY, |age| age.min(DAY));
             own.services.answer(&own.world, &question, life, async || own.ask_older(&reach, &id, days, wish).await).await
         });

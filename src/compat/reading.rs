@@ -201,7 +201,8 @@ impl Compat {
             note.until() <= self.world.now() || is_connected || told.max().is_some_and(is_newer)
         };
         let of_vehicle = self.asked.last(known.id(), VEHICLE).filter(|note| !is_over(note, &|_| true));
-        let signals = mapping::endpoint(path).map(|endpoint| endpoint.signals);
+        // The question of older days has the path's signals.
+        let signals = mapping::endpoint(path.trim_end_matches('?')).map(|endpoint| endpoint.signals);
         let is_of_path = |code: &str| signals.is_none_or(|signals| signals.iter().any(|signal| signal.code == code));
         of_vehicle.or_else(|| self.asked.last(known.id(), path).filter(|note| !is_over(note, &is_of_path)))
     }

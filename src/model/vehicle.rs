@@ -60,6 +60,9 @@ pub struct Vehicle {
     /// The newest entry of the webhook log when its connection ended: what has come in since is not data of ours.
     #[serde(default)]
     pub ended_after: Option<Seq>,
+    /// What the log holds of times between the end of a connection and the next: after the first, up to the second.
+    #[serde(default)]
+    pub absences: Vec<(Seq, Seq)>,
     /// Whether somebody else had it here before, or it was erased: what is older than the link may be theirs, or is to be
     /// gone.
     #[serde(default)]
@@ -80,11 +83,28 @@ impl Vehicle {
         }
     }
 
-    /// Whether what the log holds at `seq` may become data: not what came in after its connection ended.
+    /// It is about to be connected (again) while the newest entry of the log is `newest`.
+    pub fn resume(&mut self, newest: Seq) {
+        if self.connection.is_none()
+            && let Some(ended_after) = self.ended_after.filter(|ended| *ended < newest)
+        {
+            self.absences.push((ended_after, newest));
+            if self.absences.len() > ABSENCES {
+                self.absences.remove(0);
+            }
+        }
+    }
+
+    /// Whether what the log holds at `seq` may become data: not what came in while it was not connected, be it that it is
+    /// again.
     pub fn takes(&self, seq: Seq) -> bool {
-        self.connection.is_some() || self.ended_after.is_some_and(|newest| seq <= newest)
+        let is_before_end = self.connection.is_some() || self.ended_after.is_some_and(|newest| seq <= newest);
+        is_before_end && !self.absences.iter().any(|(after, until)| *after < seq && seq <= *until)
     }
 }
+
+/// How many absences are remembered: what the log has of earlier ones has been dropped long since.
+const ABSENCES: usize = 32;
 
 /// A problem of a vehicle that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The webhook log, for people.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::ingest::{Ingest, Refusal};
 use crate::model::event::{Event, NotUnderstood, Projection, project};
 use crate::model::reach::{Page, Reach};
+use crate::model::vehicle::Vehicle;
 use crate::model::{Json, Seq, Timestamp, VehicleId};
 use crate::projector::Projector;
 use crate::store::webhook_log::{Entry, Filed, Header};
@@ -111,8 +113,8 @@ impl Deliveries {
         let page = self.store.read(move |snapshot| {
             let rows = rows_within(snapshot, &reach)?;
             let vehicle = query.vehicle.as_ref().map(|id| snapshot.vehicle_row(id)).transpose()?;
-            let wanted = |header: &Header| {
-                rows.as_ref().is_none_or(|rows| header.vehicle.is_some_and(|row| rows.contains(&row)))
+            let wanted = |seq: Seq, header: &Header| {
+                rows.have(seq, header)
                     && vehicle.is_none_or(|row| row.is_some() && header.vehicle == row)
                     && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
                     && query.result.as_ref().is_none_or(|result| header.result.as_str() == result)
@@ -141,9 +143,7 @@ impl Deliveries {
             let is_missed = extent.entries > 0 && after.next() < extent.oldest || after > extent.newest;
             let after = if after > extent.newest { followed } else { after };
             let rows = rows_within(snapshot, &reach)?;
-            let is_within =
-                |header: &Header| rows.as_ref().is_none_or(|rows| header.vehicle.is_some_and(|row| rows.contains(&row)));
-            let part = snapshot.log_after(after, PART, is_within)?;
+            let part = snapshot.log_after(after, PART, |seq, header| rows.have(seq, header))?;
             let entries = part.entries.into_iter().filter(|filed| filed.seq <= followed).filter_map(Filed::unpack);
             let items = entries.map(|entry| view(&entry, false)).collect();
             Ok(News { items, is_missed, up_to: part.up_to.min(followed).max(after) })
@@ -173,8 +173,7 @@ impl Deliveries {
         let reach = reach.clone();
         let entry = self.store.read(move |snapshot| {
             let rows = rows_within(snapshot, &reach)?;
-            let is_within = |entry: &Entry| rows.is_none_or(|rows| entry.header.vehicle.is_some_and(|row| rows.contains(&row)));
-            Ok(snapshot.log_entry(seq)?.filter(is_within))
+            Ok(snapshot.log_entry(seq)?.filter(|entry| rows.have(seq, &entry.header)))
         });
         entry.await?.ok_or(DeliveriesError::NotFound)
     }
@@ -190,13 +189,29 @@ impl Deliveries {
     }
 }
 
-/// The rows of the vehicles within reach; `None` for all. A car that changed hands has another row since.
-fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Option<Vec<u32>>, StoreError> {
-    Ok(match reach {
-        Reach::All => None,
-        Reach::Vehicle(id) => Some(snapshot.vehicle_row(id)?.into_iter().collect()),
-        Reach::User(user) => Some(snapshot.vehicles_of_user(user)?.into_iter().map(|(row, _)| row).collect()),
-    })
+/// The rows of the vehicles within reach, with those that are linked; `None` for all. A car that changed hands has another
+/// row since.
+struct Rows(Option<BTreeMap<u32, Option<Vehicle>>>);
+
+impl Rows {
+    /// Whether an entry is within reach: not what came in about a car while its owner had taken it away.
+    fn have(&self, seq: Seq, header: &Header) -> bool {
+        let Some(rows) = &self.0 else { return true };
+        let vehicle = header.vehicle.and_then(|row| rows.get(&row));
+        vehicle.is_some_and(|vehicle| vehicle.as_ref().is_none_or(|vehicle| vehicle.takes(seq)))
+    }
+}
+
+fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Rows, StoreError> {
+    let rows = match reach {
+        Reach::All => return Ok(Rows(None)),
+        Reach::Vehicle(id) => match snapshot.vehicle_row(id)? {
+            Some(row) => BTreeMap::from([(row, snapshot.vehicle_at(row)?)]),
+            None => BTreeMap::new(),
+        },
+        Reach::User(user) => snapshot.vehicles_of_user(user)?.into_iter().map(|(row, vehicle)| (row, Some(vehicle))).collect(),
+    };
+    Ok(Rows(Some(rows)))
 }
 
 /// The entries with this id of event or delivery, newest first. The ids are sealed, so that all are opened.
@@ -205,7 +220,7 @@ fn search(
     id: &str,
     mut before: Option<Seq>,
     limit: usize,
-    wanted: impl Fn(&Header) -> bool,
+    wanted: impl Fn(Seq, &Header) -> bool,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let mut found = Vec::new();
     loop {

@@ -391,7 +391,7 @@ impl Shared {
             }
             // A signed VERIFY is in the log as well, but delivers nothing.
             let last = |tests: bool| -> Result<Option<Timestamp>, StoreError> {
-                let is_it = |header: &Header| {
+                let is_it = |_, header: &Header| {
                     header.kind != EventKind::Verify.as_str() && (tests || header.result != DeliveryResult::Test)
                 };
                 Ok(snapshot.log_before(None, 1, is_it)?.0.first().map(|entry| entry.header.received_at))

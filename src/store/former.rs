@@ -13,7 +13,7 @@ use crate::model::{AppUserId, VehicleId};
 
 /// Erases what those had of a vehicle who have it no more. Whoever has it now is not touched, nor is what it has cost
 /// this month: that went to the present row when it changed hands.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EraseFormer {
     /// Which.
     pub id: VehicleId,
@@ -81,9 +81,16 @@ fn rows_of(rows: &impl Rows, id: &VehicleId) -> Result<Vec<(u32, Vehicle)>, Stor
 }
 
 impl Snapshot<'_> {
-    /// Whether a vehicle's row is a former one: somebody's history of a car that has changed hands.
+    /// Whether a vehicle's row is a former one: somebody's history of a car that has changed hands. An index that is
+    /// damaged must not take the whole list with it.
     pub fn is_former(&self, row: u32, vehicle: &Vehicle) -> Result<bool, StoreError> {
-        Ok(self.row(Kind::Vehicle, vehicle.facts.id.as_str())? != Some(row))
+        match self.row(Kind::Vehicle, vehicle.facts.id.as_str()) {
+            Err(StoreError::Damaged { table }) => {
+                tracing::error!(table, "a row is damaged, so that nothing tells whether another user has a car by now");
+                Ok(false)
+            }
+            current => Ok(current? != Some(row)),
+        }
     }
 
     /// All rows of a vehicle, former ones too, oldest first. For what is rare: it looks at every vehicle.

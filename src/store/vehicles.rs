@@ -79,12 +79,15 @@ pub struct ForgetVehicle {
     /// after it was done without.
     #[serde(default)]
     pub is_remembered: bool,
+    /// Only if it is still this user's. A journal of an earlier Carport names none.
+    #[serde(default)]
+    pub user: Option<AppUserId>,
 }
 
 impl ForgetVehicle {
-    /// Does it, and remembers it.
-    pub fn new(id: VehicleId, erase: bool) -> ForgetVehicle {
-        ForgetVehicle { id, erase, is_remembered: true }
+    /// Does it, and remembers it, if the vehicle is still this user's.
+    pub fn of(user: AppUserId, id: VehicleId, erase: bool) -> ForgetVehicle {
+        ForgetVehicle { id, erase, is_remembered: true, user: Some(user) }
     }
 }
 
@@ -93,6 +96,9 @@ impl Change for ForgetVehicle {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
+        if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
+            return Ok(false);
+        }
         if self.erase {
             super::budget::erase(tables, row, &self.id)?;
             erase_row(tables, row, &vehicle)?;
@@ -131,8 +137,8 @@ pub(super) fn link_vehicle(
     let known = held.map_or(Ok(None), |row| tables.get_sound::<Vehicle>(row))?;
     let (row, mut vehicle) = match (held, known) {
         (Some(row), Some(vehicle)) if vehicle.user == *user => (row, vehicle),
-        // Only events about it came in so far.
-        (Some(row), None) => {
+        // Only events about it came in so far. What is damaged was somebody's.
+        (Some(row), None) if !takes_back || !tables.has::<Vehicle>(row)? => {
             super::budget::carry_over(tables, None, row, id)?;
             tables.put_mark(VEHICLES_TO_REVISIT, row)?;
             (row, unheard_of(id, user, at))
@@ -162,6 +168,7 @@ pub(super) fn link_vehicle(
         }
     };
     merge(&mut vehicle.facts, facts);
+    vehicle.resume(tables.log.head.newest);
     vehicle.connection = Some(connection.id);
     let user = tables.row_or_new(Kind::User, user.as_str())?;
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
@@ -181,6 +188,7 @@ fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
         had_by_others: false,
         last_event_at: None,
         errors: Vec::new(),
+        absences: Vec::new(),
         resolved: Vec::new(),
     }
 }

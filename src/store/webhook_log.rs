@@ -315,17 +315,21 @@ pub struct LogExtent {
 /// How long a stretch is at most, with what nobody asked for.
 const LOOKED_AT: usize = 2_048;
 
+fn seq_of(key: &[u8]) -> Option<Seq> {
+    Some(Seq(u64::from_be_bytes(key.try_into().ok()?)))
+}
+
 impl Snapshot<'_> {
-    /// The entries after a place that `wanted` picks by their header, oldest first: at most `limit`, and
+    /// The entries after a place that `wanted` picks by place and header, oldest first: at most `limit`, and
     /// about a mebibyte, of a stretch that is not too long for a snapshot. A damaged entry is passed over: it must
     /// not stop the follower.
-    pub fn log_after(&self, after: Seq, limit: usize, wanted: impl Fn(&Header) -> bool) -> Result<LogPart, StoreError> {
+    pub fn log_after(&self, after: Seq, limit: usize, wanted: impl Fn(Seq, &Header) -> bool) -> Result<LogPart, StoreError> {
         let mut part = LogPart { entries: Vec::new(), up_to: after, damaged: 0 };
         let (mut bytes, mut looked_at) = (0, 0);
         let begin = Bound::Excluded(after.0.to_be_bytes().to_vec());
         self.walk(WEBHOOK_LOGS, (begin, Bound::Unbounded), false, &mut |key, value| {
-            part.up_to = key.try_into().map_or(part.up_to.next(), |key| Seq(u64::from_be_bytes(key)));
-            match split(value).filter(|(header, ..)| !wanted(header)) {
+            part.up_to = seq_of(key).unwrap_or_else(|| part.up_to.next());
+            match split(value).filter(|(header, ..)| !wanted(part.up_to, header)) {
                 Some(_) => {}
                 None if is_erased(value) => {}
                 None => match self.filed(key, value) {
@@ -343,18 +347,19 @@ impl Snapshot<'_> {
         Ok(part)
     }
 
-    /// The entries before a place that `wanted` picks by their header, newest first: at most `limit`, and
+    /// The entries before a place that `wanted` picks by place and header, newest first: at most `limit`, and
     /// about a mebibyte; and whether there may be more. Damaged ones are passed over.
     pub fn log_before(
         &self,
         before: Option<Seq>,
         limit: usize,
-        wanted: impl Fn(&Header) -> bool,
+        wanted: impl Fn(Seq, &Header) -> bool,
     ) -> Result<(Vec<Entry>, bool), StoreError> {
         let end = before.map_or(Bound::Unbounded, |seq| Bound::Excluded(seq.0.to_be_bytes().to_vec()));
         let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
         self.walk(WEBHOOK_LOGS, (Bound::Unbounded, end), true, &mut |key, value| {
-            if split(value).is_none_or(|(header, ..)| !wanted(&header)) {
+            let is_wanted = |(header, ..): (Header, _, _)| seq_of(key).is_some_and(|seq| wanted(seq, &header));
+            if !split(value).is_some_and(is_wanted) {
                 return Ok(ControlFlow::Continue(()));
             }
             if found.len() >= limit || bytes >= 1 << 20 {

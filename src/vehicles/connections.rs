@@ -111,20 +111,10 @@ impl Vehicles {
 
     /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses; without it a
     /// connection of which some vehicles are left stays for these.
+    /// No more is erased than what its user had of them.
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
-        self.end_connection(&Reach::All, id, history, force).await
-    }
-
-    /// The same, of which no more is erased than is within reach.
-    pub(super) async fn end_connection(
-        &self,
-        reach: &Reach,
-        id: ConnectionId,
-        history: History,
-        force: bool,
-    ) -> Result<(), VehiclesError> {
-        let view = self.connection(reach, id).await?;
-        self.disconnect_all(reach, &view.vehicles, history, force).await?;
+        let view = self.connection(&Reach::All, id).await?;
+        self.disconnect_all(&Reach::User(view.user), &view.vehicles, history, force).await?;
         Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase, if_empty: false }).await?)
     }
 }
@@ -133,11 +123,11 @@ impl Vehicles {
     /// Forgets a connection with its tokens here, and does not ask Smartcar. What Smartcar sends later about a
     /// vehicle that stays is kept in the log and does not become data.
     pub async fn forget_connection(&self, id: ConnectionId, history: History) -> Result<Forgotten, VehiclesError> {
-        let vehicles = self.connection(&Reach::All, id).await?.vehicles;
+        let ConnectionView { vehicles, user, .. } = self.connection(&Reach::All, id).await?;
         if history == History::Erase {
             for vehicle in &vehicles {
-                self.shared.store.commit(EraseFormer { id: vehicle.clone(), user: None }).await?;
-                self.shared.store.commit(ForgetVehicle::new(vehicle.clone(), true)).await?;
+                self.shared.store.commit(ForgetVehicle::of(user.clone(), vehicle.clone(), true)).await?;
+                self.shared.store.commit(EraseFormer { id: vehicle.clone(), user: Some(user.clone()) }).await?;
             }
         }
         self.shared.store.commit(EndConnection { id, erase: true, if_empty: false }).await?;

@@ -94,16 +94,16 @@ impl Shared {
     /// Ends a vehicle here; to erase it, also what is left of former owners, or of one of them.
     pub(super) async fn end(&self, vehicle: &Vehicle, whose: Option<AppUserId>, history: History) -> Result<(), StoreError> {
         let id = &vehicle.facts.id;
-        // While Smartcar was being asked somebody else may have connected the car: that is not what was to end.
-        let (now, user) = (id.clone(), vehicle.user.clone());
-        let is_still = move |found: (u32, Vehicle)| found.1.user == user;
-        let is_still = self.store.read(move |snapshot| Ok(snapshot.vehicle(&now)?.is_some_and(is_still))).await?;
-        if history == History::Erase {
+        let erases = history == History::Erase;
+        let former = EraseFormer { id: id.clone(), user: whose };
+        if erases {
             // First: as long as the id leads anywhere, who is cut off can do it again.
-            self.store.commit(EraseFormer { id: id.clone(), user: whose }).await?;
+            self.store.commit(former.clone()).await?;
         }
-        if is_still {
-            self.store.commit(ForgetVehicle::new(id.clone(), history == History::Erase)).await?;
+        // Somebody else may have connected the car by now: that is not what was to end, but what was is former since.
+        let is_ended = self.store.commit(ForgetVehicle::of(vehicle.user.clone(), id.clone(), erases)).await?;
+        if erases && !is_ended {
+            self.store.commit(former).await?;
         }
         Ok(())
     }

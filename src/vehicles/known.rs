@@ -100,14 +100,18 @@ impl Vehicles {
     }
 
     /// Subscribes a car to a webhook, or takes it from there, through API v2.0.
-    pub async fn subscribe_v2(&self, known: &Known, webhook: &str, ends: bool) -> Result<HandedOn, CallError> {
+    pub async fn subscribe_v2(&self, known: &Known, webhook: &str, ends: bool, reason: Reason) -> Result<HandedOn, CallError> {
         let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
         let car = known.id();
-        if ends {
-            return Ok(self.shared.smartcar.unsubscribe_v2(car, webhook).await?);
-        }
-        let call = |smartcar: Smartcar, access: Secret| async move { smartcar.subscribe_v2(&access, car, webhook).await };
-        self.shared.tokens.call(connection.id, call).await
+        let permit = &self.shared.budget.permit_application(reason).await?;
+        let result = if ends {
+            self.shared.smartcar.unsubscribe_v2(car, webhook).await.map_err(CallError::from)
+        } else {
+            let call = |smartcar: Smartcar, access: Secret| async move { smartcar.subscribe_v2(&access, car, webhook).await };
+            self.shared.tokens.call(connection.id, call).await
+        };
+        self.shared.settle(permit, &result).await;
+        result
     }
 
     /// Asks the management API v3, with the application's token.

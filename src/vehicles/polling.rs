@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +46,8 @@ pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
 struct Car {
     row: u32,
     vehicle: Vehicle,
-    is_charging: bool,
+    /// When Smartcar had it that it charges, if that is what it told last.
+    charging_at: Option<Timestamp>,
 }
 
 /// Reads one car after the other, the one that has waited longest first.
@@ -65,8 +67,10 @@ async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, I
         // Only reads change what is known of such a car, so it need not be looked at every time.
         resting.insert(car.row, Instant::now() + SHORTEST);
         let Some(account) = budget.items.iter().find(|item| item.vehicle == car.vehicle.facts.id) else { continue };
-        let Some(wait) = pause(every, car.is_charging, account, budget.reserve, budget.until.since(now)) else { continue };
         let read_at = last_read(account);
+        let Some(wait) = pause(every, charges(car.charging_at, read_at), account, budget.reserve, budget.until.since(now)) else {
+            continue;
+        };
         let waited = read_at.map_or(Duration::MAX, |at| now.since(at));
         // A clock that went back must not keep a car unread.
         if waited >= wait || read_at.is_some_and(|at| at > now.after(wait)) {
@@ -118,20 +122,27 @@ fn untold(snapshot: &Snapshot<'_>, passed_over: &[u32], now: Timestamp) -> Resul
             ConnectionStatus::NeedsReconnect { .. } | ConnectionStatus::Disconnected => false,
         });
         if may && !is_told && !first.contains(&row) {
-            let is_charging = is_charging(&snapshot.latest(row)?);
-            cars.push(Car { row, vehicle, is_charging });
+            let charging_at = charging_at(&snapshot.latest(row)?);
+            cars.push(Car { row, vehicle, charging_at });
         }
     }
     Ok(cars)
 }
 
-fn is_charging(latest: &[Latest]) -> bool {
-    let told =
-        |code: &str| latest.iter().find(|latest| latest.code == code)?.reading.as_ref().map(|reading| reading.body.value());
-    let plain = told("charge-ischarging").and_then(|body| body.get("value")?.as_bool());
-    plain.unwrap_or_else(|| {
-        told("charge-detailedchargingstatus").is_some_and(|body| body.get("value").is_some_and(|value| value == "CHARGING"))
-    })
+/// Whether it charges, as far as the last read tells. What was old when it was read is no news: reading more often would
+/// bring the same again.
+fn charges(charging_at: Option<Timestamp>, read_at: Option<Timestamp>) -> bool {
+    charging_at.is_some_and(|at| read_at.is_none_or(|read| read.since(at) < FRESH))
+}
+
+fn charging_at(latest: &[Latest]) -> Option<Timestamp> {
+    let told = |code: &str, says: &dyn Fn(&Value) -> Option<bool>| {
+        let latest = latest.iter().find(|latest| latest.code == code)?;
+        Some((says(&latest.reading.as_ref()?.body.value())?, latest.fetched_at()))
+    };
+    let plain = told("charge-ischarging", &|body| body.get("value")?.as_bool());
+    let detailed = || told("charge-detailedchargingstatus", &|body| Some(body.get("value")? == "CHARGING"));
+    plain.or_else(detailed).filter(|(charges, _)| *charges)?.1
 }
 
 /// How long to wait from one read to the next; `None` while nothing is left to spread.
@@ -160,6 +171,9 @@ const TOLD: Duration = Duration::from_secs(86_400);
 
 /// How many times as often a car is read while it charges.
 const OFTENER: u32 = 4;
+
+/// How old what a read tells may be, to count as new.
+const FRESH: Duration = Duration::from_secs(3600);
 
 /// No car is asked more often.
 const SHORTEST: Duration = Duration::from_secs(600);
@@ -196,6 +210,16 @@ mod tests {
         assert_eq!(wait(HOUR, false, Some(500), HOUR), Some(HOUR));
         assert_eq!(wait(HOUR, false, None, month), Some(HOUR));
         assert_eq!(wait(HOUR / 2, true, None, month), Some(SHORTEST));
+    }
+
+    #[test]
+    fn what_is_old_when_it_is_read_hurries_nobody() {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        assert!(charges(Some(at), Some(at.after(HOUR / 2))));
+        assert!(charges(Some(at), None));
+        assert!(charges(Some(at.after(HOUR)), Some(at)));
+        assert!(!charges(Some(at), Some(at.after(3 * HOUR))));
+        assert!(!charges(None, Some(at)));
     }
 
     #[test]

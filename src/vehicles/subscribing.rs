@@ -134,7 +134,7 @@ impl Shared {
     /// As a proven delivery names it.
     async fn delivered(&self) -> Result<Option<String>, StoreError> {
         let after = Seq(self.store.grew().borrow().0.saturating_sub(LOOKED_AT));
-        let part = self.store.read(move |snapshot| snapshot.log_after(after, usize::MAX, |_| true)).await?;
+        let part = self.store.read(move |snapshot| snapshot.log_after(after, usize::MAX, |_, _| true)).await?;
         let mut entries = part.entries.into_iter().rev().filter_map(Filed::unpack);
         Ok(entries.find_map(|entry| Event::parse(&entry.body.0).ok()?.webhook_id))
     }

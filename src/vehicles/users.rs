@@ -127,10 +127,12 @@ impl Vehicles {
         self.disconnect_all(&own, &cars.held, history, force).await?;
         let owner = id.clone();
         for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
-            self.end_connection(&own, connection.id, history, force).await?;
+            self.disconnect_connection(connection.id, history, force).await?;
         }
         if history == History::Erase {
-            for car in cars.former {
+            // Read again: a car may have become another user's meanwhile.
+            let owner = id.clone();
+            for car in self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?.former {
                 self.shared.store.commit(EraseFormer { id: car, user: Some(id.clone()) }).await?;
             }
         }

@@ -121,6 +121,41 @@ async fn nobody_sees_what_another_had_and_the_operator_sees_whose_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_in_while_nobody_had_the_car_is_nobodys() {
+    let gateway = TestGateway::new(722).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.connect("ada", ADA).await;
+    tell(&gateway, &car, 1).await;
+    gateway.catch_up().await;
+    let ada = gateway.create_token(&json!({ "name": "ada", "scope": "read", "user": "ada" })).await;
+    let connection = gateway.told("/api/v1/vehicles").await["items"][0]["connection"].as_str().unwrap().to_owned();
+    assert_eq!(delete(&gateway, &format!("/api/v1/connections/{connection}")).await, 204);
+    tell(&gateway, &car, 2).await;
+    gateway.catch_up().await;
+    let seen = async || {
+        let list = gateway.get("/api/v1/webhooks?limit=500").bearer(&ada).send().await.json();
+        let ids = list["items"].as_array().unwrap().iter().filter_map(|item| item["event_id"].as_str().map(str::to_owned));
+        ids.collect::<BTreeSet<String>>()
+    };
+    assert_eq!(seen().await, BTreeSet::from(["place-1".to_owned()]), "after she took it away");
+    for (user, place) in [("grace", 3), ("ada", 4)] {
+        gateway.connect(user, ADA).await;
+        tell(&gateway, &car, place).await;
+        gateway.catch_up().await;
+    }
+    let list = gateway.told("/api/v1/webhooks?limit=500").await;
+    for seq in list["items"].as_array().unwrap().iter().map(|item| &item["seq"]) {
+        let again = gateway.ask("POST", &format!("/api/v1/webhooks/{seq}/replay")).bearer(&gateway.admin).send().await;
+        assert_eq!(again.status, 200, "{}", again.text());
+    }
+    gateway.catch_up().await;
+    assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("ada", 4), ("grace", 3)]));
+    assert_eq!(seen().await, BTreeSet::from(["place-1".to_owned(), "place-4".to_owned()]), "after it came back");
+    assert!(logged(&gateway, &car).await.contains("place-2"), "the operator still has it");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_car_that_is_erased_leaves_nothing_of_any_owner() {
     for (seed, how) in [(711, "vehicle"), (712, "connection"), (713, "forget"), (714, "nobody's")] {
         let (gateway, car) = from_ada_to_grace(seed).await;
@@ -135,7 +170,7 @@ async fn a_car_that_is_erased_leaves_nothing_of_any_owner() {
         };
         let status = delete(&gateway, &path).await;
         assert!([200, 204].contains(&status), "{how}: {status}");
-        if how == "nobody's" {
+        if how != "vehicle" {
             // What Ada had is hers, though nobody has the car any more, until it is erased by its id.
             assert_eq!(places(&gateway, &car).await, of(&[("ada", 1)]));
             assert_eq!(shown(&gateway, &gateway.admin, &car).await, [("ada".to_owned(), true, json!(1))]);

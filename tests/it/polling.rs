@@ -122,7 +122,10 @@ async fn a_month_of_reads_and_commands_stays_within_its_budget() {
         ("budget.calls_per_vehicle_month", &*limit),
         ("budget.reserve", &*reserve),
     ];
-    let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+    let mut settings = Settings { seed, ..Settings::default() };
+    // Else v3 would have the car's state of once a day, and nothing to hurry for.
+    settings.habits.daily_store = false;
+    let mut gateway = TestGateway::with(seed, &keys, settings).await;
     gateway.connect("ada", ADA).await;
     gateway.connect("grace", GRACE).await;
     let cars = [gateway.vehicles_of(ADA), gateway.vehicles_of(GRACE)].concat();

@@ -220,7 +220,7 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
             return found;
         }
         // Our own certificate, as it was asked for, is not mended by another chain.
-        Err(TransportError::Unreachable(why)) if is_about_certificate(&why) && settings.is_self_signed => {
+        Err(TransportError::Unreachable(why)) if is_of_nobody(&why) && settings.is_self_signed => {
             found.push(Finding::warn("certificate of the public URL", SELF_SIGNED, FOR_STRANGERS));
             return found;
         }
@@ -248,14 +248,17 @@ fn is_about_certificate(why: &str) -> bool {
     why.to_lowercase().contains("certificate")
 }
 
+/// Whether nobody vouches for it who is known here.
+fn is_of_nobody(why: &str) -> bool {
+    ["unknownissuer", "unknown issuer"].iter().any(|words| why.to_lowercase().contains(words))
+}
+
 /// What rustls says, for people.
 fn certificate(why: &str) -> String {
     let said = why.to_lowercase();
     let what = match () {
         () if said.contains("expired") => "has ended",
-        () if said.contains("unknownissuer") || said.contains("unknown issuer") => {
-            "is incomplete, or nobody whom the world trusts vouches for it"
-        }
+        () if is_of_nobody(why) => "is incomplete, or nobody whom the world trusts vouches for it",
         () if said.contains("notvalidforname") || said.contains("not valid for") => "is for another name",
         () => return format!("it is not taken: {why}"),
     };

@@ -168,7 +168,8 @@ impl WebhooksPage<'_> {
             vehicles: gap.vehicles,
         });
         let filters = self.filters;
-        let of_cars = self.vehicles.iter().map(|vehicle| (vehicle.id.to_string(), names::name(vehicle)));
+        let of_cars =
+            self.vehicles.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.to_string(), names::name(vehicle)));
         let of_kinds = KINDS.iter().map(|one| ((*one).to_owned(), kind(one)));
         let of_results = RESULTS.iter().map(|one| ((*one).to_owned(), format::capital(result(one).1)));
         finish(&View {

@@ -103,7 +103,8 @@ impl SystemPage<'_> {
             ends: token.expires_at.map(|at| When::ahead(now, at)),
         });
         let sessions = self.sessions.iter().map(|session| browser(session, self.own_session, now));
-        let cars = self.vehicles.iter().map(|vehicle| (vehicle.id.as_str(), names::name(vehicle)));
+        let cars =
+            self.vehicles.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.as_str(), names::name(vehicle)));
         finish(&View {
             shell: self.shell,
             status,

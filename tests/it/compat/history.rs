@@ -125,6 +125,43 @@ async fn earlier_days_are_asked_for_once() {
     gateway.finish().await;
 }
 
+/// An answer is of whoever has the car; one that came well outlives a try that did not.
+#[tokio::test(start_paused = true)]
+async fn earlier_days_are_told_to_whom_they_belong() {
+    let (gateway, car, token) = with_services(561, V2).await;
+    let wanted = "?start_date=2015-01-01";
+    let all = days(&history(&gateway, &car, &token, wanted).await);
+    let before = asked(&gateway, &car);
+    gateway.simulator.set_faults(Faults::new([Fault::always(FaultKind::Fail)]));
+    let fresh = gateway.get(&format!("/v2.0/vehicles/{car}/service/history{wanted}")).bearer(&token);
+    assert!(fresh.header("cache-control", "no-cache").send().await.status >= 500);
+    gateway.simulator.set_faults(Faults::default());
+    let spent = asked(&gateway, &car);
+    assert!(spent > before);
+    assert_eq!(days(&history(&gateway, &car, &token, wanted).await), all);
+    assert_eq!(asked(&gateway, &car), spent);
+
+    gateway.connect("grace", V2.0).await;
+    let grace = gateway.create_token(&json!({ "name": "grace", "scope": "read", "user": "grace" })).await;
+    pass(HOUR).await;
+    assert_eq!(days(&history(&gateway, &car, &grace, wanted).await), all);
+    assert_eq!(asked(&gateway, &car), spent + 1);
+    assert_eq!(history(&gateway, &car, &token, wanted).await.status, 404);
+    gateway.finish().await;
+}
+
+/// A last day alone means all before it.
+#[tokio::test(start_paused = true)]
+async fn all_days_up_to_one() {
+    for (seed, generation) in [(561, V2), (551, V3)] {
+        let (gateway, car, token) = with_services(seed, generation).await;
+        let all = days(&history(&gateway, &car, &token, "?start_date=2010-01-01").await);
+        let older = &all[all.len() / 2..];
+        assert_eq!(days(&history(&gateway, &car, &token, &format!("?end_date={}", older[0])).await), older);
+        gateway.finish().await;
+    }
+}
+
 /// Through API v3 everything comes at once.
 #[tokio::test(start_paused = true)]
 async fn of_a_new_connection_all_days_are_kept() {

@@ -128,7 +128,7 @@ impl Step {
             39 => Box::new(NoteFacts { facts: self.facts(who) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
             41 if how.is_multiple_of(3) => self.erasure(),
-            41 => Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2), is_remembered: !how.is_multiple_of(4) }),
+            41 => self.forgetting(),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
                 let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
@@ -296,6 +296,12 @@ impl Step {
     fn erasure(self) -> Box<dyn Deed> {
         let user = (!self.what.is_multiple_of(3)).then(|| user(self.what));
         Box::new(EraseFormer { id: car(self.who), user })
+    }
+
+    fn forgetting(self) -> Box<dyn Deed> {
+        let Step { who, what, how, .. } = self;
+        let user = how.is_multiple_of(5).then(|| user(what));
+        Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2), is_remembered: !how.is_multiple_of(4), user })
     }
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

@@ -556,10 +556,12 @@ impl Model {
                 had_by_others,
                 last_event_at: None,
                 errors: Vec::new(),
+                absences: Vec::new(),
                 resolved: Vec::new(),
             }
         });
         merge(&mut vehicle.facts, facts);
+        vehicle.resume(newest);
         vehicle.connection = Some(connection.id);
         self.to_read.insert(row);
         row_of(&mut self.user_rows, &connection.user);
@@ -636,6 +638,9 @@ impl Played for ForgetVehicle {
     fn play(&self, model: &mut Model) -> bool {
         let newest = model.newest;
         let Some(vehicle) = model.vehicle(&self.id) else { return false };
+        if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
+            return false;
+        }
         if !self.erase {
             vehicle.end(newest);
             vehicle.errors.clear();

@@ -132,7 +132,7 @@ impl View {
         let cars: Vec<_> = (0..CARS).map(car).filter_map(row_of).collect();
         let mut after = Seq(0);
         loop {
-            let part = store.log_after(after, usize::MAX, |_| true)?;
+            let part = store.log_after(after, usize::MAX, |_, _| true)?;
             self.damaged += usize::try_from(part.damaged).unwrap();
             for entry in part.entries.into_iter().filter_map(Filed::unpack) {
                 self.put_entry(&cars, entry.seq, &entry.header, &String::from_utf8_lossy(&entry.body.0));
