@@ -81,8 +81,10 @@ const TAKEN: &[(&str, &[&str])] = &[
     ("tls.acme.duckdns_token", &["tls.mode", "tls.acme.dns"]),
 ];
 
-/// Where Carport is found: a certificate of our own is made for these names at the start.
+/// Where Carport is found: a certificate of our own is made for these names at the start, and where it listens does not
+/// change before the next.
 const ADDRESSES: &[&str] = &["public_url", "private_url", "smartcar.redirect_uri"];
+const LISTENERS: &[&str] = &["listen", "private_listen", "tls.mode"];
 
 impl Live {
     /// What is configured at present.
@@ -97,7 +99,8 @@ impl Live {
         let changed: Vec<_> =
             new.fingerprints().filter(|(key, print)| state.fingerprints.get(key) != Some(print)).map(|(key, _)| key).collect();
         let can_be = |key: &&str| {
-            if ADDRESSES.contains(key) && has_names_of_its_own(&state.running) {
+            let waits = has_names_of_its_own(&state.running) || LISTENERS.iter().any(|listener| changed.contains(listener));
+            if ADDRESSES.contains(key) && waits {
                 return false;
             }
             let rule = TAKEN.iter().find(|(name, _)| name == key);
@@ -112,7 +115,7 @@ impl Live {
         let (new, reloaded) = self.plan(&written, &made);
         let next = {
             let mut state = self.state();
-            let next = state.running.taking(&new, !has_names_of_its_own(&state.running));
+            let next = state.running.taking(&new, !reloaded.left.iter().any(|key| ADDRESSES.contains(key)));
             state.fingerprints.extend(new.fingerprints().filter(|(key, _)| reloaded.taken.contains(key)));
             (state.written, state.made, state.running) = (written, made, next.clone());
             next

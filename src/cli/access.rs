@@ -98,8 +98,8 @@ pub(super) async fn password(client: &Client, command: Password, place: &Place) 
 fn new_password(place: &Place) -> Result<Secret, Failure> {
     let question = |text| if place.can_ask { text } else { "" };
     let none = || Failure::new(Exit::Usage, "no password was given: nothing was done");
-    let password = hidden::ask(question("New password (not shown): "))?.ok_or_else(none)?;
-    if place.can_ask && hidden::ask("Once more: ")?.is_none_or(|again| again.expose() != password.expose()) {
+    let password = hidden::ask_exactly(question("New password (not shown): "))?.ok_or_else(none)?;
+    if place.can_ask && hidden::ask_exactly("Once more: ")?.is_none_or(|again| again.expose() != password.expose()) {
         return Err(Failure::new(Exit::Usage, "the two are not the same: nothing was done"));
     }
     Ok(password)

@@ -274,7 +274,12 @@ async fn outward(config: &Config) -> Vec<Line> {
 /// The same as tried by the running server, which has secrets that were made on its set-up page.
 async fn outward_of_server(config: &Config) -> Vec<Line> {
     match Client::Socket(config.socket.clone()).get(&["setup"], &[("fresh", "true")]).await {
-        Ok(setup) => setup["items"].as_array().into_iter().flatten().filter_map(|item| line_of(item, OUTWARD)).collect(),
+        Ok(setup) => {
+            let is_open = |item: &Value| item["result"] != "ok";
+            let lines = setup["items"].as_array().into_iter().flatten();
+            let line = |item| line_of(item, OUTWARD).or_else(|| line_of(item, MISSING).filter(|_| is_open(item)));
+            lines.filter_map(line).collect()
+        }
         Err(failure) => {
             vec![Line::fail("credentials", format!("the server does not say: {failure}"), "look into its log")]
         }
@@ -295,6 +300,9 @@ fn line_of(item: &Value, known: &[&'static str]) -> Option<Line> {
         _ => Line::fail(check, text, remedy),
     })
 }
+
+/// What there is to have before others can be asked.
+const MISSING: &[&str] = &["credentials of Smartcar"];
 
 /// Everything that others are asked.
 const OUTWARD: &[&str] = &[

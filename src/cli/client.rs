@@ -62,7 +62,10 @@ pub(super) async fn connect(place: &Place, common: &args::Common, may_create: bo
         Reached::Nobody => {}
     }
     let is_configured = place.sources(common).file.places().iter().any(|path| path.is_file());
-    let may_open = config.data_dir.is_dir() || (may_create && is_configured);
+    // A configuration of another place that names no data directory may be that of a server which began elsewhere.
+    let origin = config.shown().iter().find(|shown| shown.key == "data_dir").map(|shown| shown.origin.as_str());
+    let is_placed = common.config.is_none() || origin != Some("default");
+    let may_open = config.data_dir.is_dir() || (may_create && is_configured && is_placed);
     if !may_open {
         return Err(nothing_here(place, common, &config).await);
     }

@@ -8,8 +8,15 @@ use crate::model::Secret;
 
 const CTRL_C: u8 = 3;
 
-/// Asks for a secret without showing what is typed. Nothing is an answer too.
+/// Asks for a secret of Smartcar's without showing what is typed; what copying brings along around it is taken away.
+/// Nothing is an answer too.
 pub(super) fn ask(question: &str) -> Result<Option<Secret>, Failure> {
+    let line = ask_exactly(question)?;
+    Ok(line.map(|line| Secret::new(line.expose().trim())).filter(|line| !line.expose().is_empty()))
+}
+
+/// The same to the letter, for what somebody makes up.
+pub(super) fn ask_exactly(question: &str) -> Result<Option<Secret>, Failure> {
     eprint!("{question}");
     let quiet = Quiet::begin();
     let mut stdin = io::stdin().lock();
@@ -22,7 +29,7 @@ pub(super) fn ask(question: &str) -> Result<Option<Secret>, Failure> {
     if end == 0 || line.expose().as_bytes().contains(&CTRL_C) {
         return Err(Failure::new(Exit::Failed, "no answer: nothing was done"));
     }
-    Ok(Some(line.expose().trim()).filter(|line| !line.is_empty()).map(Secret::new))
+    Ok(Some(line.expose().trim_end_matches(['\n', '\r'])).filter(|line| !line.is_empty()).map(Secret::new))
 }
 
 /// A terminal that does not show what is typed, until this is dropped. Ctrl-C ends the line instead of

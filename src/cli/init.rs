@@ -49,9 +49,9 @@ impl Answers {
         match (self.tls.as_deref()?, url.host()?) {
             ("acme", _) => Some(HTTPS.to_owned()),
             // Whom nobody else reaches need not listen for others.
-            ("self-signed", Host::Domain("localhost")) => None,
-            ("self-signed", Host::Ipv4(ip)) if ip.is_loopback() => None,
-            ("self-signed", Host::Ipv6(ip)) if ip.is_loopback() => None,
+            ("self-signed", Host::Domain("localhost")) => Some(format!("127.0.0.1:{}", url.port_or_known_default()?)),
+            ("self-signed", Host::Ipv4(ip)) if ip.is_loopback() => Some(format!("{ip}:{}", url.port_or_known_default()?)),
+            ("self-signed", Host::Ipv6(ip)) if ip.is_loopback() => Some(format!("[{ip}]:{}", url.port_or_known_default()?)),
             ("self-signed", _) => Some(format!("[::]:{}", url.port_or_known_default()?)),
             _ => None,
         }

@@ -310,7 +310,7 @@ pub(super) fn uris(raw: &Raw) -> Taken<Vec<String>> {
 pub(super) fn hosts(raw: &Raw) -> Taken<Vec<String>> {
     let remedy = "Write names without scheme and port, such as cars.home.arpa";
     each(list(raw)?, |item| match url::Host::parse(&item) {
-        Ok(host) if host.to_string() == item.to_ascii_lowercase() => Ok(item.to_ascii_lowercase()),
+        Ok(host) if host.to_string() == item.to_ascii_lowercase() && !item.contains('*') => Ok(item.to_ascii_lowercase()),
         _ => wrong(format!("{item:?} is not a host name"), remedy),
     })
 }

@@ -395,6 +395,8 @@ pub(crate) struct LoginPage<'a> {
 pub(crate) struct SignInPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
+    /// Whether anybody can sign in the way that the browser came: not by plain http from elsewhere.
+    pub(crate) is_possible: bool,
     /// Whether there is a password to ask for.
     pub(crate) has_password: bool,
     /// Whether the one that was given is wrong.

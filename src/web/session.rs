@@ -172,8 +172,9 @@ pub(super) async fn login_page(call: &Call<'_>) -> Answer {
 
 /// Where a password is asked for, if there is one.
 async fn sign_in_page(call: &Call<'_>, status: StatusCode, is_wrong: bool) -> Answer {
-    let has_password = call.cookie_kind.is_some() && call.services.rooms.access.has_password().await?;
-    Ok(answer::html(status, SignInPage { shell: call.shell(Tab::Elsewhere), has_password, is_wrong }.render()))
+    let is_possible = call.cookie_kind.is_some();
+    let has_password = is_possible && call.services.rooms.access.has_password().await?;
+    Ok(answer::html(status, SignInPage { shell: call.shell(Tab::Elsewhere), is_possible, has_password, is_wrong }.render()))
 }
 
 /// `POST /login`: spends the link, or takes the password, and opens a session.

@@ -226,13 +226,13 @@ client = AuthClient(redirect_uri=BACK)
 def _():
     options = {
         "force_prompt": True, "state": "a b&c", "make_bypass": "TESLA", "single_select": {"enabled": True},
-        "flags": {"country": "DE", "early": True}, "user": "u-1",
+        "flags": {"country": "US", "early": True}, "user": "u-1",
     }
     asked = AuthClient(redirect_uri=BACK, mode="simulated").get_auth_url(["read_vin", "required:read_odometer"], options)
     assert dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(asked).query)) == {
         "response_type": "code", "client_id": env["SMARTCAR_CLIENT_ID"], "approval_prompt": "force", "mode": "simulated",
         "redirect_uri": BACK, "scope": "read_vin required:read_odometer", "state": "a b&c", "make": "TESLA",
-        "single_select": "true", "flags": "country:DE early:true", "user": "u-1",
+        "single_select": "true", "flags": "country:US early:true", "user": "u-1",
     }
     back = consent(asked, "python@example.com")
     assert back["code"] and back["state"] == "a b&c"

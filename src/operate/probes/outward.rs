@@ -228,6 +228,15 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
             found.push(Finding::fail("certificate of the public URL", certificate(&why), CERTIFICATE));
             return found;
         }
+        Err(error) if error.to_string().contains("lookup address") => {
+            let text = format!("its name is not known here: {error}");
+            found.push(Finding::warn(
+                CHECK,
+                text,
+                "see that public_url is spelt right, and that its name has an address in the DNS",
+            ));
+            return found;
+        }
         Err(_) if is_proven => {
             let text = "it cannot be reached from inside, as with many routers; a delivery of the last 24 h proves it";
             return vec![Finding::ok(CHECK, text)];

@@ -7,10 +7,12 @@ use super::{ErrorPage, LoginPage, Shell, SignInPage, WebhookAddressPage, finish}
 
 #[derive(Template)]
 #[template(path = "login.html")]
+#[expect(clippy::struct_excessive_bools, reason = "the page asks for each by itself")]
 struct LoginView<'a> {
     shell: Shell<'a>,
     link: Option<&'a str>,
     asked: bool,
+    is_possible: bool,
     has_password: bool,
     is_wrong: bool,
 }
@@ -31,15 +33,22 @@ struct WebhookAddressView<'a> {
 impl LoginPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        finish(&LoginView { shell: self.shell, link: self.link, asked: true, has_password: false, is_wrong: false })
+        finish(&LoginView {
+            shell: self.shell,
+            link: self.link,
+            asked: true,
+            is_possible: true,
+            has_password: false,
+            is_wrong: false,
+        })
     }
 }
 
 impl SignInPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let SignInPage { shell, has_password, is_wrong } = *self;
-        finish(&LoginView { shell, link: None, asked: false, has_password, is_wrong })
+        let SignInPage { shell, is_possible, has_password, is_wrong } = *self;
+        finish(&LoginView { shell, link: None, asked: false, is_possible, has_password, is_wrong })
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Who calls is found out in one place for all of them (`session::identify`): Carport's own user over its socket, whom
 //! no limit counts, a token, and where pages are (`Face::knows_sessions`), a browser that is signed in or whom a trusted
-//! proxy names. `web::respond` refuses a `Host` that is not ours, answers what browsers ask before they ask (a preflight takes one
-//! of `api`), and holds what signed-in browsers send to their own origin and to the token of their page. Beyond that
-//! handlers refuse what depends on the request itself: a sign-in without https or from another site (`session`), another
-//! user than the token's and permissions to control that nobody configured (`connect`), a token of one vehicle or one that
-//! brings no `state` (`exchange`), a stream too many (`events`), a second command at once (`commands`), a delivery without
-//! proof (`ingest`), a call beyond the budget.
+//! proxy names, as an administrator. A client is an IPv4 address or a /64. `web::handle` refuses a `Host` that is not ours,
+//! `web::respond` holds what signed-in browsers send to their own origin and to the token of their page, `web::astray`
+//! answers what is no route: each takes one of `api`, but for deliveries to a wrong address, of which the operator is told.
+//!
+//! Beyond that handlers refuse what depends on the request itself: a sign-in from another site, or by plain http from
+//! outside the house (`session`), another user than the token's and permissions to control that nobody configured
+//! (`connect`), a token of one vehicle or one that only connects and brings no `state` (`exchange`), what is none of our
+//! tokens (`compat::tokens`), a stream too many (`events`), a second command at once (`commands`), a delivery without proof
+//! (`ingest`), a call beyond the budget.
 
 use super::super::Settings;
 use super::Route;

@@ -1,7 +1,15 @@
 //! What people get wrong who are new to it: each is told what it is, where it stands, and the one thing to do.
 
-use super::process::{Home, Program, SERVE, Server};
+use std::net::SocketAddr;
+
+use http::Method;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::http::{Line, Say};
+use super::process::{Home, Program, SERVE, Server, until};
 use super::smartcar::{APPLICATION, Smartcar, V2_SECRET, walk};
+use super::{acme, tls};
 
 /// What `config show` says of a configuration.
 async fn told_of(text: &str) -> (Option<i32>, String) {
@@ -18,6 +26,7 @@ async fn a_mistake_in_the_configuration_is_told_with_its_remedy() {
         ("listen = 127.0.0.1:8000\n", &["config.toml:1", "Put the value in quotes"]),
         ("private_listen = 8001\n", &["is a port alone", "\"127.0.0.1:8001\""]),
         ("hosts = [\"a b\", \"ok.lan\", \"http://c\"]\n", &["\"a b\" is not a host name; \"http://c\" is not a host name"]),
+        ("hosts = [\"*.lan\"]\n", &["\"*.lan\" is not a host name"]),
         ("listen = [\"here\", \"there\"]\n", &["\"here\" is not", "\"there\" is not"]),
         ("trusted_proxies = [\"x\", \"10.0.0.0/40\"]\n", &["\"x\" is not", "10.0.0.0/40"]),
         (
@@ -88,9 +97,12 @@ async fn init_makes_what_it_says_reachable_and_tells_all_at_once() {
     let own = |url: &'static str| [&init[..], &["--force", "--tls", "self-signed", "--public-url", url]].concat();
     let ran = home.run(&own("http://pi.local")).await;
     assert!(ran.code == Some(2) && ran.complaint().contains("begins with https://"), "{ran:?}");
-    for (url, listen) in
-        [("https://pi.local:8443", "[::]:8443"), ("https://pi.local", "[::]:443"), ("https://localhost:8000", "127.0.0.1:8000")]
-    {
+    for (url, listen) in [
+        ("https://pi.local:8443", "[::]:8443"),
+        ("https://pi.local", "[::]:443"),
+        ("https://localhost:21443", "127.0.0.1:21443"),
+        ("https://127.0.0.1:8000", "127.0.0.1:8000"),
+    ] {
         let ran = home.run(&own(url)).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stderr.contains("webhooks do not come"), "{ran:?}");
@@ -98,6 +110,45 @@ async fn init_makes_what_it_says_reachable_and_tells_all_at_once() {
         let shown = shown["items"].as_array().unwrap().iter().find(|one| one["key"] == "listen").unwrap();
         assert_eq!(shown["value"], listen, "{url}");
     }
+}
+
+/// From another directory than the server's, a configuration without a data directory leads to none.
+#[tokio::test]
+async fn a_link_makes_no_second_gateway() {
+    let home = Home::new();
+    home.write("mine.toml", "public_url = \"http://localhost:8000\"\n");
+    let ran = home.run(&["--config", "mine.toml", "login"]).await;
+    assert!(ran.code == Some(64) && ran.complaint().contains("there is no Carport here yet"), "{ran:?}");
+    assert!(!home.path("carport-data").exists());
+    home.write("mine.toml", "data_dir = \"house\"\n");
+    assert!(home.done(&["--config", "mine.toml", "login"]).await.contains("/login?t="));
+    assert!(home.path("house").exists());
+}
+
+/// What is not configured is said, whatever the set-up page has made; and where Carport listens until a restart, it is found.
+#[tokio::test]
+async fn what_waits_and_what_is_missing_is_told() {
+    let home = Home::new();
+    let [old, new] = acme::free::<2>();
+    let config = |private: SocketAddr| {
+        home.write("config.toml", &format!("public_url = \"http://localhost:1\"\nprivate_listen = \"{private}\"\n"));
+    };
+    config(old);
+    let mut program = Program::start(home.command(SERVE));
+    let [_, _]: [SocketAddr; 2] = tls::listening(&mut program).await;
+    let token = home.token().await;
+    let say = Say::json("/api/v1/settings", &json!({ "smartcar.redirect_uris": "myapp://x" }));
+    let answer = Line::open(old).await.unwrap().send(say.method(Method::PATCH).token(&token)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ran = home.run(&["check"]).await;
+    assert!(ran.stdout.contains("Carport has no credentials of a Smartcar application"), "{ran:?}");
+
+    config(new);
+    program.signal(Signal::HUP);
+    until("what waits", || async { program.stderr().contains("restart Carport for").then_some(()) }).await;
+    let link = home.done(&["login"]).await;
+    assert!(link.contains(&format!(":{}/login", old.port())), "{link}");
+    program.stop().await;
 }
 
 /// What is missing is said to whoever can add it.

@@ -46,6 +46,13 @@ async fn a_password_is_set_and_cleared_and_sessions_are_signed_out() {
     assert_eq!(home.done(&["sessions", "revoke", "--all", "--yes"]).await, "Signed out.");
     assert_eq!((status(&cookies[0]).await, status(&cookies[1]).await), (401, 401));
 
+    // What somebody made up counts to the letter.
+    assert_eq!(set(&home, " correct horse battery staple ").await.code, Some(0));
+    assert_eq!(server.send(sign_in()).await.status, 403);
+    let exactly = Say::form("/login", "password=+correct+horse+battery+staple+").header("origin", &server.origin());
+    assert_eq!(server.send(exactly).await.status, 303);
+    assert_eq!(home.done(&["sessions", "revoke", "--all", "--yes"]).await, "Signed out.");
+
     assert!(home.done(&["password", "clear"]).await.contains("carport login"));
     assert_eq!(server.send(sign_in()).await.status, 403);
     let said = server.stop().await;

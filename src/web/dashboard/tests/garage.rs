@@ -357,8 +357,9 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
         ("audit-empty", AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false }.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
         ("login-old", LoginPage { shell: outside(), link: None }.render()),
-        ("sign-in", SignInPage { shell: outside(), has_password: false, is_wrong: false }.render()),
-        ("login-password", SignInPage { shell: outside(), has_password: true, is_wrong: true }.render()),
+        ("sign-in", SignInPage { shell: outside(), is_possible: true, has_password: false, is_wrong: false }.render()),
+        ("login-plain", SignInPage { shell: outside(), is_possible: false, has_password: false, is_wrong: false }.render()),
+        ("login-password", SignInPage { shell: outside(), is_possible: true, has_password: true, is_wrong: true }.render()),
         (
             "error",
             ErrorPage { shell: shell(Tab::Elsewhere), status: 404, title: text, sentence: text, request_id: text }.render(),
