@@ -155,7 +155,8 @@ fn claim(data_dir: &Path) -> Result<(), Failure> {
 fn simulation(origin: &str, listen: SocketAddr) -> Settings {
     let webhook = WebhookSettings {
         every: Duration::from_secs(4),
-        trouble: 0.01,
+        // What goes wrong by chance would take the buttons from whoever tries them.
+        trouble: 0.0,
         retry_scale: 0.2,
         ..WebhookSettings::new(format!("{}/api/webhooks/smartcar", public_url(listen)))
     };
