@@ -70,12 +70,21 @@ fuzz_target!(|data: &[u8]| {
         with("OPTIONS /api/v1/users HTTP/1.1\r\norigin: https://app.example.org\r\nhost: ", &line, "\r\n\r\n"),
     ];
     runtime.block_on(async {
-        for introduction in [data.to_vec(), with("\r\n\r\n\0\r\nQUIT\n\x21", data, "")] {
+        for introduction in [
+            data.to_vec(),
+            with("\r\n\r\n\0\r\nQUIT\n\x21", data, ""),
+            with("PROXY TCP", data, "\r\n"),
+            with("PROXY U", data, "\r\n"),
+        ] {
             let mut rest = &introduction[..];
             // Whatever it makes of it, what follows is left alone.
             if proxy_protocol::source(&mut rest, Duration::from_secs(1)).await.is_ok() {
-                let length = usize::from(u16::from_be_bytes([introduction[14], introduction[15]]));
-                assert_eq!(introduction.len() - rest.len(), 16 + length);
+                let length = if introduction.starts_with(b"PROXY ") {
+                    introduction.windows(2).position(|end| end == b"\r\n").unwrap() + 2
+                } else {
+                    16 + usize::from(u16::from_be_bytes([introduction[14], introduction[15]]))
+                };
+                assert_eq!(introduction.len() - rest.len(), length);
             }
         }
         for request in &whole {

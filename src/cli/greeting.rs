@@ -16,7 +16,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
     let mut screen = String::new();
     let services = app.services();
     let dashboard = config.private_url.as_str().trim_end_matches('/').to_owned();
-    let listening: Vec<String> = app.listeners().iter().filter_map(Listener::address).map(|at| at.to_string()).collect();
+    let listening: Vec<String> = app.listeners().iter().filter_map(Listener::place).collect();
     line(&mut screen, &format!("Carport {}", env!("CARGO_PKG_VERSION")));
     line(&mut screen, &format!("  data       {}", config.data_dir.display()));
     line(&mut screen, &format!("  listening  {}", listening.join(", ")));

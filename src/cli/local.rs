@@ -1,5 +1,6 @@
 //! Commands that need no application: they read the configuration, or knock at the door.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use http::{Request, Response, StatusCode, header};
 use serde_json::json;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::args::{Common, ConfigCommand};
@@ -15,7 +17,8 @@ use super::client::exchange;
 use super::made::with_made;
 use super::print::{align, say, say_json, shorten};
 use super::{Cli, Exit, Failure, Place, proxy};
-use crate::config::Listen;
+use crate::config::{Config, Listen};
+use crate::web::server::proxy_protocol;
 
 /// `carport config`
 pub(super) async fn config(command: ConfigCommand, common: &Common, place: &Place) -> Result<(), Failure> {
@@ -45,7 +48,7 @@ pub(super) async fn config(command: ConfigCommand, common: &Common, place: &Plac
 pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Failure> {
     let config = place.config(common)?;
     let socket = Listen::Unix(config.socket.clone());
-    if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, knock(&socket)).await
+    if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, knock(&config, &socket)).await
         && answer.status().is_success()
     {
         return Ok(());
@@ -53,7 +56,7 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
     let Some(listen) = config.listen.first() else {
         return Err(Failure::new(Exit::Configuration, "nothing is listened at"));
     };
-    let answer = tokio::time::timeout(PATIENCE, knock(listen)).await;
+    let answer = tokio::time::timeout(PATIENCE, knock(&config, listen)).await;
     match answer {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         // Who speaks TLS says so.
@@ -71,8 +74,30 @@ pub(super) async fn healthcheck(common: &Common, place: &Place) -> Result<(), Fa
 /// How long the gateway may take to say that it is well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A connection to a listener of ours. Where we look like a trusted proxy, it says first that it is for nobody.
+pub(super) async fn connect(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
+    let address = here(address);
+    let mut stream = match TcpStream::connect(address).await {
+        // A machine without IPv6 has no ::1.
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) => {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await?
+        }
+        other => other?,
+    };
+    let own = stream.local_addr()?.ip();
+    introduce(config, own, &mut stream).await?;
+    Ok(stream)
+}
+
+async fn introduce(config: &Config, own: IpAddr, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    if config.proxy_protocol && config.trusted_proxies.iter().any(|network| network.contains(own)) {
+        stream.write_all(&proxy_protocol::FOR_NOBODY).await?;
+    }
+    Ok(())
+}
+
 /// An address at which a listener is reached from this machine: everywhere is here too.
-pub(super) fn here(mut address: SocketAddr) -> SocketAddr {
+fn here(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -81,21 +106,18 @@ pub(super) fn here(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn knock(listen: &Listen) -> anyhow::Result<Response<Bytes>> {
+async fn knock(config: &Config, listen: &Listen) -> anyhow::Result<Response<Bytes>> {
     let request = Request::get("/healthz").header(header::HOST, "localhost").body(Bytes::new())?;
     match listen {
-        Listen::Unix(path) => Ok(exchange(UnixStream::connect(path).await?, request).await?),
-        Listen::Tcp(address) => {
-            let address = here(*address);
-            let stream = match TcpStream::connect(address).await {
-                // A machine without IPv6 has no ::1.
-                Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) => {
-                    TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await?
-                }
-                other => other?,
-            };
+        Listen::Unix(path) => {
+            let mut stream = UnixStream::connect(path).await?;
+            // Over such a file everybody comes from this machine, over our own nobody is a proxy.
+            if *path != config.socket {
+                introduce(config, Ipv4Addr::LOCALHOST.into(), &mut stream).await?;
+            }
             Ok(exchange(stream, request).await?)
         }
+        Listen::Tcp(address) => Ok(exchange(connect(config, *address).await?, request).await?),
     }
 }
 

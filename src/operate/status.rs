@@ -225,6 +225,11 @@ impl Status {
         self.shared.proxies.saw(address);
     }
 
+    /// A trusted proxy said by the PROXY protocol for whom it connects, or did not.
+    pub fn heard_proxy(&self, address: IpAddr, is_introduced: bool) {
+        self.shared.proxies.heard(address, is_introduced);
+    }
+
     /// Other addresses, and whom `trusted_proxies` names, from now on.
     pub fn replace_settings(&self, settings: Settings) {
         self.shared.proxies.trust(settings.trusted_proxies.clone());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WantsServerCert;
 use rustls::{ConfigBuilder, InconsistentKeys, ServerConfig};
@@ -51,12 +51,31 @@ pub enum Unusable {
     /// What is no certificate is a key.
     #[error("holds a private key and no certificate: tls.cert and tls.key are swapped")]
     Swapped,
+    /// It is PEM that has no end, or that nobody wrote like this.
+    #[error("is cut off or damaged: {0}. Copy it again, whole")]
+    CutOff(&'static str),
     /// There is no key.
     #[error("holds no private key; it is to hold one as PEM without a password, as privkey.pem does")]
     NoKey,
+    /// The key has a password.
+    #[error(
+        "holds a private key with a password, which nobody is here to type: write it without one by openssl pkey -in OLD -out NEW"
+    )]
+    Encrypted,
+    /// The key is cut off or damaged.
+    #[error("holds a private key that is cut off or damaged: copy it again, whole")]
+    BrokenKey,
+    /// The key is none that can be used.
+    #[error(
+        "holds a private key that is damaged, or of a kind that is not known here: RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
+    )]
+    OddKey,
     /// They do not belong together.
     #[error("is not the key of the certificate in tls.cert: give both of the same issue")]
     OtherKey,
+    /// It does not count yet.
+    #[error("counts only from {0}: is the clock of this machine right?")]
+    NotYet(Timestamp),
     /// It counts no more.
     #[error("has ended at {0}: renew it")]
     Ended(Timestamp),
@@ -68,7 +87,7 @@ pub enum Unusable {
 impl Unusable {
     /// Whether it is the key that is at fault.
     pub(super) fn is_of_key(&self) -> bool {
-        matches!(self, Unusable::NoKey | Unusable::OtherKey)
+        matches!(self, Unusable::NoKey | Unusable::Encrypted | Unusable::BrokenKey | Unusable::OddKey | Unusable::OtherKey)
     }
 }
 
@@ -76,18 +95,46 @@ impl Certificate {
     /// Reads a chain and its key, both as PEM.
     pub fn read(bytes: &[u8], key: &[u8]) -> Result<Certificate, Unusable> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-        let chain = chain.map_err(broken)?;
+        let chain = chain.map_err(|error| Unusable::CutOff(what_is_wrong(&error)))?;
         if chain.is_empty() && PrivateKeyDer::from_pem_slice(bytes).is_ok() {
             return Err(Unusable::Swapped);
         }
         let facts = Facts::of(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
-        let config = Arc::new(config(facts.chain.clone(), key)?);
+        let config = Arc::new(config(facts.chain.clone(), read_key(key)?)?);
         Ok(Certificate { facts, config })
     }
 }
 
+/// Reads a key. Encrypted ones say so in their first line (RFC 7468, section 11) or in their second (RFC 1421).
+fn read_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Unusable> {
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
+    match PrivateKeyDer::from_pem_slice(bytes) {
+        Ok(key) if !has(b"Proc-Type: 4,ENCRYPTED") => Ok(key),
+        _ if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") => Err(Unusable::Encrypted),
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) => Err(Unusable::NoKey),
+        Err(_) => Err(Unusable::BrokenKey),
+    }
+}
+
+/// Without what stands in the file: a key may be in it.
+fn what_is_wrong(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "its last part has no end",
+        pem::Error::Base64Decode(_) => "a part of it is not Base64",
+        _ => "a line of it is not PEM",
+    }
+}
+
 impl Facts {
+    /// Why it does not count at a time.
+    pub(super) fn check(&self, now: Timestamp) -> Result<(), Unusable> {
+        if now < self.begins_at {
+            return Err(Unusable::NotYet(self.begins_at));
+        }
+        if self.ends_at <= now { Err(Unusable::Ended(self.ends_at)) } else { Ok(()) }
+    }
+
     /// What a chain tells.
     pub fn of(chain: Vec<CertificateDer<'static>>) -> Result<Facts, Unusable> {
         let own = chain.first().ok_or(Unusable::NoCertificate)?;
@@ -121,6 +168,8 @@ impl Facts {
 fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, Unusable> {
     let mut config = builder()?.with_single_cert(chain, key).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Unusable::OtherKey,
+        // The chain was read before: what cannot be parsed is the key.
+        rustls::Error::General(_) => Unusable::OddKey,
         other => broken(other),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

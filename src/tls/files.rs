@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::notices::Watch;
 use super::{Certificate, Shared, TlsError, Unusable};
+use crate::model::Timestamp;
 use crate::model::notice::Subject;
 
 /// `tls.cert` and `tls.key`.
@@ -35,7 +36,8 @@ impl Files {
 
     /// What tells that one of them was written or replaced.
     fn stamp(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
-        let stamp = |at: Metadata| (at.ino(), at.len(), at.mtime(), at.mtime_nsec());
+        // Whom it was opened to shows in the time of the change alone.
+        let stamp = |at: Metadata| (at.ino(), at.len(), at.ctime(), at.ctime_nsec());
         [&self.chain, &self.key].map(|path| fs::metadata(path).ok().map(stamp)).to_vec()
     }
 }
@@ -49,6 +51,8 @@ impl Shared {
         let mut stamp = files.stamp();
         // Since they were read, they may have changed.
         let mut is_settled = false;
+        // From then on, what was refused for its time may be better than what is shown.
+        let mut again_at = None;
         loop {
             watch.look(self).await;
             let is_told = tokio::select! {
@@ -59,21 +63,29 @@ impl Shared {
             let is_changed = now != stamp;
             stamp = now;
             // The one file is written after the other: what just changed may do so again.
-            if is_told || (!is_settled && !is_changed) {
-                self.take(files).await;
+            let is_due = again_at.is_some_and(|at| at <= self.world.now());
+            if is_told || is_due || (!is_settled && !is_changed) {
+                again_at = self.take(files).await;
             }
             is_settled = is_told || !is_changed;
         }
     }
 
-    async fn take(&self, files: &Files) {
+    /// Shows them, unless that is worse than what is shown: then until when, as far as time goes.
+    async fn take(&self, files: &Files) -> Option<Timestamp> {
         let now = self.world.now();
-        let counts = |certificate: &Certificate| certificate.facts.ends_at > now;
+        let mut again_at = None;
         let read = files.read().and_then(|new| {
-            // Better one that counts than one that is new.
-            let is_worse = !counts(&new) && self.shown().is_some_and(|shown| counts(&shown));
-            let error = Unusable::Ended(new.facts.ends_at);
-            if is_worse { Err(TlsError::File { key: "tls.cert", path: files.chain.clone(), error }) } else { Ok(new) }
+            let shown = self.shown().filter(|shown| shown.facts.check(now).is_ok());
+            match (new.facts.check(now), shown) {
+                // Better one that counts than one that is new.
+                (Err(error), Some(shown)) => {
+                    let begins_at = Some(new.facts.begins_at).filter(|at| now < *at);
+                    again_at = begins_at.into_iter().chain([shown.facts.ends_at]).min();
+                    Err(TlsError::File { key: "tls.cert", path: files.chain.clone(), error })
+                }
+                _ => Ok(new),
+            }
         });
         match read {
             Ok(certificate) => {
@@ -87,6 +99,7 @@ impl Shared {
                 self.tell(Subject::CertificateUnusable, Some(error.to_string()), None).await;
             }
         }
+        again_at
     }
 }
 

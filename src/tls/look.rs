@@ -1,7 +1,6 @@
 //! A look at what a listener shows, as somebody else would see it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
@@ -15,14 +14,13 @@ use tokio_rustls::TlsConnector;
 use super::Facts;
 use crate::model::Timestamp;
 
-/// What is shown at `address` to who asks for `name`. Nothing is said to whoever answers, so all of them will do.
-pub async fn look(address: SocketAddr, name: &str) -> io::Result<Facts> {
+/// What is shown at the other end to who asks for `name`. Nothing is said to whoever answers, so all of them will do.
+pub async fn look(stream: TcpStream, name: &str) -> io::Result<Facts> {
     let curious = Arc::new(Curious::default());
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
     let builder = builder.map_err(io::Error::other)?.dangerous();
     let config = builder.with_custom_certificate_verifier(curious.clone()).with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-    let stream = TcpStream::connect(address).await?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let chain = std::mem::take(&mut *curious.0.lock().unwrap_or_else(PoisonError::into_inner));
     if chain.is_empty() {

@@ -20,7 +20,7 @@ pub enum Peer {
     /// Somebody whose connection a trusted proxy passes on as it is, and said so in the PROXY protocol. What the
     /// requests say of other hops is the client's own word.
     Passed {
-        /// The client's address, as the proxy told it; the proxy's own if it did not.
+        /// The client's address, as the proxy told it; 0.0.0.0 if it did not.
         address: IpAddr,
         /// Whether we speak TLS on this connection ourselves.
         tls: bool,

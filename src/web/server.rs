@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::crowd::{Crowd, Heard, Turn};
 use self::dressed::Dressed;
 use self::stall::Impatient;
-use super::{Face, Peer, Services, Settings};
+use super::{Face, Peer, Services};
 use crate::tls::{Shaken, Tls};
 
 mod crowd;
@@ -108,6 +108,20 @@ impl Listener {
         self.file.as_ref().map(|file| file.0.as_path())
     }
 
+    /// What an operator is told of it: where it is, and what is there unless that is everything. `None` for our own socket.
+    pub fn place(&self) -> Option<String> {
+        let at = match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok()?.to_string(),
+            Socket::Unix(_) => format!("unix:{}", self.path()?.display()),
+            Socket::Control(_) => return None,
+        };
+        Some(match &self.face {
+            Face::Whole | Face::WayHere => at,
+            Face::Public { .. } => format!("{at} (public)"),
+            Face::Way(_) => format!("{at} (leads to https)"),
+        })
+    }
+
     async fn accept(&self) -> io::Result<(Arrival, Peer)> {
         match &self.socket {
             Socket::Tcp(socket) => {
@@ -120,7 +134,7 @@ impl Listener {
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 // A proxy on this machine: loopback, so that `trusted_proxies` can name it.
-                let address = std::net::Ipv4Addr::LOCALHOST.into();
+                let address = Ipv4Addr::LOCALHOST.into();
                 Ok((Arrival::Near(stream), Peer::Remote { address, tls: false }))
             }
             Socket::Control(socket) => {
@@ -154,11 +168,11 @@ impl Arrival {
         match self {
             Arrival::Ready(stream) => Some((stream, peer, None)),
             Arrival::Near(mut stream) => {
-                let peer = introduced(&mut stream, peer, settings).await?;
+                let peer = introduced(&mut stream, peer, services).await?;
                 Some((Box::new(stream), peer, None))
             }
             Arrival::Stranger(mut stream, tls) => {
-                let peer = introduced(&mut stream, peer, settings).await?;
+                let peer = introduced(&mut stream, peer, services).await?;
                 let Some(tls) = tls else { return Some((Box::new(stream), peer, None)) };
                 // Boxed: large, and over as soon as the talk begins.
                 match Box::pin(tls.shake(stream, settings.limits.header_time)).await? {
@@ -171,16 +185,28 @@ impl Arrival {
 }
 
 /// Who it is: a trusted proxy that is to say so begins with for whom it speaks. `None` if it does not.
-async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, settings: &Settings) -> Option<Peer> {
+async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, services: &Services) -> Option<Peer> {
+    let settings = &services.settings;
     match peer {
         Peer::Remote { address, tls } if settings.proxy_protocol && settings.trusts(address) => {
             let told = proxy_protocol::source(stream, settings.limits.header_time).await;
-            let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks")).ok()?;
-            Some(Peer::Passed { address: told.unwrap_or(address), tls })
+            let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks"));
+            match &told {
+                Ok(_) => services.rooms.status.heard_proxy(address, true),
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::TimedOut) => {
+                    services.rooms.status.heard_proxy(address, false);
+                }
+                // It only looked whether somebody is here.
+                Err(_) => {}
+            }
+            Some(Peer::Passed { address: told.ok()?.unwrap_or(UNTOLD), tls })
         }
         peer => Some(peer),
     }
 }
+
+/// In the place of an address that a proxy does not tell: near to nothing, and nobody's.
+const UNTOLD: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// A connection of whatever kind: what serves them is large, and is compiled once.
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -244,6 +270,7 @@ pub async fn serve(listener: Listener, services: Services, shutdown: Cancellatio
                         () = shutdown.cancelled() => None,
                     };
                     if let Some((stream, peer, face)) = welcomed {
+                        turn.is_of(peer);
                         let services = face.map_or(Cow::Borrowed(&services), |face| Cow::Owned(services.clone().facing(face)));
                         talk(http, stream, peer, &services, &turn, shutdown).await;
                     }

@@ -1,11 +1,13 @@
 //! Whether our own certificate is one that the world takes, and for how long.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::greeting;
+use super::super::{greeting, local};
 use super::Line;
 use crate::config::{Config, Listen};
-use crate::tls::{self, Facts, Settings, Source};
+use crate::tls::{self, Facts, Settings, Source, TlsError, Unusable};
 use crate::world::{Clock, SystemClock, roots};
 
 const CHECK: &str = "certificate";
@@ -15,11 +17,11 @@ pub(super) async fn certificate(config: &Config) -> Option<Line> {
     let settings = config.tls.as_ref()?;
     let name = config.public_url.host_str()?.trim_matches(['[', ']']);
     let listen = config.listen.iter().find_map(|listen| match listen {
-        Listen::Tcp(address) => Some(super::super::local::here(*address)),
+        Listen::Tcp(address) => Some(*address),
         Listen::Unix(_) => None,
     });
     if let Some(address) = listen
-        && let Ok(Ok(facts)) = tokio::time::timeout(PATIENCE, tls::look(address, name)).await
+        && let Ok(Ok(facts)) = tokio::time::timeout(PATIENCE, look(config, address, name)).await
     {
         return Some(judge(config, settings, &facts, name));
     }
@@ -28,8 +30,15 @@ pub(super) async fn certificate(config: &Config) -> Option<Line> {
     };
     Some(match files.read() {
         Ok(certificate) => judge(config, settings, &certificate.facts, name),
-        Err(error) => Line::fail(CHECK, error.to_string(), "set tls.cert and tls.key right"),
+        Err(error @ TlsError::File { error: Unusable::Unreadable(_), .. }) => {
+            Line::fail(CHECK, error.to_string(), "run this as the server's user, or set tls.cert and tls.key right")
+        }
+        Err(error) => Line::fail(CHECK, error.to_string(), "mend it: Carport does not start like this"),
     })
+}
+
+async fn look(config: &Config, address: SocketAddr, name: &str) -> io::Result<Facts> {
+    tls::look(local::connect(config, address).await?, name).await
 }
 
 fn judge(config: &Config, settings: &Settings, facts: &Facts, name: &str) -> Line {
@@ -43,6 +52,10 @@ fn judge(config: &Config, settings: &Settings, facts: &Facts, name: &str) -> Lin
     };
     if facts.ends_at <= now {
         return Line::fail(CHECK, format!("it has ended on {ends}"), remedy);
+    }
+    if now < facts.begins_at {
+        let text = format!("it counts only from {}", facts.begins_at);
+        return Line::fail(CHECK, text, "set the clock of this machine right, or have one issued that counts today");
     }
     if let Some((key, other)) = greeting::not_certified(config, facts).into_iter().next() {
         let own = if facts.names.is_empty() { "no name".to_owned() } else { facts.names.join(", ") };

@@ -1,4 +1,4 @@
-//! What the running server has given notice of, and the proxy that it does not believe.
+//! What the running server has given notice of, and the proxies that it does not believe or understand.
 
 use serde_json::Value;
 
@@ -22,7 +22,8 @@ pub(super) async fn notices(config: &Config) -> Vec<Line> {
     };
     let lines: Vec<Line> = status["notices"].as_array().into_iter().flatten().map(line).collect();
     let mut lines = if lines.is_empty() { vec![Line::ok(CHECK, "the running server has given none")] } else { lines };
-    let missing = status["missing"].as_array().into_iter().flatten().find(|missing| missing["code"] == "untrusted_proxy");
+    let is_of_proxy = |missing: &&Value| missing["code"].as_str().is_some_and(|code| code.ends_with("_proxy"));
+    let missing = status["missing"].as_array().into_iter().flatten().filter(is_of_proxy);
     lines.extend(missing.map(|missing| Line::warn("proxy", field(missing, "what"), field(missing, "remedy"))));
     lines
 }

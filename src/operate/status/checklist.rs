@@ -13,6 +13,7 @@ const POINTS: &[(&str, &str, Outcome)] = &[
     ("verify", "VERIFY", Outcome::Warn),
     ("wrong_path", "webhook path", Outcome::Fail),
     ("untrusted_proxy", "proxy", Outcome::Warn),
+    ("silent_proxy", "proxy", Outcome::Warn),
     ("vehicle", "car", Outcome::Warn),
     ("subscription", "subscription", Outcome::Warn),
     ("test_delivery", "test delivery", Outcome::Warn),

@@ -1,4 +1,4 @@
-//! Who passes requests on without being believed.
+//! Who passes requests on without being believed, or connections on without saying whose.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,23 +10,26 @@ use super::Missing;
 #[derive(Debug)]
 pub(super) struct Proxies(Mutex<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     trusted: Vec<String>,
     untrusted: BTreeSet<IpAddr>,
+    silent: BTreeSet<IpAddr>,
+    /// Of which silent ones the log has told.
+    told: BTreeSet<IpAddr>,
 }
 
 impl Proxies {
     /// Those that are believed, as one writes them.
     pub(super) fn trusting(trusted: Vec<String>) -> Proxies {
-        Proxies(Mutex::new(State { trusted, untrusted: BTreeSet::new() }))
+        Proxies(Mutex::new(State { trusted, ..State::default() }))
     }
 
     /// Others are believed from now on.
     pub(super) fn trust(&self, trusted: Vec<String>) {
         let mut state = self.locked();
         if state.trusted != trusted {
-            *state = State { trusted, untrusted: BTreeSet::new() };
+            *state = State { trusted, ..State::default() };
         }
     }
 
@@ -40,14 +43,32 @@ impl Proxies {
         }
     }
 
+    /// One that is believed began a connection with what `proxy_protocol` expects, or with something else; the log tells of
+    /// each once.
+    pub(super) fn heard(&self, address: IpAddr, is_introduced: bool) {
+        let mut state = self.locked();
+        if is_introduced {
+            state.silent.remove(&address);
+        } else if state.silent.len() < MOST
+            && state.silent.insert(address)
+            && state.told.len() < MOST
+            && state.told.insert(address)
+        {
+            tracing::warn!("{address} {SILENT}; {SPEAK}");
+        }
+    }
+
     /// What the operator is told of them.
-    pub(super) fn missing(&self) -> Option<Missing> {
+    pub(super) fn missing(&self) -> Vec<Missing> {
         let state = self.locked();
-        let addresses: Vec<String> = state.untrusted.iter().map(ToString::to_string).collect();
         let setting = state.with(state.untrusted.iter().copied());
-        let what = format!("{} {WHAT}", addresses.join(", "));
-        let remedy = format!("if it is your proxy, write {setting} and reload (SIGHUP)");
-        (!addresses.is_empty()).then_some(Missing { code: "untrusted_proxy", what, remedy })
+        let trust = format!("if it is your proxy, write {setting} and reload (SIGHUP)");
+        let tell = |code, addresses: &BTreeSet<IpAddr>, what, remedy| {
+            let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            (!names.is_empty()).then(|| Missing { code, what: format!("{} {what}", names.join(", ")), remedy })
+        };
+        let untrusted = tell("untrusted_proxy", &state.untrusted, WHAT, trust);
+        untrusted.into_iter().chain(tell("silent_proxy", &state.silent, SILENT, SPEAK.to_owned())).collect()
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -64,4 +85,9 @@ impl State {
 }
 
 const WHAT: &str = "passes requests on, but is no trusted proxy: its clients share their limits, and their https does not count";
+const SILENT: &str = "does not say by the PROXY protocol for whom it connects: what comes from it is closed";
+const SPEAK: &str =
+    "have it say so (nginx: proxy_protocol on; HAProxy: send-proxy-v2), or set proxy_protocol = false and restart";
+
+/// Of each kind.
 const MOST: usize = 8;

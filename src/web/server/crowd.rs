@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,12 +21,22 @@ pub(super) struct Turn {
     began: Instant,
     /// Since when we wait for the client, in nanoseconds from `began`; or [`OURS`].
     theirs_since: Arc<AtomicU64>,
+    origin: Arc<Mutex<Origin>>,
 }
 
 /// A request is whole and its answer is not there yet.
 const OURS: u64 = u64::MAX;
 
 impl Turn {
+    /// Whose connection it is, when that is known better than by where it comes from.
+    pub(super) fn is_of(&self, peer: Peer) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin(peer);
+    }
+
+    fn origin(&self) -> Origin {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn ours(&self) {
         self.theirs_since.store(OURS, Ordering::Relaxed);
     }
@@ -86,7 +96,7 @@ pub(super) struct Crowd {
     most: usize,
     began: Instant,
     tasks: JoinSet<()>,
-    guests: HashMap<Id, (AbortHandle, Turn, Origin)>,
+    guests: HashMap<Id, (AbortHandle, Turn)>,
 }
 
 impl Crowd {
@@ -97,10 +107,10 @@ impl Crowd {
 
     /// Lets one in. There must be [room](Crowd::room).
     pub(super) fn admit<F: Future<Output = ()> + Send + 'static>(&mut self, peer: Peer, talk: impl FnOnce(Turn) -> F) {
-        let turn = Turn { began: self.began, theirs_since: Arc::default() };
+        let turn = Turn { began: self.began, theirs_since: Arc::default(), origin: Arc::new(Mutex::new(origin(peer))) };
         turn.theirs();
         let handle = self.tasks.spawn(talk(turn.clone()));
-        self.guests.insert(handle.id(), (handle, turn, origin(peer)));
+        self.guests.insert(handle.id(), (handle, turn));
     }
 
     /// Returns when there is room for one more: at once, unless everybody waits for us.
@@ -123,12 +133,13 @@ impl Crowd {
     /// Of whom there are most, who has kept us waiting longest.
     fn most_tiresome(&self) -> Option<&AbortHandle> {
         let mut of_origin: HashMap<Origin, usize> = HashMap::new();
-        for (_, _, origin) in self.guests.values() {
+        let guests: Vec<_> = self.guests.values().map(|(handle, turn)| (handle, turn, turn.origin())).collect();
+        for (_, _, origin) in &guests {
             *of_origin.entry(*origin).or_default() += 1;
         }
-        let waiting = self.guests.values().filter_map(|(handle, turn, origin)| {
+        let waiting = guests.into_iter().filter_map(|(handle, turn, origin)| {
             let since = turn.theirs_since.load(Ordering::Relaxed);
-            (since != OURS).then_some((of_origin[origin], u64::MAX - since, handle))
+            (since != OURS).then_some((of_origin[&origin], u64::MAX - since, handle))
         });
         waiting.max_by_key(|(count, waits, _)| (*count, *waits)).map(|(_, _, handle)| handle)
     }
@@ -152,7 +163,7 @@ impl Crowd {
 
     /// Sends those away who keep us waiting.
     pub(super) fn leave_waiting(&self) {
-        for (handle, turn, _) in self.guests.values() {
+        for (handle, turn) in self.guests.values() {
             if turn.theirs_since.load(Ordering::Relaxed) != OURS {
                 handle.abort();
             }

@@ -289,7 +289,7 @@ impl Server {
         let address = program.says("where it listens", |text| {
             // The line is whole when the next one has begun.
             let (_, rest) = text.split_once("listening  ")?;
-            rest.split_once('\n')?.0.parse().ok()
+            rest.split_once('\n')?.0.split([',', ' ']).next()?.parse().ok()
         });
         let address = address.await;
         let mut server = Server { program, address, polls: 0 };

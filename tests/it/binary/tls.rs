@@ -33,8 +33,15 @@ impl Issuer {
 
     /// Writes a certificate for localhost that lasts so many days, and its key.
     pub(crate) fn issue(&self, home: &Home, days: u32) {
+        self.issue_between(home, None, days * Duration::from_secs(86_400));
+    }
+
+    /// The same, from a time on: both as from now.
+    fn issue_between(&self, home: &Home, from: Option<Duration>, to: Duration) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970() + days * Duration::from_secs(86_400);
+        let now = rcgen::date_time_ymd(1970, 1, 1) + since_1970();
+        params.not_after = now + to;
+        params.not_before = from.map_or(params.not_before, |from| now + from);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         home.write("key.pem", &key.serialize_pem());
@@ -122,7 +129,8 @@ impl Secure {
 pub(crate) async fn listening<const N: usize>(program: &mut Program) -> [SocketAddr; N] {
     let said = program.says("where it listens", |text| {
         let (_, rest) = text.split_once("listening  ")?;
-        let all: Vec<SocketAddr> = rest.split_once('\n')?.0.split(", ").filter_map(|one| one.parse().ok()).collect();
+        let places = rest.split_once('\n')?.0.split(", ");
+        let all: Vec<SocketAddr> = places.filter_map(|one| one.split(' ').next()?.parse().ok()).collect();
         all.try_into().ok()
     });
     said.await
@@ -282,7 +290,24 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart() {
     // The doctor says so too: another start would find nothing better.
     let checked = home.run(&["check", "--offline"]).await;
     assert!(checked.stdout.contains("has ended at"), "{checked:?}");
+
+    // So is one that does not count yet.
+    let day = Duration::from_secs(86_400);
+    issuer.issue_between(&home, Some(30 * day), 90 * day);
+    server.program.signal(Signal::HUP);
+    let early = || async { server.notice(&token, "certificate_unusable").await.filter(|told| told["what"] != ended["what"]) };
+    let early = until("another notice", early).await;
+    assert!(early["what"].as_str().unwrap().contains("counts only from"), "{early}");
+    assert_eq!(server.shown().await, third);
+
+    // As soon as it counts, it is shown.
+    issuer.issue_between(&home, Some(Duration::from_secs(5)), 90 * day);
+    until("the fourth certificate", || async { Some(server.shown().await).filter(|shown| *shown != third) }).await;
+    server.gone(&token, "certificate_unusable").await;
     server.program.stop().await;
+    issuer.issue_between(&home, Some(30 * day), 90 * day);
+    let checked = home.run(&["check", "--offline"]).await;
+    assert!(checked.stdout.contains("it counts only from"), "{checked:?}");
 }
 
 #[tokio::test]
@@ -339,7 +364,16 @@ async fn what_cannot_be_shown_is_told_at_the_start() {
     refused("key.pem: is not the key of the certificate in tls.cert").await;
     home.write("key.pem", "nothing\n");
     refused("key.pem: holds no private key").await;
+    home.write("key.pem", &good.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    refused("key.pem: holds a private key with a password").await;
+    home.write("key.pem", &good[..good.len() / 2]);
+    refused("key.pem: holds a private key that is cut off or damaged").await;
+    home.write("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    refused("key.pem: holds a private key that is damaged, or of a kind that is not known here").await;
     home.write("key.pem", &good);
+    let chain = std::fs::read_to_string(home.path("cert.pem")).unwrap();
+    home.write("cert.pem", &format!("{chain}{}", &chain[..chain.len() / 2]));
+    refused("cert.pem: is cut off or damaged: its last part has no end").await;
     home.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     refused("cert.pem: cannot be used").await;
     home.write("cert.pem", &good);
@@ -475,6 +509,16 @@ async fn the_doctor_looks_at_the_certificate() {
     let told =
         ran.stdout.lines().find(|told| told.contains(" certificate of the public URL ")).unwrap_or_else(|| panic!("{ran:?}"));
     assert!(told.starts_with("warn ") && told.contains("for webhooks set tls.mode") && !told.contains("renew"), "{told}");
+    program.stop().await;
+
+    // Where this machine is a trusted proxy too, it says what one says, and nobody takes it for one that does not.
+    let proxy = "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    home.write("config.toml", &format!("{home_network}{proxy}[tls]\nmode = \"self-signed\"\n"));
+    let mut program = Program::start(home.command(&["serve"]));
+    let [_]: [SocketAddr; 1] = listening(&mut program).await;
+    until("the server", || async { line().await.filter(|told| told["result"] == "ok") }).await;
+    let checked = home.run(&["check", "--offline"]).await;
+    assert!(checked.stdout.contains("of Carport's own making") && !checked.stdout.contains("PROXY protocol"), "{checked:?}");
     program.stop().await;
 }
 

@@ -101,6 +101,15 @@ async fn whose_connection_is_passed_on_does_not_speak_for_the_proxy() {
         let answer = answered(stream, &[&header[..], ask].concat()).await;
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     }
+    // Whom nobody names is not taken for this machine, which may sign in by plain http.
+    let sign_in = b"GET /login?t=x HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n";
+    for (header, is_near) in [(UNTOLD, false), (b"PROXY UNKNOWN\r\n", false), (&introduction([127, 0, 0, 1])[..], true)] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
+        let answer = answered(stream, &[header, sign_in].concat()).await;
+        assert_eq!(answer.contains("https_required"), !is_near, "{answer}");
+    }
     let audit = server.get("/api/v1/audit", &token).await.text();
     assert!(!audit.contains("mallory") && !audit.contains("198.51.100.9"), "{audit}");
     server.stop().await;
@@ -118,8 +127,19 @@ async fn a_proxy_says_over_a_socket_file_for_whom_it_speaks() {
     let ask = b"GET /api/v1/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let say = async |bytes: &[u8]| answered(UnixStream::connect(&path).await.unwrap(), bytes).await;
     assert_eq!(say(ask).await, "");
+    // Where to look for the cause is told, until it is gone.
+    let told = async || {
+        let checked = home.json(&["check", "--offline"]).await;
+        checked["items"].as_array().unwrap().iter().find(|line| line["check"] == "proxy").cloned()
+    };
+    let found = until("the proxy to be named", told).await;
+    assert!(found["text"].as_str().unwrap().starts_with("127.0.0.1 does not say by the PROXY protocol"), "{found}");
+    assert!(found["remedy"].as_str().unwrap().contains("send-proxy-v2"), "{found}");
     let introduced = say(&[&introduction([203, 0, 113, 5])[..], ask].concat()).await;
     assert!(introduced.starts_with("HTTP/1.1 401 "), "{introduced}");
+    assert_eq!(told().await, None);
+    let in_words = say(&[&b"PROXY TCP4 203.0.113.5 192.0.2.1 56324 443\r\n"[..], ask].concat()).await;
+    assert!(in_words.starts_with("HTTP/1.1 401 "), "{in_words}");
     assert_eq!(program.stop().await.code, Some(0));
 }
 
