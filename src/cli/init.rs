@@ -62,16 +62,15 @@ impl Answers {
         self.listen().as_deref() == Some(HTTPS)
     }
 
-    /// What nobody but `init` would find wrong.
+    /// What nobody but `init` would find wrong with the public URL.
     fn complaint(&self, system: bool) -> Option<String> {
         let port = self.listen().and_then(|listen| listen.rsplit(':').next()?.parse::<u16>().ok());
-        if self.tls.as_deref() == Some("self-signed") && self.public_url.starts_with("http:") {
-            return Some("--public-url: with a certificate it begins with https://".to_owned());
+        if matches!(self.tls.as_deref(), Some("acme" | "self-signed")) && self.public_url.starts_with("http:") {
+            return Some("with a certificate it begins with https://, such as https://cars.example.org".to_owned());
         }
         let is_barred = port.is_some_and(|port| port < 1024 && !self.takes_ports());
         (system && is_barred).then(|| {
-            "--public-url: below 1024 the service can have port 443 alone; leave the port out, or write one above, such as :8443"
-                .to_owned()
+            "below 1024 the service can have port 443 alone; leave the port out, or write one above, such as :8443".to_owned()
         })
     }
 
@@ -137,7 +136,12 @@ pub(super) async fn init(
     let left = if flags.system {
         system::install(&written.directory, answers.takes_ports(), flags.force)?
     } else {
-        vec!["carport serve".to_owned()]
+        vec![match &common.config {
+            // As a shell takes it.
+            Some(path) if path.to_string_lossy().contains(' ') => format!("carport serve --config \"{}\"", path.display()),
+            Some(path) => format!("carport serve --config {}", path.display()),
+            None => "carport serve".to_owned(),
+        }]
     };
     report(&config, &target, &written, &left)?;
     if answers.tls.as_deref() == Some("self-signed") {
@@ -206,7 +210,9 @@ fn given(flags: &Init, place: &Place) -> Result<(Answers, Vec<String>), Failure>
     if flags.client_id.is_some() != flags.client_secret_file.is_some() {
         wrong.push("--client-id and --client-secret-file belong together".to_owned());
     }
-    wrong.extend(answers.complaint(flags.system));
+    // What is still to be asked for is looked at then.
+    let complaint = answers.complaint(flags.system).filter(|_| flags.public_url.is_some() || flags.non_interactive);
+    wrong.extend(complaint.map(|wrong| format!("--public-url: {wrong}")));
     Ok((answers, wrong))
 }
 
@@ -277,10 +283,20 @@ async fn asked(
     let mistakes: Vec<_> = mistakes.flat_map(|mistakes| mistakes.0).collect();
     tell(wrong, Some(Mistakes(mistakes)).filter(|mistakes| !mistakes.0.is_empty()))?;
     if flags.public_url.is_none() {
-        let question =
-            "Where browsers and Smartcar will reach Carport, such as https://cars.example.org\n  [http://localhost:8000]: ";
-        let told = until_good(question, |url| checked("public_url", url, "this address").map_err(|failure| failure.to_string()))?;
-        answers.public_url = told.unwrap_or(answers.public_url);
+        let fits = |url: &str| {
+            checked("public_url", url, "this address").map_err(|failure| failure.to_string())?;
+            let told = Answers { public_url: url.to_owned(), tls: answers.tls.clone(), ..Answers::default() };
+            told.complaint(flags.system).map_or(Ok(()), Err)
+        };
+        let usual = Some(&answers.public_url).filter(|url| fits(url).is_ok());
+        let shown = usual.map_or_else(String::new, |url| format!("\n  [{url}]"));
+        let question = format!("Where browsers and Smartcar will reach Carport, such as https://cars.example.org{shown}: ");
+        answers.public_url = loop {
+            match until_good(&question, fits)?.or_else(|| usual.cloned()) {
+                Some(url) => break url,
+                None => eprintln!("  without it there is no certificate"),
+            }
+        };
     }
     if answers.tls.is_none() && answers.trusted_proxy.is_none() && answers.public_url.starts_with("https:") {
         ask_for_tls(&mut answers)?;

@@ -210,7 +210,8 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
 
 /// The address asked for, with the next free port if its own is busy.
 fn listen(flags: &Serve) -> Result<SocketAddr, Failure> {
-    let usage = |text: &str| Failure::new(Exit::Usage, format!("--listen {text}: demo takes one IP:PORT"));
+    let usage =
+        |text: &str| Failure::new(Exit::Usage, format!("--listen {text}: demo takes one IP:PORT, such as 127.0.0.1:8000"));
     let wanted = match flags.listen.as_slice() {
         [] => SocketAddr::new(if flags.lan { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }.into(), 8000),
         [one] => one.parse().map_err(|_| usage(one))?,

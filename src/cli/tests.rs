@@ -325,7 +325,7 @@ async fn init_writes_what_serve_reads() {
     assert!(config.tls.is_some() && config.http_listen.is_some());
 
     // What does not fit together is told before anything is written.
-    for flags in ["--tls acme --public-url http://192.168.1.5", "--trusted-proxy proxy", "--tls on"] {
+    for flags in ["--tls acme --public-url https://192.168.1.5", "--trusted-proxy proxy", "--tls on"] {
         let failure = init(&format!("init --non-interactive --force {flags}"), &place, Probe::Good).await.unwrap_err();
         assert_eq!(failure.exit, Exit::Configuration, "{failure}");
     }

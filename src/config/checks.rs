@@ -163,8 +163,13 @@ fn limits(config: &Config, collected: &mut Collected) {
         collected.mistake("history.keep", origin, "is less than a day", "Write 1d or more");
     }
     if config.session.idle > config.session.max && !is_told(collected, &["session.idle", "session.max"]) {
-        let origin = origin(collected, "session.idle");
-        collected.mistake("session.idle", origin, "is longer than session.max", "Write a shorter time");
+        let (key, wrong, remedy) = if collected.values.contains_key("session.idle") {
+            ("session.idle", "is longer than session.max", "Write a shorter time")
+        } else {
+            ("session.max", "is shorter than session.idle is by default", "Write session.idle too, no longer than this")
+        };
+        let origin = origin(collected, key);
+        collected.mistake(key, origin, wrong, remedy);
     }
 }
 

@@ -71,13 +71,13 @@ pub enum SettingsError {
     #[error("{}", .0.join("; "))]
     Wrong(Vec<String>),
     /// It looks like another's value.
-    #[error("{}: {COMPARE} (force)", .0.join("; "))]
+    #[error("{}: {COMPARE} (force=true)", .0.join("; "))]
     MixedUp(Vec<String>),
     /// Smartcar does not take it.
     #[error("{}", in_words(.0).join("; "))]
     Refused(Vec<Finding>),
     /// Smartcar could not be asked.
-    #[error("{}: try again, or save it untried (force)", .0.first().map_or("Smartcar cannot be asked", |first| &first.text))]
+    #[error("{}: try again, or save it untried (force=true)", .0.first().map_or("Smartcar cannot be asked", |first| &first.text))]
     Untried(Vec<Finding>),
     /// The store is in trouble, or nobody is there to make them.
     #[error("the store cannot take it now")]

@@ -228,7 +228,7 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
             found.push(Finding::fail("certificate of the public URL", certificate(&why), CERTIFICATE));
             return found;
         }
-        Err(error) if error.to_string().contains("lookup address") => {
+        Err(error) if !is_proven && is_unknown_name(&error.to_string()) => {
             let text = format!("its name is not known here: {error}");
             found.push(Finding::warn(
                 CHECK,
@@ -251,6 +251,11 @@ async fn public_url(settings: &Settings, world: &World, delivered_at: Option<Tim
     }
     found.extend(webhook(settings, world).await);
     found
+}
+
+/// Whether there is no such name, as far as the resolver can tell; not that the resolver itself cannot be asked.
+fn is_unknown_name(why: &str) -> bool {
+    why.contains("lookup address") && !["Temporary failure", "Try again"].iter().any(|words| why.contains(words))
 }
 
 fn is_about_certificate(why: &str) -> bool {

@@ -96,6 +96,9 @@ async fn a_service_is_set_up_and_left_as_its_owner_has_it() {
     let port = FLAGS.replace("https://cars.example.org", "https://pi.local:444");
     let ran = within(&home, &format!("{port} --force --tls self-signed")).await;
     assert!(ran.code == Some(2) && ran.complaint().contains("port 443 alone"), "{ran:?}");
+    let plain = FLAGS.replace("https://", "http://");
+    let ran = within(&home, &format!("{plain} --force --tls acme")).await;
+    assert!(ran.code == Some(2) && ran.complaint().contains("it begins with https://"), "{ran:?}");
     let own = FLAGS.replace("https://cars.example.org", "https://pi.local");
     let ran = within(&home, &format!("{own} --force --tls self-signed")).await;
     assert!(ran.stdout.contains("enable --now carport.socket carport\n") && !ran.stdout.contains("disable"), "{ran:?}");

@@ -110,6 +110,9 @@ async fn init_makes_what_it_says_reachable_and_tells_all_at_once() {
         let shown = shown["items"].as_array().unwrap().iter().find(|one| one["key"] == "listen").unwrap();
         assert_eq!(shown["value"], listen, "{url}");
     }
+    // What is to be typed next is about this one.
+    let ran = home.run(&[&init[..], &["--config", "other.toml"]].concat()).await;
+    assert!(ran.code == Some(0) && ran.stdout.ends_with("  carport serve --config other.toml\n"), "{ran:?}");
 }
 
 /// From another directory than the server's, a configuration without a data directory leads to none.
