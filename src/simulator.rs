@@ -40,6 +40,7 @@ mod oauth;
 mod pages;
 mod sender;
 mod server;
+mod session;
 mod settings;
 mod signals;
 mod state;

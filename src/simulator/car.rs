@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::chance::Chance;
 use super::model::{Model, Powertrain};
+use super::session::{Session, Sessions};
 use super::trouble::Trouble;
 use crate::model::Timestamp;
 
@@ -30,6 +31,9 @@ pub(super) struct Car {
     pub(super) plugged: bool,
     /// kW flowing into the battery now.
     pub(super) power: f64,
+    /// At the plug it is at, or was at last.
+    pub(super) session: Session,
+    pub(super) sessions: Sessions,
     pub(super) fuel: f64,
     pub(super) oil: f64,
     pub(super) latitude: f64,
@@ -91,6 +95,9 @@ impl Car {
         let pressure = chance.between(228.0, 252.0);
         let nickname = format!("{} {}", chance.pick(NICKNAMES), model.name);
         let odometer = chance.between(2_000.0, 90_000.0);
+        let charge = chance.between(35.0, 70.0);
+        let mut sessions = Sessions::default();
+        sessions.keep(Session::before(now, charge, model.battery, home));
         Car {
             vehicle_id,
             vin,
@@ -100,7 +107,9 @@ impl Car {
             odometer,
             first_odometer: odometer,
             schedules: Vec::new(),
-            charge: chance.between(35.0, 70.0),
+            charge,
+            session: Session::begin(now, charge, home, false),
+            sessions,
             limit: *chance.pick(&[80.0, 80.0, 90.0, 100.0]),
             plugged: model.battery > 0.0,
             power: 0.0,
@@ -185,8 +194,13 @@ impl Car {
         self.vin.bytes().map(u32::from).sum()
     }
 
+    /// One of these, the same whenever it is asked for.
+    pub(super) fn pick(&self, words: &[&'static str]) -> &'static str {
+        usize::try_from(self.number()).ok().and_then(|number| words.get(number % words.len().max(1)).copied()).unwrap_or_default()
+    }
+
     pub(super) fn color(&self) -> &'static str {
-        COLORS[usize::try_from(self.number()).unwrap_or(0) % COLORS.len()]
+        self.pick(COLORS)
     }
 
     pub(super) fn firmware(&self) -> String {
@@ -244,6 +258,15 @@ impl Car {
         !matches!(self.phase, Phase::Parked { .. })
     }
 
+    pub(super) fn at_home(&self) -> bool {
+        let (north, east) = self.way_home();
+        north.hypot(east) < 0.5
+    }
+
+    pub(super) fn at_fast_charger(&self) -> bool {
+        self.plugged && self.session.public && self.model.powertrain == Powertrain::Electric
+    }
+
     /// Kilometers the battery is good for.
     pub(super) fn electric_range(&self) -> f64 {
         ratio(self.charge * self.model.battery, self.model.electric_use)
@@ -266,9 +289,12 @@ impl Car {
         }
         let (north, east) = self.way_home();
         let distance = north.hypot(east);
+        if self.plugged {
+            self.sessions.keep(self.session.clone());
+        }
         (self.plugged, self.held, self.power) = (false, false, 0.0);
         (self.locked, self.window_open) = (false, false);
-        (self.updated.energy, self.updated.closure) = (now, now);
+        self.updated = Updated { energy: now, travel: now, closure: now, ..self.updated };
         if distance > 0.5 {
             // About 45 km/h as the crow flies.
             let left = (5..240).find(|&minutes| f64::from(minutes) * 0.75 >= distance).unwrap_or(240);
@@ -281,8 +307,7 @@ impl Car {
     }
 
     fn park(&mut self, now: i64) {
-        let (north, east) = self.way_home();
-        let at_home = north.hypot(east) < 0.5;
+        let at_home = self.at_home();
         if at_home {
             (self.latitude, self.longitude) = self.home;
         }
@@ -290,6 +315,9 @@ impl Car {
         self.locked = true;
         self.window_open = self.chance.hit(0.05);
         self.plugged = self.model.battery > 0.0 && (at_home || self.charge < 35.0);
+        if self.plugged {
+            self.session = Session::begin(now, self.charge, (self.latitude, self.longitude), !at_home);
+        }
         if self.model.tank > 0.0 && self.fuel < 15.0 {
             self.fuel = self.chance.between(94.0, 100.0);
         }
@@ -302,12 +330,12 @@ impl Car {
         let was_charging = self.charging();
         self.power = 0.0;
         if self.plugged && !self.held && self.charge < self.limit {
-            let (north, east) = self.way_home();
-            let fast = self.model.powertrain == Powertrain::Electric && north.hypot(east) > 0.5;
-            let most = if fast { 90.0 } else { self.model.charger };
+            let most = if self.at_fast_charger() { 90.0 } else { self.model.charger };
             // The last fifth goes slower.
             self.power = if self.charge > 80.0 { most * 0.6 } else { most };
-            self.charge = (self.charge + ratio(self.power * 100.0 / 60.0, self.model.battery)).min(self.limit);
+            let before = self.charge;
+            self.charge = (before + ratio(self.power * 100.0 / 60.0, self.model.battery)).min(self.limit);
+            self.session.add((self.charge - before) / 100.0 * self.model.battery, self.charge, now);
         }
         if was_charging || self.charging() {
             self.updated.energy = now;

@@ -98,7 +98,8 @@ impl Endpoint {
             "security" => (when.closure, security(car)),
             "service/history" => (when.built, history(car, units, query, now)?),
             "diagnostics/system_status" => {
-                let systems: Vec<Value> = workshop::systems(car).iter().map(System::v2).collect();
+                let told = |system: &&System| !lacks(car, &system.code());
+                let systems: Vec<Value> = workshop::systems(car).iter().filter(told).map(System::v2).collect();
                 (when.travel, json!({ "systems": systems }))
             }
             "diagnostics/dtcs" => (when.travel, json!({ "activeCodes": workshop::codes(car) })),
@@ -164,9 +165,17 @@ fn security(car: &Car) -> Value {
     });
     let port = if car.plugged { "OPEN" } else { "CLOSED" };
     let ports = if car.model.battery > 0.0 { json!([{ "type": "chargingPort", "status": port }]) } else { json!([]) };
-    let storage = json!([{ "type": "rear", "status": "CLOSED" }]);
+    let lids = |list: &[(&str, &str)]| -> Value {
+        let told = list.iter().filter(|(_, code)| !lacks(car, code));
+        told.map(|(kind, _)| json!({ "type": kind, "status": "CLOSED" })).collect()
+    };
     json!({
-        "isLocked": car.locked, "doors": doors, "windows": windows, "sunroof": [], "storage": storage, "chargingPort": ports,
+        "isLocked": car.locked,
+        "doors": doors,
+        "windows": windows,
+        "sunroof": lids(&[("sunroof", "closure-sunroof")]),
+        "storage": lids(&[("front", "closure-fronttrunk"), ("rear", "closure-reartrunk")]),
+        "chargingPort": ports,
     })
 }
 

@@ -376,6 +376,7 @@ fn padded(body: &mut Value) {
         "body": { "values": records }, "status": { "value": "SUCCESS" }, "meta": {},
     });
     if let Some(list) = body["data"]["signals"].as_array_mut() {
+        list.retain(|other| other["code"] != signal["code"]);
         list.push(signal);
     }
 }

@@ -56,6 +56,12 @@ impl Model {
         MODELS.iter().find(|model| model.name == name)
     }
 
+    /// Whether its cars do not give the signal of this code.
+    pub(super) fn lacks(&self, code: &str) -> bool {
+        let few = FEW.iter().find(|(known, _)| *known == code);
+        self.gaps.contains(&code) || few.is_some_and(|(_, makes)| !makes.contains(&self.make))
+    }
+
     pub(super) fn all() -> &'static [Model] {
         MODELS
     }
@@ -105,6 +111,31 @@ const fn combustion(
     Model { make, name, since, powertrain, battery: 0.0, electric_use: 0.0, charger: 0.0, tank, fuel_use, gaps }
 }
 
+/// What only cars of these makes tell.
+const FEW: &[(&str, &[&str])] = &[
+    ("charge-amperagerequested", &["TESLA"]),
+    ("charge-chargeportstatuscolor", &["TESLA", "VOLKSWAGEN"]),
+    ("charge-chargerecords", &["TESLA", "VOLKSWAGEN", "VOLVO"]),
+    ("charge-chargerphases", &["TESLA", "VOLKSWAGEN"]),
+    ("charge-ischargingportflapopen", &["HYUNDAI", "KIA", "TESLA", "VOLKSWAGEN"]),
+    ("closure-fronttrunk", &["HYUNDAI", "TESLA"]),
+    ("closure-sunroof", &["BMW", "HYUNDAI", "KIA", "VOLVO"]),
+    ("closure-tailgate", &["FORD", "TOYOTA", "VOLVO"]),
+    ("connectivitystatus-isdigitalkeypaired", &["BMW", "TESLA"]),
+    ("diagnostics-tirepressure", &["BMW", "FORD", "KIA"]),
+    ("diagnostics-waterinfuel", &["FORD"]),
+    ("hvac-issteeringheateractive", &["HYUNDAI", "KIA", "TESLA"]),
+    ("surveillance-brand", &["TESLA"]),
+    ("surveillance-isenabled", &["TESLA"]),
+    ("tractionbattery-isheateractive", &["HYUNDAI", "TESLA"]),
+    ("tractionbattery-maxrangechargecounter", &["TESLA"]),
+    ("transmission-drivemode", &["BMW", "VOLVO"]),
+    ("vehicleidentification-packages", &["BMW", "FORD"]),
+    ("vehicleuseraccount-permissions", &["BMW", "TESLA"]),
+    ("vehicleuseraccount-role", &["BMW", "TESLA"]),
+    ("wheel-style", &["TESLA"]),
+];
+
 /// What a Leaf does not tell.
 const LEAF: &[&str] = &[
     "location-preciselocation",
@@ -131,6 +162,8 @@ static MODELS: &[Model] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::car::Car;
+    use crate::simulator::signals::signals;
 
     #[test]
     fn every_powertrain_is_on_sale_and_gaps_are_real_codes() {
@@ -138,6 +171,12 @@ mod tests {
             assert!(MODELS.iter().any(|model| model.powertrain.word() == word));
         }
         assert_eq!(Model::makes().len(), 9);
+        let car = |model| Car::new(model, Chance::of(0, ""), 0);
+        let codes: Vec<String> = MODELS.iter().flat_map(|model| signals(&car(model))).map(|signal| signal.code).collect();
+        for gap in MODELS.iter().flat_map(|model| model.gaps).chain(FEW.iter().map(|(code, _)| code)) {
+            assert!(codes.iter().any(|code| code == gap), "{gap}");
+        }
+        assert!(FEW.iter().flat_map(|(_, makes)| *makes).all(|make| Model::makes().contains(make)));
         assert_eq!(Model::of_make(Some("tesla"), &mut Chance::of(0, "")).name, "Model 3");
     }
 }

@@ -11,6 +11,8 @@ use super::model::Model;
 use super::units::rounded;
 use super::workshop;
 
+mod electric;
+
 /// One signal of one car, not yet judged by anybody's permissions.
 #[derive(Clone, Debug)]
 pub(super) struct Signal {
@@ -83,24 +85,14 @@ pub(super) fn known(code: &str) -> Result<(), String> {
 /// All signals of the car's kind, with those its model lacks as unable.
 pub(super) fn signals(car: &Car) -> Vec<Signal> {
     let mut list = Builder { car, list: Vec::new() };
-    let when = car.updated;
-    list.add("VehicleIdentification", "VIN", "read_vin", when.built, json!({ "value": car.vin }));
-    list.add("VehicleIdentification", "Nickname", "read_vehicle_info", when.built, json!({ "value": car.nickname }));
-    list.add("Odometer", "TraveledDistance", "read_odometer", when.travel, measured(car.odometer, 1, "km"));
-    list.add("Location", "PreciseLocation", "read_location", when.travel, place(car));
-    list.add("Motion", "CurrentSpeed", "read_speedometer", when.travel, measured(car.speed, 0, "kph"));
-    let doors = grid(|_, _| json!({ "isOpen": false, "isLocked": car.locked }));
-    let windows = grid(|row, column| json!({ "isOpen": car.window_open && row + column == 0 }));
-    list.add("Closure", "IsLocked", "read_security", when.closure, json!({ "value": car.locked }));
-    list.add("Closure", "Doors", "read_security", when.closure, doors);
-    list.add("Closure", "Windows", "read_security", when.closure, windows);
-    list.add("Closure", "RearTrunk", "read_security", when.closure, json!({ "isOpen": false, "isLocked": car.locked }));
-    let mut tires = grid(|row, column| json!({ "tirePressure": rounded(car.tires[row * 2 + column], 1) }));
-    tires["unit"] = json!("kPa");
-    list.add("Wheel", "Tires", "read_tires", when.travel, tires);
+    list.identity();
+    list.travel();
+    list.openings();
     list.condition();
+    list.comfort();
     if car.model.battery > 0.0 {
         list.battery();
+        list.charging();
     }
     if car.model.tank > 0.0 {
         list.engine();
@@ -108,6 +100,7 @@ pub(super) fn signals(car: &Car) -> Vec<Signal> {
     list.list
 }
 
+/// The signals of one car so far.
 struct Builder<'a> {
     car: &'a Car,
     list: Vec<Signal>,
@@ -120,44 +113,71 @@ impl Builder<'_> {
         self.list.push(Signal { code, name, group, permission, body, updated_at });
     }
 
-    fn battery(&mut self) {
-        let (car, when) = (self.car, self.car.updated.energy);
-        let group = "TractionBattery";
-        self.add(group, "StateOfCharge", "read_battery", when, measured(car.charge, 0, "percent"));
-        let mut range = measured(car.electric_range(), 0, "km");
-        range["additionalValues"] = json!([]);
-        self.add(group, "Range", "read_battery", when, range);
-        let capacity = rounded(car.model.battery, 1);
-        let choices = json!([{ "capacity": capacity, "description": car.model.name }]);
-        let body = json!({ "capacity": capacity, "source": "SMARTCAR", "availableCapacities": choices, "unit": "kWh" });
-        self.add(group, "NominalCapacity", "read_battery", car.updated.built, body);
-
-        let group = "Charge";
-        self.add(group, "IsCharging", "read_charge", when, json!({ "value": car.charging() }));
-        self.add(group, "IsChargingCableConnected", "read_charge", when, json!({ "value": car.plugged }));
-        self.add(group, "DetailedChargingStatus", "read_charge", when, json!({ "value": charging_state(car) }));
-        let limit = rounded(car.limit, 0);
-        let values = json!([{ "type": "GLOBAL", "limit": limit, "condition": null }]);
-        let body = json!({ "values": values, "activeLimit": limit, "unit": "percent" });
-        self.add(group, "ChargeLimits", "read_charge", when, body);
-        self.add(group, "Wattage", "read_charge", when, measured(car.power * 1000.0, 0, "watts"));
-        let volts = if car.charging() { 230.0 } else { 0.0 };
-        self.add(group, "Voltage", "read_charge", when, measured(volts, 0, "volts"));
-        self.add(group, "ChargeTimers", "read_charge", car.updated.built, json!({ "values": car.timers() }));
-        self.add(group, "TimeToComplete", "read_charge", when, json!({ "value": rounded(car.minutes_to_limit(), 0) }));
+    /// What the car is, and whose.
+    fn identity(&mut self) {
+        let (car, when, group) = (self.car, self.car.updated.built, "VehicleIdentification");
+        let more = "read_extended_vehicle_info";
+        self.add(group, "VIN", "read_vin", when, json!({ "value": car.vin }));
+        self.add(group, "Nickname", "read_vehicle_info", when, json!({ "value": car.nickname }));
+        self.add(group, "ExteriorColor", more, when, json!({ "value": car.color() }));
+        self.add(group, "Trim", more, when, json!({ "value": car.pick(&["Base", "Comfort", "Style", "Sport"]) }));
+        let packages = [car.pick(&["Winter", "Business"]), car.pick(&["Towing", "Light", "Assistance"])];
+        self.add(group, "Packages", more, when, json!({ "values": packages }));
+        self.add("Wheel", "Style", more, when, json!({ "value": car.pick(&["Aero 18", "Sport 19", "Touring 17"]) }));
+        self.add("VehicleUserAccount", "Role", "read_user_profile", when, json!({ "value": "OWNER" }));
+        self.add("VehicleUserAccount", "Permissions", "read_user_profile", when, json!({ "values": ["READ", "WRITE"] }));
     }
 
-    /// How the car itself is, and what it is.
+    /// How far it went, and where it is.
+    fn travel(&mut self) {
+        let (car, when) = (self.car, self.car.updated.travel);
+        self.add("Odometer", "TraveledDistance", "read_odometer", when, measured(car.odometer, 1, "km"));
+        self.add("Location", "PreciseLocation", "read_location", when, place(car));
+        self.add("Location", "IsAtHome", "read_location", when, json!({ "value": car.at_home() }));
+        self.add("Motion", "CurrentSpeed", "read_speedometer", when, measured(car.speed, 0, "kph"));
+        let gear = if car.driving() { "DRIVE" } else { "PARK" };
+        self.add("Transmission", "GearState", "read_extended_vehicle_info", when, json!({ "value": gear }));
+        let mode = car.pick(&["ECO", "NORMAL", "SPORT"]);
+        let name = format!("{} mode", mode.to_ascii_lowercase());
+        let body = json!({ "canonical": mode, "oemDisplayName": name });
+        self.add("Transmission", "DriveMode", "read_extended_vehicle_info", when, body);
+        let mut tires = grid(|row, column| json!({ "tirePressure": rounded(car.tires[row * 2 + column], 1) }));
+        tires["unit"] = json!("kPa");
+        self.add("Wheel", "Tires", "read_tires", when, tires);
+    }
+
+    fn openings(&mut self) {
+        let (car, when, group, permission) = (self.car, self.car.updated.closure, "Closure", "read_security");
+        let doors = grid(|_, _| json!({ "isOpen": false, "isLocked": car.locked }));
+        let windows = grid(|row, column| json!({ "isOpen": car.window_open && row + column == 0 }));
+        let lid = json!({ "isOpen": false, "isLocked": car.locked });
+        self.add(group, "IsLocked", permission, when, json!({ "value": car.locked }));
+        self.add(group, "Doors", permission, when, doors);
+        self.add(group, "Windows", permission, when, windows);
+        self.add(group, "RearTrunk", permission, when, lid.clone());
+        self.add(group, "FrontTrunk", permission, when, lid);
+        for name in ["EngineCover", "Sunroof", "Tailgate"] {
+            self.add(group, name, permission, when, json!({ "isOpen": false }));
+        }
+        let watched = car.locked && !car.at_home();
+        self.add("Surveillance", "IsEnabled", permission, when, json!({ "value": watched }));
+        self.add("Surveillance", "Brand", permission, car.updated.built, json!({ "value": "Sentry Mode" }));
+    }
+
+    /// How the car is, and what its makers know of it.
     fn condition(&mut self) {
         let (car, when) = (self.car, self.car.updated);
         let more = "read_extended_vehicle_info";
-        self.add("VehicleIdentification", "ExteriorColor", more, when.built, json!({ "value": car.color() }));
+        let since = when.travel.max(when.energy);
+        let asleep = !car.driving() && !car.charging();
         self.add("ConnectivityStatus", "IsOnline", more, when.travel, json!({ "value": car.trouble.is_none() }));
+        self.add("ConnectivityStatus", "IsAsleep", more, since, json!({ "value": asleep }));
+        self.add("ConnectivityStatus", "IsDigitalKeyPaired", more, when.built, json!({ "value": true }));
         self.add("ConnectivitySoftware", "CurrentFirmwareVersion", more, when.built, json!({ "value": car.firmware() }));
-        self.add("LowVoltageBattery", "StateOfCharge", "read_battery", when.travel, measured(car.starter(), 0, "percent"));
-        self.add("Climate", "ExternalTemperature", "read_thermometer", when.travel, measured(car.weather(), 1, "celsius"));
-        let gear = if car.driving() { "DRIVE" } else { "PARK" };
-        self.add("Transmission", "GearState", more, when.travel, json!({ "value": gear }));
+        let group = "LowVoltageBattery";
+        self.add(group, "StateOfCharge", "read_battery", when.travel, measured(car.starter(), 0, "percent"));
+        let status = if car.starter() < 72.0 { "WARN" } else { "GOOD" };
+        self.add(group, "Status", "read_battery", when.travel, json!({ "value": status }));
         self.add("Service", "IsInService", "read_service_history", when.built, json!({ "value": false }));
         self.add("Service", "Records", "read_service_history", when.built, workshop::records(car));
         let codes = workshop::codes(car);
@@ -166,6 +186,24 @@ impl Builder<'_> {
         self.add("Diagnostics", "DTCList", "read_diagnostics", when.travel, json!({ "values": codes }));
         for system in workshop::systems(car) {
             self.add("Diagnostics", system.signal, "read_diagnostics", when.travel, json!({ "status": system.status() }));
+        }
+    }
+
+    /// Warm and cold, inside and out.
+    fn comfort(&mut self) {
+        let (car, when, group, climate) = (self.car, self.car.updated.travel, "HVAC", "read_climate");
+        let (outside, on) = (car.weather(), car.driving());
+        let inside = if on { CABIN } else { outside + 3.0 };
+        self.add("Climate", "ExternalTemperature", "read_thermometer", when, measured(outside, 1, "celsius"));
+        self.add("Climate", "InternalTemperature", "read_thermometer", when, measured(inside, 1, "celsius"));
+        self.add(group, "CabinTargetTemperature", climate, when, measured(CABIN, 1, "celsius"));
+        for (name, below) in [
+            ("IsCabinHVACActive", f64::INFINITY),
+            ("IsFrontDefrosterActive", 6.0),
+            ("IsRearDefrosterActive", 7.0),
+            ("IsSteeringHeaterActive", 9.0),
+        ] {
+            self.add(group, name, climate, when, json!({ "value": on && outside < below }));
         }
     }
 
@@ -183,8 +221,16 @@ fn place(car: &Car) -> Value {
         "latitude": rounded(car.latitude, 4),
         "longitude": rounded(car.longitude, 4),
         "heading": rounded(car.heading, 0),
+        "direction": direction(car.heading),
         "locationType": if car.driving() { "CURRENT" } else { "LAST_PARKED" },
     })
+}
+
+/// The nearest of the eight points of the compass.
+fn direction(heading: f64) -> &'static str {
+    let points = ["N", "NE", "E", "SE", "S", "SW", "W", "NW"];
+    let nearest = points.into_iter().zip(0_u8..).find(|(_, place)| heading < f64::from(*place) * 45.0 + 22.5);
+    nearest.map_or("N", |(point, _)| point)
 }
 
 /// Two rows of two, row 0 in front, column 0 left.
@@ -209,8 +255,11 @@ pub(super) fn charging_state(car: &Car) -> &'static str {
 }
 
 pub(super) fn lacks(car: &Car, code: &str) -> bool {
-    car.model.gaps.contains(&code)
+    car.model.lacks(code)
 }
+
+/// What most people set, in degrees of Celsius.
+const CABIN: f64 = 21.0;
 
 fn measured(value: f64, digits: i32, unit: &str) -> Value {
     json!({ "value": rounded(value, digits), "unit": unit })
@@ -235,6 +284,9 @@ mod tests {
         let car = car("ID.4");
         assert_eq!(body(&car, "charge-chargelimits")["values"][0]["condition"], Value::Null);
         assert_eq!(body(&car, "wheel-tires")["values"][3]["row"], 1);
+        let points =
+            [(0.0, "N"), (22.4, "N"), (22.5, "NE"), (90.0, "E"), (225.0, "SW"), (337.4, "NW"), (337.5, "N"), (359.9, "N")];
+        assert!(points.iter().all(|(heading, point)| direction(*heading) == *point));
     }
 
     #[test]

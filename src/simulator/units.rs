@@ -73,6 +73,7 @@ const KILOPASCALS_A_PSI: f64 = 6.894_757;
 const BODIES: &[(&str, &str, f64, f64)] = &[
     ("km", "miles", 1.0 / KILOMETERS_A_MILE, 0.0),
     ("kph", "mph", 1.0 / KILOMETERS_A_MILE, 0.0),
+    ("km/h", "mph", 1.0 / KILOMETERS_A_MILE, 0.0),
     ("liters", "gallons", 1.0 / LITERS_A_GALLON, 0.0),
     ("kPa", "psi", 1.0 / KILOPASCALS_A_PSI, 0.0),
     ("celsius", "fahrenheit", 1.8, 32.0),

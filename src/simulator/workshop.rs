@@ -94,23 +94,63 @@ impl System {
     pub(super) fn status(&self) -> &'static str {
         if self.ok { "OK" } else { "ALERT" }
     }
+
+    /// The code of its signal.
+    pub(super) fn code(&self) -> String {
+        format!("diagnostics-{}", self.signal.to_ascii_lowercase())
+    }
 }
 
+/// The systems of a car of this kind, those its model does not tell of too.
 pub(super) fn systems(car: &Car) -> Vec<System> {
     let soft = car.tires.iter().any(|&tire| tire < 212.0);
-    let mut list = vec![
-        System { id: "SYSTEM_AIRBAG", signal: "Airbag", ok: true },
-        System { id: "SYSTEM_MIL", signal: "MIL", ok: codes(car).is_empty() },
-        System { id: "SYSTEM_TPMS", signal: "TirePressureMonitoring", ok: !soft },
-    ];
-    if car.model.tank > 0.0 {
-        list.push(System { id: "SYSTEM_OIL_LIFE", signal: "OilLife", ok: car.oil >= 10.0 });
-    }
-    if car.model.battery > 0.0 {
-        list.push(System { id: "SYSTEM_EV_HV_BATTERY", signal: "EVHVBattery", ok: true });
-    }
-    list
+    let (electric, engine) = (car.model.battery > 0.0, car.model.tank > 0.0);
+    let list = SYSTEMS.iter().filter(|(part, ..)| match part {
+        Part::Any => true,
+        Part::Electric => electric,
+        Part::Engine => engine,
+    });
+    let ok = |signal: &str| match signal {
+        "MIL" => codes(car).is_empty(),
+        "TirePressure" | "TirePressureMonitoring" => !soft,
+        "OilLife" => car.oil >= 10.0,
+        // One car in seven is out of it.
+        "WasherFluid" => !car.number().is_multiple_of(7),
+        _ => true,
+    };
+    list.map(|&(_, signal, id)| System { id, signal, ok: ok(signal) }).collect()
 }
+
+/// Which cars have a system.
+enum Part {
+    Any,
+    Electric,
+    Engine,
+}
+
+const SYSTEMS: &[(Part, &str, &str)] = &[
+    (Part::Any, "ABS", "SYSTEM_ABS"),
+    (Part::Any, "ActiveSafety", "SYSTEM_ACTIVE_SAFETY"),
+    (Part::Any, "Airbag", "SYSTEM_AIRBAG"),
+    (Part::Any, "BrakeFluid", "SYSTEM_BRAKE_FLUID"),
+    (Part::Any, "DriverAssistance", "SYSTEM_DRIVER_ASSISTANCE"),
+    (Part::Any, "Lighting", "SYSTEM_LIGHTING"),
+    (Part::Any, "MIL", "SYSTEM_MIL"),
+    (Part::Any, "Telematics", "SYSTEM_TELEMATICS"),
+    (Part::Any, "TirePressure", "SYSTEM_TIRE_PRESSURE"),
+    (Part::Any, "TirePressureMonitoring", "SYSTEM_TPMS"),
+    (Part::Any, "Transmission", "SYSTEM_TRANSMISSION"),
+    (Part::Any, "WasherFluid", "SYSTEM_WASHER_FLUID"),
+    (Part::Engine, "Emissions", "SYSTEM_EMISSIONS"),
+    (Part::Engine, "OilLife", "SYSTEM_OIL_LIFE"),
+    (Part::Engine, "OilPressure", "SYSTEM_OIL_PRESSURE"),
+    (Part::Engine, "OilTemperature", "SYSTEM_OIL_TEMPERATURE"),
+    (Part::Engine, "WaterInFuel", "SYSTEM_WATER_IN_FUEL"),
+    (Part::Electric, "EVBatteryConditioning", "SYSTEM_EV_BATTERY_CONDITIONING"),
+    (Part::Electric, "EVCharging", "SYSTEM_EV_CHARGING"),
+    (Part::Electric, "EVDriveUnit", "SYSTEM_EV_DRIVE_UNIT"),
+    (Part::Electric, "EVHVBattery", "SYSTEM_EV_HV_BATTERY"),
+];
 
 /// Active trouble codes with the time they were set: one car in four has one.
 pub(super) fn codes(car: &Car) -> Vec<Value> {

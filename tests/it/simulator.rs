@@ -19,6 +19,7 @@ mod deliveries;
 mod expected;
 mod knobs;
 pub(crate) mod rig;
+mod signals;
 mod store;
 mod table;
 mod webhooks;

@@ -1,12 +1,22 @@
 //! Every signal that Smartcar lists, and those that it does not.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use carport::model::catalogue;
+use carport::simulator::{Settings, WebhookSettings};
+use http::Request;
 use serde_json::{Value, json};
 
 use super::{MINUTE, T, all, time, told, with_ada};
-use crate::gateway::{TestGateway, events, is_problem};
+use crate::gateway::{HOST, TestGateway, WEBHOOK, events, is_problem, pass};
+use crate::simulator::rig::encode;
 
 const CATALOGUE: &str = include_str!("../../fixtures/catalogue.txt");
+/// All that there is to read.
+const READS: &str = "read_battery,read_charge,read_charge_records,read_climate,read_diagnostics,read_engine_oil,\
+    read_extended_vehicle_info,read_fuel,read_location,read_odometer,read_security,read_service_history,read_speedometer,\
+    read_thermometer,read_tires,read_user_profile,read_vehicle_info,read_vin";
 
 /// Code, what it tells, and a body, of every signal of the reference.
 fn listed() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
@@ -142,7 +152,7 @@ async fn what_is_not_listed_is_kept_and_shown_just_the_same() {
 async fn all_that_the_simulator_tells_is_understood() {
     let (mut gateway, _) = with_ada(303, &[]).await;
     gateway.start();
-    crate::gateway::pass(std::time::Duration::from_secs(3600)).await;
+    pass(std::time::Duration::from_secs(3600)).await;
     gateway.catch_up().await;
     let vehicles = all(&gateway, "/api/v1/vehicles?limit=50").await;
     assert_eq!(vehicles.len(), 2);
@@ -156,6 +166,92 @@ async fn all_that_the_simulator_tells_is_understood() {
         }
     }
     gateway.finish().await;
+}
+
+/// Every signal of the catalogue, from a simulated car of each kind to the gateway's own API and to Smartcar's.
+#[tokio::test(start_paused = true)]
+async fn the_gateway_serves_each_signal_as_a_car_tells_it() {
+    let webhook = WebhookSettings { data: Vec::new(), ..WebhookSettings::new(format!("https://{HOST}{WEBHOOK}")) };
+    let settings = Settings { seed: 306, cars: 40, webhook: Some(webhook), ..Settings::default() };
+    let gateway = TestGateway::with(306, &[("smartcar.scope", READS)], settings).await;
+    let accounts = gateway.simulator.accounts();
+    for (number, account) in accounts.iter().enumerate() {
+        gateway.connect(&format!("owner{number}"), &account.email).await;
+    }
+    assert!(gateway.simulator.verify().await);
+    // Until a minute has gone by, no car charges.
+    pass(std::time::Duration::from_secs(61)).await;
+    assert_eq!(gateway.simulator.deliver().await, 40);
+    gateway.catch_up().await;
+    let token = application_token(&gateway).await;
+    let mut served = BTreeSet::new();
+    for (account, vehicle) in accounts.iter().flat_map(|account| account.vehicle_ids.iter().map(move |id| (account, id))) {
+        let path = format!("/v3/vehicles/{vehicle}/signals");
+        for units in ["metric", "imperial"] {
+            let request = Request::get(&path).header("authorization", format!("Bearer {token}"));
+            let request = request.header("sc-user-id", &account.user_id).header("sc-unit-system", units);
+            let told = gateway.simulator.handle(request.body(Bytes::new()).unwrap()).await;
+            let told: Value = serde_json::from_slice(told.body()).unwrap();
+            let ask = gateway.get(&path).bearer(&gateway.admin).header("sc-user-id", &account.user_id);
+            let answer = ask.header("sc-unit-system", units).send().await.json();
+            let own = gateway.told(&format!("/api/v1/vehicles/{vehicle}")).await;
+            for signal in told["data"].as_array().unwrap() {
+                let code = signal["id"].as_str().unwrap();
+                let (attributes, own) = (&signal["attributes"], &own["signals"][code]);
+                let given = answer["data"].as_array().unwrap().iter().find(|given| given["id"] == code);
+                let given = given.unwrap_or_else(|| panic!("{code} is not served"));
+                assert_eq!(given["attributes"]["status"]["value"], attributes["status"]["value"], "{code}: {given}");
+                if attributes["status"]["value"] != "SUCCESS" {
+                    continue;
+                }
+                served.insert(code.to_owned());
+                is_near(code, &given["attributes"]["body"], &attributes["body"]);
+                assert_eq!(given["meta"]["oemUpdatedAt"], signal["meta"]["oemUpdatedAt"], "{code}");
+                if units == "metric" {
+                    let known = catalogue::known(code).unwrap_or_else(|| panic!("{code}"));
+                    assert_eq!((&own["group"], &own["name"]), (&json!(known.group), &json!(known.name)));
+                    assert_eq!((&own["body"], &own["status"]), (&attributes["body"], &json!("SUCCESS")), "{code}");
+                    assert_eq!(own["oem_updated_at"], signal["meta"]["oemUpdatedAt"], "{code}");
+                    let is_told_by_its_body = known.kind == catalogue::Kind::Records;
+                    assert!(is_told_by_its_body || !own["value"].is_null(), "{code}: {own}");
+                }
+            }
+            assert_eq!(answer["data"].as_array().unwrap().len(), told["data"].as_array().unwrap().len());
+        }
+    }
+    assert_eq!(served.iter().map(String::as_str).collect::<Vec<_>>(), listed().map(|(code, ..)| code).collect::<Vec<_>>());
+    gateway.finish().await;
+}
+
+/// The same but for what converting a number adds: one rounds it to hundredths.
+#[track_caller]
+fn is_near(code: &str, given: &Value, told: &Value) {
+    match (given, told) {
+        (Value::Object(given), Value::Object(told)) => {
+            assert_eq!(given.keys().collect::<BTreeSet<_>>(), told.keys().collect::<BTreeSet<_>>(), "{code}");
+            told.iter().for_each(|(name, told)| is_near(code, &given[name], told));
+        }
+        (Value::Array(given), Value::Array(told)) => {
+            assert_eq!(given.len(), told.len(), "{code}");
+            given.iter().zip(told).for_each(|(given, told)| is_near(code, given, told));
+        }
+        (Value::Number(given), Value::Number(told)) => {
+            assert!((given.as_f64().unwrap() - told.as_f64().unwrap()).abs() < 0.01, "{code}: {given} and {told}");
+        }
+        (given, told) => assert_eq!(given, told, "{code}"),
+    }
+}
+
+async fn application_token(gateway: &TestGateway) -> String {
+    let application = &gateway.simulator.settings().application;
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", application.v3_client_id.as_str()),
+        ("client_secret", application.v3_client_secret.as_str()),
+    ];
+    let answer = gateway.simulator.handle(Request::post("/oauth2/token").body(Bytes::from(encode(&form))).unwrap()).await;
+    let answer: Value = serde_json::from_slice(answer.body()).unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
 }
 
 /// Each fixture that tells of signals, with the values that it tells.
@@ -231,7 +327,7 @@ async fn what_a_car_cannot_tell_is_said_with_reason_and_date() {
     assert!(shown.contains("What this car does not tell") && shown.contains("not in the plan since "));
 
     // It stays, with its beginning, when something else fails later or it fails again; a value ends it.
-    crate::gateway::pass(std::time::Duration::from_secs(3600)).await;
+    pass(std::time::Duration::from_secs(3600)).await;
     let again = [failed("x-cannot", "VEHICLE_STATE", json!("ASLEEP")), failed("x-forbidden", "PERMISSION", json!(null))];
     gateway.deliver(&events::state("b", &vehicle, &again)).await;
     gateway.deliver(&events::state("c", &vehicle, &[told("x-unpaid", &json!({"value": 1}), T)])).await;

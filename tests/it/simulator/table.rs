@@ -343,13 +343,13 @@ async fn each_route_answers_as_the_reference_says() {
 #[tokio::test(start_paused = true)]
 async fn no_route_answers_without_its_permission() {
     for case in cases().iter().filter(|case| case["permission"].is_string()) {
-        let stage = Stage::new("read_user_profile").await;
+        let stage = Stage::new("read_compass").await;
         let answer = stage.ask(case, &Value::Null, false).await;
         let v2 = case["route"].as_str().unwrap().contains("/v2.0/");
         troubled(case, &answer, 403, &if v2 { Value::Null } else { json!("ACCESS_DENIED") });
     }
     // Signals are judged one by one.
-    let stage = Stage::new("read_user_profile").await;
+    let stage = Stage::new("read_compass").await;
     let case = cases().into_iter().find(|case| case["route"] == "GET /v3/vehicles/{id}/signals").unwrap();
     let signals = stage.ask(&case, &Value::Null, false).await.json();
     for signal in signals["data"].as_array().unwrap() {

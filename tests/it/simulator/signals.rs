@@ -1,0 +1,120 @@
+//! What the simulated cars tell, held against the reference: each signal that it lists, of each kind of car that can have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+const CATALOGUE: &str = include_str!("../../fixtures/catalogue.txt");
+const EVERYTHING: &str = "read_battery read_charge read_charge_records read_climate read_diagnostics read_engine_oil \
+    read_extended_vehicle_info read_fuel read_location read_odometer read_security read_service_history read_speedometer \
+    read_thermometer read_tires read_user_profile read_vehicle_info read_vin";
+/// What the reference has only sometimes.
+const OPTIONAL: &[&str] = &["additionalValues", "location", "unit"];
+
+/// By code: what the body tells, and a body as it may come.
+fn listed() -> BTreeMap<&'static str, (&'static str, Value)> {
+    let lines = CATALOGUE.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.splitn(4, ' ').collect();
+            (fields[1], (fields[2], serde_json::from_str(fields[3]).unwrap()))
+        })
+        .collect()
+}
+
+/// Whether a car of this kind can have it at all.
+fn fits(code: &str, kind: &str) -> bool {
+    let electric = ["charge-", "tractionbattery-", "diagnostics-ev"];
+    let engine = ["internalcombustionengine-", "diagnostics-oil", "diagnostics-emissions", "diagnostics-waterinfuel"];
+    let is_one = |list: &[&str]| list.iter().any(|start| code.starts_with(start));
+    !(kind == "ICE" && is_one(&electric) || kind == "BEV" && is_one(&engine))
+}
+
+/// The unit that the reference and the captures have, and what is plausible in it.
+fn measure(code: &str, word: &str) -> Option<(Value, std::ops::RangeInclusive<f64>)> {
+    Some(match word {
+        "percent" => (json!("percent"), 0.0..=100.0),
+        "km" => (json!("km"), 0.0..=200_000.0),
+        // Of range, in an hour at the plug.
+        "kph" if code == "charge-chargerate" => (json!("km/h"), 0.0..=700.0),
+        "kph" => (json!("kph"), 0.0..=250.0),
+        "kWh" => (json!("kWh"), 0.0..=120.0),
+        "watts" => (json!("watts"), 0.0..=150_000.0),
+        "ampere" => (json!("ampere"), 0.0..=400.0),
+        "volts" => (json!("volts"), 0.0..=800.0),
+        "celsius" => (json!("celsius"), -30.0..=45.0),
+        "liters" => (json!("liters"), 0.0..=120.0),
+        "minutes" => (Value::Null, 0.0..=2_000.0),
+        "count" if code == "charge-chargerphases" => (Value::Null, 1.0..=3.0),
+        "count" => (json!("count"), 0.0..=100.0),
+        _ => return None,
+    })
+}
+
+#[track_caller]
+fn is_plausible(code: &str, (word, example): &(&str, Value), body: &Value) {
+    // Neither is there always something that is wrong, nor something that was set.
+    if ["diagnostics-dtclist", "charge-chargetimers"].contains(&code) && body["values"].as_array().unwrap().is_empty() {
+        return;
+    }
+    let example = if *word == "status" { json!({ "status": "OK" }) } else { example.clone() };
+    same_shape(&example, body, OPTIONAL);
+    match (*word, measure(code, word)) {
+        (_, Some((unit, range))) => {
+            assert_eq!(body["unit"], unit, "{code}: {body}");
+            assert!(range.contains(&body["value"].as_f64().unwrap()), "{code}: {body}");
+        }
+        ("limits", _) => assert!((50.0..=100.0).contains(&body["activeLimit"].as_f64().unwrap()), "{body}"),
+        ("capacity", _) => assert!(body["unit"] == "kWh" && body["capacity"].as_f64().unwrap() > 5.0, "{body}"),
+        ("tires", _) => assert!(
+            body["unit"] == "kPa"
+                && body["values"].as_array().unwrap().iter().all(|tire| tire["tirePressure"].as_f64().unwrap() > 200.0)
+        ),
+        ("status", _) => assert!(body["status"] == "OK" || body["status"] == "ALERT", "{code}: {body}"),
+        ("word" | "string", _) => assert!(body["value"] != "" && body["canonical"] != "", "{code}"),
+        _ => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_signal_of_the_reference_is_told_in_its_shape_and_unit() {
+    let rig = Rig::new(Settings { cars: 60, speed: 60.0, ..Settings::default() });
+    rig.simulator.turn("unsubscribed=live").unwrap();
+    for account in rig.simulator.accounts() {
+        rig.consent(&account.email, &[("scope", EVERYTHING)]).await;
+    }
+    let (reference, token) = (listed(), rig.application_token().await);
+    assert_eq!(reference.len(), 93);
+    let (mut told, mut values) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<String>>::new());
+    // Two days of their lives, in the morning, at noon, in the evening and at night.
+    for _ in 0..8 {
+        tokio::time::advance(Duration::from_secs(360)).await;
+        for account in rig.simulator.accounts() {
+            for vehicle in &account.vehicle_ids {
+                let list = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &account.user_id).await.json();
+                let kind = list["included"]["vehicle"]["attributes"]["powertrainType"].as_str().unwrap();
+                let mut codes = BTreeSet::new();
+                for signal in list["data"].as_array().unwrap() {
+                    let (code, attributes) = (signal["id"].as_str().unwrap(), &signal["attributes"]);
+                    assert!(codes.insert(code), "{code} is there twice");
+                    if attributes["status"]["value"] == "SUCCESS" {
+                        is_plausible(code, &reference[code], &attributes["body"]);
+                        told.insert(code.to_owned());
+                        values.entry(code.to_owned()).or_default().insert(attributes["body"].to_string());
+                    } else {
+                        assert_eq!(attributes["status"]["error"]["code"], "VEHICLE_NOT_CAPABLE", "{code}: {attributes}");
+                    }
+                }
+                let expected: BTreeSet<&str> = reference.keys().copied().filter(|code| fits(code, kind)).collect();
+                assert_eq!(codes, expected, "a car of the kind {kind}");
+            }
+        }
+    }
+    assert_eq!(told.iter().map(String::as_str).collect::<Vec<_>>(), reference.keys().copied().collect::<Vec<_>>());
+    // They live: what can change does.
+    for code in
+        ["charge-amperage", "charge-chargerecords", "charge-energyadded", "connectivitystatus-isasleep", "location-isathome"]
+    {
+        assert!(values[code].len() > 1, "{code} is {:?} at all times", values[code]);
+    }
+}
