@@ -241,7 +241,9 @@ fn finish(back: &Back, mut answer: Vec<(&'static str, String)>, external_id: Opt
     answer.extend(back.state.clone().map(|state| ("state", state)));
     answer.extend(external_id.map(|id| ("external_id", id)));
     let Some(target) = &back.target else {
-        let error = answer.iter().find(|(name, _)| *name == "error_description").map(|(_, text)| text.as_str());
+        let told = |wanted: &str| answer.iter().find(|(name, _)| *name == wanted).map(|(_, text)| text.as_str());
+        // An error without a description is one all the same.
+        let error = told("error").map(|_| told("error_description").unwrap_or("The sign-in was cancelled."));
         return pages::closing(error, back.app_origin.as_deref());
     };
     let mut pairs = form_urlencoded::Serializer::new(String::new()).extend_pairs(&answer).finish();

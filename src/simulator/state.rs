@@ -299,8 +299,13 @@ impl State {
         let (vehicles, trouble) = (account.vehicles.clone(), account.trouble.clone());
         for id in &vehicles {
             if let Some(car) = self.cars.get_mut(id) {
+                let was_in_trouble = car.trouble.is_some();
                 let trouble = trouble.clone().map(|trouble| trouble.about(&self.settings, id));
                 car.set_trouble(trouble, self.now);
+                if was_in_trouble {
+                    // The sign-in works again, and the car is asked at once.
+                    car.fetch(self.now);
+                }
             }
             self.keep_store(id);
         }

@@ -232,3 +232,25 @@ async fn other_ways_out() {
     assert_eq!(back.query().unwrap(), format!("vehicle_id={vehicle}&state=s2"));
     assert_eq!(rig.simulator.consent(&again, GRACE).await.unwrap(), back.as_str());
 }
+
+/// Who has nowhere to go back to ends on a page of Smartcar's, which says what came of it.
+#[tokio::test(start_paused = true)]
+async fn without_a_way_back_every_end_says_what_it_is() {
+    let rig = Rig::new(Settings::default());
+    let url = rig.authorize_url(&[("response_type", "none"), ("redirect_uri", ""), ("make", "VOLVO")]);
+    let cancelled = rig.post(&url, &[("step", "sign-in"), ("make", "VOLVO"), ("cancel", "yes")]).await;
+    assert!(cancelled.status == 200 && cancelled.text().contains("<h1>Not connected</h1>"), "{}", cancelled.text());
+    for error in [
+        "access_denied",
+        "configuration_error",
+        "invalid_subscription",
+        "no_vehicles",
+        "oem_cancelled_login",
+        "server_error",
+        "vehicle_incompatible",
+    ] {
+        let ended = rig.open(&format!("{url}&simulator_account={GRACE}&simulator_outcome={error}")).await.text();
+        assert!(ended.contains("<h1>Not connected</h1>") && !ended.contains("Your car is connected"), "{error}: {ended}");
+    }
+    assert!(rig.open(&format!("{url}&simulator_account={GRACE}")).await.text().contains("<h1>Connected</h1>"));
+}

@@ -115,3 +115,30 @@ async fn a_verified_webhook_keeps_the_store_current_until_the_subscription_ends(
     tokio::time::advance(hours(48)).await;
     assert_eq!(odometer(&rig, &grace).await.1, last);
 }
+
+/// Connecting again, or signing in again for a car, ends what was wrong with the sign-in, and Smartcar fetches at once: not
+/// only on the next day.
+#[tokio::test(start_paused = true)]
+async fn who_signs_in_again_gets_a_current_store() {
+    let rig = Rig::new(patient());
+    let grace = rig.grace().await;
+    let client = rig.simulator.settings().application.application_id.clone();
+    let again = format!(
+        "https://connect.smartcar.com/oauth/reauthenticate?response_type=vehicle_id&client_id={client}&vehicle_id={}\
+         &redirect_uri=https%3A%2F%2Fgateway.example%2Fcallback",
+        grace.2
+    );
+    for url in [rig.authorize_url(&[]), again] {
+        let began = now(&rig);
+        rig.simulator.set_trouble(&grace.2, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+        rig.simulator.turn("signal-trouble=no").unwrap();
+        tokio::time::advance(hours(5)).await;
+        assert!(odometer(&rig, &grace).await.1 <= began, "the car cannot be asked");
+        rig.simulator.consent(&url, GRACE).await.unwrap();
+        assert_eq!(odometer(&rig, &grace).await.1, now(&rig), "{url}");
+        // From then on it is a day again.
+        let fetched_at = now(&rig);
+        tokio::time::advance(hours(5)).await;
+        assert_eq!(odometer(&rig, &grace).await.1, fetched_at);
+    }
+}
