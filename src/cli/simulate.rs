@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::args::Simulate;
 use super::play::{bind, from_here};
 use super::print::{align, announce, say};
 use super::wiring::{Hangup, until_told, world};
 use super::{Exit, Failure};
+use crate::model::Secret;
 use crate::simulator::{Counters, FaultSyntax, Faults, Generation, Knob, Settings, Simulator, WebhookSettings};
 
 /// Runs the simulator alone.
@@ -108,13 +110,14 @@ async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken)
             }
             _ = seconds.tick() => {}
         }
-        if let (None, Some(url)) = (began, &flags.webhook_url)
+        if let (None, Some(webhook)) = (began, &simulator.settings().webhook)
             && !simulator.webhook_verified()
             && answers(simulator) != told
         {
             told = answers(simulator);
             let end =
                 flags.lasts.map_or(String::new(), |_| format!(" The run ends if it is not after {} s.", MOST_PATIENCE.as_secs()));
+            let url = &webhook.url;
             eprintln!("{url} is not verified yet ({told}). It is asked again on Smartcar's schedule.{end}");
         }
         // The time counts from when events may flow.
@@ -165,11 +168,13 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
     let faults = Faults::read(flags.fault.iter().map(String::as_str));
     let faults = faults.map_err(|error: FaultSyntax| usage("--fault", error.to_string()))?;
     let crowd = flags.cars > NAMED_CARS;
-    let webhook = flags.webhook_url.as_ref().map(|url| {
+    let place = |flag, text: Option<&Secret>| text.map(web_address).transpose().map_err(|what| usage(flag, what));
+    let error_url = place("--webhook-error-url", flags.webhook_error_url.as_ref())?;
+    let webhook = place("--webhook-url", flags.webhook_url.as_ref())?.map(|url| {
         #[expect(clippy::cast_precision_loss, reason = "a number of cars")]
         let steady = crowd.then(|| flags.cars as f64 / flags.webhook_every.as_secs_f64().max(0.001));
         WebhookSettings {
-            error_url: flags.webhook_error_url.as_ref().map(ToString::to_string),
+            error_url: error_url.map(String::from),
             triggers: flags.webhook_trigger.clone(),
             every: flags.webhook_every,
             rate: flags.rate.or(steady),
@@ -201,6 +206,15 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
         Knob::turn(&mut settings, knob).map_err(|what| usage("--knob", what))?;
     }
     Ok(settings)
+}
+
+/// Where webhooks can go. The error never repeats the text: a password may stand in it.
+fn web_address(text: &Secret) -> Result<Url, String> {
+    let url = Url::parse(text.expose()).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    let url = url.ok_or("a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar")?;
+    // It would stand in every message.
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    is_bare.then_some(url).ok_or_else(|| "a URL without name and password is needed: deliveries are signed instead".to_owned())
 }
 
 /// All knobs, for `--help`.
@@ -247,3 +261,29 @@ const MOST_SHOWN: usize = 20;
 const LEAST_SENT: f64 = 0.9;
 /// How long `--for` waits for the webhook to be verified: three tries, and what the last may take.
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    #[test]
+    fn a_password_in_an_address_is_never_repeated() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 9000));
+        for text in ["http://ann:canary@host/", "ann:canary@host", "http://ann:canary@:99999/", "canary"] {
+            for flags in [vec!["--webhook-url", text], vec!["--webhook-url", "http://host/", "--webhook-error-url", text]] {
+                let line = ["carport", "simulate"].into_iter().chain(flags);
+                let Command::Simulate(flags) = Cli::try_parse_from(line).unwrap().command else { panic!("not simulate") };
+                let failure = simulated(&flags, here).unwrap_err();
+                let said = format!("{failure:?} {flags:?}");
+                assert!(said.contains("a whole URL") || said.contains("without name and password"), "{said}");
+                assert!(!said.contains("canary"), "{said}");
+            }
+        }
+        let line = ["carport", "simulate", "--webhook-url", "http://host:8000/hook"];
+        let Command::Simulate(flags) = Cli::try_parse_from(line).unwrap().command else { panic!("not simulate") };
+        assert_eq!(simulated(&flags, here).unwrap().webhook.unwrap().url, "http://host:8000/hook");
+    }
+}

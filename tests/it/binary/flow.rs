@@ -87,6 +87,7 @@ async fn a_load_without_sense_is_refused() {
         let ran = home.run(&[&["simulate", "--listen", "127.0.0.1:0"], words].concat()).await;
         assert_eq!(ran.code, Some(2), "{words:?}: {ran:#?}");
         assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
     }
     let ran = home.run(&["simulate", "--listen", "9001"]).await;
     assert!(ran.code == Some(2) && ran.stderr.contains("such as 127.0.0.1:9001"), "{ran:#?}");
