@@ -169,10 +169,10 @@ fn country(flags: Option<&str>) -> Result<Option<String>, String> {
             .filter(|(name, value)| !name.is_empty() && !value.is_empty())
             .ok_or_else(|| format!("flags has one that is not written name:value: {flag}"))?;
         if name == "country" {
-            if value.len() != 2 || !value.bytes().all(|letter| letter.is_ascii_uppercase()) {
+            if value.len() != 2 || !value.bytes().all(|letter| letter.is_ascii_alphabetic()) {
                 return Err(format!("flags has a country that is not two letters of ISO 3166-1, such as country:DE: {value}"));
             }
-            country = Some(value.to_owned());
+            country = Some(value.to_ascii_uppercase());
         }
     }
     Ok(country)
@@ -233,8 +233,10 @@ mod tests {
     #[test]
     fn flags_and_origins() {
         assert_eq!(country(Some("color:00819D country:DE new:thing")), Ok(Some("DE".to_owned())));
+        // As in the query of the compatibility API.
+        assert_eq!(country(Some("country:us")), Ok(Some("US".to_owned())));
         assert_eq!((country(None), country(Some("color:00819D"))), (Ok(None), Ok(None)));
-        for wrong in ["country", "country:", ":DE", "country:Germany", "country:de", "color:00819D US"] {
+        for wrong in ["country", "country:", ":DE", "country:Germany", "country:d1", "color:00819D US"] {
             assert!(country(Some(wrong)).is_err(), "{wrong}");
         }
         for good in ["https://app.example", "http://localhost:3000"] {

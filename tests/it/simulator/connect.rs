@@ -180,6 +180,9 @@ async fn the_country_of_a_simulated_car_must_fit() {
         // Live cars are connected wherever they are.
         assert_eq!(parameter(&rig.consent(GRACE, &[("flags", country)]).await, "error"), None);
     }
+    // In lower case it is the same country.
+    let small = rig.consent(GRACE, &[("mode", "simulated"), ("flags", "country:de")]).await;
+    assert_eq!(parameter(&small, "error"), ended[1]);
     let none = Some("no_vehicles".to_owned());
     assert_eq!(ended.iter().filter(|error| **error == none).count(), 2, "{ended:?}");
     assert_eq!((ended.iter().filter(|error| error.is_none()).count(), &ended[2]), (1, &none), "{ended:?}");
