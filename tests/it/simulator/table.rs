@@ -66,6 +66,7 @@ const ROUTES: &[&str] = &[
     "GET /v3/subscriptions/{subscription}",
     "DELETE /v3/subscriptions/{subscription}",
     "GET /v3/applications",
+    "GET /v3/applications/{application}",
     "GET /v3/compatible-vehicles",
     "POST /oauth/token",
     "POST /oauth2/token",
