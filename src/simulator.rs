@@ -54,7 +54,8 @@ mod workshop;
 pub use counters::{Counters, EventCount};
 pub use faults::{Complaint, Fault, FaultKind, FaultSyntax, Faults};
 pub use knobs::{
-    Challenge, ClientAuth, CommandStatus, Habits, Knob, Limits, ResolutionForm, Scheduled, SecondRefresh, Times, TriggerForm,
+    Challenge, ClientAuth, CommandStatus, Habits, IdPlace, Knob, Limits, ResolutionForm, Scheduled, SecondRefresh, SignalMeta,
+    Times, TriggerForm, TriggerPlace,
 };
 pub use settings::{Application, Settings, WebhookSettings};
 pub use state::Generation;

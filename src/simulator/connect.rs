@@ -143,7 +143,7 @@ fn signed_in(exchange: &mut Exchange<'_>, email: &str, make: Option<&str>) -> Re
 fn choose(exchange: &Exchange<'_>, ask: &Ask, account: usize, warning: Option<&str>) -> Reply {
     let offered = ask.offered(exchange, account);
     if offered.is_empty() {
-        return finish_with(ask, "no_vehicles");
+        return finish_with(ask, ask.none_offered(exchange, account));
     }
     // With approval_prompt=auto, who granted all of this before is not asked for it again.
     let account = &exchange.state.accounts[account];
@@ -174,7 +174,7 @@ fn granted(exchange: &mut Exchange<'_>, ask: &Ask, form: &Fields) -> Reply {
 /// Connects, and sends the owner back with what Smartcar sends.
 fn connect(exchange: &mut Exchange<'_>, ask: &Ask, account: usize, vehicles: &[String], kept: impl Fn(&str) -> bool) -> Reply {
     if vehicles.is_empty() {
-        return finish_with(ask, "no_vehicles");
+        return finish_with(ask, ask.none_offered(exchange, account));
     }
     let permissions: Vec<String> =
         ask.scope.iter().filter(|asked| asked.required || kept(&asked.name)).map(|asked| asked.name.clone()).collect();

@@ -109,6 +109,12 @@ impl Endpoint {
     }
 }
 
+/// Whether a car can do anything that a permission opens.
+pub(super) fn is_able(car: &Car, permission: &str) -> bool {
+    ENDPOINTS.iter().any(|endpoint| endpoint.permission == permission && endpoint.is_for(car))
+        || signals(car).iter().any(|signal| signal.permission == permission && signal.body.is_some())
+}
+
 /// The answer of one read: its body, and when the car recorded it (wall milliseconds).
 pub(super) type Reading = (Value, Option<i64>);
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::connect::reauthentication_url;
 use super::faults::FaultKind;
-use super::knobs::{Habits, TriggerForm};
+use super::knobs::{Habits, IdPlace, TriggerForm, TriggerPlace};
 use super::legacy;
 use super::signals::{self, Signal};
 use super::state::{Connection, State, Subscription, Webhook};
@@ -116,6 +116,16 @@ pub(super) fn delivered(event: &Event, state: &mut State, now: Timestamp) -> Val
         // The documentation has a text here for VERIFY and a number everywhere else.
         let times = state.settings.habits.delivered_at;
         body["meta"]["deliveredAt"] = if event.kind == "VERIFY" { json!(now) } else { times.write(now) };
+    }
+    let habits = &state.settings.habits;
+    let without = |part: &mut Value, name: &str| part.as_object_mut().and_then(|fields| fields.remove(name));
+    match habits.vehicle_id {
+        IdPlace::Both => None,
+        IdPlace::Data => without(&mut body, "vehicleId"),
+        IdPlace::Top => body.pointer_mut("/data/vehicle").and_then(|vehicle| without(vehicle, "id")),
+    };
+    if !habits.event_meta {
+        without(&mut body, "meta");
     }
     body
 }
@@ -228,14 +238,14 @@ fn vehicle_state(
     let habits = &state.settings.habits;
     let items: Vec<Value> = found.iter().map(|signal| signal.item(&connection.permissions, habits, now.as_millis())).collect();
     let (count, triggers) = (items.len(), triggers(habits, news));
-    let inside = habits.triggers_in_data;
+    let place = habits.triggers;
     let mut data = data(state, connection, "signals", Value::Array(items))?;
-    if inside {
+    if place == TriggerPlace::Data {
         data["triggers"] = triggers.clone();
     }
     let mut event = event(state, webhook, "VEHICLE_STATE", &connection.vehicle_id, data);
     state.sequence = now.as_millis().max(state.sequence + 1);
-    if !inside {
+    if place == TriggerPlace::Top {
         event.body["triggers"] = triggers;
     }
     event.body["meta"]["signalCount"] = json!(count);

@@ -77,7 +77,9 @@ impl Exchange<'_> {
         // Of others there may be any number.
         let vehicle_id = vehicle_id(self.path).filter(|id| self.state.cars.contains_key(*id));
         let (limits, habits) = (&self.settings.limits, &self.settings.habits);
-        self.state.meter.count(limits, habits, vehicle_id, self.now)
+        let is_list = self.path.starts_with("/v3/") && self.path.trim_end_matches('/').ends_with("/signals");
+        let cost = if is_list { habits.signals_cost } else { 1 };
+        self.state.meter.count(limits, habits, vehicle_id, cost, self.now)
     }
 
     pub(super) fn v2_trouble(&self, trouble: &Trouble) -> Reply {

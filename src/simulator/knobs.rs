@@ -37,6 +37,11 @@ pub struct Habits {
     pub code_beside_user: bool,
     /// Whether single v3 resources are bare, without `data` around them.
     pub bare: bool,
+    /// Whether a car that cannot give what a `required:` permission opens is not offered, as it may have been before
+    /// June 2026.
+    pub required_filters: bool,
+    /// What a list of v3 signals counts of the plan's requests.
+    pub signals_cost: u32,
     /// Whether `/connections` is flat: `{"connections": [{"vehicleId", "userId", ..}]}`.
     pub flat_connections: bool,
     /// Whether a connection says whose it is.
@@ -59,8 +64,14 @@ pub struct Habits {
     pub retry_after: bool,
     /// Whether v2.0 has come to its end.
     pub v2_ended: bool,
-    /// Whether the triggers of an event are within `data`.
-    pub triggers_in_data: bool,
+    /// Where the triggers of an event are.
+    pub triggers: TriggerPlace,
+    /// Where the id of the vehicle of an event is.
+    pub vehicle_id: IdPlace,
+    /// Whether events have `meta`. Old ones and tests do not always.
+    pub event_meta: bool,
+    /// What the good signals of an event have for `meta`.
+    pub signal_meta: SignalMeta,
     /// How a trigger names its signal.
     pub trigger_form: TriggerForm,
     /// The status of `invalid_client`.
@@ -157,6 +168,39 @@ pub enum TriggerForm {
     Bare,
 }
 
+/// Where the triggers of an event are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerPlace {
+    /// Beside `data`.
+    Top,
+    /// Within it.
+    Data,
+    /// Nowhere.
+    None,
+}
+
+/// Where the id of the vehicle of an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdPlace {
+    /// `data.vehicle.id` and `vehicleId`.
+    Both,
+    /// `data.vehicle.id`, as captured.
+    Data,
+    /// `vehicleId`, as on one page of the documentation.
+    Top,
+}
+
+/// What the good signals of an event have for `meta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalMeta {
+    /// When the car told it, and when Smartcar heard.
+    Whole,
+    /// `{}`
+    Empty,
+    /// Nothing.
+    None,
+}
+
 /// How v2.0 says what helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolutionForm {
@@ -221,6 +265,8 @@ impl Default for Habits {
             client_auth: ClientAuth::Any,
             code_beside_user: true,
             bare: false,
+            required_filters: false,
+            signals_cost: 1,
             flat_connections: false,
             connection_user: true,
             page_size: 10,
@@ -232,7 +278,10 @@ impl Default for Habits {
             command_status: CommandStatus::Word,
             retry_after: false,
             v2_ended: false,
-            triggers_in_data: false,
+            triggers: TriggerPlace::Top,
+            vehicle_id: IdPlace::Both,
+            event_meta: true,
+            signal_meta: SignalMeta::Whole,
             trigger_form: TriggerForm::Object,
             client_refusal: 401,
             iam_errors: false,

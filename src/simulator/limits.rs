@@ -25,12 +25,13 @@ struct Asked {
 }
 
 impl Meter {
-    /// Counts one request to an API, for a vehicle if it is about one. Err: it was one too many.
+    /// Counts one request to an API, for a vehicle if it is about one: `cost` of the plan's. Err: it was one too many.
     pub(super) fn count(
         &mut self,
         limits: &Limits,
         habits: &Habits,
         vehicle_id: Option<&str>,
+        cost: u32,
         now: Timestamp,
     ) -> Result<(), Trouble> {
         if let Some((size, refill)) = limits.application {
@@ -55,7 +56,7 @@ impl Meter {
         if month != asked.month {
             (asked.month, asked.count) = (month, 0);
         }
-        asked.count += 1;
+        asked.count = asked.count.saturating_add(cost);
         if limits.month.is_some_and(|most| asked.count > most) { Err(Trouble::used_up()) } else { Ok(()) }
     }
 }
@@ -73,7 +74,7 @@ mod tests {
     fn a_bucket_fills_again() {
         let (mut meter, habits) = (Meter::default(), Habits { retry_after: true, ..Habits::default() });
         let limits = Limits { application: Some((3, 2)), ..Limits::default() };
-        let mut ask = |seconds: i64| meter.count(&limits, &habits, None, Timestamp::from_millis(seconds * 1000));
+        let mut ask = |seconds: i64| meter.count(&limits, &habits, None, 1, Timestamp::from_millis(seconds * 1000));
         assert!((0..3).all(|_| ask(60).is_ok()));
         assert_eq!(ask(60).unwrap_err().retry_after, Some(30));
         assert!(ask(89).is_err() && ask(91).is_ok() && ask(92).is_err());
@@ -84,7 +85,7 @@ mod tests {
         let (mut meter, habits) = (Meter::default(), Habits::default());
         let limits = Limits { vehicle: Some(Duration::from_secs(10)), month: Some(2), ..Limits::default() };
         let mut ask = |id: &str, seconds: i64| {
-            let asked = meter.count(&limits, &habits, Some(id), Timestamp::from_millis(seconds * 1000));
+            let asked = meter.count(&limits, &habits, Some(id), 1, Timestamp::from_millis(seconds * 1000));
             asked.map_err(|trouble| (trouble.status, trouble.retry_after))
         };
         assert_eq!(ask("a", 0), Ok(()));

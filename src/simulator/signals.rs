@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::car::Car;
 use super::chance::Chance;
-use super::knobs::Habits;
+use super::knobs::{Habits, SignalMeta};
 use super::model::Model;
 use super::units::rounded;
 use super::workshop;
@@ -55,7 +55,11 @@ impl Signal {
                     item["status"] = json!({ "value": "SUCCESS" });
                 }
                 let name = if habits.fetched_at { "fetchedAt" } else { "retrievedAt" };
-                item["meta"] = json!({ "oemUpdatedAt": self.updated_at, name: retrieved_at });
+                match habits.signal_meta {
+                    SignalMeta::Whole => item["meta"] = json!({ "oemUpdatedAt": self.updated_at, name: retrieved_at }),
+                    SignalMeta::Empty => item["meta"] = json!({}),
+                    SignalMeta::None => {}
+                }
             }
             Err(error) => item["status"] = json!({ "value": "ERROR", "error": error }),
         }

@@ -6,6 +6,7 @@
 use url::Url;
 
 use crate::simulator::car::Car;
+use crate::simulator::endpoints::is_able;
 use crate::simulator::exchange::{Exchange, Fields};
 
 /// What Connect was asked for. `user` is for Smartcar's own statistics only, and shows nowhere.
@@ -91,6 +92,20 @@ impl Ask {
 
     /// The vehicles of the account that may be chosen. Simulated ones are made for a region, and the country must fit.
     pub(super) fn offered(&self, exchange: &Exchange<'_>, account: usize) -> Vec<String> {
+        let filters = exchange.settings.habits.required_filters;
+        let lacks = |car: &Car| filters && self.scope.iter().any(|asked| asked.required && !is_able(car, &asked.name));
+        let mut found = self.found(exchange, account);
+        found.retain(|id| exchange.state.cars.get(id).is_some_and(|car| !lacks(car)));
+        found
+    }
+
+    /// The error when none may be chosen.
+    pub(super) fn none_offered(&self, exchange: &Exchange<'_>, account: usize) -> &'static str {
+        let left_out = self.offered(exchange, account).is_empty() && !self.found(exchange, account).is_empty();
+        if left_out { "vehicle_incompatible" } else { "no_vehicles" }
+    }
+
+    fn found(&self, exchange: &Exchange<'_>, account: usize) -> Vec<String> {
         let vin = self.single_select_vin.as_ref();
         let country = self.country.as_deref().filter(|_| self.mode == "simulated");
         let is_meant =

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Challenge, ClientAuth, CommandStatus, Knob, ResolutionForm, Scheduled, SecondRefresh, Times, TriggerForm};
+use super::{
+    Challenge, ClientAuth, CommandStatus, IdPlace, Knob, ResolutionForm, Scheduled, SecondRefresh, SignalMeta, Times,
+    TriggerForm, TriggerPlace,
+};
 use crate::simulator::Settings;
 
 const fn knob(
@@ -40,6 +43,12 @@ pub(super) const KNOBS: &[Knob] = &[
     knob("code-beside-user", "yes, no", "whether Connect sends a code beside user_id", |to, text| {
         set(&mut to.habits.code_beside_user, yes(text))
     }),
+    knob(
+        "required",
+        "locked, filter",
+        "`required:` in a scope locks a box, or also leaves out cars that cannot give it",
+        |to, text| set(&mut to.habits.required_filters, one_of(text, &[("locked", false), ("filter", true)])),
+    ),
     knob("resources", "enveloped, bare", "single v3 resources under `data`, or not", |to, text| {
         set(&mut to.habits.bare, one_of(text, &[("enveloped", false), ("bare", true)]))
     }),
@@ -80,8 +89,17 @@ pub(super) const KNOBS: &[Knob] = &[
     knob("v2", "on, ended", "whether v2.0 still answers, or has come to its end", |to, text| {
         set(&mut to.habits.v2_ended, one_of(text, &[("on", false), ("ended", true)]))
     }),
-    knob("triggers", "top, data", "where the triggers of an event are", |to, text| {
-        set(&mut to.habits.triggers_in_data, one_of(text, &[("top", false), ("data", true)]))
+    knob("vehicle-id", "both, data, top", "whether an event has data.vehicle.id, vehicleId or both", |to, text| {
+        set(&mut to.habits.vehicle_id, one_of(text, &[("both", IdPlace::Both), ("data", IdPlace::Data), ("top", IdPlace::Top)]))
+    }),
+    knob("event-meta", "yes, no", "whether events have meta", |to, text| set(&mut to.habits.event_meta, yes(text))),
+    knob("signal-meta", "whole, empty, none", "meta of the good signals of an event", |to, text| {
+        let values = [("whole", SignalMeta::Whole), ("empty", SignalMeta::Empty), ("none", SignalMeta::None)];
+        set(&mut to.habits.signal_meta, one_of(text, &values))
+    }),
+    knob("triggers", "top, data, none", "where the triggers of an event are", |to, text| {
+        let values = [("top", TriggerPlace::Top), ("data", TriggerPlace::Data), ("none", TriggerPlace::None)];
+        set(&mut to.habits.triggers, one_of(text, &values))
     }),
     knob("trigger-form", "object, name, code, bare", "how a trigger names its signal", |to, text| {
         let values = [
@@ -153,6 +171,9 @@ pub(super) const KNOBS: &[Knob] = &[
     }),
     knob("limit-vehicle", "off, or seconds between requests", "429 RATE_LIMIT:VEHICLE with Retry-After", |to, text| {
         set_or(&mut to.limits.vehicle, "off", text, seconds(text))
+    }),
+    knob("signals-cost", "1, or another number", "what a list of v3 signals counts towards limit-month", |to, text| {
+        set(&mut to.habits.signals_cost, text.parse().ok())
     }),
     knob("limit-month", "off, or requests such as 500", "430 BILLING:VEHICLE_REQUEST_LIMIT", |to, text| {
         set_or(&mut to.limits.month, "off", text, text.parse().ok())

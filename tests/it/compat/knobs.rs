@@ -68,6 +68,14 @@ const TURNED: &[&str] = &[
     "limit-application=120+2",
     "limit-vehicle=1",
     "limit-month=500",
+    "required=filter",
+    "signals-cost=4",
+    "vehicle-id=data",
+    "vehicle-id=top",
+    "event-meta=no",
+    "signal-meta=empty",
+    "signal-meta=none",
+    "triggers=none",
 ];
 
 /// What they are turned to when a car is connected, and then asking Smartcar may fail.
@@ -105,7 +113,8 @@ async fn a_day(seed: u64, generation: Generation, knob: &str) {
         let distance = answer.json()["distance"].as_f64().unwrap();
         assert!((1000.0..200_000.0).contains(&distance), "{knob}: {distance}");
         // What v2.0 does not say of its age, nobody knows.
-        let age = answer.header("sc-data-age").unwrap_or(if knob == "freshness=no" { "2025-10-09T" } else { "unknown" });
+        let is_unknown = knob == "freshness=no" || knob.starts_with("signal-meta=");
+        let age = answer.header("sc-data-age").unwrap_or(if is_unknown { "2025-10-09T" } else { "unknown" });
         assert!(age.starts_with("2025-10-09T"), "{knob}: {age}");
     };
 
@@ -182,6 +191,49 @@ async fn a_v2_owner_has_a_good_day_whatever_smartcar_does() {
 #[tokio::test(start_paused = true)]
 async fn a_v3_owner_has_a_good_day_whatever_smartcar_does() {
     days(5100, V3, "client-auth=basic").await;
+}
+
+/// What a list of signals counts towards the plan, nobody knows.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_used_up_is_told_whatever_a_list_of_signals_counts() {
+    for (seed, cost, good) in [(5400, 1, 5), (5401, 4, 2), (5402, 0, 5)] {
+        let (gateway, car, token) = connected(seed, V3, "").await;
+        gateway.simulator.turn(&format!("signals-cost={cost}")).unwrap();
+        gateway.simulator.turn("limit-month=9").unwrap();
+        let odometer = || gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token);
+        let mut answered = 0;
+        for _ in 0..5 {
+            pass(Duration::from_secs(400)).await;
+            let answer = odometer().header("cache-control", "no-cache").send().await;
+            if answer.status == 200 {
+                answered += 1;
+            } else {
+                is_error(&answer, 430, "BILLING", Some("VEHICLE_REQUEST_LIMIT"));
+            }
+            assert_eq!(odometer().send().await.status, 200, "what is stored is there");
+        }
+        assert_eq!(answered, good, "a list counts {cost}");
+        gateway.finish().await;
+    }
+}
+
+/// What `required:` did before June 2026, nobody knows.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_lacks_what_is_required_is_connected_unless_smartcar_filters() {
+    for (seed, knob, connected) in [(5310, "required=locked", true), (5311, "required=filter", false)] {
+        let keys = [V3.1, &[("smartcar.scope", "required:read_engine_oil,read_odometer")]].concat();
+        let mut simulation = Settings { seed, ..Settings::default() };
+        Knob::turn(&mut simulation, knob).unwrap();
+        let gateway = TestGateway::with(seed, &keys, simulation).await;
+        let trip = gateway.begin(&gateway.invite(&json!({ "user": "owner", "create": true })).await).await;
+        let location = gateway.simulator.consent(trip.authorize.as_str(), V3.0).await.unwrap();
+        let answer = gateway.back(&trip, &location).await;
+        let page = gateway.get(answer.header("location").unwrap()).send().await.text();
+        assert_eq!(page.contains("does not work with Smartcar"), !connected, "{knob}: {page}");
+        let count = gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len();
+        assert_eq!(count, usize::from(connected), "{knob}");
+        gateway.finish().await;
+    }
 }
 
 /// The reference has credentials of v2 in the header and those of v3 in the form. Otherwise is a fault of the set-up, and

@@ -268,6 +268,71 @@ async fn limits_are_kept() {
     rig.simulator.turn("limit-month=2").unwrap();
     assert_eq!(rig.get(&odometer, &access).await.status, 200);
     assert_eq!(rig.get(&odometer, &access).await.status, 430);
+
+    // A list of signals may count more often than a single one.
+    let (token, user_id, vehicle) = rig.grace().await;
+    rig.simulator.turn("signals-cost=4").unwrap();
+    rig.simulator.turn("limit-month=10").unwrap();
+    let read = async |more: &str| rig.get_as(&format!("/v3/vehicles/{vehicle}/signals{more}"), &token, &user_id).await.status;
+    let one = "/odometer-traveleddistance";
+    let statuses = [read("").await, read(one).await, read("/").await, read(one).await, read(one).await];
+    assert_eq!(statuses, [200, 200, 200, 200, 430]);
+}
+
+/// Before June 2026 a required permission may have kept away the cars that cannot give it.
+#[tokio::test(start_paused = true)]
+async fn what_is_required_may_leave_cars_out() {
+    let rig = Rig::new(Settings::default());
+    // No XC60 here tells of its oil, and no ID.4 has a tank.
+    let oil = ("scope", "required:read_engine_oil read_vin");
+    let fuel = ("scope", "required:read_fuel read_vin control_security");
+    for (knob, error, count) in [("required=locked", None, 2), ("required=filter", Some("vehicle_incompatible"), 1)] {
+        rig.simulator.turn(knob).unwrap();
+        assert_eq!(parameter(&rig.consent(GRACE, &[oil]).await, "error").as_deref(), error, "{knob}");
+        let (access, _) = pair(&rig.exchange(&parameter(&rig.consent(ADA, &[fuel]).await, "code").unwrap()).await);
+        let listed = rig.get("/v2.0/vehicles", &access).await.json();
+        assert_eq!(listed["vehicles"].as_array().unwrap().len(), count, "{knob}: {listed}");
+    }
+    // What is only asked for leaves nobody out, and neither does a command that the car takes.
+    for scope in ["read_engine_oil read_vin", "required:control_security"] {
+        assert_eq!(parameter(&rig.consent(GRACE, &[("scope", scope)]).await, "error"), None, "{scope}");
+    }
+    // Who chooses nothing has no vehicles, whatever is required.
+    let nothing = [("scope", "required:read_vin"), ("simulator_vehicles", "none")];
+    assert_eq!(parameter(&rig.consent(GRACE, &nothing).await, "error").as_deref(), Some("no_vehicles"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn knobs_change_what_is_around_an_event() {
+    let rig = webhooks::with_webhook(|_| {});
+    rig.consent(GRACE, &[]).await;
+    assert!(rig.simulator.verify().await);
+    let next = async |knob: &str| {
+        rig.simulator.turn(knob).unwrap();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(rig.simulator.deliver().await, 1, "{knob}");
+        rig.receiver.bodies().pop().unwrap()
+    };
+    let (vehicle, id) = (rig.vehicles(GRACE).remove(0), "/data/vehicle/id");
+    let both = next("vehicle-id=both").await;
+    assert_eq!((&both["vehicleId"], both.pointer(id)), (&json!(vehicle), Some(&json!(vehicle))));
+    let within = next("vehicle-id=data").await;
+    assert_eq!((within.get("vehicleId"), within.pointer(id)), (None, Some(&json!(vehicle))));
+    let top = next("vehicle-id=top").await;
+    assert_eq!((&top["vehicleId"], top.pointer(id)), (&json!(vehicle), None));
+    assert!(both["meta"]["deliveryId"].is_string() && next("event-meta=no").await.get("meta").is_none());
+
+    let meta = |event: &Value| {
+        let signals = event["data"]["signals"].as_array().unwrap();
+        signals.iter().find(|signal| signal.get("body").is_some()).unwrap().get("meta").cloned()
+    };
+    assert!(meta(&both).unwrap()["oemUpdatedAt"].is_i64());
+    assert_eq!(meta(&next("signal-meta=empty").await), Some(json!({})));
+    assert_eq!(meta(&next("signal-meta=none").await), None);
+    let places = |event: &Value| (event["triggers"].is_array(), event["data"]["triggers"].is_array());
+    assert_eq!(places(&both), (true, false));
+    assert_eq!(places(&next("triggers=data").await), (false, true));
+    assert_eq!(places(&next("triggers=none").await), (false, false));
 }
 
 #[tokio::test(start_paused = true)]
