@@ -71,7 +71,9 @@ pub enum Unusable {
     )]
     OddKey,
     /// They do not belong together.
-    #[error("is not the key of the certificate in tls.cert: give both of the same issue")]
+    #[error(
+        "is not the key of the certificate in tls.cert: give both of the same issue, and in tls.cert the server's own certificate first"
+    )]
     OtherKey,
     /// It does not count yet.
     #[error("counts only from {0}: is the clock of this machine right?")]

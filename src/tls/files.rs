@@ -46,13 +46,10 @@ impl Shared {
     /// Shows what the files hold, whenever they change.
     pub(super) async fn follow(&self, files: &Files) {
         let mut watch = Watch::default();
-        // They could be read, or there would have been no start.
-        self.end(Subject::CertificateUnusable).await;
         let mut stamp = files.stamp();
-        // Since they were read, they may have changed.
-        let mut is_settled = false;
+        let mut is_settled = true;
         // From then on, what was refused for its time may be better than what is shown.
-        let mut again_at = None;
+        let mut again_at = self.take(files).await;
         loop {
             watch.look(self).await;
             let is_told = tokio::select! {
@@ -62,8 +59,8 @@ impl Shared {
             let now = files.stamp();
             let is_changed = now != stamp;
             stamp = now;
-            // The one file is written after the other: what just changed may do so again.
             let is_due = again_at.is_some_and(|at| at <= self.world.now());
+            // The one file is written after the other: what just changed may do so again.
             if is_told || is_due || (!is_settled && !is_changed) {
                 again_at = self.take(files).await;
             }
@@ -71,35 +68,33 @@ impl Shared {
         }
     }
 
-    /// Shows them, unless that is worse than what is shown: then until when, as far as time goes.
+    /// Shows them, unless that is worse than what is shown. What does not count yet is worth another look: returns when.
     async fn take(&self, files: &Files) -> Option<Timestamp> {
         let now = self.world.now();
-        let mut again_at = None;
-        let read = files.read().and_then(|new| {
-            let shown = self.shown().filter(|shown| shown.facts.check(now).is_ok());
-            match (new.facts.check(now), shown) {
-                // Better one that counts than one that is new.
-                (Err(error), Some(shown)) => {
-                    let begins_at = Some(new.facts.begins_at).filter(|at| now < *at);
-                    again_at = begins_at.into_iter().chain([shown.facts.ends_at]).min();
-                    Err(TlsError::File { key: "tls.cert", path: files.chain.clone(), error })
-                }
-                _ => Ok(new),
-            }
-        });
-        match read {
-            Ok(certificate) => {
-                if self.shown().is_none_or(|shown| shown.facts != certificate.facts) {
-                    self.show(certificate);
-                }
-                self.end(Subject::CertificateUnusable).await;
-            }
+        let new = match files.read() {
+            Ok(new) => new,
             Err(error) => {
                 tracing::warn!(%error, "the new certificate cannot be used, and the one before is shown on");
                 self.tell(Subject::CertificateUnusable, Some(error.to_string()), None).await;
+                return None;
             }
+        };
+        let begins_at = Some(new.facts.begins_at).filter(|at| now < *at);
+        let judged = new.facts.check(now);
+        let better = self.shown().filter(|shown| judged.is_err() && shown.facts.check(now).is_ok());
+        if better.is_none() && self.shown().is_none_or(|shown| shown.facts != new.facts) {
+            self.show(new);
         }
-        again_at
+        match judged {
+            // That it has ended is told of what is shown.
+            Err(error) if better.is_some() || begins_at.is_some() => {
+                let error = TlsError::File { key: "tls.cert", path: files.chain.clone(), error };
+                tracing::warn!(%error, is_shown = better.is_none(), "the certificate does not count at this time");
+                self.tell(Subject::CertificateUnusable, Some(error.to_string()), None).await;
+            }
+            _ => self.end(Subject::CertificateUnusable).await,
+        }
+        begins_at.into_iter().chain(better.map(|shown| shown.facts.ends_at)).min()
     }
 }
 

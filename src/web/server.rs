@@ -192,12 +192,12 @@ async fn introduced(stream: &mut (impl AsyncRead + Unpin), peer: Peer, services:
             let told = proxy_protocol::source(stream, settings.limits.header_time).await;
             let told = told.inspect_err(|error| tracing::debug!(%error, "a proxy does not say for whom it speaks"));
             match &told {
-                Ok(_) => services.rooms.status.heard_proxy(address, true),
+                Ok(Some(_)) => services.rooms.status.heard_proxy(address, true),
                 Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::TimedOut) => {
                     services.rooms.status.heard_proxy(address, false);
                 }
-                // It only looked whether somebody is here.
-                Err(_) => {}
+                // It only looked whether somebody is here, as we do ourselves.
+                Ok(None) | Err(_) => {}
             }
             Some(Peer::Passed { address: told.ok()?.unwrap_or(UNTOLD), tls })
         }

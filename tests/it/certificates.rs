@@ -10,7 +10,7 @@ use carport::metrics::Metrics;
 use carport::model::notice::Subject;
 use carport::model::{Current, Secret, Timestamp};
 use carport::store::{self, Store};
-use carport::tls::{Acme, Challenge, Dns, Settings, Source, Tls};
+use carport::tls::{Acme, Challenge, Dns, Files, Settings, Source, Tls};
 use carport::vault::MasterKey;
 use carport::world::{Clock, SystemEntropy, Transport, TransportError, World};
 use data_encoding::BASE64URL_NOPAD;
@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::binary::process::Home;
 use crate::gateway::{DAY, Disk, HOUR, pass};
 
 const NAME: &str = "cars.duckdns.org";
@@ -218,7 +219,11 @@ impl Keeper {
             challenges: vec![challenge],
             dns: self.dns.clone(),
         };
-        let settings = Settings { source: Source::Acme(acme), names: vec![NAME.to_owned()] };
+        self.keep(Source::Acme(acme)).await
+    }
+
+    async fn keep(&self, source: Source) -> (Tls, CancellationToken, JoinHandle<()>) {
+        let settings = Settings { source, names: vec![NAME.to_owned()] };
         let tls = Tls::open(settings, self.store.clone(), self.world.clone()).await.unwrap();
         let (keeper, shutdown) = (tls.clone(), CancellationToken::new());
         let until = shutdown.clone();
@@ -329,6 +334,46 @@ async fn starts_in_a_row_do_not_hammer() {
     let (tls, shutdown, running) = keeper.start().await;
     pass(Duration::from_secs(31 * 60)).await;
     assert!(tls.shown().is_some());
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+/// Files that somebody else renews, on a machine whose clock is not the same.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_does_not_count_yet_is_told_and_taken_when_it_does() {
+    let (home, keeper) = (Home::new(), Keeper::new(&Ca::new(), None));
+    let begin = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(u64::try_from(BEGIN.as_millis()).unwrap());
+    let issue = |from: u32, to: u32| {
+        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (begin + from * DAY, begin + to * DAY);
+        let key = KeyPair::generate().unwrap();
+        home.write("key.pem", &key.serialize_pem());
+        home.write("cert.pem", &params.self_signed(&key).unwrap().pem());
+    };
+    let unusable = [(Subject::CertificateUnusable, None)];
+    issue(1, 20);
+    let source = Source::Files(Files { chain: home.path("cert.pem"), key: home.path("key.pem") });
+    let (tls, shutdown, running) = keeper.keep(source).await;
+    pass(HOUR).await;
+    // Nothing better is there, so it is shown.
+    assert_eq!(keeper.told().await, unusable);
+    pass(DAY).await;
+    assert_eq!(keeper.told().await, []);
+
+    // A new one waits for its time, or for the end of the one before.
+    for (from, to, taken_on) in [(3, 30, 3), (35, 60, 30)] {
+        let before = tls.shown().unwrap().facts.clone();
+        issue(from, to);
+        tls.reread();
+        pass(HOUR).await;
+        assert_eq!(keeper.told().await.iter().filter(|told| **told == unusable[0]).count(), 1, "from day {from}");
+        assert_eq!(tls.shown().unwrap().facts, before);
+        pass(BEGIN.after(taken_on * DAY + HOUR).since(keeper.world.now())).await;
+        assert_ne!(tls.shown().unwrap().facts, before, "on day {taken_on}");
+    }
+    assert_eq!(keeper.told().await, unusable);
+    pass(6 * DAY).await;
+    assert_eq!(keeper.told().await, []);
     shutdown.cancel();
     running.await.unwrap();
 }

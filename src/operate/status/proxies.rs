@@ -15,8 +15,8 @@ struct State {
     trusted: Vec<String>,
     untrusted: BTreeSet<IpAddr>,
     silent: BTreeSet<IpAddr>,
-    /// Of which silent ones the log has told.
-    told: BTreeSet<IpAddr>,
+    /// Who has spoken since the start: what else comes from there is not the proxy.
+    spoken: BTreeSet<IpAddr>,
 }
 
 impl Proxies {
@@ -49,11 +49,10 @@ impl Proxies {
         let mut state = self.locked();
         if is_introduced {
             state.silent.remove(&address);
-        } else if state.silent.len() < MOST
-            && state.silent.insert(address)
-            && state.told.len() < MOST
-            && state.told.insert(address)
-        {
+            if state.spoken.len() < MOST {
+                state.spoken.insert(address);
+            }
+        } else if !state.spoken.contains(&address) && state.silent.len() < MOST && state.silent.insert(address) {
             tracing::warn!("{address} {SILENT}; {SPEAK}");
         }
     }
