@@ -104,6 +104,15 @@ pub struct Linked {
 
 pub use crate::model::journey::{Ending, LinkedVehicle};
 
+/// A trip through Connect that came back.
+#[derive(Debug)]
+pub struct Finished {
+    /// The invite that it began with.
+    pub invite: String,
+    /// What it led to; `None` if to nothing.
+    pub linked: Option<Linked>,
+}
+
 /// An app hands over what its front end received.
 #[derive(Debug)]
 pub struct Exchange {
@@ -221,9 +230,9 @@ impl Connect {
         Ok(Begun { authorize_url, browser: Secret::new(browser) })
     }
 
-    /// The browser came back. `Ok` is the invite whose closing page tells the rest, whatever happened at
+    /// The browser came back. `Ok` has the invite whose closing page tells the rest, whatever happened at
     /// Smartcar; `Err` means that there is no attempt of this browser.
-    pub async fn finish(&self, callback: Callback, browser: Option<&str>) -> Result<String, ConnectError> {
+    pub async fn finish(&self, callback: Callback, browser: Option<&str>) -> Result<Finished, ConnectError> {
         let state = callback.state.ok_or(ConnectError::NoState)?;
         // An app's attempt has no browser, and does not come back here.
         let browser = hash(browser.ok_or(ConnectError::UnknownState)?);
@@ -233,19 +242,20 @@ impl Connect {
             let link = attempt.invite.clone().ok_or(ConnectError::UnknownState)?;
             if shared.kept_invite(&link).await?.spent {
                 // SECURITY: an attempt that began before the invite was spent must not spend it again.
-                return Ok(link);
+                return Ok(Finished { invite: link, linked: None });
             }
-            let ending = match linking::complete(shared.clone(), attempt, callback.outcome).await {
+            let completed = linking::complete(shared.clone(), attempt, callback.outcome).await;
+            let ending = match &completed {
                 Ok(linked) => linked.ending(),
                 Err(error) => {
                     // Only what is ours to mend is said in words: the others may hold what came in the address.
-                    let why = if let ConnectError::NotConfigured(what) = &error { Some(what) } else { None };
+                    let why = if let ConnectError::NotConfigured(what) = error { Some(what) } else { None };
                     tracing::warn!(code = error.code(), why, "a trip through Connect did not lead to a connection");
-                    Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(&error) }
+                    Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(error) }
                 }
             };
             shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;
-            Ok(link)
+            Ok(Finished { invite: link, linked: completed.ok() })
         })
         .await
     }

@@ -136,12 +136,8 @@ pub(super) async fn init(
     let left = if flags.system {
         system::install(&written.directory, answers.takes_ports(), flags.force)?
     } else {
-        vec![match &common.config {
-            // As a shell takes it.
-            Some(path) if path.to_string_lossy().contains(' ') => format!("carport serve --config \"{}\"", path.display()),
-            Some(path) => format!("carport serve --config {}", path.display()),
-            None => "carport serve".to_owned(),
-        }]
+        let named = common.config.as_ref().map(|path| format!(" --config {}", quoted(&path.to_string_lossy())));
+        vec![format!("carport serve{}", named.unwrap_or_default())]
     };
     report(&config, &target, &written, &left)?;
     if answers.tls.as_deref() == Some("self-signed") {
@@ -157,7 +153,11 @@ fn report(config: &Config, target: &Path, written: &Written, left: &[String]) ->
         eprintln!("warning: {warning}");
     }
     let webhook = config.public_url.join(&config.webhooks.path).unwrap_or_else(|_| config.public_url.clone());
-    say(&format!("Wrote {} and {} secret files (mode 0600).", target.display(), written.secrets))?;
+    let secrets = match written.secrets {
+        0 => String::new(),
+        secrets => format!(", and {secrets} secret files (mode 0600)"),
+    };
+    say(&format!("Wrote {}{secrets}.", target.display()))?;
     for name in &written.removed {
         say(&format!("Removed the old secret {}.", written.directory.join(name).display()))?;
     }
@@ -171,6 +171,12 @@ fn report(config: &Config, target: &Path, written: &Written, left: &[String]) ->
     }
     say("\nThen:")?;
     left.iter().try_for_each(|command| say(&format!("  {command}")))
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/~".contains(&byte));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The values of the flags, and what is wrong with them by themselves.

@@ -3,6 +3,7 @@
 use crate::app::{Reload, Reloaded};
 use crate::config::{Config, Mistakes, Sources, load};
 use crate::supervisor::Supervisor;
+use crate::tls::Source;
 
 /// Reads the configuration again, from where it was read first.
 #[derive(Debug)]
@@ -46,8 +47,12 @@ impl Rereading {
             tracing::warn!("SIGHUP: a setting made on the set-up page does not fit any more, and is left out: {mistake}");
         }
         match taken.as_slice() {
-            [] => tracing::info!("SIGHUP: the certificate is looked for; nothing else has changed that counts without a restart"),
-            taken => tracing::info!("SIGHUP: the certificate is looked for; from now on these count: {}", taken.join(", ")),
+            [] => tracing::info!("SIGHUP: certificates are read again; nothing else has changed that counts without a restart"),
+            taken => tracing::info!("SIGHUP: certificates are read again; from now on these count: {}", taken.join(", ")),
+        }
+        let is_self_signed = config.tls.as_ref().is_some_and(|tls| matches!(tls.source, Source::SelfSigned));
+        if is_self_signed && taken.contains(&"hosts") {
+            tracing::warn!("SIGHUP: the certificate of Carport's own making is made out to the new hosts at the next start");
         }
         if left.is_empty() {
             return "";

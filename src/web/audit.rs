@@ -25,14 +25,14 @@ struct Entry {
     done: Done,
     /// Its number, once it is on disk.
     number: Option<u64>,
-    /// Whether it is told whatever the status.
-    has_happened: bool,
+    /// Whether it is told whatever the status; unless set, that says it.
+    has_happened: Option<bool>,
 }
 
 impl Noting {
     /// Of a request on `route`; of one that is not noted, an empty one.
     pub(super) fn of(route: Route, audit: &Audit, done: Done) -> Noting {
-        let entry = route.policy().audit.map(|ring| Entry { ring, done, number: None, has_happened: false });
+        let entry = route.policy().audit.map(|ring| Entry { ring, done, number: None, has_happened: None });
         Noting { audit: audit.clone(), entry: Arc::new(Mutex::new(entry)) }
     }
 
@@ -45,7 +45,12 @@ impl Noting {
 
     /// Something has been tried: it is noted whatever the status, of which Smartcar's API has many.
     pub(super) fn has_happened(&self) {
-        self.locked().iter_mut().for_each(|entry| entry.has_happened = true);
+        self.locked().iter_mut().for_each(|entry| entry.has_happened = Some(true));
+    }
+
+    /// It came to nothing, though the answer is as to one that did.
+    pub(super) fn nothing_has_happened(&self) {
+        self.locked().iter_mut().for_each(|entry| entry.has_happened = Some(false));
     }
 
     /// Says who it is that came without a word in the head.
@@ -91,7 +96,7 @@ impl UnderWay {
         let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
         let is_told = !status.is_client_error() || (self.is_command && because_of_the_car.contains(&status));
         let Some(Entry { ring, done, number: Some(number), has_happened }) = self.noting.locked().take() else { return };
-        let done = (is_told || has_happened).then(|| Done { status: Some(status.as_u16()), ..done });
+        let done = has_happened.unwrap_or(is_told).then(|| Done { status: Some(status.as_u16()), ..done });
         self.noting.audit.end(ring, number, done).await;
     }
 }

@@ -8,7 +8,7 @@ use super::cookies::{ATTEMPT, Kind};
 use super::dashboard::{DonePage, Tab};
 use super::problem::Problem;
 use super::{Call, Settings, client};
-use crate::connect::{Callback, CallbackOutcome, ConnectError};
+use crate::connect::{Callback, CallbackOutcome, ConnectError, Finished, Linked};
 use crate::model::Secret;
 
 /// `GET /connect/{invite}`: a new attempt, bound to this browser, and off to Smartcar.
@@ -47,12 +47,22 @@ pub(super) async fn callback(call: &Call<'_>) -> Answer {
     if call.services.rooms.connect.expects(&callback, browser).await? {
         call.noting.begin().await?;
     }
-    let invite = call.services.rooms.connect.finish(callback, browser).await?;
+    let Finished { invite, linked } = call.services.rooms.connect.finish(callback, browser).await?;
+    match linked {
+        Some(linked) => note(call, &linked),
+        None => call.noting.nothing_has_happened(),
+    }
     let mut response = answer::see_other(&done_path(&invite))?;
     if let Some(line) = ATTEMPT.clear(kind) {
         response.headers_mut().append(SET_COOKIE, line);
     }
     Ok(response)
+}
+
+/// Tells the audit log who was connected.
+pub(super) fn note(call: &Call<'_>, linked: &Linked) {
+    call.noting.add(linked.user.as_str());
+    call.noting.add(linked.connection.to_string());
 }
 
 /// `GET /connect/{invite}/done`.

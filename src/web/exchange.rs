@@ -43,8 +43,7 @@ pub(super) async fn exchange(call: &Call<'_>) -> Answer {
     };
     let exchange = Exchange { user, state: request.state, outcome, redirect_uri: request.redirect_uri, vouched };
     let linked = call.services.rooms.connect.exchange(exchange).await?;
-    call.noting.add(linked.user.as_str());
-    call.noting.add(linked.connection.to_string());
+    connect::note(call, &linked);
     answer::json(StatusCode::CREATED, &linked)
 }
 

@@ -84,7 +84,7 @@ impl Problem {
     }
 
     pub(super) fn unknown_token() -> Problem {
-        let sentence = "This token is unknown, has expired or was revoked: `carport token list` shows those that count. A token is sent \
+        let sentence = "This token is unknown, has expired or was revoked: `carport token list` shows which there are, and until when they count. A token is sent \
                         whole, with `carport_` before it.";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
     }

@@ -113,6 +113,8 @@ async fn every_change_says_who_from_where_what_and_what_came_of_it() {
     for action in ["POST /api/v1/connect", "GET /api/smartcar/callback", "POST /api/v1/login-links", "POST /login"] {
         assert!(actions.contains(&action), "{action}: {actions:?}");
     }
+    let connected = all.iter().find(|entry| entry["action"] == "GET /api/smartcar/callback").unwrap();
+    assert_eq!(connected["ids"], json!(["ada", connection]));
     let login = all.iter().find(|entry| entry["action"] == "POST /login").unwrap();
     assert_eq!((&login["actor"], &login["ids"]), (&json!({ "kind": "link" }), &json!([session])));
     // Never a secret, what a body held, or what identifies a car to others.

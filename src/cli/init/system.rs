@@ -62,6 +62,7 @@ pub(super) fn install(secrets: &Path, takes_ports: bool, force: bool) -> Result<
         return Ok(left);
     }
     let units = if takes_ports { &[SERVICE, SOCKET][..] } else { &[SERVICE] };
+    let is_there = Path::new(UNITS).join(SERVICE.0).exists();
     for (name, text) in units {
         let (path, text) = (Path::new(UNITS).join(name), unit(text));
         let there = fs::read_to_string(&path).ok();
@@ -73,16 +74,15 @@ pub(super) fn install(secrets: &Path, takes_ports: bool, force: bool) -> Result<
     }
     left.push("sudo systemctl daemon-reload".to_owned());
     // Of an earlier set-up: it would go on to hold the ports.
-    let is_left_over = !takes_ports && Path::new(UNITS).join(SOCKET.0).exists();
-    if is_left_over {
+    if !takes_ports && Path::new(UNITS).join(SOCKET.0).exists() {
         left.push(format!("sudo systemctl disable --now {}", SOCKET.0));
+    }
+    if is_there {
+        // It may run: with what was configured before, and in the way of the socket.
+        left.push("sudo systemctl stop carport".to_owned());
     }
     let names = units.iter().rev().map(|(name, _)| name.trim_end_matches(".service")).collect::<Vec<_>>().join(" ");
     left.push(format!("sudo systemctl enable --now {names}"));
-    if is_left_over {
-        // What runs already has the ports of the socket still.
-        left.push("sudo systemctl restart carport".to_owned());
-    }
     left.push("sudo -u carport carport login".to_owned());
     Ok(left)
 }

@@ -111,8 +111,10 @@ async fn init_makes_what_it_says_reachable_and_tells_all_at_once() {
         assert_eq!(shown["value"], listen, "{url}");
     }
     // What is to be typed next is about this one.
-    let ran = home.run(&[&init[..], &["--config", "other.toml"]].concat()).await;
-    assert!(ran.code == Some(0) && ran.stdout.ends_with("  carport serve --config other.toml\n"), "{ran:?}");
+    for (path, word) in [("other.toml", "other.toml"), ("my car's.toml", r"'my car'\''s.toml'")] {
+        let ran = home.run(&[&init[..], &["--config", path, "--force"]].concat()).await;
+        assert!(ran.code == Some(0) && ran.stdout.ends_with(&format!("  carport serve --config {word}\n")), "{ran:?}");
+    }
 }
 
 /// From another directory than the server's, a configuration without a data directory leads to none.
