@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use super::args::Simulate;
 use super::play::{bind, from_here};
@@ -168,18 +167,19 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
     let faults = Faults::read(flags.fault.iter().map(String::as_str));
     let faults = faults.map_err(|error: FaultSyntax| usage("--fault", error.to_string()))?;
     let crowd = flags.cars > NAMED_CARS;
-    let place = |flag, text: Option<&Secret>| text.map(web_address).transpose().map_err(|what| usage(flag, what));
+    let read = |text: &Secret| WebhookSettings::address(text.expose());
+    let place = |flag, text: Option<&Secret>| text.map(read).transpose().map_err(|what| usage(flag, what));
     let error_url = place("--webhook-error-url", flags.webhook_error_url.as_ref())?;
     let webhook = place("--webhook-url", flags.webhook_url.as_ref())?.map(|url| {
         #[expect(clippy::cast_precision_loss, reason = "a number of cars")]
         let steady = crowd.then(|| flags.cars as f64 / flags.webhook_every.as_secs_f64().max(0.001));
         WebhookSettings {
-            error_url: error_url.map(String::from),
+            error_url,
             triggers: flags.webhook_trigger.clone(),
             every: flags.webhook_every,
             rate: flags.rate.or(steady),
             retry_scale: flags.retry_scale,
-            ..WebhookSettings::new(url.as_str())
+            ..WebhookSettings::new(url)
         }
     });
     for (flag, codes) in [("--webhook-trigger", &flags.webhook_trigger), ("--webhook-data", &flags.webhook_data)] {
@@ -206,15 +206,6 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
         Knob::turn(&mut settings, knob).map_err(|what| usage("--knob", what))?;
     }
     Ok(settings)
-}
-
-/// Where webhooks can go. The error never repeats the text: a password may stand in it.
-fn web_address(text: &Secret) -> Result<Url, String> {
-    let url = Url::parse(text.expose()).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-    let url = url.ok_or("a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar")?;
-    // It would stand in every message.
-    let is_bare = url.username().is_empty() && url.password().is_none();
-    is_bare.then_some(url).ok_or_else(|| "a URL without name and password is needed: deliveries are signed instead".to_owned())
 }
 
 /// All knobs, for `--help`.

@@ -18,7 +18,6 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::WebhookSettings;
 use super::exchange::{self, Exchange, Reply};
@@ -114,16 +113,16 @@ fn texts(list: &Value) -> Option<Vec<String>> {
 }
 
 fn webhook(body: &Value) -> Result<WebhookSettings, String> {
-    let url = body["url"].as_str().ok_or("url is missing")?;
-    let scheme = Url::parse(url).map_err(|error| format!("url: {error}"))?.scheme().to_owned();
-    if scheme != "http" && scheme != "https" {
-        return Err("url must be http or https".to_owned());
-    }
-    let mut settings = WebhookSettings::new(url);
+    let address = |name: &str| match &body[name] {
+        Value::Null => Ok(None),
+        Value::String(text) => WebhookSettings::address(text).map(Some).map_err(|what| format!("{name}: {what}")),
+        _ => Err(format!("{name} must be a text")),
+    };
+    let mut settings = WebhookSettings::new(address("url")?.ok_or("url is missing")?);
     if let Some(seconds) = body["every"].as_f64() {
         settings.every = Duration::try_from_secs_f64(seconds).map_err(|error| format!("every: {error}"))?;
     }
-    settings.error_url = body["errorUrl"].as_str().map(str::to_owned);
+    settings.error_url = address("errorUrl")?;
     body["name"].as_str().unwrap_or(&settings.name.clone()).clone_into(&mut settings.name);
     settings.legacy = body["legacy"].as_bool().unwrap_or(settings.legacy);
     for (name, codes) in [("triggers", &mut settings.triggers), ("data", &mut settings.data)] {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::Faults;
 use super::knobs::{Habits, Limits};
 use super::signals;
@@ -93,6 +95,18 @@ impl WebhookSettings {
     /// first that is not: deliveries would come without it, or never, and nothing would say why.
     pub fn check_codes(codes: &[String]) -> Result<(), String> {
         codes.iter().try_for_each(|code| signals::known(code))
+    }
+
+    /// Where deliveries can go, as it is written in full. Err: what is wrong; it never repeats the text, in which a
+    /// password may stand.
+    pub fn address(text: &str) -> Result<String, String> {
+        let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        let url = url.ok_or("a whole URL is needed, such as http://127.0.0.1:8000/api/webhooks/smartcar")?;
+        if !url.username().is_empty() || url.password().is_some() {
+            // It would stand in every message.
+            return Err("a URL without name and password is needed: deliveries are signed instead".to_owned());
+        }
+        Ok(url.into())
     }
 }
 

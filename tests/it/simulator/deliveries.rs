@@ -95,6 +95,17 @@ async fn several_webhooks_and_their_buttons() {
     assert_eq!(press("nothing", "test").await.status, 400);
     assert_eq!(rig.send("DELETE", &format!("/simulator/webhooks/{legacy}"), &[], "").await.status, 202);
     assert_eq!(rig.send("DELETE", &format!("/simulator/webhooks/{legacy}"), &[], "").await.status, 400);
+    for (body, part) in [
+        (json!({}), "url is missing"),
+        (json!({ "url": 7 }), "url must be a text"),
+        (json!({ "url": "ftp://e.example/" }), "url: a whole URL"),
+        (json!({ "url": "http://ann:canary@e.example/" }), "url: a URL without name and password"),
+        (json!({ "url": "https://e.example/", "errorUrl": "canary" }), "errorUrl: a whole URL"),
+        (json!({ "url": "https://e.example/", "errorUrl": "http://ann:canary@e.example/" }), "errorUrl: a URL without name"),
+    ] {
+        let answer = rig.send("POST", "/simulator/webhooks", &kind, &body.to_string()).await;
+        assert!(answer.status == 400 && answer.text().contains(part) && !answer.text().contains("canary"), "{}", answer.text());
+    }
     let listed = rig.send("GET", "/simulator/webhooks", &[], "").await.json();
     assert_eq!(listed["webhooks"].as_array().unwrap().len(), 3);
 }
