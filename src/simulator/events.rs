@@ -370,26 +370,36 @@ fn as_test(state: &mut State, event: &mut Event) {
 
 /// As long as a payload may be: with the records of many charges.
 fn padded(body: &mut Value) {
+    let code = "charge-chargerecords";
+    let mut signal = json!({
+        "code": code, "name": "ChargeRecords", "group": "Charge",
+        "body": { "values": [] }, "status": { "value": "SUCCESS" }, "meta": {},
+    });
+    let Some(list) = body["data"]["signals"].as_array_mut() else { return };
+    list.retain(|other| other["code"] != code);
+    let count = list.len() + 1;
+    body["meta"]["signalCount"] = json!(count);
+    let mut length = body.to_string().len() + signal.to_string().len();
     let mut records: Vec<Value> = Vec::new();
-    let mut length = body.to_string().len() + 400;
-    while length < LONGEST_PAYLOAD - 300 {
+    loop {
         let place = json!({ "name": "Home", "latitude": 52.37, "longitude": 4.89 });
         let record = json!({
             "id": format!("charge-{}", records.len()), "startTime": "2025-10-01T20:00:00Z", "endTime": "2025-10-02T04:00:00Z",
             "energyAdded": 31.4, "isPublicCharger": false, "location": place,
         });
         length += record.to_string().len() + 1;
+        if length > LONGEST_PAYLOAD - DELIVERY {
+            break;
+        }
         records.push(record);
     }
-    let signal = json!({
-        "code": "charge-chargerecords", "name": "ChargeRecords", "group": "Charge",
-        "body": { "values": records }, "status": { "value": "SUCCESS" }, "meta": {},
-    });
+    signal["body"]["values"] = Value::Array(records);
     if let Some(list) = body["data"]["signals"].as_array_mut() {
-        list.retain(|other| other["code"] != signal["code"]);
         list.push(signal);
     }
 }
 
+/// What the id and time of a delivery take, and more than that.
+const DELIVERY: usize = 200;
 /// 50 kB, and a payload stays below.
 const LONGEST_PAYLOAD: usize = 50_000;
