@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use url::{Url, form_urlencoded};
 
 use super::Settings;
+use super::car::Car;
 use super::exchange::{self, Exchange, Fields, Reply};
 use super::oauth::Grant;
 use super::pages;
@@ -143,7 +144,7 @@ fn signed_in(exchange: &mut Exchange<'_>, email: &str, make: Option<&str>) -> Re
 fn choose(exchange: &Exchange<'_>, ask: &Ask, account: usize, warning: Option<&str>) -> Reply {
     let offered = ask.offered(exchange, account);
     if offered.is_empty() {
-        return finish_with(ask, ask.none_offered(exchange, account));
+        return none_offered(exchange, ask, account);
     }
     // With approval_prompt=auto, who granted all of this before is not asked for it again.
     let account = &exchange.state.accounts[account];
@@ -174,7 +175,7 @@ fn granted(exchange: &mut Exchange<'_>, ask: &Ask, form: &Fields) -> Reply {
 /// Connects, and sends the owner back with what Smartcar sends.
 fn connect(exchange: &mut Exchange<'_>, ask: &Ask, account: usize, vehicles: &[String], kept: impl Fn(&str) -> bool) -> Reply {
     if vehicles.is_empty() {
-        return finish_with(ask, ask.none_offered(exchange, account));
+        return none_offered(exchange, ask, account);
     }
     let permissions: Vec<String> =
         ask.scope.iter().filter(|asked| asked.required || kept(&asked.name)).map(|asked| asked.name.clone()).collect();
@@ -207,8 +208,36 @@ fn finish_with(ask: &Ask, error: &str) -> Reply {
     finish_without(ask, error, &[])
 }
 
+/// Ends where no vehicle may be chosen: with one that was left out, or because there is none.
+fn none_offered(exchange: &Exchange<'_>, ask: &Ask, account: usize) -> Reply {
+    match ask.left_out(exchange, account) {
+        Some(car) => finish_about(ask, "vehicle_incompatible", Left::out(car), &[]),
+        None => finish_with(ask, "no_vehicles"),
+    }
+}
+
+/// What a `vehicle_incompatible` tells of its vehicle.
+struct Left([(&'static str, String); 4]);
+
+impl Left {
+    fn out(car: &Car) -> Left {
+        let (make, model) = (car.model.make.to_owned(), car.model.name.to_owned());
+        Left([("vin", car.vin.clone()), ("make", make), ("model", model), ("year", car.year.to_string())])
+    }
+
+    /// One that no simulated account has, for whoever asks for this end.
+    fn nobodys() -> Left {
+        let told = [("vin", "0SC0000000000TEST"), ("make", "FORD"), ("model", "Model T"), ("year", "2009")];
+        Left(told.map(|(name, value)| (name, value.to_owned())))
+    }
+}
+
 /// The same, with less than could be told.
 fn finish_without(ask: &Ask, error: &str, untold: &[&str]) -> Reply {
+    finish_about(ask, error, Left::nobodys(), untold)
+}
+
+fn finish_about(ask: &Ask, error: &str, Left(vehicle): Left, untold: &[&str]) -> Reply {
     let Some(description) = description(error) else {
         return pages::refusal("simulator_outcome is not an error of Connect.");
     };
@@ -218,11 +247,7 @@ fn finish_without(ask: &Ask, error: &str, untold: &[&str]) -> Reply {
         answer.push(("error_description", description.to_owned()));
     }
     match error {
-        "vehicle_incompatible" => {
-            for (name, value) in [("vin", "0SC0000000000TEST"), ("make", "FORD"), ("model", "Model T"), ("year", "2009")] {
-                answer.push((name, value.to_owned()));
-            }
-        }
+        "vehicle_incompatible" => answer.extend(vehicle),
         "configuration_error" => {
             answer.push(("status_code", "400".to_owned()));
             answer.push(("error_message", "The request is not as it was set up.".to_owned()));

@@ -112,8 +112,16 @@ impl Endpoint {
 /// Whether a car can do anything that a permission opens.
 pub(super) fn is_able(car: &Car, permission: &str) -> bool {
     ENDPOINTS.iter().any(|endpoint| endpoint.permission == permission && endpoint.is_for(car))
-        || signals(car).iter().any(|signal| signal.permission == permission && signal.body.is_some())
+        || signals(car).iter().any(|signal| {
+            let is_opened = signal.permission == permission || (permission == CHARGE_EVENTS && signal.code == IS_CHARGING);
+            is_opened && signal.body.is_some()
+        })
 }
+
+/// Opens the events of charging of legacy webhooks, and no endpoint.
+pub(super) const CHARGE_EVENTS: &str = "read_charge_events";
+/// The signal that makes those events.
+pub(super) const IS_CHARGING: &str = "charge-ischarging";
 
 /// The answer of one read: its body, and when the car recorded it (wall milliseconds).
 pub(super) type Reading = (Value, Option<i64>);

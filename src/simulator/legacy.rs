@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::endpoints::Endpoint;
+use super::endpoints::{CHARGE_EVENTS, Endpoint, IS_CHARGING};
 use super::events::{Event, of_webhook};
 use super::exchange::Fields;
 use super::knobs::Scheduled;
@@ -65,8 +65,8 @@ pub(super) fn charging(
     news: &[&Signal],
     now: Timestamp,
 ) -> Option<Event> {
-    let allowed = connection.permissions.iter().any(|granted| granted == "read_charge_events");
-    let changed = news.iter().find(|signal| signal.code == "charge-ischarging").filter(|_| allowed)?;
+    let allowed = connection.permissions.iter().any(|granted| granted == CHARGE_EVENTS);
+    let changed = news.iter().find(|signal| signal.code == IS_CHARGING).filter(|_| allowed)?;
     let car = state.cars.get(&connection.vehicle_id)?;
     let kind = match changed.body.as_ref()?["value"].as_bool()? {
         true => "CHARGING_STARTED",

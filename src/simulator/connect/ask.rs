@@ -99,10 +99,11 @@ impl Ask {
         found
     }
 
-    /// The error when none may be chosen.
-    pub(super) fn none_offered(&self, exchange: &Exchange<'_>, account: usize) -> &'static str {
-        let left_out = self.offered(exchange, account).is_empty() && !self.found(exchange, account).is_empty();
-        if left_out { "vehicle_incompatible" } else { "no_vehicles" }
+    /// A vehicle that might have been chosen if it could what is required. None: one may be, or there is none at all.
+    pub(super) fn left_out<'a>(&self, exchange: &'a Exchange<'_>, account: usize) -> Option<&'a Car> {
+        let found = self.found(exchange, account);
+        let first = found.first().filter(|_| self.offered(exchange, account).is_empty())?;
+        exchange.state.cars.get(first)
     }
 
     fn found(&self, exchange: &Exchange<'_>, account: usize) -> Vec<String> {

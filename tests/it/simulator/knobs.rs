@@ -293,8 +293,20 @@ async fn what_is_required_may_leave_cars_out() {
         let listed = rig.get("/v2.0/vehicles", &access).await.json();
         assert_eq!(listed["vehicles"].as_array().unwrap().len(), count, "{knob}: {listed}");
     }
-    // What is only asked for leaves nobody out, and neither does a command that the car takes.
-    for scope in ["read_engine_oil read_vin", "required:control_security"] {
+    // It is told which one was left out.
+    let (_, user_id, vehicle) = rig.grace().await;
+    let attributes = rig.simulator.handle(Request::get("/simulator/status").body(Bytes::new()).unwrap()).await;
+    let status: Value = serde_json::from_slice(attributes.body()).unwrap();
+    let car = status["cars"].as_array().unwrap().iter().find(|car| car["vehicleId"] == vehicle).unwrap();
+    let back = rig.consent(GRACE, &[oil]).await;
+    let told = |name: &str| parameter(&back, name).unwrap();
+    assert_eq!((json!(told("make")), json!(told("model"))), (car["make"].clone(), car["model"].clone()));
+    rig.consent(GRACE, &[("scope", "read_vin read_vehicle_info")]).await;
+    let vin = format!("/v3/vehicles/{vehicle}/signals/vehicleidentification-vin");
+    let vin = rig.get_as(&vin, &rig.application_token().await, &user_id).await.json();
+    assert_eq!(vin["data"]["attributes"]["body"]["value"], told("vin"));
+    // What is only asked for leaves nobody out, and neither does a command that the car takes, or what has no signal of its own.
+    for scope in ["read_engine_oil read_vin", "required:control_security", "required:read_charge_events"] {
         assert_eq!(parameter(&rig.consent(GRACE, &[("scope", scope)]).await, "error"), None, "{scope}");
     }
     // Who chooses nothing has no vehicles, whatever is required.
