@@ -19,7 +19,7 @@ use ask::{Back, Wrong};
 
 mod ask;
 
-pub(super) use ask::{Ask, DEFAULT_SCOPE};
+pub(super) use ask::Ask;
 
 /// `/oauth/authorize`
 pub(super) fn authorize(exchange: &mut Exchange<'_>) -> Reply {

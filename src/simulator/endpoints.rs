@@ -1,10 +1,14 @@
 //! The read endpoints of the v2.0 API: which permission each needs, which signal a car must have for it, and what
 //! it answers. Percent values are 0 to 1 here.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::car::Car;
+use super::chance::Chance;
 use super::exchange::Fields;
+use super::model::Model;
 use super::signals::{charging_state, lacks, signals};
 use super::trouble::Trouble;
 use super::units::{Units, rounded};
@@ -118,6 +122,14 @@ pub(super) fn is_able(car: &Car, permission: &str) -> bool {
         })
 }
 
+/// Every permission with which a simulated car tells something.
+pub(super) fn read_permissions() -> BTreeSet<&'static str> {
+    let cars = Model::all().iter().map(|model| Car::new(model, Chance::of(0, "permissions"), 0));
+    let of_signals = cars.flat_map(|car| signals(&car)).map(|signal| signal.permission);
+    let of_endpoints = ENDPOINTS.iter().map(|endpoint| endpoint.permission).filter(|name| name.starts_with("read_"));
+    of_signals.chain(of_endpoints).chain([CHARGE_EVENTS]).collect()
+}
+
 /// Opens the events of charging of legacy webhooks, and no endpoint.
 pub(super) const CHARGE_EVENTS: &str = "read_charge_events";
 /// The signal that makes those events.
@@ -200,8 +212,6 @@ fn share(percent: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::chance::Chance;
-    use crate::simulator::model::Model;
 
     fn read(car: &Car, path: &[&str]) -> Option<Result<Reading, Trouble>> {
         let now = Timestamp::from_millis(1_760_000_000_000);

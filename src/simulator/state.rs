@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::car::{Car, STEP_SECONDS};
 use super::chance::Chance;
 use super::commands::Command;
-use super::connect::DEFAULT_SCOPE;
 use super::counters::Counters;
+use super::endpoints::read_permissions;
 use super::faults::Faults;
 use super::limits::Meter;
 use super::model::Model;
@@ -183,11 +183,11 @@ impl State {
         }
     }
 
-    /// Connects the owners after Ada and Grace, who allow everything that is usual.
+    /// Connects the owners after Ada and Grace, who allow everything that can be read.
     fn connect_the_rest(&mut self) {
         let rest: Vec<(String, Vec<String>)> =
             self.accounts.iter().skip(2).map(|account| (account.user_id.clone(), account.vehicles.clone())).collect();
-        let scope: Vec<String> = DEFAULT_SCOPE.iter().map(|&name| name.to_owned()).collect();
+        let scope: Vec<String> = read_permissions().into_iter().map(str::to_owned).collect();
         for (user_id, vehicles) in rest {
             self.connect(&user_id, &vehicles, &scope, "live", self.now);
         }

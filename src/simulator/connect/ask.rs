@@ -206,7 +206,8 @@ fn origin(text: Option<&str>) -> Result<Option<String>, String> {
     if is_one { Ok(Some(text.to_owned())) } else { Err("app_origin must be an origin such as https://app.example.".to_owned()) }
 }
 
-pub(in crate::simulator) const DEFAULT_SCOPE: &[&str] = &[
+/// What is asked for without a scope.
+const DEFAULT_SCOPE: &[&str] = &[
     "read_vehicle_info",
     "read_vin",
     "read_odometer",

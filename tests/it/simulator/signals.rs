@@ -118,3 +118,21 @@ async fn every_signal_of_the_reference_is_told_in_its_shape_and_unit() {
         assert!(values[code].len() > 1, "{code} is {:?} at all times", values[code]);
     }
 }
+
+/// Cars that nobody had to connect tell all that they can.
+#[tokio::test(start_paused = true)]
+async fn owners_who_are_connected_from_the_start_grant_everything() {
+    let rig = Rig::new(Settings { cars: 60, connected: true, ..Settings::default() });
+    let (token, mut told) = (rig.application_token().await, BTreeSet::new());
+    for account in rig.simulator.accounts().into_iter().skip(2) {
+        for vehicle in &account.vehicle_ids {
+            let list = rig.get_as(&format!("/v3/vehicles/{vehicle}/signals"), &token, &account.user_id).await.json();
+            for signal in list["data"].as_array().unwrap() {
+                let status = &signal["attributes"]["status"];
+                assert!(status["value"] == "SUCCESS" || status["error"]["type"] == "COMPATIBILITY", "{signal}");
+                told.extend((status["value"] == "SUCCESS").then(|| signal["id"].as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    assert_eq!(told.len(), listed().len());
+}
