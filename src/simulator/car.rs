@@ -29,6 +29,8 @@ pub(super) struct Car {
     pub(super) charge: f64,
     pub(super) limit: f64,
     pub(super) plugged: bool,
+    /// The flap of the charging port; while plugged, always.
+    pub(super) port_open: bool,
     /// kW flowing into the battery now.
     pub(super) power: f64,
     /// At the plug it is at, or was at last.
@@ -112,6 +114,7 @@ impl Car {
             sessions,
             limit: *chance.pick(&[80.0, 80.0, 90.0, 100.0]),
             plugged: model.battery > 0.0,
+            port_open: model.battery > 0.0,
             power: 0.0,
             fuel: if model.tank > 0.0 { chance.between(40.0, 95.0) } else { 0.0 },
             oil: chance.between(20.0, 95.0),
@@ -292,7 +295,7 @@ impl Car {
         if self.plugged {
             self.sessions.keep(self.session.clone());
         }
-        (self.plugged, self.held, self.power) = (false, false, 0.0);
+        (self.plugged, self.port_open, self.held, self.power) = (false, false, false, 0.0);
         (self.locked, self.window_open) = (false, false);
         self.updated = Updated { energy: now, travel: now, closure: now, ..self.updated };
         if distance > 0.5 {
@@ -315,6 +318,7 @@ impl Car {
         self.locked = true;
         self.window_open = self.chance.hit(0.05);
         self.plugged = self.model.battery > 0.0 && (at_home || self.charge < 35.0);
+        self.port_open = self.plugged;
         if self.plugged {
             self.session = Session::begin(now, self.charge, (self.latitude, self.longitude), !at_home);
         }

@@ -121,7 +121,14 @@ impl Command {
             Command::OpenPort | Command::ClosePort if car.plugged => {
                 state("CHARGING_PLUG_CONNECTED", "The charging plug is connected.")
             }
-            Command::OpenPort | Command::ClosePort => Ok(()),
+            Command::OpenPort if car.driving() => state("IN_MOTION", "The vehicle is in motion."),
+            Command::OpenPort | Command::ClosePort if simulated => Ok(()),
+            Command::OpenPort | Command::ClosePort => {
+                car.port_open = self == Command::OpenPort;
+                // It is told with the charge, and with what else is open.
+                (car.updated.energy, car.updated.closure) = (now, now);
+                Ok(())
+            }
         }
     }
 }

@@ -189,7 +189,7 @@ fn security(car: &Car) -> Value {
         let open = car.window_open && corner == "frontLeft" && !lacks(car, "closure-windows");
         json!({ "type": corner, "status": if open { "OPEN" } else { "CLOSED" } })
     });
-    let port = if car.plugged { "OPEN" } else { "CLOSED" };
+    let port = if car.port_open { "OPEN" } else { "CLOSED" };
     let ports = if car.model.battery > 0.0 { json!([{ "type": "chargingPort", "status": port }]) } else { json!([]) };
     let lids = |list: &[(&str, &str)]| -> Value {
         let told = list.iter().filter(|(_, code)| !lacks(car, code));

@@ -49,7 +49,7 @@ impl Builder<'_> {
         self.add(group, "IsCharging", permission, when, json!({ "value": car.charging() }));
         self.add(group, "IsChargingCableConnected", permission, when, json!({ "value": car.plugged }));
         self.add(group, "IsChargingCableLatched", permission, when, json!({ "value": car.plugged }));
-        self.add(group, "IsChargingPortFlapOpen", permission, when, json!({ "value": car.plugged }));
+        self.add(group, "IsChargingPortFlapOpen", permission, when, json!({ "value": car.port_open }));
         self.add(group, "ChargePortStatusColor", permission, when, json!({ "value": color }));
         self.add(group, "ChargingConnectorType", permission, when, json!({ "value": connector }));
         self.add(group, "IsFastChargerPresent", permission, when, json!({ "value": fast }));

@@ -136,3 +136,44 @@ async fn owners_who_are_connected_from_the_start_grant_everything() {
     }
     assert_eq!(told.len(), listed().len());
 }
+
+/// The flap of the port obeys, and is told alike by the signal and by v2.0.
+#[tokio::test(start_paused = true)]
+async fn the_charging_port_opens_and_closes() {
+    let rig = Rig::new(Settings { speed: 60.0, ..Settings::default() });
+    let scope = [("scope", "control_charge read_charge read_security")];
+    let (access, _) = pair(&rig.exchange(&parameter(&rig.consent(ADA, &scope).await, "code").unwrap()).await);
+    let (user_id, vehicle) = (rig.simulator.accounts()[0].user_id.clone(), rig.vehicles(ADA).remove(0));
+    let token = rig.application_token().await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("sc-user-id", &user_id)];
+    let tell = async |command: &str| {
+        let answer = rig.send("POST", &format!("/v3/vehicles/{vehicle}/commands/charge-port/{command}"), &headers, "").await;
+        (answer.status, answer.json()["errors"][0]["code"].as_str().map(str::to_owned))
+    };
+    let is_open = async || {
+        let path = format!("/v3/vehicles/{vehicle}/signals/charge-ischargingportflapopen");
+        let signal = rig.get_as(&path, &token, &user_id).await.json()["data"].clone();
+        let security = rig.get(&format!("/v2.0/vehicles/{vehicle}/security"), &access).await;
+        let port = security.json()["chargingPort"][0]["status"] == "OPEN";
+        assert_eq!(signal["attributes"]["body"]["value"], port, "{signal} and {}", security.text());
+        (port, signal["meta"]["oemUpdatedAt"].to_string(), security.header("sc-data-age").unwrap().to_owned())
+    };
+    assert_eq!(tell("close").await, (409, Some("CHARGING_PLUG_CONNECTED".to_owned())));
+    assert!(is_open().await.0, "the cable is in it");
+    let mut refused = BTreeSet::new();
+    loop {
+        rig.simulator.turn("unsubscribed=live").unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        match tell("open").await {
+            (200, _) => break,
+            (status, code) => assert!(status == 409 && (refused.insert(code), refused.len() <= 2).1, "{status} {refused:?}"),
+        }
+    }
+    assert_eq!(refused.len(), 2, "at a plug, then on the road: {refused:?}");
+    let opened = is_open().await;
+    tokio::time::advance(Duration::from_millis(10)).await;
+    assert_eq!(tell("close").await, (200, None));
+    let closed = is_open().await;
+    assert!(opened.0 && !closed.0 && opened.1 != closed.1 && opened.2 != closed.2, "{opened:?} then {closed:?}");
+}
