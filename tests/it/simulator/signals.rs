@@ -8,6 +8,16 @@ const CATALOGUE: &str = include_str!("../../fixtures/catalogue.txt");
 const EVERYTHING: &str = "read_battery read_charge read_charge_records read_climate read_diagnostics read_engine_oil \
     read_extended_vehicle_info read_fuel read_location read_odometer read_security read_service_history read_speedometer \
     read_thermometer read_tires read_user_profile read_vehicle_info read_vin";
+/// Where the reference lists the words that may come: of which signal, where in its body, and which.
+const WORDS: &[(&str, &str, &[&str])] = &[
+    ("charge-chargelimits", "/values/0/type", &["GLOBAL", "LOCATION", "CONNECTOR"]),
+    ("charge-detailedchargingstatus", "/value", &["CHARGING", "NOT_CHARGING", "FULLY_CHARGED"]),
+    ("location-preciselocation", "/direction", &["N", "NE", "E", "SE", "S", "SW", "W", "NW"]),
+    ("location-preciselocation", "/locationType", &["LAST_PARKED", "CURRENT"]),
+    ("lowvoltagebattery-status", "/value", &["GOOD", "WARN", "BAD"]),
+    ("tractionbattery-nominalcapacity", "/source", &["SMARTCAR", "USER_SELECTED"]),
+    ("transmission-gearstate", "/value", &["PARK", "DRIVE", "REVERSE", "NEUTRAL"]),
+];
 /// What the reference has only sometimes.
 const OPTIONAL: &[&str] = &["additionalValues", "location", "unit"];
 
@@ -71,8 +81,15 @@ fn is_plausible(code: &str, (word, example): &(&str, Value), body: &Value) {
                 && body["values"].as_array().unwrap().iter().all(|tire| tire["tirePressure"].as_f64().unwrap() > 200.0)
         ),
         ("status", _) => assert!(body["status"] == "OK" || body["status"] == "ALERT", "{code}: {body}"),
-        ("word" | "string", _) => assert!(body["value"] != "" && body["canonical"] != "", "{code}"),
+        ("word" | "string", _) => {
+            let mut texts = body.as_object().unwrap().values();
+            assert!(texts.all(|text| text.as_str().is_some_and(|text| !text.trim().is_empty())), "{code}: {body}");
+        }
         _ => {}
+    }
+    for (_, place, words) in WORDS.iter().filter(|(other, ..)| *other == code) {
+        let word = body.pointer(place).and_then(Value::as_str);
+        assert!(word.is_some_and(|word| words.contains(&word)), "{code}: {body}");
     }
 }
 
