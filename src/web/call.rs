@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{ACCEPT_LANGUAGE, HeaderName};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -12,7 +12,7 @@ use super::allowance::Allowance;
 use super::audit::Noting;
 use super::client::Client;
 use super::cookies::Kind;
-use super::dashboard::{Shell, Tab};
+use super::dashboard::{Language, Shell, Tab};
 use super::input::{self, Fields};
 use super::problem::Problem;
 use super::router::Route;
@@ -120,6 +120,7 @@ impl<'a> Call<'a> {
 
     /// What is around a page.
     pub(super) fn shell(&self, active: Tab) -> Shell<'_> {
+        let accepted = self.head.headers.get(ACCEPT_LANGUAGE);
         Shell {
             signed_in: self.identity.is_some(),
             csrf: self.form_token.as_deref(),
@@ -127,6 +128,7 @@ impl<'a> Call<'a> {
             insecure_warning: self.cookie_kind == Some(Kind::Plain)
                 && !matches!(self.client, Client::Remote { loopback: true, .. }),
             now: self.services.world.now(),
+            language: accepted.and_then(|value| value.to_str().ok()).map_or_else(Language::default, Language::of),
             active,
         }
     }

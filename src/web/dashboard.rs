@@ -45,6 +45,7 @@ mod format;
 mod gauge;
 mod links;
 mod names;
+mod numbers;
 mod orders;
 mod part;
 mod past;
@@ -52,6 +53,7 @@ mod plain;
 #[cfg(test)]
 mod samples;
 mod setup;
+mod shell;
 mod signals;
 mod span;
 mod system;
@@ -59,9 +61,11 @@ mod system;
 mod tests;
 mod told;
 
+pub(crate) use self::numbers::Language;
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
 pub(crate) use self::setup::Refused;
+pub(crate) use self::shell::{Shell, Tab};
 pub(crate) use self::span::{Clock, PastSpan};
 
 use crate::budget::BudgetView;
@@ -82,40 +86,6 @@ use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::users::UserView;
 use crate::vehicles::{ChargeView, Course, TripView, VehicleView};
-
-/// What is around a page.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shell<'a> {
-    /// Shows the navigation.
-    pub(crate) signed_in: bool,
-    /// For the hidden field `csrf` of every form; without it forms are left out.
-    pub(crate) csrf: Option<&'a str>,
-    /// It is a session of ours, not a proxy's word, that they are signed in by.
-    pub(crate) can_sign_out: bool,
-    /// The session goes over plain http: say so.
-    pub(crate) insecure_warning: bool,
-    /// Ages count from here.
-    pub(crate) now: Timestamp,
-    /// Where in the navigation this is.
-    pub(crate) active: Tab,
-}
-
-/// The places of the navigation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tab {
-    /// The cars.
-    Cars,
-    /// The webhook log.
-    Webhooks,
-    /// The connections.
-    Connections,
-    /// The system.
-    System,
-    /// The set-up.
-    Setup,
-    /// None of them.
-    Elsewhere,
-}
 
 /// `GET /`: a card for each car, and the newest deliveries.
 #[derive(Debug)]
@@ -423,19 +393,6 @@ pub(crate) struct ErrorPage<'a> {
 pub(crate) struct WebhookAddressPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
-}
-
-impl Shell<'_> {
-    fn is(&self, tab: &str) -> bool {
-        tab == match self.active {
-            Tab::Cars => "cars",
-            Tab::Webhooks => "webhooks",
-            Tab::Connections => "connections",
-            Tab::System => "system",
-            Tab::Setup => "setup",
-            Tab::Elsewhere => "",
-        }
-    }
 }
 
 /// Draws a page. Writing to a `String` does not fail, so neither does this.

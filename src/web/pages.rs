@@ -90,14 +90,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
 
 /// A browser opened the webhook's address.
 pub(super) fn webhook_address(services: &Services, allow: &str) -> Answer {
-    let shell = Shell {
-        signed_in: false,
-        csrf: None,
-        can_sign_out: false,
-        insecure_warning: false,
-        now: services.world.now(),
-        active: Tab::Elsewhere,
-    };
+    let shell = Shell::outside(services.world.now());
     let mut response = answer::html(StatusCode::METHOD_NOT_ALLOWED, WebhookAddressPage { shell }.render());
     response.headers_mut().insert(ALLOW, HeaderValue::try_from(allow).map_err(|_| Problem::not_found())?);
     Ok(response)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Body;
 use super::allowance::Allowance;
 use super::answer;
-use super::dashboard::{ErrorPage, Shell, Tab};
+use super::dashboard::{ErrorPage, Shell};
 use super::router::Bucket;
 use crate::budget::Refused;
 use crate::connect::ConnectError;
@@ -186,9 +186,13 @@ impl Problem {
         self.log(request_id);
         let title = self.status.canonical_reason().unwrap_or("Error");
         let mut response = if html {
-            let shell =
-                Shell { signed_in: false, csrf: None, can_sign_out: false, insecure_warning: false, now, active: Tab::Elsewhere };
-            let page = ErrorPage { shell, status: self.status.as_u16(), title, sentence: &self.sentence, request_id };
+            let page = ErrorPage {
+                shell: Shell::outside(now),
+                status: self.status.as_u16(),
+                title,
+                sentence: &self.sentence,
+                request_id,
+            };
             answer::html(self.status, page.render())
         } else {
             let status = self.status.as_u16();

@@ -48,6 +48,9 @@ for (const theme of themes) {
     for (const [name, path] of Object.entries(outside)) {
       await step(`${name}, ${size}, ${theme}`, () => look(stranger, name, path));
     }
+    await demo.password('set');
+    await step(`sign-in-password, ${size}, ${theme}`, () => look(stranger, 'sign-in-password', '/login'));
+    await demo.password('clear');
     await inside.close();
     await stranger.close();
   }
@@ -136,6 +139,17 @@ await step('without script: a car is disconnected by who is sure', async () => {
   await press('Disconnect', card);
   has(await page.locator('li.card').last().innerText(), 'Disconnected');
   await page.screenshot({ path: file('disconnected-phone-light.png'), fullPage: true });
+});
+
+await step('numbers are written as in the language of the browser', async () => {
+  for (const [locale, written] of [['de-DE', '77.123'], ['en-GB', '77,123']]) {
+    const other = await person(chromium, { locale, storageState });
+    const theirs = await other.newPage();
+    await theirs.goto(`${origin}/vehicles/${demo.car.id}`);
+    const odometer = theirs.locator('#signals li, #signals tr').filter({ hasText: 'Distance traveled' }).first();
+    has((await odometer.innerText()).replace(/\d/g, '0'), written.replace(/\d/g, '0'));
+    await other.close();
+  }
 });
 
 await step('the browser had nothing to complain about', () => {

@@ -30,9 +30,13 @@ export function start(words, found) {
 }
 
 // Runs a command to its end.
-export function run(...words) {
+export const run = (...words) => answered('', ...words);
+
+// The same for one that asks something.
+export function answered(input, ...words) {
   return new Promise((resolve, reject) => {
-    const child = spawn(carport, words, { cwd: home, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(carport, words, { cwd: home, env: { PATH: process.env.PATH }, stdio: ['pipe', 'pipe', 'pipe'] });
+    child.stdin.end(input);
     let said = '', log = '';
     child.stdout.on('data', part => { said += part; });
     child.stderr.on('data', part => { log += part; });

@@ -1,6 +1,6 @@
 // All pages of a demonstration that has run for a while, to look at in each theme and at each size.
 import { createHmac, randomUUID } from 'node:crypto';
-import { MANAGEMENT, start, until } from './rig.mjs';
+import { MANAGEMENT, answered, start, until } from './rig.mjs';
 
 export const themes = ['light', 'dark'];
 export const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
@@ -54,7 +54,8 @@ export async function demonstration(browser) {
   const words = ['demo', '--listen', '127.0.0.1:0'];
   const { answer } = await start(words, said => {
     const link = /Dashboard: +(\S+)\n/.exec(said)?.[1], token = /API token: +(\S+)\n/.exec(said)?.[1];
-    return link && token && { link, token };
+    const data = /--data-dir (\S+)\n/.exec(said)?.[1];
+    return link && token && data && { link, token, data };
   });
   const { origin } = new URL(answer.link);
   const ask = async (path, options = {}) => {
@@ -80,7 +81,8 @@ export async function demonstration(browser) {
   await context.close();
   const vehicles = (await ask('/api/v1/vehicles')).items;
   const { items: [newest] } = await ask('/api/v1/webhooks?type=VEHICLE_STATE&limit=1');
-  return { origin, ask, storageState, vehicles, newest, car: vehicles[Math.max(electric, 0)] };
+  const password = what => answered('a password of a household\n', 'password', what, '--data-dir', answer.data);
+  return { origin, ask, password, storageState, vehicles, newest, car: vehicles[Math.max(electric, 0)] };
 }
 
 // Every page that can be opened, by name.

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::format::{self, When};
+use super::format::When;
+use super::numbers::Numbers;
 use super::{AuditPage, Shell, finish};
 use crate::operate::audit::{Actor, AuditView};
 
@@ -29,6 +30,7 @@ struct Row<'a> {
 impl AuditPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
+        let numbers = &Numbers::of(self.shell.language);
         let rows = self.entries.iter().map(|AuditView { entry, .. }| Row {
             when: When::ago(self.shell.now, entry.at),
             who: who(&entry.actor),
@@ -37,7 +39,7 @@ impl AuditPage<'_> {
             ids: &entry.ids,
             outcome: match (&entry.actor, entry.status) {
                 (Actor::Stranger, _) if entry.count == 1 => ("yellow", "once".to_owned()),
-                (Actor::Stranger, _) => ("yellow", format!("{} times", format::count(entry.count.into()))),
+                (Actor::Stranger, _) => ("yellow", format!("{} times", numbers.count(entry.count.into()))),
                 (_, Some(status)) if status < 400 => ("green", status.to_string()),
                 (_, Some(status)) => ("red", status.to_string()),
                 (_, None) => ("grey", "cut off".to_owned()),

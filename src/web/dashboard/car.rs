@@ -7,6 +7,7 @@ use askama::Template;
 use super::alerts::{self, Alert, Link};
 use super::format::{self, When};
 use super::gauge::{self, Gauge};
+use super::numbers::Numbers;
 use super::orders::Offer;
 use super::signals::{self, Latest, Shown};
 use super::{CarPage, Shell, finish, names, past};
@@ -79,12 +80,12 @@ struct Location {
 impl CarPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let (vehicle, now) = (self.vehicle, self.shell.now);
+        let (vehicle, now, numbers) = (self.vehicle, self.shell.now, &Numbers::of(self.shell.language));
         let latest = Latest(&vehicle.signals);
         let name = names::name(vehicle);
         let mut groups: BTreeMap<(usize, String), Vec<Line>> = BTreeMap::new();
         for signal in vehicle.signals.values().filter(|signal| signal.code != LOCATION && signal.code != VIN) {
-            groups.entry(signals::group(signal.group.as_deref())).or_default().push(line(signal, now));
+            groups.entry(signals::group(signal.group.as_deref())).or_default().push(line(signal, numbers, now));
         }
         for lines in groups.values_mut() {
             lines.sort_by_key(|line| signals::rank(&line.code));
@@ -97,14 +98,14 @@ impl CarPage<'_> {
             make: names::make(vehicle).filter(|make| *make != name),
             name,
             vin: vehicle.vin.clone().or_else(|| latest.text(VIN)),
-            gauges: gauge::of(latest, now),
+            gauges: gauge::of(latest, numbers, now),
             link: Link::of(vehicle, self.connection),
             alerts: alerts::of(vehicle, now),
             groups: groups.into_iter().map(|((_, name), signals)| Group { name, signals }).collect(),
             lacks: vehicle.capabilities.iter().filter(|known| known.state != Ability::Seen).map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
-            past: self.past.shown(),
+            past: self.past.shown(numbers),
             offer: Offer::of(vehicle, self.connection),
             taste: self.past.taste.words(),
         })
@@ -138,11 +139,11 @@ fn failure(signal: &SignalView) -> Option<String> {
     (signal.status != "SUCCESS").then(|| "No new value".to_owned())
 }
 
-fn line(signal: &SignalView, now: Timestamp) -> Line {
+fn line(signal: &SignalView, numbers: &Numbers, now: Timestamp) -> Line {
     Line {
         label: signals::label(signal),
         code: signal.code.clone(),
-        value: signals::shown(signal),
+        value: signals::shown(signal, numbers),
         when: when(signal, now),
         source: signal.source.map(Source::as_str),
         failure: failure(signal),

@@ -6,6 +6,7 @@ use super::alerts::{self, Alert, Link};
 use super::deliveries::{self, Row};
 use super::format::{self, Rich, When};
 use super::gauge::{self, Gauge};
+use super::numbers::Numbers;
 use super::signals::{self, Latest};
 use super::told::Told;
 use super::{CarsPage, Part, Shell, finish, names};
@@ -68,7 +69,7 @@ impl CarsPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let several = self.vehicles.windows(2).any(|pair| pair[0].user != pair[1].user);
-        let now = self.shell.now;
+        let (now, numbers) = (self.shell.now, &Numbers::of(self.shell.language));
         let cards = self.part.cut(self.vehicles).iter().map(|vehicle| {
             let connection = self.connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
             let latest = Latest(&vehicle.signals);
@@ -80,9 +81,9 @@ impl CarsPage<'_> {
                 make: make.filter(|make| *make != name),
                 name,
                 owner: several.then_some(vehicle.user.as_str()),
-                gauges: gauge::of(latest, now),
-                facts: facts(latest, now),
-                tires: tires(latest, now),
+                gauges: gauge::of(latest, numbers, now),
+                facts: facts(latest, numbers, now),
+                tires: tires(latest, numbers, now),
                 link: Link::of(vehicle, connection),
                 alerts: alerts::of(vehicle, now),
                 last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
@@ -110,9 +111,9 @@ impl CarsPage<'_> {
     }
 }
 
-fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
+fn facts(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Vec<Fact> {
     let fact = |code: &str, label, value, more| Fact { label, value, more, when: latest.at(code).map(|at| When::ago(now, at)) };
-    let words = |code: &str, label| match signals::shown(latest.signal(code)?) {
+    let words = |code: &str, label| match signals::shown(latest.signal(code)?, numbers) {
         Some(signals::Shown::Words(words)) => Some(fact(code, label, words, None)),
         _ => None,
     };
@@ -123,8 +124,8 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
             Some(true) => {
                 let power = latest.amount("charge-wattage").filter(|power| power.value > 0.0);
                 let left = latest.amount("charge-timetocomplete").filter(|left| left.value >= 1.0);
-                let power = power.map(signals::measure);
-                let left = left.map(|left| format!("done in {}", signals::measure(left)));
+                let power = power.map(|power| signals::measure(power, numbers));
+                let left = left.map(|left| format!("done in {}", signals::measure(left, numbers)));
                 if let Some(power) = power {
                     charging.value = power;
                 }
@@ -145,8 +146,8 @@ fn facts(latest: Latest<'_>, now: Timestamp) -> Vec<Fact> {
 }
 
 /// Where each tire is, and its pressure.
-fn tires(latest: Latest<'_>, now: Timestamp) -> Option<Tires> {
-    let places = signals::tires(latest.signal("wheel-tires")?);
+fn tires(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Option<Tires> {
+    let places = signals::tires(latest.signal("wheel-tires")?, numbers);
     let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
     (!places.is_empty()).then_some(Tires { places, when })
 }

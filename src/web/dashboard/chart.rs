@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::format;
+use super::numbers::Numbers;
 use super::span::{Clock, PastSpan};
 use crate::model::Timestamp;
 
@@ -86,7 +87,7 @@ const BOTTOM: i64 = 214;
 
 impl Figure<'_> {
     /// Draws it; `None` if there is nothing to draw.
-    pub(super) fn draw(mut self, span: PastSpan, clock: Clock) -> Option<Chart> {
+    pub(super) fn draw(mut self, span: PastSpan, clock: Clock, numbers: &Numbers) -> Option<Chart> {
         self.lines.retain(|line| !line.values.is_empty());
         let all = || self.lines.iter().flat_map(|line| &line.values);
         let least = all().map(|(_, [_, min, _])| *min).fold(f64::INFINITY, f64::min);
@@ -100,7 +101,7 @@ impl Figure<'_> {
             Style::FromZero | Style::Steps | Style::Bars => Scale::around(least.min(0.0), most.max(0.0)),
         };
         let decimals = usize::from(self.style == Style::Steps || matches!(self.unit, "bar" | "kWh"));
-        let say = |value: f64| format::amount(value, decimals, self.unit);
+        let say = |value: f64| numbers.amount(value, decimals, self.unit);
         let newest = |line: &Line| line.values.last().map(|(_, [last, ..])| say(*last)).unwrap_or_default();
         let latest = match &*self.lines {
             [line] if self.style != Style::Bars => newest(line),
@@ -111,7 +112,7 @@ impl Figure<'_> {
             _ if say(least) == say(most) => format!("{}: {} all the time", self.title, say(most)),
             _ => format!("{}: from {} to {}", self.title, say(least), say(most)),
         };
-        let rows = scale.rows().map(|value| (scale.y(value), format::number(value, scale.decimals()))).collect();
+        let rows = scale.rows().map(|value| (scale.y(value), numbers.number(value, scale.decimals()))).collect();
         let columns = clock.ticks(span, self.since, self.until);
         let columns = columns.into_iter().map(|(at, text)| (self.x(at), text)).filter(|(x, _)| *x <= WIDTH - 40).collect();
         let drawn = self.lines.iter().map(|line| Drawn {
@@ -256,6 +257,7 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::Language;
     use super::*;
 
     const DAY: i64 = 86_400_000;
@@ -267,7 +269,7 @@ mod tests {
     }
 
     fn draw(style: Style, values: &[(i64, f64)]) -> Option<Chart> {
-        figure(style, values).draw(PastSpan::Day, Clock::UTC)
+        figure(style, values).draw(PastSpan::Day, Clock::UTC, &Numbers::of(Language::default()))
     }
 
     #[test]
@@ -286,7 +288,7 @@ mod tests {
     fn nothing_is_drawn_of_nothing() {
         assert!(draw(Style::Level, &[]).is_none());
         let none = Figure { lines: Vec::new(), ..figure(Style::Bars, &[]) };
-        assert!(none.draw(PastSpan::Year, Clock::UTC).is_none());
+        assert!(none.draw(PastSpan::Year, Clock::UTC, &Numbers::of(Language::default())).is_none());
     }
 
     #[test]

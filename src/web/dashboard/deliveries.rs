@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::format::{self, When, words};
+use super::numbers::Numbers;
 use super::signals;
 use super::{DeliveryPage, Filters, Shell, WebhooksPage, finish, names};
 use crate::model::capability::in_words;
@@ -50,15 +51,15 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    fn of(status: &WebhookStatus, now: Timestamp) -> Log<'_> {
+    fn of<'a>(status: &'a WebhookStatus, numbers: &Numbers, now: Timestamp) -> Log<'a> {
         Log {
             status,
-            to_read: (status.to_read > 0).then(|| format::count(status.to_read as u64)),
+            to_read: (status.to_read > 0).then(|| numbers.count(status.to_read as u64)),
             verified: status.last_verify.as_ref().map(|verify| When::ago(now, verify.at)),
             delivered: status.last_delivery_at.map(|at| When::ago(now, at)),
-            kept: format::count(status.entries),
-            kept_size: format::size(status.bytes),
-            behind: (status.projector_lag > 0).then(|| format::count(status.projector_lag)),
+            kept: numbers.count(status.entries),
+            kept_size: numbers.size(status.bytes),
+            behind: (status.projector_lag > 0).then(|| numbers.count(status.projector_lag)),
         }
     }
 }
@@ -150,12 +151,12 @@ pub(super) fn rows(deliveries: &[DeliveryView], vehicles: &[VehicleView], now: T
 impl WebhooksPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let (status, now) = (self.status, self.shell.now);
+        let (status, now, numbers) = (self.status, self.shell.now, &Numbers::of(self.shell.language));
         let refused = self.refused.iter().map(|refusal| RefusedRow {
             when: When::ago(now, refusal.at),
             reason: refusal.reason,
             code: refusal.code,
-            size: bytes(refusal.bytes),
+            size: numbers.size(refusal.bytes as u64),
         });
         let gaps = status.iter().flat_map(|status| status.gaps.iter().rev()).map(|gap| GapRow {
             since: When::ago(now, gap.since),
@@ -183,7 +184,7 @@ impl WebhooksPage<'_> {
             cars: choices(of_cars, filters.vehicle.as_deref()),
             kinds: choices(of_kinds, filters.kind.as_deref()),
             results: choices(of_results, filters.result.as_deref()),
-            log: status.map(|status| Log::of(status, now)),
+            log: status.map(|status| Log::of(status, numbers, now)),
             gaps: gaps.collect(),
             refused: refused.collect(),
             webhook_url: self.webhook_url,
@@ -197,17 +198,19 @@ impl DeliveryPage<'_> {
         let delivery = self.delivery;
         let known = self.vehicle.map(|vehicle| (names::name(vehicle), vehicle.id.as_str()));
         let vehicle = known.or_else(|| delivery.vehicle.as_ref().map(|id| (names::short(id.as_str()), "")));
-        let now = self.shell.now;
+        let (now, numbers) = (self.shell.now, &Numbers::of(self.shell.language));
         let told = self.made.and_then(|made| made.as_ref().ok());
         let misunderstood = self.made.and_then(|made| made.as_ref().err()).map(|error| format::capital(&error.to_string()));
         let name = |id: &VehicleId| match self.vehicle {
             Some(vehicle) if vehicle.id == *id => names::name(vehicle),
             _ => names::short(id.as_str()),
         };
+        let cars = told.iter().flat_map(|told| &told.vehicles);
+        let made = cars.map(|car| made_of(car, name(&car.id), self.taste, numbers, now));
         finish(&OneView {
             shell: self.shell,
             delivery,
-            made: told.iter().flat_map(|told| &told.vehicles).map(|car| made_of(car, name(&car.id), self.taste, now)).collect(),
+            made: made.collect(),
             misunderstood: misunderstood.filter(|_| delivery.result != "test" && !is_verify(&delivery.kind)),
             nothing: match delivery.kind.as_str() {
                 kind if is_verify(kind) => "It was answered with the HMAC of its challenge. It tells nothing of a car.",
@@ -221,12 +224,12 @@ impl DeliveryPage<'_> {
             result: result(delivery.result),
             received: When::ago(now, delivery.received_at),
             date: When::date(delivery.received_at),
-            size: bytes(delivery.bytes),
+            size: numbers.size(delivery.bytes as u64),
         })
     }
 }
 
-fn made_of(car: &VehicleProjection, name: String, taste: Taste, now: Timestamp) -> MadeOf {
+fn made_of(car: &VehicleProjection, name: String, taste: Taste, numbers: &Numbers, now: Timestamp) -> MadeOf {
     let count = match (car.reports.len(), car.errors.len()) {
         (1, 0) => "one signal".to_owned(),
         (signals, 0) => format!("{signals} signals"),
@@ -237,16 +240,16 @@ fn made_of(car: &VehicleProjection, name: String, taste: Taste, now: Timestamp) 
         let ids = [Some(change.error.kind.as_str()), change.error.code.as_deref()];
         (ids.into_iter().flatten().map(words).collect::<Vec<_>>().join(": "), if change.resolved { "over" } else { "began" })
     };
-    let signals = car.reports.iter().map(|report| signal(report, taste, now)).collect();
+    let signals = car.reports.iter().map(|report| signal(report, taste, numbers, now)).collect();
     MadeOf { name, count, signals, errors: car.errors.iter().map(error).collect() }
 }
 
-fn signal(report: &SignalReport, taste: Taste, now: Timestamp) -> Signal {
+fn signal(report: &SignalReport, taste: Taste, numbers: &Numbers, now: Timestamp) -> Signal {
     let lines = match &report.outcome {
         Outcome::Failed(failure) => vec![in_words(failure)],
         Outcome::Value(body) => match taste.normal(&report.code, &body.value()) {
             Normal::Body => vec!["kept as it was received".to_owned()],
-            normal => vec![format::capital(&signals::words(&normal))],
+            normal => vec![format::capital(&signals::words(&normal, numbers))],
         },
     };
     let when = report.oem_updated_at.or(report.retrieved_at).map(|at| When::ago(now, at));
@@ -300,10 +303,6 @@ fn is_verify(kind: &str) -> bool {
 const SECRETS: [&str; 4] = ["token", "secret", "challenge", "authorization"];
 const KINDS: [&str; 3] = ["VEHICLE_STATE", "VEHICLE_ERROR", "VERIFY"];
 const RESULTS: [&str; 5] = ["accepted", "unknown_vehicle", "unknown_type", "test", "not_understood"];
-
-fn bytes(length: usize) -> String {
-    format::size(u64::try_from(length).unwrap_or(u64::MAX))
-}
 
 /// The type of an event in words; one that we do not know stays as it is.
 fn kind(kind: &str) -> String {

@@ -1,4 +1,4 @@
-//! Numbers, ages and durations for people. Metric, English, no locale.
+//! Ages, dates, durations and texts for people. In English.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,58 +12,8 @@ use crate::model::normal::Normal;
 /// What stands where nothing is known.
 pub(super) const UNKNOWN: &str = "\u{2013}";
 
-/// Keeps a number and its unit, and groups of digits, on one line.
-const THIN: char = '\u{202f}';
-
-/// `18342.6` as `18 343`, with a narrow no-break space.
-pub(super) fn number(value: f64, decimals: usize) -> String {
-    let text = format!("{:.decimals$}", value.abs());
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(whole, fraction)| (whole, Some(fraction)));
-    let mut out = String::new();
-    if value < 0.0 && text.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
-        out.push('\u{2212}');
-    }
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            out.push(THIN);
-        }
-        out.push(digit);
-    }
-    if let Some(fraction) = fraction {
-        out.push('.');
-        out.push_str(fraction);
-    }
-    out
-}
-
-/// A number with its unit.
-pub(super) fn amount(value: f64, decimals: usize, unit: &str) -> String {
-    format!("{}{THIN}{unit}", number(value, decimals))
-}
-
-/// A whole number.
-pub(super) fn count(value: u64) -> String {
-    let text = value.to_string();
-    let mut out = String::new();
-    for (place, digit) in text.chars().enumerate() {
-        if place > 0 && (text.len() - place).is_multiple_of(3) {
-            out.push(THIN);
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A size such as `1.2 kB`.
-pub(super) fn size(bytes: u64) -> String {
-    let tenth = |unit: u64| format!("{}.{}", count(bytes / unit), bytes % unit * 10 / unit);
-    match bytes {
-        0..1_000 => format!("{bytes}{THIN}B"),
-        1_000..1_000_000 => format!("{}{THIN}kB", tenth(1_000)),
-        1_000_000..1_000_000_000 => format!("{}{THIN}MB", tenth(1_000_000)),
-        _ => format!("{}{THIN}GB", tenth(1_000_000_000)),
-    }
-}
+/// Keeps a number and its unit on one line.
+pub(super) const THIN: char = '\u{202f}';
 
 /// A duration in its largest sensible unit or two: `1 h 40 min`, `3 days`.
 pub(super) fn duration(duration: Duration) -> String {
@@ -293,26 +243,6 @@ mod tests {
 
     fn plain(text: String) -> String {
         text.replace([THIN, '\u{a0}'], " ")
-    }
-
-    #[test]
-    fn numbers_are_grouped_and_rounded() {
-        let cases = [
-            (0.0, 0, "0"),
-            (999.4, 0, "999"),
-            (18_342.6, 0, "18 343"),
-            (1_234_567.0, 0, "1 234 567"),
-            (2.449, 1, "2.4"),
-            (-7.5, 1, "\u{2212}7.5"),
-            (-0.04, 1, "0.0"),
-        ];
-        for (value, decimals, expected) in cases {
-            assert_eq!(plain(number(value, decimals)), expected);
-        }
-        assert_eq!(plain(count(10_000)), "10 000");
-        assert_eq!(plain(size(999)), "999 B");
-        assert_eq!(plain(size(1_250)), "1.2 kB");
-        assert_eq!(plain(size(67_108_864)), "67.1 MB");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How full a car is, and how far that goes.
 
-use super::format::{self, UNKNOWN, When};
+use super::format::{UNKNOWN, When};
+use super::numbers::Numbers;
 use super::signals::{self, Latest};
 use crate::model::Timestamp;
 
@@ -26,8 +27,9 @@ pub(super) struct Gauge {
 }
 
 /// Battery, fuel, both, or nothing.
-pub(super) fn of(latest: Latest<'_>, now: Timestamp) -> Vec<Gauge> {
-    let battery = gauge(latest, now, "Battery", "tractionbattery-stateofcharge", "tractionbattery-range").map(|mut battery| {
+pub(super) fn of(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Vec<Gauge> {
+    let gauge = |what, level, range| gauge(latest, numbers, now, what, level, range);
+    let battery = gauge("Battery", "tractionbattery-stateofcharge", "tractionbattery-range").map(|mut battery| {
         battery.charging = latest.truth("charge-ischarging") == Some(true);
         let limit = latest.body("charge-chargelimits").and_then(|body| body.get("activeLimit")?.as_f64());
         battery.limit = limit.filter(|limit| *limit < 100.0).map(|limit| u16::from(rounded(limit)) * 18 / 5);
@@ -36,11 +38,11 @@ pub(super) fn of(latest: Latest<'_>, now: Timestamp) -> Vec<Gauge> {
         }
         battery
     });
-    let fuel = gauge(latest, now, "Fuel", "internalcombustionengine-fuellevel", "internalcombustionengine-range");
+    let fuel = gauge("Fuel", "internalcombustionengine-fuellevel", "internalcombustionengine-range");
     battery.into_iter().chain(fuel).collect()
 }
 
-fn gauge(latest: Latest<'_>, now: Timestamp, what: &'static str, level: &str, range: &str) -> Option<Gauge> {
+fn gauge(latest: Latest<'_>, numbers: &Numbers, now: Timestamp, what: &'static str, level: &str, range: &str) -> Option<Gauge> {
     if latest.signal(level).is_none() && latest.signal(range).is_none() {
         return None;
     }
@@ -48,14 +50,14 @@ fn gauge(latest: Latest<'_>, now: Timestamp, what: &'static str, level: &str, ra
     Some(Gauge {
         what,
         percent,
-        text: percent.map_or_else(|| UNKNOWN.to_owned(), |percent| format::amount(f64::from(percent), 0, "%")),
+        text: percent.map_or_else(|| UNKNOWN.to_owned(), |percent| numbers.amount(f64::from(percent), 0, "%")),
         class: match percent {
             Some(0..10) => "low",
             Some(10..20) => "lowish",
             _ => "level",
         },
         limit: None,
-        range: latest.amount(range).map(signals::measure),
+        range: latest.amount(range).map(|range| signals::measure(range, numbers)),
         when: latest.at(level).or_else(|| latest.at(range)).map(|at| When::ago(now, at)),
         charging: false,
     })

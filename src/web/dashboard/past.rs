@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Past;
 use super::chart::{Chart, Figure, Line, Style};
 use super::format::{self, When};
+use super::numbers::Numbers;
 use super::span::PastSpan;
 use crate::model::Timestamp;
 use crate::model::catalogue::Quantity;
@@ -45,38 +46,38 @@ pub(super) struct Charge {
 
 impl Past<'_> {
     /// Draws it.
-    pub(super) fn shown(&self) -> Shown {
-        let mut charts: Vec<Chart> = KINDS.iter().filter_map(|kind| self.chart(kind)).collect();
-        charts.extend(self.distances());
+    pub(super) fn shown(&self, numbers: &Numbers) -> Shown {
+        let mut charts: Vec<Chart> = KINDS.iter().filter_map(|kind| self.chart(kind, numbers)).collect();
+        charts.extend(self.distances(numbers));
         Shown {
             choices: PastSpan::ALL.iter().map(|span| (span.word(), *span == self.span)).collect(),
             charts,
-            charges: self.charges.iter().rev().take(10).map(session).collect(),
-            charged: self.charged(),
-            driven: self.driven(),
+            charges: self.charges.iter().rev().take(10).map(|charge| session(charge, numbers)).collect(),
+            charged: self.charged(numbers),
+            driven: self.driven(numbers),
             since: self.since.to_string(),
         }
     }
 
-    fn chart(&self, kind: &Kind) -> Option<Chart> {
+    fn chart(&self, kind: &Kind, numbers: &Numbers) -> Option<Chart> {
         let (_, courses) = self.courses.iter().find(|(code, _)| *code == kind.code)?;
-        let number = |value| self.taste.amount(kind.quantity, value).0;
+        let shown = |value| self.taste.amount(kind.quantity, value).0;
         let lines = courses.iter().map(|course| Line {
             name: course.place.clone(),
             values: course
                 .points
                 .iter()
-                .map(|point| (point.at, [number(point.last), number(point.min), number(point.max)]))
+                .map(|point| (point.at, [shown(point.last), shown(point.min), shown(point.max)]))
                 .collect(),
         });
         let unit = self.taste.amount(kind.quantity, 0.0).1;
         let figure =
             Figure { title: kind.title, style: kind.style, unit, lines: lines.collect(), since: self.since, until: self.until };
-        figure.draw(self.span, self.clock)
+        figure.draw(self.span, self.clock, numbers)
     }
 
     /// A bar a day, of a year a bar a month.
-    fn distances(&self) -> Option<Chart> {
+    fn distances(&self, numbers: &Numbers) -> Option<Chart> {
         if self.span == PastSpan::Day {
             return None;
         }
@@ -93,7 +94,7 @@ impl Past<'_> {
         let title = if self.span == PastSpan::Year { "Distance per month" } else { "Distance per day" };
         let lines = vec![Line { name: None, values }];
         let figure = Figure { title, style: Style::Bars, unit, lines, since: self.since, until: self.until };
-        figure.draw(self.span, self.clock)
+        figure.draw(self.span, self.clock, numbers)
     }
 
     fn begin_of(&self, day: &TripView) -> Timestamp {
@@ -101,33 +102,33 @@ impl Past<'_> {
         Timestamp::from_millis(midnight.as_millis() - self.clock.minutes() * 60_000)
     }
 
-    fn driven(&self) -> Option<String> {
+    fn driven(&self, numbers: &Numbers) -> Option<String> {
         let all: f64 = self.days.iter().map(|day| day.distance).sum();
         let unit = self.days.first()?.unit;
         let days = match self.days.len() {
             1 => "one day".to_owned(),
             several => format!("{several} days"),
         };
-        Some(format!("{} on {days}", format::amount(all, 0, unit)))
+        Some(format!("{} on {days}", numbers.amount(all, 0, unit)))
     }
 
-    fn charged(&self) -> Option<String> {
+    fn charged(&self, numbers: &Numbers) -> Option<String> {
         let energy: f64 = self.charges.iter().filter_map(|charge| charge.energy).sum();
         let times = match self.charges.len() {
             0 => return None,
             1 => "Once".to_owned(),
             several => format!("{several} times"),
         };
-        let energy = if energy > 0.0 { format!(", {}", format::amount(energy, 1, "kWh")) } else { String::new() };
+        let energy = if energy > 0.0 { format!(", {}", numbers.amount(energy, 1, "kWh")) } else { String::new() };
         Some(format!("{times}{energy}"))
     }
 }
 
-fn session(charge: &ChargeView) -> Charge {
-    let level = |level: Option<f64>| level.map_or_else(|| format::UNKNOWN.to_owned(), |level| format::amount(level, 0, "%"));
+fn session(charge: &ChargeView, numbers: &Numbers) -> Charge {
+    let level = |level: Option<f64>| level.map_or_else(|| format::UNKNOWN.to_owned(), |level| numbers.amount(level, 0, "%"));
     Charge {
         levels: format!("{} to {}", level(charge.start_level), level(charge.end_level)),
-        energy: charge.energy.map(|energy| format::amount(energy, 1, "kWh")),
+        energy: charge.energy.map(|energy| numbers.amount(energy, 1, "kWh")),
         took: format::duration(Duration::from_secs(charge.duration_s)),
         began: When::date(charge.started_at),
         state: match charge.state {

@@ -43,11 +43,11 @@ pub(super) fn ahead(seconds: u64) -> Timestamp {
 }
 
 pub(super) fn shell(active: Tab) -> Shell<'static> {
-    Shell { signed_in: true, csrf: Some("csrf-token"), can_sign_out: true, insecure_warning: false, now: NOW, active }
+    Shell { signed_in: true, csrf: Some("csrf-token"), can_sign_out: true, insecure_warning: false, active, ..outside() }
 }
 
 pub(super) fn outside() -> Shell<'static> {
-    Shell { signed_in: false, csrf: None, can_sign_out: false, insecure_warning: false, now: NOW, active: Tab::Elsewhere }
+    Shell::outside(NOW)
 }
 
 fn signal(group: &str, name: &str, body: &Value, age: u64) -> SignalView {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::format::{self, Rich, When};
+use super::numbers::Numbers;
 use super::{SetupPage, Shell, finish};
 use crate::operate::probes::{Finding, Outcome, Shown};
 use crate::operate::settings::SettingView;
@@ -138,7 +139,7 @@ const CHOICES: &[(&str, &[(&str, &str)])] = &[
 impl SetupPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let (status, now) = (self.status, self.shell.now);
+        let (status, now, numbers) = (self.status, self.shell.now, &Numbers::of(self.shell.language));
         let ago = |at| When::ago(now, at);
         let is = |result: Outcome| self.list.iter().filter(move |finding| finding.result == result);
         let seen = |check: &str| match check {
@@ -174,8 +175,8 @@ impl SetupPage<'_> {
             refused: self.refused.as_ref(),
             points: self.refused.iter().flat_map(|refused| &refused.points).map(|point| labelled(point)).collect(),
             uptime: format::duration(Duration::from_secs(status.uptime_seconds)),
-            store: format::size(status.store.bytes),
-            free: status.store.free_bytes.map(format::size),
+            store: numbers.size(status.store.bytes),
+            free: status.store.free_bytes.map(|free| numbers.size(free)),
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::format::{self, UNKNOWN};
+use super::numbers::Numbers;
 use crate::model::Timestamp;
 use crate::model::catalogue::{self, Quantity};
 use crate::model::normal::{Amount, Normal};
@@ -62,40 +63,40 @@ pub(super) enum Shown {
 }
 
 /// The value of a signal in plain words; `None` if there never was one.
-pub(super) fn shown(signal: &SignalView) -> Option<Shown> {
+pub(super) fn shown(signal: &SignalView, numbers: &Numbers) -> Option<Shown> {
     let body = signal.body.as_ref()?;
     Some(match &signal.normal {
         Normal::Body => Shown::Json(format::indented(body.as_str())),
         Normal::Parts(parts) => match parts.first() {
             Some((_, first @ Normal::Word(_))) if parts.iter().all(|(_, part)| part == first) => {
-                Shown::Words(format!("All {}", words(first)))
+                Shown::Words(format!("All {}", words(first, numbers)))
             }
-            _ => Shown::Lines(parts.iter().map(line).collect()),
+            _ => Shown::Lines(parts.iter().map(|part| line(part, numbers)).collect()),
         },
-        normal => Shown::Words(format::capital_of(normal, words(normal))),
+        normal => Shown::Words(format::capital_of(normal, words(normal, numbers))),
     })
 }
 
-fn line((place, part): &(String, Normal)) -> String {
+fn line((place, part): &(String, Normal), numbers: &Numbers) -> String {
     let colon = if matches!(part, Normal::Word(_)) { ":" } else { "" };
-    format!("{}{colon} {}", format::capital(place), words(part))
+    format!("{}{colon} {}", format::capital(place), words(part, numbers))
 }
 
 /// A value as part of a sentence.
-pub(super) fn words(normal: &Normal) -> String {
+pub(super) fn words(normal: &Normal, numbers: &Numbers) -> String {
     match normal {
         Normal::Nothing | Normal::Body => UNKNOWN.to_owned(),
-        Normal::Amount(amount) => measure(amount),
+        Normal::Amount(amount) => measure(amount, numbers),
         Normal::Word(text) | Normal::Text(text) => text.clone(),
         Normal::Place { latitude, longitude } => format!("{latitude:.5}, {longitude:.5}"),
-        Normal::Parts(parts) => parts.iter().map(line).collect::<Vec<_>>().join("; "),
+        Normal::Parts(parts) => parts.iter().map(|part| line(part, numbers)).collect::<Vec<_>>().join("; "),
         Normal::List(texts) if texts.is_empty() => "None".to_owned(),
         Normal::List(texts) => texts.join(", "),
     }
 }
 
 /// A number with its unit, as exact as people want it.
-pub(super) fn measure(amount: &Amount) -> String {
+pub(super) fn measure(amount: &Amount, numbers: &Numbers) -> String {
     let decimals = match amount.quantity {
         Some(Quantity::Percent | Quantity::Distance | Quantity::Speed) => 0,
         Some(Quantity::Energy | Quantity::Power) => 1,
@@ -104,9 +105,9 @@ pub(super) fn measure(amount: &Amount) -> String {
         _ => usize::from(amount.value.fract().abs() >= 0.05),
     };
     if amount.unit.is_empty() {
-        format::number(amount.value, decimals)
+        numbers.number(amount.value, decimals)
     } else {
-        format::amount(amount.value, decimals, &amount.unit)
+        numbers.amount(amount.value, decimals, &amount.unit)
     }
 }
 
@@ -117,9 +118,9 @@ fn minutes(value: f64) -> String {
 }
 
 /// Pressures of the tires, with their places.
-pub(super) fn tires(signal: &SignalView) -> Vec<(String, String)> {
+pub(super) fn tires(signal: &SignalView, numbers: &Numbers) -> Vec<(String, String)> {
     let Normal::Parts(parts) = &signal.normal else { return Vec::new() };
-    parts.iter().map(|(place, pressure)| (format::capital(place), words(pressure))).collect()
+    parts.iter().map(|(place, pressure)| (format::capital(place), words(pressure, numbers))).collect()
 }
 
 /// What a signal is called.
@@ -220,11 +221,12 @@ const LABELS: &[(&str, &str)] = &[
 mod tests {
     use serde_json::json;
 
+    use super::super::numbers::Language;
     use super::super::samples::signal_of;
     use super::*;
 
     fn check(code: &str, body: &Value, expected: &str) {
-        let text = match shown(&signal_of(code, body)) {
+        let text = match shown(&signal_of(code, body), &Numbers::of(Language::default())) {
             Some(Shown::Words(words)) => words,
             Some(Shown::Lines(lines)) => lines.join("; "),
             Some(Shown::Json(_)) => "JSON".to_owned(),
@@ -239,7 +241,7 @@ mod tests {
         check("internalcombustionengine-fuellevel", &json!({"value": 0.31}), "31 %");
         check("internalcombustionengine-fuellevel", &json!({"value": 1}), "1 %");
         check("tractionbattery-stateofcharge", &json!({"value": 0.4}), "0 %");
-        check("odometer-traveleddistance", &json!({"value": 18342.6, "unit": "km"}), "18 343 km");
+        check("odometer-traveleddistance", &json!({"value": 18342.6, "unit": "km"}), "18,343 km");
         check("odometer-traveleddistance", &json!({"value": 100, "unit": "miles"}), "161 km");
         check("charge-wattage", &json!({"value": 4683, "unit": "watts"}), "4.7 kW");
         check("charge-timetocomplete", &json!({"value": 100}), "1 h 40 min");
@@ -249,7 +251,7 @@ mod tests {
         check("charge-detailedchargingstatus", &json!({"value": "FULLY_CHARGED"}), "Fully charged");
         check("charge-chargelimits", &json!({"values": [], "activeLimit": 80}), "80 %");
         check("diagnostics-abs", &json!({"status": "ALERT", "description": "See a garage"}), "Alert: See a garage");
-        check("climate-externaltemperature", &json!({"value": -7.5, "unit": "celsius"}), "\u{2212}7.5 \u{b0}C");
+        check("climate-externaltemperature", &json!({"value": -7.5, "unit": "celsius"}), "-7.5 \u{b0}C");
         check("x-unknown", &json!({"strange": {"deep": 1}}), "JSON");
         check("x-unknown", &json!(null), "\u{2013}");
         check("x-unknown", &json!({"value": "as it is"}), "as it is");

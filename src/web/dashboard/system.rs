@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::format::{self, Rich, When};
 use super::links::qr;
+use super::numbers::Numbers;
 use super::told::Told;
 use super::{DevicePage, Shell, SystemPage, TokenPage, finish, names};
 use crate::budget::{BudgetView, VehicleBudget};
@@ -84,7 +85,7 @@ struct DeviceView<'a> {
 impl SystemPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let (status, now) = (self.status, self.shell.now);
+        let (status, now, numbers) = (self.status, self.shell.now, &Numbers::of(self.shell.language));
         let notices = status.notices.iter().map(|notice| {
             let told = Told {
                 color: "yellow",
@@ -110,13 +111,13 @@ impl SystemPage<'_> {
             status,
             notices: notices.collect(),
             sections: [
-                ("Store", store(status)),
-                ("Webhook log", webhooks(status)),
-                ("Connections", renewal(status, now)),
+                ("Store", store(status, numbers)),
+                ("Webhook log", webhooks(status, numbers)),
+                ("Connections", renewal(status, numbers, now)),
                 ("Carport", running(status, self.key)),
             ],
-            plan: plan(self.budget, now),
-            calls: self.budget.items.iter().map(|calls| of_car(calls, self.budget, self.vehicles, now)).collect(),
+            plan: plan(self.budget, numbers, now),
+            calls: self.budget.items.iter().map(|calls| of_car(calls, self.budget, self.vehicles, numbers, now)).collect(),
             tokens: tokens.collect(),
             sessions: sessions.collect(),
             vehicles: cars.collect(),
@@ -141,7 +142,7 @@ impl DevicePage<'_> {
     }
 }
 
-fn store(status: &StatusView) -> Facts {
+fn store(status: &StatusView, numbers: &Numbers) -> Facts {
     let store = &status.store;
     let state = match () {
         () if !store.healthy => "takes no changes",
@@ -150,28 +151,32 @@ fn store(status: &StatusView) -> Facts {
     };
     vec![
         ("State", state.to_owned(), String::new()),
-        ("Size", format::size(store.bytes), format!("{} of it journal", format::size(store.journal_bytes))),
-        ("Free on its disk", store.free_bytes.map_or_else(|| format::UNKNOWN.to_owned(), format::size), String::new()),
+        ("Size", numbers.size(store.bytes), format!("{} of it journal", numbers.size(store.journal_bytes))),
+        (
+            "Free on its disk",
+            store.free_bytes.map_or_else(|| format::UNKNOWN.to_owned(), |free| numbers.size(free)),
+            String::new(),
+        ),
         (
             "Written today",
-            format::size(store.written_today_bytes),
-            format!("{} since the start", format::size(store.written_bytes)),
+            numbers.size(store.written_today_bytes),
+            format!("{} since the start", numbers.size(store.written_bytes)),
         ),
     ]
 }
 
-fn webhooks(status: &StatusView) -> Facts {
+fn webhooks(status: &StatusView, numbers: &Numbers) -> Facts {
     let ring = &status.webhooks;
     let behind =
-        if ring.projector_lag == 0 { "nothing waits".to_owned() } else { format!("{} wait", format::count(ring.projector_lag)) };
+        if ring.projector_lag == 0 { "nothing waits".to_owned() } else { format!("{} wait", numbers.count(ring.projector_lag)) };
     vec![
-        ("Kept", format::count(ring.entries), format::size(ring.bytes)),
-        ("Received in all", format::count(ring.newest.0), String::new()),
+        ("Kept", numbers.count(ring.entries), numbers.size(ring.bytes)),
+        ("Received in all", numbers.count(ring.newest.0), String::new()),
         ("To be worked on", behind, String::new()),
     ]
 }
 
-fn renewal(status: &StatusView, now: Timestamp) -> Facts {
+fn renewal(status: &StatusView, numbers: &Numbers, now: Timestamp) -> Facts {
     let refresh = &status.refresh;
     let next = refresh.next_due_at.map_or_else(
         || format::UNKNOWN.to_owned(),
@@ -179,12 +184,12 @@ fn renewal(status: &StatusView, now: Timestamp) -> Facts {
     );
     let waiting = match refresh.needs_reconnect {
         0 => String::new(),
-        count => format!("{} wait for their owner", format::count(count)),
+        count => format!("{} wait for their owner", numbers.count(count)),
     };
     let state = if refresh.stopped.is_some() { "stopped" } else { "runs" };
     vec![
         ("Renewal", state.to_owned(), String::new()),
-        ("Active connections", format::count(refresh.active), waiting),
+        ("Active connections", numbers.count(refresh.active), waiting),
         ("Next one due", next, String::new()),
     ]
 }
@@ -204,11 +209,11 @@ fn running(status: &StatusView, key: &KeyView) -> Facts {
 }
 
 /// What the plan allows, in a sentence.
-fn plan(budget: &BudgetView, now: Timestamp) -> String {
+fn plan(budget: &BudgetView, numbers: &Numbers, now: Timestamp) -> String {
     let until = format::duration(budget.until.since(now));
     let each = match budget.calls_per_vehicle_month {
         Some(calls) => {
-            format!("{} calls for each car and month, {} of them in reserve", format::count(calls.into()), budget.reserve)
+            format!("{} calls for each car and month, {} of them in reserve", numbers.count(calls.into()), budget.reserve)
         }
         None => "As many calls as wanted".to_owned(),
     };
@@ -220,16 +225,16 @@ fn plan(budget: &BudgetView, now: Timestamp) -> String {
     format!("{each}; counted anew in {until}.{}", rests.unwrap_or_default())
 }
 
-fn of_car(calls: &VehicleBudget, budget: &BudgetView, vehicles: &[VehicleView], now: Timestamp) -> Calls {
+fn of_car(calls: &VehicleBudget, budget: &BudgetView, vehicles: &[VehicleView], numbers: &Numbers, now: Timestamp) -> Calls {
     let reasons: Vec<String> = calls.reasons.iter().map(|(reason, count)| format!("{count} {}", why(*reason))).collect();
     Calls {
         name: names::of(vehicles, &calls.vehicle),
         used: match calls.limit {
-            Some(limit) => format!("{} of {}", format::count(calls.used.into()), format::count(limit.into())),
-            None => format::count(calls.used.into()),
+            Some(limit) => format!("{} of {}", numbers.count(calls.used.into()), numbers.count(limit.into())),
+            None => numbers.count(calls.used.into()),
         },
         bar: calls.limit.filter(|limit| *limit > 0).map(|limit| (calls.used.min(limit), limit)),
-        forecast: forecast(calls, budget, now),
+        forecast: forecast(calls, budget, numbers, now),
         reasons: reasons.join(", "),
     }
 }
@@ -248,7 +253,7 @@ fn why(reason: Reason) -> &'static str {
 }
 
 /// What the month comes to if it goes on as it did so far.
-fn forecast(calls: &VehicleBudget, budget: &BudgetView, now: Timestamp) -> (&'static str, String) {
+fn forecast(calls: &VehicleBudget, budget: &BudgetView, numbers: &Numbers, now: Timestamp) -> (&'static str, String) {
     let (gone, whole) = (now.since(budget.since).as_secs(), budget.until.since(budget.since).as_secs());
     let used = u64::from(calls.used);
     if calls.remaining == Some(0) {
@@ -264,7 +269,7 @@ fn forecast(calls: &VehicleBudget, budget: &BudgetView, now: Timestamp) -> (&'st
             let lasts = Duration::from_secs(left.saturating_mul(gone) / used);
             ("yellow", format!("at this pace spent in {}", format::duration(lasts)))
         }
-        _ => ("green", format!("at this pace about {} in all", format::count(expected))),
+        _ => ("green", format!("at this pace about {} in all", numbers.count(expected))),
     }
 }
 
@@ -309,6 +314,7 @@ fn browser_name(agent: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::numbers::Language;
     use super::*;
     use crate::model::VehicleId;
 
@@ -345,7 +351,7 @@ mod tests {
                 rests_until: None,
                 last: Vec::new(),
             };
-            forecast(&calls, &budget, since.after(day(days)))
+            forecast(&calls, &budget, &Numbers::of(Language::default()), since.after(day(days)))
         };
         assert_eq!(told(0, 10), ("grey", "none so far".to_owned()));
         assert_eq!(told(3, 0), ("grey", "too early to tell".to_owned()));

@@ -86,7 +86,7 @@ async fn each_is_shown_with_value_unit_and_age() {
         "0SCTEST0000000001",
         "Front left: closed, locked",
         "Plugged in",
-        "18\u{202f}343\u{202f}km",
+        "18,343\u{202f}km",
         "4.7\u{202f}kW",
     ] {
         assert!(shown.contains(text), "{text}");

@@ -76,9 +76,18 @@ async fn the_past_is_drawn_in_the_units_and_by_the_clock_of_the_viewer() {
     assert!(cookie.starts_with("__Host-carport_units=mi-kpa-c; Path=/; HttpOnly"), "{cookie}");
     let both = format!("{}; {}", person.cookie, cookie.split(';').next().unwrap());
     let imperial = gateway.get(&format!("/vehicles/{car}")).header("cookie", &both).send().await.text();
-    assert!(imperial.contains("310\u{202f}872\u{202f}mi"), "{imperial}");
+    assert!(imperial.contains("310,872\u{202f}mi"), "{imperial}");
     assert!(imperial.contains("<option value=\"kpa\" selected>"), "{imperial}");
-    assert!(page("week").await.contains("500\u{202f}300\u{202f}km"));
+    assert!(page("week").await.contains("500,300\u{202f}km"));
+    // So are the marks within numbers.
+    for (language, written) in
+        [("de-DE,de;q=0.9,en;q=0.8", "500.300\u{202f}km"), ("en-IN", "5,00,300\u{202f}km"), ("x", "500,300\u{202f}km")]
+    {
+        let ask = gateway.get(&format!("/vehicles/{car}")).header("cookie", &person.cookie).header("accept-language", language);
+        let answer = ask.send().await.text();
+        assert!(answer.contains(written), "{language}");
+        assert!(answer.contains("<html lang=\"en\">"), "the words stay");
+    }
     assert_eq!(person.send("/units", &[("distance", "feet")]).await.status, 400);
     // Midnight is where the viewer is.
     let at = async |clock: &str| {

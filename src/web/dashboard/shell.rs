@@ -1,0 +1,67 @@
+//! What is around every page: who looks at it, when, and in which language.
+
+use super::Language;
+use crate::model::Timestamp;
+
+/// What is around a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shell<'a> {
+    /// Shows the navigation.
+    pub(crate) signed_in: bool,
+    /// For the hidden field `csrf` of every form; without it forms are left out.
+    pub(crate) csrf: Option<&'a str>,
+    /// It is a session of ours, not a proxy's word, that they are signed in by.
+    pub(crate) can_sign_out: bool,
+    /// The session goes over plain http: say so.
+    pub(crate) insecure_warning: bool,
+    /// Ages count from here.
+    pub(crate) now: Timestamp,
+    /// Numbers are written as in this language.
+    pub(crate) language: Language,
+    /// Where in the navigation this is.
+    pub(crate) active: Tab,
+}
+
+/// The places of the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tab {
+    /// The cars.
+    Cars,
+    /// The webhook log.
+    Webhooks,
+    /// The connections.
+    Connections,
+    /// The system.
+    System,
+    /// The set-up.
+    Setup,
+    /// None of them.
+    Elsewhere,
+}
+
+impl Shell<'_> {
+    /// Around a page for somebody of whom nothing is known.
+    pub(crate) fn outside(now: Timestamp) -> Shell<'static> {
+        Shell {
+            signed_in: false,
+            csrf: None,
+            can_sign_out: false,
+            insecure_warning: false,
+            now,
+            language: Language::default(),
+            active: Tab::Elsewhere,
+        }
+    }
+
+    /// Whether this place of the navigation is open.
+    pub(super) fn is(&self, tab: &str) -> bool {
+        tab == match self.active {
+            Tab::Cars => "cars",
+            Tab::Webhooks => "webhooks",
+            Tab::Connections => "connections",
+            Tab::System => "system",
+            Tab::Setup => "setup",
+            Tab::Elsewhere => "",
+        }
+    }
+}
