@@ -38,6 +38,7 @@ mod limits;
 mod model;
 mod oauth;
 mod pages;
+mod past;
 mod sender;
 mod server;
 mod session;

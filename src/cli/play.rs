@@ -94,7 +94,7 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     let mut config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
     descriptors::provide(&mut config);
 
-    claim(data_dir)?;
+    let is_new = claim(data_dir)?;
     let simulator = Simulator::new(world.clone(), settings);
     let mut app = App::build(&config, world.clone()).await?;
     app.bind(&config).await?;
@@ -115,7 +115,15 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
     tokio::select! {
         () = shutdown.cancelled() => {}
         done = ready => match done {
-            Ok(()) => simulator.run(shutdown.clone()).await,
+            Ok(()) => {
+                let past = async {
+                    if is_new {
+                        simulator.tell_the_past().await;
+                    }
+                };
+                let past = shutdown.run_until_cancelled(past);
+                tokio::join!(simulator.run(shutdown.clone()), past);
+            }
             Err(error) => {
                 shutdown.cancel();
                 let _ = gateway.await;
@@ -133,11 +141,11 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
 }
 
 /// Marks a data directory as the demonstration's. One that somebody else's store lies in is left alone: the made-up cars,
-/// their owners and a token for everything would stay in it.
-fn claim(data_dir: &Path) -> Result<(), Failure> {
+/// their owners and a token for everything would stay in it. Says whether it is new.
+fn claim(data_dir: &Path) -> Result<bool, Failure> {
     let mark = data_dir.join("demo");
     if mark.exists() {
-        return Ok(());
+        return Ok(false);
     }
     if app::there_is_a_store(data_dir) {
         let sentence = format!(
@@ -148,7 +156,8 @@ fn claim(data_dir: &Path) -> Result<(), Failure> {
     }
     app::make_data_dir(data_dir)?;
     let marked = fs::write(&mark, "The store here is that of carport demo.\n");
-    marked.map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", mark.display())))
+    marked.map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", mark.display())))?;
+    Ok(true)
 }
 
 /// Short lives and a quick clock, so that things move while somebody looks.
@@ -161,6 +170,7 @@ fn simulation(origin: &str, listen: SocketAddr) -> Settings {
         ..WebhookSettings::new(format!("{}/api/webhooks/smartcar", public_url(listen)))
     };
     Settings {
+        past: Duration::from_secs(7 * 86_400),
         speed: 60.0,
         base_url: origin.to_owned(),
         access_life: Duration::from_secs(30),

@@ -131,7 +131,7 @@ pub(super) fn delivered(event: &Event, state: &mut State, now: Timestamp) -> Val
 }
 
 /// The connection behind a subscription, if the webhook tells of its kind.
-fn told_of(state: &State, webhook: &Webhook, subscription: &Subscription) -> Option<Connection> {
+pub(super) fn told_of(state: &State, webhook: &Webhook, subscription: &Subscription) -> Option<Connection> {
     let tells_of_simulated = state.settings.habits.simulated_webhooks && !webhook.settings.legacy;
     let connection = state.connection(Some(&subscription.user_id), &subscription.vehicle_id)?;
     (connection.mode != "simulated" || tells_of_simulated).then(|| connection.clone())
@@ -224,7 +224,7 @@ fn trouble(
 }
 
 /// Without news, it is the first delivery.
-fn vehicle_state(
+pub(super) fn vehicle_state(
     state: &mut State,
     webhook: &Webhook,
     connection: &Connection,
@@ -315,13 +315,18 @@ pub(super) fn of_webhook(webhook: &Webhook, id: String, kind: &'static str, vehi
 
 /// The signals of a vehicle that the webhook was set up to deliver.
 fn configured(state: &State, webhook: &Webhook, vehicle_id: &str) -> Option<Vec<Signal>> {
-    let mut found = signals::signals(state.cars.get(vehicle_id)?);
-    let data = &webhook.settings.data;
-    found.retain(|signal| data.is_empty() || data.contains(&signal.code));
-    Some(found)
+    Some(chosen(webhook, signals::signals(state.cars.get(vehicle_id)?)))
 }
 
-fn bodies(found: &[Signal]) -> BTreeMap<String, Value> {
+/// Those of these signals.
+pub(super) fn chosen(webhook: &Webhook, mut found: Vec<Signal>) -> Vec<Signal> {
+    let data = &webhook.settings.data;
+    found.retain(|signal| data.is_empty() || data.contains(&signal.code));
+    found
+}
+
+/// What they say, by code.
+pub(super) fn bodies(found: &[Signal]) -> BTreeMap<String, Value> {
     found.iter().filter_map(|signal| Some((signal.code.clone(), signal.body.clone()?))).collect()
 }
 

@@ -152,7 +152,7 @@ impl Simulator {
     }
 
     /// Sends an event until it is answered rightly, for as long as Smartcar would try.
-    async fn send(&self, event: Event, first_wait: u32, right: impl Fn(StatusCode, &[u8]) -> bool) -> bool {
+    pub(super) async fn send(&self, event: Event, first_wait: u32, right: impl Fn(StatusCode, &[u8]) -> bool) -> bool {
         for wait in [first_wait].into_iter().chain(RETRY_WAITS) {
             if wait > 0 {
                 sleep(Duration::from_secs(wait.into()).mul_f64(event.retry_scale)).await;

@@ -17,6 +17,8 @@ pub struct Settings {
     pub cars: usize,
     /// Whether the owners after Ada and Grace are connected from the start.
     pub connected: bool,
+    /// How long cars have lived before the simulation begins.
+    pub past: Duration,
     /// How many times faster than the wall clock cars live.
     pub speed: f64,
     /// The origin it is reached under, for links it hands out.
@@ -116,6 +118,7 @@ impl Default for Settings {
             seed: 0,
             cars: 3,
             connected: false,
+            past: Duration::ZERO,
             speed: 1.0,
             base_url: "http://127.0.0.1:9000".to_owned(),
             application: Application::default(),

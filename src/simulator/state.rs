@@ -16,6 +16,7 @@ use super::faults::Faults;
 use super::limits::Meter;
 use super::model::Model;
 use super::oauth::Tokens;
+use super::past::{Past, grown};
 use super::trouble::Trouble;
 use super::{Settings, WebhookSettings};
 use crate::model::Timestamp;
@@ -26,6 +27,8 @@ pub(super) struct State {
     pub(super) chance: Chance,
     pub(super) accounts: Vec<Account>,
     pub(super) cars: BTreeMap<String, Car>,
+    /// What they lived through before.
+    pub(super) pasts: BTreeMap<String, Past>,
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
     pub(super) subscriptions: Vec<Subscription>,
@@ -126,6 +129,7 @@ impl State {
             chance: Chance::of(settings.seed, &format!("state {}", now.as_millis())),
             accounts: Vec::new(),
             cars: BTreeMap::new(),
+            pasts: BTreeMap::new(),
             connections: Vec::new(),
             subscriptions: Vec::new(),
             webhooks: Vec::new(),
@@ -197,8 +201,10 @@ impl State {
         let make = models.first().map_or("VOLKSWAGEN", |model| model.make);
         let now = self.step_time(self.steps);
         let vehicles = models.into_iter().enumerate().map(|(place, model)| {
-            let car = Car::new(model, Chance::of(self.settings.seed, &format!("car {place} of {email}")), now);
+            let chance = Chance::of(self.settings.seed, &format!("car {place} of {email}"));
+            let (car, past) = grown(model, chance, now, self.settings.past);
             let id = car.vehicle_id.clone();
+            self.pasts.insert(id.clone(), past);
             self.cars.insert(id.clone(), car);
             id
         });

@@ -44,6 +44,17 @@ async fn the_demonstration_moves_and_leaves_nothing_behind() {
         newer.map(|(signal, _)| signal.clone()).next()
     });
     newer.await;
+    // The cars have a week behind them.
+    let cars = demo.items("vehicles").await;
+    let electric = cars.iter().find(|car| car["signals"]["tractionbattery-stateofcharge"]["body"].is_object()).unwrap();
+    let id = electric["id"].as_str().unwrap();
+    until("days of driving", || async {
+        let days = demo.json(&format!("/api/v1/vehicles/{id}/trips")).await;
+        (days["items"].as_array()?.len() >= 6).then_some(())
+    })
+    .await;
+    let charges = demo.json(&format!("/api/v1/vehicles/{id}/charges")).await;
+    assert!(charges["items"].as_array().is_some_and(|sessions| sessions.len() >= 3), "{charges:#}");
     let deliveries = demo.items("webhooks").await;
     assert!(deliveries.iter().any(|one| one["result"] == "accepted"), "{deliveries:#?}");
 
