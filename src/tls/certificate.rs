@@ -112,8 +112,8 @@ fn read_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Unusable> {
     let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
     match PrivateKeyDer::from_pem_slice(bytes) {
         Ok(key) if !has(b"Proc-Type: 4,ENCRYPTED") => Ok(key),
-        _ if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") => Err(Unusable::Encrypted),
-        Ok(key) => Ok(key),
+        Ok(_) => Err(Unusable::Encrypted),
+        Err(_) if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") => Err(Unusable::Encrypted),
         Err(pem::Error::NoItemsFound) => Err(Unusable::NoKey),
         Err(_) => Err(Unusable::BrokenKey),
     }

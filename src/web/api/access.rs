@@ -120,8 +120,14 @@ pub(in crate::web) async fn login_link(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn change_password(call: &Call<'_>) -> Answer {
     let change: PasswordChange = call.json()?;
     match change.password {
-        Some(Some(password)) => call.services.rooms.access.set_password(Secret::new(password)).await?,
-        Some(None) => call.services.rooms.access.clear_password().await?,
+        Some(Some(password)) => {
+            call.noting.add("set");
+            call.services.rooms.access.set_password(Secret::new(password)).await?;
+        }
+        Some(None) => {
+            call.noting.add("cleared");
+            call.services.rooms.access.clear_password().await?;
+        }
         None => return Err(Problem::bad_request("`password` is needed: a text, or null to take it away.")),
     }
     Ok(answer::done())
