@@ -349,6 +349,9 @@ pub enum Users {
         json: bool,
     },
     /// Disconnect all cars of a user and remove it
+    ///
+    /// Cars that another user has by now stay theirs. With --erase also of a user who was removed before: what was left of
+    /// its cars goes.
     Remove {
         /// Which, and how to deal with Smartcar
         #[command(flatten)]
@@ -381,7 +384,17 @@ pub enum Vehicles {
     /// Disconnect a car at Smartcar; its history stays
     Disconnect(Disconnect),
     /// Disconnect a car at Smartcar and erase its history
-    Erase(Disconnect),
+    ///
+    /// Of a car that has changed hands goes what all its owners had of it; with --user only what this one had, and whoever
+    /// else has the car now keeps it.
+    Erase {
+        /// Which, and how to deal with Smartcar
+        #[command(flatten)]
+        disconnect: Disconnect,
+        /// Only what this user has or had of it
+        #[arg(long, value_name = "ID")]
+        user: Option<String>,
+    },
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {

@@ -52,9 +52,9 @@ pub(super) async fn users(client: &Client, command: Users, place: &Place) -> Res
             let done = if erase {
                 "Removed, and the history of its cars with it."
             } else {
-                "Removed. The history of its cars stays: `carport vehicles list` shows them, `carport vehicles erase ID` erases it."
+                "Removed. The history of its cars stays: `carport vehicles list` shows them, and the same command with --erase erases it."
             };
-            end(client, "users", disconnect, erase, &question, done, place).await
+            end(client, "users", disconnect, &history(erase), &question, done, place).await
         }
     }
 }
@@ -94,11 +94,17 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
         }
         Vehicles::Disconnect(disconnect) => {
             let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.which.id);
-            end(client, "vehicles", disconnect, false, &question, "Disconnected.", place).await
+            end(client, "vehicles", disconnect, &history(false), &question, "Disconnected.", place).await
         }
-        Vehicles::Erase(disconnect) => {
-            let question = format!("Disconnect vehicle {} at Smartcar and erase its history?", disconnect.which.id);
-            end(client, "vehicles", disconnect, true, &question, "Erased.", place).await
+        Vehicles::Erase { disconnect, user } => {
+            let id = &disconnect.which.id;
+            let question = match &user {
+                None => format!("Disconnect vehicle {id} at Smartcar and erase its history, also that of former owners?"),
+                Some(user) => format!("Erase what {user} had of vehicle {id}, and disconnect it if it still is theirs?"),
+            };
+            let mut query = history(true).to_vec();
+            query.extend(user.as_deref().map(|user| ("user", user)));
+            end(client, "vehicles", disconnect, &query, &question, "Erased.", place).await
         }
     }
 }
@@ -137,7 +143,7 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
         }
         Connections::Disconnect(disconnect) => {
             let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
-            end(client, "connections", disconnect, false, &question, "Disconnected.", place).await
+            end(client, "connections", disconnect, &history(false), &question, "Disconnected.", place).await
         }
         Connections::Adopt(flags) => arriving::adopt(client, flags).await,
         Connections::Import(flags) => arriving::import(client, flags).await,
@@ -161,18 +167,23 @@ fn open_invites(user: &Value, now: Timestamp) -> String {
     }
 }
 
+/// What happens to the past.
+fn history(erase: bool) -> [(&'static str, &'static str); 1] {
+    [("history", if erase { "erase" } else { "keep" })]
+}
+
 /// Ends something after asking.
 async fn end(
     client: &Client,
     what: &str,
     flags: Disconnect,
-    erase: bool,
+    query: &[(&str, &str)],
     question: &str,
     done: &str,
     place: &Place,
 ) -> Result<(), Failure> {
     confirm(place, flags.which.yes, question)?;
-    let mut query = vec![("history", if erase { "erase" } else { "keep" })];
+    let mut query = query.to_vec();
     if flags.force {
         query.push(("force", "true"));
     }

@@ -193,6 +193,7 @@ async fn records_are_listed_and_ended() {
     check("users remove u1 --erase --yes --force", expect!["DELETE /api/v1/users/u1?history=erase&force=true"]).await;
     check("vehicles list --user u1 --mode live", expect!["GET /api/v1/vehicles?user=u1&mode=live"]).await;
     check("vehicles erase v1 -y", expect!["DELETE /api/v1/vehicles/v1?history=erase"]).await;
+    check("vehicles erase v1 --user u1 -y", expect!["DELETE /api/v1/vehicles/v1?history=erase&user=u1"]).await;
     check("connections refresh c1", expect!["POST /api/v1/connections/c1/refresh"]).await;
     check("connections disconnect c1 -y", expect!["DELETE /api/v1/connections/c1?history=keep"]).await;
     check("connections forget c1 --yes", expect!["DELETE /api/v1/connections/c1?local=true"]).await;
@@ -207,7 +208,9 @@ async fn records_are_listed_and_ended() {
 async fn what_cannot_be_undone_wants_a_yes() {
     check(
         "vehicles erase v1",
-        expect!["Usage: Disconnect vehicle v1 at Smartcar and erase its history? Nobody is here to answer: say --yes"],
+        expect![
+            "Usage: Disconnect vehicle v1 at Smartcar and erase its history, also that of former owners? Nobody is here to answer: say --yes"
+        ],
     )
     .await;
     check("token revoke t1", expect!["Usage: End token t1 for good? Nobody is here to answer: say --yes"]).await;

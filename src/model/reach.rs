@@ -25,6 +25,15 @@ impl Reach {
             Reach::Vehicle(id) => vehicle.facts.id == *id,
         }
     }
+
+    /// What of it is one user's; `None` if that is not for the caller to say.
+    pub fn of(&self, user: AppUserId) -> Option<Reach> {
+        match self {
+            Reach::All => Some(Reach::User(user)),
+            Reach::User(own) => (*own == user).then(|| self.clone()),
+            Reach::Vehicle(_) => None,
+        }
+    }
 }
 
 /// A part of a list.

@@ -118,9 +118,21 @@ impl Vehicles {
 
     /// Disconnects all cars of a user, then removes it and every way in that was bound to it; while one of them cannot be
     /// disconnected the user stays, and `force` does without. With [`History::Keep`] the operator can still read its cars.
-    /// Cars that are another user's by now are not touched, but what this one had of them is erased with the rest.
-    pub async fn remove_user(&self, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
-        self.user(&Reach::All, id).await?;
+    /// Cars that are another user's by now are not touched, but what this one had of them is erased with the rest: also
+    /// later, of one that was removed before.
+    pub async fn remove_user(&self, reach: &Reach, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
+        match self.user(reach, id).await {
+            Err(VehiclesError::NotFound) if *reach == Reach::All && history == History::Erase => {
+                let owner = id.clone();
+                let is_left = move |snapshot: &Snapshot<'_>| {
+                    Ok(!snapshot.vehicles_of_user(&owner)?.is_empty() || !of_user(snapshot, &owner)?.is_empty())
+                };
+                if !self.shared.store.read(is_left).await? {
+                    return Err(VehiclesError::NotFound);
+                }
+            }
+            known => drop(known?),
+        }
         let own = Reach::User(id.clone());
         let owner = id.clone();
         let cars = self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?;

@@ -224,6 +224,44 @@ async fn who_goes_takes_nothing_from_the_new_owner() {
     }
 }
 
+/// Ada was removed, her history was kept, and Grace has the car: then it is to go after all.
+#[tokio::test(start_paused = true)]
+async fn what_a_removed_user_had_is_erased_alone() {
+    for (seed, how) in [(723, "user"), (724, "car")] {
+        let (gateway, car) = from_ada_to_grace(seed).await;
+        assert_eq!(delete(&gateway, "/api/v1/users/ada?history=keep").await, 204);
+        assert_eq!(gateway.get("/api/v1/users/ada").bearer(&gateway.admin).send().await.status, 404);
+        assert_eq!(delete(&gateway, "/api/v1/users/ada?history=keep").await, 404, "there is no user to remove");
+        let path = match how {
+            "user" => "/api/v1/users/ada?history=erase".to_owned(),
+            _ => format!("/api/v1/vehicles/{car}?history=erase&user=ada"),
+        };
+        let grace = gateway.create_token(&json!({ "name": "grace", "scope": "control", "user": "grace" })).await;
+        is_problem(&gateway.ask("DELETE", &path).bearer(&grace).send().await, 403, "forbidden");
+        assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("grace", 2)]));
+        let before = ends(&gateway);
+        assert_eq!(delete(&gateway, &path).await, 204);
+        assert_eq!(places(&gateway, &car).await, of(&[("grace", 2)]), "{how}");
+        assert_eq!(logged(&gateway, &car).await, BTreeSet::from(["place-2".to_owned()]), "{how}");
+        assert!(gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].is_string());
+        assert_eq!(ends(&gateway), before, "Smartcar is not asked");
+        assert_eq!(delete(&gateway, &path).await, 404, "nothing is left");
+        gateway.finish().await;
+    }
+}
+
+/// Of a user who has the car still, everything that is theirs goes; of anybody else nothing.
+#[tokio::test(start_paused = true)]
+async fn what_one_user_has_of_a_car_is_erased_alone() {
+    let (gateway, car) = from_ada_to_grace(725).await;
+    let path = |user: &str| format!("/api/v1/vehicles/{car}?history=erase&user={user}");
+    assert_eq!(delete(&gateway, &path("eve")).await, 404);
+    assert_eq!(delete(&gateway, &path("grace")).await, 204);
+    assert_eq!(places(&gateway, &car).await, of(&[("ada", 1)]));
+    assert!(ends(&gateway) > 0, "hers is ended at Smartcar");
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_car_that_comes_back_brings_its_owners_time_and_no_others() {
     let (mut gateway, car) = from_ada_to_grace(717).await;

@@ -70,8 +70,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let (history, force) = removal(&mut query)?;
     query.finish()?;
     let id = id(call)?;
-    call.services.rooms.vehicles.user(call.reach()?, &id).await?;
-    let removed = call.services.rooms.vehicles.remove_user(&id, history, force).await;
+    let removed = call.services.rooms.vehicles.remove_user(call.reach()?, &id, history, force).await;
     removed.map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
     Ok(answer::done())
 }

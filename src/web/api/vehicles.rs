@@ -9,7 +9,7 @@ use super::super::input::present;
 use super::super::problem::Problem;
 use super::{checked_text, removal};
 use crate::model::{AppUserId, VehicleId};
-use crate::vehicles::VehicleView;
+use crate::vehicles::{VehicleView, VehiclesError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,12 +60,18 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
     answer::ok(&vehicle)
 }
 
-/// `DELETE vehicles/{id}`
+/// `DELETE vehicles/{id}?user=`
 pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (history, force) = removal(&mut query)?;
+    let user = query.take("user").map(AppUserId::new);
     query.finish()?;
-    let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id(call)?, history, force).await;
+    let reach = call.reach()?;
+    let reach = match user {
+        None => reach.clone(),
+        Some(user) => reach.of(user).ok_or_else(|| Problem::from(VehiclesError::NotFound))?,
+    };
+    let ended = call.services.rooms.vehicles.disconnect(&reach, &id(call)?, history, force).await;
     ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
