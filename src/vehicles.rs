@@ -253,12 +253,15 @@ impl Vehicles {
 
     /// Gives a vehicle the owner's own name; `None` takes it away.
     pub async fn rename(&self, reach: &Reach, id: &VehicleId, nickname: Option<String>) -> Result<VehicleView, VehiclesError> {
-        self.within(reach, id).await?;
+        let (_, Vehicle { user, .. }) = self.within(reach, id).await?;
         let nickname = nickname.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         if nickname.as_ref().is_some_and(|name| name.chars().count() > 100) {
             return Err(VehiclesError::BadRequest("a nickname has at most 100 characters"));
         }
-        self.shared.store.commit(RenameVehicle { id: id.clone(), nickname }).await?;
+        // Somebody else may have connected the car by now.
+        if !self.shared.store.commit(RenameVehicle { id: id.clone(), nickname, user: Some(user) }).await? {
+            return Err(VehiclesError::NotFound);
+        }
         self.show(reach, id).await
     }
 

@@ -235,7 +235,7 @@ async fn forget_dead_ends(shared: &Shared, connection: &Connection) -> Result<()
         Ok(connections)
     });
     for dead_end in dead_ends.await? {
-        shared.store.commit(EndConnection { id: dead_end.id, erase: true, if_empty: true }).await?;
+        shared.store.commit(EndConnection { id: dead_end.id, erase: true, if_empty: true, at: shared.world.now() }).await?;
         tracing::info!(connection.id = %dead_end.id, "a connection that was never complete is forgotten: its owner has connected again");
     }
     Ok(())

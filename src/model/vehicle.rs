@@ -76,11 +76,24 @@ pub struct Vehicle {
 }
 
 impl Vehicle {
-    /// Its connection ends while the newest entry of the log is `newest`.
-    pub fn end(&mut self, newest: Seq) {
+    /// Its connection ends while the newest entry of the log is `newest`. What is wrong with it is no concern of this owner's
+    /// any more, and nothing will tell of its end.
+    pub fn end(&mut self, newest: Seq, at: Timestamp) {
         if self.connection.take().is_some() {
             self.ended_after = Some(newest);
         }
+        for VehicleError { kind, code, since, .. } in std::mem::take(&mut self.errors) {
+            self.resolve(Resolved { kind, code, at: at.max(since) });
+        }
+    }
+
+    /// A problem has ended.
+    pub fn resolve(&mut self, end: Resolved) {
+        self.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
+        self.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
+        self.resolved.push(end);
+        let excess = self.resolved.len().saturating_sub(ENDS);
+        self.resolved.drain(..excess);
     }
 
     /// It is about to be connected (again) while the newest entry of the log is `newest`.
@@ -102,6 +115,9 @@ impl Vehicle {
         is_before_end && !self.absences.iter().any(|(after, until)| *after < seq && seq <= *until)
     }
 }
+
+/// How many ended problems are remembered.
+const ENDS: usize = 32;
 
 /// How many absences are remembered: what the log has of earlier ones has been dropped long since.
 const ABSENCES: usize = 32;

@@ -96,7 +96,7 @@ impl Change for LinkVehicles {
         // The owner chose anew: what was not chosen again is not open to us any more.
         if !self.vehicles.is_empty() {
             let chosen = |vehicle: &Vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id);
-            unlink_vehicles_of(tables, &self.connection, chosen)?;
+            unlink_vehicles_of(tables, &self.connection, self.at, chosen)?;
         }
         Ok(Linking::Linked)
     }
@@ -196,6 +196,9 @@ pub struct EndConnection {
     pub erase: bool,
     /// Only if it serves no vehicle any more.
     pub if_empty: bool,
+    /// Now. A journal of an earlier Carport does not say.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 impl Change for EndConnection {
@@ -207,7 +210,7 @@ impl Change for EndConnection {
             return Ok(());
         }
         drop_tokens(tables, self.id)?;
-        unlink_vehicles_of(tables, &connection, |_| false)?;
+        unlink_vehicles_of(tables, &connection, self.at, |_| false)?;
         if self.erase {
             // Another one may be known by the same since one of them was switched.
             if let Some(identity) = connection.identity()

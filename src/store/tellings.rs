@@ -218,14 +218,15 @@ impl Car {
             merge(&mut vehicle.facts, facts);
         }
         for end in &telling.resolved {
-            vehicle.errors.retain(|error| error.kind != end.kind || error.code != end.code || error.since > end.at);
-            vehicle.resolved.retain(|known| known.kind != end.kind || known.code != end.code || known.at > end.at);
-            vehicle.resolved.push(end.clone());
-            let excess = vehicle.resolved.len().saturating_sub(ENDS);
-            vehicle.resolved.drain(..excess);
+            vehicle.resolve(end.clone());
         }
         for error in &telling.errors {
             if vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since) {
+                continue;
+            }
+            // It is told late, of a time that is over.
+            if vehicle.connection.is_none() {
+                vehicle.resolve(Resolved { kind: error.kind.clone(), code: error.code.clone(), at: telling.at.max(error.since) });
                 continue;
             }
             if error.kind == "CONNECTED_SERVICES_ACCOUNT" && error.code.as_deref() == Some("AUTHENTICATION_FAILED") {
@@ -319,9 +320,6 @@ impl Car {
         Ok(())
     }
 }
-
-/// How many ended errors a vehicle remembers.
-const ENDS: usize = 32;
 
 impl Snapshot<'_> {
     /// The latest of every signal of a vehicle.

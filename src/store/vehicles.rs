@@ -8,7 +8,7 @@ use super::users::rows_after;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::connection::Connection;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
-use crate::model::{AppUserId, Timestamp, VehicleId};
+use crate::model::{AppUserId, ConnectionId, Timestamp, VehicleId};
 
 impl Record for Vehicle {
     const TABLE: &'static str = "vehicles-1";
@@ -22,6 +22,9 @@ pub struct RenameVehicle {
     pub id: VehicleId,
     /// The name; `None` takes it away.
     pub nickname: Option<String>,
+    /// Only if it is still this user's. A journal of an earlier Carport names none.
+    #[serde(default)]
+    pub user: Option<AppUserId>,
 }
 
 impl Change for RenameVehicle {
@@ -29,6 +32,9 @@ impl Change for RenameVehicle {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
+        if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
+            return Ok(false);
+        }
         vehicle.nickname.clone_from(&self.nickname);
         tables.put(row, &vehicle)?;
         Ok(true)
@@ -40,6 +46,10 @@ impl Change for RenameVehicle {
 pub struct NoteFacts {
     /// What it told. What it did not tell stays as it was.
     pub facts: VehicleFacts,
+    /// Through which connection: one that serves it no more tells of a time that is over. A journal of an earlier Carport
+    /// names none.
+    #[serde(default)]
+    pub connection: Option<ConnectionId>,
 }
 
 impl Change for NoteFacts {
@@ -47,6 +57,10 @@ impl Change for NoteFacts {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let Some((row, mut vehicle)) = vehicle(tables, &self.facts.id)? else { return Ok(false) };
+        // SECURITY: somebody else may have the car by now.
+        if self.connection.is_some() && vehicle.connection != self.connection {
+            return Ok(false);
+        }
         merge(&mut vehicle.facts, &self.facts);
         tables.put(row, &vehicle)?;
         Ok(true)
@@ -82,12 +96,15 @@ pub struct ForgetVehicle {
     /// Only if it is still this user's. A journal of an earlier Carport names none.
     #[serde(default)]
     pub user: Option<AppUserId>,
+    /// Now. A journal of an earlier Carport does not say.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 impl ForgetVehicle {
     /// Does it, and remembers it, if the vehicle is still this user's.
-    pub fn of(user: AppUserId, id: VehicleId, erase: bool) -> ForgetVehicle {
-        ForgetVehicle { id, erase, is_remembered: true, user: Some(user) }
+    pub fn of(user: AppUserId, id: VehicleId, erase: bool, at: Timestamp) -> ForgetVehicle {
+        ForgetVehicle { id, erase, is_remembered: true, user: Some(user), at }
     }
 }
 
@@ -109,8 +126,7 @@ impl Change for ForgetVehicle {
                 tables.remove_index(Kind::Vehicle, self.id.as_str())?;
             }
         } else {
-            vehicle.end(tables.log.head.newest);
-            vehicle.errors.clear();
+            vehicle.end(tables.log.head.newest, self.at);
             tables.put(row, &vehicle)?;
         }
         Ok(true)
@@ -145,8 +161,7 @@ pub(super) fn link_vehicle(
         }
         (held, former) => {
             if let (Some(before), Some(mut former)) = (held, former) {
-                former.end(tables.log.head.newest);
-                former.errors.clear();
+                former.end(tables.log.head.newest, at);
                 tables.put(before, &former)?;
             }
             // SECURITY: a car that changes hands begins anew; its past, also that in the log, belongs to whoever had it
@@ -197,11 +212,12 @@ fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
 pub(super) fn unlink_vehicles_of(
     tables: &mut Tables<'_>,
     connection: &Connection,
+    at: Timestamp,
     keep: impl Fn(&Vehicle) -> bool,
 ) -> Result<(), StoreError> {
     for (row, mut vehicle) in served_by(tables, connection)? {
         if !keep(&vehicle) {
-            vehicle.end(tables.log.head.newest);
+            vehicle.end(tables.log.head.newest, at);
             tables.put(row, &vehicle)?;
         }
     }

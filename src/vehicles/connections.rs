@@ -115,7 +115,8 @@ impl Vehicles {
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
         let view = self.connection(&Reach::All, id).await?;
         self.disconnect_all(&Reach::User(view.user), &view.vehicles, history, force).await?;
-        Ok(self.shared.store.commit(EndConnection { id, erase: history == History::Erase, if_empty: false }).await?)
+        let (erase, at) = (history == History::Erase, self.shared.world.now());
+        Ok(self.shared.store.commit(EndConnection { id, erase, if_empty: false, at }).await?)
     }
 }
 
@@ -124,13 +125,14 @@ impl Vehicles {
     /// vehicle that stays is kept in the log and does not become data.
     pub async fn forget_connection(&self, id: ConnectionId, history: History) -> Result<Forgotten, VehiclesError> {
         let ConnectionView { vehicles, user, .. } = self.connection(&Reach::All, id).await?;
+        let at = self.shared.world.now();
         if history == History::Erase {
             for vehicle in &vehicles {
-                self.shared.store.commit(ForgetVehicle::of(user.clone(), vehicle.clone(), true)).await?;
+                self.shared.store.commit(ForgetVehicle::of(user.clone(), vehicle.clone(), true, at)).await?;
                 self.shared.store.commit(EraseFormer { id: vehicle.clone(), user: Some(user.clone()) }).await?;
             }
         }
-        self.shared.store.commit(EndConnection { id, erase: true, if_empty: false }).await?;
+        self.shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?;
         tracing::info!(connection.id = %id, "a connection was forgotten here; Smartcar was not asked");
         Ok(Forgotten { id, vehicles, history, smartcar: "not_asked" })
     }

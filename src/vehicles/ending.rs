@@ -86,7 +86,8 @@ impl Shared {
         }
         self.end(vehicle, whose, history).await?;
         if let Some(connection) = vehicle.connection {
-            self.store.commit(EndConnection { id: connection, erase: false, if_empty: true }).await?;
+            let at = self.world.now();
+            self.store.commit(EndConnection { id: connection, erase: false, if_empty: true, at }).await?;
         }
         Ok(())
     }
@@ -101,7 +102,8 @@ impl Shared {
             self.store.commit(former.clone()).await?;
         }
         // Somebody else may have connected the car by now: that is not what was to end, but what was is former since.
-        let is_ended = self.store.commit(ForgetVehicle::of(vehicle.user.clone(), id.clone(), erases)).await?;
+        let forget = ForgetVehicle::of(vehicle.user.clone(), id.clone(), erases, self.world.now());
+        let is_ended = self.store.commit(forget).await?;
         if erases && !is_ended {
             self.store.commit(former).await?;
         }

@@ -135,7 +135,7 @@ async fn ask(
             if vehicle.facts.make.is_none() {
                 let call = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicle_v3(&access, car).await };
                 let facts = shared.tokens.call(application, call).await?;
-                shared.store.commit(NoteFacts { facts }).await.map_err(TokenError::from)?;
+                shared.store.commit(NoteFacts { facts, connection: Some(connection.id) }).await.map_err(TokenError::from)?;
             }
             let permit = &shared.budget.permit(row, reason).await?;
             // What may be called is asked before each further request: an answer must not spend what is kept for others.

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::gateway::{Fault, TestGateway, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
+mod late;
+
 /// Before the epoch of the stories' clock.
 const T: i64 = 1_759_900_000_000;
 const PLACE: &str = "test-place";

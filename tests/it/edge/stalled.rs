@@ -111,7 +111,7 @@ async fn churn(store: &Store, vehicle: &VehicleId) -> u64 {
     for round in 0..8 {
         for step in 0..20 {
             let nickname = Some(noise(round * 100 + step, 16_000));
-            store.commit(RenameVehicle { id: vehicle.clone(), nickname }).await.unwrap();
+            store.commit(RenameVehicle { id: vehicle.clone(), nickname, user: None }).await.unwrap();
         }
         store.checkpoint().await.unwrap();
     }

@@ -118,17 +118,20 @@ impl Step {
                 })
             }
             34 => Box::new(NoteGoodRead { id: connection(who) }),
-            35 => Box::new(EndConnection { id: connection(who), erase: what.is_multiple_of(2), if_empty: how.is_multiple_of(2) }),
+            35 => {
+                let (erase, if_empty) = (what.is_multiple_of(2), how.is_multiple_of(2));
+                Box::new(EndConnection { id: connection(who), erase, if_empty, at })
+            }
             36 => self.reschedule(at, model),
             37 => {
                 let due_at = model.due.iter().nth(usize::from(how) % model.due.len().max(1)).map_or(at, |(due_at, _)| *due_at);
                 Box::new(DropDue { due_at, connection: connection(who) })
             }
-            38 => Box::new(RenameVehicle { id: car(who), nickname: (!what.is_multiple_of(3)).then(|| format!("Herbie {how}")) }),
-            39 => Box::new(NoteFacts { facts: self.facts(who) }),
+            38 => self.naming(),
+            39 => Box::new(NoteFacts { facts: self.facts(who), connection: (!how.is_multiple_of(3)).then(|| connection(what)) }),
             40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
             41 if how.is_multiple_of(3) => self.erasure(),
-            41 => self.forgetting(),
+            41 => self.forgetting(at),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
                 let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
@@ -298,10 +301,17 @@ impl Step {
         Box::new(EraseFormer { id: car(self.who), user })
     }
 
-    fn forgetting(self) -> Box<dyn Deed> {
+    fn naming(self) -> Box<dyn Deed> {
+        let Step { who, what, how, .. } = self;
+        let nickname = (!what.is_multiple_of(3)).then(|| format!("Herbie {how}"));
+        Box::new(RenameVehicle { id: car(who), nickname, user: how.is_multiple_of(4).then(|| user(what)) })
+    }
+
+    fn forgetting(self, at: Timestamp) -> Box<dyn Deed> {
         let Step { who, what, how, .. } = self;
         let user = how.is_multiple_of(5).then(|| user(what));
-        Box::new(ForgetVehicle { id: car(who), erase: what.is_multiple_of(2), is_remembered: !how.is_multiple_of(4), user })
+        let (erase, is_remembered) = (what.is_multiple_of(2), !how.is_multiple_of(4));
+        Box::new(ForgetVehicle { id: car(who), erase, is_remembered, user, at })
     }
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

@@ -15,7 +15,7 @@ use carport::model::notice::{Notice, Subject};
 use carport::model::reading::{Outcome, Reading, SignalReport, Source};
 use carport::model::token::Generation;
 use carport::model::user::User;
-use carport::model::vehicle::{Vehicle, VehicleError, VehicleFacts};
+use carport::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
 use carport::model::{AppUserId, ConnectionId, Seq, Timestamp, VehicleId};
 use carport::store::access::{
     PutApiToken, PutSignInLink, RevokeApiToken, RevokeSession, SetPassword, SignIn, SignInByPassword, TouchSession,
@@ -388,7 +388,7 @@ impl Played for LinkVehicles {
             model.link(facts, &self.connection, self.at, self.takes_back);
         }
         if !self.vehicles.is_empty() {
-            model.unlink(id, |vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id));
+            model.unlink(id, self.at, |vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id));
         }
         Linking::Linked
     }
@@ -434,7 +434,7 @@ impl Played for EndConnection {
             return;
         }
         model.drop_tokens(self.id);
-        model.unlink_of(&connection.user, self.id, |_| false);
+        model.unlink_of(&connection.user, self.id, self.at, |_| false);
         if self.erase {
             if let Some(identity) = connection.identity().filter(|identity| model.identities.get(identity) == Some(&self.id)) {
                 model.identities.remove(&identity);
@@ -526,8 +526,7 @@ impl Model {
         let had_by_others = changes_hands || self.erased.contains(id);
         if changes_hands {
             let former = self.vehicles.get_mut(&held.unwrap()).unwrap();
-            former.end(newest);
-            former.errors.clear();
+            former.end(newest, at);
         }
         let own = self.former_rows(id, Some(user)).into_iter().next_back();
         let row = match (held.filter(|_| !changes_hands), own.filter(|_| takes_back)) {
@@ -586,15 +585,15 @@ impl Model {
     }
 
     /// Takes from a connection the vehicles of its owner that are not to stay.
-    fn unlink(&mut self, id: ConnectionId, stays: impl Fn(&Vehicle) -> bool) {
+    fn unlink(&mut self, id: ConnectionId, at: Timestamp, stays: impl Fn(&Vehicle) -> bool) {
         let user = self.connections[&id].user.clone();
-        self.unlink_of(&user, id, stays);
+        self.unlink_of(&user, id, at, stays);
     }
 
-    fn unlink_of(&mut self, user: &AppUserId, id: ConnectionId, stays: impl Fn(&Vehicle) -> bool) {
+    fn unlink_of(&mut self, user: &AppUserId, id: ConnectionId, at: Timestamp, stays: impl Fn(&Vehicle) -> bool) {
         for vehicle in self.vehicles.values_mut() {
             if vehicle.user == *user && vehicle.connection == Some(id) && !stays(vehicle) {
-                vehicle.end(self.newest);
+                vehicle.end(self.newest, at);
             }
         }
     }
@@ -618,13 +617,16 @@ fn merge(known: &mut VehicleFacts, told: &VehicleFacts) {
 
 impl Played for RenameVehicle {
     fn play(&self, model: &mut Model) -> bool {
-        model.vehicle(&self.id).map(|vehicle| vehicle.nickname.clone_from(&self.nickname)).is_some()
+        let vehicle = model.vehicle(&self.id).filter(|vehicle| self.user.as_ref().is_none_or(|user| vehicle.user == *user));
+        vehicle.map(|vehicle| vehicle.nickname.clone_from(&self.nickname)).is_some()
     }
 }
 
 impl Played for NoteFacts {
     fn play(&self, model: &mut Model) -> bool {
-        model.vehicle(&self.facts.id).map(|vehicle| merge(&mut vehicle.facts, &self.facts)).is_some()
+        let vehicle = model.vehicle(&self.facts.id);
+        let vehicle = vehicle.filter(|vehicle| self.connection.is_none() || vehicle.connection == self.connection);
+        vehicle.map(|vehicle| merge(&mut vehicle.facts, &self.facts)).is_some()
     }
 }
 
@@ -642,8 +644,7 @@ impl Played for ForgetVehicle {
             return false;
         }
         if !self.erase {
-            vehicle.end(newest);
-            vehicle.errors.clear();
+            vehicle.end(newest, self.at);
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();
@@ -813,6 +814,11 @@ impl Model {
                 vehicle.resolved.iter().any(|end| end.kind == error.kind && end.code == error.code && end.at >= error.since)
             };
             if is_over(error) {
+                continue;
+            }
+            if vehicle.connection.is_none() {
+                let at = telling.at.max(error.since);
+                vehicle.resolve(Resolved { kind: error.kind.clone(), code: error.code.clone(), at });
                 continue;
             }
             match vehicle.errors.iter_mut().find(|known| known.kind == error.kind && known.code == error.code) {

@@ -66,5 +66,5 @@ proptest! {
     }
 }
 
-/// Tokens, links, deliveries, readings, and the end of cars.
-const PASSING: [u8; 14] = [0, 0, 14, 14, 14, 15, 19, 19, 19, 20, 21, 22, 23, 41];
+/// Tokens, links, deliveries, readings, names, and the end of cars.
+const PASSING: [u8; 15] = [0, 0, 14, 14, 14, 15, 19, 19, 19, 20, 21, 22, 23, 38, 41];
