@@ -90,9 +90,31 @@ pub enum VehiclesError {
         /// Which are still there, and why: one at least.
         failed: Vec<(VehicleId, VehiclesError)>,
     },
+    /// What could be read is erased; rows that are damaged tell nobody what they were of.
+    #[error("{}", unreadable(*.rows, *.erased))]
+    Unreadable {
+        /// How many.
+        rows: usize,
+        /// Whether they were erased, too.
+        erased: bool,
+    },
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
+}
+
+fn unreadable(rows: usize, erased: bool) -> String {
+    let (rows, are) = if rows == 1 { ("1 row of a car".to_owned(), "is") } else { (format!("{rows} rows of cars"), "are") };
+    if erased {
+        format!(
+            "it is erased, with {rows} that {are} damaged: if a car of these is still connected, end it in Smartcar's dashboard"
+        )
+    } else {
+        format!(
+            "all that can be read of it is erased, but {rows} {are} damaged, and may be of it: `carport check --repair` removes \
+             what is damaged"
+        )
+    }
 }
 
 impl From<StoreError> for VehiclesError {

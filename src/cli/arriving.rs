@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
 use super::print::{announce, confirm, field, say, say_json};
+use super::signals::Ending;
 use super::{Exit, Failure, Place};
 
 /// `carport connections adopt`
@@ -117,7 +118,14 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     confirm(place, flags.yes, &question)?;
     if let Some(directory) = &flags.export {
         // Nothing is ended, and above all nothing erased, unless it is whole and on the disk.
-        say(&format!("The past is in {}", write_past(client, directory).await?.display()))?;
+        let (path, left_out) = write_past(client, directory).await?;
+        say(&format!("The past is in {}", path.display()))?;
+        if let Some(sentence) = left_out {
+            say(&format!("It is not all: {sentence}"))?;
+            if flags.erase && !flags.force {
+                return Err(Failure::new(Exit::Failed, "nothing is ended: with --force what it leaves out is erased, too"));
+            }
+        }
     }
     let mut ended = Vec::new();
     for connection in open {
@@ -142,7 +150,11 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
             "not everything is disconnected: run it again when Smartcar answers, or with --force to end it here alone",
         ));
     }
-    say(REMAINS)
+    say(REMAINS)?;
+    if ended.contains(&Ended::Unread) {
+        return Err(Failure::new(Exit::Failed, "all is ended; what of it is damaged in the store is said above"));
+    }
+    Ok(())
 }
 
 /// What came of ending one.
@@ -150,6 +162,8 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
 enum Ended {
     Everywhere,
     HereOnly,
+    /// With rows of the store that are damaged.
+    Unread,
     Nowhere,
 }
 
@@ -158,7 +172,11 @@ async fn end(client: &Client, flags: &Leave, what: &str, path: &[&str]) -> Resul
     let query = [("history", if flags.erase { "erase" } else { "keep" }), ("force", "true")];
     let (said, ended) = match client.delete(path, &query[..1]).await {
         Ok(_) => ("done".to_owned(), Ended::Everywhere),
+        Err(failure) if failure.is("damaged") => (format!("done, but {failure}"), Ended::Unread),
         Err(failure) if flags.force => match client.delete(path, &query).await {
+            Err(damaged) if damaged.is("damaged") => {
+                (format!("ended here, perhaps not at Smartcar: {failure}; {damaged}"), Ended::HereOnly)
+            }
             Ok(_) => (format!("ended here, perhaps not at Smartcar: {failure}"), Ended::HereOnly),
             Err(failure) => (format!("FAILED: {failure}"), Ended::Nowhere),
         },
@@ -170,13 +188,20 @@ async fn end(client: &Client, flags: &Leave, what: &str, path: &[&str]) -> Resul
 
 /// Writes the whole past into a new file, and returns which when it is on the disk. One that was cut off is begun anew, and
 /// one that is whole is never written over: by now there may be less to write.
-async fn write_past(client: &Client, directory: &Path) -> Result<PathBuf, Failure> {
+/// Also says what of it cannot be read.
+async fn write_past(client: &Client, directory: &Path) -> Result<(PathBuf, Option<String>), Failure> {
     let part = directory.join("history.jsonl.part");
     let trouble = |error: io::Error| Failure::new(Exit::Failed, format!("{} cannot be written ({error})", part.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(trouble)?;
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(trouble)?;
     let mut writer = BufWriter::new(file);
-    client.stream(&["export"], &[("format", "jsonl")], |bytes| writer.write_all(bytes).map_err(trouble)).await?;
+    let mut ending = Ending::default();
+    client
+        .stream(&["export"], &[("format", "jsonl")], |bytes| {
+            ending.see(bytes);
+            writer.write_all(bytes).map_err(trouble)
+        })
+        .await?;
     let file = writer.into_inner().map_err(|error| trouble(error.into_error()))?;
     file.sync_all().map_err(trouble)?;
     let mut number = 1;
@@ -189,7 +214,7 @@ async fn write_past(client: &Client, directory: &Path) -> Result<PathBuf, Failur
         }
         fs::rename(&part, &path).map_err(trouble)?;
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(trouble)?;
-        return Ok(path);
+        return Ok((path, ending.left_out()));
     }
 }
 

@@ -278,8 +278,10 @@ fn read(answer: &Response<Bytes>) -> Result<Value, Failure> {
         (_, Some(title)) => title.to_owned(),
         _ => format!("the server answered {status}"),
     };
-    let code = field("code").map(|code| format!(" ({code})")).unwrap_or_default();
-    Err(Failure::new(exit, format!("{sentence}{code}")))
+    Err(match field("code") {
+        Some(code) => Failure::new(exit, format!("{sentence} ({code})")).called(code),
+        None => Failure::new(exit, sentence),
+    })
 }
 
 #[cfg(test)]

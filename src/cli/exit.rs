@@ -26,18 +26,30 @@ pub enum Exit {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
+    /// What the API calls it.
+    code: Option<String>,
     error: Option<anyhow::Error>,
 }
 
 impl Failure {
     /// A failure with a sentence for the user.
     pub fn new(exit: Exit, sentence: impl Into<String>) -> Failure {
-        Failure { exit, error: Some(anyhow::Error::msg(sentence.into())) }
+        Failure { exit, code: None, error: Some(anyhow::Error::msg(sentence.into())) }
     }
 
     /// A failure of which everything has been said.
     pub fn silent(exit: Exit) -> Failure {
-        Failure { exit, error: None }
+        Failure { exit, code: None, error: None }
+    }
+
+    /// The same under the API's name for it.
+    pub(super) fn called(self, code: &str) -> Failure {
+        Failure { code: Some(code.to_owned()), ..self }
+    }
+
+    /// Whether the API calls it so.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
     }
 
     /// Says it on standard error.
@@ -58,12 +70,12 @@ impl fmt::Display for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure { exit: Exit::Failed, error: Some(error) }
+        Failure { exit: Exit::Failed, code: None, error: Some(error) }
     }
 }
 
 impl From<Mistakes> for Failure {
     fn from(mistakes: Mistakes) -> Failure {
-        Failure { exit: Exit::Configuration, error: Some(mistakes.into()) }
+        Failure { exit: Exit::Configuration, code: None, error: Some(mistakes.into()) }
     }
 }

@@ -95,14 +95,51 @@ pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure
         ("units", flags.units.map(|units| units.as_str().to_owned())),
     ];
     let query: Vec<(&str, &str)> = query.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let mut ending = Ending::default();
     client
-        .stream(&["export"], &query, |bytes| match io::stdout().lock().write_all(bytes) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Failed)),
-            Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output").into()),
+        .stream(&["export"], &query, |bytes| {
+            ending.see(bytes);
+            match io::stdout().lock().write_all(bytes) {
+                Ok(()) => Ok(()),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Failed)),
+                Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output").into()),
+            }
         })
         .await?;
-    Ok(io::stdout().flush().context("cannot write to standard output")?)
+    io::stdout().flush().context("cannot write to standard output")?;
+    ending.left_out().map_or(Ok(()), |sentence| Err(Failure::new(Exit::Failed, sentence)))
+}
+
+/// The last line of an export, which says whether something is left out.
+#[derive(Default)]
+pub(super) struct Ending {
+    line: Vec<u8>,
+    is_over: bool,
+    lines: u64,
+}
+
+impl Ending {
+    /// Sees the next part.
+    pub(super) fn see(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if std::mem::take(&mut self.is_over) {
+                self.line.clear();
+            }
+            self.line.extend_from_slice(part);
+            self.is_over = part.ends_with(b"\n");
+            self.lines += u64::from(self.is_over);
+        }
+    }
+
+    /// What is left out, in a sentence.
+    pub(super) fn left_out(&self) -> Option<String> {
+        let line = String::from_utf8_lossy(&self.line);
+        if let Ok(line) = serde_json::from_str::<Value>(&line) {
+            return line["left_out"].is_u64().then(|| field(&line, "detail"));
+        }
+        let sentence = line.trim_end().trim_end_matches(',');
+        sentence.contains(" damaged and left out: ").then(|| sentence.trim_matches('"').to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::budget::{NoteCalls, TakeCall};
 use super::certificates::{KeepAccount, KeepCertificate, KeepFailures};
 use super::commands::{BeginCommand, EndCommand};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
-use super::former::EraseFormer;
+use super::former::{EraseFormer, EraseUnreadable};
 use super::gaps::{NoteAlive, NoteGap};
 use super::journal::Record;
 use super::made::KeepSettings;
@@ -56,7 +56,7 @@ changes! {
     PutInvite, OpenAttempt, TakeAttempt, EndTrip,
     AdoptConnection, LinkVehicles, HandOver, MarkConnection, NoteGoodRead, EndConnection,
     RotateTokens, Reschedule, DropDue, BeginRefresh, PostponeRefresh, RefuseTokens,
-    RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle, EraseFormer,
+    RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle, EraseFormer, EraseUnreadable,
     RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar, TrimHistory,
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT};
+use super::tables::{ALL, INDEX, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::vehicle_data::erase_data;
-use super::vehicles::of_user;
+use super::vehicles::{of_user, rows_of_user};
 use super::webhook_log::erase_entries;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::vehicle::Vehicle;
@@ -35,15 +35,60 @@ impl Change for EraseFormer {
     }
 }
 
+/// Erases rows of vehicles that cannot be read. What a row is of stands in the row itself, so only who has or had it, or the
+/// id of whoever has it now, leads there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EraseUnreadable {
+    /// The row that this id leads to.
+    pub id: Option<VehicleId>,
+    /// All of this user's.
+    pub user: Option<AppUserId>,
+}
+
+impl Change for EraseUnreadable {
+    /// How many.
+    type Outcome = usize;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
+        let mut rows = self.user.as_ref().map_or(Ok(Vec::new()), |user| unreadable_of(tables, user))?;
+        if let Some(id) = &self.id
+            && let Some(row) = tables.row(Kind::Vehicle, id.as_str())?
+            && is_unreadable(tables, row)?
+        {
+            super::budget::erase(tables, row, id)?;
+            rows.push(row);
+        }
+        // What still comes about these cars is not kept.
+        for entry in entries_of(tables, &rows)? {
+            let nowhere = tables.seal(INDEX, &entry, &[], &[]);
+            tables.put_raw(INDEX, &entry, &nowhere)?;
+        }
+        for row in &rows {
+            super::budget::erase_former(tables, *row)?;
+            for mark in tables.keys(VEHICLES_BY_USER, ALL, usize::MAX)? {
+                if mark.ends_with(&row.to_be_bytes()) {
+                    tables.remove_raw(VEHICLES_BY_USER, &mark)?;
+                }
+            }
+            erase_kept(tables, *row)?;
+        }
+        Ok(rows.len())
+    }
+}
+
 /// Removes a vehicle's row, and all that is kept under it but for its ledger.
 pub(super) fn erase_row(tables: &mut Tables<'_>, row: u32, vehicle: &Vehicle) -> Result<(), StoreError> {
+    if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
+        tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
+    }
+    erase_kept(tables, row)
+}
+
+fn erase_kept(tables: &mut Tables<'_>, row: u32) -> Result<(), StoreError> {
     erase_data(tables, row)?;
     super::commands::erase(tables, row)?;
     super::subscriptions::erase(tables, row)?;
     erase_entries(tables, row)?;
-    if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
-        tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
-    }
     tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
     tables.remove_mark(VEHICLES_TO_READ, row)?;
     tables.remove::<Vehicle>(row)
@@ -80,7 +125,51 @@ fn rows_of(rows: &impl Rows, id: &VehicleId) -> Result<Vec<(u32, Vehicle)>, Stor
     Ok(found)
 }
 
+/// The entries of the index that lead to some rows of vehicles.
+fn entries_of(rows: &impl Rows, those: &[u32]) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut found = Vec::new();
+    rows.walk(INDEX, under(&[Kind::Vehicle as u8]), false, &mut |key, sealed| {
+        let row = rows.open(INDEX, key, &[], sealed).ok().and_then(|row| Some(u32::from_be_bytes(row[..].try_into().ok()?)));
+        if row.is_some_and(|row| those.contains(&row)) {
+            found.push(key.to_vec());
+        }
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+fn is_unreadable(rows: &impl Rows, row: u32) -> Result<bool, StoreError> {
+    match rows.get::<Vehicle>(row) {
+        Err(StoreError::Damaged { .. }) => Ok(true),
+        found => found.map(|_| false),
+    }
+}
+
+fn unreadable_of(rows: &impl Rows, user: &AppUserId) -> Result<Vec<u32>, StoreError> {
+    let Some(user) = rows.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for row in rows_of_user(rows, user)? {
+        if is_unreadable(rows, row)? {
+            found.push(row);
+        }
+    }
+    Ok(found)
+}
+
 impl Snapshot<'_> {
+    /// How many rows of vehicles cannot be read, so that nobody knows what they are of; or how many of one user's.
+    pub fn unreadable_vehicles(&self, user: Option<&AppUserId>) -> Result<usize, StoreError> {
+        if let Some(user) = user {
+            return Ok(unreadable_of(self, user)?.len());
+        }
+        let mut found = 0;
+        self.walk(Vehicle::TABLE, ALL, false, &mut |key, sealed| {
+            found += usize::from(self.decode::<Vehicle>(key, sealed).is_err());
+            Ok(std::ops::ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
     /// Whether a vehicle's row is a former one: somebody's history of a car that has changed hands. An index that is
     /// damaged must not take the whole list with it.
     pub fn is_former(&self, row: u32, vehicle: &Vehicle) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 //! A vehicle tells of many signals at once, so what has just changed is kept in one row for each commit, and goes
 //! into the blocks of the signals when there are several: to write every block each time would wear out a card.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use serde::{Deserialize, Serialize};
@@ -288,9 +288,29 @@ pub struct HistoryRange {
 impl Snapshot<'_> {
     /// Readings of a vehicle: by signal, then by time; with the code of each.
     pub fn history(&self, range: &HistoryRange) -> Result<Vec<(HistoryCursor, String, Reading)>, StoreError> {
+        self.history_but(range, &mut BTreeSet::new())
+    }
+
+    /// The same, and the keys of rows that had to be passed over because they are damaged.
+    pub fn history_but(
+        &self,
+        range: &HistoryRange,
+        damaged: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<Vec<(HistoryCursor, String, Reading)>, StoreError> {
         let mut found = Vec::new();
-        let loose = self.list::<Changes>(under(&range.vehicle.to_be_bytes()), false, usize::MAX)?;
-        let loose: Vec<(u32, Reading)> = loose.into_iter().flat_map(|(_, Changes(changes))| changes).collect();
+        let mut loose: Vec<(u32, Reading)> = Vec::new();
+        self.walk(Changes::TABLE, under(&range.vehicle.to_be_bytes()), false, &mut |key, sealed| {
+            if let Ok(Changes(changes)) = self.decode(key, sealed) {
+                loose.extend(changes);
+            } else {
+                tracing::error!(table = Changes::TABLE, "a row is damaged and was passed over");
+                damaged.insert(key.to_vec());
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if matches!(self.get::<Latests>(range.vehicle), Err(StoreError::Damaged { .. })) {
+            damaged.insert(range.vehicle.to_be_bytes().to_vec());
+        }
         for (signal, code) in self.signals_of(range)? {
             let since = match range.after {
                 Some(after) if after.signal > signal => continue,
@@ -311,6 +331,7 @@ impl Snapshot<'_> {
             self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
                 let Ok(block) = self.decode::<Block>(key, sealed) else {
                     tracing::error!(table = Block::TABLE, "a row is damaged and was passed over");
+                    damaged.insert(key.to_vec());
                     return Ok(ControlFlow::Continue(()));
                 };
                 Ok(take(&mut block.0.into_iter()))

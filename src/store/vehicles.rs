@@ -224,9 +224,15 @@ pub(super) fn unlink_vehicles_of(
     Ok(())
 }
 
-/// Whether a connection serves any vehicle.
+/// Whether a connection serves any vehicle. A row to which its id leads no more is nobody's.
 pub(super) fn serves_any(rows: &impl Rows, connection: &Connection) -> Result<bool, StoreError> {
-    Ok(!served_by(rows, connection)?.is_empty())
+    for (row, vehicle) in served_by(rows, connection)? {
+        let current = rows.row(Kind::Vehicle, vehicle.facts.id.as_str());
+        if matches!(current, Err(StoreError::Damaged { .. })) || current? == Some(row) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec<(u32, Vehicle)>, StoreError> {
@@ -250,7 +256,7 @@ fn marked_rows(rows: &impl Rows, table: &'static str, limit: usize) -> Result<Ve
     Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.try_into().ok()?))).collect())
 }
 
-fn rows_of_user(rows: &impl Rows, user: u32) -> Result<Vec<u32>, StoreError> {
+pub(super) fn rows_of_user(rows: &impl Rows, user: u32) -> Result<Vec<u32>, StoreError> {
     let keys = rows.keys(VEHICLES_BY_USER, under(&user.to_be_bytes()), usize::MAX)?;
     Ok(keys.into_iter().filter_map(|key| Some(u32::from_be_bytes(key.get(4..)?.try_into().ok()?))).collect())
 }

@@ -114,9 +114,21 @@ impl Vehicles {
     /// No more is erased than what its user had of them.
     pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
         let view = self.connection(&Reach::All, id).await?;
-        self.disconnect_all(&Reach::User(view.user), &view.vehicles, history, force).await?;
+        self.disconnect_all(&Reach::User(view.user.clone()), &view.vehicles, history, force).await?;
         let (erase, at) = (history == History::Erase, self.shared.world.now());
-        Ok(self.shared.store.commit(EndConnection { id, erase, if_empty: false, at }).await?)
+        self.shared.store.commit(EndConnection { id, erase, if_empty: false, at }).await?;
+        self.say_unreadable(history, view.user).await
+    }
+
+    /// After an erasure: what of a user's cannot be read is still there.
+    async fn say_unreadable(&self, history: History, user: AppUserId) -> Result<(), VehiclesError> {
+        if history == History::Keep {
+            return Ok(());
+        }
+        match self.shared.store.read(move |snapshot| snapshot.unreadable_vehicles(Some(&user))).await? {
+            0 => Ok(()),
+            rows => Err(VehiclesError::Unreadable { rows, erased: false }),
+        }
     }
 }
 
@@ -134,6 +146,7 @@ impl Vehicles {
         }
         self.shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?;
         tracing::info!(connection.id = %id, "a connection was forgotten here; Smartcar was not asked");
+        self.say_unreadable(history, user).await?;
         Ok(Forgotten { id, vehicles, history, smartcar: "not_asked" })
     }
 }

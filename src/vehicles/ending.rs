@@ -11,7 +11,7 @@ use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, SmartcarError};
 use crate::store::StoreError;
 use crate::store::connections::EndConnection;
-use crate::store::former::EraseFormer;
+use crate::store::former::{EraseFormer, EraseUnreadable};
 use crate::store::vehicles::ForgetVehicle;
 use crate::tokens::{CallError, TokenError};
 
@@ -23,6 +23,11 @@ impl Vehicles {
             Ok((_, vehicle)) => Some(vehicle),
             // What a former owner had is erased, though nobody has the car, or somebody out of reach.
             Err(VehiclesError::NotFound) if history == History::Erase => None,
+            Err(VehiclesError::Store)
+                if history == History::Erase && *reach == Reach::All && self.erase_unreadable(id).await? =>
+            {
+                return Err(VehiclesError::Unreadable { rows: 1, erased: true });
+            }
             Err(error) => return Err(error),
         };
         let whose = match (reach, &vehicle) {
@@ -33,13 +38,30 @@ impl Vehicles {
         };
         let (shared, id) = (self.shared.clone(), id.clone());
         let end = async move {
+            let owner = whose.clone();
             match vehicle {
-                Some(vehicle) => shared.disconnect(&vehicle, whose, history, force).await,
-                None if shared.store.commit(EraseFormer { id, user: whose }).await? => Ok(()),
-                None => Err(VehiclesError::NotFound),
+                Some(vehicle) => shared.disconnect(&vehicle, whose, history, force).await?,
+                None if shared.store.commit(EraseFormer { id, user: whose }).await? => {}
+                None => return Err(VehiclesError::NotFound),
+            }
+            if history == History::Keep {
+                return Ok(());
+            }
+            match shared.store.read(move |snapshot| snapshot.unreadable_vehicles(owner.as_ref())).await? {
+                0 => Ok(()),
+                rows => Err(VehiclesError::Unreadable { rows, erased: false }),
             }
         };
         to_its_end(end).await
+    }
+
+    /// Erases a vehicle whose row is damaged, so that nothing but its id leads there; `false` if it is not damaged.
+    async fn erase_unreadable(&self, id: &VehicleId) -> Result<bool, VehiclesError> {
+        let erased = self.shared.store.commit(EraseUnreadable { id: Some(id.clone()), user: None }).await?;
+        if erased > 0 {
+            self.shared.store.commit(EraseFormer { id: id.clone(), user: None }).await?;
+        }
+        Ok(erased > 0)
     }
 
     /// Disconnects several. One that cannot be stops none of the others, unless the store is in trouble: then nobody
@@ -56,6 +78,8 @@ impl Vehicles {
             match self.disconnect(reach, id, history, force).await {
                 // Somebody else was faster.
                 Ok(()) | Err(VehiclesError::NotFound) => {}
+                // It is done; whoever asked for all of them says the rest.
+                Err(VehiclesError::Unreadable { .. }) => {}
                 Err(VehiclesError::Store) => return Err(VehiclesError::Store),
                 Err(error) => failed.push((id.clone(), error)),
             }

@@ -1,7 +1,7 @@
 //! The past of vehicles: changes of signals, and what is left of old ones. Whatever is long is read in parts, each of
 //! which looks into the store for a moment: a reader that stalls holds up nobody.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -120,8 +120,9 @@ impl Vehicles {
     /// Everything that is known of the past of one vehicle, or of all within reach, to be read part by part; also of former
     /// owners.
     pub async fn export(&self, reach: &Reach, id: Option<&VehicleId>, query: HistoryQuery) -> Result<Export, VehiclesError> {
-        let Some(id) = id.cloned() else { return Ok(self.exported(query, Left::Within { reach: reach.clone(), after: 0 })) };
+        let asks = Some(reach.clone());
         let reach = reach.clone();
+        let Some(id) = id.cloned() else { return Ok(self.exported(query, asks, Left::Within { reach, after: 0 })) };
         let rows = self.shared.store.read(move |snapshot| {
             let mut rows = VecDeque::new();
             for (row, vehicle) in snapshot.rows_of_vehicle(&id)? {
@@ -135,20 +136,21 @@ impl Vehicles {
         if rows.is_empty() {
             return Err(VehiclesError::NotFound);
         }
-        Ok(self.exported(query, Left::Rows(rows)))
+        Ok(self.exported(query, asks, Left::Rows(rows)))
     }
 
     /// Everything that is known of the past of one vehicle under its owner of now.
     pub async fn whole_history(&self, reach: &Reach, id: &VehicleId, query: HistoryQuery) -> Result<Export, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
-        Ok(self.exported(query, Left::Rows([(row, Whose::of(vehicle))].into())))
+        Ok(self.exported(query, None, Left::Rows([(row, Whose::of(vehicle))].into())))
     }
 
-    fn exported(&self, query: HistoryQuery, left: Left) -> Export {
+    fn exported(&self, query: HistoryQuery, asks: Option<Reach>, left: Left) -> Export {
         // What comes in while it is read is no part of it: it has an end.
         let until = query.until.unwrap_or_else(|| self.shared.soon());
         let query = HistoryQuery { until: Some(until), ..query };
-        Export { vehicles: self.clone(), query, left, current: None, after: None }
+        let damaged = BTreeSet::new();
+        Export { vehicles: self.clone(), query, left, current: None, after: None, damaged, left_out: 0, asks }
     }
 }
 
@@ -160,6 +162,12 @@ pub struct Export {
     left: Left,
     current: Option<(u32, Whose)>,
     after: Option<HistoryCursor>,
+    /// Damaged rows of the current one.
+    damaged: BTreeSet<Vec<u8>>,
+    /// How many rows of those before were damaged.
+    left_out: usize,
+    /// Of whom rows of vehicles may be damaged; `None` if none can be.
+    asks: Option<Reach>,
 }
 
 /// Which vehicles are still to be exported.
@@ -200,7 +208,10 @@ impl Export {
             };
             let shared = &self.vehicles.shared;
             let range = HistoryRange { after: self.after, ..shared.range(row, &self.query, PART) };
-            let found = shared.store.read(move |snapshot| snapshot.history(&range)).await?;
+            let mut damaged = std::mem::take(&mut self.damaged);
+            let look = move |snapshot: &Snapshot<'_>| Ok((snapshot.history_but(&range, &mut damaged)?, damaged));
+            let (found, damaged) = shared.store.read(look).await?;
+            self.damaged = damaged;
             self.after = found.last().map(|(cursor, ..)| *cursor);
             if found.len() < PART {
                 (self.current, self.after) = (None, None);
@@ -213,9 +224,22 @@ impl Export {
         }
     }
 
+    /// After the end: how many rows were damaged and are left out. Of one that does not say whose it is that may be too many.
+    pub async fn left_out(&mut self) -> Result<usize, VehiclesError> {
+        let user = match self.asks.take() {
+            Some(Reach::All) => None,
+            Some(Reach::User(user)) => Some(user),
+            Some(Reach::Vehicle(_)) | None => return Ok(self.left_out),
+        };
+        let found = self.vehicles.shared.store.read(move |snapshot| snapshot.unreadable_vehicles(user.as_ref())).await?;
+        self.left_out += found;
+        Ok(self.left_out)
+    }
+
     /// Turns to the next vehicle; `false` if there is none.
     async fn turn(&mut self) -> Result<bool, VehiclesError> {
         self.after = None;
+        self.left_out += std::mem::take(&mut self.damaged).len();
         self.current = match &mut self.left {
             Left::Rows(rows) => rows.pop_front(),
             Left::Within { reach, after } => loop {

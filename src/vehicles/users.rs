@@ -8,7 +8,7 @@ use crate::model::journey::Invite;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::user::User;
 use crate::model::{AppUserId, Timestamp, VehicleId};
-use crate::store::former::EraseFormer;
+use crate::store::former::{EraseFormer, EraseUnreadable};
 use crate::store::users::{PutUser, RemoveUser, UserPut, When};
 use crate::store::{Snapshot, StoreError};
 
@@ -125,7 +125,8 @@ impl Vehicles {
             Err(VehiclesError::NotFound) if *reach == Reach::All && history == History::Erase => {
                 let owner = id.clone();
                 let is_left = move |snapshot: &Snapshot<'_>| {
-                    Ok(!snapshot.vehicles_of_user(&owner)?.is_empty() || !of_user(snapshot, &owner)?.is_empty())
+                    let is_any = !snapshot.vehicles_of_user(&owner)?.is_empty() || !of_user(snapshot, &owner)?.is_empty();
+                    Ok(is_any || snapshot.unreadable_vehicles(Some(&owner))? > 0)
                 };
                 if !self.shared.store.read(is_left).await? {
                     return Err(VehiclesError::NotFound);
@@ -139,7 +140,11 @@ impl Vehicles {
         self.disconnect_all(&own, &cars.held, history, force).await?;
         let owner = id.clone();
         for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
-            self.disconnect_connection(connection.id, history, force).await?;
+            match self.disconnect_connection(connection.id, history, force).await {
+                // These go below.
+                Err(VehiclesError::Unreadable { .. }) => {}
+                ended => ended?,
+            }
         }
         if history == History::Erase {
             // Read again: a car may have become another user's meanwhile.
@@ -148,7 +153,12 @@ impl Vehicles {
                 self.shared.store.commit(EraseFormer { id: car, user: Some(id.clone()) }).await?;
             }
         }
-        Ok(self.shared.store.commit(RemoveUser { id: id.clone() }).await?)
+        let unreadable = match history {
+            History::Keep => 0,
+            History::Erase => self.shared.store.commit(EraseUnreadable { id: None, user: Some(id.clone()) }).await?,
+        };
+        self.shared.store.commit(RemoveUser { id: id.clone() }).await?;
+        if unreadable > 0 { Err(VehiclesError::Unreadable { rows: unreadable, erased: true }) } else { Ok(()) }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::gateway::{Fault, TestGateway, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
 mod late;
+pub(crate) mod unreadable;
 
 /// Before the epoch of the stories' clock.
 const T: i64 = 1_759_900_000_000;

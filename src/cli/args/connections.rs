@@ -83,7 +83,7 @@ pub struct Leave {
     /// Erase history, deliveries and users too
     #[arg(long)]
     pub erase: bool,
-    /// End connections here also when Smartcar refuses
+    /// End connections here also when Smartcar refuses, and erase also what the export had to leave out
     #[arg(long)]
     pub force: bool,
     /// Do not ask

@@ -6,13 +6,14 @@ use futures_util::stream::{self, Stream};
 use http::HeaderValue;
 use http::header::CONTENT_DISPOSITION;
 use serde::Serialize;
+use serde_json::json;
 
 use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
 use super::super::{Call, CutOff};
 use super::{history, sheet};
 use crate::model::{AppUserId, VehicleId};
-use crate::vehicles::{Export, HistoryQuery, HistoryView, Whose};
+use crate::vehicles::{Export, HistoryQuery, HistoryView, VehiclesError, Whose};
 
 /// How it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +68,31 @@ fn parts(export: Export, form: Form) -> impl Stream<Item = Result<Bytes, CutOff>
         let mut export = export?;
         match export.next().await {
             Ok(Some((whose, rows))) => Some((Ok(written(form, &whose, &rows)), Some(export))),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%error, "an export was cut off");
-                Some((Err(CutOff), None))
-            }
+            Ok(None) => match export.left_out().await {
+                Ok(0) => None,
+                Ok(rows) => Some((Ok(left_out(form, rows)), None)),
+                Err(error) => Some((Err(cut_off(&error)), None)),
+            },
+            Err(error) => Some((Err(cut_off(&error)), None)),
         }
     });
     futures_util::StreamExt::chain(stream::iter((!head.is_empty()).then(|| Ok(Bytes::from(head)))), rest)
+}
+
+fn cut_off(error: &VehiclesError) -> CutOff {
+    tracing::warn!(%error, "an export was cut off");
+    CutOff
+}
+
+/// The last line of one that leaves something out.
+fn left_out(form: Form, rows: usize) -> Bytes {
+    let what = if rows == 1 { "1 row of the store is".to_owned() } else { format!("{rows} rows of the store are") };
+    let sentence = format!("{what} damaged and left out: `carport check` says more.");
+    match form {
+        Form::Sheet => sheet::left_out(sheet::CHANGES, &sentence).into(),
+        Form::Sheets => sheet::left_out(sheet::EXPORT, &sentence).into(),
+        Form::Lines => format!("{}\n", json!({ "left_out": rows, "detail": sentence })).into(),
+    }
 }
 
 /// A line of an export.

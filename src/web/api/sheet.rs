@@ -46,6 +46,13 @@ pub(super) fn rollup(out: &mut String, row: &RollupView) {
     line(out, [&row.signal, &at, &count, min, max, mean, first, last, row.unit.unwrap_or_default()].into_iter());
 }
 
+/// The last line of a table of this head that is not whole: a sentence, and as many cells as in any other.
+pub(super) fn left_out(head: &str, sentence: &str) -> String {
+    let mut out = String::new();
+    line(&mut out, std::iter::once(sentence).chain(head.split(',').skip(1).map(|_| "")));
+    out
+}
+
 fn line<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>) {
     for (place, text) in cells.enumerate() {
         if place > 0 {

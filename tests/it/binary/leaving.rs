@@ -6,6 +6,7 @@ use serde_json::json;
 use super::commands::house;
 use super::process::{Program, mode, until};
 use super::smartcar::walk;
+use crate::hands::unreadable::turn_bits;
 
 #[tokio::test]
 async fn who_leaves_takes_the_past_along_and_leaves_nothing_behind() {
@@ -66,4 +67,27 @@ async fn who_leaves_while_smartcar_is_down_is_told_what_is_left_there() {
     }
     assert!(!said.contains(": done"), "{said}");
     server.stop().await;
+}
+
+/// What the export has to leave out is not erased before somebody insists; what is damaged is ended with the rest.
+#[tokio::test]
+async fn who_leaves_with_a_damaged_store_is_told_of_it() {
+    let (home, _smartcar, server) = house().await;
+    server.stop().await;
+    let database = redb::Database::open(home.store()).unwrap();
+    turn_bits(&database, "vehicles-1", &1_u32.to_be_bytes());
+    drop(database);
+    let leave = ["leave", "--export", "past", "--erase", "--yes"];
+    let ran = home.run(&leave).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("It is not all: 1 row") && ran.stderr.contains("nothing is ended"), "{ran:?}");
+    assert_eq!(home.json(&["connections", "list"]).await["items"][0]["status"], "active");
+    let ran = home.run(&[&leave[..], &["--force"]].concat()).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("done, but") && ran.stdout.contains("(damaged)"), "{ran:?}");
+    assert!(!ran.stdout.contains("FAILED") && ran.stdout.contains("What remains"), "{ran:?}");
+    for what in ["vehicles", "connections", "users"] {
+        assert_eq!(home.json(&[what, "list"]).await["items"], json!([]), "{what}");
+    }
+    assert_eq!(home.done(&["export"]).await, "");
 }

@@ -20,7 +20,7 @@ use carport::store::access::{
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
-use carport::store::former::EraseFormer;
+use carport::store::former::{EraseFormer, EraseUnreadable};
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, PostponeRefresh, RefuseTokens};
@@ -298,6 +298,9 @@ impl Step {
 
     fn erasure(self) -> Box<dyn Deed> {
         let user = (!self.what.is_multiple_of(3)).then(|| user(self.what));
+        if self.how.is_multiple_of(2) {
+            return Box::new(EraseUnreadable { id: (!self.what.is_multiple_of(5)).then(|| car(self.who)), user });
+        }
         Box::new(EraseFormer { id: car(self.who), user })
     }
 

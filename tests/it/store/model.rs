@@ -25,7 +25,7 @@ use carport::store::audit::{EndAudit, NoteAudit};
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
-use carport::store::former::EraseFormer;
+use carport::store::former::{EraseFormer, EraseUnreadable};
 use carport::store::gaps::{NoteAlive, NoteGap};
 use carport::store::notices::{EndNotice, GiveNotice};
 use carport::store::rotation::{BeginRefresh, Intent, KEPT, PostponeRefresh, RefuseTokens, Refused};
@@ -653,6 +653,13 @@ impl Played for ForgetVehicle {
         }
         model.erase_row(row);
         true
+    }
+}
+
+/// All that there is can be read.
+impl Played for EraseUnreadable {
+    fn play(&self, _: &mut Model) -> usize {
+        0
     }
 }
 
