@@ -147,13 +147,17 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
         }
         Connections::Adopt(flags) => arriving::adopt(client, flags).await,
         Connections::Import(flags) => arriving::import(client, flags).await,
-        Connections::Forget(which) => {
-            let question = format!(
-                "Forget connection {} here without asking Smartcar? Its cars stay with their history, but without a connection.",
-                which.id
-            );
+        Connections::Forget { which, erase } => {
+            let cars = if erase {
+                "Its cars and their history are erased."
+            } else {
+                "Its cars stay with their history, but without a connection."
+            };
+            let question = format!("Forget connection {} here without asking Smartcar? {cars}", which.id);
             confirm(place, which.yes, &question)?;
-            let forgotten = client.delete(&["connections", &which.id], &[("local", "true")]).await?;
+            let mut query = vec![("local", "true")];
+            query.extend(erase.then_some(("history", "erase")));
+            let forgotten = client.delete(&["connections", &which.id], &query).await?;
             if which.json { say_json(&forgotten) } else { say(&forgotten_words(&forgotten)) }
         }
     }
@@ -257,6 +261,10 @@ fn problem(connection: &Value) -> String {
 fn forgotten_words(forgotten: &Value) -> String {
     let cars = match forgotten["vehicles"].as_array().map_or(0, Vec::len) {
         0 => "It served no car.".to_owned(),
+        1 if forgotten["history"] == "erase" => format!("Its car ({}) is erased.", field(forgotten, "vehicles")),
+        several if forgotten["history"] == "erase" => {
+            format!("Its {several} cars ({}) are erased.", field(forgotten, "vehicles"))
+        }
         1 => format!("Its car ({}) stays with its history, without a connection.", field(forgotten, "vehicles")),
         several => {
             format!("Its {several} cars ({}) stay with their history, without a connection.", field(forgotten, "vehicles"))

@@ -1,15 +1,16 @@
 //! What the cars tell: the latest values, and everything that is kept of the past.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{Export, Signals};
+use super::args::{Export, Format, Signals};
 use super::client::Client;
 use super::print::{age, align, field, say, say_json, shorten, text};
 use super::{Exit, Failure};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, catalogue};
 use crate::world::{Clock, SystemClock};
 
 /// `carport signals`
@@ -86,6 +87,8 @@ fn value(signal: &Value) -> String {
 /// `carport export`
 pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure> {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    let (vehicle, signal) = (flags.vehicle.clone(), flags.signal.clone());
+    let head = u64::from(flags.format == Format::Csv);
     let query = [
         ("vehicle", flags.vehicle),
         ("signal", flags.signal),
@@ -107,7 +110,27 @@ pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure
         })
         .await?;
     io::stdout().flush().context("cannot write to standard output")?;
-    ending.left_out().map_or(Ok(()), |sentence| Err(Failure::new(Exit::Failed, sentence)))
+    if let Some(sentence) = ending.left_out() {
+        return Err(Failure::new(Exit::Failed, sentence));
+    }
+    match signal {
+        Some(code) if ending.lines <= head => check_known(client, vehicle.as_deref(), &code).await,
+        _ => Ok(()),
+    }
+}
+
+/// Nothing was told of a signal: a name that Smartcar does not know either was most likely mistyped.
+async fn check_known(client: &Client, vehicle: Option<&str>, code: &str) -> Result<(), Failure> {
+    let list = client.list(&["vehicles"], &[]).await?;
+    let cars = list["items"].as_array().into_iter().flatten().filter(|car| vehicle.is_none_or(|id| car["id"] == id));
+    let told: BTreeSet<&str> =
+        cars.filter_map(|car| car["signals"].as_object()).flatten().map(|(code, _)| code.as_str()).collect();
+    if told.contains(code) || catalogue::known(code).is_some() {
+        return Ok(());
+    }
+    let told = told.into_iter().collect::<Vec<_>>().join(", ");
+    let told = if told.is_empty() { "none is known yet".to_owned() } else { format!("there are {told}") };
+    Err(Failure::new(Exit::Failed, format!("there is no signal `{code}`: {told}")))
 }
 
 /// The last line of an export, which says whether something is left out.

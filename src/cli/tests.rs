@@ -197,9 +197,13 @@ async fn records_are_listed_and_ended() {
     check("connections refresh c1", expect!["POST /api/v1/connections/c1/refresh"]).await;
     check("connections disconnect c1 -y", expect!["DELETE /api/v1/connections/c1?history=keep"]).await;
     check("connections forget c1 --yes", expect!["DELETE /api/v1/connections/c1?local=true"]).await;
+    check("connections forget c1 --erase --yes", expect!["DELETE /api/v1/connections/c1?local=true&history=erase"]).await;
     check("webhooks list --type VEHICLE_STATE --limit 5", expect!["GET /api/v1/webhooks?type=VEHICLE_STATE&limit=5"]).await;
     check("signals v1 --units imperial", expect!["GET /api/v1/vehicles/v1?units=imperial"]).await;
-    check("export --vehicle v1 --signal a-b --since 2026-01-31 --until 2026-02-01T12:00:00+01:00 --format csv", expect!["GET /api/v1/export?vehicle=v1&signal=a-b&since=2026-01-31T00%3A00%3A00.000Z&until=2026-02-01T11%3A00%3A00.000Z&format=csv"])
+    check("export --vehicle v1 --signal a-b --since 2026-01-31 --until 2026-02-01T12:00:00+01:00 --format csv", expect![[r"
+            GET /api/v1/export?vehicle=v1&signal=a-b&since=2026-01-31T00%3A00%3A00.000Z&until=2026-02-01T11%3A00%3A00.000Z&format=csv
+            GET /api/v1/vehicles
+            Failed: there is no signal `a-b`: none is known yet"]])
         .await;
     check("webhooks replay 7", expect!["POST /api/v1/webhooks/7/replay"]).await;
 }

@@ -18,9 +18,17 @@ pub enum Connections {
     /// Forget a connection and its tokens here, without asking Smartcar
     ///
     /// Its cars stay with their names and their history, without a connection; connecting them again takes them up
-    /// where they were. What Smartcar sends about them meanwhile does not become data. Smartcar is not told: its own connection, and what it costs, goes on until it is ended in
-    /// Smartcar's dashboard. To end it there as well, use `disconnect`.
-    Forget(Which),
+    /// where they were. With --erase they go, and so does the history that its owner had of them. What Smartcar sends about
+    /// them meanwhile does not become data. Smartcar is not told: its own connection, and what it costs, goes on until it is
+    /// ended in Smartcar's dashboard. To end it there as well, use `disconnect`.
+    Forget {
+        /// Which, and whether to ask
+        #[command(flatten)]
+        which: Which,
+        /// Erase the cars that it serves, and the history that its owner had of them, too
+        #[arg(long)]
+        erase: bool,
+    },
     /// Take over what Smartcar already lists for the application and Carport lacks (v3); nobody logs in again
     ///
     /// A car whose Smartcar user has an external id goes to the user of that id, any other to --user. Users are made

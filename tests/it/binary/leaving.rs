@@ -69,6 +69,22 @@ async fn who_leaves_while_smartcar_is_down_is_told_what_is_left_there() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn what_is_forgotten_here_is_erased_with_it_if_that_is_said() {
+    let (home, smartcar, server) = house().await;
+    let list = home.json(&["connections", "list"]).await;
+    let connection = list["items"].as_array().unwrap().iter().find(|one| one["user"] == "ada").unwrap();
+    let mistyped = home.run(&["export", "--signal", "bogus"]).await;
+    assert_eq!((mistyped.code, mistyped.stdout.as_str()), (Some(1), ""), "{mistyped:?}");
+    assert!(mistyped.stderr.contains("there is no signal `bogus`: "), "{mistyped:?}");
+    let said = home.done(&["connections", "forget", connection["id"].as_str().unwrap(), "--erase", "--yes"]).await;
+    assert!(said.contains("Its 2 cars (") && said.contains("are erased") && said.contains("Smartcar was not asked"), "{said}");
+    assert_eq!(home.json(&["vehicles", "list", "--user", "ada"]).await["items"], json!([]));
+    let connected = smartcar.status().await["cars"].as_array().unwrap().iter().filter(|one| one["connected"] == true).count();
+    assert_eq!(connected, 2, "Smartcar goes on");
+    server.stop().await;
+}
+
 /// What the export has to leave out is not erased before somebody insists; what is damaged is ended with the rest.
 #[tokio::test]
 async fn who_leaves_with_a_damaged_store_is_told_of_it() {
