@@ -20,7 +20,7 @@ use crate::model::token::Generation;
 use crate::model::{SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::{HandedOn, PATIENCE};
 use crate::vehicles::known::Known;
-use crate::vehicles::{History, Vehicles};
+use crate::vehicles::{History, Note, Vehicles};
 use crate::world::World;
 
 mod application;
@@ -181,9 +181,10 @@ impl Compat {
     }
 
     /// Disconnects a vehicle at Smartcar, and here; what is known of it stays.
-    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId) -> Result<(), ApiError> {
+    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId, note: &Note) -> Result<(), ApiError> {
         self.connected(reach, id).await?;
-        self.vehicles.disconnect(reach, id, History::Keep, false).await.map_err(|error| errors::of_vehicles(&error))
+        let ended = self.vehicles.disconnect(reach, id, (History::Keep, false), note).await;
+        ended.map_err(|error| errors::of_vehicles(&error))
     }
 
     /// Subscribes a vehicle to a webhook, or takes it from there. For one that is connected through v3 by the ways of v3,

@@ -179,6 +179,16 @@ impl Simulator {
         });
     }
 
+    /// Another account has this vehicle too, as when it was sold and its seller has not signed out.
+    pub fn share(&self, vehicle_id: &str, account_email: &str) {
+        self.with(|state, _| {
+            let account = state.accounts.iter_mut().find(|account| account.email == account_email);
+            if let Some(account) = account {
+                account.vehicles.push(vehicle_id.to_owned());
+            }
+        });
+    }
+
     /// Puts a vehicle into trouble (`TYPE` or `TYPE.CODE`, as `CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED`)
     /// until it is taken out of it again, by none or by its owner's signing in again. v2.0 reads fail with it,
     /// and the next round of deliveries tells of it.

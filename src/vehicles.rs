@@ -139,6 +139,9 @@ impl From<CallError> for VehiclesError {
     }
 }
 
+/// Told of each car as it goes, so that whoever notes them knows of those before when the rest fails, or nobody waits for it.
+pub type Note = Arc<dyn Fn(&VehicleId) + Send + Sync>;
+
 /// What this room needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -255,8 +255,12 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
 /// What is wrong with a connection, in a few words; `show` has all of it.
 fn problem(connection: &Value) -> String {
     let said = [field(connection, "reason"), field(connection, "last_error")].into_iter().find(|said| !said.is_empty());
-    shorten(in_two(&said.unwrap_or_default()).0)
+    let none = (connection["serves_none"] == true).then(|| SERVES_NONE.to_owned());
+    let said = said.or(none).unwrap_or_default();
+    shorten(in_two(&said).0)
 }
+
+const SERVES_NONE: &str = "serves no car any more: `disconnect` ends it";
 
 fn forgotten_words(forgotten: &Value) -> String {
     let cars = match forgotten["vehicles"].as_array().map_or(0, Vec::len) {

@@ -11,8 +11,8 @@ use super::signals::attributes;
 use crate::model::api_error::ApiError;
 use crate::model::reach::Reach;
 use crate::model::{SmartcarUserId, Timestamp};
-use crate::vehicles::History;
 use crate::vehicles::known::Known;
+use crate::vehicles::{History, Note};
 
 /// Which connections are meant.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +58,11 @@ impl Compat {
     }
 
     /// `DELETE /management/connections` of v2.0: ends all that fit.
-    pub async fn end_v2(&self, reach: &Reach, filter: &Filter) -> Result<Value, ApiError> {
+    pub async fn end_v2(&self, reach: &Reach, filter: &Filter, note: &Note) -> Result<Value, ApiError> {
         if filter.smartcar_user.is_none() && filter.vehicle.is_none() {
             return Err(ApiError::parameter("user_id", "user_id or vehicle_id must be given."));
         }
-        let ended = self.end(reach, self.connections(reach, filter).await?).await?;
+        let ended = self.end(reach, self.connections(reach, filter).await?, note).await?;
         let list: Vec<Value> =
             ended.iter().map(|known| json!({ "userId": smartcar_user_of(known), "vehicleId": known.id() })).collect();
         Ok(json!({ "connections": list }))
@@ -106,19 +106,19 @@ impl Compat {
     }
 
     /// `DELETE /connections/{id}` of v3.
-    pub async fn end_connection(&self, reach: &Reach, id: &str) -> Result<(), ApiError> {
+    pub async fn end_connection(&self, reach: &Reach, id: &str, note: &Note) -> Result<(), ApiError> {
         let known = self.of_id(reach, id).await?;
-        self.end(reach, vec![known]).await.map(drop)
+        self.end(reach, vec![known], note).await.map(drop)
     }
 
     /// `DELETE /users/{id}` of v3: ends all connections of a Smartcar user.
-    pub async fn end_smartcar_user(&self, reach: &Reach, smartcar_user: &str) -> Result<(), ApiError> {
+    pub async fn end_smartcar_user(&self, reach: &Reach, smartcar_user: &str, note: &Note) -> Result<(), ApiError> {
         let filter = Filter { smartcar_user: Some(smartcar_user.to_owned()), ..Filter::default() };
         let all = self.connections(reach, &filter).await?;
         if all.is_empty() {
             return Err(ApiError::missing("USER_NOT_FOUND"));
         }
-        self.end(reach, all).await.map(drop)
+        self.end(reach, all, note).await.map(drop)
     }
 
     async fn connections(&self, reach: &Reach, filter: &Filter) -> Result<Vec<Known>, ApiError> {
@@ -133,16 +133,16 @@ impl Compat {
 
     /// Ends all of them. One that cannot be ended stops none of the others, and is named in the error.
     /// A client that goes away stops it nowhere in between.
-    async fn end(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, ApiError> {
-        let (own, reach) = (self.clone(), reach.clone());
-        let task = tokio::spawn(async move { own.end_each(&reach, all).await });
+    async fn end(&self, reach: &Reach, all: Vec<Known>, note: &Note) -> Result<Vec<Known>, ApiError> {
+        let (own, reach, note) = (self.clone(), reach.clone(), note.clone());
+        let task = tokio::spawn(async move { own.end_each(&reach, all, &note).await });
         task.await.unwrap_or_else(|_| Err(ApiError::of("SERVER", Some("INTERNAL"))))
     }
 
-    async fn end_each(&self, reach: &Reach, all: Vec<Known>) -> Result<Vec<Known>, ApiError> {
+    async fn end_each(&self, reach: &Reach, all: Vec<Known>, note: &Note) -> Result<Vec<Known>, ApiError> {
         let mut failed: Vec<(&Known, ApiError)> = Vec::new();
         for known in &all {
-            let ended = self.vehicles.disconnect(reach, known.id(), History::Keep, false).await;
+            let ended = self.vehicles.disconnect(reach, known.id(), (History::Keep, false), note).await;
             failed.extend(ended.err().map(|error| (known, of_vehicles(&error))));
         }
         if let [(_, first), ..] = &*failed {

@@ -341,7 +341,9 @@ impl State {
         let (ended, kept) = std::mem::take(&mut self.connections).into_iter().partition::<Vec<_>, _>(ends);
         self.connections = kept;
         for connection in &ended {
-            self.subscriptions.retain(|subscription| subscription.vehicle_id != connection.vehicle_id);
+            let is_of_it =
+                |other: &Subscription| other.vehicle_id == connection.vehicle_id && other.user_id == connection.user_id;
+            self.subscriptions.retain(|subscription| !is_of_it(subscription));
             self.tokens.forget_vehicle(&connection.user_id, &connection.vehicle_id);
         }
         ended

@@ -2,15 +2,13 @@
 
 use serde::Serialize;
 
-use super::{History, SCAN, Shared, Vehicles, VehiclesError};
+use super::{History, Note, SCAN, Shared, Vehicles, VehiclesError, to_its_end};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::Scope;
 use crate::store::connections::EndConnection;
-use crate::store::former::EraseFormer;
-use crate::store::vehicles::ForgetVehicle;
 use crate::store::{Snapshot, StoreError};
 use crate::tokens::CallError;
 
@@ -47,6 +45,9 @@ pub struct ConnectionView {
     pub last_error: Option<String>,
     /// Its vehicles.
     pub vehicles: Vec<VehicleId>,
+    /// Whether it is complete, active, and serves no vehicle (any more) for certain. Its account may still open some at
+    /// Smartcar.
+    pub serves_none: bool,
 }
 
 /// What became of a connection that was forgotten here.
@@ -109,15 +110,26 @@ impl Vehicles {
         self.connection(&Reach::All, id).await
     }
 
-    /// Disconnects all its vehicles at Smartcar, then here. With `force` also when Smartcar refuses; without it a
-    /// connection of which some vehicles are left stays for these.
-    /// No more is erased than what its user had of them.
-    pub async fn disconnect_connection(&self, id: ConnectionId, history: History, force: bool) -> Result<(), VehiclesError> {
-        let view = self.connection(&Reach::All, id).await?;
-        self.disconnect_all(&Reach::User(view.user.clone()), &view.vehicles, history, force).await?;
-        let (erase, at) = (history == History::Erase, self.shared.world.now());
-        self.shared.store.commit(EndConnection { id, erase, if_empty: false, at }).await?;
-        self.say_unreadable(history, view.user).await
+    /// Disconnects all its vehicles at Smartcar, then here, and at Smartcar also what its account opens of cars that are not
+    /// its own here (any more). With `force` also when Smartcar refuses; without it a connection of which some vehicles are
+    /// left stays for these. No more is erased than what its user had of them. The cars that go are noted.
+    pub async fn disconnect_connection(
+        &self,
+        id: ConnectionId,
+        (history, force): (History, bool),
+        note: &Note,
+    ) -> Result<(), VehiclesError> {
+        let ConnectionView { user, vehicles, .. } = self.connection(&Reach::All, id).await?;
+        self.disconnect_all(&Reach::User(user.clone()), &vehicles, (history, force), note).await?;
+        let (shared, note) = (self.shared.clone(), note.clone());
+        let end = async move {
+            shared.end_left_behind(id, force, &note).await?;
+            let (erase, at) = (history == History::Erase, shared.world.now());
+            // While Smartcar was asked its owner may have connected it again.
+            Ok::<(), VehiclesError>(shared.store.commit(EndConnection { id, erase, if_empty: true, at }).await?)
+        };
+        to_its_end(end).await?;
+        self.say_unreadable(history, user).await
     }
 
     /// After an erasure: what of a user's cannot be read is still there.
@@ -134,17 +146,24 @@ impl Vehicles {
 
 impl Vehicles {
     /// Forgets a connection with its tokens here, and does not ask Smartcar. What Smartcar sends later about a
-    /// vehicle that stays is kept in the log and does not become data.
-    pub async fn forget_connection(&self, id: ConnectionId, history: History) -> Result<Forgotten, VehiclesError> {
+    /// vehicle that stays is kept in the log and does not become data. The cars that go are noted.
+    pub async fn forget_connection(&self, id: ConnectionId, history: History, note: &Note) -> Result<Forgotten, VehiclesError> {
         let ConnectionView { vehicles, user, .. } = self.connection(&Reach::All, id).await?;
-        let at = self.shared.world.now();
-        if history == History::Erase {
-            for vehicle in &vehicles {
-                self.shared.store.commit(ForgetVehicle::of(user.clone(), vehicle.clone(), true, at)).await?;
-                self.shared.store.commit(EraseFormer { id: vehicle.clone(), user: Some(user.clone()) }).await?;
+        let (shared, owner, note) = (self.shared.clone(), user.clone(), note.clone());
+        let end = async move {
+            let of = owner.clone();
+            let mut served = shared.store.read(move |snapshot| snapshot.vehicles_of_user(&of)).await?;
+            served.retain(|(_, vehicle)| vehicle.connection == Some(id));
+            for (_, vehicle) in served {
+                if history == History::Erase {
+                    shared.end(&vehicle, Some(owner.clone()), history).await?;
+                }
+                note(&vehicle.facts.id);
             }
-        }
-        self.shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?;
+            let at = shared.world.now();
+            Ok::<(), VehiclesError>(shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?)
+        };
+        to_its_end(end).await?;
         tracing::info!(connection.id = %id, "a connection was forgotten here; Smartcar was not asked");
         self.say_unreadable(history, user).await?;
         Ok(Forgotten { id, vehicles, history, smartcar: "not_asked" })
@@ -174,8 +193,11 @@ impl Shared {
             }
             ConnectionStatus::Active | ConnectionStatus::Disconnected => (None, None),
         };
+        let vehicles = snapshot.vehicles_of(&connection)?;
+        let is_complete = connection.status == ConnectionStatus::Active && connection.smartcar_user.is_some();
         Ok(ConnectionView {
             id: connection.id,
+            serves_none: is_complete && vehicles.is_empty() && snapshot.unreadable_vehicles(Some(&connection.user))? == 0,
             status: connection.status.as_str(),
             reason,
             reconnect_url,
@@ -185,7 +207,7 @@ impl Shared {
             last_refresh: tokens.as_ref().map(|tokens| tokens.issued_at),
             next_refresh: tokens.as_ref().and_then(|tokens| tokens.due_at),
             last_error: self.hindrance(&connection).map(Hindrance::what).or_else(|| connection.last_error.clone()),
-            vehicles: snapshot.vehicles_of(&connection)?,
+            vehicles,
             user: connection.user,
             smartcar_user_id: connection.smartcar_user,
             generation: connection.generation,

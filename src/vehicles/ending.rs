@@ -1,24 +1,33 @@
 //! Ending a vehicle: at Smartcar, then here, and with it, if it is to be erased, what is kept of it.
 //!
 //! A car may have changed hands. What a former owner had of it is in rows to which no id leads: they go with the car when
-//! the operator erases it, and with their user. Nothing of them is at Smartcar, so that nobody is asked about them.
+//! the operator erases it, and with their user. At Smartcar is something of them only where the owners have accounts of
+//! their own: it ends with the former owner's connection.
 
-use super::{History, Shared, Vehicles, VehiclesError, revoked, to_its_end};
+use super::{History, Note, Shared, Vehicles, VehiclesError, revoked, to_its_end};
+use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, SmartcarError};
-use crate::store::StoreError;
 use crate::store::connections::EndConnection;
 use crate::store::former::{EraseFormer, EraseUnreadable};
 use crate::store::vehicles::ForgetVehicle;
+use crate::store::{Snapshot, StoreError};
 use crate::tokens::{CallError, TokenError};
 
 impl Vehicles {
     /// Disconnects a vehicle at Smartcar, then here. With `force` also when Smartcar refuses. With [`History::Erase`] goes
-    /// what is within reach of it: of a car that has changed hands the operator erases all, a user what was theirs.
-    pub async fn disconnect(&self, reach: &Reach, id: &VehicleId, history: History, force: bool) -> Result<(), VehiclesError> {
+    /// what is within reach of it: of a car that has changed hands the operator erases all, a user what was theirs. With the
+    /// last car of a connection ends what its account still opens: these cars are noted.
+    pub async fn disconnect(
+        &self,
+        reach: &Reach,
+        id: &VehicleId,
+        (history, force): (History, bool),
+        note: &Note,
+    ) -> Result<(), VehiclesError> {
         let vehicle = match self.within(reach, id).await {
             Ok((_, vehicle)) => Some(vehicle),
             // What a former owner had is erased, though nobody has the car, or somebody out of reach.
@@ -36,11 +45,11 @@ impl Vehicles {
             (Reach::Vehicle(_), Some(vehicle)) => Some(vehicle.user.clone()),
             (Reach::Vehicle(_), None) => return Err(VehiclesError::NotFound),
         };
-        let (shared, id) = (self.shared.clone(), id.clone());
+        let (shared, id, note) = (self.shared.clone(), id.clone(), note.clone());
         let end = async move {
             let owner = whose.clone();
             match vehicle {
-                Some(vehicle) => shared.disconnect(&vehicle, whose, history, force).await?,
+                Some(vehicle) => shared.disconnect(&vehicle, whose, (history, force), &note).await?,
                 None if shared.store.commit(EraseFormer { id, user: whose }).await? => {}
                 None => return Err(VehiclesError::NotFound),
             }
@@ -65,21 +74,27 @@ impl Vehicles {
     }
 
     /// Disconnects several. One that cannot be stops none of the others, unless the store is in trouble: then nobody
-    /// could note what has happened.
+    /// could keep what has happened.
     pub(super) async fn disconnect_all(
         &self,
         reach: &Reach,
         ids: &[VehicleId],
-        history: History,
-        force: bool,
+        how: (History, bool),
+        note: &Note,
     ) -> Result<(), VehiclesError> {
         let mut failed = Vec::new();
         for id in ids {
-            match self.disconnect(reach, id, history, force).await {
-                // Somebody else was faster.
-                Ok(()) | Err(VehiclesError::NotFound) => {}
-                // It is done; whoever asked for all of them says the rest.
-                Err(VehiclesError::Unreadable { .. }) => {}
+            let (own, reach, car, note) = (self.clone(), reach.clone(), id.clone(), note.clone());
+            let end = async move {
+                let ended = own.disconnect(&reach, &car, how, &note).await;
+                if matches!(ended, Ok(()) | Err(VehiclesError::Unreadable { .. })) {
+                    note(&car);
+                }
+                ended
+            };
+            match to_its_end(end).await {
+                // Whoever asked for all of them says what could not be read; or somebody else was faster.
+                Ok(()) | Err(VehiclesError::Unreadable { .. } | VehiclesError::NotFound) => {}
                 Err(VehiclesError::Store) => return Err(VehiclesError::Store),
                 Err(error) => failed.push((id.clone(), error)),
             }
@@ -97,21 +112,21 @@ impl Shared {
         &self,
         vehicle: &Vehicle,
         whose: Option<AppUserId>,
-        history: History,
-        force: bool,
+        (history, force): (History, bool),
+        note: &Note,
     ) -> Result<(), VehiclesError> {
+        let mut last_of = None;
         if let Some(connection) = vehicle.connection {
-            match self.disconnect_upstream(vehicle, connection).await {
-                Err(error) if force => {
-                    tracing::warn!(%error, "a car was ended here by force, and may still be connected at Smartcar");
-                }
-                gone => gone?,
+            if self.is_last_of(connection).await? {
+                self.end_left_behind(connection, force, note).await?;
+                last_of = Some(connection);
             }
+            or_by_force(force, connection, self.disconnect_upstream(&vehicle.facts.id, connection).await)?;
         }
         self.end(vehicle, whose, history).await?;
-        if let Some(connection) = vehicle.connection {
+        if let Some(id) = last_of {
             let at = self.world.now();
-            self.store.commit(EndConnection { id: connection, erase: false, if_empty: true, at }).await?;
+            self.store.commit(EndConnection { id, erase: false, if_empty: true, at }).await?;
         }
         Ok(())
     }
@@ -134,44 +149,132 @@ impl Shared {
         Ok(())
     }
 
-    /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
-    async fn disconnect_upstream(&self, vehicle: &Vehicle, connection: ConnectionId) -> Result<(), VehiclesError> {
-        let id = &vehicle.facts.id;
-        let row = self.store.read(move |snapshot| snapshot.connection(connection)).await?;
-        let Some(row) = row else { return Ok(()) };
-        let result = match row.generation {
-            Generation::V2 => {
-                self.tokens.call(connection, |smartcar, access| async move { smartcar.disconnect(&access, id).await }).await
+    /// Whether a connection serves one vehicle, and will end with it. Not where a row cannot be read: it may serve that.
+    async fn is_last_of(&self, id: ConnectionId) -> Result<bool, StoreError> {
+        let look = move |snapshot: &Snapshot<'_>| match snapshot.sound_connection(id)? {
+            Some(connection) => {
+                let is_readable = snapshot.unreadable_vehicles(Some(&connection.user))? == 0;
+                Ok(is_readable && snapshot.vehicles_of(&connection)?.len() < 2)
             }
-            Generation::V3 => self.disconnect_v3(vehicle, row.smartcar_user.clone()).await,
+            None => Ok(false),
+        };
+        self.store.read(look).await
+    }
+
+    /// Ends at Smartcar what a connection's account opens and the connection does not serve: cars that are served by another
+    /// account's, or that nobody has here any more. Nothing else here leads there. An account that another owner has
+    /// connected, too, is theirs.
+    pub(super) async fn end_left_behind(&self, id: ConnectionId, force: bool, note: &Note) -> Result<(), VehiclesError> {
+        let look = move |snapshot: &Snapshot<'_>| match snapshot.sound_connection(id)? {
+            Some(connection) if is_open(&connection) && !is_anothers(snapshot, &connection)? => Ok(Some(connection)),
+            _ => Ok(None),
+        };
+        let Some(connection) = self.store.read(look).await? else { return Ok(()) };
+        let listed = match revoked::listed(self, &connection).await {
+            Ok(listed) => listed,
+            Err(CallError::Token(TokenError::Gone)) => return Ok(()),
+            Err(error) => return or_by_force(force, id, Err(refusal(error))).map(drop),
+        };
+        for car in listed {
+            let (of, id) = (connection.clone(), car.clone());
+            if !self.store.read(move |snapshot| is_left_behind(snapshot, &of, &id)).await? {
+                continue;
+            }
+            if or_by_force(force, connection.id, self.end_at_smartcar(&car, &connection).await)? {
+                note(&car);
+            }
+        }
+        Ok(())
+    }
+
+    async fn disconnect_upstream(&self, car: &VehicleId, connection: ConnectionId) -> Result<(), VehiclesError> {
+        match self.store.read(move |snapshot| snapshot.connection(connection)).await? {
+            Some(connection) => self.end_at_smartcar(car, &connection).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
+    async fn end_at_smartcar(&self, car: &VehicleId, connection: &Connection) -> Result<(), VehiclesError> {
+        let result = match connection.generation {
+            Generation::V2 => {
+                self.tokens.call(connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await }).await
+            }
+            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone()).await,
         };
         match result {
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
             // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
             // that Smartcar gives to the same token shows that the vehicle is gone.
             Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
-                if revoked::listed(self, &row).await.is_ok_and(|listed| !listed.contains(id)) =>
+                if revoked::listed(self, connection).await.is_ok_and(|listed| !listed.contains(car)) =>
             {
                 Ok(())
             }
-            result => Ok(result?),
+            result => result.map_err(refusal),
         }
     }
 
     /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
-    async fn disconnect_v3(&self, vehicle: &Vehicle, user: Option<SmartcarUserId>) -> Result<(), CallError> {
-        let filter = ConnectionFilter { vehicle: Some(vehicle.facts.id.clone()), user, ..ConnectionFilter::default() };
+    async fn disconnect_v3(&self, car: &VehicleId, user: Option<SmartcarUserId>) -> Result<(), CallError> {
+        let filter = ConnectionFilter { vehicle: Some(car.clone()), user, ..ConnectionFilter::default() };
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
         let listed = self
             .tokens
             .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
             .await?;
-        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(&vehicle.facts.id)) {
+        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(car)) {
             self.tokens
                 .call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, &connection.id).await })
                 .await?;
         }
         Ok(())
     }
+}
+
+/// By force it goes on without Smartcar. Whether it was done there.
+fn or_by_force(force: bool, id: ConnectionId, ended: Result<(), VehiclesError>) -> Result<bool, VehiclesError> {
+    match ended {
+        Err(error) if force => {
+            tracing::warn!(connection.id = %id, %error, "a car was ended here by force, and may still be connected at Smartcar");
+            Ok(false)
+        }
+        ended => ended.map(|()| true),
+    }
+}
+
+/// Why Smartcar could not be asked, or did not do it. Tokens that cannot be read do not come back.
+fn refusal(error: CallError) -> VehiclesError {
+    match error {
+        CallError::Token(TokenError::Store(StoreError::Damaged { .. })) => {
+            VehiclesError::Reconnect("its tokens are damaged".to_owned())
+        }
+        error => error.into(),
+    }
+}
+
+fn is_open(connection: &Connection) -> bool {
+    connection.status != ConnectionStatus::Disconnected
+}
+
+/// Whether another owner has connected the same account.
+fn is_anothers(snapshot: &Snapshot<'_>, connection: &Connection) -> Result<bool, StoreError> {
+    let same = |other: &Connection| other.smartcar_user.is_some() && other.smartcar_user == connection.smartcar_user;
+    let all = snapshot.connections(None, usize::MAX)?;
+    Ok(all.iter().any(|other| other.user != connection.user && is_open(other) && same(other)))
+}
+
+/// Whether a car that an account opens is served by no connection of that account. One of which nobody can read whose it is
+/// is left alone.
+fn is_left_behind(snapshot: &Snapshot<'_>, connection: &Connection, car: &VehicleId) -> Result<bool, StoreError> {
+    let server = match snapshot.vehicle(car) {
+        Err(StoreError::Damaged { .. }) => return Ok(false),
+        vehicle => vehicle?.and_then(|(_, vehicle)| vehicle.connection),
+    };
+    let Some(server) = server else { return Ok(true) };
+    Ok(snapshot.sound_connection(server)?.is_some_and(|server| {
+        let is_known = server.smartcar_user.is_some() && connection.smartcar_user.is_some();
+        server.id != connection.id && is_known && server.smartcar_user != connection.smartcar_user
+    }))
 }

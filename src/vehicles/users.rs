@@ -1,9 +1,12 @@
 //! The users: the owners of cars, by the operator's own ids.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::connections::of_user;
-use super::{History, Vehicles, VehiclesError, row_cursor};
+use super::{History, Note, Vehicles, VehiclesError, row_cursor};
+use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::journey::Invite;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::user::User;
@@ -120,7 +123,14 @@ impl Vehicles {
     /// disconnected the user stays, and `force` does without. With [`History::Keep`] the operator can still read its cars.
     /// Cars that are another user's by now are not touched, but what this one had of them is erased with the rest: also
     /// later, of one that was removed before.
-    pub async fn remove_user(&self, reach: &Reach, id: &AppUserId, history: History, force: bool) -> Result<(), VehiclesError> {
+    /// The cars that go are noted.
+    pub async fn remove_user(
+        &self,
+        reach: &Reach,
+        id: &AppUserId,
+        (history, force): (History, bool),
+        note: &Note,
+    ) -> Result<(), VehiclesError> {
         match self.user(reach, id).await {
             Err(VehiclesError::NotFound) if *reach == Reach::All && history == History::Erase => {
                 let owner = id.clone();
@@ -134,16 +144,12 @@ impl Vehicles {
             }
             known => drop(known?),
         }
-        let own = Reach::User(id.clone());
-        let owner = id.clone();
-        let cars = self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?;
-        self.disconnect_all(&own, &cars.held, history, force).await?;
-        let owner = id.clone();
-        for connection in self.shared.store.read(move |snapshot| of_user(snapshot, &owner)).await? {
-            match self.disconnect_connection(connection.id, history, force).await {
-                // These go below.
-                Err(VehiclesError::Unreadable { .. }) => {}
-                ended => ended?,
+        let mut rounds = 0;
+        while self.disconnect_once(id, (history, force), note).await? {
+            rounds += 1;
+            if rounds == ROUNDS {
+                let what = "the owner connects again while the user is removed".to_owned();
+                return Err(VehiclesError::Later { what, after: Duration::from_secs(5) });
             }
         }
         if history == History::Erase {
@@ -160,6 +166,26 @@ impl Vehicles {
         self.shared.store.commit(RemoveUser { id: id.clone() }).await?;
         if unreadable > 0 { Err(VehiclesError::Unreadable { rows: unreadable, erased: true }) } else { Ok(()) }
     }
+
+    /// Disconnects what is a user's now. Whether something is left: what was connected meanwhile.
+    async fn disconnect_once(&self, id: &AppUserId, how: (History, bool), note: &Note) -> Result<bool, VehiclesError> {
+        let owner = id.clone();
+        let cars = self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?;
+        self.disconnect_all(&Reach::User(id.clone()), &cars.held, how, note).await?;
+        let connections = || {
+            let owner = id.clone();
+            self.shared.store.read(move |snapshot| of_user(snapshot, &owner))
+        };
+        for connection in connections().await? {
+            match self.disconnect_connection(connection.id, how, note).await {
+                // What cannot be read goes with the user. Somebody else was faster.
+                Err(VehiclesError::Unreadable { .. } | VehiclesError::NotFound) => {}
+                ended => ended?,
+            }
+        }
+        let is_open = |connection: &Connection| connection.status != ConnectionStatus::Disconnected;
+        Ok(connections().await?.iter().any(is_open))
+    }
 }
 
 fn view(snapshot: &Snapshot<'_>, user: User, invites: &[Invite]) -> Result<UserView, StoreError> {
@@ -172,6 +198,9 @@ fn view(snapshot: &Snapshot<'_>, user: User, invites: &[Invite]) -> Result<UserV
     });
     Ok(UserView { vehicles: cars.held, former_vehicles: cars.former, invites: invites.collect(), user })
 }
+
+/// How often what was connected meanwhile is disconnected, too.
+const ROUNDS: usize = 8;
 
 /// The cars of a user, and those that once were.
 struct Cars {

@@ -11,12 +11,18 @@ use http::StatusCode;
 use super::problem::Problem;
 use super::router::{Auth, Route};
 use crate::operate::audit::{Actor, Audit, Done, Ring};
+use crate::vehicles::Note;
 
 /// The entry about a request under way, of which its handler may know more. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Noting {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
     audit: Audit,
-    entry: Arc<Mutex<Option<Entry>>>,
+    entry: Mutex<Option<Entry>>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +39,7 @@ impl Noting {
     /// Of a request on `route`; of one that is not noted, an empty one.
     pub(super) fn of(route: Route, audit: &Audit, done: Done) -> Noting {
         let entry = route.policy().audit.map(|ring| Entry { ring, done, number: None, has_happened: None });
-        Noting { audit: audit.clone(), entry: Arc::new(Mutex::new(entry)) }
+        Noting { held: Arc::new(Held { audit: audit.clone(), entry: Mutex::new(entry) }) }
     }
 
     /// Adds the id of something that the path does not name.
@@ -41,6 +47,15 @@ impl Noting {
         if let Some(entry) = &mut *self.locked() {
             entry.done.ids.push(id.into());
         }
+    }
+
+    /// Adds the ids of cars that go with what the path names: each as it goes, and whatever the status then is.
+    pub(super) fn cars(&self) -> Note {
+        let noting = self.clone();
+        Arc::new(move |car| {
+            noting.add(car.as_str());
+            noting.has_happened();
+        })
     }
 
     /// Something has been tried: it is noted whatever the status, of which Smartcar's API has many.
@@ -65,18 +80,18 @@ impl Noting {
     pub(super) async fn begin(&self) -> Result<(), Problem> {
         let entry = self.locked().clone();
         if let Some(Entry { ring, done, number: None, .. }) = entry {
-            let number = self.audit.begin(ring, done).await?;
+            let number = self.held.audit.begin(ring, done).await?;
             self.locked().iter_mut().for_each(|entry| entry.number = Some(number));
         }
         Ok(())
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Entry>> {
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request between its beginning and its end. A client that hangs up in the middle of it is noted too.
+/// A request between its beginning and its end.
 pub(super) struct UnderWay {
     noting: Noting,
     is_command: bool,
@@ -97,16 +112,17 @@ impl UnderWay {
         let is_told = !status.is_client_error() || (self.is_command && because_of_the_car.contains(&status));
         let Some(Entry { ring, done, number: Some(number), has_happened }) = self.noting.locked().take() else { return };
         let done = has_happened.unwrap_or(is_told).then(|| Done { status: Some(status.as_u16()), ..done });
-        self.noting.audit.end(ring, number, done).await;
+        self.noting.held.audit.end(ring, number, done).await;
     }
 }
 
-impl Drop for UnderWay {
+/// A client that hangs up in the middle is noted too, with what goes on to its end all the same.
+impl Drop for Held {
     fn drop(&mut self) {
-        let entry = self.noting.locked().take();
+        let entry = self.entry.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Entry { ring, done, number: Some(number), .. }) = entry else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let audit = self.noting.audit.clone();
+            let audit = self.audit.clone();
             runtime.spawn(async move { audit.end(ring, number, Some(done)).await });
         }
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::gateway::{Fault, TestGateway, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
+mod accounts;
 mod late;
 pub(crate) mod unreadable;
 
@@ -173,6 +174,7 @@ async fn a_car_that_is_erased_leaves_nothing_of_any_owner() {
         };
         let status = delete(&gateway, &path).await;
         assert!([200, 204].contains(&status), "{how}: {status}");
+        assert!(accounts::noted(&gateway).await.contains(&json!(car)), "{how}: the audit log does not name it");
         if how != "vehicle" {
             // What Ada had is hers, though nobody has the car any more, until it is erased by its id.
             assert_eq!(places(&gateway, &car).await, of(&[("ada", 1)]));

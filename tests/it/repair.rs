@@ -2,6 +2,7 @@
 //! forgetting a connection say what is wrong and the one thing to do.
 
 use carport::simulator::{Fault as Trouble, FaultKind, Faults, Settings};
+use carport::world::TransportError;
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
@@ -235,6 +236,9 @@ async fn one_car_that_stays_keeps_no_other() {
     assert!(told.contains(&stuck) && !told.contains(&other) && told.contains("--force"), "{told}");
     assert_eq!((at(&stuck).await, at(&other).await), (json!(first), Value::Null));
     assert_eq!(connection(&gateway, &first).await["vehicles"], json!([stuck]), "it stays for what is left");
+    let noted = gateway.told("/api/v1/audit").await["items"].clone();
+    let removals = noted.as_array().unwrap().iter().filter(|entry| entry["action"] == "DELETE /api/v1/connections/{id}");
+    assert_eq!(removals.map(|entry| &entry["ids"]).collect::<Vec<_>>(), [&json!([first, other])], "with the car that is gone");
 
     // And so of a user: its other connections end.
     for round in 0..2 {
@@ -245,14 +249,19 @@ async fn one_car_that_stays_keeps_no_other() {
         assert_eq!((at(&stuck).await, at(&graces).await), (json!(first), Value::Null), "{round}");
         assert_eq!(gateway.told("/api/v1/users/ada").await["id"], "ada", "who has a car left stays");
     }
-    assert_eq!((asked(&stuck), asked(&other), gateway.net.count("DELETE /v3/connections/")), (3, 1, 1));
+    assert_eq!((asked(&stuck), asked(&other), gateway.net.count("DELETE /v3/connections/")), (1, 1, 1));
     let noted = gateway.told("/api/v1/audit").await["items"][0].clone();
     assert_eq!((&noted["action"], &noted["status"]), (&json!("DELETE /api/v1/users/{id}"), &json!(502)));
 
     // Done there, and not heard of: to ask once more does no harm.
-    strike(FaultKind::LoseAnswer);
+    gateway.net.change(|request, _| {
+        let is_end = request.uri().path().ends_with("/application");
+        is_end.then(|| Err(TransportError::Lost("the line broke".to_owned())))
+    });
     let unheard = end("users/ada").await;
     is_problem(&unheard, 502, "upstream");
+    gateway.net.leave_alone();
+    assert_eq!(asked(&stuck), 2);
     assert_eq!(at(&stuck).await, json!(first));
     let gone = end("users/ada").await;
     assert_eq!(gone.status, 204, "{}", gone.text());

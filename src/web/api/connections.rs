@@ -98,14 +98,15 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 /// `DELETE connections/{id}`
 pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (history, force) = removal(&mut query)?;
+    let how = removal(&mut query)?;
+    let note = call.noting.cars();
     let local = query.flag("local")?;
     query.finish()?;
     let id = within_reach(call).await?;
     if local {
-        return answer::ok(&call.services.rooms.vehicles.forget_connection(id, history).await?);
+        return answer::ok(&call.services.rooms.vehicles.forget_connection(id, how.0, &note).await?);
     }
-    let ended = call.services.rooms.vehicles.disconnect_connection(id, history, force).await;
+    let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &note).await;
     ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }

@@ -67,10 +67,10 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
 /// `DELETE users/{id}`
 pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (history, force) = removal(&mut query)?;
+    let how = removal(&mut query)?;
     query.finish()?;
     let id = id(call)?;
-    let removed = call.services.rooms.vehicles.remove_user(call.reach()?, &id, history, force).await;
+    let removed = call.services.rooms.vehicles.remove_user(call.reach()?, &id, how, &call.noting.cars()).await;
     removed.map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
     Ok(answer::done())
 }

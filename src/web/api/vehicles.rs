@@ -63,7 +63,7 @@ pub(in crate::web) async fn change(call: &Call<'_>) -> Answer {
 /// `DELETE vehicles/{id}?user=`
 pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (history, force) = removal(&mut query)?;
+    let how = removal(&mut query)?;
     let user = query.take("user").map(AppUserId::new);
     query.finish()?;
     let reach = call.reach()?;
@@ -71,7 +71,7 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
         None => reach.clone(),
         Some(user) => reach.of(user).ok_or_else(|| Problem::from(VehiclesError::NotFound))?,
     };
-    let ended = call.services.rooms.vehicles.disconnect(&reach, &id(call)?, history, force).await;
+    let ended = call.services.rooms.vehicles.disconnect(&reach, &id(call)?, how, &call.noting.cars()).await;
     ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }

@@ -84,7 +84,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
 
 /// `DELETE /v2.0/vehicles/{id}/application`
 pub(in crate::web) async fn disconnect(call: &Call<'_>) -> Answer {
-    call.services.rooms.compat.disconnect(call.reach()?, &vehicle(call)?).await?;
+    call.services.rooms.compat.disconnect(call.reach()?, &vehicle(call)?, &call.noting.cars()).await?;
     answer::ok(&json!({ "status": "success" }))
 }
 
@@ -126,7 +126,7 @@ pub(in crate::web) async fn connections(call: &Call<'_>) -> Answer {
 
 /// `DELETE /v2.0/management/connections`
 pub(in crate::web) async fn end_connections(call: &Call<'_>) -> Answer {
-    answer::ok(&call.services.rooms.compat.end_v2(call.reach()?, &filter(&query(call))).await?)
+    answer::ok(&call.services.rooms.compat.end_v2(call.reach()?, &filter(&query(call)), &call.noting.cars()).await?)
 }
 
 fn filter(query: &[(String, String)]) -> Filter {

@@ -31,13 +31,13 @@ pub(in crate::web) async fn connection(call: &Call<'_>) -> Answer {
 
 /// `DELETE /v3/connections/{id}`
 pub(in crate::web) async fn end_connection(call: &Call<'_>) -> Answer {
-    call.services.rooms.compat.end_connection(call.reach()?, call.named(0)?).await?;
+    call.services.rooms.compat.end_connection(call.reach()?, call.named(0)?, &call.noting.cars()).await?;
     Ok(answer::done())
 }
 
 /// `DELETE /v3/users/{id}`
 pub(in crate::web) async fn end_smartcar_user(call: &Call<'_>) -> Answer {
-    call.services.rooms.compat.end_smartcar_user(call.reach()?, call.named(0)?).await?;
+    call.services.rooms.compat.end_smartcar_user(call.reach()?, call.named(0)?, &call.noting.cars()).await?;
     Ok(answer::done())
 }
 

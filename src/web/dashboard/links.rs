@@ -79,6 +79,7 @@ impl<'a> ConnectionsPage<'a> {
         let cards = self.part.cut(self.connections).iter().map(|connection| Card {
             connection,
             state: match connection.status {
+                "active" if connection.serves_none => ("grey", "No car"),
                 "active" => ("green", "Active"),
                 "needs_reconnect" => ("red", "Needs its owner"),
                 "disconnected" => ("grey", "Disconnected"),

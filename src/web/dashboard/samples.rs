@@ -265,6 +265,7 @@ pub(super) fn connections() -> Vec<ConnectionView> {
         next_refresh: Some(ahead(31 * MINUTE)),
         last_error: None,
         vehicles: vec![vehicle.id.clone()],
+        serves_none: false,
     };
     let cars = vehicles();
     let mut broken = fine(2, &cars[1]);

@@ -27,6 +27,7 @@ impl Told {
                 ("red", said, "Press Reconnect: it makes a link on which the owner signs in. Everything that is here stays.")
             }
             ("disconnected", ..) => ("grey", "it was disconnected here", "Connect the car again when you want it back."),
+            (_, _, None) if connection.serves_none => ("grey", "it serves no car any more", REST),
             (_, _, None) => return None,
             (_, _, Some(error)) if stopped.is_some_and(|stopped| stopped.contains(error.as_str())) => {
                 ("red", error.as_str(), "Set it right in the configuration, then restart Carport.")
@@ -49,3 +50,5 @@ impl Told {
         told.collect()
     }
 }
+
+const REST: &str = "Disconnect also ends what its account still opens at Smartcar, and takes no car from anybody else.";

@@ -38,9 +38,10 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 
 /// `POST /connections/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
-    let (history, force) = ending(call)?;
+    let how = ending(call)?;
     let id = api::connections::within_reach(call).await?;
-    call.services.rooms.vehicles.disconnect_connection(id, history, force).await.map_err(|error| not_ended(&error))?;
+    let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &call.noting.cars()).await;
+    ended.map_err(|error| not_ended(&error))?;
     answer::see_other("/connections")
 }
 

@@ -95,3 +95,30 @@ async fn of_several_connections_all_are_ended_or_none() {
     }
     gateway.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_went_is_noted_though_nobody_waits_for_it() {
+    let (gateway, _, _) = with_owner(563, V2, &[]).await;
+    let cars = gateway.vehicles_of(ADA);
+    let mut seen = std::collections::BTreeSet::new();
+    for times in 0.. {
+        let path = format!("/api/v1/connections/{}", gateway.connect("owner", ADA).await);
+        let has_ended = hang_up_after(times, gateway.ask("DELETE", &path).bearer(&gateway.admin).send()).await;
+        settle(&gateway).await;
+        let mut gone = Vec::new();
+        for car in &cars {
+            let is_gone = gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].is_null();
+            gone.extend(is_gone.then(|| json!(car)));
+        }
+        let audit = gateway.told("/api/v1/audit").await;
+        let removal = audit["items"].as_array().unwrap().iter().find(|one| one["action"] == "DELETE /api/v1/connections/{id}");
+        let noted = removal.map(|entry| entry["ids"].as_array().unwrap().clone()).unwrap_or_default();
+        assert!(gone.iter().all(|car| noted.contains(car)), "hung up after {times}: {gone:?} went, noted are {noted:?}");
+        seen.insert(gone.len());
+        if has_ended {
+            break;
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    gateway.finish().await;
+}

@@ -5,8 +5,9 @@ use carport::store::Part;
 use redb::{ReadableTable, TableDefinition};
 use serde_json::Value;
 
-use super::{delete, from_ada_to_grace, of, places, tell};
-use crate::gateway::{TestGateway, events, is_problem};
+use super::accounts::{connection, from_account_to_account};
+use super::{delete, ends, from_ada_to_grace, of, places, tell};
+use crate::gateway::{HOUR, TestGateway, connection_id, events, is_problem, pass};
 use crate::simulator::rig::ADA;
 
 /// Turns a bit in each row of a table whose key begins so.
@@ -144,5 +145,50 @@ async fn what_is_erased_unread_with_its_owner_stays_gone() {
     tell(&gateway, &car, 5).await;
     gateway.catch_up().await;
     assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("eve", 5)]));
+    gateway.finish().await;
+}
+
+/// Whatever is damaged, what is whole is renewed; and of a car of which nobody can read whose it is nothing is ended.
+#[tokio::test(start_paused = true)]
+async fn damage_ends_nothing_that_is_whole() {
+    for (seed, what, ended) in [(736, "index", 0), (738, "vehicle", 1), (739, "former", 2)] {
+        let (mut gateway, car, [ada, grace]) = from_account_to_account(seed).await;
+        assert_eq!(connection(&gateway, &ada).await["serves_none"], true);
+        let (table, key) = match what {
+            "index" => ("index-1", vec![2]),
+            "vehicle" => ("vehicles-1", row_of(&gateway, &car, "grace").await.to_be_bytes().to_vec()),
+            _ => ("vehicles-1", row_of(&gateway, &car, "ada").await.to_be_bytes().to_vec()),
+        };
+        damage(&mut gateway, table, &key).await;
+        gateway.start_refreshing();
+        for id in [&ada, &grace] {
+            let before = connection(&gateway, id).await;
+            pass(3 * HOUR).await;
+            let after = connection(&gateway, id).await;
+            assert_eq!((&after["status"], after["next_refresh"].is_string()), (&Value::from("active"), true), "{what}: {after}");
+            assert_ne!(before["last_refresh"], after["last_refresh"], "{what}");
+        }
+        assert_eq!(connection(&gateway, &ada).await["serves_none"], what != "former", "{what}");
+        let before = ends(&gateway);
+        assert_eq!(delete(&gateway, &format!("/api/v1/connections/{ada}")).await, 204, "{what}");
+        assert_eq!(ends(&gateway) - before, ended, "{what}");
+        assert_eq!(connection(&gateway, &ada).await["status"], "disconnected");
+        gateway.finish().await;
+    }
+}
+
+/// Tokens that cannot be read do not come back: whoever is told of it can do without.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_sound_tokens_is_ended_by_force() {
+    let (mut gateway, _, [ada, grace]) = from_account_to_account(740).await;
+    damage(&mut gateway, "smartcar_tokens-1", connection_id(&ada).0.as_bytes()).await;
+    let path = format!("/api/v1/connections/{ada}");
+    let refused = gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await;
+    is_problem(&refused, 409, "reconnect_required");
+    assert!(refused.text().contains("tokens are damaged") && refused.text().contains("--force"), "{}", refused.text());
+    assert_eq!(connection(&gateway, &ada).await["status"], "active");
+    assert_eq!(delete(&gateway, &format!("{path}?force=true")).await, 204);
+    assert_eq!(connection(&gateway, &ada).await["status"], "disconnected");
+    assert_eq!(connection(&gateway, &grace).await["status"], "active");
     gateway.finish().await;
 }
