@@ -226,7 +226,7 @@ impl Shared {
         let id = id.clone();
         let found = self.store.read(move |snapshot| {
             let Some((row, vehicle)) = snapshot.vehicle(&id)? else { return Ok(None) };
-            let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+            let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
             Ok(Some((row, vehicle, connection)))
         });
         found.await?.filter(|(_, vehicle, _)| reach.covers(vehicle)).ok_or(CommandError::NotFound)

@@ -28,7 +28,7 @@ impl Shared {
         let Some(id) = terms.vehicle.clone() else { return Ok((terms, Way::Connect { single_select: configured })) };
         let found = self.store.read(move |snapshot| {
             let Some((_, vehicle)) = snapshot.vehicle(&id)? else { return Ok(None) };
-            let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+            let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
             Ok(Some((vehicle.facts, connection)))
         });
         let (facts, connection) = found.await?.ok_or(ConnectError::UnknownVehicle)?;

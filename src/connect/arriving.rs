@@ -149,7 +149,7 @@ impl Shared {
                 let Some(id) = listed.vehicle.clone() else { continue };
                 let vehicle = snapshot.vehicle(&id)?.map(|(_, vehicle)| vehicle);
                 let connection = vehicle.as_ref().and_then(|vehicle| vehicle.connection);
-                let connection = connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+                let connection = connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
                 let facts = VehicleFacts {
                     id,
                     smartcar_connection_id: Some(listed.id).filter(|id| !id.is_empty()),

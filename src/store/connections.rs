@@ -82,12 +82,17 @@ impl Change for LinkVehicles {
             }
         }
         if let Some(identity) = self.connection.identity() {
-            match by_identity(tables, &identity)? {
-                Some(id) if id != self.connection.id && tables.get::<Connection>(id)?.is_some() => {
-                    return Ok(Linking::Existing(id));
+            if let Some(before) = by_identity(tables, &identity)?.filter(|id| *id != self.connection.id) {
+                if tables.get_sound::<Connection>(before)?.is_some() {
+                    return Ok(Linking::Existing(before));
                 }
-                _ => tables.put_index(Kind::Connection, &identity, self.connection.id)?,
+                // One that is damaged makes room.
+                if tables.has::<Connection>(before)? {
+                    drop_tokens(tables, before)?;
+                    tables.remove::<Connection>(before)?;
+                }
             }
+            tables.put_index(Kind::Connection, &identity, self.connection.id)?;
         }
         tables.put(self.connection.id, &self.connection)?;
         for facts in &self.vehicles {
@@ -254,7 +259,7 @@ impl Snapshot<'_> {
         self.get(id)
     }
 
-    /// The same for whoever can do without: a damaged one is as good as none.
+    /// The same for whoever can do without: a damaged one is as good as none, which it is after a repair.
     pub fn sound_connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
         self.get_sound(id)
     }

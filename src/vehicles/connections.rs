@@ -95,7 +95,7 @@ impl Vehicles {
     /// One connection.
     pub async fn connection(&self, reach: &Reach, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
         let (shared, reach) = (self.shared.clone(), reach.clone());
-        let found = self.shared.store.read(move |snapshot| match snapshot.connection(id)? {
+        let found = self.shared.store.read(move |snapshot| match snapshot.sound_connection(id)? {
             Some(connection) if is_within(&reach, &connection) => shared.view(snapshot, connection).map(Some),
             _ => Ok(None),
         });

@@ -188,9 +188,16 @@ impl Shared {
     }
 
     async fn disconnect_upstream(&self, car: &VehicleId, connection: ConnectionId) -> Result<(), VehiclesError> {
-        match self.store.read(move |snapshot| snapshot.connection(connection)).await? {
-            Some(connection) => self.end_at_smartcar(car, &connection).await,
-            None => Ok(()),
+        let id = car.clone();
+        let look = move |snapshot: &Snapshot<'_>| {
+            let is_served = snapshot.vehicle(&id)?.is_some_and(|(_, vehicle)| vehicle.connection == Some(connection));
+            Ok((snapshot.sound_connection(connection)?, is_served))
+        };
+        match self.store.read(look).await? {
+            (Some(connection), _) => self.end_at_smartcar(car, &connection).await,
+            (None, true) => Err(VehiclesError::Reconnect("its connection is damaged in the store".to_owned())),
+            // Somebody else was faster.
+            (None, false) => Ok(()),
         }
     }
 

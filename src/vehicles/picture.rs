@@ -33,8 +33,8 @@ pub(super) async fn read(
     reason: Reason,
 ) -> Result<(), CallError> {
     let id = vehicle.connection.ok_or(TokenError::Gone)?;
-    let connection =
-        shared.store.read(move |snapshot| snapshot.connection(id)).await.map_err(TokenError::from)?.ok_or(TokenError::Gone)?;
+    let connection = shared.store.read(move |snapshot| snapshot.sound_connection(id)).await.map_err(TokenError::from)?;
+    let connection = connection.ok_or(TokenError::Gone)?;
     let result = ask(shared, row, vehicle, &connection, only, reason).await;
     let at = shared.world.now();
     let refusal = refused::look(shared, row, &connection, &result).await.map_err(TokenError::from)?;

@@ -115,7 +115,7 @@ fn untold(snapshot: &Snapshot<'_>, passed_over: &[u32], now: Timestamp) -> Resul
             continue;
         }
         let is_told = vehicle.last_event_at.is_some_and(|at| now.since(at) < TOLD);
-        let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+        let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
         let may = connection.is_some_and(|connection| match connection.status {
             ConnectionStatus::Active => true,
             // Only a good read shows that the manufacturer takes the account again, but that is the owner's turn.

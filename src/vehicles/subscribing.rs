@@ -27,7 +27,7 @@ impl Vehicles {
         let (row, vehicle) = self.within(reach, id).await?;
         let gone = || VehiclesError::BadRequest("this car is not connected: connect it again");
         let connection = vehicle.connection.ok_or_else(gone)?;
-        let connection = self.shared.store.read(move |snapshot| snapshot.connection(connection)).await?.ok_or_else(gone)?;
+        let connection = self.shared.store.read(move |snapshot| snapshot.sound_connection(connection)).await?.ok_or_else(gone)?;
         let webhook = self.shared.webhook().await?.ok_or_else(|| VehiclesError::NotConfigured(UNKNOWN.to_owned()))?;
         Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
     }
@@ -100,7 +100,7 @@ async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
     let found = shared.store.read(move |snapshot| {
         let mut found = Vec::new();
         for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
-            let Some(connection) = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))? else { continue };
+            let Some(connection) = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))? else { continue };
             let known = snapshot.subscription(row, &connection)?;
             let is_good = known.is_some_and(|known| configured.as_ref().is_none_or(|configured| known.webhook == *configured));
             if connection.status == ConnectionStatus::Active && !is_good {

@@ -172,7 +172,7 @@ pub(super) fn vehicle(
     now: Timestamp,
 ) -> Result<VehicleView, StoreError> {
     let latest = snapshot.latest(row)?;
-    let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.connection(id))?;
+    let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
     let missing = missing(snapshot, row, &vehicle, connection.as_ref())?;
     let former = snapshot.is_former(row, &vehicle)?;
     let lights = if former {
@@ -285,6 +285,9 @@ fn light(color: &'static str, text: impl Into<String>) -> Light {
 /// What the lights of a former owner's car say.
 const FORMER: (&str, &str) = ("Nothing comes in here any more.", "This is the history of a former owner.");
 
+/// Its row in the store is damaged, or gone since a repair.
+const LOST: &str = "The connection of this car is damaged in the store: the owner must connect it again.";
+
 fn data_flow(vehicle: &Vehicle, latest: &[Latest], now: Timestamp) -> Light {
     const DAY: Duration = Duration::from_secs(86_400);
     let newest = latest.iter().filter_map(|latest| latest.reading.as_ref()).map(|reading| reading.at).max();
@@ -299,7 +302,9 @@ fn data_flow(vehicle: &Vehicle, latest: &[Latest], now: Timestamp) -> Light {
 }
 
 fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared) -> Light {
-    let Some(connection) = connection else { return light("grey", "This car is not connected.") };
+    let Some(connection) = connection else {
+        return if vehicle.connection.is_some() { light("red", LOST) } else { light("grey", "This car is not connected.") };
+    };
     match &connection.status {
         ConnectionStatus::Disconnected => light("grey", "This car is not connected."),
         ConnectionStatus::NeedsReconnect { .. } => light("red", "The owner must connect this car again."),

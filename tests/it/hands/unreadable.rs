@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::accounts::{connection, from_account_to_account};
 use super::{delete, ends, from_ada_to_grace, of, places, tell};
 use crate::gateway::{HOUR, TestGateway, connection_id, events, is_problem, pass};
-use crate::simulator::rig::ADA;
+use crate::simulator::rig::{ADA, GRACE};
 
 /// Turns a bit in each row of a table whose key begins so.
 pub(crate) fn turn_bits(database: &redb::Database, table: &str, prefix: &[u8]) {
@@ -151,17 +151,19 @@ async fn what_is_erased_unread_with_its_owner_stays_gone() {
 /// Whatever is damaged, what is whole is renewed; and of a car of which nobody can read whose it is nothing is ended.
 #[tokio::test(start_paused = true)]
 async fn damage_ends_nothing_that_is_whole() {
-    for (seed, what, ended) in [(736, "index", 0), (738, "vehicle", 1), (739, "former", 2)] {
+    for (seed, what, ended) in [(736, "index", 0), (737, "connection", 0), (738, "vehicle", 1), (739, "former", 2)] {
         let (mut gateway, car, [ada, grace]) = from_account_to_account(seed).await;
         assert_eq!(connection(&gateway, &ada).await["serves_none"], true);
         let (table, key) = match what {
             "index" => ("index-1", vec![2]),
+            "connection" => ("connections-1", connection_id(&grace).0.as_bytes().to_vec()),
             "vehicle" => ("vehicles-1", row_of(&gateway, &car, "grace").await.to_be_bytes().to_vec()),
             _ => ("vehicles-1", row_of(&gateway, &car, "ada").await.to_be_bytes().to_vec()),
         };
         damage(&mut gateway, table, &key).await;
         gateway.start_refreshing();
-        for id in [&ada, &grace] {
+        let whole = if what == "connection" { vec![&ada] } else { vec![&ada, &grace] };
+        for id in &whole {
             let before = connection(&gateway, id).await;
             pass(3 * HOUR).await;
             let after = connection(&gateway, id).await;
@@ -190,5 +192,40 @@ async fn a_connection_without_sound_tokens_is_ended_by_force() {
     assert_eq!(delete(&gateway, &format!("{path}?force=true")).await, 204);
     assert_eq!(connection(&gateway, &ada).await["status"], "disconnected");
     assert_eq!(connection(&gateway, &grace).await["status"], "active");
+    gateway.finish().await;
+}
+
+/// A connection is damaged: what it served is shown, with what is wrong, and its owner connects again without a repair.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_be_read_hides_no_car() {
+    let (mut gateway, car, [ada, grace]) = from_account_to_account(743).await;
+    let cars = gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len();
+    damage(&mut gateway, "connections-1", connection_id(&grace).0.as_bytes()).await;
+    assert_eq!(gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len(), cars);
+    let light = gateway.told(&format!("/api/v1/vehicles/{car}")).await["lights"]["authority"].clone();
+    assert!(light["color"] == "red" && light["text"].as_str().unwrap().contains("is damaged in the store"), "{light}");
+    let listed = gateway.told("/api/v1/connections").await["items"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(ada)));
+    let page = format!("/vehicles/{car}");
+    for path in ["/", &page, "/connections", "/system", "/api/v1/users", "/api/v1/status", "/v2.0/vehicles"] {
+        let answer = gateway.get(path).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let path = format!("/api/v1/vehicles/{car}");
+    let refused = gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await;
+    is_problem(&refused, 409, "reconnect_required");
+    assert!(refused.text().contains("connection is damaged") && refused.text().contains("--force"), "{}", refused.text());
+
+    let again = gateway.connect("grace", GRACE).await;
+    assert_ne!(again, grace);
+    let gone = connection_id(&grace);
+    let tokens = gateway.app().store().read(move |snapshot| snapshot.tokens(gone)).await.unwrap();
+    assert!(tokens.is_none(), "nothing of it is renewed any more");
+    assert_eq!(connection(&gateway, &again).await["vehicles"].as_array().unwrap().len(), gateway.vehicles_of(GRACE).len());
+    tell(&gateway, &car, 3).await;
+    gateway.catch_up().await;
+    assert_eq!(gateway.told(&path).await["lights"]["authority"]["color"], "green");
+    assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("grace", 2), ("grace", 3)]));
+    assert_eq!(delete(&gateway, &path).await, 204);
     gateway.finish().await;
 }
