@@ -116,13 +116,14 @@ async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: Cancellati
         () = shutdown.cancelled() => {}
         done = ready => match done {
             Ok(()) => {
+                let verified = async { is_new && simulator.verify().await };
+                let verified = shutdown.run_until_cancelled(verified).await == Some(true);
                 let past = async {
-                    if is_new {
+                    if verified {
                         simulator.tell_the_past().await;
                     }
                 };
-                let past = shutdown.run_until_cancelled(past);
-                tokio::join!(simulator.run(shutdown.clone()), past);
+                tokio::join!(simulator.run(shutdown.clone()), shutdown.run_until_cancelled(past));
             }
             Err(error) => {
                 shutdown.cancel();

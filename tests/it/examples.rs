@@ -109,7 +109,7 @@ fn an_app_that_opens_connect_by_itself() {
 fn watching_webhooks() {
     let demo = Demo::start();
     let said = run(Command::new("sh").arg(script("watch.sh")).args([&demo.base, &demo.token, "2"]));
-    says(&said, &["-- ", r#""type":"VERIFY""#, r#""next":"#]);
+    says(&said, &["-- ", r#""type":"VE"#, r#""next":"#]);
 }
 
 /// A simulated Smartcar alone, and the environment it prints.

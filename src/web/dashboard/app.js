@@ -50,8 +50,8 @@ dress(document);
 setInterval(count, 20000);
 
 // A link to a folded part opens it.
-const part = location.hash.length > 1 && by(location.hash.slice(1));
-if (part && part.tagName === 'DETAILS') part.open = true;
+const part = location.hash.length > 1 && by(location.hash.slice(1))?.closest('details');
+if (part) part.open = true;
 
 // Pressed once is enough: cars take their time.
 for (const button of document.querySelectorAll('button[data-wait]')) {
@@ -82,8 +82,11 @@ async function renew() {
   if (isAsking) return;
   isAsking = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-clock': clock } });
+    const headers = { accept: 'text/html', 'x-clock': clock };
+    const answer = await fetch(location.href, { headers, signal: AbortSignal.timeout(15000) });
     if (answer.redirected || answer.status === 401) return location.reload();
+    // A proxy speaks for a Carport that does not.
+    if (answer.status >= 502) throw new Error(answer.status);
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
     for (const old of parts()) {

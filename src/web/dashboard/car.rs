@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use super::alerts::{self, Alert, Link};
+use super::cars::{self, Fact, Tires};
 use super::format::{self, When};
 use super::gauge::{self, Gauge};
 use super::numbers::Numbers;
@@ -32,6 +33,8 @@ struct View<'a> {
     make: Option<String>,
     vin: Option<String>,
     gauges: Vec<Gauge>,
+    facts: Vec<Fact>,
+    tires: Option<Tires>,
     link: Link<'a>,
     alerts: Vec<Alert>,
     groups: Vec<Group>,
@@ -49,7 +52,7 @@ struct Lacking {
     code: String,
     state: &'static str,
     reason: String,
-    since: Option<String>,
+    since: Option<When>,
 }
 
 /// Signals that belong together.
@@ -84,7 +87,11 @@ impl CarPage<'_> {
         let latest = Latest(&vehicle.signals);
         let name = names::name(vehicle);
         let mut groups: BTreeMap<(usize, String), Vec<Line>> = BTreeMap::new();
-        for signal in vehicle.signals.values().filter(|signal| signal.code != LOCATION && signal.code != VIN) {
+        // What it cannot tell, and never told, stands in a list of its own.
+        let lacks: Vec<_> = vehicle.capabilities.iter().filter(|known| known.state != Ability::Seen).collect();
+        let is_lacking = |signal: &SignalView| signal.body.is_none() && lacks.iter().any(|known| known.code == signal.code);
+        let shown = |signal: &&SignalView| signal.code != LOCATION && signal.code != VIN && !is_lacking(signal);
+        for signal in vehicle.signals.values().filter(shown) {
             groups.entry(signals::group(signal.group.as_deref())).or_default().push(line(signal, numbers, now));
         }
         for lines in groups.values_mut() {
@@ -99,10 +106,12 @@ impl CarPage<'_> {
             name,
             vin: vehicle.vin.clone().or_else(|| latest.text(VIN)),
             gauges: gauge::of(latest, numbers, now),
+            facts: cars::facts(latest, numbers, now),
+            tires: cars::tires(latest, numbers, now),
             link: Link::of(vehicle, self.connection),
             alerts: alerts::of(vehicle, now),
             groups: groups.into_iter().map(|((_, name), signals)| Group { name, signals }).collect(),
-            lacks: vehicle.capabilities.iter().filter(|known| known.state != Ability::Seen).map(lacking).collect(),
+            lacks: lacks.into_iter().map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
             past: self.past.shown(numbers),
@@ -123,7 +132,7 @@ fn lacking(known: &CapabilityView) -> Lacking {
             Ability::NotInPlan => "not in the plan",
         },
         reason: known.reason.clone().unwrap_or_default(),
-        since: known.at.map(format::date),
+        since: known.at.map(When::date),
     }
 }
 

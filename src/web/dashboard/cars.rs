@@ -46,23 +46,23 @@ struct Card<'a> {
 }
 
 /// The pressures of all tires.
-struct Tires {
+pub(super) struct Tires {
     /// Where, and how much.
-    places: Vec<(String, String)>,
+    pub(super) places: Vec<(String, String)>,
     /// How old.
-    when: Option<When>,
+    pub(super) when: Option<When>,
 }
 
 /// One main value.
-struct Fact {
+pub(super) struct Fact {
     /// What it is.
-    label: &'static str,
+    pub(super) label: &'static str,
     /// The value.
-    value: String,
+    pub(super) value: String,
     /// More of it.
-    more: Option<String>,
+    pub(super) more: Option<String>,
     /// How old it is.
-    when: Option<When>,
+    pub(super) when: Option<When>,
 }
 
 impl CarsPage<'_> {
@@ -111,7 +111,8 @@ impl CarsPage<'_> {
     }
 }
 
-fn facts(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Vec<Fact> {
+/// The main values.
+pub(super) fn facts(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Vec<Fact> {
     let fact = |code: &str, label, value, more| Fact { label, value, more, when: latest.at(code).map(|at| When::ago(now, at)) };
     let words = |code: &str, label| match signals::shown(latest.signal(code)?, numbers) {
         Some(signals::Shown::Words(words)) => Some(fact(code, label, words, None)),
@@ -146,7 +147,7 @@ fn facts(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Vec<Fact> {
 }
 
 /// Where each tire is, and its pressure.
-fn tires(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Option<Tires> {
+pub(super) fn tires(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Option<Tires> {
     let places = signals::tires(latest.signal("wheel-tires")?, numbers);
     let when = latest.at("wheel-tires").map(|at| When::ago(now, at));
     (!places.is_empty()).then_some(Tires { places, when })

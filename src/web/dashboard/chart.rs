@@ -16,7 +16,9 @@ pub(super) struct Chart {
     pub(super) latest: String,
     /// All of it in words.
     pub(super) words: String,
-    /// Above the lines of the grid: from the top, what they mean.
+    /// Where the drawing begins, right of what its grid means.
+    pub(super) left: i64,
+    /// The lines of the grid: from the top, what they mean.
     pub(super) rows: Vec<(i64, String)>,
     /// Below the chart: from the left, which time it is.
     pub(super) columns: Vec<(i64, String)>,
@@ -78,8 +80,10 @@ pub(super) struct Line {
     pub(super) values: Vec<(Timestamp, [f64; 3])>,
 }
 
-/// How wide the drawing is.
+/// Where the drawing ends.
 const WIDTH: i64 = 640;
+/// What a figure of the grid takes at most.
+const FIGURE: i64 = 13;
 /// Where the most is.
 const TOP: i64 = 34;
 /// Where the least is.
@@ -112,38 +116,37 @@ impl Figure<'_> {
             _ if say(least) == say(most) => format!("{}: {} all the time", self.title, say(most)),
             _ => format!("{}: from {} to {}", self.title, say(least), say(most)),
         };
-        let rows = scale.rows().map(|value| (scale.y(value), numbers.number(value, scale.decimals()))).collect();
+        let rows: Vec<_> = scale.rows().map(|value| (scale.y(value), numbers.number(value, scale.decimals()))).collect();
+        let longest = rows.iter().map(|(_, text)| text.chars().count()).max().unwrap_or_default();
+        let time = Time { left: 14 + FIGURE * i64::try_from(longest).unwrap_or_default(), since: self.since, until: self.until };
         let columns = clock.ticks(span, self.since, self.until);
-        let columns = columns.into_iter().map(|(at, text)| (self.x(at), text)).filter(|(x, _)| *x <= WIDTH - 40).collect();
+        let columns = columns.into_iter().map(|(at, text)| (time.x(at), text)).filter(|(x, _)| *x <= WIDTH - 40).collect();
         let drawn = self.lines.iter().map(|line| Drawn {
             name: line.name.as_deref().map(format::capital).unwrap_or_default(),
             latest: newest(line),
-            path: self.path(line, &scale, span),
+            path: self.path(line, &scale, &time, |at| clock.end_of_part(span, at)),
         });
         let band = match &*self.lines {
-            [line] if matches!(self.style, Style::Level | Style::FromZero) => self.band(line, &scale),
+            [line] if matches!(self.style, Style::Level | Style::FromZero) => band(line, &scale, &time),
             _ => String::new(),
         };
-        Some(Chart { title: self.title, latest, words, rows, columns, lines: drawn.collect(), band })
+        Some(Chart { title: self.title, latest, words, left: time.left, rows, columns, lines: drawn.collect(), band })
     }
 
-    fn x(&self, at: Timestamp) -> i64 {
-        let whole = (self.until.as_millis() - self.since.as_millis()).max(1);
-        ((at.as_millis() - self.since.as_millis()) * WIDTH).div_euclid(whole).clamp(0, WIDTH)
-    }
-
-    fn path(&self, line: &Line, scale: &Scale, span: PastSpan) -> String {
+    /// `end` is where the part of the range ends that begins somewhere.
+    fn path(&self, line: &Line, scale: &Scale, time: &Time, end: impl Fn(Timestamp) -> Timestamp) -> String {
         let mut path = Path::default();
         let mut height = None;
         for (at, [last, ..]) in &line.values {
-            let (x, y) = (self.x(*at), scale.y(*last));
+            let (x, y) = (time.x(*at), scale.y(*last));
             match (self.style, height) {
                 (Style::Bars, _) => {
-                    let width = (WIDTH / span.parts() - 4).clamp(2, 40);
-                    path.jump(x + 2, BOTTOM);
-                    path.line(x + 2, y);
-                    path.line(x + 2 + width, y);
-                    path.line(x + 2 + width, BOTTOM);
+                    let room = time.x(end(*at)) - x;
+                    let (x, width) = (x + room / 8, (room - room / 4).max(2));
+                    path.jump(x, BOTTOM);
+                    path.line(x, y);
+                    path.line(x + width, y);
+                    path.line(x + width, BOTTOM);
                     path.close();
                     continue;
                 }
@@ -162,24 +165,24 @@ impl Figure<'_> {
         }
         path.text
     }
+}
 
-    /// Around a line of which each point tells of many values.
-    fn band(&self, line: &Line, scale: &Scale) -> String {
-        let is_wide = |[_, min, max]: &[f64; 3]| scale.y(*min) - scale.y(*max) > 4;
-        if !line.values.iter().any(|(_, values)| is_wide(values)) {
-            return String::new();
-        }
-        let mut path = Path::default();
-        for (number, (at, [.., max])) in line.values.iter().enumerate() {
-            let (x, y) = (self.x(*at), scale.y(*max));
-            if number == 0 { path.jump(x, y) } else { path.line(x, y) }
-        }
-        for (at, [_, min, _]) in line.values.iter().rev() {
-            path.line(self.x(*at), scale.y(*min));
-        }
-        path.close();
-        path.text
+/// Around a line of which each point tells of many values.
+fn band(line: &Line, scale: &Scale, time: &Time) -> String {
+    let is_wide = |[_, min, max]: &[f64; 3]| scale.y(*min) - scale.y(*max) > 4;
+    if !line.values.iter().any(|(_, values)| is_wide(values)) {
+        return String::new();
     }
+    let mut path = Path::default();
+    for (number, (at, [.., max])) in line.values.iter().enumerate() {
+        let (x, y) = (time.x(*at), scale.y(*max));
+        if number == 0 { path.jump(x, y) } else { path.line(x, y) }
+    }
+    for (at, [_, min, _]) in line.values.iter().rev() {
+        path.line(time.x(*at), scale.y(*min));
+    }
+    path.close();
+    path.text
 }
 
 /// A path, by steps from where it is: that is shorter.
@@ -209,6 +212,22 @@ impl Path {
 
     fn close(&mut self) {
         self.text.push('z');
+    }
+}
+
+/// What is where between left and right.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    left: i64,
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl Time {
+    fn x(&self, at: Timestamp) -> i64 {
+        let whole = (self.until.as_millis() - self.since.as_millis()).max(1);
+        let past = (at.as_millis() - self.since.as_millis()) * (WIDTH - self.left);
+        (self.left + past.div_euclid(whole)).clamp(self.left, WIDTH)
     }
 }
 
@@ -275,13 +294,27 @@ mod tests {
     #[test]
     fn a_line_runs_to_the_end_and_keeps_inside() {
         let chart = draw(Style::Level, &[(0, 80.0), (12, 50.0)]).unwrap();
-        assert_eq!(chart.lines[0].path, "M0 70l320 54h320");
+        assert_eq!(chart.lines[0].path, "M53 70l293 54h294");
         assert_eq!(chart.words.replace('\u{202f}', " "), "Level: from 50 % to 80 %");
         assert_eq!(chart.rows, [(214, "0".to_owned()), (124, "50".to_owned()), (34, "100".to_owned())]);
         assert_eq!(chart.columns.iter().map(|(_, text)| &**text).collect::<Vec<_>>(), ["00:00", "06:00", "12:00", "18:00"]);
         let chart = draw(Style::Steps, &[(0, 0.0), (6, 11.0), (12, 0.0)]).unwrap();
-        assert_eq!(chart.lines[0].path, "M0 214h160v-132h160v132h320");
-        assert!(draw(Style::Level, &[(3, 250.0)]).unwrap().lines[0].path.starts_with("M80 34"));
+        assert_eq!(chart.lines[0].path, "M40 214h150v-132h150v132h300");
+        assert!(draw(Style::Level, &[(3, 250.0)]).unwrap().lines[0].path.starts_with("M126 34"));
+    }
+
+    #[test]
+    fn bars_keep_to_their_days() {
+        // The first day had begun before, the last has not ended.
+        let since = Timestamp::from_millis(20_000 * DAY + DAY / 2);
+        let until = Timestamp::from_millis(since.as_millis() + 7 * DAY);
+        let figure = Figure { since, until, ..figure(Style::Bars, &[(0, 10.0), (24, 20.0), (168, 20.0)]) };
+        let chart = figure.draw(PastSpan::Week, Clock::UTC, &Numbers::of(Language::default())).unwrap();
+        let (left, path) = (chart.left, &chart.lines[0].path);
+        let starts: Vec<i64> = path.split('M').skip(1).map(|bar| bar.split(' ').next().unwrap().parse().unwrap()).collect();
+        let widths: Vec<i64> = path.split('h').skip(1).map(|bar| bar.split('v').next().unwrap().parse().unwrap()).collect();
+        assert!(starts[0] >= left && starts[0] + widths[0] < starts[1], "{path}");
+        assert!(starts[2] + widths[2] <= WIDTH && widths[0] < widths[1] && widths[2] < widths[1], "{path}");
     }
 
     #[test]

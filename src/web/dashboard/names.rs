@@ -1,14 +1,14 @@
 //! What cars are called.
 
+use super::signals::Latest;
 use crate::model::VehicleId;
 use crate::vehicles::VehicleView;
 
-/// The owner's own name, else make, model and year.
+/// The name that was given to it here, else in the car, else make, model and year.
 pub(super) fn name(vehicle: &VehicleView) -> String {
-    match vehicle.nickname.as_deref().map(str::trim) {
-        Some(nickname) if !nickname.is_empty() => nickname.to_owned(),
-        _ => make(vehicle).unwrap_or_else(|| "A car".to_owned()),
-    }
+    let own = Latest(&vehicle.signals).text("vehicleidentification-nickname");
+    let named = [vehicle.nickname.as_deref(), own.as_deref()].into_iter().flatten().map(str::trim).find(|name| !name.is_empty());
+    named.map(str::to_owned).or_else(|| make(vehicle)).unwrap_or_else(|| "A car".to_owned())
 }
 
 /// Make, model and year, as far as they are known.

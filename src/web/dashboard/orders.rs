@@ -80,7 +80,9 @@ impl Offer {
     /// What can be told to a car; nothing if it is not connected.
     pub(super) fn of(vehicle: &VehicleView, connection: Option<&ConnectionView>) -> Option<Offer> {
         let connection = connection.filter(|connection| connection.status == "active")?;
-        let is_told = |group: &str| vehicle.signals.keys().any(|code| code.starts_with(group));
+        // What it fails to tell because it has nothing of the kind is listed, too.
+        let is_told =
+            |group: &str| vehicle.signals.values().any(|signal| signal.body.is_some() && signal.code.starts_with(group));
         let charges = is_told("charge-") || is_told("tractionbattery-");
         let granted = |permission: &str| connection.scope.is_empty() || connection.scope.iter().any(|own| own == permission);
         let mut offer = Offer::default();

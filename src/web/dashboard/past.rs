@@ -19,12 +19,18 @@ pub(super) struct Shown {
     pub(super) choices: Vec<(&'static str, bool)>,
     /// The charts.
     pub(super) charts: Vec<Chart>,
-    /// The newest charging sessions.
+    /// The newest charging sessions,
     pub(super) charges: Vec<Charge>,
+    /// and some before them,
+    pub(super) earlier: Vec<Charge>,
+    /// and how many there are besides.
+    pub(super) more: Option<String>,
     /// All sessions in a sentence.
     pub(super) charged: Option<String>,
     /// All distances in a sentence.
     pub(super) driven: Option<String>,
+    /// The distance of each day, or of each month of a year, newest first.
+    pub(super) distances: Vec<(String, String)>,
     /// From when, as the API reads it.
     pub(super) since: String,
 }
@@ -48,11 +54,20 @@ impl Past<'_> {
     /// Draws it.
     pub(super) fn shown(&self, numbers: &Numbers) -> Shown {
         let mut charts: Vec<Chart> = KINDS.iter().filter_map(|kind| self.chart(kind, numbers)).collect();
-        charts.extend(self.distances(numbers));
+        let bars = self.bars();
+        charts.extend(self.distances(&bars, numbers));
+        let mut charges = self.charges.iter().rev().map(|charge| session(charge, numbers));
+        let unit = self.taste.amount(Quantity::Distance, 0.0).1;
+        let distance = |(begin, distance): (&Timestamp, &f64)| {
+            (self.clock.name_of_part(self.span, *begin), numbers.amount(*distance, 0, unit))
+        };
         Shown {
             choices: PastSpan::ALL.iter().map(|span| (span.word(), *span == self.span)).collect(),
             charts,
-            charges: self.charges.iter().rev().take(10).map(|charge| session(charge, numbers)).collect(),
+            charges: charges.by_ref().take(NEWEST).collect(),
+            earlier: charges.by_ref().take(EARLIER).collect(),
+            more: self.charges.len().checked_sub(NEWEST + EARLIER + 1).map(|others| numbers.count(others as u64 + 1)),
+            distances: bars.iter().rev().map(distance).collect(),
             charged: self.charged(numbers),
             driven: self.driven(numbers),
             since: self.since.to_string(),
@@ -76,20 +91,24 @@ impl Past<'_> {
         figure.draw(self.span, self.clock, numbers)
     }
 
-    /// A bar a day, of a year a bar a month.
-    fn distances(&self, numbers: &Numbers) -> Option<Chart> {
-        if self.span == PastSpan::Day {
-            return None;
-        }
+    /// How far on each day, or in each month of a year, by where it begins.
+    fn bars(&self) -> BTreeMap<Timestamp, f64> {
         let mut bars: BTreeMap<Timestamp, f64> = BTreeMap::new();
         for day in self.days {
             let begin = match self.span {
                 PastSpan::Year => self.clock.month_of(day.last_at),
                 _ => self.begin_of(day),
             };
-            *bars.entry(begin.max(self.since)).or_default() += day.distance;
+            *bars.entry(begin).or_default() += day.distance;
         }
-        let values = bars.into_iter().map(|(at, distance)| (at, [distance; 3])).collect();
+        bars
+    }
+
+    fn distances(&self, bars: &BTreeMap<Timestamp, f64>, numbers: &Numbers) -> Option<Chart> {
+        if self.span == PastSpan::Day {
+            return None;
+        }
+        let values = bars.iter().map(|(at, distance)| (*at, [*distance; 3])).collect();
         let unit = self.taste.amount(Quantity::Distance, 0.0).1;
         let title = if self.span == PastSpan::Year { "Distance per month" } else { "Distance per day" };
         let lines = vec![Line { name: None, values }];
@@ -139,6 +158,11 @@ fn session(charge: &ChargeView, numbers: &Numbers) -> Charge {
         },
     }
 }
+
+/// So many charging sessions are shown at once,
+const NEWEST: usize = 10;
+/// and so many when more are wanted: a page stays small.
+const EARLIER: usize = 40;
 
 /// What there are charts of.
 struct Kind {

@@ -101,6 +101,7 @@ pub(super) fn measure(amount: &Amount, numbers: &Numbers) -> String {
         Some(Quantity::Percent | Quantity::Distance | Quantity::Speed) => 0,
         Some(Quantity::Energy | Quantity::Power) => 1,
         Some(Quantity::Pressure) => usize::from(amount.unit == "bar"),
+        Some(Quantity::Time) if amount.value <= 0.0 => return UNKNOWN.to_owned(),
         Some(Quantity::Time) => return minutes(amount.value),
         _ => usize::from(amount.value.fract().abs() >= 0.05),
     };
@@ -245,7 +246,8 @@ mod tests {
         check("odometer-traveleddistance", &json!({"value": 100, "unit": "miles"}), "161 km");
         check("charge-wattage", &json!({"value": 4683, "unit": "watts"}), "4.7 kW");
         check("charge-timetocomplete", &json!({"value": 100}), "1 h 40 min");
-        check("charge-timetocomplete", &json!({"value": -1}), "less than a minute");
+        check("charge-timetocomplete", &json!({"value": -1}), "\u{2013}");
+        check("charge-timetocomplete", &json!({"value": 0.5}), "less than a minute");
         check("closure-islocked", &json!({"value": true}), "Locked");
         check("closure-islocked", &json!({"value": null}), "\u{2013}");
         check("charge-detailedchargingstatus", &json!({"value": "FULLY_CHARGED"}), "Fully charged");

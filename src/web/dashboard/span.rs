@@ -51,11 +51,6 @@ impl PastSpan {
         }
     }
 
-    /// How many bars there are.
-    pub(super) fn parts(self) -> i64 {
-        if self == PastSpan::Year { 13 } else { self.days().max(7) }
-    }
-
     /// What a bar tells of.
     pub(super) fn each(self) -> &'static str {
         if self == PastSpan::Year { "in a month" } else { "in a day" }
@@ -98,21 +93,34 @@ impl Clock {
         self.first_of(year, month)
     }
 
+    /// Where the part of a range ends that begins here: a month of a year, else a day.
+    pub(super) fn end_of_part(self, span: PastSpan, begin: Timestamp) -> Timestamp {
+        let after = |days: i64| Timestamp::from_millis(begin.as_millis() + days * DAY);
+        if span == PastSpan::Year { self.month_of(after(32)) } else { after(1) }
+    }
+
+    /// What people call the part that begins here: `Thu 9 Oct`, `Oct 2025`.
+    pub(super) fn name_of_part(self, span: PastSpan, begin: Timestamp) -> String {
+        let [year, month, day] = self.date(begin);
+        if span == PastSpan::Year {
+            return format!("{} {year}", name_of(month));
+        }
+        format!("{} {day} {}", self.weekday(begin), name_of(month))
+    }
+
+    fn weekday(self, at: Timestamp) -> &'static str {
+        // The first of January 1970 was a Thursday.
+        let number = (self.local(at).div_euclid(DAY) + 4).rem_euclid(7);
+        usize::try_from(number).ok().and_then(|number| WEEKDAYS.get(number)).copied().unwrap_or_default()
+    }
+
     /// What stands below a chart, and where.
     pub(super) fn ticks(self, span: PastSpan, since: Timestamp, until: Timestamp) -> Vec<(Timestamp, String)> {
         match span {
             PastSpan::Day => {
                 self.each(6 * HOUR, since, until, |clock, at| format!("{:02}:00", clock.local(at).rem_euclid(DAY) / HOUR))
             }
-            PastSpan::Week => self.each(DAY, since, until, |clock, at| {
-                // The first of January 1970 was a Thursday.
-                let number = (clock.local(at).div_euclid(DAY) + 4).rem_euclid(7);
-                usize::try_from(number)
-                    .ok()
-                    .and_then(|number| WEEKDAYS.get(number))
-                    .map(|name| (*name).to_owned())
-                    .unwrap_or_default()
-            }),
+            PastSpan::Week => self.each(DAY, since, until, |clock, at| clock.weekday(at).to_owned()),
             PastSpan::Month => self.each(7 * DAY, since, until, |clock, at| {
                 let [_, month, day] = clock.date(at);
                 format!("{day} {}", name_of(month))
