@@ -11,6 +11,8 @@ use super::session::{Session, Sessions};
 use super::trouble::Trouble;
 use crate::model::Timestamp;
 
+mod charging;
+
 /// Car time that passes in one step, in seconds.
 pub(super) const STEP_SECONDS: u64 = 60;
 
@@ -248,15 +250,6 @@ impl Car {
         self.power > 0.0
     }
 
-    /// Stops charging until told otherwise or unplugged; or lets it go on, which begins within a minute.
-    pub(super) fn hold_charge(&mut self, held: bool, now: i64) {
-        self.held = held;
-        if held {
-            self.power = 0.0;
-        }
-        self.updated.energy = now;
-    }
-
     pub(super) fn driving(&self) -> bool {
         !matches!(self.phase, Phase::Parked { .. })
     }
@@ -328,22 +321,6 @@ impl Car {
         self.updated = Updated { energy: now, travel: now, closure: now, ..self.updated };
         let left = if at_home { self.chance.whole(40, 300) } else { self.chance.whole(20, 150) };
         self.phase = Phase::Parked { left };
-    }
-
-    fn charge_up(&mut self, now: i64) {
-        let was_charging = self.charging();
-        self.power = 0.0;
-        if self.plugged && !self.held && self.charge < self.limit {
-            let most = if self.at_fast_charger() { 90.0 } else { self.model.charger };
-            // The last fifth goes slower.
-            self.power = if self.charge > 80.0 { most * 0.6 } else { most };
-            let before = self.charge;
-            self.charge = (before + ratio(self.power * 100.0 / 60.0, self.model.battery)).min(self.limit);
-            self.session.add((self.charge - before) / 100.0 * self.model.battery, self.charge, now);
-        }
-        if was_charging || self.charging() {
-            self.updated.energy = now;
-        }
     }
 
     fn drive(&mut self, kilometers: f64, now: i64) {

@@ -114,8 +114,7 @@ impl Command {
                 Ok(())
             }
             Command::LimitCharge(percent) => {
-                car.limit = percent;
-                car.updated.energy = now;
+                car.limit_charge(percent, now);
                 Ok(())
             }
             Command::OpenPort | Command::ClosePort if car.plugged => {
@@ -157,13 +156,13 @@ mod tests {
         car.step(60_000);
         assert!(car.charging() && car.locked);
         assert_eq!(told(&mut car, Command::StopCharge), None);
+        assert!(!car.charging());
         car.step(120_000);
         assert!(!car.charging());
         assert_eq!(told(&mut car, Command::StopCharge), Some("NOT_CHARGING"));
         let why = Command::StopCharge.obey(&mut car, false, 1).unwrap_err().description;
         assert_eq!(&*why, "The vehicle is not charging.", "the car's own reason, asked for by nobody");
         assert_eq!(told(&mut car, Command::StartCharge), None);
-        car.step(180_000);
         assert!(car.charging());
         assert_eq!(told(&mut car, Command::OpenPort), Some("CHARGING_PLUG_CONNECTED"));
         assert_eq!(told(&mut car, Command::Unlock), None);

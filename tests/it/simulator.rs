@@ -311,6 +311,44 @@ async fn commands_of_both_generations_reach_the_car() {
     assert_eq!(rig.send("POST", &path, &[("authorization", &token)], "").await.status, 400);
 }
 
+/// What a command that has succeeded did shows in the next read, not a minute later.
+#[tokio::test(start_paused = true)]
+async fn commands_show_at_once() {
+    let rig = Rig::new(Settings::default());
+    let scope = "read_security read_charge control_security control_charge";
+    let code = parameter(&rig.consent(ADA, &[("scope", scope)]).await, "code").unwrap();
+    let (access, _) = pair(&rig.exchange(&code).await);
+    let (application, user_id) = (rig.application_token().await, rig.simulator.accounts()[0].user_id.clone());
+    let vehicle = rig.vehicles(ADA).remove(0);
+    // It comes to life, and charges.
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let charge = |percent: u8| json!({ "data": { "attributes": { "percent": percent } } }).to_string();
+    for (path, body, read, member, wanted) in [
+        ("charge", r#"{"action":"STOP"}"#.to_owned(), "charge", "state", json!("NOT_CHARGING")),
+        ("charge", r#"{"action":"START"}"#.to_owned(), "charge", "state", json!("CHARGING")),
+        ("v3 charge/stop", String::new(), "charge", "state", json!("NOT_CHARGING")),
+        ("v3 charge/start", String::new(), "charge", "state", json!("CHARGING")),
+        ("v3 charge/set-limit", charge(50), "charge/limit", "limit", json!(0.5)),
+        ("v3 charge/set-limit", charge(50), "charge", "state", json!("FULLY_CHARGED")),
+        ("charge/limit", r#"{"limit":0.9}"#.to_owned(), "charge/limit", "limit", json!(0.9)),
+        ("charge/limit", r#"{"limit":0.9}"#.to_owned(), "charge", "state", json!("CHARGING")),
+        ("security", r#"{"action":"UNLOCK"}"#.to_owned(), "security", "isLocked", json!(false)),
+        ("v3 security/lock", String::new(), "security", "isLocked", json!(true)),
+    ] {
+        let told = if let Some(path) = path.strip_prefix("v3 ") {
+            let bearer = format!("Bearer {application}");
+            let head = [("authorization", bearer.as_str()), ("sc-user-id", &user_id)];
+            rig.send("POST", &format!("/v3/vehicles/{vehicle}/commands/{path}"), &head, &body).await
+        } else {
+            let bearer = format!("Bearer {access}");
+            rig.send("POST", &format!("/v2.0/vehicles/{vehicle}/{path}"), &[("authorization", &bearer)], &body).await
+        };
+        assert_eq!(told.status, 200, "{path} {body}: {}", told.text());
+        let shown = rig.get(&format!("/v2.0/vehicles/{vehicle}/{read}"), &access).await.json();
+        assert_eq!(shown[member], wanted, "{path} {body}: {shown}");
+    }
+}
+
 /// Over a real socket: a lost answer is a connection that closes without one.
 #[tokio::test]
 async fn answers_over_http() {
