@@ -50,6 +50,7 @@ mod trouble;
 mod units;
 mod v2;
 mod v3;
+mod words;
 mod workshop;
 
 pub use counters::{Counters, EventCount};

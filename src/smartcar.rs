@@ -26,7 +26,7 @@ mod subscribe;
 mod v2;
 mod v3;
 
-pub use authorize::{Authorize, is_known_permission};
+pub use authorize::{Authorize, is_known_permission, nearest_permission};
 pub use call::PATIENCE;
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};

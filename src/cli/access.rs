@@ -11,7 +11,7 @@ use super::print::{age, confirm, field, say, say_json, shorten, table};
 use super::{Exit, Failure, Place, hidden, qr};
 use crate::config::Scope;
 use crate::model::Secret;
-use crate::smartcar::is_known_permission;
+use crate::smartcar::{is_known_permission, nearest_permission};
 use crate::world::{Clock, SystemClock};
 
 /// `carport connect`
@@ -32,7 +32,10 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
             }
         }
     };
-    let unknown: Vec<&str> = scope.iter().flatten().map(String::as_str).filter(|name| !is_known_permission(name)).collect();
+    let unknown = scope.iter().flatten().filter(|name| !is_known_permission(name));
+    let meant =
+        |name: &String| nearest_permission(name).map_or_else(|| name.clone(), |meant| format!("{name} ({meant}, perhaps?)"));
+    let unknown: Vec<String> = unknown.map(meant).collect();
     if !unknown.is_empty() {
         eprintln!("warning: Smartcar does not list {} as a permission: is it misspelt?", unknown.join(", "));
     }

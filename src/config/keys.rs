@@ -200,24 +200,8 @@ pub(super) fn nearest_variable(unknown: &str) -> Option<String> {
 
 fn closest(unknown: &str, names: &[String]) -> Option<String> {
     let allowed = (unknown.len() / 5).clamp(1, 3);
-    let scored = names.iter().map(|name| (distance(unknown, name), name));
+    let scored = names.iter().map(|name| (strsim::levenshtein(unknown, name), name));
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, name)| name.clone())
-}
-
-/// The number of letters to insert, remove or replace (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The values of the example, by key.

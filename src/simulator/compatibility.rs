@@ -10,6 +10,7 @@ use super::endpoints::{ENDPOINTS, Endpoint};
 use super::exchange::{self, Exchange, Reply};
 use super::model::Model;
 use super::trouble::Trouble;
+use super::words::{PERMISSIONS, instead};
 
 /// `GET /v2.0/compatibility`, by the credentials of the application.
 pub(super) fn by_vin(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
@@ -19,6 +20,7 @@ pub(super) fn by_vin(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
         return Err(Trouble::parameter("vin", "is not a vehicle identification number"));
     }
     let scope = exchange.query.get("scope").ok_or_else(|| Trouble::parameter("scope", "is missing"))?;
+    listed(exchange, "scope", scope.split_whitespace())?;
     let country = exchange.query.get("country").unwrap_or("US");
     if country.len() != 2 || !country.bytes().all(|letter| letter.is_ascii_alphabetic()) {
         return Err(Trouble::parameter("country", "is not a code of ISO 3166-1 alpha-2"));
@@ -38,7 +40,7 @@ pub(super) fn matrix(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
     opened(exchange)?;
     region(exchange.query.get("region").ok_or_else(|| Trouble::parameter("region", "is missing"))?)?;
     let mut makes = Map::new();
-    for (model, list) in fitting(exchange, "make", "type", "scope") {
+    for (model, list) in fitting(exchange, "make", "type", "scope")? {
         let entry = json!({
             "model": model.name,
             "startYear": model.since,
@@ -63,7 +65,7 @@ pub(super) fn list(exchange: &Exchange<'_>) -> Result<Reply, Trouble> {
         region(name)?;
     }
     let items =
-        fitting(exchange, "filter[make]", "filter[powertrainType]", "filter[permission]").into_iter().map(|(model, list)| {
+        fitting(exchange, "filter[make]", "filter[powertrainType]", "filter[permission]")?.into_iter().map(|(model, list)| {
             let attributes = json!({
                 "make": model.make,
                 "model": model.name,
@@ -119,10 +121,11 @@ fn capabilities(car: &Car, scope: &str) -> Vec<Value> {
 }
 
 /// The models that fit the filters, each with what it is able to.
-fn fitting(exchange: &Exchange<'_>, make: &str, kind: &str, scope: &str) -> Vec<(&'static Model, Vec<&'static Endpoint>)> {
+fn fitting(exchange: &Exchange<'_>, make: &str, kind: &str, scope: &str) -> Result<Fitting, Trouble> {
     let words = |name: &str| -> Option<Vec<&str>> { Some(exchange.query.get(name)?.split([' ', ',']).collect()) };
-    let (makes, scope, kind) = (words(make), words(scope), exchange.query.get(kind));
-    Model::all()
+    let (makes, permissions, kind) = (words(make), words(scope), exchange.query.get(kind));
+    listed(exchange, scope, permissions.iter().flatten().copied())?;
+    let fitting = Model::all()
         .iter()
         .filter(|model| makes.as_ref().is_none_or(|makes| makes.iter().any(|make| model.make.eq_ignore_ascii_case(make))))
         .filter(|model| kind.is_none_or(|kind| model.powertrain.word().eq_ignore_ascii_case(kind)))
@@ -132,9 +135,23 @@ fn fitting(exchange: &Exchange<'_>, make: &str, kind: &str, scope: &str) -> Vec<
         })
         .filter(|(_, list)| {
             let able = |permission: &&str| list.iter().any(|endpoint| endpoint.permission == *permission);
-            scope.as_ref().is_none_or(|scope| scope.iter().all(able))
+            permissions.as_ref().is_none_or(|permissions| permissions.iter().all(able))
         })
-        .collect()
+        .collect();
+    Ok(fitting)
+}
+
+type Fitting = Vec<(&'static Model, Vec<&'static Endpoint>)>;
+
+/// Whether Smartcar lists all of these permissions. That it refuses others here, too, is assumed.
+fn listed<'w>(exchange: &Exchange<'_>, field: &str, words: impl Iterator<Item = &'w str>) -> Result<(), Trouble> {
+    let mut names = words.map(|word| word.strip_prefix("required:").unwrap_or(word));
+    match names.find(|name| !PERMISSIONS.contains(name)).filter(|_| !exchange.settings.habits.takes_unknown) {
+        Some(name) => {
+            Err(Trouble::parameter(field, &format!("has {name}, which is no permission ({})", instead(name, PERMISSIONS))))
+        }
+        None => Ok(()),
+    }
 }
 
 fn permissions(list: &[&Endpoint]) -> Vec<&'static str> {

@@ -35,6 +35,8 @@ pub struct Habits {
     pub client_auth: ClientAuth,
     /// Whether Connect sends a code beside a user id.
     pub code_beside_user: bool,
+    /// Whether permissions and makes are taken that nobody knows.
+    pub takes_unknown: bool,
     /// Whether single v3 resources are bare, without `data` around them.
     pub bare: bool,
     /// Whether a car that cannot give what a `required:` permission opens is not offered, as it may have been before
@@ -264,6 +266,7 @@ impl Default for Habits {
             refresh_as_request: false,
             client_auth: ClientAuth::Any,
             code_beside_user: true,
+            takes_unknown: false,
             bare: false,
             required_filters: false,
             signals_cost: 1,

@@ -44,6 +44,13 @@ pub fn is_known_permission(permission: &str) -> bool {
     PERMISSIONS.contains(&permission.strip_prefix("required:").unwrap_or(permission))
 }
 
+/// The permission that a misspelt one was probably meant to be.
+pub fn nearest_permission(misspelt: &str) -> Option<&'static str> {
+    let misspelt = misspelt.strip_prefix("required:").unwrap_or(misspelt);
+    let wrong = PERMISSIONS.into_iter().map(|name| (strsim::levenshtein(misspelt, name), name)).min();
+    wrong.filter(|(letters, _)| *letters <= 2).map(|(_, name)| name)
+}
+
 /// One trip through Connect, as it is asked for. What is `None` is left to the settings or to Smartcar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authorize {
@@ -197,6 +204,17 @@ mod tests {
         let own = Authorize { scope: Some(vec!["read_fuel".to_owned()]), single_select: Some(false), ..bare };
         let url = client(Settings { single_select: true, ..settings() }).connect_url(&own).unwrap();
         assert_eq!(url.query(), Some("response_type=code&client_id=app&scope=read_fuel&state=s&approval_prompt=auto"));
+    }
+
+    #[test]
+    fn a_misspelt_permission_is_not_known_but_meant() {
+        for (asked, known, meant) in [
+            ("required:read_vin", true, Some("read_vin")),
+            ("required:read_odometr", false, Some("read_odometer")),
+            ("read_banana", false, None),
+        ] {
+            assert_eq!((is_known_permission(asked), nearest_permission(asked)), (known, meant), "{asked}");
+        }
     }
 
     #[test]

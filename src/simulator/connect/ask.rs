@@ -8,6 +8,8 @@ use url::Url;
 use crate::simulator::car::Car;
 use crate::simulator::endpoints::is_able;
 use crate::simulator::exchange::{Exchange, Fields};
+use crate::simulator::model::Model;
+use crate::simulator::words::{PERMISSIONS, instead};
 
 /// What Connect was asked for. `user` is for Smartcar's own statistics only, and shows nowhere.
 #[derive(Debug)]
@@ -58,13 +60,13 @@ impl Ask {
             Ok(origin) => back.app_origin = origin,
             Err(why) => return Err(Wrong::Rest(Box::new(back), why)),
         }
-        match Ask::rest(&exchange.query, response_types, &back) {
+        match Ask::rest(&exchange.query, response_types, &back, exchange.settings.habits.takes_unknown) {
             Ok(rest) => Ok(Ask { back, ..rest }),
             Err(why) => Err(Wrong::Rest(Box::new(back), why)),
         }
     }
 
-    fn rest(query: &Fields, response_types: &[&str], back: &Back) -> Result<Ask, String> {
+    fn rest(query: &Fields, response_types: &[&str], back: &Back, takes_unknown: bool) -> Result<Ask, String> {
         let response_type = query.get("response_type").unwrap_or_default();
         if !response_types.contains(&response_type) {
             return Err(format!("response_type must be {}.", response_types.join(" or ")));
@@ -75,10 +77,10 @@ impl Ask {
         let ask = Ask {
             back: Back::default(),
             with_code: response_type == "code",
-            scope: scope(query.get("scope"))?,
+            scope: scope(query.get("scope"), takes_unknown)?,
             mode: one_of(query, "mode", &["live", "simulated", "test"])?,
             force: one_of(query, "approval_prompt", &["auto", "force"])? == "force",
-            make: query.get("make").map(str::to_owned),
+            make: make(query.get("make"), takes_unknown)?,
             single_select: one_of(query, "single_select", &["false", "true"])? == "true",
             single_select_vin: query.get("single_select_vin").map(str::to_owned),
             country: country(query.get("flags"))?,
@@ -157,16 +159,17 @@ fn one_of(query: &Fields, name: &str, words: &[&'static str]) -> Result<&'static
     known.copied().ok_or_else(|| format!("{name} must be {}.", words.join(" or ")))
 }
 
-fn scope(text: Option<&str>) -> Result<Vec<Asked>, String> {
+/// What Smartcar says of a permission that it does not take was seen by an application that asked for `control_trunk`.
+fn scope(text: Option<&str>, takes_unknown: bool) -> Result<Vec<Asked>, String> {
     let Some(text) = text else {
         return Ok(DEFAULT_SCOPE.iter().map(|&name| Asked { name: name.to_owned(), required: false }).collect());
     };
     let mut scope: Vec<Asked> = Vec::new();
     for word in text.split_whitespace() {
         let (name, required) = word.strip_prefix("required:").map_or((word, false), |name| (name, true));
-        let plausible = name.starts_with("read_") || name.starts_with("control_");
-        if !plausible || !name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_') {
-            return Err(format!("scope has an unknown permission: {name}"));
+        if !takes_unknown && !PERMISSIONS.contains(&name) {
+            let instead = instead(name, PERMISSIONS);
+            return Err(format!("Application not authorized to request permission(s): {name} ({instead})"));
         }
         match scope.iter_mut().find(|asked| asked.name == name) {
             Some(asked) => asked.required |= required,
@@ -174,6 +177,15 @@ fn scope(text: Option<&str>) -> Result<Vec<Asked>, String> {
         }
     }
     if scope.is_empty() { Err("scope is empty.".to_owned()) } else { Ok(scope) }
+}
+
+/// What Smartcar makes of a brand that it does not know is not documented; a car of another would only confuse.
+fn make(name: Option<&str>, takes_unknown: bool) -> Result<Option<String>, String> {
+    let (Some(name), makes) = (name, Model::makes()) else { return Ok(None) };
+    if takes_unknown || makes.iter().any(|make| make.eq_ignore_ascii_case(name)) {
+        return Ok(Some(name.to_owned()));
+    }
+    Err(format!("make is {name}, which no simulated car is of ({})", instead(name, &makes)))
 }
 
 /// The country of the flags, `name:value` with spaces between. Other flags are Smartcar's own affair: they are let through.
@@ -229,12 +241,13 @@ mod tests {
     fn reads_a_scope() {
         let asked = |name: &str, required| Asked { name: name.to_owned(), required };
         assert_eq!(
-            scope(Some("read_vin required:read_odometer read_vin")),
+            scope(Some("read_vin required:read_odometer read_vin"), false),
             Ok(vec![asked("read_vin", false), asked("read_odometer", true)])
         );
-        assert!(scope(Some("read_vin <b>")).is_err());
-        assert!(scope(Some(" ")).is_err());
-        assert_eq!(scope(None).unwrap().len(), DEFAULT_SCOPE.len());
+        assert!(scope(Some("read_vin <b>"), false).is_err());
+        assert!(scope(Some(" "), true).is_err());
+        assert_eq!(scope(Some("read_soon"), true), Ok(vec![asked("read_soon", false)]));
+        assert_eq!(scope(None, false).unwrap().len(), DEFAULT_SCOPE.len());
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub(super) const KNOBS: &[Knob] = &[
         "`required:` in a scope locks a box, or also leaves out cars that cannot give it",
         |to, text| set(&mut to.habits.required_filters, one_of(text, &[("locked", false), ("filter", true)])),
     ),
+    knob(
+        "unknown",
+        "refused, taken",
+        "permissions that Smartcar does not list, makes that no simulated car is of",
+        |to, text| set(&mut to.habits.takes_unknown, one_of(text, &[("refused", false), ("taken", true)])),
+    ),
     knob("resources", "enveloped, bare", "single v3 resources under `data`, or not", |to, text| {
         set(&mut to.habits.bare, one_of(text, &[("enveloped", false), ("bare", true)]))
     }),

@@ -69,6 +69,7 @@ const TURNED: &[&str] = &[
     "limit-vehicle=1",
     "limit-month=500",
     "required=filter",
+    "unknown=taken",
     "signals-cost=4",
     "vehicle-id=data",
     "vehicle-id=top",

@@ -113,6 +113,7 @@ async fn what_is_wrong_about_the_link_is_shown_and_leads_nowhere() {
         assert!(answer.header("location").is_none() && !answer.text().contains("<script"), "{}", answer.text());
     }
     let evil = "\"><script>alert(1)</script>@example.com";
+    rig.simulator.turn("unknown=taken").unwrap();
     let url = rig.authorize_url(&[("state", evil), ("make", evil)]);
     for form in [&[("step", "sign-in"), ("email", evil)][..], &[("step", "brand")]] {
         assert!(!rig.post(&url, form).await.text().contains("<script"));
@@ -126,7 +127,7 @@ async fn what_is_wrong_about_the_rest_is_a_configuration_error() {
     for (name, value) in [
         ("response_type", "token"),
         ("mode", "live\"><script>"),
-        ("scope", "<script>"),
+        ("make", "TESSLA"),
         ("approval_prompt", "always"),
         ("single_select", "yes"),
         ("single_select_vin", "0SC00000000000000"),
@@ -143,6 +144,23 @@ async fn what_is_wrong_about_the_rest_is_a_configuration_error() {
             ("configuration_error", "400", "s 1")
         );
         assert!(told("error_message").starts_with(name) && !told("error_description").is_empty(), "{back}");
+    }
+    for (name, value, said) in [
+        ("scope", "<script>", "Application not authorized to request permission(s): <script> (there are control_charge, "),
+        (
+            "scope",
+            "read_vin required:read_odometr",
+            "Application not authorized to request permission(s): read_odometr (read_odometer, perhaps?)",
+        ),
+        ("make", "TESSLA", "make is TESSLA, which no simulated car is of (TESLA, perhaps?)"),
+        ("make", "AUDI", "make is AUDI, which no simulated car is of (there are BMW, FORD, "),
+    ] {
+        let url = rig.authorize_url(&[(name, value)]);
+        rig.simulator.turn("unknown=refused").unwrap();
+        let told = parameter(&location(&rig.open(&url).await), "error_message").unwrap();
+        assert!(told.starts_with(said), "{told}");
+        rig.simulator.turn("unknown=taken").unwrap();
+        assert_eq!(rig.open(&url).await.status, 200, "{name}={value}");
     }
     let both = rig.authorize_url(&[("application_id", &rig.simulator.settings().application.application_id)]);
     assert_eq!(rig.open(&both).await.status, 200, "an SDK of each age may be right");
