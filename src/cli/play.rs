@@ -23,7 +23,7 @@ use crate::connect::InviteRequest;
 use crate::model::AppUserId;
 use crate::operate::access::{Scope, TokenRequest};
 use crate::operate::audit::{Done, Ring};
-use crate::simulator::{Settings, Simulator, WebhookSettings};
+use crate::simulator::{Application, Settings, Simulator, WebhookSettings};
 use crate::web::Services;
 use crate::world::World;
 
@@ -170,15 +170,23 @@ fn simulation(origin: &str, listen: SocketAddr) -> Settings {
         retry_scale: 0.2,
         ..WebhookSettings::new(format!("{}/api/webhooks/smartcar", public_url(listen)))
     };
+    let usual = Application::default();
+    let redirect_uris = vec![format!("{}/api/smartcar/callback", public_url(listen)), app_uri(&usual)];
     Settings {
         past: Duration::from_secs(7 * 86_400),
         speed: 60.0,
         base_url: origin.to_owned(),
+        application: Application { redirect_uris, ..usual },
         access_life: Duration::from_secs(30),
         application_token_life: Duration::from_secs(30),
         webhook: Some(webhook),
         ..Settings::default()
     }
+}
+
+/// As the SDKs for iOS and Android have it, so that an app can be tried too.
+fn app_uri(application: &Application) -> String {
+    format!("sc{}://exchange", application.application_id)
 }
 
 /// Where this machine finds the gateway; Smartcar too, for by this address Carport knows its webhook.
@@ -201,8 +209,7 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
         ("smartcar.v3.client_id", &application.v3_client_id),
         ("smartcar.v3.client_secret", &application.v3_client_secret),
         ("smartcar.application_management_token", &application.management_token),
-        // As the SDKs for iOS and Android have it, so that an app can be tried too.
-        ("smartcar.redirect_uris", &format!("sc{}://exchange", application.application_id)),
+        ("smartcar.redirect_uris", &app_uri(application)),
         ("smartcar.scope", SCOPE),
         ("smartcar.origins.connect", origin),
         ("smartcar.origins.auth", origin),

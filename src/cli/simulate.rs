@@ -14,7 +14,7 @@ use super::print::{align, announce, say};
 use super::wiring::{Hangup, until_told, world};
 use super::{Exit, Failure};
 use crate::model::Secret;
-use crate::simulator::{Counters, FaultSyntax, Faults, Generation, Knob, Settings, Simulator, WebhookSettings};
+use crate::simulator::{Application, Counters, FaultSyntax, Faults, Generation, Knob, Settings, Simulator, WebhookSettings};
 
 /// Runs the simulator alone.
 pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
@@ -36,6 +36,9 @@ pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
     let (origin, environment) = (settings.base_url.clone(), environment(&settings));
     let shutdown = until_told(Hangup::Stops, || ())?;
     announce(&format!("Simulated Smartcar: {origin}\nPoint Carport or an SDK at it:\n\n{environment}\n"));
+    if flags.redirect_uri.is_empty() {
+        announce("Connect takes any redirect URI: say yours by --redirect-uri, and it refuses others as Smartcar does.\n");
+    }
     let simulator = Simulator::new(world, settings);
     let accounts = simulator.accounts();
     for account in accounts.iter().take(MOST_SHOWN) {
@@ -200,6 +203,7 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
         base_url: format!("http://{}", from_here(address)),
         webhook,
         faults,
+        application: Application { redirect_uris: flags.redirect_uri.clone(), ..Application::default() },
         ..Settings::default()
     };
     for knob in &flags.knob {
@@ -240,6 +244,10 @@ fn environment(settings: &Settings) -> String {
     ] {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "export {name}={value}");
+    }
+    if let Some(uri) = application.redirect_uris.first() {
+        // It may hold what a shell would take for its own.
+        let _ = writeln!(text, "export SMARTCAR_REDIRECT_URI='{}'", uri.replace('\'', "%27"));
     }
     text
 }

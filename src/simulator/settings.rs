@@ -92,6 +92,23 @@ pub struct WebhookSettings {
     pub trouble: f64,
 }
 
+impl Application {
+    /// Whether a redirect URI can be registered. Err: what is wrong.
+    pub fn check_redirect_uri(uri: &str) -> Result<(), String> {
+        // `localhost:8000/exchange` would be of the scheme `localhost`.
+        match Url::parse(uri).ok().filter(|_| uri.contains("://")) {
+            Some(url) if leads_back(&url) => Ok(()),
+            Some(_) => Err(format!("{uri} would never lead back to an application")),
+            None => Err(format!("{uri} is not a whole URI, such as http://localhost:8000/exchange")),
+        }
+    }
+}
+
+/// Not what a browser would run as a script, or open as a file.
+pub(super) fn leads_back(url: &Url) -> bool {
+    !["javascript", "data", "vbscript", "file", "blob", "about"].contains(&url.scheme())
+}
+
 impl WebhookSettings {
     /// Whether every code in a list of signals is one that a simulated car can tell. Err: what is wrong with the
     /// first that is not: deliveries would come without it, or never, and nothing would say why.

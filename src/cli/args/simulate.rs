@@ -6,6 +6,7 @@ use clap::builder::{StringValueParser, TypedValueParser};
 
 use super::duration;
 use crate::model::Secret;
+use crate::simulator::Application;
 
 /// Flags of `simulate`.
 #[derive(Clone, Debug, Args)]
@@ -24,6 +25,10 @@ pub struct Simulate {
     /// How much faster than the clock time goes
     #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
     pub speed: f64,
+    /// A redirect URI that the application has registered: Connect shows a page for any other; may be repeated, and the
+    /// first is where a link without one leads. Without this flag any is taken
+    #[arg(long, value_name = "URI", value_parser = redirect_uri)]
+    pub redirect_uri: Vec<String>,
     /// A fault to play, such as refuse, throttle=30 or invalid-grant*2; `help` lists them; may be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
@@ -62,6 +67,10 @@ pub struct Simulate {
 
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address and a port are needed, such as 127.0.0.1:9001".to_owned())
+}
+
+fn redirect_uri(text: &str) -> Result<String, String> {
+    Application::check_redirect_uri(text).map(|()| text.to_owned())
 }
 
 fn cars(text: &str) -> Result<usize, String> {

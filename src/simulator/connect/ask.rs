@@ -9,6 +9,7 @@ use crate::simulator::car::Car;
 use crate::simulator::endpoints::is_able;
 use crate::simulator::exchange::{Exchange, Fields};
 use crate::simulator::model::Model;
+use crate::simulator::settings::leads_back;
 use crate::simulator::words::{PERMISSIONS, instead};
 
 /// What Connect was asked for. `user` is for Smartcar's own statistics only, and shows nowhere.
@@ -147,9 +148,8 @@ impl Back {
 /// A redirect URI that may be used. Never one a browser would run as a script.
 fn registered(uri: &str, allowed: &[String]) -> Result<Url, String> {
     let parsed = Url::parse(uri).map_err(|_| "redirect_uri is not a URI.".to_owned())?;
-    let harmful = ["javascript", "data", "vbscript", "file", "blob", "about"].contains(&parsed.scheme());
     let known = allowed.is_empty() || allowed.iter().any(|other| other == uri);
-    if harmful || !known { Err("redirect_uri is not one of the application's.".to_owned()) } else { Ok(parsed) }
+    if known && leads_back(&parsed) { Ok(parsed) } else { Err("redirect_uri is not one of the application's.".to_owned()) }
 }
 
 /// The value of a parameter, the first of `words` by default.

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use url::Url;
 
 use super::first_run::half_a_request;
-use super::http::{Line, Say};
+use super::http::{Line, Say, browse};
 use super::process::{Home, Program, files, until};
+use super::smartcar::APPLICATION;
 
 #[tokio::test]
 async fn the_demonstration_moves_and_leaves_nothing_behind() {
@@ -164,6 +166,28 @@ async fn what_was_told_to_outlive_its_terminal_does() {
     program.says("where it listens", |text| text.contains("any password").then_some(())).await;
     program.signal(Signal::HUP);
     assert_eq!(program.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn connect_shows_a_page_for_redirect_uris_that_nobody_registered() {
+    let home = Home::new();
+    let back = "http://localhost:8090/exchange?a=b&c";
+    for (flags, said, other) in [
+        (&["--redirect-uri", back, "--redirect-uri", "myapp://back"][..], "export SMARTCAR_REDIRECT_URI='http://localhost:", 400),
+        (&[], "Connect takes any redirect URI", 200),
+    ] {
+        let words = [&["simulate", "--listen", "127.0.0.1:0"], flags].concat();
+        let mut program = Program::start(home.command(&words));
+        let told = program.says("where it listens", |text| text.contains("any password").then(|| text.to_owned())).await;
+        assert!(told.contains(said), "{told}");
+        let origin = told.lines().find_map(|line| line.strip_prefix("Simulated Smartcar: ")).unwrap();
+        for (uri, status) in [(back, 200), ("myapp://back", 200), ("http://localhost:8090/exchange", other)] {
+            let mut url = Url::parse(&format!("{origin}/oauth/authorize?response_type=code&client_id={APPLICATION}")).unwrap();
+            url.query_pairs_mut().append_pair("redirect_uri", uri);
+            assert_eq!(browse(url.as_str(), "").await.status, status, "{flags:?}: {uri}");
+        }
+        assert_eq!(program.stop().await.code, Some(0));
+    }
 }
 
 #[tokio::test]

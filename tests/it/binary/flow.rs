@@ -71,6 +71,8 @@ async fn a_load_without_sense_is_refused() {
         (&["--knob", "resources=wrapped"], "enveloped, bare"),
         (&["--fault", "trouble=RAIN"], "no such error is documented"),
         (&["--for", "soon"], "--for"),
+        (&["--redirect-uri", "localhost:8000/exchange"], "not a whole URI, such as http://localhost:8000/exchange"),
+        (&["--redirect-uri", "javascript://alert"], "never lead back"),
         (&["--webhook-url", "http://127.0.0.1:1/", "--rate", "1e9"], "up to 100000"),
         (&["--webhook-url", "http://ann:secret@127.0.0.1:1/"], "without name and password"),
         (&["--webhook-url", "foo"], "http://127.0.0.1:8000/api/webhooks/smartcar"),
