@@ -63,7 +63,7 @@ pub use settings::{Application, Settings, WebhookSettings};
 pub use state::Generation;
 
 use exchange::{Exchange, Fields, Later, Reply};
-use state::State;
+use state::{State, Webhook};
 use trouble::Trouble;
 
 /// One account, as listed for tests and the demo.
@@ -141,6 +141,11 @@ impl Simulator {
     /// Whether there is a webhook that answered VERIFY rightly.
     pub fn webhook_verified(&self) -> bool {
         self.with(|state, _| state.webhooks.iter().any(|webhook| webhook.verified))
+    }
+
+    /// Whether every steady flow has sent all that it was to.
+    pub fn has_flowed(&self) -> bool {
+        self.with(|state, _| !state.webhooks.is_empty() && state.webhooks.iter().all(Webhook::has_had_all))
     }
 
     /// Turns a knob, written as `NAME=VALUE`.

@@ -68,8 +68,13 @@ pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
 /// faults are played, some are meant to be lost.
 fn enough(flags: &Simulate, counters: &Counters) -> Result<(), Failure> {
     let Some(lasts) = flags.lasts.filter(|_| flags.fault.is_empty()) else { return Ok(()) };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
-    let expected = flags.rate.map_or(1, |rate| (rate * lasts.as_secs_f64() * LEAST_SENT) as u64).max(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a number of events"
+    )]
+    let expected = flags.rate.map_or(1, |rate| (whole(rate, lasts) as f64 * LEAST_SENT) as u64).max(1);
     // VERIFY is an event too.
     let states = counters.acknowledged.saturating_sub(1);
     let lost = counters.dropped - counters.unverified + counters.skipped;
@@ -86,15 +91,24 @@ fn enough(flags: &Simulate, counters: &Counters) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many events flow in a time.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
+fn whole(rate: f64, lasts: Duration) -> u64 {
+    (rate * lasts.as_secs_f64()).round().max(1.0) as u64
+}
+
 /// Shows how it goes on a terminal, and stops after `--for`.
 async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken) -> Result<(), Failure> {
     let shown = flags.webhook_url.is_some() && std::io::stderr().is_terminal();
-    let mut seconds = interval(Duration::from_secs(1));
+    let mut looks = interval(LOOK);
+    // A flow ends by its number of events; only one that falls behind, by time.
+    let flows = simulator.settings().webhook.as_ref().is_some_and(|webhook| webhook.most.is_some());
+    let lasts = flags.lasts.map(|lasts| if flows { lasts + LONGEST_REST } else { lasts });
     let patience = sleep(MOST_PATIENCE);
     tokio::pin!(patience);
     let (mut began, mut result, mut told) = (None, Ok(()), String::new());
     loop {
-        let left = match (flags.lasts, began) {
+        let left = match (lasts, began) {
             (Some(lasts), Some(began)) => lasts.saturating_sub(Instant::elapsed(&began)),
             _ => Duration::MAX,
         };
@@ -110,7 +124,9 @@ async fn watch(simulator: &Simulator, flags: &Simulate, stop: CancellationToken)
                 result = Err(Failure::new(Exit::TryAgain, sentence));
                 stop.cancel();
             }
-            _ = seconds.tick() => {}
+            _ = looks.tick() => if simulator.has_flowed() {
+                stop.cancel();
+            }
         }
         if let (None, Some(webhook)) = (began, &simulator.settings().webhook)
             && !simulator.webhook_verified()
@@ -176,11 +192,13 @@ fn simulated(flags: &Simulate, address: SocketAddr) -> Result<Settings, Failure>
     let webhook = place("--webhook-url", flags.webhook_url.as_ref())?.map(|url| {
         #[expect(clippy::cast_precision_loss, reason = "a number of cars")]
         let steady = crowd.then(|| flags.cars as f64 / flags.webhook_every.as_secs_f64().max(0.001));
+        let rate = flags.rate.or(steady);
         WebhookSettings {
             error_url,
             triggers: flags.webhook_trigger.clone(),
             every: flags.webhook_every,
-            rate: flags.rate.or(steady),
+            rate,
+            most: rate.zip(flags.lasts).map(|(rate, lasts)| whole(rate, lasts)),
             retry_scale: flags.retry_scale,
             ..WebhookSettings::new(url)
         }
@@ -256,8 +274,12 @@ fn environment(settings: &Settings) -> String {
 const NAMED_CARS: usize = 3;
 /// How many accounts are listed at the start.
 const MOST_SHOWN: usize = 20;
-/// How much of its rate a flow must reach: it stops in the middle of a turn.
+/// How much of its rate a flow must reach: a machine may come to a standstill.
 const LEAST_SENT: f64 = 0.9;
+/// How often is looked how far it is.
+const LOOK: Duration = Duration::from_millis(100);
+/// How much longer than it was told a flow may take, to send what is left after a standstill.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// How long `--for` waits for the webhook to be verified: three tries, and what the last may take.
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
 

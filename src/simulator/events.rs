@@ -79,15 +79,16 @@ pub(super) fn flow(state: &mut State, now: Timestamp, count: usize) -> Vec<Event
         state.next = place + 1;
         looked_at += 1;
         let subscription = &mut subscriptions[place];
-        let Some(webhook) = state.verified(&subscription.webhook_id).filter(|webhook| webhook.settings.rate.is_some()).cloned()
-        else {
-            continue;
-        };
+        let flowing = state.webhooks.iter().find(|webhook| webhook.id == subscription.webhook_id);
+        let Some(webhook) = flowing.filter(|webhook| webhook.rate().is_some()).cloned() else { continue };
         let event = match &subscription.sent {
             None => first(state, &webhook, subscription, now),
             Some(_) => next_state(state, &webhook, subscription, now, true),
         };
-        looked_at = if event.is_some() { 0 } else { looked_at };
+        if event.is_some() {
+            looked_at = 0;
+            state.webhooks.iter_mut().filter(|other| other.id == webhook.id).for_each(|webhook| webhook.flowed += 1);
+        }
         events.extend(event);
     }
     state.subscriptions = subscriptions;

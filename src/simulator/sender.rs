@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::{self, Event};
 use super::faults::FaultKind;
 use super::knobs::Challenge;
-use super::state::State;
+use super::state::{State, Webhook};
 use super::{Simulator, TransportError};
 use crate::model::Timestamp;
 
@@ -225,6 +225,19 @@ impl Simulator {
     }
 }
 
+impl Webhook {
+    /// How many events a second flow to it, if some do and more are to.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let flows = self.verified && !self.disabled && !self.has_had_all();
+        self.settings.rate.filter(|rate| flows && rate.is_finite())
+    }
+
+    /// Whether its flow has come to its end.
+    pub(super) fn has_had_all(&self) -> bool {
+        self.settings.most.is_some_and(|most| self.flowed >= most)
+    }
+}
+
 impl State {
     /// An event was taken, or nobody will take it any more.
     fn ended(&mut self, event: &Event, taken: bool) {
@@ -245,8 +258,7 @@ impl State {
 /// How often there is a round, and how many events a second flow steadily.
 fn pace(state: &mut State) -> (Duration, f64) {
     let every = state.webhooks.iter().map(|webhook| webhook.settings.every).min();
-    let flowing = state.webhooks.iter().filter(|webhook| webhook.verified && !webhook.disabled);
-    let rate: f64 = flowing.filter_map(|webhook| webhook.settings.rate).filter(|rate| rate.is_finite()).sum();
+    let rate: f64 = state.webhooks.iter().filter_map(Webhook::rate).sum();
     (every.unwrap_or(Duration::from_secs(3600)), rate.max(0.0))
 }
 

@@ -83,6 +83,8 @@ pub struct WebhookSettings {
     pub every: Duration,
     /// Deliveries a second, evenly, whether or not anything changed. None: what changed, every [`Self::every`].
     pub rate: Option<f64>,
+    /// How many events flow at [`Self::rate`] before the flow ends. None: it does not.
+    pub most: Option<u64>,
     /// Whether VERIFY is signed.
     pub verify_signed: bool,
     /// Stretches the waits before retries.
@@ -178,6 +180,7 @@ impl WebhookSettings {
             auto_subscribe: true,
             every: Duration::from_secs(60),
             rate: None,
+            most: None,
             verify_signed: true,
             retry_scale: 1.0,
             trouble: 0.0,

@@ -120,6 +120,8 @@ pub(super) struct Webhook {
     pub(super) disabled: bool,
     /// Events in a row that were lost.
     pub(super) failures: u32,
+    /// Events that have flowed steadily.
+    pub(super) flowed: u64,
 }
 
 impl State {
@@ -366,7 +368,9 @@ impl State {
     pub(super) fn add_webhook(&mut self, settings: WebhookSettings) -> String {
         let (id, settings) = (self.chance.uuid(), Arc::new(settings));
         let auto_subscribe = settings.auto_subscribe;
-        self.webhooks.push(Webhook { id: id.clone(), settings, verified: false, verifying: false, disabled: false, failures: 0 });
+        let webhook =
+            Webhook { id: id.clone(), settings, verified: false, verifying: false, disabled: false, failures: 0, flowed: 0 };
+        self.webhooks.push(webhook);
         let connected: Vec<(String, String)> =
             self.connections.iter().map(|connection| (connection.user_id.clone(), connection.vehicle_id.clone())).collect();
         for (user_id, vehicle_id) in connected.iter().filter(|_| auto_subscribe) {

@@ -19,7 +19,8 @@ async fn a_thousand_cars_send_a_steady_flow() {
     let ran = home.run(&[&simulate[..], &["--for", "4s"]].concat()).await;
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     let acknowledged = count(&ran.stdout, "Events acknowledged");
-    assert!(acknowledged > 30, "{}", ran.stdout);
+    // 30 a second for four seconds, and VERIFY; fewer if the machine came to a standstill.
+    assert!((110..=121).contains(&acknowledged), "{}", ran.stdout);
     assert_eq!(count(&ran.stdout, "answered: 2xx"), acknowledged);
     assert_eq!(count(&ran.stdout, "Events given up after the last retry"), 0);
     assert!(count(&ran.stdout, "All within ms") >= count(&ran.stdout, "Half answered within ms"));
