@@ -57,6 +57,11 @@ impl ApiError {
         ApiError::of("PERMISSION", None)
     }
 
+    /// The caller's own token does not open it: nothing that the owner of a car could mend.
+    pub fn forbidden() -> ApiError {
+        ApiError { resolution: None, ..ApiError::permission() }
+    }
+
     /// There is nothing at this path.
     pub fn path() -> ApiError {
         ApiError::of("RESOURCE_NOT_FOUND", Some("PATH"))
@@ -154,7 +159,7 @@ impl ApiError {
     /// What an owner may be told; nothing of what is no owner's business.
     fn message(&self) -> Option<&'static str> {
         match (&*self.kind, self.resolution) {
-            (_, Some("REAUTHENTICATE")) => Some("Please connect your car to <app name> again."),
+            (_, Some("REAUTHENTICATE")) => Some("Please connect your car again."),
             ("COMPATIBILITY", _) => Some("Your car cannot do this."),
             ("CONNECTED_SERVICES_ACCOUNT", _) => Some("Please look after your account at your car's manufacturer."),
             ("VEHICLE_STATE", _) => Some("Your car cannot do this at the moment. Please try again later."),
@@ -250,8 +255,8 @@ mod tests {
             ("UPSTREAM", Some("NO_RESPONSE"), "cannot be reached"),
             ("COMPATIBILITY", Some("VEHICLE_NOT_CAPABLE"), "cannot do this"),
             ("CONNECTED_SERVICES_ACCOUNT", Some("SUBSCRIPTION"), "account"),
-            ("CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"), "<app name>"),
-            ("PERMISSION", None, "<app name>"),
+            ("CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"), "connect your car again"),
+            ("PERMISSION", None, "connect your car again"),
         ] {
             let error = ApiError::of(kind, code);
             for shown in [error.v2("id"), error.v3("id")["errors"][0].clone()] {

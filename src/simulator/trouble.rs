@@ -38,7 +38,7 @@ impl Trouble {
     pub(super) fn permission() -> Trouble {
         Trouble {
             resolution: Some("REAUTHENTICATE"),
-            message: Some("Your permission to read this from your car is missing."),
+            message: Some("Your permission for this is missing."),
             ..Trouble::new(403, "PERMISSION", None, "The application lacks a permission of the owner for this.")
         }
     }

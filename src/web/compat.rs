@@ -78,7 +78,7 @@ const NO_CONNECT: &str = "Carport does not serve Connect here: its links come fr
 fn of_problem(problem: &Problem) -> ApiError {
     let error = match problem.status().as_u16() {
         401 => return ApiError::authentication().because(problem.sentence()),
-        403 => ApiError::permission(),
+        403 => ApiError::forbidden(),
         404 | 405 => ApiError::path(),
         429 => ApiError::of("RATE_LIMIT", Some("SMARTCAR_API")),
         400..500 => ApiError::of("VALIDATION", None),

@@ -503,6 +503,32 @@ async fn commands_and_disconnect_go_upstream() {
     }
 }
 
+/// What a token of Carport's may not do, no owner can mend by connecting again; what the owner did not grant, only the owner.
+#[tokio::test(start_paused = true)]
+async fn who_can_mend_a_refusal_is_told() {
+    let (gateway, car, token) = with_owner(518, V2, &[("smartcar.scope", "read_vehicle_info")]).await;
+    let odometer = format!("/v2.0/vehicles/{car}/odometer");
+    let [connect, metrics] = [
+        gateway.create_token(&json!({ "name": "front end", "scope": "connect", "user": "owner" })).await,
+        gateway.create_token(&json!({ "name": "prometheus", "scope": "metrics" })).await,
+    ];
+    for (token, resolution, said) in [
+        (&token, json!("REAUTHENTICATE"), Some("connect your car again")),
+        (&connect, Value::Null, None),
+        (&metrics, Value::Null, None),
+    ] {
+        let answer = gateway.get(&odometer).bearer(token).send().await;
+        is_error(&answer, 403, "PERMISSION", None);
+        let body = answer.json();
+        assert_eq!(body["resolution"]["type"], resolution, "{body}");
+        let message = body["suggestedUserMessage"].as_str();
+        assert_eq!(message.is_some(), said.is_some(), "{body}");
+        assert!(message.unwrap_or_default().contains(said.unwrap_or_default()) && !answer.text().contains('<'), "{body}");
+        assert_eq!(said.is_none(), body["description"].as_str().unwrap().contains("scope"), "{body}");
+    }
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn everybody_sees_their_own() {
     let gateway = with_two_owners(508).await;
