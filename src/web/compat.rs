@@ -107,12 +107,22 @@ async fn tell(call: &Call<'_>, smartcar_user: Option<&str>, command: Command) ->
 
 /// Why Smartcar is asked, if it is.
 fn reason(call: &Call<'_>) -> Result<Reason, Problem> {
-    Ok(wish(call)?.reason())
+    Ok(Wish { is_reader: is_reader(call)?, ..Wish::default() }.reason())
 }
 
-/// What the head says of the values that are wanted.
+fn is_reader(call: &Call<'_>) -> Result<bool, Problem> {
+    Ok(call.caller()?.scope == Scope::Read)
+}
+
+/// What the head says of the values that are wanted. What cannot be read of `Cache-Control` is passed over (RFC 9111, 4.2.1).
 fn wish(call: &Call<'_>) -> Result<Wish, Problem> {
-    let imperial = text(&call.head.headers, &SC_UNIT_SYSTEM).is_some_and(|units| units.eq_ignore_ascii_case("imperial"));
+    let imperial = match text(&call.head.headers, &SC_UNIT_SYSTEM).map(str::trim) {
+        Some(units) if units.eq_ignore_ascii_case("imperial") => true,
+        Some(units) if !units.eq_ignore_ascii_case("metric") => {
+            return Err(ApiError::parameter("sc-unit-system", "sc-unit-system must be metric or imperial.").into());
+        }
+        _ => false,
+    };
     let lines = call.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     let age = |word: &str| match word.trim().to_ascii_lowercase().split_once('=') {
         Some(("max-age", seconds)) => seconds.trim_matches('"').parse().ok().map(Duration::from_secs),
@@ -120,7 +130,7 @@ fn wish(call: &Call<'_>) -> Result<Wish, Problem> {
         _ => None,
     };
     let max_age = lines.flat_map(|line| line.split(',')).filter_map(age).min();
-    Ok(Wish { max_age, imperial, is_reader: call.caller()?.scope == Scope::Read })
+    Ok(Wish { max_age, imperial, is_reader: is_reader(call)? })
 }
 
 /// The headers beside a body.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api::with_two_owners;
 use crate::gateway::{Ask, HOUR, TestGateway, events, pass};
-use crate::simulator::rig::{ADA, Answer, GRACE};
+use crate::simulator::rig::{ADA, Answer, GRACE, Rig};
 
 const CONTROLS: &str = "read_vehicle_info,read_vin,read_odometer,read_battery,read_charge,read_fuel,read_location,read_security,\
                         read_tires,read_engine_oil,control_charge,control_security,control_navigation";
@@ -526,6 +526,39 @@ async fn who_can_mend_a_refusal_is_told() {
         assert!(message.unwrap_or_default().contains(said.unwrap_or_default()) && !answer.text().contains('<'), "{body}");
         assert_eq!(said.is_none(), body["description"].as_str().unwrap().contains("scope"), "{body}");
     }
+    gateway.finish().await;
+}
+
+/// Carport and the simulated Smartcar take the same heads, and refuse the same.
+#[tokio::test(start_paused = true)]
+async fn heads_are_read_as_smartcar_reads_them() {
+    let (gateway, car, token) = with_owner(519, V2, &[]).await;
+    let odometer = format!("/v2.0/vehicles/{car}/odometer");
+    let rig = Rig::new(Settings::default());
+    let (access, _) = rig.ada().await;
+    let simulated = format!("/v2.0/vehicles/{}/odometer", rig.vehicles(ADA).remove(0));
+    for (name, value, status) in [
+        ("sc-unit-system", "imperial", 200),
+        ("sc-unit-system", "Metric", 200),
+        ("sc-unit-system", "banana", 400),
+        ("cache-control", "max-age=banana", 200),
+        ("cache-control", "banana", 200),
+        ("cache-control", "max-age=-1, no-cache", 200),
+    ] {
+        let ours = gateway.get(&odometer).bearer(&token).header(name, value).send().await;
+        let bearer = format!("Bearer {access}");
+        let theirs = rig.send("GET", &simulated, &[("authorization", &bearer), (name, value)], "").await;
+        assert_eq!((ours.status, theirs.status), (status, status), "{name}: {value}: {}", ours.text());
+        if status == 400 {
+            is_error(&ours, 400, "VALIDATION", Some("PARAMETER"));
+            assert_eq!(ours.json()["detail"][0]["field"], theirs.json()["detail"][0]["field"]);
+        }
+    }
+    // A command has no units.
+    let body = json!({ "action": "LOCK" });
+    let command =
+        gateway.post(&format!("/v2.0/vehicles/{car}/security"), &body).bearer(&token).header("sc-unit-system", "banana");
+    assert_ne!(command.send().await.status, 400);
     gateway.finish().await;
 }
 
