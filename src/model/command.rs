@@ -63,6 +63,7 @@ impl Command {
         match path {
             "charge/start" => Ok(Command::StartCharge),
             "charge/stop" => Ok(Command::StopCharge),
+            "charge/set-limit" | "navigation/set-destination" if !attributes.is_object() => Err(wrong_shape(path)),
             "charge/set-limit" => {
                 let percent = attributes["percent"].as_u64().filter(|percent| (50..=100).contains(percent));
                 let percent = percent.and_then(|percent| u8::try_from(percent).ok());
@@ -137,6 +138,17 @@ impl Command {
     }
 }
 
+/// A body of API v3 without attributes, such as the flat one of v2.0.
+fn wrong_shape(path: &str) -> ApiError {
+    let (fields, example) = match Command::fields(path) {
+        fields @ ["percent"] => (fields, json!({ "percent": 80 })),
+        fields => (fields, json!({ "latitude": 47.6, "longitude": -122.3 })),
+    };
+    let field = format!("data.attributes.{}", fields.first().copied().unwrap_or_default());
+    let example = json!({ "data": { "attributes": example } });
+    ApiError::parameter(&field, format!("{field} is missing: the body must be such as {example}"))
+}
+
 fn destination(body: &Value) -> Result<Command, ApiError> {
     let degrees = |name: &str, most: f64| {
         let degrees = body[name].as_f64().filter(|degrees| degrees.abs() <= most);
@@ -168,7 +180,17 @@ mod tests {
         assert_eq!(Command::of_v2("charge/limit", &json!({ "limit": "0.7" })), Ok(Command::LimitCharge(70.0)));
         assert_eq!(field(Command::of_v2("charge/limit", &json!({ "limit": 0.2 }))).as_deref(), Some("limit"));
         assert_eq!(field(Command::of_v2("security", &json!({ "action": "DANCE" }))).as_deref(), Some("action"));
-        assert_eq!(field(Command::of_v3("charge/set-limit", &json!({}))).as_deref(), Some("percent"));
+        for flat in [json!({}), Value::Null, json!({ "percent": 80 }), json!({ "data": { "percent": 80 } })] {
+            let error = Command::of_v3("charge/set-limit", &flat).unwrap_err();
+            let said = r#"data.attributes.percent is missing: the body must be such as {"data":{"attributes":{"percent":80}}}"#;
+            assert_eq!((&*error.detail[0].0, &*error.description), ("data.attributes.percent", said), "{flat}");
+        }
+        assert_eq!(
+            field(Command::of_v3("navigation/set-destination", &json!({ "latitude": 1 }))).as_deref(),
+            Some("data.attributes.latitude")
+        );
+        let within = json!({ "data": { "attributes": { "percent": 8 } } });
+        assert_eq!(field(Command::of_v3("charge/set-limit", &within)).as_deref(), Some("percent"));
         assert_eq!(field(Command::of_v2("navigation/destination", &json!({ "latitude": 1 }))).as_deref(), Some("longitude"));
         assert_eq!(Command::of_v2("odometer", &json!({})), Err(ApiError::path()));
         assert_eq!(Command::of_v3("climate/start", &json!({})), Err(ApiError::path()));

@@ -69,6 +69,10 @@ impl Command {
         Some(match path {
             ["charge", "start"] => Ok(Command::StartCharge),
             ["charge", "stop"] => Ok(Command::StopCharge),
+            ["charge", "set-limit"] if !attributes.is_object() => Err(flat("percent", r#"{"percent":80}"#)),
+            ["navigation", "set-destination"] if !attributes.is_object() => {
+                Err(flat("latitude", r#"{"latitude":47.6,"longitude":-122.3}"#))
+            }
             ["charge", "set-limit"] => {
                 let percent = attributes["percent"].as_u64().and_then(|percent| u32::try_from(percent).ok());
                 let percent = percent.filter(|percent| (50..=100).contains(percent)).map(f64::from);
@@ -132,6 +136,12 @@ impl Command {
     }
 }
 
+/// A body of v3 without attributes, such as the flat one of v2.0.
+fn flat(field: &str, example: &str) -> Trouble {
+    let what = format!(r#"is missing: the body must be such as {{"data":{{"attributes":{example}}}}}"#);
+    Trouble::parameter(&format!("data.attributes.{field}"), &what)
+}
+
 fn destination(body: &Value) -> Result<Command, Trouble> {
     let within = |name: &str, most: f64| body[name].as_f64().is_some_and(|degrees| degrees.abs() <= most);
     let place = within("latitude", 90.0) && within("longitude", 180.0);
@@ -183,7 +193,12 @@ mod tests {
         assert!(Command::v2(&["odometer"], &json!({})).is_none());
         let body = json!({ "data": { "attributes": { "percent": 80 } } });
         assert!(matches!(Command::v3(&["charge", "set-limit"], &body), Some(Ok(Command::LimitCharge(80.0)))));
-        assert!(Command::v3(&["charge", "set-limit"], &json!({})).unwrap().is_err());
+        for (path, field) in [(["charge", "set-limit"], "percent"), (["navigation", "set-destination"], "latitude")] {
+            let why = Command::v3(&path, &json!({ field: 80 })).unwrap().unwrap_err().description;
+            let said =
+                format!("The request is not valid: data.attributes.{field} is missing: the body must be such as {{\"data\":");
+            assert!(why.starts_with(&said), "{why}");
+        }
         assert!(Command::v3(&["climate", "start"], &json!({})).is_none());
     }
 }
