@@ -1,5 +1,6 @@
 //! The token endpoints. Nobody gets a token here but the one that was brought along: a client that was made for
-//! Smartcar has one of Carport's where its secret, its refresh token or its code would be.
+//! Smartcar has one of Carport's where its secret, its refresh token or its code would be. For a code that is none, the
+//! secret does not stand in.
 
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
@@ -32,9 +33,11 @@ async fn given(call: &Call<'_>, grants: &[(&str, &str)]) -> Result<String, Probl
     let Some((_, holder)) = grants.iter().find(|(grant, _)| *grant == kind) else {
         return Err(refusal(400, "unsupported_grant_type", "This grant_type is not known here."));
     };
+    // A code of Smartcar's that were taken for nothing would be a car that its owner believes to be connected.
+    let by_secret = *holder != "code";
     let basic = call.head.headers.get(AUTHORIZATION).and_then(|line| input::basic(line.to_str().ok()?));
     let secret = field("client_secret").or(basic.map(|(_, secret)| secret));
-    for token in field(holder).into_iter().chain(secret) {
+    for token in field(holder).into_iter().chain(secret.filter(|_| by_secret)) {
         match call.services.rooms.access.bearer(&token).await {
             Ok(_) => return Ok(token),
             Err(AccessError::Unknown) => {}
@@ -45,13 +48,16 @@ async fn given(call: &Call<'_>, grants: &[(&str, &str)]) -> Result<String, Probl
     call.services.rooms.audit.refuse(Refused::Token, call.client.address());
     call.take_for_proof()?;
     Err(match *holder {
-        "code" => refusal(400, "invalid_request", "Invalid code: it must be a token of Carport (carport_...)."),
+        "code" => refusal(400, "invalid_request", CODE),
         "refresh_token" => {
             refusal(400, "invalid_grant", "The refresh token must be a token of Carport (carport_...) that is good.")
         }
         _ => refusal(401, "invalid_client", "The client secret must be a token of Carport (carport_...) that is good."),
     })
 }
+
+const CODE: &str = "Invalid code: it must be a token of Carport (carport_...). A code of Smartcar's is not exchanged here: \
+                    POST /api/smartcar/exchange takes it.";
 
 /// A form, or JSON.
 fn fields(call: &Call<'_>) -> Result<Vec<(String, String)>, Problem> {
