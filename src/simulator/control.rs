@@ -1,5 +1,6 @@
 //! Routes for scripts below `/simulator`, which the real Smartcar does not have. JSON in and out; a body must
-//! say `Content-Type: application/json`, so that no page on the web can send one by itself.
+//! say `Content-Type: application/json`, so that no page on the web can send one by itself. A field that is not known is
+//! refused: passed over, it would leave somebody waiting for what never happens.
 //!
 //! - `GET /simulator/status`: accounts, cars, counters, webhooks
 //! - `POST /simulator/webhook` `{"url", ..}`: sets the one webhook; takes what `/simulator/webhooks` takes
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::WebhookSettings;
@@ -25,6 +27,7 @@ use super::faults::Faults;
 use super::knobs::Knob;
 use super::pages;
 use super::state::{Generation, Webhook};
+use super::words::instead;
 
 /// Answers everything below `/simulator`.
 pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
@@ -79,6 +82,7 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<Value, String> {
     }
     let body = if exchange.body.is_empty() { b"{}".as_slice() } else { exchange.body };
     let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    fields(what, &body)?;
     match what {
         "webhook" => exchange.state.set_webhook(Some(webhook(&body)?)),
         "webhooks" => return Ok(Value::String(exchange.state.add_webhook(webhook(&body)?))),
@@ -92,7 +96,7 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<Value, String> {
         "deliver" => exchange.state.round_asked = true,
         "trouble" => {
             let vehicle_id = body["vehicleId"].as_str().unwrap_or_default();
-            exchange.state.set_trouble(vehicle_id, body["trouble"].as_str())?;
+            exchange.state.set_trouble(vehicle_id, member::<String>(&body, "trouble", TEXT)?.as_deref())?;
         }
         "faults" => {
             let list = texts(&body["faults"]).ok_or("faults must be a list of texts")?;
@@ -108,23 +112,72 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<Value, String> {
     Ok(Value::Null)
 }
 
+/// Whether a route knows every field of a body.
+fn fields(what: &str, body: &Value) -> Result<(), String> {
+    let known: &[&str] = match what {
+        "webhook" | "webhooks" => WEBHOOK,
+        "knobs" => &["knobs"],
+        "faults" => &["faults"],
+        "trouble" => &["vehicleId", "trouble"],
+        "revoke" => &["email"],
+        _ => &[],
+    };
+    let body = body.as_object().ok_or("the body must be an object")?;
+    match body.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) if known.is_empty() => Err(format!("there is no field `{name}` here: nothing goes with this")),
+        Some(name) => Err(format!("there is no field `{name}` here: {}", instead(name, known))),
+        None => Ok(()),
+    }
+}
+
+/// A field, if it is there. Err: it is not `what`; its value is not repeated, for it may be anything.
+fn member<T: DeserializeOwned>(body: &Value, name: &str, what: &str) -> Result<Option<T>, String> {
+    serde_json::from_value(body[name].clone()).map_err(|_| format!("{name} must be {what}"))
+}
+
+/// A number of at least zero, if it is there.
+fn amount(body: &Value, name: &str) -> Result<Option<f64>, String> {
+    match member::<f64>(body, name, NUMBER)? {
+        Some(number) if number < 0.0 => Err(format!("{name} must be {NUMBER}")),
+        number => Ok(number),
+    }
+}
+
+const TEXT: &str = "a text";
+const NUMBER: &str = "a number, not below zero";
+const YES_OR_NO: &str = "true or false";
+
+const WEBHOOK: &[&str] = &[
+    "url",
+    "errorUrl",
+    "name",
+    "legacy",
+    "triggers",
+    "data",
+    "autoSubscribe",
+    "every",
+    "rate",
+    "verifySigned",
+    "retryScale",
+    "trouble",
+];
+
 fn texts(list: &Value) -> Option<Vec<String>> {
     list.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn webhook(body: &Value) -> Result<WebhookSettings, String> {
-    let address = |name: &str| match &body[name] {
-        Value::Null => Ok(None),
-        Value::String(text) => WebhookSettings::address(text).map(Some).map_err(|what| format!("{name}: {what}")),
-        _ => Err(format!("{name} must be a text")),
+    let address = |name: &str| {
+        let text = member::<String>(body, name, TEXT)?;
+        text.map(|text| WebhookSettings::address(&text).map_err(|what| format!("{name}: {what}"))).transpose()
     };
     let mut settings = WebhookSettings::new(address("url")?.ok_or("url is missing")?);
-    if let Some(seconds) = body["every"].as_f64() {
+    if let Some(seconds) = amount(body, "every")? {
         settings.every = Duration::try_from_secs_f64(seconds).map_err(|error| format!("every: {error}"))?;
     }
     settings.error_url = address("errorUrl")?;
-    body["name"].as_str().unwrap_or(&settings.name.clone()).clone_into(&mut settings.name);
-    settings.legacy = body["legacy"].as_bool().unwrap_or(settings.legacy);
+    settings.name = member(body, "name", TEXT)?.unwrap_or(settings.name);
+    settings.legacy = member(body, "legacy", YES_OR_NO)?.unwrap_or(settings.legacy);
     for (name, codes) in [("triggers", &mut settings.triggers), ("data", &mut settings.data)] {
         if body[name].is_null() {
             continue;
@@ -132,11 +185,11 @@ fn webhook(body: &Value) -> Result<WebhookSettings, String> {
         *codes = texts(&body[name]).ok_or_else(|| format!("{name} must be a list of texts"))?;
         WebhookSettings::check_codes(codes).map_err(|what| format!("{name}: {what}"))?;
     }
-    settings.auto_subscribe = body["autoSubscribe"].as_bool().unwrap_or(settings.auto_subscribe);
-    settings.rate = body["rate"].as_f64();
-    settings.verify_signed = body["verifySigned"].as_bool().unwrap_or(settings.verify_signed);
-    settings.retry_scale = body["retryScale"].as_f64().unwrap_or(settings.retry_scale);
-    settings.trouble = body["trouble"].as_f64().unwrap_or(settings.trouble);
+    settings.auto_subscribe = member(body, "autoSubscribe", YES_OR_NO)?.unwrap_or(settings.auto_subscribe);
+    settings.rate = amount(body, "rate")?;
+    settings.verify_signed = member(body, "verifySigned", YES_OR_NO)?.unwrap_or(settings.verify_signed);
+    settings.retry_scale = amount(body, "retryScale")?.unwrap_or(settings.retry_scale);
+    settings.trouble = amount(body, "trouble")?.unwrap_or(settings.trouble);
     Ok(settings)
 }
 

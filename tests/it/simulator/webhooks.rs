@@ -240,6 +240,28 @@ async fn scripts_have_control_routes() {
         let reason = refused.json()["reason"].as_str().unwrap().to_owned();
         assert!(refused.status == 400 && reason.starts_with(said), "{reason}");
     }
+    for (route, body, said) in [
+        ("webhooks", r#"{"url":"http://127.0.0.1:1/hook","trigers":[]}"#, "there is no field `trigers` here: triggers, perhaps?"),
+        (
+            "webhook",
+            r#"{"url":"http://127.0.0.1:1/hook","filter":1}"#,
+            "there is no field `filter` here: there are url, errorUrl, ",
+        ),
+        ("webhook", r#"{"url":"http://127.0.0.1:1/hook","every":"5s"}"#, "every must be a number, not below zero"),
+        ("webhook", r#"{"url":"http://127.0.0.1:1/hook","rate":-1}"#, "rate must be a number, not below zero"),
+        ("webhook", r#"{"url":"http://127.0.0.1:1/hook","autoSubscribe":"no"}"#, "autoSubscribe must be true or false"),
+        ("webhook", r#"{"url":7}"#, "url must be a text"),
+        ("faults", r#"{"fault":["refuse"]}"#, "there is no field `fault` here: faults, perhaps?"),
+        ("knobs", r#"{"knobs":[],"x":1}"#, "there is no field `x` here: there are knobs"),
+        ("trouble", r#"{"vehicleID":"v","trouble":null}"#, "there is no field `vehicleID` here: vehicleId, perhaps?"),
+        ("revoke", r#"{"mail":"x"}"#, "there is no field `mail` here: email, perhaps?"),
+        ("deliver", r#"{"vehicleId":"v"}"#, "there is no field `vehicleId` here: nothing goes with this"),
+        ("knobs", "[]", "the body must be an object"),
+    ] {
+        let refused = rig.send("POST", &format!("/simulator/{route}"), &json_kind, body).await;
+        let reason = refused.json()["reason"].as_str().unwrap().to_owned();
+        assert!(refused.status == 400 && reason.starts_with(said), "{body}: {reason}");
+    }
     run_for(&rig, Duration::from_secs(1)).await;
     assert_eq!(rig.send("POST", "/simulator/deliver", &json_kind, "").await.status, 202);
     run_for(&rig, Duration::from_secs(1)).await;
