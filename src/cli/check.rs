@@ -64,8 +64,26 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     lines.extend(notices::notices(&config).await);
     if !flags.offline {
         lines.extend(if keeps_secrets { outward_of_server(&config).await } else { outward(&config).await });
+        lines.extend(webhook_untried(&config, &lines));
     }
     lines
+}
+
+/// Why nobody knocked at the webhook's address, if nobody did and no other line says so.
+fn webhook_untried(config: &Config, lines: &[Line]) -> Option<Line> {
+    const CHECK: &str = "webhook address";
+    if lines.iter().any(|line| [CHECK, "public URL", "certificate of the public URL"].contains(&line.check)) {
+        return None;
+    }
+    let why = if config.public_url.scheme() != "https" {
+        let url = config.public_url.as_str().trim_end_matches('/');
+        format!("Smartcar posts webhooks to https only, and public_url is {url}")
+    } else if config.smartcar.management_tokens.is_empty() {
+        "there is no application management token".to_owned()
+    } else {
+        "no server runs".to_owned()
+    };
+    Some(Line::ok(CHECK, format!("not tried: {why}")))
 }
 
 /// Saves what can be read of the store.

@@ -19,7 +19,7 @@ async fn a_healthy_house_is_well_with_and_without_its_server() {
     for is_running in [true, false] {
         let said = home.done(&["check"]).await;
         assert!(said.lines().all(|line| line.starts_with("ok  ")), "{said}");
-        for check in ["configuration", "permissions", "master key", "store", "sandbox", "credentials"] {
+        for check in ["configuration", "permissions", "master key", "store", "sandbox", "credentials", "webhook address"] {
             assert_eq!(
                 said.lines().filter(|line| line.split("  ").any(|cell| cell.trim() == check)).count(),
                 1,
