@@ -151,11 +151,18 @@ fn pause(every: Duration, is_charging: bool, account: &VehicleBudget, reserve: u
     let Some(remaining) = account.remaining else { return Some(wished) };
     let calls = Some(remaining.saturating_sub(reserve)).filter(|calls| *calls > 0)?;
     let evenly = left / calls;
-    // Whatever charging costs, a call a day is left for the rest of the month.
-    let days = u32::try_from(left.as_secs() / 86_400).unwrap_or(u32::MAX);
-    let spare = calls.saturating_sub(days);
+    let spare = calls.saturating_sub(kept(account.limit.unwrap_or(remaining).saturating_sub(reserve), left));
     let spread = if is_charging && spare > 0 { evenly.min(left / spare.saturating_mul(OFTENER)) } else { evenly };
     Some(wished.max(spread))
+}
+
+/// How many of a month's calls charging leaves alone: what hurries takes [`OFTENER`] times as many calls as an even spread
+/// would of those that are above this. At three eighths of the even share that is half of the even share, which is all
+/// that is taken below it anyhow: 4 * (1/2 - 3/8) = 1/2. So whoever charges, and whenever, no part of the month has less
+/// than half of its even share. And a call a day is left of the smallest budgets.
+fn kept(month: u32, left: Duration) -> u32 {
+    let share = u64::from(month).saturating_mul(left.as_secs()) * 3 / 8 / MONTH.as_secs();
+    u32::try_from(share.max(left.as_secs() / 86_400)).unwrap_or(u32::MAX)
 }
 
 /// When the car was last read, for whatever reason.
@@ -172,6 +179,9 @@ const TOLD: Duration = Duration::from_secs(86_400);
 /// How many times as often a car is read while it charges.
 const OFTENER: u32 = 4;
 
+/// What a budget is for.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
 /// How old what a read tells may be, to count as new.
 const FRESH: Duration = Duration::from_secs(3600);
 
@@ -184,13 +194,15 @@ mod tests {
     use crate::model::VehicleId;
 
     const HOUR: Duration = Duration::from_secs(3600);
+    const LIMIT: u32 = 500;
+    const RESERVE: u32 = 50;
 
     fn account(remaining: Option<u32>) -> VehicleBudget {
         VehicleBudget {
             vehicle: VehicleId::new("v"),
             used: 0,
             reasons: std::collections::BTreeMap::new(),
-            limit: remaining,
+            limit: remaining.map(|_| LIMIT),
             remaining,
             rests_until: None,
             last: Vec::new(),
@@ -202,7 +214,7 @@ mod tests {
         let month = 30 * 24 * HOUR;
         let wait = |every, is_charging, remaining, left| pause(every, is_charging, &account(remaining), 50, left);
         assert_eq!(wait(HOUR, false, Some(500), month), Some(month / 450));
-        assert_eq!(wait(HOUR, true, Some(500), month), Some(month / (4 * 420)));
+        assert_eq!(wait(HOUR, true, Some(500), month), Some(month / (4 * (450 - 168))));
         assert_eq!(wait(6 * HOUR, false, Some(500), month), Some(6 * HOUR));
         assert_eq!(wait(HOUR, false, Some(51), 240 * HOUR), Some(240 * HOUR));
         // The reserve is never touched, and at the end of a month nothing is hurried.
@@ -222,14 +234,32 @@ mod tests {
         assert!(!charges(None, Some(at)));
     }
 
+    /// Whether it charges always, half of each day, much in the first weeks or in the last, or as chance has it.
     #[test]
-    fn a_car_that_always_charges_does_not_use_up_its_month() {
-        let (mut left, mut remaining) = (30 * 24 * HOUR, 500);
-        while let Some(wait) = pause(HOUR / 2, true, &account(Some(remaining)), 50, left)
-            && wait < left
-        {
-            (left, remaining) = (left.saturating_sub(wait), remaining - 1);
+    fn no_week_has_less_than_half_of_its_share_whoever_charges() {
+        const DAY: u64 = 86_400;
+        let always = |_: u64| true;
+        let by_chance = |hour: u64| hour.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 == 0;
+        let habits: [&dyn Fn(u64) -> bool; 6] = [
+            &always,
+            &|hour| hour % 24 < 12,
+            &|hour| hour < 14 * 24,
+            &|hour| hour >= 14 * 24,
+            &|hour| hour % 96 < 48,
+            &by_chance,
+        ];
+        for (habit, charges) in habits.into_iter().enumerate() {
+            let (mut at, mut remaining, mut of_week) = (0, LIMIT, [0_u32; 5]);
+            while let left = MONTH.saturating_sub(Duration::from_secs(at))
+                && let Some(wait) = pause(HOUR / 2, charges(at / 3600), &account(Some(remaining)), RESERVE, left)
+                && wait < left
+            {
+                (at, remaining) = (at + wait.as_secs().max(1), remaining - 1);
+                of_week[usize::try_from(at / (7 * DAY)).unwrap()] += 1;
+            }
+            assert!(remaining >= RESERVE && at > 28 * DAY, "{habit}: {remaining} calls are left");
+            // An even share is 105 a week.
+            assert!(of_week[..4].iter().all(|calls| (52..=210).contains(calls)), "{habit}: {of_week:?}");
         }
-        assert!(remaining >= 50 && left <= 48 * HOUR, "{remaining} calls and {left:?} are left");
     }
 }
