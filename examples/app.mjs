@@ -10,8 +10,22 @@ const [base = process.env.BASE ?? 'http://localhost:8000', token = process.env.T
 const redirectUri = uri ?? 'sc51a0ca12-0000-4000-8000-000000000001://exchange';
 const user = 'app-user-1';
 
+// What goes wrong is told in a line.
+process.on('uncaughtException', (error) => {
+  console.error(error.message);
+  process.exit(1);
+});
+
+async function ask(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch ({ cause }) {
+    throw new Error(`${new URL(url).origin} does not answer: ${cause?.code ?? cause?.message ?? 'no reason given'}`);
+  }
+}
+
 async function call(method, path, body) {
-  const answer = await fetch(base + path, {
+  const answer = await ask(base + path, {
     method,
     headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
     body: body && JSON.stringify(body),
@@ -32,8 +46,10 @@ console.log('Connect begins at', new URL(authorize_url).origin);
 // 2. App: the SDK opens authorize_url, the owner signs in and agrees. The simulator lets a script do that.
 const asOwner = new URL(authorize_url);
 asOwner.searchParams.set('simulator_account', 'app-user-1@example.com');
-const redirect = await fetch(asOwner, { redirect: 'manual' });
-const back = new URL(redirect.headers.get('location'));
+const redirect = await ask(asOwner, { redirect: 'manual' });
+const location = redirect.headers.get('location');
+if (!location) throw new Error(`Connect answers ${redirect.status}: is ${redirectUri} registered there?`);
+const back = new URL(location);
 if (back.searchParams.get('error')) throw new Error(back.searchParams.get('error'));
 if (back.searchParams.get('state') !== state) throw new Error('this answer belongs to another attempt');
 

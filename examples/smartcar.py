@@ -155,6 +155,8 @@ def main():
             print(json.dumps(exchange(urlsplit(back).query), indent=2))
         except (ValueError, LookupError, OSError) as error:
             sys.exit(refusal(error))
+    elif sys.argv[1:]:
+        sys.exit(f"{sys.argv[1]} is not understood: say --as EMAIL, or nothing to sign in by a browser")
     else:
         url = urlsplit(BACK)
         if url.scheme != "http" or url.hostname not in ("localhost", "127.0.0.1"):

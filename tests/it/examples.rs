@@ -103,6 +103,15 @@ fn an_app_that_opens_connect_by_itself() {
     let demo = Demo::start();
     let said = run(Command::new("node").arg(script("app.mjs")).env("BASE", &demo.base).env("TOKEN", &demo.token));
     says(&said, &["Connect begins at http://127.0.0.1:", "Connected 1 vehicle(s) of app-user-1"]);
+    // What goes wrong is one line.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let nobody = format!("http://{closed}");
+    for (base, token, said) in [(&nobody, "x", "does not answer: ECONNREFUSED"), (&demo.base, "x", "401 unauthorized: ")] {
+        let ran = Command::new("node").arg(script("app.mjs")).args([base, token]).output().expect("node runs");
+        let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains(said) && complaint.lines().count() == 1, "{complaint}");
+    }
 }
 
 #[test]
@@ -154,7 +163,11 @@ fn the_tutorial_of_smartcar_with_plain_http() {
         run(Command::new("python3").arg(script("smartcar.py")).args(["--as", "ada@example.com"]).envs(environment.clone()));
     says(&said, &[r#""make": "VOLKSWAGEN""#, r#""/odometer": {"#, r#""distance": "#]);
 
-    for (words, said) in [(&["--as"][..], "such as grace@example.com"), (&["--as", "no-vehicles@example.com"], "no_vehicles: ")] {
+    for (words, said) in [
+        (&["--as"][..], "such as grace@example.com"),
+        (&["ada@example.com"], "ada@example.com is not understood: say --as EMAIL"),
+        (&["--as", "no-vehicles@example.com"], "no_vehicles: "),
+    ] {
         let ran = Command::new("python3").arg(script("smartcar.py")).args(words).envs(environment.clone()).output();
         let ran = ran.expect("python3 runs");
         let complaint = String::from_utf8_lossy(&ran.stderr).into_owned();
