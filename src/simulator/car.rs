@@ -112,7 +112,7 @@ impl Car {
             first_odometer: odometer,
             schedules: Vec::new(),
             charge,
-            session: Session::begin(now, charge, home, false),
+            session: Session::begin(now, charge, home, false, model),
             sessions,
             limit: *chance.pick(&[80.0, 80.0, 90.0, 100.0]),
             plugged: model.battery > 0.0,
@@ -260,7 +260,7 @@ impl Car {
     }
 
     pub(super) fn at_fast_charger(&self) -> bool {
-        self.plugged && self.session.public && self.model.powertrain == Powertrain::Electric
+        self.plugged && self.session.fast
     }
 
     /// Kilometers the battery is good for.
@@ -313,7 +313,7 @@ impl Car {
         self.plugged = self.model.battery > 0.0 && (at_home || self.charge < 35.0);
         self.port_open = self.plugged;
         if self.plugged {
-            self.session = Session::begin(now, self.charge, (self.latitude, self.longitude), !at_home);
+            self.session = Session::begin(now, self.charge, (self.latitude, self.longitude), !at_home, self.model);
         }
         if self.model.tank > 0.0 && self.fuel < 15.0 {
             self.fuel = self.chance.between(94.0, 100.0);

@@ -96,7 +96,7 @@ const fn hybrid(
     gaps: &'static [&'static str],
 ) -> Model {
     let powertrain = Powertrain::PluginHybrid;
-    Model { make, name, since, powertrain, battery, electric_use: 21.0, charger: 3.7, tank, fuel_use: 6.8, gaps }
+    Model { make, name, since, powertrain, battery, electric_use: 21.0, charger: 3.68, tank, fuel_use: 6.8, gaps }
 }
 
 const fn combustion(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::model::{Model, Powertrain};
 use super::units::rounded;
 use crate::model::Timestamp;
 
@@ -18,14 +19,17 @@ pub(super) struct Session {
     to: f64,
     place: (f64, f64),
     /// Away from home.
-    pub(super) public: bool,
+    public: bool,
+    /// At direct current.
+    pub(super) fast: bool,
 }
 
 impl Session {
-    /// The cable is plugged in at `now`.
-    pub(super) fn begin(now: i64, level: f64, place: (f64, f64), public: bool) -> Session {
+    /// The cable is plugged in at `now`. Away from home electric cars look for a fast charger; a hybrid takes none.
+    pub(super) fn begin(now: i64, level: f64, place: (f64, f64), public: bool, model: &Model) -> Session {
         let now = Timestamp::from_millis(now);
-        Session { started: now, ended: now, added: 0.0, from: level, to: level, place, public }
+        let fast = public && model.powertrain == Powertrain::Electric;
+        Session { started: now, ended: now, added: 0.0, from: level, to: level, place, public, fast }
     }
 
     /// A night at home, a day before `now`: what there is to tell of a car that has just come to life.
@@ -33,7 +37,8 @@ impl Session {
         let ended = Timestamp::from_millis(now).before(Duration::from_secs(24 * 3600));
         let from = level - 20.0;
         let added = battery * 0.2;
-        Session { started: ended.before(Duration::from_secs(6 * 3600)), ended, added, from, to: level, place, public: false }
+        let started = ended.before(Duration::from_secs(6 * 3600));
+        Session { started, ended, added, from, to: level, place, public: false, fast: false }
     }
 
     /// So much flowed by `now`, and the battery is at `level`.
@@ -42,7 +47,16 @@ impl Session {
         (self.to, self.ended) = (level, Timestamp::from_millis(now));
     }
 
-    fn record(&self) -> Value {
+    /// The kW that flow into this model at most.
+    pub(super) fn most(&self, model: &Model) -> f64 {
+        if self.fast { FAST } else { model.charger }
+    }
+
+    pub(super) fn connector(&self) -> &'static str {
+        if self.fast { "CCS" } else { "TYPE_2" }
+    }
+
+    fn record(&self, currency: &str) -> Value {
         let price = if self.public { 0.59 } else { 0.31 };
         json!({
             "id": format!("charge-{}", self.started.as_millis()),
@@ -51,10 +65,10 @@ impl Session {
             "energyAdded": rounded(self.added, 2),
             "startStateOfCharge": rounded(self.from, 0),
             "endStateOfCharge": rounded(self.to, 0),
-            "connectorType": if self.public { "CCS" } else { "TYPE_2" },
+            "connectorType": self.connector(),
             "isPublicCharger": self.public,
             "location": { "latitude": rounded(self.place.0, 4), "longitude": rounded(self.place.1, 4) },
-            "cost": { "currency": "EUR", "energyAmount": rounded(self.added * price, 2), "otherAmount": 0 },
+            "cost": { "currency": currency, "energyAmount": rounded(self.added * price, 2), "otherAmount": 0 },
         })
     }
 }
@@ -71,10 +85,12 @@ impl Sessions {
         }
     }
 
-    /// The body of `charge-chargerecords`.
-    pub(super) fn records(&self) -> Value {
-        json!({ "values": self.0.iter().map(Session::record).collect::<Vec<_>>() })
+    /// The body of `charge-chargerecords`, paid in this currency.
+    pub(super) fn records(&self, currency: &str) -> Value {
+        json!({ "values": self.0.iter().map(|session| session.record(currency)).collect::<Vec<_>>() })
     }
 }
 
 const MOST: usize = 8;
+/// kW of a fast charger.
+const FAST: f64 = 90.0;

@@ -9,6 +9,11 @@ pub(super) enum Units {
     Imperial,
 }
 
+/// What is paid with in a region.
+pub(super) fn currency(region: &str) -> &'static str {
+    if region == "US" { "USD" } else { "EUR" }
+}
+
 impl Units {
     /// The word of the header, in any case.
     pub(super) fn named(text: &str) -> Option<Units> {

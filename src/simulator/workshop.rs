@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::car::Car;
-use super::units::{Units, rounded};
+use super::units::{Units, currency, rounded};
 use crate::model::Timestamp;
 
 /// One visit to a workshop.
@@ -14,6 +14,7 @@ pub(super) struct Service {
     /// Kilometers.
     odometer: f64,
     number: u32,
+    currency: &'static str,
 }
 
 impl Service {
@@ -26,7 +27,7 @@ impl Service {
             "odometerDistance": rounded(units.distance(self.odometer), 1),
             "serviceTasks": [{ "taskId": id, "taskDescription": text }],
             "serviceDetails": [{ "type": "Service shop", "value": "Simulated garage" }],
-            "serviceCost": { "totalCost": self.cost(), "currency": "EUR" },
+            "serviceCost": { "totalCost": self.cost(), "currency": self.currency },
         })
     }
 
@@ -37,7 +38,7 @@ impl Service {
             "id": self.number.to_string(),
             "time": self.at,
             "odometer": rounded(self.odometer, 1),
-            "cost": { "amount": self.cost(), "currency": "EUR" },
+            "cost": { "amount": self.cost(), "currency": self.currency },
             "tasks": [{ "id": id, "description": text }],
             "details": [],
         })
@@ -56,12 +57,14 @@ impl Service {
 pub(super) fn services(car: &Car) -> Vec<Service> {
     let mut list: Vec<Service> = Vec::new();
     let mut odometer = 15_000.0;
+    let currency = currency(car.region());
+    let service = |odometer, number| Service { at: Timestamp::default(), odometer, number, currency };
     while odometer < car.first_odometer && list.len() < 20 {
-        list.push(Service { at: Timestamp::default(), odometer, number: u32::try_from(list.len()).unwrap_or(0) + 1 });
+        list.push(service(odometer, u32::try_from(list.len()).unwrap_or(0) + 1));
         odometer += 15_000.0;
     }
     if list.is_empty() {
-        list.push(Service { at: Timestamp::default(), odometer: car.first_odometer, number: 1 });
+        list.push(service(car.first_odometer, 1));
     }
     list.reverse();
     let newest = Timestamp::from_millis(car.updated.built).before(DAY * 60);

@@ -33,7 +33,7 @@ impl Car {
 
     /// Takes what it can, by its plug, its limit, and what it was told.
     fn draw(&mut self) {
-        let most = if self.at_fast_charger() { 90.0 } else { self.model.charger };
+        let most = self.session.most(self.model);
         let flows = self.plugged && !self.held && self.charge < self.limit;
         // The last fifth goes slower.
         let share = if self.charge > 80.0 { 0.6 } else { 1.0 };

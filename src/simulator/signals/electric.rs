@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Builder, charging_state, measured};
-use crate::simulator::units::rounded;
+use crate::simulator::units::{currency, rounded};
 
 impl Builder<'_> {
     pub(super) fn battery(&mut self) {
@@ -30,20 +30,17 @@ impl Builder<'_> {
         let phases: u8 = if car.model.charger > 7.4 { 3 } else { 1 };
         // Per phase; a fast charger's current is direct.
         let wires = if fast { 1.0 } else { f64::from(phases) };
-        let most = car.model.charger * 1000.0 / (230.0 * f64::from(phases));
-        let amperes = car.power * 1000.0 / (volts * wires);
-        let asked = if car.charging() { amperes.ceil() } else { 0.0 };
+        let amperes = |power: f64| power * 1000.0 / (volts * wires);
+        let most = amperes(if fast { car.session.most(car.model) } else { car.model.charger }).round();
+        let flowing = amperes(car.power);
+        let asked = flowing.ceil().min(most);
         let color = match charging_state(car) {
             "CHARGING" => "GREEN",
             "FULLY_CHARGED" => "BLUE",
             _ if car.plugged => "WHITE",
             _ => "OFF",
         };
-        let connector = match (car.plugged, fast) {
-            (false, _) => "NONE",
-            (true, false) => "TYPE_2",
-            (true, true) => "CCS",
-        };
+        let connector = if car.plugged { car.session.connector() } else { "NONE" };
         // Kilometers of range in an hour.
         let rate = if car.model.electric_use > 0.0 { car.power / car.model.electric_use * 100.0 } else { 0.0 };
         self.add(group, "IsCharging", permission, when, json!({ "value": car.charging() }));
@@ -61,13 +58,13 @@ impl Builder<'_> {
         self.add(group, "ChargeLimits", permission, when, body);
         self.add(group, "Wattage", permission, when, measured(car.power * 1000.0, 0, "watts"));
         self.add(group, "Voltage", permission, when, measured(if car.charging() { volts } else { 0.0 }, 0, "volts"));
-        self.add(group, "Amperage", permission, when, measured(amperes, 1, "ampere"));
-        self.add(group, "AmperageMax", permission, built, measured(most, 0, "ampere"));
+        self.add(group, "Amperage", permission, when, measured(flowing, 1, "ampere"));
+        self.add(group, "AmperageMax", permission, when, measured(most, 0, "ampere"));
         self.add(group, "AmperageRequested", permission, when, measured(asked, 0, "ampere"));
         self.add(group, "ChargerPhases", permission, when, json!({ "value": phases }));
         self.add(group, "ChargeRate", permission, when, measured(rate, 0, "km/h"));
         self.add(group, "EnergyAdded", permission, when, measured(car.session.added, 2, "kWh"));
-        self.add(group, "ChargeRecords", "read_charge_records", when, car.sessions.records());
+        self.add(group, "ChargeRecords", "read_charge_records", when, car.sessions.records(currency(car.region())));
         self.add(group, "ChargeTimers", permission, built, json!({ "values": car.timers() }));
         self.add(group, "TimeToComplete", permission, when, json!({ "value": rounded(car.minutes_to_limit(), 0) }));
     }
