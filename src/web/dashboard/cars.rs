@@ -128,7 +128,7 @@ pub(super) fn facts(latest: Latest<'_>, numbers: &Numbers, now: Timestamp) -> Ve
                 let power = power.map(|power| signals::measure(power, numbers));
                 let left = left.map(|left| format!("done in {}", signals::measure(left, numbers)));
                 if let Some(power) = power {
-                    charging.value = power;
+                    (charging.label, charging.value) = ("Charging", power);
                 }
                 charging.more = left;
             }
