@@ -148,8 +148,19 @@ pub struct VehicleError {
     pub message: Option<String>,
     /// `REAUTHENTICATE`, `ACTION_REQUIRED`, ...
     pub resolution: Option<String>,
+    /// Where the owner mends it, if Smartcar names a page. Not known of errors that were kept before this was.
+    #[serde(default)]
+    pub resolution_url: Option<String>,
     /// The codes of the signals concerned; empty means the whole vehicle.
     pub signals: Vec<String>,
     /// When it began.
     pub since: Timestamp,
+}
+
+impl VehicleError {
+    /// What Smartcar says of it, for the owner if it does, with our own name where it leaves room for one.
+    pub fn sentence(&self) -> Option<String> {
+        let said = [&self.message, &self.description].into_iter().flatten().find(|text| !text.trim().is_empty());
+        said.map(|text| text.replace("<app name>", "Carport"))
+    }
 }

@@ -313,7 +313,7 @@ fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared
                 vehicle.errors.iter().find(|error| error.kind == "CONNECTED_SERVICES_ACCOUNT" || error.kind == "PERMISSION");
             if let Some(error) = error {
                 let refused = || "The manufacturer refuses us: the owner must act.".to_owned();
-                return light("red", error.message.clone().unwrap_or_else(refused));
+                return light("red", error.sentence().unwrap_or_else(refused));
             }
             match shared.hindrance(connection) {
                 Some(Hindrance::Refused(what)) => light("red", format!("Access cannot be renewed: {}.", in_two(&what).0)),

@@ -180,9 +180,12 @@ mod tests {
                     .unwrap();
             }
             for ErrorChange { error, resolved } in vehicle.errors {
-                let VehicleError { kind, code, message, resolution, signals, since, .. } = error;
+                let VehicleError { kind, code, message, resolution, resolution_url: url, signals, since, .. } = error;
                 writeln!(text, "  {kind} {code:?} {message:?} {resolution:?} {signals:?} since {since} resolved {resolved}")
                     .unwrap();
+                if let Some(url) = url {
+                    writeln!(text, "    mended at {url}").unwrap();
+                }
             }
         }
         text
@@ -270,6 +273,7 @@ mod tests {
             b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a of 6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b: Some("VOLKSWAGEN") Some("ID.4") Some(2023) None None None
               PERMISSION None None Some("REAUTHENTICATE") ["closure-islocked"] since 2025-10-09T08:53:22.000Z resolved false
               CONNECTED_SERVICES_ACCOUNT Some("AUTHENTICATION_FAILED") Some("Your car got disconnected.") Some("REAUTHENTICATE") [] since 2025-10-09T08:53:22.000Z resolved false
+                mended at https://connect.smartcar.com/oauth/reauthenticate?response_type=vehicle_id&client_id=11d8a6e5-3b7c-43a4-a9f5-5d6c7b8a9f0e&vehicle_id=b7e4c2a1-9d38-4f60-a5b1-1f2e3d4c5b6a
         "#]]
         );
         fixture!(

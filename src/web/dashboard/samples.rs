@@ -204,6 +204,7 @@ fn broken() -> VehicleView {
             description: Some("Smartcar was unable to authenticate with the user's connected services account.".into()),
             message: Some("Your Tesla password has changed. Please connect your car again.".into()),
             resolution: Some("REAUTHENTICATE".into()),
+            resolution_url: None,
             signals: Vec::new(),
             since: ago(3 * DAY),
         }],

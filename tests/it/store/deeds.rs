@@ -402,6 +402,7 @@ impl Step {
             code: code.clone(),
             description: Some(format!("description {}", self.how)),
             message: None,
+            resolution_url: None,
             resolution: None,
             signals: Vec::new(),
             since: hour(at, chance.below(5), 5),

@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ErrorChange;
-use super::trigger::{Trigger, distinct, triggered_by};
+use super::trigger::{distinct, triggered_by};
 use crate::model::vehicle::VehicleError;
 use crate::model::{Timestamp, lenient};
 
@@ -20,7 +20,7 @@ pub(super) struct ErrorWire {
     #[serde(deserialize_with = "lenient::text")]
     suggested_user_message: Option<String>,
     #[serde(deserialize_with = "resolution")]
-    resolution: Option<String>,
+    resolution: Resolution,
     #[serde(deserialize_with = "codes")]
     signals: Vec<String>,
 }
@@ -35,7 +35,8 @@ impl ErrorWire {
                 code: self.code,
                 description: self.description,
                 message: self.suggested_user_message,
-                resolution: self.resolution,
+                resolution: self.resolution.kind,
+                resolution_url: self.resolution.url,
                 signals: self.signals,
                 since,
             },
@@ -43,10 +44,20 @@ impl ErrorWire {
     }
 }
 
-/// `{"type"}`, or the bare word.
-fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resolution {
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
+    kind: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    url: Option<String>,
+}
+
+/// `{"type", "url"}`, or the bare word.
+fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Resolution, D::Error> {
     let value = <&RawValue>::deserialize(deserializer)?;
-    Ok(lenient::text_of(value).or_else(|| lenient::object_of::<Trigger<'_>>(value)?.kind))
+    let word = || Resolution { kind: lenient::text_of(value), url: None };
+    Ok(lenient::object_of(value).unwrap_or_else(word))
 }
 
 /// The signals of an error have the same forms as triggers.

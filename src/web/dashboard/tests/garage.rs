@@ -79,6 +79,7 @@ pub(super) fn hostile() -> Garage {
             description: evil(),
             message: evil(),
             resolution: evil(),
+            resolution_url: evil(),
             signals: vec![EVIL.into()],
             since: NOW,
         });
