@@ -68,7 +68,7 @@ fn meaning(kind: Option<&str>, code: Option<&str>, error: &SmartcarError) -> (St
         ("VEHICLE_STATE", "CHARGING_PLUG_CONNECTED") => said("The charging cable is plugged in", "unplug it first", None),
         ("VEHICLE_STATE", "CHARGING_IN_PROGRESS") => said("The car is charging already", "stop that first if you want otherwise", None),
         ("VEHICLE_STATE", "NOT_CHARGING") => said("The car is not charging", "there is nothing to stop", None),
-        ("VEHICLE_STATE", "FULLY_CHARGED") => said("The car is charged up to its limit", "raise the limit (charge/set-limit) to charge on", None),
+        ("VEHICLE_STATE", "FULLY_CHARGED") => said("The car is charged up to its limit", "raise the charge limit to charge on", None),
         ("VEHICLE_STATE", "CHARGE_FAULT") => said("The car or the charger reports a fault", "look at both", None),
         ("VEHICLE_STATE", "DOOR_OPEN") => said("A door is open", "close it first", None),
         ("VEHICLE_STATE", "HOOD_OPEN") => said("The hood is open", "close it first", None),

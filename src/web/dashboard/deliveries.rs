@@ -217,7 +217,9 @@ impl DeliveryPage<'_> {
                 _ if self.made.is_none() => "That is not shown to you: it tells of other cars, too.",
                 _ => "Nothing: it tells nothing of a car.",
             },
-            triggers: told.map(|told| told.triggers.join(", ")).unwrap_or_default(),
+            triggers: told
+                .map(|told| told.triggers.iter().map(|code| signals::name(code, None)).collect::<Vec<_>>().join(", "))
+                .unwrap_or_default(),
             replayed: self.replayed,
             vehicle: vehicle.map(|(name, id)| (name, path_part(id))),
             payload: delivery.payload.as_ref().map(|payload| masked(&format::indented(payload.as_str()))),
