@@ -22,6 +22,7 @@ use self::client::Client;
 use self::compat::Dialect;
 use self::problem::Problem;
 use self::router::{Auth, Bucket, Lost, Route};
+use self::viewer::Reader;
 use crate::operate::audit::{Actor, Done};
 
 mod allowance;
@@ -52,6 +53,7 @@ pub mod server;
 mod services;
 mod session;
 mod settings;
+mod viewer;
 mod webhook;
 
 use self::call::Call;
@@ -108,6 +110,9 @@ where
     let found = Route::parse(&services.settings, &services.face, &head.method, head.uri.path());
     let route = found.as_ref().ok().map(|found| found.route);
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
+    let is_for_a_person = prefers_html && is_for_people;
+    // The head goes on to its handler.
+    let asked = is_for_a_person.then(|| (head.headers.clone(), head.uri.clone()));
     let readers = route.and_then(|route| cors::Readers::of(route, &head.headers, &services.settings));
 
     let answer = async {
@@ -133,8 +138,17 @@ where
         Ok(response) => response,
         Err(problem) if let Some(dialect) = dialect => dialect.respond(&problem, &request_id),
         // A browser that is not signed in is shown how to, when it came for a page.
-        Err(problem) if problem.code() == "unauthorized" && prefers_html && is_for_people => session::show_the_way(),
-        Err(problem) => problem.respond(prefers_html && is_for_people, services.world.now(), &request_id),
+        Err(problem) if problem.code() == "unauthorized" && is_for_a_person => session::show_the_way(),
+        Err(problem) => match asked {
+            Some((headers, uri)) => {
+                let client = Client::of(peer, &headers, &services.settings);
+                let is_host_ours =
+                    client::host(&headers, &uri).is_ok_and(|host| client::check_host(&host, &services.settings).is_ok());
+                let reader = Reader::of(services, client, headers, is_host_ours).await;
+                problem.respond_to(&reader, services, &request_id)
+            }
+            None => problem.respond(&request_id),
+        },
     };
     response = finish(services, peer, route, response, &request_id);
     if let (Some(_), Ok(id)) = (dialect, HeaderValue::try_from(&request_id)) {

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_LANGUAGE, HeaderName};
+use http::header::HeaderName;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -12,14 +12,14 @@ use super::allowance::Allowance;
 use super::audit::Noting;
 use super::client::Client;
 use super::cookies::Kind;
-use super::dashboard::{Language, Shell, Tab};
+use super::dashboard::{Shell, Tab};
 use super::input::{self, Fields};
 use super::problem::Problem;
 use super::router::Route;
 use super::session::{self, Identity};
+use super::viewer::Viewer;
 use crate::model::reach::Reach;
 use crate::operate::access::Caller;
-use crate::operate::audit::Actor;
 
 /// A request on its way to its handler.
 #[derive(Debug)]
@@ -120,17 +120,9 @@ impl<'a> Call<'a> {
 
     /// What is around a page.
     pub(super) fn shell(&self, active: Tab) -> Shell<'_> {
-        let accepted = self.head.headers.get(ACCEPT_LANGUAGE);
-        Shell {
-            signed_in: self.identity.is_some(),
-            csrf: self.form_token.as_deref(),
-            can_sign_out: self.identity.is_some_and(|identity| matches!(identity.caller.actor, Actor::Session { .. })),
-            insecure_warning: self.cookie_kind == Some(Kind::Plain)
-                && !matches!(self.client, Client::Remote { loopback: true, .. }),
-            now: self.services.world.now(),
-            language: accepted.and_then(|value| value.to_str().ok()).map_or_else(Language::default, Language::of),
-            active,
-        }
+        let Call { services, client, identity, head, .. } = *self;
+        let viewer = Viewer { identity, form_token: self.form_token.as_deref(), client, headers: &head.headers };
+        viewer.shell(services, active)
     }
 }
 

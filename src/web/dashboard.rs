@@ -9,7 +9,7 @@
 //! | | |
 //! |---|---|
 //! | `GET /`, `?page=` | [`CarsPage`] |
-//! | `GET /vehicles/{id}`, `?past=day` (week, month, year) | [`CarPage`] |
+//! | `GET /vehicles/{id}`, `?past=day` (week, month, year), `?done=saved` (units, fresh) | [`CarPage`] |
 //! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car |
 //! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: [`ConfirmPage`]; with `sure` it is given, then to it |
 //! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
@@ -25,7 +25,7 @@
 //! | `GET /system` | [`SystemPage`] |
 //! | `POST /system/devices` | makes a sign-in link, answers with [`DevicePage`] |
 //! | `POST /system/tokens` | makes a token, answers with [`TokenPage`] |
-//! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | ends it; then back to the system |
+//! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | field `sure`: ends it; then back to the system |
 //! | `GET /setup` | [`SetupPage`] |
 //! | `POST /setup/check`, `POST /setup` | tries everything; makes settings, a field for each key; then back to it |
 //! | `GET /audit`, `?before={number}` | [`AuditPage`] |
@@ -65,7 +65,7 @@ pub(crate) use self::numbers::Language;
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
 pub(crate) use self::setup::Refused;
-pub(crate) use self::shell::{Shell, Tab};
+pub(crate) use self::shell::{Done, Shell, Tab};
 pub(crate) use self::span::{Clock, PastSpan};
 
 use crate::budget::BudgetView;
@@ -187,6 +187,8 @@ pub(crate) struct InvitePage<'a> {
     pub(crate) shell: Shell<'a>,
     /// The invite.
     pub(crate) invite: &'a Invite,
+    /// It leads to this machine only.
+    pub(crate) only_here: bool,
 }
 
 /// `GET /connect/{invite}/done`: how the owner's journey ended. Public, without navigation.
@@ -349,6 +351,8 @@ pub(crate) struct AuditPage<'a> {
     pub(crate) older: Option<u64>,
     /// Whether this is a later part, so that the way back to the newest is offered.
     pub(crate) later_part: bool,
+    /// For the names of the cars.
+    pub(crate) vehicles: &'a [VehicleView],
 }
 
 /// `GET /login?t=`: one button, so that a preview of the link spends nothing.
@@ -378,6 +382,8 @@ pub(crate) struct SignInPage<'a> {
 pub(crate) struct ErrorPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
+    /// Whether the start is there to be led to.
+    pub(crate) has_start: bool,
     /// The HTTP status.
     pub(crate) status: u16,
     /// A few words.

@@ -57,6 +57,7 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
         entries: &part.items,
         older: part.next.and_then(|next| next.parse().ok()),
         later_part: before.is_some(),
+        vehicles: &vehicles(call).await?,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
@@ -84,7 +85,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         redirect_uri: None,
     };
     let invite = call.services.rooms.connect.invite(request).await?;
-    let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite };
+    let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite, only_here: system::is_only_here(&invite.url) };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
@@ -94,6 +95,11 @@ pub(super) fn webhook_address(services: &Services, allow: &str) -> Answer {
     let mut response = answer::html(StatusCode::METHOD_NOT_ALLOWED, WebhookAddressPage { shell }.render());
     response.headers_mut().insert(ALLOW, HeaderValue::try_from(allow).map_err(|_| Problem::not_found())?);
     Ok(response)
+}
+
+/// Something is not done until somebody says that it is meant.
+fn not_sure(button: &str) -> Problem {
+    Problem::bad_request(format!("Tick the box that says that you are sure, then press {button} again."))
 }
 
 /// As many as a page can show.

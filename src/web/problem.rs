@@ -11,21 +11,19 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
+use super::Services;
 use super::allowance::Allowance;
 use super::answer;
-use super::dashboard::{ErrorPage, Shell};
+use super::dashboard::ErrorPage;
 use super::router::Bucket;
+use super::viewer::Reader;
 use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
-use crate::model::Timestamp;
 use crate::model::api_error::ApiError;
-use crate::operate::access::AccessError;
-use crate::operate::audit::AuditError;
-use crate::operate::deliveries::DeliveriesError;
-use crate::operate::rotation::RotationError;
 
 mod commands;
+mod operate;
 mod settings;
 mod vehicles;
 
@@ -181,27 +179,37 @@ impl Problem {
         self.status
     }
 
-    /// The answer: a page for people, problem+json for programs.
-    pub(super) fn respond(self, html: bool, now: Timestamp, request_id: &str) -> Response<Body> {
+    /// The answer to a program: problem+json.
+    pub(super) fn respond(self, request_id: &str) -> Response<Body> {
         self.log(request_id);
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut response = if html {
-            let page = ErrorPage {
-                shell: Shell::outside(now),
-                status: self.status.as_u16(),
-                title,
-                sentence: &self.sentence,
-                request_id,
-            };
-            answer::html(self.status, page.render())
-        } else {
-            let status = self.status.as_u16();
-            let details = Details { kind: "about:blank", title, status, code: self.code, detail: &self.sentence, request_id };
-            // Text and numbers always serialise.
-            answer::bytes(self.status, "application/problem+json", serde_json::to_vec(&details).unwrap_or_default())
-        };
+        let status = self.status.as_u16();
+        let details =
+            Details { kind: "about:blank", title: self.title(), status, code: self.code, detail: &self.sentence, request_id };
+        // Text and numbers always serialise.
+        let details = serde_json::to_vec(&details).unwrap_or_default();
+        let mut response = answer::bytes(self.status, "application/problem+json", details);
         self.show(response.headers_mut());
         response
+    }
+
+    /// The answer to a person: a page.
+    pub(super) fn respond_to(self, reader: &Reader, services: &Services, request_id: &str) -> Response<Body> {
+        self.log(request_id);
+        let page = ErrorPage {
+            shell: reader.shell(services),
+            has_start: reader.has_start(),
+            status: self.status.as_u16(),
+            title: self.title(),
+            sentence: &self.sentence,
+            request_id,
+        };
+        let mut response = answer::html(self.status, page.render());
+        self.show(response.headers_mut());
+        response
+    }
+
+    fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
     }
 
     /// What it is in Smartcar's words, if it was said in them.
@@ -304,49 +312,6 @@ impl From<ApiError> for Problem {
     }
 }
 
-impl From<AccessError> for Problem {
-    fn from(error: AccessError) -> Problem {
-        match &error {
-            AccessError::Unknown => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
-            AccessError::BadRequest(text) => Problem::bad_request(sentence(text)),
-            AccessError::Crowded => {
-                let wait = Some(Duration::from_secs(5));
-                Problem {
-                    retry_after: wait,
-                    ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence(&error.to_string()))
-                }
-            }
-            AccessError::Store => Problem::busy(error.to_string()),
-        }
-    }
-}
-
-impl From<AuditError> for Problem {
-    fn from(error: AuditError) -> Problem {
-        Problem::busy(error.to_string())
-    }
-}
-
-impl From<RotationError> for Problem {
-    fn from(error: RotationError) -> Problem {
-        let words = sentence(&error.to_string());
-        match &error {
-            RotationError::NotSwapped { .. } => Problem::new(StatusCode::CONFLICT, "key_not_swapped", words),
-            RotationError::Key(_) => Problem::new(StatusCode::CONFLICT, "key_file", words),
-            RotationError::Store(_) => Problem::busy(error.to_string()),
-        }
-    }
-}
-
-impl From<DeliveriesError> for Problem {
-    fn from(error: DeliveriesError) -> Problem {
-        match &error {
-            DeliveriesError::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
-            DeliveriesError::Store => Problem::busy(error.to_string()),
-        }
-    }
-}
-
 /// An error's own words as a sentence.
 fn sentence(words: &str) -> String {
     // A key of the configuration is written as it is.
@@ -372,7 +337,7 @@ mod tests {
     use crate::web::Quota;
 
     async fn shape(problem: Problem) -> (Response<()>, serde_json::Value) {
-        let (head, body) = problem.respond(false, Timestamp::default(), "id-1").into_parts();
+        let (head, body) = problem.respond("id-1").into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap())
     }

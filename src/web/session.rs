@@ -63,6 +63,11 @@ pub(super) async fn identify(
             Err(other) => Err(other.into()),
         };
     }
+    of_browser(services, client, headers).await
+}
+
+/// Finds out who calls by what a browser brings along by itself.
+pub(super) async fn of_browser(services: &Services, client: Client, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
     if !services.face.knows_sessions() {
         return Ok(None);
     }

@@ -92,7 +92,11 @@ await step('without script: a token is made, shown once and revoked', async () =
   const ask = () => fetch(`${origin}/api/v1/vehicles`, { headers }).then(answer => answer.status);
   same(await ask(), 200, 'with the token');
   await page.goto(`${origin}/system`);
-  await page.getByRole('button', { name: 'Revoke A screen in the shed' }).click();
+  const token = page.locator('#tokens li').filter({ hasText: 'A screen in the shed' });
+  await token.locator('summary').click();
+  same(await ask(), 200, 'before somebody is sure');
+  await token.getByLabel('I am sure').check();
+  await token.getByRole('button', { name: 'Revoke A screen in the shed' }).click();
   same(await ask(), 401, 'after it');
 });
 
@@ -108,7 +112,10 @@ await step('without script: another device is added by a link, and signed out ag
   await theirs.getByRole('button', { name: 'Sign in', exact: true }).click();
   await theirs.waitForURL(`${origin}/`);
   await page.goto(`${origin}/system`);
-  await page.getByRole('button', { name: /^Sign out / }).first().click();
+  const others = page.locator('#sessions li').filter({ has: page.locator('summary') });
+  await others.first().locator('summary').click();
+  await others.first().getByLabel('I am sure').check();
+  await others.first().getByRole('button', { name: /^Sign out / }).click();
   await theirs.goto(`${origin}/system`);
   same(theirs.url(), `${origin}/login`, 'where it is led');
   await other.close();
@@ -125,8 +132,10 @@ await step('without script: a car is told what to do, and says what came of it',
   await page.getByLabel('Your name for it').fill('Errands');
   await press('Save');
   same(await heading(), 'Errands', 'heading');
+  has(await page.getByRole('status').allInnerTexts().then(texts => texts.join()), 'Saved.');
   await press('Ask for fresh values');
   same(await heading(), 'Errands', 'heading');
+  has(await page.getByRole('status').allInnerTexts().then(texts => texts.join()), 'Asked.');
 });
 
 await step('without script: a car is disconnected by who is sure', async () => {

@@ -79,7 +79,7 @@ export function ways({ origin, car }) {
     invite: async page => {
       await to(page, '/');
       await press(page, 'Connect a car');
-      await page.locator('svg.qr').waitFor();
+      await page.getByRole('heading', { name: 'Connect a car' }).waitFor();
     },
     device: async page => {
       await to(page, '/system');

@@ -8,6 +8,7 @@ use crate::gateway::{DAY, TestGateway, events, pass};
 use crate::simulator::rig::{ADA, Answer};
 
 mod car;
+mod errors;
 
 /// Somebody who is signed in.
 pub(crate) struct Person<'g> {
@@ -70,7 +71,11 @@ async fn tokens_and_devices_are_added_and_ended_on_the_page() {
     assert!(page.contains("Shed") && !page.contains(&token), "the secret is shown once");
     let tokens = gateway.told("/api/v1/tokens").await;
     let id = tokens["items"].as_array().unwrap().iter().find(|token| token["name"] == "Shed").unwrap()["id"].clone();
-    assert_eq!(person.press(&format!("/system/tokens/{}", id.as_str().unwrap()), &[]).await, "/system#tokens");
+    let revoke = format!("/system/tokens/{}", id.as_str().unwrap());
+    let unsure = person.send(&revoke, &[]).await;
+    assert!(unsure.status == 400 && unsure.text().contains("you are sure"), "{}", unsure.text());
+    assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.status, 200);
+    assert_eq!(person.press(&revoke, &[("sure", "true")]).await, "/system#tokens");
     assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.status, 401);
 
     for (fields, wrong) in [
@@ -101,7 +106,10 @@ async fn tokens_and_devices_are_added_and_ended_on_the_page() {
     let sessions = gateway.told("/api/v1/sessions").await;
     let theirs = sessions["items"].as_array().unwrap().iter().find(|one| one["browser"].is_string()).unwrap()["id"].clone();
     assert_eq!(gateway.get("/api/v1/vehicles").header("cookie", &other).send().await.status, 200);
-    person.press(&format!("/system/sessions/{}", theirs.as_str().unwrap()), &[]).await;
+    let sign_out = format!("/system/sessions/{}", theirs.as_str().unwrap());
+    assert_eq!(person.send(&sign_out, &[]).await.status, 400);
+    assert_eq!(gateway.get("/api/v1/vehicles").header("cookie", &other).send().await.status, 200);
+    person.press(&sign_out, &[("sure", "true")]).await;
     assert_eq!(gateway.get("/api/v1/vehicles").header("cookie", &other).send().await.status, 401);
 
     // Without the token of the form nothing of this happens.

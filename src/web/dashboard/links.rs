@@ -60,6 +60,7 @@ struct InviteView<'a> {
     invite: &'a Invite,
     url: &'a str,
     until: When,
+    only_here: bool,
     qr: Option<String>,
 }
 
@@ -141,7 +142,8 @@ impl InvitePage<'_> {
             invite: self.invite,
             url: page_link(&self.invite.url).unwrap_or("/"),
             until: When::ahead(self.shell.now, self.invite.expires_at),
-            qr: qr(&self.invite.url),
+            only_here: self.only_here,
+            qr: if self.only_here { None } else { qr(&self.invite.url) },
         })
     }
 }

@@ -116,7 +116,7 @@ fn limit(vehicle: &VehicleView) -> String {
 }
 
 /// A command, with what goes with it: `Unlock`, `Set the limit to 80 %`.
-fn title(name: &str, fields: &[(&str, String)]) -> String {
+pub(super) fn title(name: &str, fields: &[(&str, String)]) -> String {
     let value = |name: &str| fields.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     match name {
         "charge/set-limit" if !value("percent").is_empty() => format!("Set the charge limit to {} %", value("percent")),

@@ -20,6 +20,37 @@ pub(crate) struct Shell<'a> {
     pub(crate) language: Language,
     /// Where in the navigation this is.
     pub(crate) active: Tab,
+    /// What was just done.
+    pub(crate) done: Option<Done>,
+}
+
+/// What was just done from a page, which is shown again and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Its word in the address.
+    pub(crate) word: &'static str,
+    pub(super) headline: &'static str,
+    pub(super) sentence: &'static str,
+}
+
+impl Done {
+    /// The name of a car was saved.
+    pub(crate) const SAVED: Done =
+        Done { word: "saved", headline: "Saved.", sentence: "The car is called so from now on, in every browser." };
+    /// Other units were chosen.
+    pub(crate) const UNITS: Done =
+        Done { word: "units", headline: "Units changed.", sentence: "This browser shows values in them from now on." };
+    /// Smartcar was asked for what it has.
+    pub(crate) const FRESH: Done = Done {
+        word: "fresh",
+        headline: "Asked.",
+        sentence: "Below is what Smartcar has of this car now, with the age of each value.",
+    };
+
+    /// By the word in the address.
+    pub(crate) fn parse(word: &str) -> Option<Done> {
+        [Done::SAVED, Done::UNITS, Done::FRESH].into_iter().find(|done| done.word == word)
+    }
 }
 
 /// The places of the navigation.
@@ -50,6 +81,7 @@ impl Shell<'_> {
             now,
             language: Language::default(),
             active: Tab::Elsewhere,
+            done: None,
         }
     }
 

@@ -105,6 +105,15 @@ fn without_a_session_there_is_no_way_in() {
 }
 
 #[test]
+fn nobody_scans_what_leads_to_this_machine_only() {
+    for (name, page) in pages(&garage()).into_iter().filter(|(name, _)| name.starts_with("invite") || name.starts_with("device"))
+    {
+        assert_eq!(page.contains("<svg role=\"img\""), !name.ends_with("-here"), "{name}");
+        assert_eq!(page.contains("works on this machine only"), name.ends_with("-here"), "{name}");
+    }
+}
+
+#[test]
 fn who_must_reconnect_is_given_a_form() {
     let form = "name=\"vehicle\" value=\"";
     for (name, page) in pages(&garage()).into_iter().filter(|(name, _)| ["cars", "car-2", "connections"].contains(&name.as_str()))

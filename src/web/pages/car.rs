@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer};
 use super::super::cookies::UNITS;
-use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Past, PastSpan, Sent, Tab, drawn};
+use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Done, Past, PastSpan, Sent, Shell, Tab, drawn};
 use super::super::problem::Problem;
 use super::super::{Call, api};
 use crate::model::VehicleId;
@@ -15,10 +15,11 @@ use crate::model::reach::PageRequest;
 use crate::model::taste::Taste;
 use crate::vehicles::{History, HistoryQuery, VehicleView, VehiclesError};
 
-/// `GET /vehicles/{id}?past=`
+/// `GET /vehicles/{id}?past=`, after something was done from it `?done=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let span = query.take("past").and_then(|word| PastSpan::parse(&word)).unwrap_or(PastSpan::Week);
+    let done = query.take("done").and_then(|word| Done::parse(&word));
     query.finish()?;
     let (vehicles, reach, id) = (&call.services.rooms.vehicles, call.reach()?, id(call)?);
     let vehicle = to_taste(call, vehicles.show(reach, &id).await?);
@@ -40,7 +41,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let charges = vehicles.charges(reach, &id, wanted.clone(), part(1_000)).await?.items;
     let days = vehicles.trips(reach, &id, wanted, clock.minutes(), part(400)).await?.items;
     let page = CarPage {
-        shell: call.shell(Tab::Cars),
+        shell: Shell { done, ..call.shell(Tab::Cars) },
         vehicle: &vehicle,
         connection: connection.as_ref(),
         past: Past { span, since, until, courses: &courses, charges: &charges, days: &days, taste, clock },
@@ -56,7 +57,7 @@ pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     let nickname = api::vehicles::checked_nickname(nickname)?;
     call.services.rooms.vehicles.rename(call.reach()?, &id, nickname).await?;
-    back(&id)
+    back_saying(&id, Done::SAVED)
 }
 
 /// `POST /vehicles/{id}/commands`: asks whether it is meant, then gives it.
@@ -120,7 +121,7 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     call.services.rooms.vehicles.show(call.reach()?, &id).await?;
     call.pressed()?;
     call.services.rooms.vehicles.sync(call.reach()?, &id).await?;
-    back(&id)
+    back_saying(&id, Done::FRESH)
 }
 
 /// `POST /vehicles/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
@@ -145,7 +146,7 @@ pub(in crate::web) fn change_units(call: &Call<'_>) -> Answer {
     let taste = Taste::parse(&distance, &pressure, &temperature)
         .ok_or_else(|| Problem::bad_request("Choose km or mi, bar, kpa or psi, and c or f."))?;
     let mut response = match vehicle {
-        Some(id) => back(&id)?,
+        Some(id) => back_saying(&id, Done::UNITS)?,
         None => answer::see_other("/")?,
     };
     if let Some(line) = call.cookie_kind.and_then(|kind| UNITS.set(kind, &taste.to_string(), Some(YEARS))) {
@@ -193,6 +194,10 @@ fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
 
 fn back(id: &VehicleId) -> Answer {
     answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
+}
+
+fn back_saying(id: &VehicleId, done: Done) -> Answer {
+    answer::see_other(&format!("/vehicles/{}?done={}", answer::path_part(id.as_str()), done.word))
 }
 
 /// How many minutes ahead of UTC the viewer's clock is, as our script says; believed as far as drawing goes.

@@ -55,7 +55,7 @@ pub(super) fn ending(call: &Call<'_>) -> Result<(History, bool), Problem> {
     let (sure, force) = (form.flag("sure")?, form.flag("force")?);
     form.finish()?;
     if !sure {
-        return Err(Problem::bad_request("Tick the box that says that you are sure, then press Disconnect again."));
+        return Err(super::not_sure("Disconnect"));
     }
     Ok((history, force))
 }

@@ -10,7 +10,7 @@ use super::super::client::{self, Client};
 use super::super::dashboard::{DevicePage, SystemPage, Tab, TokenPage};
 use super::super::problem::Problem;
 use super::super::{Call, Settings};
-use super::vehicles;
+use super::{self as pages, vehicles};
 use crate::model::{AppUserId, VehicleId};
 use crate::operate::access::{Scope, TokenRequest};
 use crate::operate::audit::Actor;
@@ -80,18 +80,26 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
     Ok(answer::html(StatusCode::CREATED, page.render()))
 }
 
-/// `POST /system/tokens/{id}`: revokes it.
+/// `POST /system/tokens/{id}`: revokes it; field `sure`.
 pub(in crate::web) async fn end_token(call: &Call<'_>) -> Answer {
-    call.pressed()?;
+    sure(call, "Revoke")?;
     call.services.rooms.access.revoke_token(call.named(0)?).await?;
     answer::see_other("/system#tokens")
 }
 
-/// `POST /system/sessions/{id}`: signs it out.
+/// `POST /system/sessions/{id}`: signs it out; field `sure`.
 pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
-    call.pressed()?;
+    sure(call, "Sign out")?;
     call.services.rooms.access.revoke_session(call.named(0)?).await?;
     answer::see_other("/system#sessions")
+}
+
+/// The form of somebody who wants to end something, and is sure.
+fn sure(call: &Call<'_>, button: &str) -> Result<(), Problem> {
+    let mut form = call.own_form()?;
+    let sure = form.flag("sure")?;
+    form.finish()?;
+    if sure { Ok(()) } else { Err(pages::not_sure(button)) }
 }
 
 fn scope_of(word: &str) -> Option<Scope> {
@@ -122,7 +130,7 @@ fn origin_of(settings: &Settings, host: &str, written: &str, https: bool) -> Str
 }
 
 /// Whether a URL leads to the machine itself, whichever follows it.
-fn is_only_here(url: &str) -> bool {
+pub(super) fn is_only_here(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return true };
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

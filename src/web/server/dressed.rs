@@ -61,7 +61,7 @@ fn refusal(services: &Services, peer: Peer, status: StatusCode, date: &str) -> B
         _ => ("bad_request", "This cannot be read as a request."),
     };
     let request_id = services.world.uuid().to_string();
-    let response = Problem::new(status, code, sentence).closing().respond(false, services.world.now(), &request_id);
+    let response = Problem::new(status, code, sentence).closing().respond(&request_id);
     let (mut head, body) = finish(services, peer, None, response, &request_id).into_parts();
     // A problem is there as a whole: nothing is waited for.
     let body = body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();

@@ -71,7 +71,7 @@ async fn the_past_is_drawn_in_the_units_and_by_the_clock_of_the_viewer() {
     // Units are this browser's alone.
     let units = [("distance", "mi"), ("pressure", "kpa"), ("temperature", "c"), ("car", &*car)];
     let chosen = person.send("/units", &units).await;
-    assert_eq!((chosen.status, chosen.header("location").unwrap()), (303, &*format!("/vehicles/{car}")));
+    assert_eq!((chosen.status, chosen.header("location").unwrap()), (303, &*format!("/vehicles/{car}?done=units")));
     let cookie = chosen.header("set-cookie").unwrap().to_owned();
     assert!(cookie.starts_with("__Host-carport_units=mi-kpa-c; Path=/; HttpOnly"), "{cookie}");
     let both = format!("{}; {}", person.cookie, cookie.split(';').next().unwrap());
@@ -198,7 +198,15 @@ async fn fresh_values_are_asked_for_and_a_car_goes_when_that_is_meant() {
     let person = Person::of(&gateway).await;
     pass(Duration::from_secs(60)).await;
     let before = gateway.told("/api/v1/budget").await;
-    assert_eq!(person.press(&format!("/vehicles/{car}/refresh"), &[]).await, format!("/vehicles/{car}"));
+    let fresh = person.press(&format!("/vehicles/{car}/refresh"), &[]).await;
+    assert_eq!(fresh, format!("/vehicles/{car}?done=fresh"));
+    assert!(person.look(&fresh).await.contains("role=\"status\"><p><strong>Asked.</strong>"));
+    let renamed = person.press(&format!("/vehicles/{car}"), &[("nickname", "Errands")]).await;
+    let page = person.look(&renamed).await;
+    assert!(page.contains("role=\"status\"><p><strong>Saved.</strong>") && page.contains("<h1>Errands</h1>"), "{page}");
+    // What nobody did is not said.
+    let page = person.look(&format!("/vehicles/{car}?done=everything")).await;
+    assert!(!page.contains("class=\"notice green\" role=\"status\""), "{page}");
     assert_ne!(gateway.told("/api/v1/budget").await, before, "it counts");
     let end = format!("/vehicles/{car}/disconnect");
     assert_eq!(person.send(&end, &[]).await.status, 400);

@@ -289,10 +289,15 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
     all.map(|(name, page)| (name.to_owned(), page)).to_vec()
 }
 
+fn error(shell: Shell<'_>, text: &str) -> String {
+    ErrorPage { shell, has_start: true, status: 404, title: text, sentence: text, request_id: text }.render()
+}
+
 pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
     let Garage { vehicles, connections, deliveries, status, todo, text, .. } = garage;
     let url = if *text == EVIL { EVIL } else { "https://car.example.org/api/webhooks/smartcar" };
     let back = if *text == EVIL { EVIL } else { "https://car.example.org/api/smartcar/callback" };
+    let no_audit = AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false, vehicles };
     let mut pages = vec![
         (
             "cars",
@@ -333,7 +338,7 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
             }
             .render(),
         ),
-        ("invite", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite }.render()),
+        ("invite", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite, only_here: false }.render()),
         ("system", system(garage, status)),
         ("system-todo", system(garage, todo)),
         ("token", TokenPage { shell: shell(Tab::System), token: &garage.tokens[0], secret: text }.render()),
@@ -354,17 +359,15 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
         ),
         ("setup", setup(garage, status, back, url)),
         ("setup-todo", setup(garage, todo, back, url)),
-        ("audit", AuditPage { shell: shell(Tab::Setup), entries: &garage.audit, older: Some(7), later_part: true }.render()),
-        ("audit-empty", AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false }.render()),
+        ("invite-here", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite, only_here: true }.render()),
+        ("audit", AuditPage { entries: &garage.audit, older: Some(7), later_part: true, ..no_audit }.render()),
+        ("audit-empty", no_audit.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
         ("login-old", LoginPage { shell: outside(), link: None }.render()),
         ("sign-in", SignInPage { shell: outside(), is_possible: true, has_password: false, is_wrong: false }.render()),
         ("login-plain", SignInPage { shell: outside(), is_possible: false, has_password: false, is_wrong: false }.render()),
         ("login-password", SignInPage { shell: outside(), is_possible: true, has_password: true, is_wrong: true }.render()),
-        (
-            "error",
-            ErrorPage { shell: shell(Tab::Elsewhere), status: 404, title: text, sentence: text, request_id: text }.render(),
-        ),
+        ("error", error(shell(Tab::Elsewhere), text)),
         ("webhook-address", WebhookAddressPage { shell: outside() }.render()),
     ]
     .into_iter()
