@@ -17,6 +17,7 @@ use crate::config::{Config, Mistake};
 use crate::model::Timestamp;
 use crate::operate::key_files::KeyError;
 use crate::operate::probes::{self, Finding as Line, Outcome, files};
+use crate::operate::status::checks;
 use crate::store::{Inspected, Part, StoreError};
 use crate::world::World;
 
@@ -284,7 +285,11 @@ async fn outward(config: &Config) -> Vec<Line> {
     if status.is_some()
         && let Ok(setup) = Client::Socket(config.socket.clone()).get(&["setup"], &[]).await
     {
-        lines.extend(setup["items"].as_array().into_iter().flatten().filter_map(of_server));
+        let has_none = lines.first().is_some_and(|line| line.result == Outcome::Warn && line.check == CHECK);
+        let is_told = |line: &Line| has_none && line.check == "credentials of Smartcar";
+        let of_server = setup["items"].as_array().into_iter().flatten();
+        let of_server = of_server.filter_map(|item| line_of(item, &[PATH]).or_else(|| open_point(item)));
+        lines.extend(of_server.filter(|line| !is_told(line)));
     }
     lines
 }
@@ -293,10 +298,8 @@ async fn outward(config: &Config) -> Vec<Line> {
 async fn outward_of_server(config: &Config) -> Vec<Line> {
     match Client::Socket(config.socket.clone()).get(&["setup"], &[("fresh", "true")]).await {
         Ok(setup) => {
-            let is_open = |item: &Value| item["result"] != "ok";
             let lines = setup["items"].as_array().into_iter().flatten();
-            let line = |item| line_of(item, OUTWARD).or_else(|| line_of(item, MISSING).filter(|_| is_open(item)));
-            lines.filter_map(line).collect()
+            lines.filter_map(|item| line_of(item, OUTWARD).or_else(|| open_point(item))).collect()
         }
         Err(failure) => {
             vec![Line::fail("credentials", format!("the server does not say: {failure}"), "look into its log")]
@@ -304,9 +307,14 @@ async fn outward_of_server(config: &Config) -> Vec<Line> {
     }
 }
 
-/// What only the running server sees.
-fn of_server(item: &Value) -> Option<Line> {
-    line_of(item, &["webhook path"])
+/// An open point of the list of the set-up page, which the running server knows by itself. What only waits to be done is no
+/// fault of the house.
+fn open_point(item: &Value) -> Option<Line> {
+    const FAULTS: &[&str] = &["credentials of Smartcar", "renewal of access", PATH];
+    let known: Vec<&str> = checks().filter(|check| !TOLD.contains(check)).collect();
+    let line = line_of(item, &known).filter(|line| line.result != Outcome::Ok)?;
+    let result = if FAULTS.contains(&line.check) { line.result } else { Outcome::Warn };
+    Some(Line { result, ..line })
 }
 
 fn line_of(item: &Value, known: &[&'static str]) -> Option<Line> {
@@ -319,8 +327,11 @@ fn line_of(item: &Value, known: &[&'static str]) -> Option<Line> {
     })
 }
 
-/// What there is to have before others can be asked.
-const MISSING: &[&str] = &["credentials of Smartcar"];
+/// What only the running server sees.
+const PATH: &str = "webhook path";
+
+/// What other lines tell already: that of the store, and the notices.
+const TOLD: &[&str] = &["disk", "proxy"];
 
 /// Everything that others are asked.
 const OUTWARD: &[&str] = &[
@@ -334,7 +345,7 @@ const OUTWARD: &[&str] = &[
     "certificate of the public URL",
     "public URL",
     "webhook address",
-    "webhook path",
+    PATH,
 ];
 
 /// Where this shell has no credentials: the server may have some from its own environment.

@@ -46,12 +46,15 @@ pub struct Finding {
     /// Whoever knows could not be asked.
     #[serde(skip)]
     pub is_untried: bool,
+    /// Of what is missing, its stable name; else empty.
+    #[serde(skip)]
+    pub code: &'static str,
 }
 
 impl Finding {
     /// All is well.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Finding {
-        Finding { check, result: Outcome::Ok, text: text.into(), remedy: None, is_untried: false }
+        Finding { check, result: Outcome::Ok, text: text.into(), remedy: None, is_untried: false, code: "" }
     }
 
     /// Something may be wrong.

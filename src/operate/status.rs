@@ -30,6 +30,8 @@ mod missing;
 mod proxies;
 mod today;
 
+pub use checklist::checks;
+
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusView {

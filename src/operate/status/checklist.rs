@@ -21,13 +21,21 @@ const POINTS: &[(&str, &str, Outcome)] = &[
     ("disk", "disk", Outcome::Fail),
 ];
 
+/// What the points are called that tell of what is missing.
+pub fn checks() -> impl Iterator<Item = &'static str> {
+    POINTS.iter().map(|(_, check, _)| *check).chain([OTHER])
+}
+
+/// What tells of what is on no list.
+const OTHER: &str = "set-up";
+
 impl StatusView {
     /// The list: what is open first, then what is done.
     pub fn checklist(&self) -> Vec<Finding> {
         let open = |missing: &Missing| {
             let point = POINTS.iter().find(|(code, ..)| *code == missing.code);
-            let (check, result) = point.map_or(("set-up", Outcome::Warn), |(_, check, result)| (*check, *result));
-            Finding { result, ..Finding::warn(check, &missing.what, &missing.remedy) }
+            let (check, result) = point.map_or((OTHER, Outcome::Warn), |(_, check, result)| (*check, *result));
+            Finding { result, code: missing.code, ..Finding::warn(check, &missing.what, &missing.remedy) }
         };
         let mut list: Vec<Finding> = self.missing.iter().map(open).collect();
         let is_open = |check: &str| list.iter().any(|finding| finding.check == check);

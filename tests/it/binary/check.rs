@@ -80,6 +80,19 @@ async fn what_smartcar_refuses_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_open_on_the_set_up_page_is_told_and_no_fault() {
+    let home = Home::new();
+    let smartcar = Smartcar::start(&home).await;
+    home.write("config.toml", &Smartcar::settings(smartcar.address));
+    let server = Server::start(&home).await;
+    let said = home.done(&["check"]).await;
+    for line in ["warn  VERIFY ", "warn  car "] {
+        assert_eq!(said.lines().filter(|own| own.starts_with(line)).count(), 1, "{line}: {said}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_not_there_yet_is_no_fault() {
     let home = Home::new();
     let said = home.done(&["check", "--offline"]).await;
