@@ -334,6 +334,8 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) settings: &'a probes::Settings,
     /// What of it can be made here.
     pub(crate) makeable: &'a [SettingView],
+    /// The cars, of which some may lack something.
+    pub(crate) vehicles: &'a [VehicleView],
     /// Some was just made.
     pub(crate) saved: bool,
     /// Or was not taken.

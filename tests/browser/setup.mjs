@@ -20,7 +20,7 @@ const page = await context.newPage();
 const press = name => page.getByRole('button', { name, exact: true }).click();
 const label = name => page.getByLabel(name, { exact: true });
 // The titles of what is done, and of what is open.
-const done = () => page.locator('#list .checks b').allInnerTexts();
+const done = () => page.locator('#list .checks .yes b').allInnerTexts();
 const open_ = () => page.locator('#list .todo p.quiet').allInnerTexts();
 const green = name => until(`${name} to turn green`, async () => (await done()).includes(name) && !(await open_()).includes(name));
 // What the browser notes of answers of 400 and above is its own.

@@ -40,6 +40,26 @@ async fn is_found(gateway: &TestGateway, check: &str, result: &str, text: &str, 
     assert!(page.contains(text) || page.to_lowercase().contains(&text.to_lowercase()), "{text}: {page}");
 }
 
+const AFTER: &str = "<h2>After that</h2>";
+const TICK: &str = "<code>TractionBattery.StateOfCharge</code>";
+
+#[tokio::test(start_paused = true)]
+async fn an_open_point_leads_to_where_it_is_mended() {
+    let gateway = with(149, &[("smartcar.application_management_token", UUID)]).await;
+    gateway.keep_secret(UUID);
+    let person = Person::of(&gateway).await;
+    checked(&gateway, &person).await;
+    let page = person.look("/setup").await;
+    let (_, list) = page.split_once("id=\"list\"").unwrap();
+    let list = list.split_once("<h2>Done</h2>").unwrap().0;
+    assert!(list.contains("Press Connect a car") && list.contains("action=\"/connect\""), "{list}");
+    assert!(list.contains("into Application management token") && list.contains("href=\"#settings\""), "{list}");
+    for terminal in ["carport connect", "carport init", "smartcar.application_management_token"] {
+        assert!(!list.contains(terminal), "{terminal}: {list}");
+    }
+    gateway.finish().await;
+}
+
 const UUID: &str = "51a0ca12-0000-4000-8000-00000000000f";
 const V3: &str = "client_simulated0000000000000003";
 
@@ -49,7 +69,8 @@ async fn what_is_well_is_said_to_be() {
     gateway.connect("ada", ADA).await;
     let person = Person::of(&gateway).await;
     let open = person.look("/setup").await;
-    for part in ["has not verified the webhook yet", "press Verify", "https://gateway.example/api/webhooks/smartcar"] {
+    for part in ["has not verified the webhook yet", "press Verify", "https://gateway.example/api/webhooks/smartcar", AFTER, TICK]
+    {
         assert!(open.contains(part), "{part}: {open}");
     }
     let verify = json!({ "eventType": "VERIFY", "data": { "challenge": "c2VjcmV0" } }).to_string();

@@ -6,12 +6,19 @@ use std::time::Duration;
 
 use askama::Template;
 
+use self::remedy::Place;
+use self::ticks::{TICKS, Ticks};
 use super::format::{self, Rich, When};
 use super::numbers::Numbers;
-use super::{SetupPage, Shell, finish};
+use super::{SetupPage, Shell, finish, names};
 use crate::operate::probes::{Finding, Outcome, Shown};
 use crate::operate::settings::SettingView;
 use crate::operate::status::StatusView;
+use crate::vehicles::VehicleView;
+use crate::web::answer::path_part;
+
+mod remedy;
+mod ticks;
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -22,6 +29,10 @@ struct View<'a> {
     webhook_url: &'a str,
     open: Vec<Point>,
     done: Vec<Point>,
+    later: Vec<Point>,
+    /// Cars that are not known to be subscribed: address, name and id.
+    lacking: Vec<(String, String, &'a str)>,
+    ticks: &'static [Ticks],
     checked: Option<When>,
     shown: &'a [Shown],
     groups: Vec<Group<'a>>,
@@ -40,7 +51,20 @@ struct Point {
     title: String,
     text: String,
     remedy: Option<String>,
+    place: Option<Place>,
     when: Option<When>,
+}
+
+impl Point {
+    /// One whose turn has not come.
+    fn waiting(title: &str, text: &str) -> Point {
+        let (title, text) = (format::capital(title), text.to_owned());
+        Point { class: "later", title, text, remedy: None, place: None, when: None }
+    }
+
+    fn is_at(&self, place: Place) -> bool {
+        self.place == Some(place)
+    }
 }
 
 /// Settings that were not taken.
@@ -136,7 +160,7 @@ const CHOICES: &[(&str, &[(&str, &str)])] = &[
     ("smartcar.single_select", &[("", "as by default"), ("false", "no"), ("true", "yes")]),
 ];
 
-impl SetupPage<'_> {
+impl<'a> SetupPage<'a> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
         let (status, now, numbers) = (self.status, self.shell.now, &Numbers::of(self.shell.language));
@@ -148,16 +172,29 @@ impl SetupPage<'_> {
             "live delivery" => status.webhooks.last_live_at.map(ago),
             _ => None,
         };
-        let point = |finding: &Finding| Point {
-            class: match finding.result {
-                Outcome::Ok => "yes",
-                Outcome::Warn => "no",
-                Outcome::Fail => "bad",
-            },
-            title: format::capital(finding.check),
-            text: if finding.result == Outcome::Ok { format::capital(&finding.text) } else { format::sentence(&finding.text) },
-            remedy: finding.remedy.as_deref().map(format::sentence),
-            when: Some(finding).filter(|finding| finding.result == Outcome::Ok).and_then(|finding| seen(finding.check)),
+        let point = |finding: &Finding| {
+            let (remedy, place) = remedy::of(finding);
+            Point {
+                class: match finding.result {
+                    Outcome::Ok => "yes",
+                    Outcome::Warn => "no",
+                    Outcome::Fail => "bad",
+                },
+                title: format::capital(finding.check),
+                text: if finding.result == Outcome::Ok {
+                    format::capital(&finding.text)
+                } else {
+                    format::sentence(&finding.text)
+                },
+                remedy,
+                place,
+                when: Some(finding).filter(|finding| finding.result == Outcome::Ok).and_then(|finding| seen(finding.check)),
+            }
+        };
+        let is_lacking =
+            |vehicle: &&VehicleView| vehicle.missing.as_ref().is_some_and(|missing| missing.code == "not_subscribed");
+        let link = |vehicle: &'a VehicleView| {
+            (format!("/vehicles/{}", path_part(vehicle.id.as_str())), names::name(vehicle), vehicle.id.as_str())
         };
         let has_credentials = !status.missing.iter().any(|missing| CREDENTIALS.contains(&missing.code));
         finish(&View {
@@ -167,6 +204,9 @@ impl SetupPage<'_> {
             webhook_url: &self.settings.webhook_url,
             open: is(Outcome::Fail).chain(is(Outcome::Warn)).map(point).collect(),
             done: is(Outcome::Ok).map(point).collect(),
+            later: remedy::later(self.list),
+            lacking: self.vehicles.iter().filter(is_lacking).map(link).collect(),
+            ticks: TICKS,
             checked: self.checked_at.map(ago),
             shown: &self.settings.shown,
             groups: GROUPS.iter().map(|(title, known)| Group { title, fields: self.fields(known) }).collect(),

@@ -76,6 +76,7 @@ async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Re
         checked_at,
         settings: &settings,
         makeable: &call.services.rooms.making.show(),
+        vehicles: &super::vehicles(call).await?,
         saved,
         refused,
     };

@@ -257,7 +257,8 @@ fn setup(garage: &Garage, status: &StatusView, redirect_uri: &str, webhook_url: 
     ]);
     let settings = probes::Settings { redirect_uri: redirect_uri.to_owned(), webhook_url: webhook_url.to_owned(), ..settings };
     let (shell, settings, list, makeable) = (shell(Tab::Setup), &settings, &list, &samples::makeable());
-    SetupPage { shell, status, list, checked_at: Some(NOW), settings, makeable, saved: false, refused: None }.render()
+    let vehicles = &garage.vehicles;
+    SetupPage { shell, status, list, checked_at: Some(NOW), settings, makeable, vehicles, saved: false, refused: None }.render()
 }
 
 /// Being sure of a command, and all that can come of it.
