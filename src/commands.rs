@@ -113,6 +113,8 @@ struct Shared {
     run: Uuid,
     /// What is under way, by the row of the vehicle.
     under_way: Mutex<HashMap<u32, (Uuid, &'static str)>>,
+    /// When each vehicle last did something.
+    done: Mutex<HashMap<VehicleId, Timestamp>>,
     tasks: TaskTracker,
     /// Carport stops: answers are waited for no longer.
     closing: CancellationToken,
@@ -122,8 +124,9 @@ impl Commands {
     /// Commands through `tokens`, counted by `budget`.
     pub fn new(store: Store, tokens: Tokens, budget: Budget, world: World) -> Commands {
         let run = world.uuid();
-        let (under_way, tasks, closing) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
-        Commands { shared: Arc::new(Shared { store, tokens, budget, world, run, under_way, tasks, closing }) }
+        let (under_way, done) = (Mutex::default(), Mutex::default());
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        Commands { shared: Arc::new(Shared { store, tokens, budget, world, run, under_way, done, tasks, closing }) }
     }
 
     /// Tells a car what to do. Returns how it ended, or after `patience` that it is under way; then the outcome is kept
@@ -153,6 +156,11 @@ impl Commands {
         let begun = shared.tasks.spawn(begin(shared.clone(), order, turn)).await;
         let under_way = begun.unwrap_or(Err(CommandError::Store))?;
         self.wait(id, record, under_way, patience).await
+    }
+
+    /// When a vehicle last did what it was told, in this run of Carport: what it said before may no longer be so.
+    pub fn done_at(&self, vehicle: &VehicleId) -> Option<Timestamp> {
+        self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).get(vehicle).copied()
     }
 
     async fn wait(

@@ -1,8 +1,8 @@
 //! A command on its way: sent once, waited for, and its outcome kept.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Permit, Shared, Turn, words};
@@ -58,6 +58,9 @@ pub(super) async fn carry_out(
     let Order { car, row, record, address, .. } = order;
     tracing::info!(command = record.name, outcome = outcome.as_str(), "a command has ended");
     let ended = Ended { at: shared.world.now(), outcome };
+    if ended.outcome == CommandOutcome::Success {
+        shared.done.lock().unwrap_or_else(PoisonError::into_inner).insert(car.clone(), ended.at);
+    }
     let record = CommandRecord { ended: Some(ended.clone()), ..record };
     let note = told.swap(true, Ordering::AcqRel).then(|| note(&car, &record, &ended, address));
     keep(&shared, EndCommand { vehicle: row, id: record.id, ended, note }).await;

@@ -224,9 +224,12 @@ impl Compat {
         let max_age = wish.max_age.or(self.settings.max_age);
         let is_older = |at: Timestamp, age: Duration| age.is_zero() || self.world.now().since(at) > age;
         let asked = self.asked.last(id, path).filter(Note::is_good).map(|note| note.at);
-        match (told, max_age) {
+        // Of what the car has done since, nothing is known yet: a script that locks and looks must see it locked.
+        let done = self.commands.done_at(id);
+        match (told.map(|told| told.max(asked.unwrap_or(told))), max_age) {
+            (Some(told), _) if done.is_some_and(|done| told < done) => true,
             (Some(_), None) => false,
-            (Some(told), Some(age)) => is_older(told.max(asked.unwrap_or(told)), age),
+            (Some(told), Some(age)) => is_older(told, age),
             (None, _) => true,
         }
     }

@@ -9,6 +9,8 @@ mod knobs;
 mod management;
 mod sparing;
 
+use std::time::Duration;
+
 use carport::simulator::{Settings, WebhookSettings};
 use serde_json::{Value, json};
 
@@ -234,6 +236,27 @@ async fn what_is_not_stored_is_asked_for_once_and_fresher_values_within_the_budg
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
         assert_eq!(reasons(&gateway, &car).await, json!({ "compat": 3 }));
+        gateway.finish().await;
+    }
+}
+
+/// What was stored before a command is no answer after it.
+#[tokio::test(start_paused = true)]
+async fn a_script_that_locks_and_looks_sees_it_locked() {
+    for (seed, generation) in [(514, V2), (515, V3)] {
+        let (gateway, car, token) = with_owner(seed, generation, &[]).await;
+        let security = format!("/v2.0/vehicles/{car}/security");
+        let look = || gateway.get(&security).bearer(&token).send();
+        assert_eq!((look().await.json()["isLocked"].clone(), calls(&gateway, &car)), (json!(true), 1));
+        for (action, is_locked, asked) in [("UNLOCK", false, 2), ("LOCK", true, 3)] {
+            pass(Duration::from_secs(5)).await;
+            let told = gateway.post(&security, &json!({ "action": action })).bearer(&token).send().await;
+            assert_eq!(told.status, 200, "{}", told.text());
+            pass(Duration::from_secs(5)).await;
+            for _ in 0..2 {
+                assert_eq!((look().await.json()["isLocked"].clone(), calls(&gateway, &car)), (json!(is_locked), asked));
+            }
+        }
         gateway.finish().await;
     }
 }
