@@ -60,11 +60,11 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
             // SECURITY: never the line itself, for it is a token.
             Err(failure) => {
                 failed += 1;
-                announce(&format!("Line {}: not taken: {failure}", number + 1));
+                announce(&format!("Line {}: not taken: {failure}\n", number + 1));
             }
         }
     }
-    announce(&format!("{taken} taken, {failed} not."));
+    announce(&format!("{taken} taken, {failed} not.\n"));
     if failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
 }
 
