@@ -1,6 +1,9 @@
 //! Rows of cars that have changed hands. The id leads to the row of whoever has the car now; what somebody had of it
 //! before stays in a row of its own, to which no id leads, and is taken again should the car come back.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 
 use super::tables::{ALL, INDEX, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
@@ -35,8 +38,8 @@ impl Change for EraseFormer {
     }
 }
 
-/// Erases rows of vehicles that cannot be read. What a row is of stands in the row itself, so only who has or had it, or the
-/// id of whoever has it now, leads there.
+/// Erases rows of vehicles that cannot be read, and what is kept under rows that were lost in a repair. What a row is of
+/// stands in the row itself, so only who has or had it, or the id of whoever has it now, leads there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EraseUnreadable {
     /// The row that this id leads to.
@@ -54,6 +57,7 @@ impl Change for EraseUnreadable {
         if let Some(id) = &self.id
             && let Some(row) = tables.row(Kind::Vehicle, id.as_str())?
             && is_unreadable(tables, row)?
+            && !rows.contains(&row)
         {
             super::budget::erase(tables, row, id)?;
             rows.push(row);
@@ -65,10 +69,8 @@ impl Change for EraseUnreadable {
         }
         for row in &rows {
             super::budget::erase_former(tables, *row)?;
-            for mark in tables.keys(VEHICLES_BY_USER, ALL, usize::MAX)? {
-                if mark.ends_with(&row.to_be_bytes()) {
-                    tables.remove_raw(VEHICLES_BY_USER, &mark)?;
-                }
+            for mark in marks_of(tables, *row)? {
+                tables.remove_raw(VEHICLES_BY_USER, &mark)?;
             }
             erase_kept(tables, *row)?;
         }
@@ -120,7 +122,7 @@ fn rows_of(rows: &impl Rows, id: &VehicleId) -> Result<Vec<(u32, Vehicle)>, Stor
             Ok(_) => {}
             Err(_) => tracing::error!(table = Vehicle::TABLE, "a row is damaged and was passed over"),
         }
-        Ok(std::ops::ControlFlow::Continue(()))
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
@@ -133,16 +135,34 @@ fn entries_of(rows: &impl Rows, those: &[u32]) -> Result<Vec<Vec<u8>>, StoreErro
         if row.is_some_and(|row| those.contains(&row)) {
             found.push(key.to_vec());
         }
-        Ok(std::ops::ControlFlow::Continue(()))
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
 
+/// Whether a row is damaged, or was lost.
 fn is_unreadable(rows: &impl Rows, row: u32) -> Result<bool, StoreError> {
+    Ok(is_damaged(rows, row)? || is_lost(rows, row)?)
+}
+
+fn is_damaged(rows: &impl Rows, row: u32) -> Result<bool, StoreError> {
     match rows.get::<Vehicle>(row) {
         Err(StoreError::Damaged { .. }) => Ok(true),
         found => found.map(|_| false),
     }
+}
+
+/// Whether a row had a vehicle that is gone since a repair: then the mark of its user is there still. One that only events
+/// came in about has none.
+pub(super) fn is_lost(rows: &impl Rows, row: u32) -> Result<bool, StoreError> {
+    Ok(!rows.has::<Vehicle>(row)? && !marks_of(rows, row)?.is_empty())
+}
+
+/// The marks that say whose a row is.
+pub(super) fn marks_of(rows: &impl Rows, row: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut marks = rows.keys(VEHICLES_BY_USER, ALL, usize::MAX)?;
+    marks.retain(|mark| mark.ends_with(&row.to_be_bytes()));
+    Ok(marks)
 }
 
 fn unreadable_of(rows: &impl Rows, user: &AppUserId) -> Result<Vec<u32>, StoreError> {
@@ -157,17 +177,37 @@ fn unreadable_of(rows: &impl Rows, user: &AppUserId) -> Result<Vec<u32>, StoreEr
 }
 
 impl Snapshot<'_> {
-    /// How many rows of vehicles cannot be read, so that nobody knows what they are of; or how many of one user's.
+    /// How many rows of vehicles cannot be read, so that nobody knows what they are of; or how many of one user's. Those that
+    /// were lost in a repair count: their history is still there, and is taken again by its owner, or erased with them.
     pub fn unreadable_vehicles(&self, user: Option<&AppUserId>) -> Result<usize, StoreError> {
         if let Some(user) = user {
             return Ok(unreadable_of(self, user)?.len());
         }
-        let mut found = 0;
+        let mut found = BTreeSet::new();
         self.walk(Vehicle::TABLE, ALL, false, &mut |key, sealed| {
-            found += usize::from(self.decode::<Vehicle>(key, sealed).is_err());
-            Ok(std::ops::ControlFlow::Continue(()))
+            if self.decode::<Vehicle>(key, sealed).is_err() {
+                found.insert(key.to_vec());
+            }
+            Ok(ControlFlow::Continue(()))
         })?;
-        Ok(found)
+        for mark in self.keys(VEHICLES_BY_USER, ALL, usize::MAX)? {
+            if let Some(row) = mark.get(size_of::<u32>()..)
+                && self.raw(Vehicle::TABLE, row)?.is_none()
+            {
+                found.insert(row.to_vec());
+            }
+        }
+        Ok(found.len())
+    }
+
+    /// Whether a vehicle of a user's is damaged, so that nobody knows what serves it. What was lost is served by nothing.
+    pub fn has_damaged_vehicles(&self, user: &AppUserId) -> Result<bool, StoreError> {
+        for row in unreadable_of(self, user)? {
+            if is_damaged(self, row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a vehicle's row is a former one: somebody's history of a car that has changed hands. An index that is

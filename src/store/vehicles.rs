@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::former::{erase_row, newest_of};
+use super::former::{erase_row, is_lost, marks_of, newest_of};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::{Change, Rows, Snapshot, StoreError, Tables};
@@ -153,11 +153,13 @@ pub(super) fn link_vehicle(
     let known = held.map_or(Ok(None), |row| tables.get_sound::<Vehicle>(row))?;
     let (row, mut vehicle) = match (held, known) {
         (Some(row), Some(vehicle)) if vehicle.user == *user => (row, vehicle),
-        // Only events about it came in so far. What is damaged was somebody's.
-        (Some(row), None) if !takes_back || !tables.has::<Vehicle>(row)? => {
+        // Only events about it came in so far, or the user's own vehicle was lost in a repair. What is damaged was somebody's.
+        (Some(row), None) if !takes_back || !(tables.has::<Vehicle>(row)? || was_anothers(tables, row, user)?) => {
             super::budget::carry_over(tables, None, row, id)?;
             tables.put_mark(VEHICLES_TO_REVISIT, row)?;
-            (row, unheard_of(id, user, at))
+            // SECURITY: whether others had it before was lost as well.
+            let had_by_others = takes_back && is_lost(tables, row)?;
+            (row, Vehicle { had_by_others, ..unheard_of(id, user, at) })
         }
         (held, former) => {
             if let (Some(before), Some(mut former)) = (held, former) {
@@ -189,6 +191,12 @@ pub(super) fn link_vehicle(
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
     tables.put_mark(VEHICLES_TO_READ, row)?;
     tables.put(row, &vehicle)
+}
+
+/// Whether a row has lost its vehicle in a repair, and was somebody else's: what is kept under it, and its mark, survive.
+fn was_anothers(rows: &impl Rows, row: u32, user: &AppUserId) -> Result<bool, StoreError> {
+    let own = rows.row(Kind::User, user.as_str())?.map(u32::to_be_bytes);
+    Ok(marks_of(rows, row)?.iter().any(|mark| own.is_none_or(|own| !mark.starts_with(&own))))
 }
 
 /// A vehicle that nobody had.

@@ -197,7 +197,7 @@ impl Shared {
         let is_complete = connection.status == ConnectionStatus::Active && connection.smartcar_user.is_some();
         Ok(ConnectionView {
             id: connection.id,
-            serves_none: is_complete && vehicles.is_empty() && snapshot.unreadable_vehicles(Some(&connection.user))? == 0,
+            serves_none: is_complete && vehicles.is_empty() && !snapshot.has_damaged_vehicles(&connection.user)?,
             status: connection.status.as_str(),
             reason,
             reconnect_url,

@@ -30,13 +30,13 @@ impl Vehicles {
     ) -> Result<(), VehiclesError> {
         let vehicle = match self.within(reach, id).await {
             Ok((_, vehicle)) => Some(vehicle),
-            // What a former owner had is erased, though nobody has the car, or somebody out of reach.
-            Err(VehiclesError::NotFound) if history == History::Erase => None,
-            Err(VehiclesError::Store)
+            Err(VehiclesError::Store | VehiclesError::NotFound)
                 if history == History::Erase && *reach == Reach::All && self.erase_unreadable(id).await? =>
             {
                 return Err(VehiclesError::Unreadable { rows: 1, erased: true });
             }
+            // What a former owner had is erased, though nobody has the car, or somebody out of reach.
+            Err(VehiclesError::NotFound) if history == History::Erase => None,
             Err(error) => return Err(error),
         };
         let whose = match (reach, &vehicle) {
@@ -64,7 +64,7 @@ impl Vehicles {
         to_its_end(end).await
     }
 
-    /// Erases a vehicle whose row is damaged, so that nothing but its id leads there; `false` if it is not damaged.
+    /// Erases a vehicle whose row is damaged or lost, so that nothing but its id leads there; `false` if it is neither.
     async fn erase_unreadable(&self, id: &VehicleId) -> Result<bool, VehiclesError> {
         let erased = self.shared.store.commit(EraseUnreadable { id: Some(id.clone()), user: None }).await?;
         if erased > 0 {
@@ -153,7 +153,7 @@ impl Shared {
     async fn is_last_of(&self, id: ConnectionId) -> Result<bool, StoreError> {
         let look = move |snapshot: &Snapshot<'_>| match snapshot.sound_connection(id)? {
             Some(connection) => {
-                let is_readable = snapshot.unreadable_vehicles(Some(&connection.user))? == 0;
+                let is_readable = !snapshot.has_damaged_vehicles(&connection.user)?;
                 Ok(is_readable && snapshot.vehicles_of(&connection)?.len() < 2)
             }
             None => Ok(false),

@@ -82,6 +82,8 @@ pub(crate) struct TestGateway {
     pub(crate) admin: String,
     /// The page cache of the store.
     pub(crate) cache: usize,
+    /// Whether it looks at every row before it opens the store.
+    repair: bool,
     /// What it reads events by.
     pub(crate) grammar: Grammar,
     clock: Arc<WallClock>,
@@ -147,6 +149,7 @@ impl TestGateway {
             net,
             admin: String::new(),
             cache: store::Settings::default().cache,
+            repair: false,
             grammar: Grammar::CURRENT,
             clock,
             entropy,
@@ -177,7 +180,7 @@ impl TestGateway {
         }
         let config = config::load(&Sources { overrides, directory: "/nowhere".into(), ..Sources::default() }).unwrap();
         let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), transport: Arc::new(self.net.line()) };
-        let settings = store::Settings { cache: self.cache, inline: true, ..store::Settings::default() };
+        let settings = store::Settings { cache: self.cache, inline: true, repair: self.repair, ..store::Settings::default() };
         App::build_over(&config, world, &self.key, Arc::new(self.disk.clone()), settings, self.grammar).await
     }
 
@@ -222,6 +225,13 @@ impl TestGateway {
     pub(crate) async fn reopen(&mut self) {
         self.stop().await;
         self.open().await.unwrap();
+    }
+
+    /// Stops as it should, and starts again with what a repair can save.
+    pub(crate) async fn repair(&mut self) {
+        self.repair = true;
+        self.reopen().await;
+        self.repair = false;
     }
 
     /// Is killed, and starts again from what had been written.

@@ -6,7 +6,7 @@ use redb::{ReadableTable, TableDefinition};
 use serde_json::Value;
 
 use super::accounts::{connection, from_account_to_account};
-use super::{delete, ends, from_ada_to_grace, of, places, tell};
+use super::{delete, ends, from_ada_to_grace, logged, of, places, tell};
 use crate::gateway::{HOUR, TestGateway, connection_id, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
@@ -228,4 +228,77 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
     assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("grace", 2), ("grace", 3)]));
     assert_eq!(delete(&gateway, &path).await, 204);
     gateway.finish().await;
+}
+
+/// A damaged row, and a repair when the journal has no sound copy of it any more.
+async fn lose(gateway: &mut TestGateway, car: &str, user: &str) {
+    let row = row_of(gateway, car, user).await;
+    damage(gateway, "vehicles-1", &row.to_be_bytes()).await;
+    for _ in 0..3 {
+        gateway.app().store().checkpoint().await.unwrap();
+        gateway.reopen().await;
+    }
+    assert_eq!(left_out(gateway, "").await, 1);
+    gateway.repair().await;
+    assert_eq!(left_out(gateway, "").await, 1, "it is gone, and what is kept under it is not shown");
+}
+
+/// A repair removes the row of a car; its history is there still, and whoever it belongs to has it again, or it goes with them.
+#[tokio::test(start_paused = true)]
+async fn what_a_repair_could_not_save_belongs_to_its_owner() {
+    for (seed, next) in [(744, "grace"), (745, "ada"), (746, "nobody"), (747, "nobody's")] {
+        let mut gateway = TestGateway::new(seed).await;
+        let car = gateway.vehicles_of(ADA).remove(0);
+        gateway.connect("ada", ADA).await;
+        tell(&gateway, &car, 1).await;
+        gateway.catch_up().await;
+        lose(&mut gateway, &car, "ada").await;
+        assert_eq!(places(&gateway, &car).await, [], "{next}");
+        if !next.starts_with("nobody") {
+            gateway.connect(next, ADA).await;
+            tell(&gateway, &car, 2).await;
+            gateway.catch_up().await;
+        }
+        let path = match next {
+            "nobody" => format!("/api/v1/vehicles/{car}?history=erase"),
+            _ => "/api/v1/users/ada?history=erase".to_owned(),
+        };
+        if next == "ada" {
+            assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("ada", 2)]));
+            assert_eq!(left_out(&gateway, "").await, 0);
+            assert_eq!(delete(&gateway, &path).await, 204);
+        } else {
+            is_problem(&gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await, 500, "damaged");
+        }
+        assert_eq!(delete(&gateway, &path).await, 404, "{next}: nothing is left");
+        assert_eq!(left_out(&gateway, "").await, 0, "{next}");
+        let hers = if next == "grace" { of(&[("grace", 2)]) } else { Vec::new() };
+        assert_eq!(places(&gateway, &car).await, hers, "{next}");
+        assert!(!logged(&gateway, &car).await.contains("place-1"), "{next}");
+        gateway.connect("ada", ADA).await;
+        gateway.catch_up().await;
+        assert_eq!(places(&gateway, &car).await, hers, "{next}: it does not come back");
+        gateway.finish().await;
+    }
+}
+
+/// The row that is lost is one to which no id leads.
+#[tokio::test(start_paused = true)]
+async fn what_a_repair_lost_of_a_former_owner_goes_with_them() {
+    for (seed, user) in [(748, "ada"), (749, "grace")] {
+        let (mut gateway, car) = from_ada_to_grace(seed).await;
+        lose(&mut gateway, &car, "ada").await;
+        // Nobody can tell what car it was of.
+        let told = gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}?history=erase&user={user}")).bearer(&gateway.admin);
+        let (status, left) = if user == "ada" { (404, 2) } else { (204, 1) };
+        assert_eq!(told.send().await.status, status);
+        assert_eq!(logged(&gateway, &car).await.len(), left);
+        let told = gateway.ask("DELETE", "/api/v1/users/ada?history=erase").bearer(&gateway.admin).send().await;
+        is_problem(&told, 500, "damaged");
+        assert!(told.text().contains("1 row of a car"), "{}", told.text());
+        assert_eq!(logged(&gateway, &car).await.len(), left - 1);
+        assert_eq!(left_out(&gateway, "").await, 0);
+        assert_eq!(delete(&gateway, "/api/v1/users/ada?history=erase").await, 404, "nothing is left");
+        gateway.finish().await;
+    }
 }
