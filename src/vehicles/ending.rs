@@ -115,16 +115,22 @@ impl Shared {
         (history, force): (History, bool),
         note: &Note,
     ) -> Result<(), VehiclesError> {
-        let mut last_of = None;
+        let mut is_left_behind_ended = false;
         if let Some(connection) = vehicle.connection {
-            if self.is_last_of(connection).await? {
+            if self.serves(connection).await?.is_some_and(|cars| cars < 2) {
                 self.end_left_behind(connection, force, note).await?;
-                last_of = Some(connection);
+                is_left_behind_ended = true;
             }
             or_by_force(force, connection, self.disconnect_upstream(&vehicle.facts.id, connection).await)?;
         }
         self.end(vehicle, whose, history).await?;
-        if let Some(id) = last_of {
+        // Asked again: while Smartcar was asked, others of the connection may have been ended.
+        if let Some(id) = vehicle.connection
+            && self.serves(id).await? == Some(0)
+        {
+            if !is_left_behind_ended {
+                self.end_left_behind(id, force, note).await?;
+            }
             let at = self.world.now();
             self.store.commit(EndConnection { id, erase: false, if_empty: true, at }).await?;
         }
@@ -149,14 +155,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a connection serves one vehicle, and will end with it. Not where a row cannot be read: it may serve that.
-    async fn is_last_of(&self, id: ConnectionId) -> Result<bool, StoreError> {
+    /// How many vehicles a connection serves; `None` if nobody can tell, as a row that cannot be read may be one of them.
+    async fn serves(&self, id: ConnectionId) -> Result<Option<usize>, StoreError> {
         let look = move |snapshot: &Snapshot<'_>| match snapshot.sound_connection(id)? {
-            Some(connection) => {
-                let is_readable = !snapshot.has_damaged_vehicles(&connection.user)?;
-                Ok(is_readable && snapshot.vehicles_of(&connection)?.len() < 2)
+            Some(connection) if !snapshot.has_damaged_vehicles(&connection.user)? => {
+                Ok(Some(snapshot.vehicles_of(&connection)?.len()))
             }
-            None => Ok(false),
+            _ => Ok(None),
         };
         self.store.read(look).await
     }

@@ -141,6 +141,25 @@ async fn what_was_erased_is_ended_all_the_same() {
     gateway.finish().await;
 }
 
+/// Both cars of a connection are disconnected at the same time: whichever is the last, it ends with it.
+#[tokio::test(start_paused = true)]
+async fn cars_that_go_at_the_same_time_leave_no_connection() {
+    let gateway = TestGateway::new(750).await;
+    let ada = gateway.connect("ada", ADA).await;
+    let cars = gateway.vehicles_of(ADA);
+    assert_eq!(cars.len(), 2);
+    gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Delay(Duration::from_secs(2)))]));
+    let paths = [&cars[0], &cars[1]].map(|car| format!("/api/v1/vehicles/{car}"));
+    assert_eq!(tokio::join!(delete(&gateway, &paths[0]), delete(&gateway, &paths[1])), (204, 204));
+    let ended = connection(&gateway, &ada).await;
+    assert_eq!(
+        (&ended["status"], &ended["serves_none"], &ended["next_refresh"]),
+        (&json!("disconnected"), &json!(false), &Value::Null)
+    );
+    assert_eq!(ends(&gateway), 2, "each car once");
+    gateway.finish().await;
+}
+
 /// The ids of the last removal in the audit log.
 pub(super) async fn noted(gateway: &TestGateway) -> Vec<Value> {
     let list = gateway.told("/api/v1/audit").await;
