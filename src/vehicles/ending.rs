@@ -20,7 +20,7 @@ use crate::tokens::{CallError, TokenError};
 impl Vehicles {
     /// Disconnects a vehicle at Smartcar, then here. With `force` also when Smartcar refuses. With [`History::Erase`] goes
     /// what is within reach of it: of a car that has changed hands the operator erases all, a user what was theirs. With the
-    /// last car of a connection ends what its account still opens: these cars are noted.
+    /// last car of a connection ends what its account still opens. The cars that go are noted.
     pub async fn disconnect(
         &self,
         reach: &Reach,
@@ -33,6 +33,7 @@ impl Vehicles {
             Err(VehiclesError::Store | VehiclesError::NotFound)
                 if history == History::Erase && *reach == Reach::All && self.erase_unreadable(id).await? =>
             {
+                note(id);
                 return Err(VehiclesError::Unreadable { rows: 1, erased: true });
             }
             // What a former owner had is erased, though nobody has the car, or somebody out of reach.
@@ -50,7 +51,7 @@ impl Vehicles {
             let owner = whose.clone();
             match vehicle {
                 Some(vehicle) => shared.disconnect(&vehicle, whose, (history, force), &note).await?,
-                None if shared.store.commit(EraseFormer { id, user: whose }).await? => {}
+                None if shared.store.commit(EraseFormer { id: id.clone(), user: whose }).await? => note(&id),
                 None => return Err(VehiclesError::NotFound),
             }
             if history == History::Keep {
@@ -84,15 +85,7 @@ impl Vehicles {
     ) -> Result<(), VehiclesError> {
         let mut failed = Vec::new();
         for id in ids {
-            let (own, reach, car, note) = (self.clone(), reach.clone(), id.clone(), note.clone());
-            let end = async move {
-                let ended = own.disconnect(&reach, &car, how, &note).await;
-                if matches!(ended, Ok(()) | Err(VehiclesError::Unreadable { .. })) {
-                    note(&car);
-                }
-                ended
-            };
-            match to_its_end(end).await {
+            match self.disconnect(reach, id, how, note).await {
                 // Whoever asked for all of them says what could not be read; or somebody else was faster.
                 Ok(()) | Err(VehiclesError::Unreadable { .. } | VehiclesError::NotFound) => {}
                 Err(VehiclesError::Store) => return Err(VehiclesError::Store),
@@ -124,6 +117,7 @@ impl Shared {
             or_by_force(force, connection, self.disconnect_upstream(&vehicle.facts.id, connection).await)?;
         }
         self.end(vehicle, whose, history).await?;
+        note(&vehicle.facts.id);
         // Asked again: while Smartcar was asked, others of the connection may have been ended.
         if let Some(id) = vehicle.connection
             && self.serves(id).await? == Some(0)

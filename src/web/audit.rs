@@ -44,8 +44,11 @@ impl Noting {
 
     /// Adds the id of something that the path does not name.
     pub(super) fn add(&self, id: impl Into<String>) {
-        if let Some(entry) = &mut *self.locked() {
-            entry.done.ids.push(id.into());
+        let id = id.into();
+        if let Some(entry) = &mut *self.locked()
+            && !entry.done.ids.contains(&id)
+        {
+            entry.done.ids.push(id);
         }
     }
 

@@ -160,6 +160,33 @@ async fn cars_that_go_at_the_same_time_leave_no_connection() {
     gateway.finish().await;
 }
 
+/// Programs that know Smartcar's API alone end connections, too.
+#[tokio::test(start_paused = true)]
+async fn cars_that_go_by_smartcars_own_routes_are_in_the_audit_log() {
+    for (seed, how) in [(751, "v2"), (752, "v3 user"), (753, "v3 connection")] {
+        let gateway = TestGateway::new(seed).await;
+        let ada = gateway.connect("ada", ADA).await;
+        let account = connection(&gateway, &ada).await["smartcar_user_id"].as_str().unwrap().to_owned();
+        let mut cars = gateway.vehicles_of(ADA);
+        let path = match how {
+            "v2" => format!("/v2.0/management/connections?user_id={account}"),
+            "v3 user" => format!("/v3/users/{account}"),
+            _ => {
+                cars.truncate(1);
+                format!("/v3/connections/{}", cars[0])
+            }
+        };
+        let status = delete(&gateway, &path).await;
+        assert!([200, 204].contains(&status), "{how}: {status}");
+        let mut named: Vec<String> = noted(&gateway).await.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+        named.retain(|id| *id != account);
+        named.sort();
+        cars.sort();
+        assert_eq!(named, cars, "{how}");
+        gateway.finish().await;
+    }
+}
+
 /// The ids of the last removal in the audit log.
 pub(super) async fn noted(gateway: &TestGateway) -> Vec<Value> {
     let list = gateway.told("/api/v1/audit").await;
