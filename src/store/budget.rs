@@ -209,14 +209,14 @@ fn pool(rows: &impl Rows) -> Result<Pool, StoreError> {
     Ok(rows.get_sound(APPLICATION)?.unwrap_or_default())
 }
 
-/// A vehicle is erased. What it has cost this month stays under the keyed hash of its id: Smartcar goes on counting,
-/// and connecting it again must not begin a month anew. When the calls were made goes.
-pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, id: &VehicleId) -> Result<(), StoreError> {
+/// A vehicle is erased. What it has cost this month stays under the keyed hash of its id, its `place` in the index: Smartcar
+/// goes on counting, and connecting it again must not begin a month anew. When the calls were made goes.
+pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, place: &[u8]) -> Result<(), StoreError> {
     let left = Ledger { last: Vec::new(), ..ledger(tables, vehicle)? };
     tables.remove::<Ledger>(vehicle)?;
     forget_past_months(tables, left.since)?;
     if left.used > 0 || left.limit.is_some() {
-        tables.put(&*tables.places().index_entry(Kind::Vehicle, id.as_str()), &left)?;
+        tables.put(place, &left)?;
     }
     Ok(())
 }

@@ -59,11 +59,11 @@ impl Change for EraseUnreadable {
             && is_unreadable(tables, row)?
             && !rows.contains(&row)
         {
-            super::budget::erase(tables, row, id)?;
             rows.push(row);
         }
-        // What still comes about these cars is not kept.
-        for entry in entries_of(tables, &rows)? {
+        // What still comes about these cars is not kept, and their month goes on.
+        for (entry, row) in entries_of(tables, &rows)? {
+            super::budget::erase(tables, row, &entry)?;
             let nowhere = tables.seal(INDEX, &entry, &[], &[]);
             tables.put_raw(INDEX, &entry, &nowhere)?;
         }
@@ -127,14 +127,12 @@ fn rows_of(rows: &impl Rows, id: &VehicleId) -> Result<Vec<(u32, Vehicle)>, Stor
     Ok(found)
 }
 
-/// The entries of the index that lead to some rows of vehicles.
-fn entries_of(rows: &impl Rows, those: &[u32]) -> Result<Vec<Vec<u8>>, StoreError> {
+/// The entries of the index that lead to some rows of vehicles, and to which.
+fn entries_of(rows: &impl Rows, those: &[u32]) -> Result<Vec<(Vec<u8>, u32)>, StoreError> {
     let mut found = Vec::new();
     rows.walk(INDEX, under(&[Kind::Vehicle as u8]), false, &mut |key, sealed| {
         let row = rows.open(INDEX, key, &[], sealed).ok().and_then(|row| Some(u32::from_be_bytes(row[..].try_into().ok()?)));
-        if row.is_some_and(|row| those.contains(&row)) {
-            found.push(key.to_vec());
-        }
+        found.extend(row.filter(|row| those.contains(row)).map(|row| (key.to_vec(), row)));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)

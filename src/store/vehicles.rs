@@ -117,7 +117,8 @@ impl Change for ForgetVehicle {
             return Ok(false);
         }
         if self.erase {
-            super::budget::erase(tables, row, &self.id)?;
+            let place = tables.places().index_entry(Kind::Vehicle, self.id.as_str());
+            super::budget::erase(tables, row, &place)?;
             erase_row(tables, row, &vehicle)?;
             // What still comes about it is not kept.
             if self.is_remembered {

@@ -302,3 +302,31 @@ async fn what_a_repair_lost_of_a_former_owner_goes_with_them() {
         gateway.finish().await;
     }
 }
+
+/// Smartcar goes on counting.
+#[tokio::test(start_paused = true)]
+async fn what_is_erased_unread_has_no_more_calls() {
+    for (seed, how) in [(755, "user"), (756, "car"), (757, "repaired")] {
+        let (mut gateway, car) = from_ada_to_grace(seed).await;
+        let used = async |gateway: &TestGateway| {
+            let calls = gateway.told("/api/v1/budget").await;
+            let own = calls["items"].as_array().unwrap().iter().find(|item| item["vehicle"] == car).unwrap().clone();
+            own["used"].as_u64().unwrap()
+        };
+        let refresh = format!("/api/v1/vehicles/{car}/refresh");
+        assert_eq!(gateway.ask("POST", &refresh).bearer(&gateway.admin).send().await.status, 200);
+        let spent = used(&gateway).await;
+        assert!(spent > 0);
+        if how == "repaired" {
+            lose(&mut gateway, &car, "grace").await;
+        } else {
+            let row = row_of(&gateway, &car, "grace").await;
+            damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
+        }
+        let path = if how == "car" { format!("/api/v1/vehicles/{car}") } else { "/api/v1/users/grace".to_owned() };
+        assert_eq!(delete(&gateway, &format!("{path}?history=erase")).await, 500, "{how}");
+        gateway.connect("eve", ADA).await;
+        assert!(used(&gateway).await >= spent, "{how}");
+        gateway.finish().await;
+    }
+}
