@@ -208,6 +208,16 @@ impl Snapshot<'_> {
         Ok(false)
     }
 
+    /// Whether the row that a vehicle's id leads to is damaged, and is this user's. Where the index is damaged nobody can tell.
+    pub fn is_damaged_of(&self, id: &VehicleId, user: &AppUserId) -> Result<bool, StoreError> {
+        let row = match self.row(Kind::Vehicle, id.as_str()) {
+            Err(StoreError::Damaged { .. }) => None,
+            row => row?,
+        };
+        let Some(row) = row else { return Ok(false) };
+        Ok(unreadable_of(self, user)?.contains(&row) && is_damaged(self, row)?)
+    }
+
     /// Whether a vehicle's row is a former one: somebody's history of a car that has changed hands. An index that is
     /// damaged must not take the whole list with it.
     pub fn is_former(&self, row: u32, vehicle: &Vehicle) -> Result<bool, StoreError> {

@@ -165,7 +165,7 @@ impl Shared {
     /// connected, too, is theirs.
     pub(super) async fn end_left_behind(&self, id: ConnectionId, force: bool, note: &Note) -> Result<(), VehiclesError> {
         let look = move |snapshot: &Snapshot<'_>| match snapshot.sound_connection(id)? {
-            Some(connection) if is_open(&connection) && !is_anothers(snapshot, &connection)? => Ok(Some(connection)),
+            Some(connection) if is_open(&connection) && !is_there_another(snapshot, &connection, false)? => Ok(Some(connection)),
             _ => Ok(None),
         };
         let Some(connection) = self.store.read(look).await? else { return Ok(()) };
@@ -264,18 +264,21 @@ fn is_open(connection: &Connection) -> bool {
     connection.status != ConnectionStatus::Disconnected
 }
 
-/// Whether another owner has connected the same account.
-fn is_anothers(snapshot: &Snapshot<'_>, connection: &Connection) -> Result<bool, StoreError> {
+/// Whether the same account is connected once more: by the same owner, or by another one.
+fn is_there_another(snapshot: &Snapshot<'_>, connection: &Connection, by_same: bool) -> Result<bool, StoreError> {
     let same = |other: &Connection| other.smartcar_user.is_some() && other.smartcar_user == connection.smartcar_user;
     let all = snapshot.connections(None, usize::MAX)?;
-    Ok(all.iter().any(|other| other.user != connection.user && is_open(other) && same(other)))
+    let mut others = all.iter().filter(|other| other.id != connection.id && is_open(other) && same(other));
+    Ok(others.any(|other| (other.user == connection.user) == by_same))
 }
 
-/// Whether a car that an account opens is served by no connection of that account. One of which nobody can read whose it is
-/// is left alone.
+/// Whether a car that an account opens is served by no connection of that account but the one that ends. One of which nobody
+/// can read what serves it goes with the only connection of its owner's to that account; whose it is, is known still.
 fn is_left_behind(snapshot: &Snapshot<'_>, connection: &Connection, car: &VehicleId) -> Result<bool, StoreError> {
     let server = match snapshot.vehicle(car) {
-        Err(StoreError::Damaged { .. }) => return Ok(false),
+        Err(StoreError::Damaged { .. }) => {
+            return Ok(snapshot.is_damaged_of(car, &connection.user)? && !is_there_another(snapshot, connection, true)?);
+        }
         vehicle => vehicle?.and_then(|(_, vehicle)| vehicle.connection),
     };
     let Some(server) = server else { return Ok(true) };

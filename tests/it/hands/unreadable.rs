@@ -303,6 +303,21 @@ async fn what_a_repair_lost_of_a_former_owner_goes_with_them() {
     }
 }
 
+/// One of two cars is damaged. Its owner's connection ends with all that it opens: nothing here would lead there any more.
+#[tokio::test(start_paused = true)]
+async fn a_connection_takes_its_damaged_cars_along() {
+    let mut gateway = TestGateway::new(754).await;
+    let ada = gateway.connect("ada", ADA).await;
+    let cars = gateway.vehicles_of(ADA);
+    let row = row_of(&gateway, &cars[0], "ada").await;
+    damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
+    assert_eq!(delete(&gateway, &format!("/api/v1/connections/{ada}")).await, 204);
+    assert_eq!(ends(&gateway), cars.len());
+    assert_eq!(connection(&gateway, &ada).await["status"], "disconnected");
+    assert!(super::accounts::noted(&gateway).await.contains(&Value::from(&*cars[0])));
+    gateway.finish().await;
+}
+
 /// Smartcar goes on counting.
 #[tokio::test(start_paused = true)]
 async fn what_is_erased_unread_has_no_more_calls() {
