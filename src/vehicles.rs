@@ -98,21 +98,29 @@ pub enum VehiclesError {
         /// Whether they were erased, too.
         erased: bool,
     },
+    /// Its row in the store is damaged, so that nobody can tell what it is.
+    #[error(
+        "it is damaged in the store: stop carport and run `carport check --repair`, which saves what can be read; its owner can \
+         connect again before or after that"
+    )]
+    Damaged,
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
 }
 
 fn unreadable(rows: usize, erased: bool) -> String {
-    let (rows, are) = if rows == 1 { ("1 row of a car".to_owned(), "is") } else { (format!("{rows} rows of cars"), "are") };
+    let is_one = rows == 1;
     if erased {
+        let (rows, are) = if is_one { ("1 row of a car".to_owned(), "is") } else { (format!("{rows} rows of cars"), "are") };
         format!(
-            "it is erased, with {rows} that {are} damaged: if a car of these is still connected, end it in Smartcar's dashboard"
+            "it is erased, with {rows} that {are} damaged: if one of these cars is still connected at Smartcar, end it in its \
+             dashboard"
         )
     } else {
+        let (rows, goes) = if is_one { ("1 damaged row".to_owned(), "goes") } else { (format!("{rows} damaged rows"), "go") };
         format!(
-            "all that can be read of it is erased, but {rows} {are} damaged, and may be of it: `carport check --repair` removes \
-             what is damaged"
+            "what could be read is erased; {rows} may belong to it, and {goes} with its user (`carport users remove ID --erase`)"
         )
     }
 }

@@ -123,7 +123,7 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         if let Some(sentence) = left_out {
             say(&format!("It is not all: {sentence}"))?;
             if flags.erase && !flags.force {
-                return Err(Failure::new(Exit::Failed, "nothing is ended: with --force what it leaves out is erased, too"));
+                return Err(Failure::new(Exit::Failed, "nothing was ended: --force also erases what the export leaves out"));
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     }
     say(REMAINS)?;
     if ended.contains(&Ended::Unread) {
-        return Err(Failure::new(Exit::Failed, "all is ended; what of it is damaged in the store is said above"));
+        return Err(Failure::new(Exit::Failed, "everything is ended; damaged rows are named above"));
     }
     Ok(())
 }

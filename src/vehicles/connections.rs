@@ -92,14 +92,18 @@ impl Vehicles {
         Ok(found.await?)
     }
 
-    /// One connection.
+    /// One connection. Only the operator is told of one that is damaged: nobody knows whose it is.
     pub async fn connection(&self, reach: &Reach, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
         let (shared, reach) = (self.shared.clone(), reach.clone());
-        let found = self.shared.store.read(move |snapshot| match snapshot.sound_connection(id)? {
-            Some(connection) if is_within(&reach, &connection) => shared.view(snapshot, connection).map(Some),
-            _ => Ok(None),
+        let found = self.shared.store.read(move |snapshot| match snapshot.connection(id) {
+            Err(StoreError::Damaged { .. }) if reach == Reach::All => Ok(Err(VehiclesError::Damaged)),
+            Err(StoreError::Damaged { .. }) => Ok(Err(VehiclesError::NotFound)),
+            found => match found?.filter(|connection| is_within(&reach, connection)) {
+                Some(connection) => shared.view(snapshot, connection).map(Ok),
+                None => Ok(Err(VehiclesError::NotFound)),
+            },
         });
-        found.await?.ok_or(VehiclesError::NotFound)
+        found.await?
     }
 
     /// Renews its tokens now.

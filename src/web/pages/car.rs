@@ -26,8 +26,8 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let connection = match vehicle.connection {
         Some(id) => match vehicles.connection(reach, id).await {
             Ok(connection) => Some(connection),
-            // A token of one vehicle may not see the whole connection.
-            Err(VehiclesError::NotFound) => None,
+            // A token of one vehicle may not see the whole connection; of one that is damaged the lights tell.
+            Err(VehiclesError::NotFound | VehiclesError::Damaged) => None,
             Err(other) => return Err(other.into()),
         },
         None => None,

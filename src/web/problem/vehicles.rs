@@ -16,7 +16,9 @@ impl Problem {
     /// Smartcar did not disconnect what it was to: `anyway` says how to do without.
     pub(in crate::web) fn not_disconnected(error: &VehiclesError, anyway: &str) -> Problem {
         match error {
-            VehiclesError::NotFound | VehiclesError::Unreadable { .. } | VehiclesError::Store => of(error),
+            VehiclesError::NotFound | VehiclesError::Unreadable { .. } | VehiclesError::Damaged | VehiclesError::Store => {
+                of(error)
+            }
             refused => of(refused).advised(anyway),
         }
     }
@@ -37,7 +39,7 @@ fn of(error: &VehiclesError) -> Problem {
         }
         VehiclesError::OverBudget(refused) => over_budget(refused),
         VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
-        VehiclesError::Unreadable { .. } => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+        VehiclesError::Unreadable { .. } | VehiclesError::Damaged => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         VehiclesError::Store => Problem::busy(error.to_string()),
     }
 }

@@ -96,7 +96,7 @@ async fn who_leaves_with_a_damaged_store_is_told_of_it() {
     let leave = ["leave", "--export", "past", "--erase", "--yes"];
     let ran = home.run(&leave).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stdout.contains("It is not all: 1 row") && ran.stderr.contains("nothing is ended"), "{ran:?}");
+    assert!(ran.stdout.contains("It is not all: 1 row") && ran.stderr.contains("nothing was ended"), "{ran:?}");
     assert_eq!(home.json(&["connections", "list"]).await["items"][0]["status"], "active");
     let ran = home.run(&[&leave[..], &["--force"]].concat()).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
