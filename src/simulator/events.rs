@@ -95,6 +95,14 @@ pub(super) fn flow(state: &mut State, now: Timestamp, count: usize) -> Vec<Event
     spoiled(state, events)
 }
 
+/// Events of a steady flow that were due and that nobody sends: their time is over.
+pub(super) fn skip(state: &mut State, count: u64) {
+    let Some(webhook) = state.webhooks.iter_mut().find(|webhook| webhook.rate().is_some()) else { return };
+    let left = webhook.settings.most.map_or(count, |most| most.saturating_sub(webhook.flowed));
+    webhook.flowed += count.min(left);
+    state.counters.skipped += count.min(left);
+}
+
 /// A test as the dashboard sends it: about a vehicle that nobody knows.
 pub(super) fn test(state: &mut State, webhook_id: &str, now: Timestamp) -> Option<Event> {
     let webhook = state.webhooks.iter().find(|webhook| webhook.id == webhook_id)?.clone();

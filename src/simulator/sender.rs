@@ -59,8 +59,9 @@ impl Simulator {
                     let owed = flow.owed(rate);
                     let count = owed.min(MOST_AT_ONCE.saturating_sub(tasks.len()));
                     let due = self.with(|state, now| {
-                        state.counters.skipped += u64::try_from(owed - count).unwrap_or(u64::MAX);
-                        events::flow(state, now, count)
+                        let due = events::flow(state, now, count);
+                        events::skip(state, u64::try_from(owed - count).unwrap_or(u64::MAX));
+                        due
                     });
                     self.spawn(&mut tasks, due);
                 }
