@@ -29,6 +29,7 @@ pub mod normal;
 pub mod notice;
 pub mod reach;
 pub mod reading;
+pub mod resolution;
 pub mod rollup;
 mod secret;
 pub mod subscription;

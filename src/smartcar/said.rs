@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::Failure;
 use crate::model::lenient;
+use crate::model::resolution::Resolution;
 
 /// What a bad answer says, whichever of Smartcar's error forms it has.
 #[derive(Debug)]
@@ -137,26 +137,9 @@ struct ErrorWire {
     status_code: Option<i64>,
     #[serde(deserialize_with = "lenient::text")]
     request_id: Option<String>,
-    #[serde(deserialize_with = "resolution")]
     resolution: Resolution,
     #[serde(deserialize_with = "lenient::object")]
     meta: Meta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resolution {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    url: Option<String>,
-}
-
-/// `{"type", "url"}`, or the bare word.
-fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Resolution, D::Error> {
-    let value = <&RawValue>::deserialize(deserializer)?;
-    let word = || Resolution { kind: lenient::text_of(value), url: None };
-    Ok(lenient::object_of(value).unwrap_or_else(word))
 }
 
 #[derive(Default, Deserialize)]

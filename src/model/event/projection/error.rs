@@ -1,8 +1,8 @@
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::ErrorChange;
 use super::trigger::{distinct, triggered_by};
+use crate::model::resolution::Resolution;
 use crate::model::vehicle::VehicleError;
 use crate::model::{Timestamp, lenient};
 
@@ -19,7 +19,6 @@ pub(super) struct ErrorWire {
     description: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     suggested_user_message: Option<String>,
-    #[serde(deserialize_with = "resolution")]
     resolution: Resolution,
     #[serde(deserialize_with = "codes")]
     signals: Vec<String>,
@@ -42,22 +41,6 @@ impl ErrorWire {
             },
         })
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resolution {
-    #[serde(rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    url: Option<String>,
-}
-
-/// `{"type", "url"}`, or the bare word.
-fn resolution<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Resolution, D::Error> {
-    let value = <&RawValue>::deserialize(deserializer)?;
-    let word = || Resolution { kind: lenient::text_of(value), url: None };
-    Ok(lenient::object_of(value).unwrap_or_else(word))
 }
 
 /// The signals of an error have the same forms as triggers.
