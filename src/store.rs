@@ -52,6 +52,7 @@ mod look;
 pub mod made;
 mod memo;
 mod migrations;
+pub mod moments;
 mod news;
 pub mod notices;
 mod packing;

@@ -25,18 +25,22 @@ mod courses;
 mod derived;
 mod ending;
 pub mod known;
+mod names;
 mod past;
 mod picture;
 mod polling;
 mod refused;
 mod revoked;
+mod series;
 mod subscribing;
 pub mod users;
 mod view;
 
 pub use courses::{Course, Point};
 pub use derived::{ChargeView, TripView};
+pub use names::VehicleName;
 pub use past::{Export, HistoryQuery, RollupView, Whose};
+pub use series::Past;
 pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};
 
 /// What happens to the data of a vehicle that goes.

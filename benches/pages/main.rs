@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench pages` asks for every page a hundred times, without a network between, and shows the median
 //! time and the size with style sheet, script and icon. It ends with exit code 1 if a page takes 5 ms or more at the
-//! median, or is 100 kB or larger. On a Pi times are several times what they are on a desktop.
+//! median, or is 100 kB or larger. One car has a whole year behind it, of which each change is read to draw it: that
+//! page may take ten times as long. On a Pi times are several times what they are on a desktop.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,16 +56,18 @@ async fn measure() -> anyhow::Result<ExitCode> {
     for asset in ["style.css", "app.js", "icon.svg"] {
         around += house.get(&format!("/assets/{asset}")).await?.len();
     }
-    let car = format!("/vehicles/{}", event::vehicle(0));
-    let (day, month, year) = (format!("{car}?past=day"), format!("{car}?past=month"), format!("{car}?past=year"));
+    let [driven, other] = [0, 1].map(|number| format!("/vehicles/{}", event::vehicle(number)));
+    let [day, month, year] = ["day", "month", "year"].map(|span| format!("{driven}?past={span}"));
+    let others_year = format!("{other}?past=year");
     let delivery = format!("/webhooks/{}", RING + YEAR.unsigned_abs() - 1);
     let pages = [
         "/",
         "/?page=2",
-        &car,
+        &driven,
         &day,
         &month,
         &year,
+        &others_year,
         "/webhooks",
         "/webhooks?before=9000",
         "/webhooks?result=unknown_type",
@@ -85,17 +88,19 @@ async fn measure() -> anyhow::Result<ExitCode> {
         }
         times.sort();
         let median = times[TIMES / 2];
-        let is_in_time = median < MOST && bytes < LARGEST;
+        let most = if page == year { 10 * MOST } else { MOST };
+        let is_in_time = median < most && bytes < LARGEST;
         is_good &= is_in_time;
-        let shown = if page.len() > 20 {
-            page.split_inclusive('/').take(2).collect::<String>() + "..." + page.find('?').map_or("", |place| &page[place..])
-        } else {
-            page.to_owned()
+        let query = page.find('?').map_or("", |place| &page[place..]);
+        let shown = match page {
+            page if page.starts_with(&driven) => format!("/vehicles/DRIVEN{query}"),
+            page if page.starts_with(&other) => format!("/vehicles/OTHER{query}"),
+            page => page.to_owned(),
         };
         println!("{shown:<40} {:>7.2} ms {bytes:>12}{}", median.as_secs_f64() * 1e3, if is_in_time { "" } else { "  TOO MUCH" });
     }
     println!(
-        "every page under {} ms at the median and under {LARGEST} bytes: {}",
+        "every page under {} ms at the median (the driven car's year: ten times that) and under {LARGEST} bytes: {}",
         MOST.as_millis(),
         if is_good { "yes" } else { "NO" }
     );

@@ -31,7 +31,8 @@ pub(crate) fn pages(directory: &Path, engine: Engine, count: u64) -> anyhow::Res
             let carport = Carport::open(&disk, RING, false)?;
             carport.prepare(events).await?;
             let page = async |_| {
-                let (entries, _) = carport.store.read(|snapshot| snapshot.log_before(None, PAGE, |_, _| true)).await?;
+                let (entries, _) =
+                    carport.store.read(|snapshot| snapshot.log_before(None, PAGE, usize::MAX, |_, _| true)).await?;
                 Ok(entries.len())
             };
             return timed(count, PAGE, page).await;

@@ -51,6 +51,9 @@ pub struct Vehicle {
     pub facts: VehicleFacts,
     /// The owner's own name for it.
     pub nickname: Option<String>,
+    /// What it is called in the car itself.
+    #[serde(default)]
+    pub called: Option<String>,
     /// The owner.
     pub user: AppUserId,
     /// The connection that serves it; `None` after it was disconnected.

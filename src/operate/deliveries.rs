@@ -81,6 +81,8 @@ pub struct DeliveryQuery {
     pub before: Option<Seq>,
     /// At most so many.
     pub limit: usize,
+    /// How many are looked at at most, unless an id is asked for; `None`: all. Fewer than `limit` are no end then.
+    pub looks: Option<usize>,
 }
 
 impl From<StoreError> for DeliveriesError {
@@ -121,9 +123,9 @@ impl Deliveries {
             };
             let (entries, more) = match &query.id {
                 Some(id) => search(snapshot, id, query.before, query.limit, wanted)?,
-                None => snapshot.log_before(query.before, query.limit, wanted)?,
+                None => snapshot.log_before(query.before, query.limit, query.looks.unwrap_or(usize::MAX), wanted)?,
             };
-            let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
+            let next = more.map(|seq| seq.to_string());
             Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
         });
         Ok(page.await?)
@@ -221,22 +223,23 @@ fn search(
     mut before: Option<Seq>,
     limit: usize,
     wanted: impl Fn(Seq, &Header) -> bool,
-) -> Result<(Vec<Entry>, bool), StoreError> {
-    let mut found = Vec::new();
+) -> Result<(Vec<Entry>, Option<Seq>), StoreError> {
+    let mut found = Vec::<Entry>::new();
     loop {
-        let (entries, more) = snapshot.log_before(before, SEARCHED_AT_ONCE, &wanted)?;
-        before = entries.last().map(|entry| entry.seq);
+        let (entries, more) = snapshot.log_before(before, SEARCHED_AT_ONCE, usize::MAX, &wanted)?;
+        before = more;
         for entry in entries {
             if found.len() == limit {
-                return Ok((found, true));
+                let last = found.last().map(|entry| entry.seq);
+                return Ok((found, last));
             }
             // Parsing is dear, and nearly all of it would be for nothing.
             if std::str::from_utf8(&entry.body.0).is_ok_and(|body| body.contains(id)) && bears(&entry, id) {
                 found.push(entry);
             }
         }
-        if !more {
-            return Ok((found, false));
+        if more.is_none() {
+            return Ok((found, None));
         }
     }
 }

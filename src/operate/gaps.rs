@@ -154,7 +154,7 @@ struct Signs {
 
 impl Signs {
     fn read(snapshot: &Snapshot<'_>) -> Result<Signs, StoreError> {
-        let (newest, _) = snapshot.log_before(None, 1, |_, header| header.kind != EventKind::Verify.as_str())?;
+        let (newest, _) = snapshot.log_before(None, 1, usize::MAX, |_, header| header.kind != EventKind::Verify.as_str())?;
         let gaps = snapshot.gaps()?;
         let silence = gaps.iter().rev().find(|gap| gap.cause == GapCause::Silent);
         Ok(Signs {

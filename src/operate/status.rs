@@ -401,7 +401,7 @@ impl Shared {
                 let is_it = |_, header: &Header| {
                     header.kind != EventKind::Verify.as_str() && (tests || header.result != DeliveryResult::Test)
                 };
-                Ok(snapshot.log_before(None, 1, is_it)?.0.first().map(|entry| entry.header.received_at))
+                Ok(snapshot.log_before(None, 1, usize::MAX, is_it)?.0.first().map(|entry| entry.header.received_at))
             };
             Ok(Facts {
                 log,

@@ -45,6 +45,13 @@ impl Latest {
         let reading = self.reading.as_ref()?;
         reading.retrieved_at.or(self.reading_told_at).or(self.told_at)
     }
+
+    /// What the vehicle is called in the car itself, if this is the signal that tells it.
+    fn called(&self) -> Option<String> {
+        let reading = self.reading.as_ref().filter(|_| self.code == "vehicleidentification-nickname")?;
+        let name = reading.body.value()["value"].as_str()?.trim().to_owned();
+        Some(name).filter(|name| !name.is_empty())
+    }
 }
 
 /// The latest of every signal of a vehicle, by the signal's row.
@@ -204,6 +211,8 @@ impl Car {
                 _ => {}
             }
         }
+        // Beside the names that are given to it here, for lists that need no signals.
+        self.vehicle.called = self.latests.signals.values().find_map(Latest::called);
         put_loose(tables, self.row, &mut self.latests.loose, self.changes)?;
         tables.put(self.row, &self.latests)?;
         tables.put(self.row, &self.vehicle)

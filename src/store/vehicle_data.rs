@@ -111,15 +111,15 @@ pub(super) fn fold(
 /// Adds readings that are later than all that is in blocks.
 fn append(tables: &mut Tables<'_>, signal: Signal, readings: Vec<Reading>) -> Result<(), StoreError> {
     let Some(first) = readings.first() else { return Ok(()) };
-    let (mut at, mut block) = block_before(tables, signal, Bound::Included(key(signal, first.at)))?
-        .unwrap_or_else(|| (key(signal, first.at), Block::default()));
+    let (mut at, mut block) = block_before(tables, signal, Bound::Included(block_key(signal, first.at)))?
+        .unwrap_or_else(|| (block_key(signal, first.at), Block::default()));
     let mut is_new = false;
     for reading in readings {
         if block.0.len() >= READINGS || day_of(&at) != reading.at.day() {
             if is_new {
                 tables.put(&at[..], &block)?;
             }
-            (at, block) = (key(signal, reading.at), Block::default());
+            (at, block) = (block_key(signal, reading.at), Block::default());
         }
         block.0.push(reading);
         is_new = true;
@@ -136,11 +136,11 @@ pub(super) fn insert(
     reading: &Reading,
     newest: Option<&Reading>,
 ) -> Result<(), StoreError> {
-    let before = block_before(tables, signal, Bound::Included(key(signal, reading.at)))?;
+    let before = block_before(tables, signal, Bound::Included(block_key(signal, reading.at)))?;
     // The block of the day, if it begins before this; else there is one before it, or none.
     let (mut at, mut block, before) = match before {
         Some((at, block)) if day_of(&at) == reading.at.day() => (at, block, None),
-        before => (key(signal, reading.at), Block::default(), before.and_then(|(_, mut block)| block.0.pop())),
+        before => (block_key(signal, reading.at), Block::default(), before.and_then(|(_, mut block)| block.0.pop())),
     };
     let place = block.0.partition_point(|known| known.at < reading.at);
     let before = match place.checked_sub(1) {
@@ -160,7 +160,7 @@ pub(super) fn insert(
         Some(known) if known.at == reading.at => drop(block.0.remove(place)),
         _ if !is_change => return Ok(()),
         // Most come in order, and begin a new block when one is full.
-        None if place >= READINGS => (at, block) = (key(signal, reading.at), Block(vec![reading.clone()])),
+        None if place >= READINGS => (at, block) = (block_key(signal, reading.at), Block(vec![reading.clone()])),
         _ => block.0.insert(place, reading.clone()),
     }
     let after = block.0.partition_point(|known| known.at <= reading.at);
@@ -170,7 +170,7 @@ pub(super) fn insert(
     }
     let later = if block.0.len() > READINGS { block.0.split_off(READINGS / 2) } else { Vec::new() };
     if let Some(first) = later.first() {
-        tables.put(&key(signal, first.at)[..], &Block(later.clone()))?;
+        tables.put(&block_key(signal, first.at)[..], &Block(later.clone()))?;
     }
     put_block(tables, &at, &block)?;
     if next.is_some() {
@@ -239,7 +239,7 @@ pub(super) fn blocks_before(
     before: Timestamp,
     limit: usize,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    let range = (Bound::Included(key(signal, Timestamp::default())), Bound::Excluded(key(signal, before)));
+    let range = (Bound::Included(block_key(signal, Timestamp::default())), Bound::Excluded(block_key(signal, before)));
     rows.keys(Block::TABLE, range, limit)
 }
 
@@ -319,9 +319,9 @@ impl Snapshot<'_> {
             };
             let of_signal = (range.vehicle, signal);
             // The block that was begun before may reach into the range.
-            let first = block_before(self, of_signal, Bound::Included(key(of_signal, since)))?;
-            let first = first.map_or_else(|| key(of_signal, since), |(key, _)| key);
-            let blocks = (Bound::Included(first), Bound::Excluded(key(of_signal, range.until)));
+            let first = block_before(self, of_signal, Bound::Included(block_key(of_signal, since)))?;
+            let first = first.map_or_else(|| block_key(of_signal, since), |(key, _)| key);
+            let blocks = (Bound::Included(first), Bound::Excluded(block_key(of_signal, range.until)));
             let mut take = |readings: &mut dyn Iterator<Item = Reading>| {
                 let inside = readings.filter(|reading| reading.at >= since && reading.at < range.until);
                 let room = range.limit - found.len();
@@ -344,19 +344,6 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
-    /// The last reading of a signal before a time.
-    pub fn reading_before(&self, vehicle: u32, code: &str, before: Timestamp) -> Result<Option<Reading>, StoreError> {
-        let Some(signal) = self.row(Kind::Signal, code)? else { return Ok(None) };
-        let is_early = |reading: &Reading| reading.at < before;
-        let loose = self.list::<Changes>(under(&vehicle.to_be_bytes()), false, usize::MAX)?;
-        let loose = loose.into_iter().flat_map(|(_, Changes(changes))| changes).filter(|(of, _)| *of == signal);
-        if let Some(last) = loose.map(|(_, reading)| reading).rfind(is_early) {
-            return Ok(Some(last));
-        }
-        let block = block_before(self, (vehicle, signal), Bound::Excluded(key((vehicle, signal), before)))?;
-        Ok(block.and_then(|(_, block)| block.0.into_iter().rfind(is_early)))
-    }
-
     fn signals_of(&self, range: &HistoryRange) -> Result<Vec<(u32, String)>, StoreError> {
         if let Some(code) = &range.signal {
             return Ok(self.row(Kind::Signal, code)?.map(|row| (row, code.clone())).into_iter().collect());
@@ -370,7 +357,7 @@ impl Snapshot<'_> {
 pub(super) const KEY: usize = 16;
 
 /// The key of a block that begins at a time.
-fn key(signal: Signal, at: Timestamp) -> Vec<u8> {
+pub(super) fn block_key(signal: Signal, at: Timestamp) -> Vec<u8> {
     Key::bytes(&(signal.0, signal.1, at))
 }
 

@@ -209,6 +209,7 @@ fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
         connection: None,
         linked_at: at,
         ended_after: None,
+        called: None,
         had_by_others: false,
         last_event_at: None,
         errors: Vec::new(),

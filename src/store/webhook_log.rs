@@ -348,22 +348,30 @@ impl Snapshot<'_> {
     }
 
     /// The entries before a place that `wanted` picks by place and header, newest first: at most `limit`, and
-    /// about a mebibyte; and whether there may be more. Damaged ones are passed over.
+    /// about a mebibyte, of `looks` that are looked at; and before which place there may be more. Damaged ones are
+    /// passed over.
     pub fn log_before(
         &self,
         before: Option<Seq>,
         limit: usize,
+        looks: usize,
         wanted: impl Fn(Seq, &Header) -> bool,
-    ) -> Result<(Vec<Entry>, bool), StoreError> {
+    ) -> Result<(Vec<Entry>, Option<Seq>), StoreError> {
         let end = before.map_or(Bound::Unbounded, |seq| Bound::Excluded(seq.0.to_be_bytes().to_vec()));
-        let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
+        let (mut found, mut bytes, mut looked) = (Vec::<Entry>::new(), 0, 0);
+        let (mut last, mut more) = (None, None);
         self.walk(WEBHOOK_LOGS, (Bound::Unbounded, end), true, &mut |key, value| {
-            let is_wanted = |(header, ..): (Header, _, _)| seq_of(key).is_some_and(|seq| wanted(seq, &header));
+            if looked == looks {
+                more = last;
+                return Ok(ControlFlow::Break(()));
+            }
+            (looked, last) = (looked + 1, seq_of(key));
+            let is_wanted = |(header, ..): (Header, _, _)| last.is_some_and(|seq| wanted(seq, &header));
             if !split(value).is_some_and(is_wanted) {
                 return Ok(ControlFlow::Continue(()));
             }
             if found.len() >= limit || bytes >= 1 << 20 {
-                more = true;
+                more = found.last().map(|entry| entry.seq);
                 return Ok(ControlFlow::Break(()));
             }
             if let Ok(entry) = self.entry(key, value) {

@@ -1,8 +1,10 @@
 //! Connections, for API, dashboard and command line: how they fare, renewing them, ending them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::{History, Note, SCAN, Shared, Vehicles, VehiclesError, to_its_end};
+use super::{History, Note, SCAN, Shared, VehicleView, Vehicles, VehiclesError, to_its_end};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::token::Generation;
@@ -88,6 +90,22 @@ impl Vehicles {
                     return Ok(Page { items, next: None });
                 }
             }
+        });
+        Ok(found.await?)
+    }
+
+    /// The connections of these vehicles that are within reach; damaged ones are left out.
+    pub async fn connections_of(&self, reach: &Reach, vehicles: &[VehicleView]) -> Result<Vec<ConnectionView>, VehiclesError> {
+        let ids: BTreeSet<ConnectionId> = vehicles.iter().filter_map(|vehicle| vehicle.connection).collect();
+        let (shared, reach) = (self.shared.clone(), reach.clone());
+        let found = self.shared.store.read(move |snapshot| {
+            let mut found = Vec::new();
+            for id in ids {
+                if let Some(connection) = snapshot.sound_connection(id)?.filter(|connection| is_within(&reach, connection)) {
+                    found.push(shared.view(snapshot, connection)?);
+                }
+            }
+            Ok(found)
         });
         Ok(found.await?)
     }

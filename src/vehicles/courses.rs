@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::past::Series;
-use super::{HistoryQuery, Shared, Vehicles, VehiclesError};
+use super::series::Series;
+use super::{HistoryQuery, Past, Shared, VehiclesError};
+use crate::model::Timestamp;
 use crate::model::normal::{Normal, Units};
-use crate::model::reach::Reach;
 use crate::model::rollup::Span;
-use crate::model::{Timestamp, VehicleId};
+use crate::store::moments::Moment;
 
 /// How a number went, in metric units.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,36 +31,27 @@ pub struct Point {
     pub max: f64,
 }
 
-impl Vehicles {
+impl Past {
     /// How signals went within a range, each in at most so many steps, and one point more for what held before. Of what
     /// is no longer kept change by change, the roll-ups tell.
     pub async fn courses(
         &self,
-        reach: &Reach,
-        id: &VehicleId,
         codes: &[&'static str],
         range: (Timestamp, Timestamp),
         steps: u16,
     ) -> Result<Vec<(&'static str, Vec<Course>)>, VehiclesError> {
-        let (row, _) = self.within(reach, id).await?;
         let mut found = Vec::new();
         for code in codes {
-            found.push((*code, self.course(row, code, range, steps).await?));
+            found.push((*code, self.course(code, range, steps).await?));
         }
         Ok(found)
     }
 
-    async fn course(
-        &self,
-        row: u32,
-        code: &str,
-        (since, until): (Timestamp, Timestamp),
-        steps: u16,
-    ) -> Result<Vec<Course>, VehiclesError> {
+    async fn course(&self, code: &str, (since, until): (Timestamp, Timestamp), steps: u16) -> Result<Vec<Course>, VehiclesError> {
         let step = (until.as_millis() - since.as_millis()).div_euclid(i64::from(steps.max(1))).max(1);
         let mut gathering = Gathering { since, step, courses: BTreeMap::new() };
         let span = if step < Span::Day.millis() { Span::Hour } else { Span::Day };
-        let signal = code.to_owned();
+        let (row, signal) = (self.row, code.to_owned());
         let rolled = self
             .shared
             .store
@@ -71,7 +62,7 @@ impl Vehicles {
             gathering.add(None, Point { at, last, min: rollup.min, max: rollup.max });
         }
         let query = HistoryQuery { since: Some(since), until: Some(until), ..HistoryQuery::default() };
-        gathering.hear(&self.shared, code, self.series(row, code, since, &query).await?).await?;
+        gathering.hear(&self.shared, code, self.series_and_before(code, &query).await?).await?;
         let mut courses: Vec<Course> = gathering.courses.into_values().collect();
         for course in &mut courses {
             course.points.sort_by_key(|point| point.at);
@@ -89,7 +80,7 @@ struct Gathering {
 
 impl Gathering {
     async fn hear(&mut self, shared: &Shared, code: &str, mut series: Series) -> Result<(), VehiclesError> {
-        while let Some((at, body)) = series.next(shared).await? {
+        while let Some(Moment { at, body }) = series.next(shared).await? {
             match Normal::of(code, &body.value(), Units::Metric) {
                 Normal::Amount(amount) => self.tell(None, at, amount.value),
                 Normal::Parts(parts) => {

@@ -5,14 +5,16 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::past::{Series, time_cursor};
-use super::{HistoryQuery, Vehicles, VehiclesError};
+use super::past::time_cursor;
+use super::series::Series;
+use super::{HistoryQuery, Past, VehiclesError};
+use crate::model::Timestamp;
 use crate::model::charging::{End, EnergyFrom, Session, Sessions, Told};
 use crate::model::driving::{Day, Days};
 use crate::model::normal::{Units, in_units, number};
-use crate::model::reach::{Page, PageRequest, Reach};
+use crate::model::reach::{Page, PageRequest};
 use crate::model::rollup::Span;
-use crate::model::{Timestamp, VehicleId};
+use crate::store::moments::Moment;
 
 /// A charging session, as shown.
 #[derive(Clone, Debug, Serialize)]
@@ -83,22 +85,17 @@ const TELLS: &[(&str, Reads)] = &[
 const STATUS: (&str, Reads) =
     ("charge-detailedchargingstatus", |body| Some(Told::Charging(body.get("value")?.as_str()? == "CHARGING")));
 
-impl Vehicles {
+impl Past {
     /// Charging sessions that began within the range, oldest first.
-    pub async fn charges(
-        &self,
-        reach: &Reach,
-        id: &VehicleId,
-        query: HistoryQuery,
-        page: PageRequest,
-    ) -> Result<Page<ChargeView>, VehiclesError> {
-        let (row, _) = self.within(reach, id).await?;
+    pub async fn charges(&self, query: HistoryQuery, page: PageRequest) -> Result<Page<ChargeView>, VehiclesError> {
         let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
+        let row = self.row;
         let is_plain = self.shared.store.read(move |snapshot| Ok(snapshot.latest_of(row, TELLS[0].0)?.is_some())).await?;
         let tells = TELLS.iter().skip(usize::from(!is_plain)).chain((!is_plain).then_some(&STATUS));
         let mut series: Vec<(Series, Reads)> = Vec::new();
+        let wanted = HistoryQuery { since: Some(since), ..query };
         for (code, reads) in tells {
-            series.push((self.series(row, code, since, &query).await?, *reads));
+            series.push((self.series_and_before(code, &wanted).await?, *reads));
         }
         let mut sessions = Sessions::default();
         let mut found = Vec::new();
@@ -113,7 +110,7 @@ impl Vehicles {
                 found.retain(|session: &Session| session.started_at >= since);
                 break;
             };
-            if let Some((at, body)) = series.next(&self.shared).await?
+            if let Some(Moment { at, body }) = series.next(&self.shared).await?
                 && let Some(told) = reads(&body.value())
             {
                 sessions.hear(at, told);
@@ -128,13 +125,10 @@ impl Vehicles {
     /// How far a vehicle went on each day of the range, oldest first. Days begin so many minutes before those of UTC.
     pub async fn trips(
         &self,
-        reach: &Reach,
-        id: &VehicleId,
         query: HistoryQuery,
         offset_minutes: i64,
         page: PageRequest,
     ) -> Result<Page<TripView>, VehiclesError> {
-        let (row, _) = self.within(reach, id).await?;
         let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
         let units = query.units.unwrap_or(self.shared.settings.get().units);
         // Whole days.
@@ -144,12 +138,12 @@ impl Vehicles {
         } else {
             Span::Day.begin(since.after(offset)).before(offset)
         };
-        let mut series = self.series(row, ODOMETER, since, &query).await?;
+        let mut series = self.series_and_before(ODOMETER, &HistoryQuery { since: Some(since), ..query }).await?;
         let mut days = Days::new(offset_minutes);
         let mut found: Vec<Day> = Vec::new();
         let is_wanted = |day: &Day| day.last_at >= since;
         while found.len() <= page.limit {
-            let Some((at, body)) = series.next(&self.shared).await? else {
+            let Some(Moment { at, body }) = series.next(&self.shared).await? else {
                 found.extend(days.finish().into_iter().filter(is_wanted));
                 break;
             };
@@ -163,26 +157,6 @@ impl Vehicles {
         Ok(Page { items: found.into_iter().map(|day| trip(day, units)).collect(), next })
     }
 }
-
-impl Vehicles {
-    /// A signal from what held at the beginning of the range on.
-    pub(super) async fn series(
-        &self,
-        row: u32,
-        code: &str,
-        since: Timestamp,
-        query: &HistoryQuery,
-    ) -> Result<Series, VehiclesError> {
-        let signal = code.to_owned();
-        let before = self.shared.store.read(move |snapshot| snapshot.reading_before(row, &signal, since)).await?;
-        let since = before.map_or(since, |reading| reading.at);
-        let query = HistoryQuery { signal: Some(code.to_owned()), since: Some(since), ..query.clone() };
-        Ok(Series::new(self.shared.range(row, &query, PART)))
-    }
-}
-
-/// How many changes of each signal are read at once.
-const PART: usize = 256;
 
 fn charge(session: Session) -> ChargeView {
     let Session { started_at, start_seen, end, last_seen_at, start_level, end_level, energy } = session;

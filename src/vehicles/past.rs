@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HistoryView, Shared, Vehicles, VehiclesError, is_within, view};
+use super::{HistoryView, Past, Shared, Vehicles, VehiclesError, is_within, view};
 use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest, Reach};
-use crate::model::reading::Reading;
 use crate::model::rollup::{self, Grid, Rollup, Span};
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, Json, Timestamp, VehicleId};
+use crate::model::{AppUserId, Timestamp, VehicleId};
+use crate::store::moments::Moment;
 use crate::store::vehicle_data::{HistoryCursor, HistoryRange};
 use crate::store::{Snapshot, StoreError};
 
@@ -78,45 +78,6 @@ impl Vehicles {
         Ok(Page { items: found.into_iter().map(|(_, code, reading)| view::history(code, reading, units)).collect(), next })
     }
 
-    /// The numbers of a signal by hour or by day of a zone, oldest first: of changes that are kept, and what is left of
-    /// others.
-    pub async fn rollups(
-        &self,
-        reach: &Reach,
-        id: &VehicleId,
-        grid: Grid,
-        query: HistoryQuery,
-        page: PageRequest,
-    ) -> Result<Page<RollupView>, VehiclesError> {
-        let (vehicle, _) = self.within(reach, id).await?;
-        let signal = query
-            .signal
-            .clone()
-            .ok_or(VehiclesError::BadRequest("say which signal: the numbers of several have nothing in common"))?;
-        let after = page.cursor.as_deref().map(time_cursor).transpose()?;
-        let range = self.shared.range(vehicle, &query, PART);
-        let (since, until) = (range.since.max(after.unwrap_or_default()), range.until);
-        let code = signal.clone();
-        let (from, most) = (grid.begin(since), page.limit + 1);
-        let mut found =
-            self.shared.store.read(move |snapshot| rolled(snapshot, (vehicle, &code), grid, (from, until), most)).await?;
-        let mut series = Series::new(HistoryRange { since, ..range });
-        // A span is whole when one after it has begun.
-        let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < grid.begin(at));
-        while let Some((at, body)) = series.next(&self.shared).await? {
-            if let Some(value) = crate::model::normal::number(&signal, &body.value()) {
-                rollup::merge(&mut found, [grid.of(at, value)]);
-            }
-            if is_whole(&found, at) {
-                break;
-            }
-        }
-        let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());
-        found.truncate(page.limit);
-        let units = query.units.unwrap_or(self.shared.settings.get().units);
-        Ok(Page { items: found.into_iter().map(|rollup| shown(&signal, rollup, units)).collect(), next })
-    }
-
     /// Everything that is known of the past of one vehicle, or of all within reach, to be read part by part; also of former
     /// owners.
     pub async fn export(&self, reach: &Reach, id: Option<&VehicleId>, query: HistoryQuery) -> Result<Export, VehiclesError> {
@@ -151,6 +112,41 @@ impl Vehicles {
         let query = HistoryQuery { until: Some(until), ..query };
         let damaged = BTreeSet::new();
         Export { vehicles: self.clone(), query, left, current: None, after: None, damaged, left_out: 0, asks }
+    }
+}
+
+impl Past {
+    /// The numbers of a signal by hour or by day of a zone, oldest first: of changes that are kept, and what is left of
+    /// others.
+    pub async fn rollups(&self, grid: Grid, query: HistoryQuery, page: PageRequest) -> Result<Page<RollupView>, VehiclesError> {
+        let vehicle = self.row;
+        let signal = query
+            .signal
+            .clone()
+            .ok_or(VehiclesError::BadRequest("say which signal: the numbers of several have nothing in common"))?;
+        let after = page.cursor.as_deref().map(time_cursor).transpose()?;
+        let range = self.shared.range(vehicle, &query, PART);
+        let (since, until) = (range.since.max(after.unwrap_or_default()), range.until);
+        let code = signal.clone();
+        let (from, most) = (grid.begin(since), page.limit + 1);
+        let mut found =
+            self.shared.store.read(move |snapshot| rolled(snapshot, (vehicle, &code), grid, (from, until), most)).await?;
+        let since_then = HistoryQuery { since: Some(since), until: Some(until), ..query.clone() };
+        let mut series = self.series(&signal, &since_then).await?;
+        // A span is whole when one after it has begun.
+        let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < grid.begin(at));
+        while let Some(Moment { at, body }) = series.next(&self.shared).await? {
+            if let Some(value) = crate::model::normal::number(&signal, &body.value()) {
+                rollup::merge(&mut found, [grid.of(at, value)]);
+            }
+            if is_whole(&found, at) {
+                break;
+            }
+        }
+        let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());
+        found.truncate(page.limit);
+        let units = query.units.unwrap_or(self.shared.settings.get().units);
+        Ok(Page { items: found.into_iter().map(|rollup| shown(&signal, rollup, units)).collect(), next })
     }
 }
 
@@ -257,37 +253,6 @@ impl Export {
             },
         };
         Ok(self.current.is_some())
-    }
-}
-
-/// The changes of one signal of one vehicle, oldest first, of which a part at a time is in memory.
-#[derive(Debug)]
-pub(super) struct Series {
-    range: HistoryRange,
-    part: VecDeque<(Timestamp, Json)>,
-    is_over: bool,
-}
-
-impl Series {
-    pub(super) fn new(range: HistoryRange) -> Series {
-        Series { range, part: VecDeque::new(), is_over: false }
-    }
-
-    /// When the next change was.
-    pub(super) async fn peek(&mut self, shared: &Shared) -> Result<Option<Timestamp>, VehiclesError> {
-        if self.part.is_empty() && !self.is_over {
-            let range = self.range.clone();
-            let found = shared.store.read(move |snapshot| snapshot.history(&range)).await?;
-            self.is_over = found.len() < self.range.limit;
-            self.range.after = found.last().map(|(cursor, ..)| *cursor).or(self.range.after);
-            self.part = found.into_iter().map(|(_, _, Reading { at, body, .. })| (at, body)).collect();
-        }
-        Ok(self.part.front().map(|(at, _)| *at))
-    }
-
-    pub(super) async fn next(&mut self, shared: &Shared) -> Result<Option<(Timestamp, Json)>, VehiclesError> {
-        self.peek(shared).await?;
-        Ok(self.part.pop_front())
     }
 }
 

@@ -35,6 +35,9 @@ pub struct VehicleView {
     pub vin: Option<String>,
     /// The owner's own name for it.
     pub nickname: Option<String>,
+    /// What it is called in the car itself, for pages.
+    #[serde(skip)]
+    pub called: Option<String>,
     /// `live` or `simulated`.
     pub mode: Option<String>,
     /// The owner.
@@ -182,7 +185,7 @@ pub(super) fn vehicle(
     };
     let capabilities = capabilities(&vehicle, &latest);
     let units = shared.settings.get().units;
-    let Vehicle { facts, nickname, user, connection, last_event_at, errors, .. } = vehicle;
+    let Vehicle { facts, nickname, called, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {
         id: facts.id,
         make: facts.make,
@@ -190,6 +193,7 @@ pub(super) fn vehicle(
         year: facts.year,
         vin: facts.vin.or_else(|| told_vin(&latest)),
         nickname,
+        called,
         mode: facts.mode,
         user,
         connection,

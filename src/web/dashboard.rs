@@ -85,18 +85,20 @@ use crate::operate::settings::SettingView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
 use crate::vehicles::users::UserView;
-use crate::vehicles::{ChargeView, Course, TripView, VehicleView};
+use crate::vehicles::{ChargeView, Course, TripView, VehicleName, VehicleView};
 
 /// `GET /`: a card for each car, and the newest deliveries.
 #[derive(Debug)]
 pub(crate) struct CarsPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
-    /// All cars within reach.
-    pub(crate) vehicles: &'a [VehicleView],
+    /// What all cars within reach are called.
+    pub(crate) names: &'a [VehicleName],
     /// Which of them are shown.
     pub(crate) part: Part,
-    /// All connections within reach.
+    /// Those.
+    pub(crate) vehicles: &'a [VehicleView],
+    /// Their connections at least.
     pub(crate) connections: &'a [ConnectionView],
     /// The newest deliveries; five are shown.
     pub(crate) deliveries: &'a [DeliveryView],
@@ -219,8 +221,8 @@ pub(crate) struct WebhooksPage<'a> {
     pub(crate) status: Option<&'a WebhookStatus>,
     /// The refused ones, newest first.
     pub(crate) refused: &'a [Refusal],
-    /// For the names of the cars.
-    pub(crate) vehicles: &'a [VehicleView],
+    /// What the cars are called.
+    pub(crate) names: &'a [VehicleName],
     /// The whole URL that Smartcar posts to.
     pub(crate) webhook_url: &'a str,
 }
@@ -264,8 +266,8 @@ pub(crate) struct ConnectionsPage<'a> {
     pub(crate) connections: &'a [ConnectionView],
     /// Which of them are shown.
     pub(crate) part: Part,
-    /// For the names of the cars.
-    pub(crate) vehicles: &'a [VehicleView],
+    /// What the cars are called.
+    pub(crate) names: &'a [VehicleName],
     /// The owners.
     pub(crate) users: &'a [UserView],
     /// The refresh loop's part of the status.
@@ -283,8 +285,8 @@ pub(crate) struct SystemPage<'a> {
     pub(crate) status: &'a StatusView,
     /// The ledger of calls.
     pub(crate) budget: &'a BudgetView,
-    /// For the names of the cars.
-    pub(crate) vehicles: &'a [VehicleView],
+    /// What the cars are called.
+    pub(crate) names: &'a [VehicleName],
     /// All API tokens.
     pub(crate) tokens: &'a [TokenView],
     /// All sessions.
@@ -334,7 +336,7 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) settings: &'a probes::Settings,
     /// What of it can be made here.
     pub(crate) makeable: &'a [SettingView],
-    /// The cars, of which some may lack something.
+    /// The cars, if one of them lacks something.
     pub(crate) vehicles: &'a [VehicleView],
     /// Some was just made.
     pub(crate) saved: bool,
@@ -353,8 +355,8 @@ pub(crate) struct AuditPage<'a> {
     pub(crate) older: Option<u64>,
     /// Whether this is a later part, so that the way back to the newest is offered.
     pub(crate) later_part: bool,
-    /// For the names of the cars.
-    pub(crate) vehicles: &'a [VehicleView],
+    /// What the cars are called.
+    pub(crate) names: &'a [VehicleName],
 }
 
 /// `GET /login?t=`: one button, so that a preview of the link spends nothing.

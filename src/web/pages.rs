@@ -14,7 +14,7 @@ use crate::connect::InviteRequest;
 use crate::model::reach::{PageRequest, Reach};
 use crate::model::{AppUserId, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
-use crate::vehicles::VehicleView;
+use crate::vehicles::VehicleName;
 use crate::vehicles::connections::ConnectionView;
 
 pub(super) mod car;
@@ -29,15 +29,23 @@ pub(super) async fn cars(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let page = query.take("page");
     query.finish()?;
-    let vehicles: Vec<_> = vehicles(call).await?.into_iter().map(|vehicle| car::to_taste(call, vehicle)).collect();
-    let connections = all_connections(call).await?;
+    let names = names(call).await?;
+    let part = Part::of(page.as_deref(), names.len());
+    let shown = call.services.rooms.vehicles.named(call.reach()?, part.cut(&names)).await?;
+    let vehicles: Vec<_> = shown.into_iter().map(|vehicle| car::to_taste(call, vehicle)).collect();
+    let connections = match call.reach()? {
+        Reach::All => call.services.rooms.vehicles.connections_of(&Reach::All, &vehicles).await?,
+        // What the status tells them follows from all of theirs.
+        Reach::User(_) | Reach::Vehicle(_) => all_connections(call).await?,
+    };
     let newest = DeliveryQuery { limit: 5, ..DeliveryQuery::default() };
     let deliveries = call.services.rooms.deliveries.list(call.reach()?, newest).await?;
     let status = status(call, &connections).await?;
     let page = CarsPage {
         shell: call.shell(Tab::Cars),
+        names: &names,
+        part,
         vehicles: &vehicles,
-        part: Part::of(page.as_deref(), vehicles.len()),
         connections: &connections,
         deliveries: &deliveries.items,
         missing: &status.missing,
@@ -57,7 +65,7 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
         entries: &part.items,
         older: part.next.and_then(|next| next.parse().ok()),
         later_part: before.is_some(),
-        vehicles: &vehicles(call).await?,
+        names: &names(call).await?,
     };
     Ok(answer::html(StatusCode::OK, page.render()))
 }
@@ -102,9 +110,9 @@ fn not_sure(button: &str) -> Problem {
     Problem::bad_request(format!("Tick the box that says that you are sure, then press {button} again."))
 }
 
-/// As many as a page can show.
-async fn vehicles(call: &Call<'_>) -> Result<Vec<VehicleView>, Problem> {
-    Ok(call.services.rooms.vehicles.list(call.reach()?, None, None, first_page()).await?.items)
+/// What the cars within reach are called, as many as pages know of.
+async fn names(call: &Call<'_>) -> Result<Vec<VehicleName>, Problem> {
+    Ok(call.services.rooms.vehicles.names(call.reach()?, MOST).await?)
 }
 
 async fn all_connections(call: &Call<'_>) -> Result<Vec<ConnectionView>, Problem> {
@@ -121,8 +129,11 @@ async fn status(call: &Call<'_>, connections: &[ConnectionView]) -> Result<Withi
 }
 
 fn first_page() -> PageRequest {
-    PageRequest { cursor: None, limit: 500 }
+    PageRequest { cursor: None, limit: MOST }
 }
+
+/// How many cars, connections and users pages know of.
+const MOST: usize = 500;
 
 /// The user whom a single household needs no name for.
 pub(super) const OWNER: &str = "owner";

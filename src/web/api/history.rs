@@ -34,7 +34,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let (vehicles, reach, id) = (&call.services.rooms.vehicles, call.reach()?, id(call)?);
     if let Some(every) = every {
         let grid = Grid::new(every, zone.unwrap_or(0));
-        let page = vehicles.rollups(reach, &id, grid, wanted, page).await?;
+        let page = vehicles.past(reach, &id).await?.rollups(grid, wanted, page).await?;
         if !as_csv {
             return answer::ok(&page);
         }
@@ -60,7 +60,7 @@ pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
     let wanted = HistoryQuery { since: query.time("since")?, until: query.time("until")?, ..HistoryQuery::default() };
     let page = query.page()?;
     query.finish()?;
-    answer::ok(&call.services.rooms.vehicles.charges(call.reach()?, &id(call)?, wanted, page).await?)
+    answer::ok(&call.services.rooms.vehicles.past(call.reach()?, &id(call)?).await?.charges(wanted, page).await?)
 }
 
 /// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
@@ -71,7 +71,7 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let page = query.page()?;
     query.finish()?;
     let wanted = HistoryQuery { signal: None, since, until, units };
-    answer::ok(&call.services.rooms.vehicles.trips(call.reach()?, &id(call)?, wanted, offset, page).await?)
+    answer::ok(&call.services.rooms.vehicles.past(call.reach()?, &id(call)?).await?.trips(wanted, offset, page).await?)
 }
 
 /// Which part of a history, and how it is shown.

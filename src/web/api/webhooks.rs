@@ -21,6 +21,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         id: query.take("id"),
         before: before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?,
         limit: query.limit()?,
+        looks: None,
     };
     query.finish()?;
     answer::ok(&call.services.rooms.deliveries.list(call.reach()?, wanted).await?)

@@ -7,7 +7,7 @@ use super::numbers::Numbers;
 use super::{AuditPage, Shell, finish, names, orders};
 use crate::model::VehicleId;
 use crate::operate::audit::{Actor, AuditView};
-use crate::vehicles::VehicleView;
+use crate::vehicles::VehicleName;
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -74,7 +74,7 @@ const COMMANDS: [(&str, usize); 3] = [
 ];
 
 impl<'a> Deed<'a> {
-    fn of(action: &'a str, ids: &'a [String], vehicles: &[VehicleView]) -> Deed<'a> {
+    fn of(action: &'a str, ids: &'a [String], names: &[VehicleName]) -> Deed<'a> {
         let named = COMMANDS.iter().find(|(route, _)| *route == action).and_then(|(_, parts)| ids.get(1..=*parts));
         let words = match named {
             Some(parts) => Some(orders::title(&parts.join("/"), &[])),
@@ -83,7 +83,7 @@ impl<'a> Deed<'a> {
         let about = named.map_or(0, <[String]>::len);
         let Some(words) = words else { return Deed { words: action.to_owned(), car: None, ids, route: None, ended: None } };
         let (car, rest) = match ids.split_first() {
-            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(vehicles, &VehicleId::new(id))), rest),
+            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(names, &VehicleId::new(id))), rest),
             _ => (None, ids),
         };
         let rest = rest.get(about..).unwrap_or_default();
@@ -113,7 +113,7 @@ impl AuditPage<'_> {
     pub(crate) fn render(&self) -> String {
         let numbers = &Numbers::of(self.shell.language);
         let rows = self.entries.iter().map(|AuditView { entry, .. }| {
-            let deed = Deed::of(&entry.action, &entry.ids, self.vehicles);
+            let deed = Deed::of(&entry.action, &entry.ids, self.names);
             Row {
                 when: When::ago(self.shell.now, entry.at),
                 who: who(&entry.actor),
@@ -145,7 +145,7 @@ fn who(actor: &Actor) -> (&'static str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::vehicles;
+    use super::super::samples;
     use super::*;
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_deed_is_told_as_it_ended() {
-        let cars = vehicles();
+        let cars = samples::names(&samples::vehicles());
         let car = names::name(&cars[0]);
         let said = |action: &str, more: &[&str], status| {
             let ids: Vec<String> = [cars[0].id.as_str()].iter().chain(more).map(|&id| id.to_owned()).collect();

@@ -68,9 +68,9 @@ pub(super) struct Fact {
 impl CarsPage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
-        let several = self.vehicles.windows(2).any(|pair| pair[0].user != pair[1].user);
+        let several = self.names.windows(2).any(|pair| pair[0].user != pair[1].user);
         let (now, numbers) = (self.shell.now, &Numbers::of(self.shell.language));
-        let cards = self.part.cut(self.vehicles).iter().map(|vehicle| {
+        let cards = self.vehicles.iter().map(|vehicle| {
             let connection = self.connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
             let latest = Latest(&vehicle.signals);
             let make = names::make(vehicle);
@@ -90,7 +90,7 @@ impl CarsPage<'_> {
             }
         });
         let newest = &self.deliveries[..self.deliveries.len().min(5)];
-        let rows = deliveries::rows(newest, self.vehicles, now);
+        let rows = deliveries::rows(newest, self.names, now);
         let can_connect =
             !self.missing.iter().any(|missing| ["credentials", "application_id", "refused"].contains(&missing.code));
         let more_to_do = self.missing.iter().any(|missing| missing.code != "vehicle");

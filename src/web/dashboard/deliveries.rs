@@ -15,7 +15,7 @@ use crate::model::taste::Taste;
 use crate::model::{Seq, Timestamp, VehicleId};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
-use crate::vehicles::VehicleView;
+use crate::vehicles::VehicleName;
 use crate::web::answer::path_part;
 
 #[derive(Template)]
@@ -137,11 +137,11 @@ struct RefusedRow {
 }
 
 /// Entries, with the names of their cars.
-pub(super) fn rows(deliveries: &[DeliveryView], vehicles: &[VehicleView], now: Timestamp) -> Vec<Row> {
+pub(super) fn rows(deliveries: &[DeliveryView], names: &[VehicleName], now: Timestamp) -> Vec<Row> {
     let rows = deliveries.iter().map(|delivery| Row {
         seq: delivery.seq,
         kind: kind(&delivery.kind),
-        vehicle: delivery.vehicle.as_ref().map(|id| names::of(vehicles, id)),
+        vehicle: delivery.vehicle.as_ref().map(|id| names::of(names, id)),
         when: When::ago(now, delivery.received_at),
         result: result(delivery.result),
     });
@@ -170,12 +170,12 @@ impl WebhooksPage<'_> {
         });
         let filters = self.filters;
         let of_cars =
-            self.vehicles.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.to_string(), names::name(vehicle)));
+            self.names.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.to_string(), names::name(vehicle)));
         let of_kinds = KINDS.iter().map(|one| ((*one).to_owned(), kind(one)));
         let of_results = RESULTS.iter().map(|one| ((*one).to_owned(), format::capital(result(one).1)));
         finish(&View {
             shell: self.shell,
-            rows: rows(self.deliveries, self.vehicles, now),
+            rows: rows(self.deliveries, self.names, now),
             next: self.older.map(|older| format!("/webhooks{}", query(filters, Some(older)))),
             same: query(filters, None),
             later_part: self.later_part,

@@ -130,7 +130,7 @@ impl<'a> ConnectionsPage<'a> {
 
     /// Where the pages of cars are, and what they are called.
     fn links(&self, cars: &[VehicleId]) -> Vec<(String, String)> {
-        cars.iter().map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.vehicles, id))).collect()
+        cars.iter().map(|id| (format!("/vehicles/{}", path_part(id.as_str())), names::of(self.names, id))).collect()
     }
 }
 

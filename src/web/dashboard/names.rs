@@ -1,26 +1,52 @@
 //! What cars are called.
 
-use super::signals::Latest;
 use crate::model::VehicleId;
-use crate::vehicles::VehicleView;
+use crate::vehicles::{VehicleName, VehicleView};
+
+/// Something that has the names of a car.
+pub(super) trait Named {
+    /// The name that was given to it here, and the one that it has in the car itself.
+    fn given(&self) -> [Option<&str>; 2];
+    /// Make, model and year.
+    fn built(&self) -> (Option<&str>, Option<&str>, Option<i32>);
+}
+
+impl Named for VehicleView {
+    fn given(&self) -> [Option<&str>; 2] {
+        [self.nickname.as_deref(), self.called.as_deref()]
+    }
+
+    fn built(&self) -> (Option<&str>, Option<&str>, Option<i32>) {
+        (self.make.as_deref(), self.model.as_deref(), self.year)
+    }
+}
+
+impl Named for VehicleName {
+    fn given(&self) -> [Option<&str>; 2] {
+        [self.nickname.as_deref(), self.called.as_deref()]
+    }
+
+    fn built(&self) -> (Option<&str>, Option<&str>, Option<i32>) {
+        (self.make.as_deref(), self.model.as_deref(), self.year)
+    }
+}
 
 /// The name that was given to it here, else in the car, else make, model and year.
-pub(super) fn name(vehicle: &VehicleView) -> String {
-    let own = Latest(&vehicle.signals).text("vehicleidentification-nickname");
-    let named = [vehicle.nickname.as_deref(), own.as_deref()].into_iter().flatten().map(str::trim).find(|name| !name.is_empty());
+pub(super) fn name(vehicle: &impl Named) -> String {
+    let named = vehicle.given().into_iter().flatten().map(str::trim).find(|name| !name.is_empty());
     named.map(str::to_owned).or_else(|| make(vehicle)).unwrap_or_else(|| "A car".to_owned())
 }
 
 /// Make, model and year, as far as they are known.
-pub(super) fn make(vehicle: &VehicleView) -> Option<String> {
-    let make = vehicle.make.as_deref().map(calm);
-    let parts: Vec<String> =
-        [make, vehicle.model.clone(), vehicle.year.map(|year| year.to_string())].into_iter().flatten().collect();
+pub(super) fn make(vehicle: &impl Named) -> Option<String> {
+    let (make, model, year) = vehicle.built();
+    let parts = [make.map(calm), model.map(str::to_owned), year.map(|year| year.to_string())];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 /// The name that the car with this id has now, or a piece of the id.
-pub(super) fn of(vehicles: &[VehicleView], id: &VehicleId) -> String {
+pub(super) fn of(vehicles: &[VehicleName], id: &VehicleId) -> String {
     vehicles.iter().find(|vehicle| vehicle.id == *id && !vehicle.former).map_or_else(|| short(id.as_str()), name)
 }
 

@@ -18,7 +18,7 @@ impl Part {
     }
 
     /// What is on it.
-    pub(super) fn cut<T>(self, items: &[T]) -> &[T] {
+    pub(crate) fn cut<T>(self, items: &[T]) -> &[T] {
         items.chunks(LENGTH).nth(self.number - 1).unwrap_or_default()
     }
 }

@@ -21,7 +21,7 @@ use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
-use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleView};
+use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleName, VehicleView};
 
 mod past;
 mod system;
@@ -150,6 +150,7 @@ fn charging() -> VehicleView {
         year: Some(2023),
         vin: Some("WVWZZZE1ZMP000001".into()),
         nickname: Some("Blue whale".into()),
+        called: None,
         mode: Some("simulated".into()),
         user: AppUserId::new("owner"),
         connection: Some(connection_id(1)),
@@ -187,6 +188,7 @@ fn broken() -> VehicleView {
         year: Some(2021),
         vin: None,
         nickname: None,
+        called: None,
         mode: Some("live".into()),
         user: AppUserId::new("anna"),
         connection: Some(connection_id(2)),
@@ -228,6 +230,7 @@ fn combustion() -> VehicleView {
         year: Some(2019),
         vin: None,
         nickname: None,
+        called: None,
         mode: Some("live".into()),
         user: AppUserId::new("owner"),
         connection: Some(connection_id(3)),
@@ -246,6 +249,14 @@ fn combustion() -> VehicleView {
 
 pub(super) fn vehicles() -> Vec<VehicleView> {
     vec![charging(), broken(), combustion()]
+}
+
+pub(super) fn names(vehicles: &[VehicleView]) -> Vec<VehicleName> {
+    let name = |(row, vehicle): (u32, &VehicleView)| {
+        let VehicleView { id, nickname, called, make, model, year, user, former, .. } = vehicle.clone();
+        VehicleName { id, nickname, called, make, model, year, user, former, row }
+    };
+    (1..).zip(vehicles).map(name).collect()
 }
 
 pub(super) fn connections() -> Vec<ConnectionView> {

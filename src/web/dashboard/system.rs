@@ -15,7 +15,7 @@ use crate::model::budget::Reason;
 use crate::operate::access::{SessionView, TokenView};
 use crate::operate::rotation::{KeyView, State};
 use crate::operate::status::StatusView;
-use crate::vehicles::VehicleView;
+use crate::vehicles::VehicleName;
 use crate::web::answer::path_part;
 
 #[derive(Template)]
@@ -99,13 +99,12 @@ impl SystemPage<'_> {
             view: token,
             href: format!("/system/tokens/{}", path_part(&token.id)),
             scope: token.scope.as_str(),
-            bound: token.vehicle.as_ref().map(|id| names::of(self.vehicles, id)).or(token.user.as_ref().map(ToString::to_string)),
+            bound: token.vehicle.as_ref().map(|id| names::of(self.names, id)).or(token.user.as_ref().map(ToString::to_string)),
             made: When::ago(now, token.created_at),
             ends: token.expires_at.map(|at| When::ahead(now, at)),
         });
         let sessions = self.sessions.iter().map(|session| browser(session, self.own_session, now));
-        let cars =
-            self.vehicles.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.as_str(), names::name(vehicle)));
+        let cars = self.names.iter().filter(|vehicle| !vehicle.former).map(|vehicle| (vehicle.id.as_str(), names::name(vehicle)));
         finish(&View {
             shell: self.shell,
             status,
@@ -117,7 +116,7 @@ impl SystemPage<'_> {
                 ("Carport", running(status, self.key)),
             ],
             plan: plan(self.budget, numbers, now),
-            calls: self.budget.items.iter().map(|calls| of_car(calls, self.budget, self.vehicles, numbers, now)).collect(),
+            calls: self.budget.items.iter().map(|calls| of_car(calls, self.budget, self.names, numbers, now)).collect(),
             tokens: tokens.collect(),
             sessions: sessions.collect(),
             vehicles: cars.collect(),
@@ -225,10 +224,10 @@ fn plan(budget: &BudgetView, numbers: &Numbers, now: Timestamp) -> String {
     format!("{each}; counted anew in {until}.{}", rests.unwrap_or_default())
 }
 
-fn of_car(calls: &VehicleBudget, budget: &BudgetView, vehicles: &[VehicleView], numbers: &Numbers, now: Timestamp) -> Calls {
+fn of_car(calls: &VehicleBudget, budget: &BudgetView, names: &[VehicleName], numbers: &Numbers, now: Timestamp) -> Calls {
     let reasons: Vec<String> = calls.reasons.iter().map(|(reason, count)| format!("{count} {}", why(*reason))).collect();
     Calls {
-        name: names::of(vehicles, &calls.vehicle),
+        name: names::of(names, &calls.vehicle),
         used: match calls.limit {
             Some(limit) => format!("{} of {}", numbers.count(calls.used.into()), numbers.count(limit.into())),
             None => numbers.count(calls.used.into()),

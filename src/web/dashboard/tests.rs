@@ -139,8 +139,9 @@ fn a_car_of_which_nothing_is_known_is_drawn() {
     let vehicles = [vehicle];
     let page = CarsPage {
         shell: shell(Tab::Cars),
-        vehicles: &vehicles,
+        names: &samples::names(&vehicles),
         part: NONE,
+        vehicles: &vehicles,
         connections: &[],
         deliveries: &[],
         missing: &[],

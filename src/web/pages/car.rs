@@ -36,10 +36,11 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let since = until.before(span.length());
     let codes: Vec<&'static str> = drawn().filter(|code| vehicle.signals.contains_key(*code)).collect();
     let part = |limit| PageRequest { cursor: None, limit };
-    let wanted = HistoryQuery { since: Some(since), units: Some(taste.distance), ..HistoryQuery::default() };
-    let courses = vehicles.courses(reach, &id, &codes, (since, until), span.steps()).await?;
-    let charges = vehicles.charges(reach, &id, wanted.clone(), part(1_000)).await?.items;
-    let days = vehicles.trips(reach, &id, wanted, clock.minutes(), part(400)).await?.items;
+    let wanted = HistoryQuery { since: Some(since), until: Some(until), units: Some(taste.distance), ..HistoryQuery::default() };
+    let past = vehicles.past(reach, &id).await?;
+    let courses = past.courses(&codes, (since, until), span.steps()).await?;
+    let charges = past.charges(wanted.clone(), part(1_000)).await?.items;
+    let days = past.trips(wanted, clock.minutes(), part(400)).await?.items;
     let page = CarPage {
         shell: Shell { done, ..call.shell(Tab::Cars) },
         vehicle: &vehicle,

@@ -4,7 +4,7 @@ use super::super::answer::{self, Answer};
 use super::super::dashboard::{ConnectionsPage, Part, Tab};
 use super::super::problem::Problem;
 use super::super::{Call, api};
-use super::{all_connections, first_page, status, vehicles};
+use super::{all_connections, first_page, names, status};
 use crate::vehicles::{History, VehiclesError};
 
 /// `GET /connections?page=`
@@ -13,14 +13,14 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let page = query.take("page");
     query.finish()?;
     let connections = all_connections(call).await?;
-    let vehicles = vehicles(call).await?;
+    let names = names(call).await?;
     let users = call.services.rooms.vehicles.users(call.reach()?, first_page()).await?.items;
     let status = status(call, &connections).await?;
     let page = ConnectionsPage {
         shell: call.shell(Tab::Connections),
         connections: &connections,
         part: Part::of(page.as_deref(), connections.len()),
-        vehicles: &vehicles,
+        names: &names,
         users: &users,
         status: &status.refresh,
         notices: &status.notices,

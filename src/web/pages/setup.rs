@@ -69,6 +69,11 @@ async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Re
     let status = call.services.rooms.status.show().await;
     let settings = call.services.rooms.probes.settings();
     let (checked_at, list) = api::setup_list(call.services, &status);
+    let vehicles = if status.missing.iter().any(|missing| missing.code == "subscription") {
+        call.services.rooms.vehicles.list(call.reach()?, None, None, super::first_page()).await?.items
+    } else {
+        Vec::new()
+    };
     let page = SetupPage {
         shell: call.shell(Tab::Setup),
         status: &status,
@@ -76,7 +81,7 @@ async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Re
         checked_at,
         settings: &settings,
         makeable: &call.services.rooms.making.show(),
-        vehicles: &super::vehicles(call).await?,
+        vehicles: &vehicles,
         saved,
         refused,
     };

@@ -10,7 +10,7 @@ use super::super::client::{self, Client};
 use super::super::dashboard::{DevicePage, SystemPage, Tab, TokenPage};
 use super::super::problem::Problem;
 use super::super::{Call, Settings};
-use super::{self as pages, vehicles};
+use super::{self as pages, names};
 use crate::model::{AppUserId, VehicleId};
 use crate::operate::access::{Scope, TokenRequest};
 use crate::operate::audit::Actor;
@@ -24,7 +24,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let budget = services.rooms.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
     let (tokens, sessions) = (services.rooms.access.tokens().await?, services.rooms.access.sessions().await?);
     let key = services.rooms.rotation.view().await?;
-    let vehicles = vehicles(call).await?;
+    let names = names(call).await?;
     let own_session = match &call.caller()?.actor {
         Actor::Session { id } => Some(id.as_str()),
         _ => None,
@@ -33,7 +33,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         shell: call.shell(Tab::System),
         status: &status,
         budget: &budget,
-        vehicles: &vehicles,
+        names: &names,
         tokens: &tokens,
         sessions: &sessions,
         own_session,

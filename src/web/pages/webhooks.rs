@@ -3,7 +3,8 @@
 use super::super::answer::{self, Answer};
 use super::super::dashboard::{DeliveryPage, Filters, Tab, WebhooksPage};
 use super::super::{Call, api};
-use super::{all_connections, status, vehicles};
+use super::names;
+use crate::model::reach::Reach;
 use crate::model::{Seq, VehicleId};
 use crate::operate::deliveries::DeliveryQuery;
 use crate::vehicles::VehiclesError;
@@ -29,10 +30,15 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         id: filters.find.clone(),
         before,
         limit: 50,
+        looks: Some(LOOKS),
     };
     let deliveries = call.services.rooms.deliveries.list(call.reach()?, wanted).await?;
-    let vehicles = vehicles(call).await?;
-    let status = status(call, &all_connections(call).await?).await?;
+    let names = names(call).await?;
+    // Of the log as a whole only those hear who reach all of it.
+    let status = match call.reach()? {
+        Reach::All => Some(call.services.rooms.status.show().await.webhooks),
+        Reach::User(_) | Reach::Vehicle(_) => None,
+    };
     let refused = api::webhooks::refused_within(call)?;
     let webhook_url = call.services.settings.webhook_url();
     let page = WebhooksPage {
@@ -41,9 +47,9 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         older: deliveries.next.and_then(|next| next.parse().ok()).map(Seq),
         later_part: before.is_some(),
         filters: &filters,
-        status: status.webhooks.as_ref(),
+        status: status.as_ref(),
         refused: &refused,
-        vehicles: &vehicles,
+        names: &names,
         webhook_url: &webhook_url,
     };
     Ok(answer::html(http::StatusCode::OK, page.render()))
@@ -85,6 +91,9 @@ pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
     call.services.rooms.deliveries.replay(seq).await?;
     answer::see_other(&format!("/webhooks/{seq}?replayed=true"))
 }
+
+/// How far back a page looks for what was asked: further back it is asked again.
+const LOOKS: usize = 2_000;
 
 /// The place in the log that somebody typed, such as `#42`.
 fn place(text: &str) -> Option<u64> {

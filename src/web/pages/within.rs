@@ -1,14 +1,12 @@
 //! What of the status concerns somebody who reaches some connections only.
 
 use crate::operate::notices::NoticeView;
-use crate::operate::status::{Missing, RefreshStatus, StatusView, WebhookStatus};
+use crate::operate::status::{Missing, RefreshStatus, StatusView};
 use crate::vehicles::connections::ConnectionView;
 
 /// The status as far as it concerns a reader.
 #[derive(Clone, Debug)]
 pub(super) struct Within {
-    /// The webhook log, of those who reach all of it.
-    pub(super) webhooks: Option<WebhookStatus>,
     /// The refresh loop, as far as it renews what is within reach.
     pub(super) refresh: RefreshStatus,
     /// What is missing: for whoever can do something about it.
@@ -20,8 +18,8 @@ pub(super) struct Within {
 impl Within {
     /// All of it.
     pub(super) fn whole(status: StatusView) -> Within {
-        let StatusView { webhooks, refresh, missing, notices, .. } = status;
-        Within { webhooks: Some(webhooks), refresh, missing, notices }
+        let StatusView { refresh, missing, notices, .. } = status;
+        Within { refresh, missing, notices }
     }
 
     /// What concerns these connections.
@@ -35,6 +33,6 @@ impl Within {
             stopped: None,
         };
         let notices = status.notices.into_iter().filter(is_own).collect();
-        Within { webhooks: None, refresh, missing: Vec::new(), notices }
+        Within { refresh, missing: Vec::new(), notices }
     }
 }

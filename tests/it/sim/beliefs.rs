@@ -107,7 +107,7 @@ impl Seen {
             seen.connections.push(Row { connection, version });
         }
         if whole_log {
-            let (entries, _) = snapshot.log_before(None, usize::MAX, |_, _| true)?;
+            let (entries, _) = snapshot.log_before(None, usize::MAX, usize::MAX, |_, _| true)?;
             let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
             seen.entries = Some(entries.iter().map(|entry| (entry.seq.0, text(&entry.body.0))).collect());
         }

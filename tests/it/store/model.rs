@@ -548,6 +548,7 @@ impl Model {
             Vehicle {
                 facts: VehicleFacts::unknown(id.clone()),
                 nickname: None,
+                called: None,
                 user: user.clone(),
                 connection: None,
                 linked_at: at,

@@ -178,7 +178,7 @@ fn system(garage: &Garage, status: &StatusView) -> String {
         shell: shell(Tab::System),
         status,
         budget: &samples::budget(),
-        vehicles: &garage.vehicles,
+        names: &samples::names(&garage.vehicles),
         tokens: &garage.tokens,
         sessions: &garage.sessions,
         own_session: Some("0199c7f2-8a21"),
@@ -201,7 +201,7 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 filters: &garage.filters,
                 status: Some(&status.webhooks),
                 refused: &garage.refused,
-                vehicles,
+                names: &samples::names(vehicles),
                 webhook_url: url,
             }
             .render(),
@@ -216,7 +216,7 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 filters: &Filters::default(),
                 status: Some(&todo.webhooks),
                 refused: &[],
-                vehicles: &[],
+                names: &[],
                 webhook_url: url,
             }
             .render(),
@@ -298,14 +298,16 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
     let Garage { vehicles, connections, deliveries, status, todo, text, .. } = garage;
     let url = if *text == EVIL { EVIL } else { "https://car.example.org/api/webhooks/smartcar" };
     let back = if *text == EVIL { EVIL } else { "https://car.example.org/api/smartcar/callback" };
-    let no_audit = AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false, vehicles };
+    let names = &samples::names(vehicles);
+    let no_audit = AuditPage { shell: shell(Tab::Setup), entries: &[], older: None, later_part: false, names };
     let mut pages = vec![
         (
             "cars",
             CarsPage {
                 shell: shell(Tab::Cars),
-                vehicles,
-                part: Part::of(None, 3),
+                names,
+                part: Part::of(None, vehicles.len()),
+                vehicles: Part::of(None, vehicles.len()).cut(vehicles),
                 connections,
                 deliveries,
                 missing: &status.missing,
@@ -317,8 +319,9 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
             "cars-empty",
             CarsPage {
                 shell: shell(Tab::Cars),
-                vehicles: &[],
+                names: &[],
                 part: NONE,
+                vehicles: &[],
                 connections: &[],
                 deliveries: &[],
                 missing: &[],
@@ -330,8 +333,9 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
             "cars-todo",
             CarsPage {
                 shell: Shell { insecure_warning: true, ..shell(Tab::Cars) },
-                vehicles: &[],
+                names: &[],
                 part: NONE,
+                vehicles: &[],
                 connections: &[],
                 deliveries: &[],
                 missing: &todo.missing,
@@ -351,7 +355,7 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
                 shell: shell(Tab::Connections),
                 connections,
                 part: Part::of(None, connections.len()),
-                vehicles,
+                names,
                 users: &garage.users,
                 status: &status.refresh,
                 notices: &status.notices,
