@@ -25,6 +25,7 @@ pub mod journey;
 pub mod json;
 pub mod lenient;
 pub mod mapping;
+mod nearest;
 pub mod normal;
 pub mod notice;
 pub mod reach;
@@ -43,6 +44,7 @@ pub mod wire;
 pub use blob::Blob;
 pub use current::Current;
 pub use json::Json;
+pub use nearest::{nearest, wrong_letters};
 pub use secret::Secret;
 pub use time::{Timestamp, span};
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Refused};
 use crate::model::budget::{Permit, Reason};
+use crate::model::catalogue::{alike, known};
 use crate::model::normal::Units;
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::vehicle::Vehicle;
@@ -57,9 +58,20 @@ pub enum History {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VehiclesError {
-    /// There is none, or it is out of the caller's reach.
-    #[error("there is none of that id")]
+    /// There is no such vehicle, or it is out of the caller's reach.
+    #[error("there is no car of this id: `carport vehicles list` shows them all")]
     NotFound,
+    /// There is no such user, or it is out of the caller's reach.
+    #[error("there is no user of this id: `carport users list` shows them all")]
+    UnknownUser,
+    /// Smartcar lists no such signal, and no car has told of one.
+    #[error("{}", unknown_signal(.0))]
+    UnknownSignal(String),
+    /// The car has not told of a signal.
+    #[error(
+        "this car has told nothing of this signal: `carport signals ID` shows what it has told, with --missing what it cannot"
+    )]
+    Untold,
     /// The id is taken.
     #[error("there is one of that id already")]
     Exists,
@@ -111,6 +123,16 @@ pub enum VehiclesError {
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
+}
+
+fn unknown_signal(code: &str) -> String {
+    let shown: String = code.chars().take(80).map(|c| if c.is_control() || c == '`' { '?' } else { c }).collect();
+    let meant = match &*alike(code) {
+        [] => String::new(),
+        [one] => format!(" ({one}, perhaps?)"),
+        [first @ .., last] => format!(" ({} or {last}, perhaps?)", first.join(", ")),
+    };
+    format!("there is no signal `{shown}`{meant}: `carport signals` shows those that the cars have told")
 }
 
 fn unreadable(rows: usize, erased: bool) -> String {
@@ -245,6 +267,11 @@ impl Vehicles {
         let mut after = row_cursor(page.cursor.as_deref())?;
         let shared = self.shared.clone();
         let found = self.shared.store.read(move |snapshot| {
+            if let Some(user) = &user
+                && !users::is_known(snapshot, &reach, user)?
+            {
+                return Ok(Err(VehiclesError::UnknownUser));
+            }
             let mut items = Vec::new();
             loop {
                 let vehicles = snapshot.vehicles(after, SCAN)?;
@@ -254,7 +281,7 @@ impl Vehicles {
                         && user.as_ref().is_none_or(|user| vehicle.user == *user)
                         && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
                     if wanted && items.len() == page.limit {
-                        return Ok(Page { items, next: Some(after.to_string()) });
+                        return Ok(Ok(Page { items, next: Some(after.to_string()) }));
                     }
                     if wanted {
                         items.push(view::vehicle(&shared, snapshot, row, vehicle, now)?);
@@ -262,11 +289,11 @@ impl Vehicles {
                     after = row;
                 }
                 if end {
-                    return Ok(Page { items, next: None });
+                    return Ok(Ok(Page { items, next: None }));
                 }
             }
         });
-        Ok(found.await?)
+        found.await?
     }
 
     /// One vehicle.
@@ -283,9 +310,10 @@ impl Vehicles {
     /// The latest of one signal.
     pub async fn signal(&self, reach: &Reach, id: &VehicleId, code: &str) -> Result<SignalView, VehiclesError> {
         let (row, _) = self.within(reach, id).await?;
+        self.shared.check_signal(Some(code)).await?;
         let code = code.to_owned();
         let latest = self.shared.store.read(move |snapshot| snapshot.latest_of(row, &code)).await?;
-        latest.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::NotFound)
+        latest.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::Untold)
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.
@@ -327,6 +355,15 @@ impl Vehicles {
 }
 
 impl Shared {
+    /// Whether somebody asks for a signal that Smartcar lists, or that a car has told all the same: a mistyped one must not
+    /// look like one of which nothing is known.
+    async fn check_signal(&self, code: Option<&str>) -> Result<(), VehiclesError> {
+        let Some(code) = code.filter(|code| known(code).is_none()) else { return Ok(()) };
+        let asked = code.to_owned();
+        let is_told = self.store.read(move |snapshot| snapshot.knows_signal(&asked)).await?;
+        if is_told { Ok(()) } else { Err(VehiclesError::UnknownSignal(code.to_owned())) }
+    }
+
     /// Keeps what a permitted call has cost and taught.
     async fn settle<T>(&self, permit: &Permit, result: &Result<T, CallError>) {
         let error = match result {

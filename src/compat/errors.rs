@@ -66,7 +66,7 @@ pub fn of_outcome(view: &CommandView) -> Option<ApiError> {
 /// What a room said of a vehicle.
 pub(super) fn of_vehicles(error: &VehiclesError) -> ApiError {
     match error {
-        VehiclesError::NotFound => ApiError::no_vehicle(),
+        VehiclesError::NotFound | VehiclesError::UnknownUser => ApiError::no_vehicle(),
         VehiclesError::Reconnect(_) => reconnect(),
         VehiclesError::Later { after, .. } => unreachable().after(*after),
         VehiclesError::OverBudget(refused) => of_refusal(refused),

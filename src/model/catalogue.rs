@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use super::wrong_letters;
+
 mod table;
 
 pub use table::CATALOGUE;
@@ -129,6 +131,24 @@ pub fn known(code: &str) -> Option<&'static Known> {
     CATALOGUE.binary_search_by(|known| known.code.cmp(code)).ok().map(|place| &CATALOGUE[place])
 }
 
+/// Up to three codes that what is none was probably meant to be, the nearest first: a misspelt one, a name such as
+/// `Odometer.TraveledDistance`, or a part.
+pub fn alike(text: &str) -> Vec<&'static str> {
+    let word = text.to_ascii_lowercase().replace(['.', '_', ' '], "-");
+    let like = |is_like: &dyn Fn(&str, usize) -> bool| {
+        let scored = CATALOGUE.iter().map(|known| (wrong_letters(&word, known.code), known.code));
+        let mut found: Vec<_> = scored.filter(|(wrong, code)| is_like(code, *wrong)).collect();
+        found.sort_unstable();
+        found.into_iter().take(3).map(|(_, code)| code).collect::<Vec<_>>()
+    };
+    let parts = || word.split('-').filter(|part| part.len() >= LONG_ENOUGH);
+    let near = like(&|code, wrong| wrong <= word.len() / 4 || word.len() >= LONG_ENOUGH && code.contains(&word));
+    if near.is_empty() { like(&|code, _| parts().any(|part| code.contains(part))) } else { near }
+}
+
+/// Fewer letters say nothing.
+const LONG_ENOUGH: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -193,6 +213,23 @@ mod tests {
             assert_eq!(known(signal.code), Some(signal));
         }
         assert_eq!(known("charge-nothing"), None);
+    }
+
+    #[test]
+    fn what_is_no_code_has_some_that_are_like_it() {
+        for (text, like) in [
+            ("odometer-traveledistance", "odometer-traveleddistance"),
+            ("Odometer.TraveledDistance", "odometer-traveleddistance"),
+            ("odometer", "odometer-traveleddistance"),
+            ("tractionbattery-stateofcharg", "tractionbattery-stateofcharge"),
+            ("battery-stateofcharge", "tractionbattery-stateofcharge"),
+        ] {
+            assert_eq!(alike(text).first(), Some(&like), "{text}");
+        }
+        assert_eq!(alike("charge-level").len(), 3);
+        for text in ["", "-", "x", "bogus", &"x".repeat(9000)] {
+            assert!(alike(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All that are known, as the log has them.
+    pub const NAMES: [&str; 5] = ["VEHICLE_STATE", "VEHICLE_ERROR", "VERIFY", "scheduled", "eventBased"];
+
     /// The name as Smartcar says it.
     pub fn as_str(&self) -> &str {
         match self {

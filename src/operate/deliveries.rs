@@ -7,13 +7,15 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::ingest::{Ingest, Refusal};
-use crate::model::event::{Event, NotUnderstood, Projection, project};
+use crate::model::event::{Event, EventKind, NotUnderstood, Projection, project};
 use crate::model::reach::{Page, Reach};
 use crate::model::vehicle::Vehicle;
-use crate::model::{Json, Seq, Timestamp, VehicleId};
+use crate::model::{Json, Seq, Timestamp, VehicleId, nearest};
 use crate::projector::Projector;
 use crate::store::webhook_log::{Entry, Filed, Header};
 use crate::store::{Snapshot, Store, StoreError};
+
+pub use crate::store::webhook_log::DeliveryResult;
 
 /// An entry of the log, as shown.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +63,12 @@ pub enum DeliveriesError {
     /// There is no such entry, or it is out of the caller's reach.
     #[error("there is no such entry, or the log has dropped it: `carport webhooks list` shows those that are kept")]
     NotFound,
+    /// There is no such vehicle, or it is out of the caller's reach.
+    #[error("there is no car of this id, and nothing has come in about one: `carport vehicles list` shows them all")]
+    UnknownVehicle,
+    /// Nothing of such a type is kept, and Smartcar is not known to send it.
+    #[error("nothing of this type is kept{}: {} are known", meant(.0), EventKind::NAMES.join(", "))]
+    UnknownType(String),
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
@@ -83,6 +91,10 @@ pub struct DeliveryQuery {
     pub limit: usize,
     /// How many are looked at at most, unless an id is asked for; `None`: all. Fewer than `limit` are no end then.
     pub looks: Option<usize>,
+}
+
+fn meant(kind: &str) -> String {
+    nearest(kind, EventKind::NAMES).map_or_else(String::new, |meant| format!(" ({meant}, perhaps?)"))
 }
 
 impl From<StoreError> for DeliveriesError {
@@ -129,6 +141,30 @@ impl Deliveries {
             Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
         });
         Ok(page.await?)
+    }
+
+    /// Whether there can be such entries at all: what is mistyped must not look like what has not come in.
+    pub async fn check(&self, reach: &Reach, query: &DeliveryQuery) -> Result<(), DeliveriesError> {
+        let (reach, vehicle) = (reach.clone(), query.vehicle.clone());
+        let kind = query.kind.clone().filter(|kind| !EventKind::NAMES.contains(&&**kind));
+        if vehicle.is_none() && kind.is_none() {
+            return Ok(());
+        }
+        let _turn = self.page.acquire().await;
+        let checked = self.store.read(move |snapshot| {
+            let rows = rows_within(snapshot, &reach)?;
+            if let Some(id) = vehicle {
+                let row = snapshot.vehicle_row(&id)?;
+                if !row.is_some_and(|row| rows.0.as_ref().is_none_or(|rows| rows.contains_key(&row))) {
+                    return Ok(Err(DeliveriesError::UnknownVehicle));
+                }
+            }
+            let Some(kind) = kind else { return Ok(Ok(())) };
+            let (found, _) =
+                snapshot.log_before(None, 1, usize::MAX, |seq, header| rows.have(seq, header) && header.kind == kind)?;
+            Ok(if found.is_empty() { Err(DeliveriesError::UnknownType(kind)) } else { Ok(()) })
+        });
+        checked.await?
     }
 
     /// Where somebody stands who has seen all there is.

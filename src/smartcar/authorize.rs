@@ -4,7 +4,7 @@ use url::Url;
 
 use super::call::join;
 use super::{Failure, Scope, Smartcar, SmartcarError};
-use crate::model::VehicleId;
+use crate::model::{VehicleId, nearest};
 
 /// Every permission that Smartcar lists (docs: api-reference/permissions), and one that it grants all the same.
 const PERMISSIONS: [&str; 29] = [
@@ -47,8 +47,7 @@ pub fn is_known_permission(permission: &str) -> bool {
 /// The permission that a misspelt one was probably meant to be.
 pub fn nearest_permission(misspelt: &str) -> Option<&'static str> {
     let misspelt = misspelt.strip_prefix("required:").unwrap_or(misspelt);
-    let wrong = PERMISSIONS.into_iter().map(|name| (strsim::levenshtein(misspelt, name), name)).min();
-    wrong.filter(|(letters, _)| *letters <= 2).map(|(_, name)| name)
+    nearest(misspelt, PERMISSIONS)
 }
 
 /// One trip through Connect, as it is asked for. What is `None` is left to the settings or to Smartcar.

@@ -342,6 +342,14 @@ impl Snapshot<'_> {
         Ok(self.get::<Latests>(vehicle)?.unwrap_or_default().signals.remove(&signal))
     }
 
+    /// Whether a car has told of a signal of this code. Where the index is damaged nobody can tell.
+    pub fn knows_signal(&self, code: &str) -> Result<bool, StoreError> {
+        match self.row(Kind::Signal, code) {
+            Err(StoreError::Damaged { .. }) => Ok(true),
+            row => Ok(row?.is_some()),
+        }
+    }
+
     /// The version of the grammar by which all of the log has been read: the first, if none was noted.
     pub fn grammar(&self) -> Result<u32, StoreError> {
         Ok(self.value(CURSORS, GRAMMAR)?.unwrap_or(1))

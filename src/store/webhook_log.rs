@@ -33,8 +33,17 @@ pub enum DeliveryResult {
 }
 
 impl DeliveryResult {
+    /// All of the contract's words.
+    pub const WORDS: [&str; 5] = [
+        DeliveryResult::Accepted.as_str(),
+        DeliveryResult::UnknownVehicle.as_str(),
+        DeliveryResult::UnknownType.as_str(),
+        DeliveryResult::Test.as_str(),
+        DeliveryResult::NotUnderstood.as_str(),
+    ];
+
     /// The contract's word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             DeliveryResult::Accepted => "accepted",
             DeliveryResult::UnknownVehicle => "unknown_vehicle",

@@ -65,6 +65,7 @@ impl Vehicles {
         page: PageRequest,
     ) -> Result<Page<HistoryView>, VehiclesError> {
         let (vehicle, _) = self.within(reach, id).await?;
+        self.shared.check_signal(query.signal.as_deref()).await?;
         let bad = VehiclesError::BadRequest("the cursor is not one of this list");
         let after = page.cursor.map(|cursor| history_cursor(&cursor).ok_or(bad)).transpose()?;
         let range = HistoryRange { after, ..self.shared.range(vehicle, &query, page.limit) };
@@ -83,7 +84,10 @@ impl Vehicles {
     pub async fn export(&self, reach: &Reach, id: Option<&VehicleId>, query: HistoryQuery) -> Result<Export, VehiclesError> {
         let asks = Some(reach.clone());
         let reach = reach.clone();
-        let Some(id) = id.cloned() else { return Ok(self.exported(query, asks, Left::Within { reach, after: 0 })) };
+        let Some(id) = id.cloned() else {
+            self.shared.check_signal(query.signal.as_deref()).await?;
+            return Ok(self.exported(query, asks, Left::Within { reach, after: 0 }));
+        };
         let rows = self.shared.store.read(move |snapshot| {
             let mut rows = VecDeque::new();
             for (row, vehicle) in snapshot.rows_of_vehicle(&id)? {
@@ -97,12 +101,14 @@ impl Vehicles {
         if rows.is_empty() {
             return Err(VehiclesError::NotFound);
         }
+        self.shared.check_signal(query.signal.as_deref()).await?;
         Ok(self.exported(query, asks, Left::Rows(rows)))
     }
 
     /// Everything that is known of the past of one vehicle under its owner of now.
     pub async fn whole_history(&self, reach: &Reach, id: &VehicleId, query: HistoryQuery) -> Result<Export, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
+        self.shared.check_signal(query.signal.as_deref()).await?;
         Ok(self.exported(query, None, Left::Rows([(row, Whose::of(vehicle))].into())))
     }
 
@@ -120,6 +126,7 @@ impl Past {
     /// others.
     pub async fn rollups(&self, grid: Grid, query: HistoryQuery, page: PageRequest) -> Result<Page<RollupView>, VehiclesError> {
         let vehicle = self.row;
+        self.shared.check_signal(query.signal.as_deref()).await?;
         let signal = query
             .signal
             .clone()

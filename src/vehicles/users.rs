@@ -66,14 +66,14 @@ impl Vehicles {
     /// One user.
     pub async fn user(&self, reach: &Reach, id: &AppUserId) -> Result<UserView, VehiclesError> {
         if !matches!(reach, Reach::All) && *reach != Reach::User(id.clone()) {
-            return Err(VehiclesError::NotFound);
+            return Err(VehiclesError::UnknownUser);
         }
         let (id, now) = (id.clone(), self.shared.world.now());
         let found = self.shared.store.read(move |snapshot| match snapshot.user(&id)? {
             Some(user) => view(snapshot, user, &snapshot.open_invites(now)?).map(Some),
             None => Ok(None),
         });
-        found.await?.ok_or(VehiclesError::NotFound)
+        found.await?.ok_or(VehiclesError::UnknownUser)
     }
 
     /// Makes a user; without an id one is made.
@@ -115,7 +115,7 @@ impl Vehicles {
         }
         match self.shared.store.commit(PutUser { user: user.clone(), when: When::There }).await? {
             UserPut::Stored => self.user(&Reach::All, id).await,
-            UserPut::Refused => Err(VehiclesError::NotFound),
+            UserPut::Refused => Err(VehiclesError::UnknownUser),
         }
     }
 
@@ -132,14 +132,14 @@ impl Vehicles {
         note: &Note,
     ) -> Result<(), VehiclesError> {
         match self.user(reach, id).await {
-            Err(VehiclesError::NotFound) if *reach == Reach::All && history == History::Erase => {
+            Err(VehiclesError::UnknownUser) if *reach == Reach::All && history == History::Erase => {
                 let owner = id.clone();
                 let is_left = move |snapshot: &Snapshot<'_>| {
                     let is_any = !snapshot.vehicles_of_user(&owner)?.is_empty() || !of_user(snapshot, &owner)?.is_empty();
                     Ok(is_any || snapshot.unreadable_vehicles(Some(&owner))? > 0)
                 };
                 if !self.shared.store.read(is_left).await? {
-                    return Err(VehiclesError::NotFound);
+                    return Err(VehiclesError::UnknownUser);
                 }
             }
             known => drop(known?),
@@ -185,6 +185,15 @@ impl Vehicles {
         }
         let is_open = |connection: &Connection| connection.status != ConnectionStatus::Disconnected;
         Ok(connections().await?.iter().any(is_open))
+    }
+}
+
+/// Whether a user is there for the caller, or was and has left something.
+pub(super) fn is_known(snapshot: &Snapshot<'_>, reach: &Reach, user: &AppUserId) -> Result<bool, StoreError> {
+    match reach {
+        Reach::All => Ok(snapshot.user(user)?.is_some() || !snapshot.vehicles_of_user(user)?.is_empty()),
+        Reach::User(own) => Ok(own == user),
+        Reach::Vehicle(id) => Ok(snapshot.vehicle(id)?.is_some_and(|(_, vehicle)| vehicle.user == *user)),
     }
 }
 

@@ -60,12 +60,8 @@ pub(super) async fn budget(call: &Call<'_>) -> Answer {
 
 /// `?history=keep|erase&force=true`, wherever something is disconnected.
 fn removal(query: &mut Fields) -> Result<(History, bool), Problem> {
-    let history = match query.take("history").as_deref() {
-        None | Some("keep") => History::Keep,
-        Some("erase") => History::Erase,
-        Some(_) => return Err(Problem::bad_request("`history` must be keep or erase.")),
-    };
-    Ok((history, query.flag("force")?))
+    let erase = query.one_of("history", &["keep", "erase"])? == Some("erase");
+    Ok((if erase { History::Erase } else { History::Keep }, query.flag("force")?))
 }
 
 /// A text for people: trimmed, not empty, not endless, without control characters.

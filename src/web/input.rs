@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use super::problem::Problem;
 use crate::model::normal::Units;
 use crate::model::reach::PageRequest;
-use crate::model::{Timestamp, span};
+use crate::model::{Timestamp, nearest, span};
 
 /// The whole body: at most `cap` bytes, within `time`.
 pub(super) async fn body<B>(headers: &HeaderMap, body: B, cap: usize, time: Duration) -> Result<Bytes, Problem>
@@ -77,6 +77,8 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 #[derive(Debug)]
 pub(super) struct Fields {
     pairs: Vec<(String, String)>,
+    /// The names that were asked for: there are no others.
+    known: Vec<String>,
 }
 
 impl Fields {
@@ -88,7 +90,7 @@ impl Fields {
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !seen.insert(name)) {
             return Err(Problem::bad_request(format!("`{}` comes twice.", printable(name))));
         }
-        Ok(Fields { pairs })
+        Ok(Fields { pairs, known: Vec::new() })
     }
 
     /// Whether a value is still to be taken.
@@ -103,6 +105,7 @@ impl Fields {
 
     /// Takes a value, be it empty.
     pub(super) fn given(&mut self, name: &str) -> Option<String> {
+        self.known.push(name.to_owned());
         let place = self.pairs.iter().position(|(own, _)| own == name)?;
         Some(self.pairs.swap_remove(place).1)
     }
@@ -113,19 +116,24 @@ impl Fields {
         self.take(name).map(|text| Timestamp::parse(&text).ok_or_else(wrong)).transpose()
     }
 
+    /// Takes one of a few words.
+    pub(super) fn one_of(&mut self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        if let Some(word) = words.iter().find(|word| **word == text) {
+            return Ok(Some(word));
+        }
+        let meant = nearest(&text, words.iter().copied()).map_or_else(String::new, |word| format!(" ({word}, perhaps?)"));
+        Err(Problem::bad_request(format!("`{name}` must be {}{meant}.", either(words))))
+    }
+
     /// Takes `metric` or `imperial`.
     pub(super) fn units(&mut self) -> Result<Option<Units>, Problem> {
-        let wrong = || Problem::bad_request("`units` must be metric or imperial.");
-        self.take("units").map(|text| Units::parse(&text).ok_or_else(wrong)).transpose()
+        Ok(self.one_of("units", &["metric", "imperial"])?.and_then(Units::parse))
     }
 
     /// Takes `true` or `false`.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
-        match self.take(name).as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Problem::bad_request(format!("`{name}` must be true or false."))),
-        }
+        Ok(self.one_of(name, &["true", "false"])? == Some("true"))
     }
 
     /// Takes `limit`: 1 to 500, else 50.
@@ -144,8 +152,24 @@ impl Fields {
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.pairs.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Problem::bad_request(format!("`{}` is not known here.", printable(name)))),
+            Some((name, _)) => {
+                let known = || self.known.iter().map(String::as_str);
+                let instead = match (nearest(name, known()), known().count()) {
+                    (Some(meant), _) => format!("{meant}, perhaps?"),
+                    (None, 0) => "nothing is asked for.".to_owned(),
+                    (None, _) => format!("there may be {}.", known().collect::<Vec<_>>().join(", ")),
+                };
+                Err(Problem::bad_request(format!("`{}` is not known here: {instead}", printable(name))))
+            }
         }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn either(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
     }
 }
 
@@ -239,6 +263,12 @@ mod tests {
         fields.finish().unwrap();
         assert!(Fields::parse(b"a=1&a=2").is_err());
         assert!(Fields::parse(b"x=1").unwrap().finish().is_err());
+        let mut fields = Fields::parse(b"mod=live&kind=liv").unwrap();
+        assert_eq!(fields.take("mode"), None);
+        let refused = format!("{:?}", fields.one_of("kind", &["live", "simulated"]));
+        assert!(refused.contains("`kind` must be live or simulated (live, perhaps?)."), "{refused}");
+        let refused = format!("{:?}", fields.finish());
+        assert!(refused.contains("`mod` is not known here: mode, perhaps?"), "{refused}");
         for query in ["limit=0", "limit=501", "limit=x", "limit=-1"] {
             assert!(Fields::parse(query.as_bytes()).unwrap().limit().is_err(), "{query}");
         }

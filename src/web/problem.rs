@@ -165,6 +165,11 @@ impl Problem {
         Problem { allowance: self.allowance.or(allowance.map(Box::new)), ..self }
     }
 
+    /// The same of something that the address names.
+    pub(super) fn absent(self) -> Problem {
+        Problem { status: StatusCode::NOT_FOUND, code: "not_found", ..self }
+    }
+
     /// Adds one thing that can be done about it.
     pub(super) fn advised(mut self, advice: &str) -> Problem {
         self.sentence = format!("{} {advice}", self.sentence).into();

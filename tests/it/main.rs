@@ -21,6 +21,7 @@ mod hands;
 mod house;
 mod linkage;
 mod migration;
+mod mistyped;
 mod moving;
 mod pages;
 mod password;

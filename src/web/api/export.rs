@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::answer::{self, Answer};
-use super::super::problem::Problem;
 use super::super::{Call, CutOff};
 use super::{history, sheet};
 use crate::model::{AppUserId, VehicleId};
@@ -29,11 +28,8 @@ enum Form {
 /// `GET export?vehicle=&signal=&since=&until=&format=csv|jsonl&units=`
 pub(in crate::web) async fn whole(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let form = match query.take("format").as_deref() {
-        None | Some("jsonl") => Form::Lines,
-        Some("csv") => Form::Sheets,
-        Some(_) => return Err(Problem::bad_request("`format` must be csv or jsonl.")),
-    };
+    let as_csv = query.one_of("format", &["csv", "jsonl"])? == Some("csv");
+    let form = if as_csv { Form::Sheets } else { Form::Lines };
     let vehicle = query.take("vehicle").map(VehicleId::new);
     let wanted = history::range(&mut query)?;
     query.finish()?;

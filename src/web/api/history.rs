@@ -9,20 +9,14 @@ use super::super::problem::Problem;
 use super::super::{Body, Call};
 use super::vehicles::id;
 use super::{export, sheet};
-use crate::model::catalogue::CATALOGUE;
 use crate::model::rollup::{Grid, Span};
 use crate::vehicles::HistoryQuery;
 
 /// `GET vehicles/{id}/history?signal=&since=&until=&limit=&cursor=&format=json|csv&every=hour|day&offset=&units=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let as_csv = match query.take("format").as_deref() {
-        None | Some("json") => false,
-        Some("csv") => true,
-        Some(_) => return Err(Problem::bad_request("`format` must be json or csv.")),
-    };
-    let wrong = || Problem::bad_request("`every` must be hour or day.");
-    let every = query.take("every").map(|text| Span::parse(&text).ok_or_else(wrong)).transpose()?;
+    let as_csv = query.one_of("format", &["json", "csv"])? == Some("csv");
+    let every = query.one_of("every", &["hour", "day"])?.and_then(Span::parse);
     let zone = offset(&mut query)?;
     if every.is_none() && zone.is_some() {
         return Err(Problem::bad_request("`offset` says where hours and days begin: it goes with `every`."));
@@ -77,20 +71,7 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
 /// Which part of a history, and how it is shown.
 pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
     let signal = query.take("signal");
-    if let Some(meant) = signal.as_deref().and_then(meant) {
-        let sentence = format!("`signal` must be a code: {meant}, perhaps? `carport signals` lists those there are.");
-        return Err(Problem::bad_request(sentence));
-    }
     Ok(HistoryQuery { signal, since: query.time("since")?, until: query.time("until")?, units: query.units()? })
-}
-
-/// The code that was probably meant by what is none: a name as `Odometer.TraveledDistance`, or the group alone. What is
-/// known to nobody may be new at Smartcar.
-fn meant(code: &str) -> Option<&'static str> {
-    let is_code = code.contains('-') && !code.bytes().any(|byte| byte.is_ascii_uppercase());
-    let part = code.to_ascii_lowercase().replace('.', "-");
-    let like = CATALOGUE.iter().find(|known| known.code.contains(&part));
-    like.map(|known| known.code).filter(|_| !is_code)
 }
 
 /// The time zone that is asked for, in minutes ahead of UTC.

@@ -22,10 +22,10 @@ struct Changes {
 /// `GET vehicles?user=&mode=`
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (user, mode) = (query.take("user").map(AppUserId::new), query.take("mode"));
+    let (user, mode) = (query.take("user").map(AppUserId::new), query.one_of("mode", &["live", "simulated"])?);
     let (page, units) = (query.page()?, query.units()?);
     query.finish()?;
-    let mut vehicles = call.services.rooms.vehicles.list(call.reach()?, user.as_ref(), mode.as_deref(), page).await?;
+    let mut vehicles = call.services.rooms.vehicles.list(call.reach()?, user.as_ref(), mode, page).await?;
     if let Some(units) = units {
         vehicles.items = vehicles.items.into_iter().map(|vehicle| vehicle.in_units(units)).collect();
     }
@@ -87,7 +87,12 @@ pub(in crate::web) async fn signal(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let units = query.units()?;
     query.finish()?;
-    let signal = call.services.rooms.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await?;
+    let signal = call.services.rooms.vehicles.signal(call.reach()?, &id(call)?, call.named(1)?).await;
+    let signal = signal.map_err(|error| match error {
+        // Here it is no part of the question, but the place that is asked for.
+        VehiclesError::UnknownSignal(_) => Problem::from(error).absent(),
+        other => other.into(),
+    })?;
     match units {
         Some(units) => answer::ok(&signal.in_units(units)),
         None => answer::ok(&signal),

@@ -8,7 +8,7 @@ use super::super::problem::Problem;
 use crate::ingest::Refusal;
 use crate::model::reach::Reach;
 use crate::model::{Seq, VehicleId};
-use crate::operate::deliveries::DeliveryQuery;
+use crate::operate::deliveries::{DeliveryQuery, DeliveryResult};
 
 /// `GET webhooks?vehicle=&type=&result=&id=&before=&limit=`
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
@@ -17,14 +17,16 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let wanted = DeliveryQuery {
         vehicle: query.take("vehicle").map(VehicleId::new),
         kind: query.take("type"),
-        result: query.take("result"),
+        result: query.one_of("result", &DeliveryResult::WORDS)?.map(str::to_owned),
         id: query.take("id"),
         before: before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?,
         limit: query.limit()?,
         looks: None,
     };
     query.finish()?;
-    answer::ok(&call.services.rooms.deliveries.list(call.reach()?, wanted).await?)
+    let (deliveries, reach) = (&call.services.rooms.deliveries, call.reach()?);
+    deliveries.check(reach, &wanted).await?;
+    answer::ok(&deliveries.list(reach, wanted).await?)
 }
 
 /// `GET webhooks/refused`

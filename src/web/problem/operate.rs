@@ -47,7 +47,10 @@ impl From<RotationError> for Problem {
 impl From<DeliveriesError> for Problem {
     fn from(error: DeliveriesError) -> Problem {
         match &error {
-            DeliveriesError::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string())),
+            DeliveriesError::NotFound | DeliveriesError::UnknownVehicle => {
+                Problem::new(StatusCode::NOT_FOUND, "not_found", sentence(&error.to_string()))
+            }
+            DeliveriesError::UnknownType(_) => Problem::bad_request(sentence(&error.to_string())),
             DeliveriesError::Store => Problem::busy(error.to_string()),
         }
     }

@@ -16,9 +16,11 @@ impl Problem {
     /// Smartcar did not disconnect what it was to: `anyway` says how to do without.
     pub(in crate::web) fn not_disconnected(error: &VehiclesError, anyway: &str) -> Problem {
         match error {
-            VehiclesError::NotFound | VehiclesError::Unreadable { .. } | VehiclesError::Damaged | VehiclesError::Store => {
-                of(error)
-            }
+            VehiclesError::NotFound
+            | VehiclesError::UnknownUser
+            | VehiclesError::Unreadable { .. }
+            | VehiclesError::Damaged
+            | VehiclesError::Store => of(error),
             refused => of(refused).advised(anyway),
         }
     }
@@ -27,9 +29,11 @@ impl Problem {
 fn of(error: &VehiclesError) -> Problem {
     let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
     match error {
-        VehiclesError::NotFound => problem(StatusCode::NOT_FOUND, "not_found"),
+        VehiclesError::NotFound | VehiclesError::UnknownUser | VehiclesError::Untold => {
+            problem(StatusCode::NOT_FOUND, "not_found")
+        }
         VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
-        VehiclesError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
+        VehiclesError::BadRequest(_) | VehiclesError::UnknownSignal(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
         VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
         VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
         VehiclesError::Partly { of, failed } => partly(*of, failed),

@@ -76,7 +76,7 @@ async fn what_is_forgotten_here_is_erased_with_it_if_that_is_said() {
     let connection = list["items"].as_array().unwrap().iter().find(|one| one["user"] == "ada").unwrap();
     let mistyped = home.run(&["export", "--signal", "bogus"]).await;
     assert_eq!((mistyped.code, mistyped.stdout.as_str()), (Some(1), ""), "{mistyped:?}");
-    assert!(mistyped.stderr.contains("there is no signal `bogus`: "), "{mistyped:?}");
+    assert!(mistyped.stderr.contains("There is no signal `bogus`: "), "{mistyped:?}");
     let said = home.done(&["connections", "forget", connection["id"].as_str().unwrap(), "--erase", "--yes"]).await;
     assert!(said.contains("Its 2 cars (") && said.contains("are erased") && said.contains("Smartcar was not asked"), "{said}");
     assert_eq!(home.json(&["vehicles", "list", "--user", "ada"]).await["items"], json!([]));

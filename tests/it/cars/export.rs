@@ -92,7 +92,9 @@ async fn who_may_not_or_asks_for_nothing_is_told_at_once() {
         400,
         "bad_request",
     );
-    let (_, nothing) = text(&gateway, &format!("/api/v1/export?vehicle={vehicle}&signal=none-such")).await;
+    let (_, nothing) = text(&gateway, &format!("/api/v1/export?vehicle={vehicle}&signal=charge-chargelimits")).await;
     assert_eq!(nothing, "");
+    let mistyped = format!("/api/v1/export?vehicle={vehicle}&signal=none-such");
+    is_problem(&gateway.get(&mistyped).bearer(&gateway.admin).send().await, 400, "bad_request");
     gateway.finish().await;
 }
