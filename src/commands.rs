@@ -39,9 +39,15 @@ use order::Order;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// There is no such vehicle or command, or it is out of the caller's reach.
-    #[error("there is none of that id")]
+    /// There is no such vehicle, or it is out of the caller's reach.
+    #[error("there is no car of this id: `carport vehicles list` shows them all")]
     NotFound,
+    /// The vehicle was told no such command, or so long ago that it is not kept.
+    #[error("there is no such command of this car, or it is too old to be kept")]
+    UnknownCommand,
+    /// Its row in the store is damaged.
+    #[error("it is damaged in the store: stop carport and run `carport check --repair`, which saves what can be read")]
+    Damaged,
     /// The vehicle has no connection.
     #[error("this car is not connected: connect it again (`carport connect --vehicle ID`)")]
     NotConnected,
@@ -73,8 +79,8 @@ pub enum CommandError {
 }
 
 impl From<StoreError> for CommandError {
-    fn from(_: StoreError) -> CommandError {
-        CommandError::Store
+    fn from(error: StoreError) -> CommandError {
+        if matches!(error, StoreError::Damaged { .. }) { CommandError::Damaged } else { CommandError::Store }
     }
 }
 
@@ -187,9 +193,9 @@ impl Commands {
     /// A command of a vehicle.
     pub async fn show(&self, reach: &Reach, vehicle: &VehicleId, id: &str) -> Result<CommandView, CommandError> {
         let (row, ..) = self.shared.within(reach, vehicle).await?;
-        let id = Uuid::parse_str(id).map_err(|_| CommandError::NotFound)?;
+        let id = Uuid::parse_str(id).map_err(|_| CommandError::UnknownCommand)?;
         let found = self.shared.store.read(move |snapshot| snapshot.command(row, id)).await?;
-        found.map(|record| self.view(vehicle, record)).ok_or(CommandError::NotFound)
+        found.map(|record| self.view(vehicle, record)).ok_or(CommandError::UnknownCommand)
     }
 
     /// Ends what an earlier run left behind, and at `shutdown` waits a little for what is under way.
@@ -231,9 +237,14 @@ fn failure(outcome: CommandOutcome) -> Option<CommandFailure> {
 
 impl Shared {
     async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle, Option<Connection>), CommandError> {
-        let id = id.clone();
+        let (id, is_all) = (id.clone(), *reach == Reach::All);
         let found = self.store.read(move |snapshot| {
-            let Some((row, vehicle)) = snapshot.vehicle(&id)? else { return Ok(None) };
+            let found = match snapshot.vehicle(&id) {
+                // SECURITY: nobody knows whose it is.
+                Err(StoreError::Damaged { .. }) if !is_all => None,
+                found => found?,
+            };
+            let Some((row, vehicle)) = found else { return Ok(None) };
             let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
             Ok(Some((row, vehicle, connection)))
         });

@@ -152,8 +152,9 @@ fn unreadable(rows: usize, erased: bool) -> String {
 }
 
 impl From<StoreError> for VehiclesError {
-    fn from(_: StoreError) -> VehiclesError {
-        VehiclesError::Store
+    fn from(error: StoreError) -> VehiclesError {
+        // To try again would bring the same.
+        if matches!(error, StoreError::Damaged { .. }) { VehiclesError::Damaged } else { VehiclesError::Store }
     }
 }
 
@@ -300,11 +301,11 @@ impl Vehicles {
     pub async fn show(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (id, reach, now) = (id.clone(), reach.clone(), self.shared.world.now());
         let shared = self.shared.clone();
-        let found = self.shared.store.read(move |snapshot| match snapshot.vehicle(&id)? {
-            Some((row, vehicle)) if reach.covers(&vehicle) => view::vehicle(&shared, snapshot, row, vehicle, now).map(Some),
-            _ => Ok(None),
+        let found = self.shared.store.read(move |snapshot| match readable(snapshot, &reach, &id)? {
+            Ok((row, vehicle)) => view::vehicle(&shared, snapshot, row, vehicle, now).map(Ok),
+            Err(error) => Ok(Err(error)),
         });
-        found.await?.ok_or(VehiclesError::NotFound)
+        found.await?
     }
 
     /// The latest of one signal.
@@ -348,10 +349,18 @@ impl Vehicles {
     }
 
     async fn within(&self, reach: &Reach, id: &VehicleId) -> Result<(u32, Vehicle), VehiclesError> {
-        let id = id.clone();
-        let found = self.shared.store.read(move |snapshot| snapshot.vehicle(&id)).await?;
-        found.filter(|(_, vehicle)| reach.covers(vehicle)).ok_or(VehiclesError::NotFound)
+        let (reach, id) = (reach.clone(), id.clone());
+        self.shared.store.read(move |snapshot| readable(snapshot, &reach, &id)).await?
     }
+}
+
+/// A vehicle within reach and its row. Only the operator is told of one that is damaged: nobody knows whose it is.
+fn readable(snapshot: &Snapshot<'_>, reach: &Reach, id: &VehicleId) -> Result<Result<(u32, Vehicle), VehiclesError>, StoreError> {
+    Ok(match snapshot.vehicle(id) {
+        Err(StoreError::Damaged { .. }) if *reach == Reach::All => Err(VehiclesError::Damaged),
+        Err(StoreError::Damaged { .. }) => Err(VehiclesError::NotFound),
+        found => found?.filter(|(_, vehicle)| reach.covers(vehicle)).ok_or(VehiclesError::NotFound),
+    })
 }
 
 impl Shared {

@@ -10,7 +10,7 @@ use super::tables::{ALL, INDEX, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_
 use super::vehicle_data::erase_data;
 use super::vehicles::{of_user, rows_of_user};
 use super::webhook_log::erase_entries;
-use super::{Change, Rows, Snapshot, StoreError, Tables};
+use super::{Change, Rows, Snapshot, StoreError, Tables, users};
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, VehicleId};
 
@@ -80,7 +80,7 @@ impl Change for EraseUnreadable {
 
 /// Removes a vehicle's row, and all that is kept under it but for its ledger.
 pub(super) fn erase_row(tables: &mut Tables<'_>, row: u32, vehicle: &Vehicle) -> Result<(), StoreError> {
-    if let Some(user) = tables.row(Kind::User, vehicle.user.as_str())? {
+    if let Some(user) = users::row_of(tables, &vehicle.user)? {
         tables.remove_mark(VEHICLES_BY_USER, (user, row))?;
     }
     erase_kept(tables, row)
@@ -164,7 +164,7 @@ pub(super) fn marks_of(rows: &impl Rows, row: u32) -> Result<Vec<Vec<u8>>, Store
 }
 
 fn unreadable_of(rows: &impl Rows, user: &AppUserId) -> Result<Vec<u32>, StoreError> {
-    let Some(user) = rows.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
+    let Some(user) = users::row_of(rows, user)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for row in rows_of_user(rows, user)? {
         if is_unreadable(rows, row)? {
@@ -200,6 +200,10 @@ impl Snapshot<'_> {
 
     /// Whether a vehicle of a user's is damaged, so that nobody knows what serves it. What was lost is served by nothing.
     pub fn has_damaged_vehicles(&self, user: &AppUserId) -> Result<bool, StoreError> {
+        let is_lost = matches!(self.row(Kind::User, user.as_str()), Err(StoreError::Damaged { .. }));
+        if is_lost && users::row_of(self, user)?.is_none() {
+            return Ok(true);
+        }
         for row in unreadable_of(self, user)? {
             if is_damaged(self, row)? {
                 return Ok(true);

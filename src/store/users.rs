@@ -48,7 +48,7 @@ impl Change for PutUser {
         if there != (self.when == When::There) {
             return Ok(UserPut::Refused);
         }
-        let row = tables.row_or_new(Kind::User, self.user.id.as_str())?;
+        let row = row_or_new(tables, &self.user.id)?;
         tables.put(row, &self.user)?;
         Ok(UserPut::Stored)
     }
@@ -67,7 +67,7 @@ impl Change for RemoveUser {
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         drop_invites_of(tables, &self.id)?;
         drop_api_tokens_of(tables, &self.id)?;
-        if let Some(row) = tables.row(Kind::User, self.id.as_str())? {
+        if let Some(row) = row_of(tables, &self.id)? {
             tables.remove::<User>(row)?;
         }
         Ok(())
@@ -76,7 +76,28 @@ impl Change for RemoveUser {
 
 /// A user.
 pub(super) fn user(rows: &impl Rows, id: &AppUserId) -> Result<Option<User>, StoreError> {
-    rows.row(Kind::User, id.as_str())?.map_or(Ok(None), |row| rows.get(row))
+    row_of(rows, id)?.map_or(Ok(None), |row| rows.get(row))
+}
+
+/// The row of a user. Where the index is damaged all users are looked through, so that it takes nothing whole with it; only
+/// the row of one who was removed is not found then.
+pub(super) fn row_of(rows: &impl Rows, id: &AppUserId) -> Result<Option<u32>, StoreError> {
+    match rows.row(Kind::User, id.as_str()) {
+        Err(StoreError::Damaged { table }) => {
+            tracing::error!(table, "a row is damaged, so that a user is looked for among all");
+            let users = rows_after::<User>(rows, 0, usize::MAX)?;
+            Ok(users.into_iter().find(|(_, user)| user.id == *id).map(|(row, _)| row))
+        }
+        row => row,
+    }
+}
+
+/// The same; a new row if the user has none (any more).
+pub(super) fn row_or_new(tables: &mut Tables<'_>, id: &AppUserId) -> Result<u32, StoreError> {
+    match row_of(tables, id)? {
+        Some(row) => Ok(row),
+        None => tables.row_or_new(Kind::User, id.as_str()),
+    }
 }
 
 impl Snapshot<'_> {

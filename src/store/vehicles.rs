@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::former::{erase_row, is_lost, marks_of, newest_of};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
-use super::{Change, Rows, Snapshot, StoreError, Tables};
+use super::{Change, Rows, Snapshot, StoreError, Tables, users};
 use crate::model::connection::Connection;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{AppUserId, ConnectionId, Timestamp, VehicleId};
@@ -188,7 +188,7 @@ pub(super) fn link_vehicle(
     merge(&mut vehicle.facts, facts);
     vehicle.resume(tables.log.head.newest);
     vehicle.connection = Some(connection.id);
-    let user = tables.row_or_new(Kind::User, user.as_str())?;
+    let user = users::row_or_new(tables, user)?;
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
     tables.put_mark(VEHICLES_TO_READ, row)?;
     tables.put(row, &vehicle)
@@ -196,7 +196,7 @@ pub(super) fn link_vehicle(
 
 /// Whether a row has lost its vehicle in a repair, and was somebody else's: what is kept under it, and its mark, survive.
 fn was_anothers(rows: &impl Rows, row: u32, user: &AppUserId) -> Result<bool, StoreError> {
-    let own = rows.row(Kind::User, user.as_str())?.map(u32::to_be_bytes);
+    let own = users::row_of(rows, user)?.map(u32::to_be_bytes);
     Ok(marks_of(rows, row)?.iter().any(|mark| own.is_none_or(|own| !mark.starts_with(&own))))
 }
 
@@ -253,7 +253,7 @@ pub(super) fn served_by(rows: &impl Rows, connection: &Connection) -> Result<Vec
 
 /// All vehicles of a user, former ones too, with their rows, oldest first.
 pub(super) fn of_user(rows: &impl Rows, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
-    let Some(user) = rows.row(Kind::User, user.as_str())? else { return Ok(Vec::new()) };
+    let Some(user) = users::row_of(rows, user)? else { return Ok(Vec::new()) };
     let mut vehicles = Vec::new();
     for row in rows_of_user(rows, user)? {
         vehicles.extend(rows.get_sound::<Vehicle>(row)?.map(|vehicle| (row, vehicle)));

@@ -30,7 +30,7 @@ impl Vehicles {
     ) -> Result<(), VehiclesError> {
         let vehicle = match self.within(reach, id).await {
             Ok((_, vehicle)) => Some(vehicle),
-            Err(VehiclesError::Store | VehiclesError::NotFound)
+            Err(VehiclesError::Damaged | VehiclesError::NotFound)
                 if history == History::Erase && *reach == Reach::All && self.erase_unreadable(id).await? =>
             {
                 note(id);

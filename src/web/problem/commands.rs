@@ -9,7 +9,8 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Problem {
         let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
         match &error {
-            CommandError::NotFound => problem(StatusCode::NOT_FOUND, "not_found"),
+            CommandError::NotFound | CommandError::UnknownCommand => problem(StatusCode::NOT_FOUND, "not_found"),
+            CommandError::Damaged => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
             CommandError::NotConnected => problem(StatusCode::CONFLICT, "not_connected"),
             CommandError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
             CommandError::NoPermission(_) => problem(StatusCode::FORBIDDEN, "no_permission"),

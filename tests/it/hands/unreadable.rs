@@ -235,6 +235,60 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
     gateway.finish().await;
 }
 
+/// The index no longer leads to any user: their rows do, so that nothing of theirs is hidden, and all of it can be changed.
+#[tokio::test(start_paused = true)]
+async fn an_index_that_does_not_lead_to_a_user_hides_nothing() {
+    let (mut gateway, car) = from_ada_to_grace(758).await;
+    let lists = ["/api/v1/users", "/api/v1/connections", "/api/v1/vehicles", "/api/v1/users/ada", "/api/v1/vehicles?user=grace"];
+    let mut before = Vec::new();
+    for path in lists {
+        before.push(gateway.told(path).await);
+    }
+    damage(&mut gateway, "index-1", &[1]).await;
+    for (path, before) in lists.iter().zip(&before) {
+        assert_eq!(&gateway.told(path).await, before, "{path}");
+    }
+    for path in ["/", "/connections", "/system"] {
+        assert_eq!(gateway.get(path).bearer(&gateway.admin).send().await.status, 200, "{path}");
+    }
+    let renamed = gateway.ask("PATCH", "/api/v1/users/ada").json(&serde_json::json!({ "name": "Ada" }));
+    assert_eq!(renamed.bearer(&gateway.admin).send().await.json()["name"], "Ada");
+    gateway.connect("ada", ADA).await;
+    assert_eq!(gateway.told(&format!("/api/v1/vehicles/{car}")).await["user"], "ada");
+    assert_eq!(delete(&gateway, "/api/v1/users/ada?history=erase").await, 204);
+    assert_eq!(gateway.told("/api/v1/users").await["items"].as_array().unwrap().len(), 1);
+    gateway.finish().await;
+}
+
+/// To ask again would bring the same.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_cannot_be_read_says_so() {
+    for (seed, table) in [(759, "vehicles-1"), (760, "index-1")] {
+        let (mut gateway, car) = from_ada_to_grace(seed).await;
+        let row = row_of(&gateway, &car, "grace").await;
+        let grace = gateway.create_token(&serde_json::json!({ "name": "g", "scope": "control", "user": "grace" })).await;
+        let key = if table == "index-1" { vec![2] } else { row.to_be_bytes().to_vec() };
+        damage(&mut gateway, table, &key).await;
+        let path = format!("/api/v1/vehicles/{car}");
+        for (method, rest) in [
+            ("GET", ""),
+            ("GET", "/signals"),
+            ("GET", "/history"),
+            ("GET", "/charges"),
+            ("POST", "/refresh"),
+            ("POST", "/commands/security/lock"),
+        ] {
+            let ask = || gateway.ask(method, &format!("{path}{rest}"));
+            let told = ask().bearer(&gateway.admin).send().await;
+            is_problem(&told, 500, "damaged");
+            assert!(told.text().contains("carport check --repair"), "{rest}: {}", told.text());
+            is_problem(&ask().bearer(&grace).send().await, 404, "not_found");
+        }
+        assert_eq!(gateway.get("/api/v1/vehicles").bearer(&gateway.admin).send().await.status, 200);
+        gateway.finish().await;
+    }
+}
+
 /// A damaged row, and a repair when the journal has no sound copy of it any more.
 async fn lose(gateway: &mut TestGateway, car: &str, user: &str) {
     let row = row_of(gateway, car, user).await;
