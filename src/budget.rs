@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::model::budget::{APPLICATION, Ledger, Lesson, POOL, POOL_PER_MINUTE, POOL_SHARE, Permit, Reason, month};
 use crate::model::reach::Reach;
-use crate::model::{Timestamp, VehicleId};
+use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
 use crate::store::budget::{NoteCalls, TakeCall, Taken};
 use crate::store::{Store, StoreError};
@@ -35,7 +35,9 @@ pub struct Settings {
 pub enum Refused {
     /// The month's calls are spent.
     #[error(
-        "the calls of this month for this car are spent until {until}: budget.calls_per_vehicle_month must not be more than your plan allows"
+        "the calls of this month for this car are spent: it opens again in {}, on {}. budget.calls_per_vehicle_month may be as \
+         many as your plan allows",
+        in_words(*.after), until.plain()
     )]
     MonthIsOver {
         /// When the next month begins.
@@ -45,7 +47,9 @@ pub enum Refused {
     },
     /// What is left is kept for commands and gap healing.
     #[error(
-        "what is left of this month's calls for this car is kept for commands and gap healing (budget.reserve) until {until}"
+        "what is left of this month's calls for this car is kept for commands and gap healing (budget.reserve): it opens \
+         again in {}, on {}",
+        in_words(*.after), until.plain()
     )]
     Reserved {
         /// When the next month begins.
@@ -55,7 +59,9 @@ pub enum Refused {
     },
     /// What tokens that may only read can have of the month's calls is spent.
     #[error(
-        "what tokens of scope `read` can have of this month's calls for this car is spent until {until}: a token of scope `control` can have the rest"
+        "what tokens of scope `read` can have of this month's calls for this car is spent: it opens again in {}, on {}; a \
+         token of scope `control` can have the rest now",
+        in_words(*.after), until.plain()
     )]
     ShareIsSpent {
         /// When the next month begins.
@@ -64,13 +70,13 @@ pub enum Refused {
         after: Duration,
     },
     /// Smartcar wants to be left alone about this vehicle.
-    #[error("Smartcar asks to leave this car alone for a while")]
+    #[error("Smartcar asks to leave this car alone: try again in {}", in_words(*.after))]
     VehicleRests {
         /// How long.
         after: Duration,
     },
     /// Smartcar wants to be left alone, or would soon.
-    #[error("Carport has called Smartcar as often as it allows, and waits")]
+    #[error("Carport has called Smartcar as often as it allows: try again in {}", in_words(*.after))]
     ApplicationRests {
         /// How long.
         after: Duration,

@@ -16,6 +16,7 @@ use crate::supervisor::Supervisor;
 mod access;
 pub mod args;
 mod arriving;
+mod car;
 mod check;
 pub mod client;
 mod descriptors;

@@ -46,7 +46,7 @@ pub use current::Current;
 pub use json::Json;
 pub use nearest::{nearest, wrong_letters};
 pub use secret::Secret;
-pub use time::{Timestamp, span};
+pub use time::{Timestamp, in_words, span};
 
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {

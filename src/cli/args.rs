@@ -250,6 +250,16 @@ pub struct Show {
     pub json: bool,
 }
 
+/// A car and `--json`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowCar {
+    /// Which, by its id or its name
+    pub car: String,
+    /// Print what the API answered
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// An id, `--yes` and `--json`.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
@@ -378,9 +388,19 @@ pub enum Vehicles {
         json: bool,
     },
     /// Show a car with its latest signals
-    Show(Show),
+    Show(ShowCar),
+    /// Give a car a name of your own, or take it away
+    Rename {
+        /// Which, by its id or its name
+        car: String,
+        /// The new name [default: none]
+        name: Option<String>,
+        /// Print what the API answered
+        #[arg(long)]
+        json: bool,
+    },
     /// Subscribe a car to the webhook at Smartcar now; a connected car is subscribed by itself (webhooks.subscribe)
-    Subscribe(Show),
+    Subscribe(ShowCar),
     /// Disconnect a car at Smartcar; its history stays
     Disconnect(Disconnect),
     /// Disconnect a car at Smartcar and erase its history

@@ -213,6 +213,13 @@ impl Client {
 }
 
 fn request(method: Method, path: &[&str], query: &[(&str, &str)], body: Option<Value>) -> Result<Request<Bytes>, Failure> {
+    // Such a part would lead to another address, and an empty value be none.
+    if path.iter().any(|part| ["", ".", ".."].contains(part)) {
+        return Err(Failure::new(Exit::Usage, "the id is empty or of dots only: `list` shows the ids"));
+    }
+    if let Some((name, _)) = query.iter().find(|(_, value)| value.is_empty()) {
+        return Err(Failure::new(Exit::Usage, format!("--{name} is empty: leave it out, or say which")));
+    }
     let mut url = Url::parse("http://localhost/api/v1").context("an address of our own")?;
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.extend(path);
@@ -309,5 +316,8 @@ mod tests {
     fn ids_cannot_leave_their_place_in_the_path() {
         let request = request(Method::GET, &["users", "a/../b?c"], &[("limit", "5")], None).unwrap();
         assert_eq!(request.uri(), "/api/v1/users/a%2F..%2Fb%3Fc?limit=5");
+        for path in [["users", ""], ["users", ".."]] {
+            assert_eq!(super::request(Method::DELETE, &path, &[], None).unwrap_err().exit, Exit::Usage);
+        }
     }
 }

@@ -100,6 +100,20 @@ pub(super) fn age(value: &Value, name: &str, now: Timestamp) -> String {
     if at > now { format!("in {}", span(at.since(now).as_secs())) } else { ago(now.since(at).as_secs()) }
 }
 
+/// A field that holds a time, as a moment, and how long ago that was.
+pub(super) fn moment(value: &Value, name: &str, now: Timestamp) -> String {
+    match plain(value, name) {
+        none if none.is_empty() => none,
+        at => format!("{at} ({})", age(value, name, now)),
+    }
+}
+
+/// A field that holds a time, as a moment.
+pub(super) fn plain(value: &Value, name: &str) -> String {
+    let at = value.get(name).and_then(Value::as_str).and_then(Timestamp::parse);
+    at.map_or_else(String::new, Timestamp::plain)
+}
+
 fn ago(seconds: u64) -> String {
     if seconds < 5 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
 }

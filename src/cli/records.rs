@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{Connections, Disconnect, Users, Vehicles};
 use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
-use super::{Failure, Place, arriving, signals};
+use super::{Failure, Place, arriving, car, signals};
 use crate::model::Timestamp;
 use crate::smartcar::in_two;
 use crate::world::{Clock, SystemClock};
@@ -74,7 +74,7 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
                 &vehicles,
                 &[
                     ("ID", &|v| field(v, "id")),
-                    ("CAR", &car),
+                    ("CAR", &name_of),
                     ("USER", &owner),
                     ("MODE", &|v| field(v, "mode")),
                     ("LAST EVENT", &|v| age(v, "last_event_at", now)),
@@ -85,12 +85,18 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
             ))
         }
         Vehicles::Show(show) => {
-            let vehicle = client.get(&["vehicles", &show.id], &[]).await?;
+            let vehicle = car::car(client, &show.car, &[]).await?;
             if show.json { say_json(&vehicle) } else { say(&vehicle_card(&vehicle, now)) }
         }
         Vehicles::Subscribe(show) => {
-            let vehicle = client.post(&["vehicles", &show.id, "subscribe"], Value::Null).await?;
+            let id = car::id_of(client, &show.car).await?;
+            let vehicle = client.post(&["vehicles", &id, "subscribe"], Value::Null).await?;
             if show.json { say_json(&vehicle) } else { say("Subscribed.") }
+        }
+        Vehicles::Rename { car, name, json } => {
+            let id = car::id_of(client, &car).await?;
+            let vehicle = client.patch(&["vehicles", &id], json!({ "nickname": name })).await?;
+            if json { say_json(&vehicle) } else { say("Renamed.") }
         }
         Vehicles::Disconnect(disconnect) => {
             let question = format!("Disconnect vehicle {} at Smartcar? Its history stays.", disconnect.which.id);
@@ -211,7 +217,7 @@ fn cars_of(user: &Value) -> String {
 }
 
 /// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.
-fn car(vehicle: &Value) -> String {
+fn name_of(vehicle: &Value) -> String {
     let nickname = field(vehicle, "nickname");
     if !nickname.is_empty() {
         return nickname;
@@ -233,7 +239,7 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
     let errors = vehicle["errors"].as_array().map_or(&[][..], Vec::as_slice);
     let mut shown = card(&[
         ("Id", field(vehicle, "id")),
-        ("Car", car(vehicle)),
+        ("Car", name_of(vehicle)),
         ("VIN", field(vehicle, "vin")),
         ("User", field(vehicle, "user")),
         ("Connection", field(vehicle, "connection")),

@@ -1,23 +1,23 @@
 //! What the cars tell: the latest values, and everything that is kept of the past.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{Export, Format, Signals};
+use super::args::{Export, Signals};
+use super::car::{by_name, car};
 use super::client::Client;
 use super::print::{age, align, field, say, say_json, shorten, text};
 use super::{Exit, Failure};
-use crate::model::{Timestamp, catalogue};
+use crate::model::Timestamp;
 use crate::world::{Clock, SystemClock};
 
 /// `carport signals`
 pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failure> {
     let query: Vec<(&str, &str)> = flags.units.map(|units| ("units", units.as_str())).into_iter().collect();
     let vehicles = match &flags.vehicle {
-        Some(id) => vec![client.get(&["vehicles", id], &query).await?],
+        Some(named) => vec![car(client, named, &query).await?],
         None => client.list(&["vehicles"], &query).await?["items"].as_array().cloned().unwrap_or_default(),
     };
     let part = if flags.missing { "capabilities" } else { "signals" };
@@ -86,12 +86,21 @@ fn value(signal: &Value) -> String {
 
 /// `carport export`
 pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure> {
+    match exported(client, &flags).await {
+        Err(failure) if failure.is("not_found") && flags.vehicle.is_some() => {
+            let name = flags.vehicle.as_deref().unwrap_or_default();
+            let vehicle = Some(by_name(client, name).await?);
+            exported(client, &Export { vehicle, ..flags }).await
+        }
+        done => done,
+    }
+}
+
+async fn exported(client: &Client, flags: &Export) -> Result<(), Failure> {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    let (vehicle, signal) = (flags.vehicle.clone(), flags.signal.clone());
-    let head = u64::from(flags.format == Format::Csv);
     let query = [
-        ("vehicle", flags.vehicle),
-        ("signal", flags.signal),
+        ("vehicle", flags.vehicle.clone()),
+        ("signal", flags.signal.clone()),
         ("since", time(flags.since)),
         ("until", time(flags.until)),
         ("format", Some(flags.format.as_str().to_owned())),
@@ -110,27 +119,7 @@ pub(super) async fn export(client: &Client, flags: Export) -> Result<(), Failure
         })
         .await?;
     io::stdout().flush().context("cannot write to standard output")?;
-    if let Some(sentence) = ending.left_out() {
-        return Err(Failure::new(Exit::Failed, sentence));
-    }
-    match signal {
-        Some(code) if ending.lines <= head => check_known(client, vehicle.as_deref(), &code).await,
-        _ => Ok(()),
-    }
-}
-
-/// Nothing was told of a signal: a name that Smartcar does not know either was most likely mistyped.
-async fn check_known(client: &Client, vehicle: Option<&str>, code: &str) -> Result<(), Failure> {
-    let list = client.list(&["vehicles"], &[]).await?;
-    let cars = list["items"].as_array().into_iter().flatten().filter(|car| vehicle.is_none_or(|id| car["id"] == id));
-    let told: BTreeSet<&str> =
-        cars.filter_map(|car| car["signals"].as_object()).flatten().map(|(code, _)| code.as_str()).collect();
-    if told.contains(code) || catalogue::known(code).is_some() {
-        return Ok(());
-    }
-    let told = told.into_iter().collect::<Vec<_>>().join(", ");
-    let told = if told.is_empty() { "none is known yet".to_owned() } else { format!("there are {told}") };
-    Err(Failure::new(Exit::Failed, format!("there is no signal `{code}`: {told}")))
+    ending.left_out().map_or(Ok(()), |sentence| Err(Failure::new(Exit::Failed, sentence)))
 }
 
 /// The last line of an export, which says whether something is left out.
@@ -138,7 +127,6 @@ async fn check_known(client: &Client, vehicle: Option<&str>, code: &str) -> Resu
 pub(super) struct Ending {
     line: Vec<u8>,
     is_over: bool,
-    lines: u64,
 }
 
 impl Ending {
@@ -150,7 +138,6 @@ impl Ending {
             }
             self.line.extend_from_slice(part);
             self.is_over = part.ends_with(b"\n");
-            self.lines += u64::from(self.is_over);
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::{WebhookFilter, Webhooks};
 use super::client::Client;
-use super::print::{age, align, card, field, printable, say, say_json, table};
+use super::print::{age, align, card, field, moment, plain, printable, say, say_json, table};
 use super::{Exit, Failure};
 use crate::world::{Clock, SystemClock};
 
@@ -39,7 +39,7 @@ pub(super) async fn webhooks(client: &Client, command: Webhooks) -> Result<(), F
             }
             let shown = card(&[
                 ("Seq", field(&webhook, "seq")),
-                ("Received", field(&webhook, "received_at")),
+                ("Received", moment(&webhook, "received_at", now)),
                 ("Type", field(&webhook, "type")),
                 ("Result", field(&webhook, "result")),
                 ("Vehicle", field(&webhook, "vehicle")),
@@ -120,6 +120,7 @@ fn seq(item: &Value) -> u64 {
 }
 
 fn line(item: &Value) -> String {
-    let fields = ["seq", "received_at", "type", "result", "vehicle"].map(|name| field(item, name));
-    align(vec![fields.to_vec()])
+    let received = plain(item, "received_at");
+    let [seq, kind, result, vehicle] = ["seq", "type", "result", "vehicle"].map(|name| field(item, name));
+    align(vec![vec![seq, received, kind, result, vehicle]])
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::command::{CommandFailure, CommandOutcome};
+use crate::model::in_words;
 use crate::smartcar::{Failure, SmartcarError, in_two};
 use crate::tokens::{CallError, TokenError};
 
@@ -12,7 +13,7 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
         CallError::Smartcar(error) => error,
         // Without a token nothing was sent. A token that was refused has moved no car.
         CallError::Token(TokenError::Later { after, what }) => {
-            let sentence = format!("The command was not sent: {}; try again in {}.", in_two(what).0, time(*after));
+            let sentence = format!("The command was not sent: {}; try again in {}.", in_two(what).0, in_words(*after));
             return failed(sentence, Some(*after));
         }
         CallError::Token(TokenError::NeedsReconnect(what)) => {
@@ -45,9 +46,9 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
     let (what, remedy, usual) = meaning(kind.as_deref(), code.as_deref(), error);
     let after = after.or(usual);
     let sentence = match (remedy, after) {
-        ("", Some(after)) => format!("{what}; try again in {}.", time(after)),
+        ("", Some(after)) => format!("{what}; try again in {}.", in_words(after)),
         ("", None) => format!("{what}."),
-        (remedy, Some(after)) => format!("{what}; {remedy}, or try again in {}.", time(after)),
+        (remedy, Some(after)) => format!("{what}; {remedy}, or try again in {}.", in_words(after)),
         (remedy, None) => format!("{what}: {remedy}."),
     };
     let retry_after = after.map(|after| after.as_secs().max(1));
@@ -122,15 +123,6 @@ pub(super) fn not_sent() -> CommandFailure {
 fn failed(sentence: String, after: Option<Duration>) -> CommandOutcome {
     let retry_after = after.map(|after| after.as_secs().max(1));
     CommandOutcome::Failed(CommandFailure { sentence, retry_after, ..CommandFailure::default() })
-}
-
-/// A wait in words.
-fn time(wait: Duration) -> String {
-    match wait.as_secs().max(1) {
-        seconds @ ..120 => format!("{seconds} s"),
-        seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
-        seconds => format!("{} hours", seconds.div_ceil(3600)),
-    }
 }
 
 const LOOK: &str = "Look at the car before you try again.";

@@ -54,6 +54,14 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+impl Timestamp {
+    /// For people: `2026-12-01 00:00:00 UTC`.
+    pub fn plain(self) -> String {
+        let time = jiff::Timestamp::from_millisecond(self.0);
+        time.map_or_else(|_| self.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
@@ -95,6 +103,16 @@ pub fn span(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(seconds).filter(|seconds| *seconds <= 100 * 365 * 86_400).map(Duration::from_secs)
 }
 
+/// A wait in words: `30 s`, `10 minutes`, `9 hours`, `8 days`. Never shorter than it is.
+pub fn in_words(wait: Duration) -> String {
+    match wait.as_secs().max(1) {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
+        seconds @ ..172_800 => format!("{} hours", seconds.div_ceil(3600)),
+        seconds => format!("{} days", seconds.div_ceil(86_400)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +121,15 @@ mod tests {
     fn prints_rfc_3339_with_milliseconds() {
         let time = Timestamp::from_millis(1_760_000_000_007);
         assert_eq!(time.to_string(), "2025-10-09T08:53:20.007Z");
+        assert_eq!(time.plain(), "2025-10-09 08:53:20 UTC");
         assert_eq!(Timestamp::parse("2025-10-09T10:53:20.007+02:00"), Some(time));
+    }
+
+    #[test]
+    fn waits_are_told_in_the_unit_that_fits() {
+        for (seconds, words) in [(0, "1 s"), (119, "119 s"), (120, "2 minutes"), (7_201, "3 hours"), (172_801, "3 days")] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
     }
 
     #[test]

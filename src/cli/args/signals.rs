@@ -6,7 +6,7 @@ use crate::world::{Clock, SystemClock};
 /// Flags of `signals`.
 #[derive(Clone, Debug, Args)]
 pub struct Signals {
-    /// Only of this car, by its id
+    /// Only of this car, by its id or its name
     pub vehicle: Option<String>,
     /// What cannot be had, and why
     #[arg(long)]
@@ -22,8 +22,8 @@ pub struct Signals {
 /// Flags of `export`.
 #[derive(Clone, Debug, Args)]
 pub struct Export {
-    /// Only of this car, by its id
-    #[arg(long, value_name = "ID")]
+    /// Only of this car, by its id or its name
+    #[arg(long, value_name = "CAR")]
     pub vehicle: Option<String>,
     /// Only this signal, such as odometer-traveleddistance
     #[arg(long, value_name = "CODE")]

@@ -38,7 +38,26 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         &["webhooks", "show", "999999"],
         &["token", "revoke", "none", "--yes"],
         &["users", "rename", "none", "x"],
+        &["vehicles", "rename", "none", "x"],
+        &["vehicles", "list", "--mode", "liv"],
+        &["vehicles", "list", "--user", "none"],
+        &["signals", "none"],
+        &["export", "--vehicle", "none"],
+        &["export", "--signal", "none"],
     ];
+    // By its name as by its id.
+    home.done(&["vehicles", "rename", &car, "Herbie"]).await;
+    for words in [&["signals", "Herbie"][..], &["vehicles", "show", "Herbie"], &["export", "--vehicle", "Herbie"]] {
+        let by_id: Vec<&str> = words.iter().map(|word| if *word == "Herbie" { car.as_str() } else { word }).collect();
+        assert_eq!(home.done(words).await.lines().count(), home.done(&by_id).await.lines().count(), "{words:?}");
+    }
+    home.done(&["vehicles", "rename", "Herbie"]).await;
+    assert_eq!(home.json(&["vehicles", "show", &car]).await["nickname"], Value::Null);
+    for words in [&["users", "remove", "-y", ""][..], &["vehicles", "erase", "-y", ".."], &["vehicles", "list", "--user", ""]] {
+        let ran = home.run(words).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words:?}: {ran:?}");
+        assert!(ran.stderr.contains("is empty"), "{ran:?}");
+    }
     let mut running = Vec::new();
     for words in reading {
         // What people see instead has at least a line.
