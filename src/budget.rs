@@ -15,7 +15,7 @@ use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
 use crate::store::budget::{NoteCalls, TakeCall, Taken};
-use crate::store::{Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 use crate::world::World;
 
 /// What the plan allows.
@@ -166,13 +166,21 @@ impl Budget {
         }
     }
 
+    /// What was called about a vehicle, which is in row `row`, and what is left.
+    pub fn account(&self, snapshot: &Snapshot<'_>, row: u32, vehicle: VehicleId) -> Result<Plan, StoreError> {
+        let now = self.world.now();
+        let (since, until) = month(now, self.settings.reset_day);
+        let account = VehicleBudget::of(vehicle, snapshot.ledger(row, since)?, &self.settings, now);
+        Ok(Plan { account, reserve: self.settings.reserve, until })
+    }
+
     /// What was called, and what is left, of the vehicles within reach.
     pub async fn show(&self, reach: &Reach) -> Result<BudgetView, StoreError> {
         let now = self.world.now();
         let settings = self.settings.clone();
         let (since, until) = month(now, settings.reset_day);
         let (reach, aside) = (reach.clone(), u64::from(self.aside.load(Ordering::Relaxed)));
-        let look = move |snapshot: &crate::store::Snapshot<'_>| {
+        let look = move |snapshot: &Snapshot<'_>| {
             let pool = snapshot.pool()?.at(now);
             let application = ApplicationBudget {
                 holds: POOL,
@@ -252,6 +260,17 @@ pub struct ApplicationBudget {
     pub left: u64,
     /// Until when Smartcar wants to be left alone.
     pub rests_until: Option<Timestamp>,
+}
+
+/// The calls about one vehicle, and what is spread.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The calls.
+    pub account: VehicleBudget,
+    /// How many of them are kept for commands and gap healing.
+    pub reserve: u32,
+    /// When the next month begins.
+    pub until: Timestamp,
 }
 
 /// The calls about one vehicle.

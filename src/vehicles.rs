@@ -1,11 +1,12 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Refused};
@@ -32,6 +33,7 @@ mod picture;
 mod polling;
 mod refused;
 mod revoked;
+mod schedule;
 mod series;
 mod subscribing;
 pub mod users;
@@ -41,6 +43,7 @@ pub use courses::{Course, Point};
 pub use derived::{ChargeView, TripView};
 pub use names::VehicleName;
 pub use past::{Export, HistoryQuery, RollupView, Whose};
+pub use schedule::PollingView;
 pub use series::Past;
 pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};
 
@@ -213,6 +216,8 @@ struct Shared {
     unsubscribed: Notify,
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
+    /// Rows of vehicles that the schedule passes over until then.
+    resting: Mutex<HashMap<u32, Instant>>,
     /// Signals of vehicles that Smartcar counts, but does not have.
     absent: Mutex<HashSet<(VehicleId, &'static str)>>,
 }
@@ -240,6 +245,7 @@ impl Vehicles {
                 linked,
                 unsubscribed: Notify::new(),
                 webhook: Mutex::default(),
+                resting: Mutex::default(),
                 absent: Mutex::default(),
             }),
         }

@@ -78,6 +78,7 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
                     ("USER", &owner),
                     ("MODE", &|v| field(v, "mode")),
                     ("LAST EVENT", &|v| age(v, "last_event_at", now)),
+                    ("READ NEXT", &|v| read_next(v, now)),
                     ("DATA", &|v| light(v, "data_flow", "color")),
                     ("AUTHORITY", &|v| light(v, "authority", "color")),
                 ],
@@ -226,6 +227,20 @@ fn name_of(vehicle: &Value) -> String {
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
+/// When Carport reads a car by itself, or why it does not, in a word.
+fn read_next(vehicle: &Value, now: Timestamp) -> String {
+    let polling = &vehicle["polling"];
+    if polling["state"] == "reading" { age(polling, "next_at", now) } else { field(polling, "state").replace('_', " ") }
+}
+
+/// The same in sentences.
+fn reading(vehicle: &Value, now: Timestamp) -> String {
+    let polling = &vehicle["polling"];
+    let next = age(polling, "next_at", now);
+    let is_due = polling["state"] == "reading" && !next.is_empty();
+    if is_due { format!("{} Next {next}.", field(polling, "text")) } else { field(polling, "text") }
+}
+
 fn light(vehicle: &Value, light: &str, part: &str) -> String {
     text(&vehicle["lights"][light][part])
 }
@@ -247,6 +262,7 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
         ("Last event", age(vehicle, "last_event_at", now)),
         ("Data", lit("data_flow")),
         ("Authority", lit("authority")),
+        ("Read", reading(vehicle, now)),
         ("Missing", [text(&vehicle["missing"]["what"]), text(&vehicle["missing"]["remedy"])].join(" ").trim().to_owned()),
         ("Errors", errors.iter().map(error).collect::<Vec<_>>().join("; ")),
     ]);

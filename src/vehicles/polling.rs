@@ -5,6 +5,7 @@
 //! the fewer are left, the longer is waited.
 
 use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -26,7 +27,6 @@ use crate::tokens::{CallError, TokenError};
 /// Reads what is due until `shutdown`, if cars are to be read on a schedule at all.
 pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
     let Some(every) = shared.settings.get().polls_every else { return shutdown.cancelled().await };
-    let mut resting = HashMap::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -35,7 +35,7 @@ pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
         tokio::select! {
             // A read under way is given up: it is counted, and comes again.
             () = shutdown.cancelled() => return,
-            result = read_due(shared, every, &mut resting) => if let Err(error) = result {
+            result = read_due(shared, every) => if let Err(error) = result {
                 tracing::debug!(%error, "scheduled reads wait for the store");
             },
         }
@@ -51,10 +51,13 @@ struct Car {
 }
 
 /// Reads one car after the other, the one that has waited longest first.
-async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, Instant>) -> Result<(), StoreError> {
+async fn read_due(shared: &Shared, every: Duration) -> Result<(), StoreError> {
     let now = shared.world.now();
-    resting.retain(|_, until| *until > Instant::now());
-    let passed_over: Vec<u32> = resting.keys().copied().collect();
+    let passed_over: Vec<u32> = {
+        let mut resting = resting(shared);
+        resting.retain(|_, until| *until > Instant::now());
+        resting.keys().copied().collect()
+    };
     let cars = shared.store.read(move |snapshot| untold(snapshot, &passed_over, now)).await?;
     if cars.is_empty() {
         return Ok(());
@@ -65,7 +68,7 @@ async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, I
     let mut due = Vec::new();
     for car in cars {
         // Only reads change what is known of such a car, so it need not be looked at every time.
-        resting.insert(car.row, Instant::now() + SHORTEST);
+        resting(shared).insert(car.row, Instant::now() + SHORTEST);
         let Some(account) = budget.items.iter().find(|item| item.vehicle == car.vehicle.facts.id) else { continue };
         let read_at = last_read(account);
         let Some(wait) = pause(every, charges(car.charging_at, read_at), account, budget.reserve, budget.until.since(now)) else {
@@ -76,14 +79,14 @@ async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, I
         if waited >= wait || read_at.is_some_and(|at| at > now.after(wait)) {
             due.push((waited, car, wait));
         } else {
-            resting.insert(car.row, Instant::now() + wait.saturating_sub(waited).min(SHORTEST));
+            resting(shared).insert(car.row, Instant::now() + wait.saturating_sub(waited).min(SHORTEST));
         }
     }
     due.sort_by_key(|(waited, ..)| std::cmp::Reverse(*waited));
     for (_, car, wait) in due {
         if room == 0 {
             // It is its turn as soon as there is room again.
-            resting.remove(&car.row);
+            resting(shared).remove(&car.row);
             continue;
         }
         room -= 1;
@@ -101,9 +104,14 @@ async fn read_due(shared: &Shared, every: Duration, resting: &mut HashMap<u32, I
             }
         };
         // What went out is in the ledger; what did not must not be tried at every look.
-        resting.insert(car.row, Instant::now() + least.max(SHORTEST));
+        resting(shared).insert(car.row, Instant::now() + least.max(SHORTEST));
     }
     Ok(())
+}
+
+/// Which cars are passed over, and until when.
+pub(super) fn resting(shared: &Shared) -> MutexGuard<'_, HashMap<u32, Instant>> {
+    shared.resting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Connected cars, but for some, of which no delivery has come in for a day, and whose first picture is not being read.
@@ -114,14 +122,13 @@ fn untold(snapshot: &Snapshot<'_>, passed_over: &[u32], now: Timestamp) -> Resul
         if passed_over.contains(&row) {
             continue;
         }
-        let is_told = vehicle.last_event_at.is_some_and(|at| now.since(at) < TOLD);
         let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
         let may = connection.is_some_and(|connection| match connection.status {
             ConnectionStatus::Active => true,
             // Only a good read shows that the manufacturer takes the account again, but that is the owner's turn.
             ConnectionStatus::NeedsReconnect { .. } | ConnectionStatus::Disconnected => false,
         });
-        if may && !is_told && !first.contains(&row) {
+        if may && !is_told(&vehicle, now) && !first.contains(&row) {
             let charging_at = charging_at(&snapshot.latest(row)?);
             cars.push(Car { row, vehicle, charging_at });
         }
@@ -129,13 +136,23 @@ fn untold(snapshot: &Snapshot<'_>, passed_over: &[u32], now: Timestamp) -> Resul
     Ok(cars)
 }
 
+/// Whether webhooks have told of a car within a day.
+pub(super) fn is_told(vehicle: &Vehicle, now: Timestamp) -> bool {
+    vehicle.last_event_at.is_some_and(|at| now.since(at) < TOLD)
+}
+
+/// When webhooks that tell nothing from now on count as silent.
+pub(super) fn when_untold(last: Timestamp) -> Timestamp {
+    last.after(TOLD)
+}
+
 /// Whether it charges, as far as the last read tells. What was old when it was read is no news: reading more often would
 /// bring the same again.
-fn charges(charging_at: Option<Timestamp>, read_at: Option<Timestamp>) -> bool {
+pub(super) fn charges(charging_at: Option<Timestamp>, read_at: Option<Timestamp>) -> bool {
     charging_at.is_some_and(|at| read_at.is_none_or(|read| read.since(at) < FRESH))
 }
 
-fn charging_at(latest: &[Latest]) -> Option<Timestamp> {
+pub(super) fn charging_at(latest: &[Latest]) -> Option<Timestamp> {
     let told = |code: &str, says: &dyn Fn(&Value) -> Option<bool>| {
         let latest = latest.iter().find(|latest| latest.code == code)?;
         Some((says(&latest.reading.as_ref()?.body.value())?, latest.fetched_at()))
@@ -146,7 +163,13 @@ fn charging_at(latest: &[Latest]) -> Option<Timestamp> {
 }
 
 /// How long to wait from one read to the next; `None` while nothing is left to spread.
-fn pause(every: Duration, is_charging: bool, account: &VehicleBudget, reserve: u32, left: Duration) -> Option<Duration> {
+pub(super) fn pause(
+    every: Duration,
+    is_charging: bool,
+    account: &VehicleBudget,
+    reserve: u32,
+    left: Duration,
+) -> Option<Duration> {
     let wished = if is_charging { (every / OFTENER).max(SHORTEST) } else { every };
     let Some(remaining) = account.remaining else { return Some(wished) };
     let calls = Some(remaining.saturating_sub(reserve)).filter(|calls| *calls > 0)?;
@@ -166,7 +189,7 @@ fn kept(month: u32, left: Duration) -> u32 {
 }
 
 /// When the car was last read, for whatever reason.
-fn last_read(account: &VehicleBudget) -> Option<Timestamp> {
+pub(super) fn last_read(account: &VehicleBudget) -> Option<Timestamp> {
     account.last.iter().rev().find(|called| called.reason != Reason::Command).map(|called| called.at)
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::connections::Hindrance;
+use super::schedule::{self, PollingView};
 use crate::model::capability::{Ability, Lack, in_words, told_otherwise};
 use crate::model::catalogue::known;
 use crate::model::connection::{Connection, ConnectionStatus};
@@ -56,6 +57,8 @@ pub struct VehicleView {
     pub errors: Vec<VehicleError>,
     /// What is missing until data come in by themselves, and the one thing to do; null when nothing is.
     pub missing: Option<Hurdle>,
+    /// Whether it is read by itself, and when.
+    pub polling: PollingView,
     /// What it can tell and what it cannot, by code.
     pub capabilities: Vec<CapabilityView>,
 }
@@ -183,6 +186,9 @@ pub(super) fn vehicle(
     } else {
         Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) }
     };
+    // Nobody reads for a former owner.
+    let serving = connection.as_ref().filter(|_| !former);
+    let polling = schedule::of(shared, snapshot, (row, &vehicle), serving, &latest, now)?;
     let capabilities = capabilities(&vehicle, &latest);
     let units = shared.settings.get().units;
     let Vehicle { facts, nickname, called, user, connection, last_event_at, errors, .. } = vehicle;
@@ -203,6 +209,7 @@ pub(super) fn vehicle(
         lights,
         errors,
         missing,
+        polling,
         capabilities,
     })
 }

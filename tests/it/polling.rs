@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use carport::model::Timestamp;
 use carport::simulator::{Fault, FaultKind, Faults, Settings};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -136,7 +137,7 @@ async fn a_month_of_reads_and_commands_stays_within_its_budget() {
     gateway.connect("grace", GRACE).await;
     let cars = [gateway.vehicles_of(ADA), gateway.vehicles_of(GRACE)].concat();
     let until = gateway.told("/api/v1/budget").await["until"].as_str().unwrap().to_owned();
-    let until = carport::model::Timestamp::parse(&until).unwrap();
+    let until = Timestamp::parse(&until).unwrap();
     pass(until.since(gateway.now()) + MINUTE).await;
     let mut reading = read_on_schedule(&mut gateway);
 
@@ -224,5 +225,59 @@ async fn a_month_of_reads_and_commands_stays_within_its_budget() {
     assert!(short * 2 < usual && short >= Duration::from_secs(600), "{short:?} and {usual:?}");
     reading.abort();
     gateway.net.leave_alone();
+    gateway.finish().await;
+}
+
+/// Each car says whether it is read by itself, why not, when next and how often.
+#[tokio::test(start_paused = true)]
+async fn a_car_says_when_it_is_read_next() {
+    let polling =
+        async |gateway: &TestGateway, car: &str| gateway.told(&format!("/api/v1/vehicles/{car}")).await["polling"].clone();
+    let gateway = TestGateway::new(556).await;
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let told = polling(&gateway, &car).await;
+    assert_eq!((&told["state"], &told["next_at"], &told["every_seconds"]), (&json!("off"), &Value::Null, &Value::Null));
+    assert!(told["text"].as_str().unwrap().contains("poll.every is not set"), "{told}");
+    gateway.finish().await;
+
+    let limits = [("budget.calls_per_vehicle_month", "30"), ("budget.reserve", "5"), ("poll.every", "6h"), QUIET];
+    let mut gateway = TestGateway::with(557, &limits, Settings::default()).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let [told, untold] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    gateway.deliver(&state("1", &told, &[signal("odometer-traveleddistance", 1, gateway.now().as_millis())])).await;
+    gateway.catch_up().await;
+    pass(HOUR).await;
+    let at = |view: &Value| view["next_at"].as_str().and_then(Timestamp::parse).unwrap();
+    let view = polling(&gateway, &told).await;
+    assert_eq!((&view["state"], &view["every_seconds"]), (&json!("webhooks"), &Value::Null), "{view}");
+    assert!(at(&view) > gateway.now().after(22 * HOUR) && at(&view) < gateway.now().after(DAY), "{view}");
+
+    // It is read when it says, and as often.
+    let before = polling(&gateway, &untold).await;
+    let every = Duration::from_secs(before["every_seconds"].as_u64().unwrap());
+    assert!(before["state"] == "reading" && every >= 6 * HOUR, "{before}");
+    let reads = polled(&gateway, &untold).await;
+    pass(at(&before).since(gateway.now()).saturating_sub(2 * MINUTE)).await;
+    assert_eq!(polled(&gateway, &untold).await, reads, "{before}");
+    pass(6 * MINUTE).await;
+    assert_eq!(polled(&gateway, &untold).await, reads + 1, "{before}");
+    assert!(at(&polling(&gateway, &untold).await) > gateway.now().after(5 * HOUR));
+    let page = gateway.get(&format!("/vehicles/{untold}")).bearer(&gateway.admin).send().await.text();
+    assert!(page.contains("Carport reads this car by itself about every") && page.contains("Next <time"), "{page}");
+
+    // The rest of the month is somebody else's.
+    while gateway.ask("POST", &format!("/api/v1/vehicles/{untold}/refresh")).bearer(&gateway.admin).send().await.status == 200 {}
+    let spent = polling(&gateway, &untold).await;
+    let budget = gateway.told("/api/v1/budget").await;
+    assert_eq!((&spent["state"], &spent["next_at"]), (&json!("budget"), &budget["until"]), "{spent}");
+    assert!(spent["text"].as_str().unwrap().contains(" days, on "), "{spent}");
+
+    gateway.simulator.set_trouble(&told, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+    gateway.ask("POST", &format!("/api/v1/vehicles/{told}/refresh")).bearer(&gateway.admin).send().await;
+    assert_eq!(polling(&gateway, &told).await["state"], "reconnect");
+    assert_eq!(gateway.ask("DELETE", &format!("/api/v1/vehicles/{told}")).bearer(&gateway.admin).send().await.status, 204);
+    assert_eq!(polling(&gateway, &told).await["state"], "not_connected");
     gateway.finish().await;
 }

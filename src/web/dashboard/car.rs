@@ -41,6 +41,7 @@ struct View<'a> {
     lacks: Vec<Lacking>,
     location: Option<Location>,
     last_event: Option<When>,
+    next_read: Option<When>,
     past: past::Shown,
     offer: Option<Offer>,
     taste: [&'static str; 3],
@@ -114,6 +115,11 @@ impl CarPage<'_> {
             lacks: lacks.into_iter().map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
+            next_read: vehicle
+                .polling
+                .next_at
+                .filter(|_| vehicle.polling.state == "reading")
+                .map(|at| if at > now { When::ahead(now, at) } else { When::due(at) }),
             past: self.past.shown(numbers),
             offer: Offer::of(vehicle, self.connection),
             taste: self.past.taste.words(),

@@ -21,7 +21,7 @@ use crate::operate::deliveries::DeliveryView;
 use crate::operate::notices::NoticeView;
 use crate::operate::status::{Missing, RefreshStatus, StatusView, StoreStatus, WebhookStatus};
 use crate::vehicles::connections::ConnectionView;
-use crate::vehicles::{CapabilityView, Light, Lights, SignalView, VehicleName, VehicleView};
+use crate::vehicles::{CapabilityView, Light, Lights, PollingView, SignalView, VehicleName, VehicleView};
 
 mod past;
 mod system;
@@ -163,6 +163,7 @@ fn charging() -> VehicleView {
         },
         errors: Vec::new(),
         capabilities: lacks(),
+        polling: PollingView::off(),
         missing: None,
     }
 }
@@ -200,6 +201,7 @@ fn broken() -> VehicleView {
             authority: light("red", "The maker's account no longer lets Smartcar in."),
         },
         capabilities: Vec::new(),
+        polling: PollingView::off(),
         errors: vec![VehicleError {
             kind: "CONNECTED_SERVICES_ACCOUNT".into(),
             code: Some("AUTHENTICATION_FAILED".into()),
@@ -243,6 +245,7 @@ fn combustion() -> VehicleView {
         },
         errors: Vec::new(),
         capabilities: Vec::new(),
+        polling: PollingView::off(),
         missing: None,
     }
 }

@@ -1,0 +1,115 @@
+//! What the schedule has for a car, as shown: whether it is read by itself, why not, when next, and how often.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::polling::{charges, charging_at, is_told, last_read, pause, resting, when_untold};
+use crate::budget::Plan;
+use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::vehicle::Vehicle;
+use crate::model::{Timestamp, in_words};
+use crate::store::tellings::Latest;
+use crate::store::{Snapshot, StoreError};
+
+/// Whether a car is read by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct PollingView {
+    /// `reading`, or why it is not read: `off`, `webhooks`, `not_connected`, `reconnect`, `budget`.
+    pub state: &'static str,
+    /// The same in a sentence or two.
+    pub text: String,
+    /// When it is read next, if nothing changes until then.
+    pub next_at: Option<Timestamp>,
+    /// How many seconds there are from one read to the next, as it is now.
+    pub every_seconds: Option<u64>,
+}
+
+impl PollingView {
+    /// Not read, and nothing tells when it will be.
+    fn not(state: &'static str, text: &str) -> PollingView {
+        PollingView { state, text: text.to_owned(), next_at: None, every_seconds: None }
+    }
+
+    /// Nothing is read on a schedule.
+    pub fn off() -> PollingView {
+        PollingView::not("off", "Carport does not read this car by itself: poll.every is not set.")
+    }
+}
+
+/// What the schedule would do with a car now.
+pub(super) fn of(
+    shared: &Shared,
+    snapshot: &Snapshot<'_>,
+    (row, vehicle): (u32, &Vehicle),
+    connection: Option<&Connection>,
+    latest: &[Latest],
+    now: Timestamp,
+) -> Result<PollingView, StoreError> {
+    let Some(every) = shared.settings.get().polls_every else { return Ok(PollingView::off()) };
+    match connection.map(|connection| &connection.status) {
+        Some(ConnectionStatus::Active) => {}
+        Some(ConnectionStatus::NeedsReconnect { .. }) => {
+            return Ok(PollingView::not("reconnect", "Carport does not read this car before its owner has connected it again."));
+        }
+        Some(ConnectionStatus::Disconnected) | None => {
+            return Ok(PollingView::not("not_connected", "Carport does not read this car: it is not connected."));
+        }
+    }
+    if is_told(vehicle, now) {
+        let text =
+            "Carport leaves this car to its webhooks, and reads it by itself when they have been silent for a day.".to_owned();
+        let next_at = vehicle.last_event_at.map(when_untold);
+        return Ok(PollingView { state: "webhooks", text, next_at, every_seconds: None });
+    }
+    let plan = shared.budget.account(snapshot, row, vehicle.facts.id.clone())?;
+    let Plan { account, reserve, until } = &plan;
+    let read_at = last_read(account);
+    let is_charging = charges(charging_at(latest), read_at);
+    let wait_at = |at: Timestamp| pause(every, is_charging, account, *reserve, until.since(at));
+    let Some(wait) = wait_at(now) else {
+        let text = format!(
+            "What is left of this month's calls is kept for commands and gap healing (budget.reserve): Carport reads this car \
+             again in {}, on {}.",
+            in_words(until.since(now)),
+            until.plain()
+        );
+        return Ok(PollingView { state: "budget", text, next_at: Some(*until), every_seconds: None });
+    };
+    let rested = resting(shared).get(&row).map(|until| now.after(until.saturating_duration_since(Instant::now())));
+    let due = read_at.map(|at| due(at, (now, at.after(wait)), wait_at));
+    let next_at = [due, rested, account.rests_until, Some(now)].into_iter().flatten().max();
+    let (so_often, faster) = (in_words(wait), if is_charging { ", oftener than else because it charges" } else { "" });
+    let text = format!("Carport reads this car by itself about every {so_often}{faster}.");
+    Ok(PollingView { state: "reading", text, next_at, every_seconds: Some(wait.max(Duration::from_secs(1)).as_secs()) })
+}
+
+/// When a car that was read then is due, between two moments: what is left is spread over what is left of the month, so that
+/// each wait is over somewhat before it would be as it is now.
+fn due(read_at: Timestamp, (from, to): (Timestamp, Timestamp), wait_at: impl Fn(Timestamp) -> Option<Duration>) -> Timestamp {
+    let is_due = |at: Timestamp| wait_at(at).is_some_and(|wait| at.since(read_at) >= wait);
+    let (mut early, mut late) = (from, to.max(from));
+    while late.since(early) > Duration::from_secs(1) {
+        let middle = early.after(late.since(early) / 2);
+        if is_due(middle) { late = middle } else { early = middle }
+    }
+    late
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_car_is_due_when_its_wait_is_over_by_then() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let read = Timestamp::from_millis(1_760_000_000_000);
+        let until = read.after(DAY * 30);
+        // 2 calls for 30 days: the first after 10, which leaves 20 for 2 to come.
+        let found = due(read, (read, read.after(DAY * 15)), |at| Some(until.since(at) / 2));
+        assert!(found.since(read.after(DAY * 10)) <= Duration::from_secs(1), "{found}");
+        assert_eq!(due(read, (until, until), |_| Some(DAY)), until, "overdue");
+    }
+}
