@@ -309,5 +309,9 @@ mod tests {
         let line = ["carport", "simulate", "--webhook-url", "http://host:8000/hook"];
         let Command::Simulate(flags) = Cli::try_parse_from(line).unwrap().command else { panic!("not simulate") };
         assert_eq!(simulated(&flags, here).unwrap().webhook.unwrap().url, "http://host:8000/hook");
+        for flag in ["--retry-scale=2", "--rate=1", "--webhook-every=5s", "--webhook-data=all"] {
+            let refused = Cli::try_parse_from(["carport", "simulate", flag]).unwrap_err().to_string();
+            assert!(refused.contains("--webhook-url"), "{flag}: {refused}");
+        }
     }
 }

@@ -8,8 +8,9 @@
 //!   "autoSubscribe"?, "every"?, "rate"?, "verifySigned"?, "retryScale"?, "trouble"?}`: one more, `{"id"}` is the answer
 //! - `DELETE /simulator/webhooks/{id}`, `POST /simulator/webhooks/{id}/verify` and `../test`: the dashboard's buttons
 //! - `POST /simulator/deliver`: sends the state of every subscribed vehicle now
-//! - `POST /simulator/faults` `{"faults": ["NAME[=VALUE][@PROBABILITY][*TIMES]"]}`: replaces the faults
-//! - `POST /simulator/knobs` `{"knobs": ["NAME=VALUE"]}`: turns knobs; `GET` lists them
+//! - `POST /simulator/faults` `{"faults": ["NAME[=VALUE][@PROBABILITY][*TIMES]"]}`: replaces the faults; `GET` lists those
+//!   that may still strike, and all there are
+//! - `POST /simulator/knobs` `{"knobs": ["NAME=VALUE"]}`: turns knobs; `GET` lists them, each with where it stands
 //! - `POST /simulator/trouble` `{"vehicleId", "trouble": "TYPE.CODE" or null}`: what is wrong with a vehicle
 //! - `POST /simulator/revoke` `{"email"}`: ends every token of an account
 
@@ -37,21 +38,30 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
         (&Method::GET, ["status"]) => return good(&status(exchange)),
         (&Method::GET, ["webhooks"]) => return good(&json!({ "webhooks": webhooks(exchange) })),
         (&Method::GET, ["knobs"]) => {
-            let knob = |knob: &Knob| json!({ "name": knob.name, "values": knob.values, "about": knob.about });
+            let settings = &exchange.state.settings;
+            let knob = |knob: &Knob| {
+                let value = knob.value(settings);
+                json!({ "name": knob.name, "value": value, "values": knob.values, "about": knob.about })
+            };
             return good(&json!({ "knobs": Knob::ALL.iter().map(knob).collect::<Vec<_>>() }));
+        }
+        (&Method::GET, ["faults"]) => {
+            let fault = |(fault, does): &(&str, &str)| json!({ "name": fault, "about": does });
+            let all: Vec<Value> = Faults::ALL.iter().map(fault).collect();
+            return good(&json!({ "faults": exchange.state.faults.in_force(), "all": all }));
         }
         (&Method::DELETE, ["webhooks", id]) => {
             if exchange.state.remove_webhook(id) {
                 Ok(Value::Null)
             } else {
-                Err("no such webhook".to_owned())
+                Err(NO_WEBHOOK.to_owned())
             }
         }
         (&Method::POST, ["webhooks", id, button @ ("verify" | "test")]) => press(exchange, id, button),
         (&Method::POST, [what @ ("webhook" | "webhooks" | "deliver" | "faults" | "knobs" | "revoke" | "trouble")]) => {
             change(exchange, what)
         }
-        _ => return exchange::json(StatusCode::NOT_FOUND, &json!({ "status": "refused", "reason": "no such control route" })),
+        _ => return exchange::json(StatusCode::NOT_FOUND, &json!({ "status": "refused", "reason": NO_ROUTE })),
     };
     match answered {
         Ok(id) => {
@@ -63,10 +73,15 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
     }
 }
 
+const NO_ROUTE: &str = "no such control route: there are GET /simulator/status, GET and POST /simulator/webhooks, /simulator/faults \
+    and /simulator/knobs, POST /simulator/webhook, /simulator/deliver, /simulator/trouble and /simulator/revoke, DELETE \
+    /simulator/webhooks/ID, POST /simulator/webhooks/ID/verify and /simulator/webhooks/ID/test";
+const NO_WEBHOOK: &str = "no such webhook: GET /simulator/webhooks has the ids";
+
 /// A button of a webhook in the dashboard.
 fn press(exchange: &mut Exchange<'_>, id: &str, button: &str) -> Result<Value, String> {
     if !exchange.state.webhooks.iter().any(|webhook| webhook.id == id) {
-        return Err("no such webhook".to_owned());
+        return Err(NO_WEBHOOK.to_owned());
     }
     let asked = if button == "verify" { &mut exchange.state.verify_asked } else { &mut exchange.state.test_asked };
     if !asked.iter().any(|other| other == id) {
@@ -105,7 +120,7 @@ fn change(exchange: &mut Exchange<'_>, what: &str) -> Result<Value, String> {
         _ => {
             let email = body["email"].as_str().unwrap_or_default();
             let account = exchange.state.accounts.iter().find(|account| account.email == email);
-            let user_id = account.ok_or("no such account")?.user_id.clone();
+            let user_id = account.ok_or("no such account: GET /simulator/status has the e-mails")?.user_id.clone();
             exchange.state.tokens.revoke(&user_id);
         }
     }

@@ -100,6 +100,43 @@ impl Fault {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |time: Duration| time.as_secs_f64();
+        match self.kind {
+            FaultKind::Refuse => f.write_str("refuse"),
+            FaultKind::Delay(time) => write!(f, "delay={}", of(time)),
+            FaultKind::LoseAnswer => f.write_str("lose-answer"),
+            FaultKind::RotateThenLose => f.write_str("rotate-then-lose"),
+            FaultKind::Garble => f.write_str("garble"),
+            FaultKind::GarbleAs(status) => write!(f, "garble={status}"),
+            FaultKind::Cut => f.write_str("cut"),
+            FaultKind::Hang => f.write_str("hang"),
+            FaultKind::Complain(Complaint { kind, code: None }) => write!(f, "trouble={kind}"),
+            FaultKind::Complain(Complaint { kind, code: Some(code) }) => write!(f, "trouble={kind}.{code}"),
+            FaultKind::SlowCommand(time) => write!(f, "slow-command={}", of(time)),
+            FaultKind::Throttle(None) => f.write_str("throttle"),
+            FaultKind::Throttle(Some(seconds)) => write!(f, "throttle={seconds}"),
+            FaultKind::Fail => f.write_str("fail"),
+            FaultKind::InvalidClient => f.write_str("invalid-client"),
+            FaultKind::InvalidGrant => f.write_str("invalid-grant"),
+            FaultKind::UnsignedVerify => f.write_str("unsigned-verify"),
+            FaultKind::Unsigned => f.write_str("unsigned"),
+            FaultKind::WrongSignature => f.write_str("wrong-signature"),
+            FaultKind::Duplicate => f.write_str("duplicate"),
+            FaultKind::Late(time) => write!(f, "late={}", of(time)),
+            FaultKind::Pad => f.write_str("pad"),
+            FaultKind::TestEvent => f.write_str("test-event"),
+            FaultKind::EmptyStore => f.write_str("empty-store"),
+        }?;
+        if self.probability < 1.0 {
+            write!(f, "@{}", self.probability)?;
+        }
+        self.times.map_or(Ok(()), |times| write!(f, "*{times}"))
+    }
+}
+
 /// All faults that are on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(Vec<Fault>);
@@ -196,6 +233,11 @@ impl Faults {
             }
         }
         Ok(Faults(faults))
+    }
+
+    /// Those that may still strike, as they are written.
+    pub(super) fn in_force(&self) -> Vec<String> {
+        self.0.iter().filter(|fault| fault.times != Some(0)).map(Fault::to_string).collect()
     }
 
     /// Whether `kind` is on, without using it up.
@@ -307,8 +349,11 @@ mod tests {
         for (name, _) in Faults::ALL {
             let fault = name.replace("[=SECONDS]", "").replace("[=STATUS]", "=503").replace("SECONDS", "1");
             let fault = fault.replace("TYPE.CODE", "VEHICLE_STATE.ASLEEP");
-            assert!(Faults::read([fault.as_str()]).is_ok(), "{fault}");
+            let faults = Faults::read([fault.as_str()]).unwrap_or_else(|_| panic!("{fault}"));
+            let written = faults.in_force();
+            assert_eq!(Faults::read(written.iter().map(String::as_str)), Ok(faults), "{written:?}");
         }
+        assert_eq!(read("throttle=30@0.1*3").unwrap().to_string(), "throttle=30@0.1*3");
         let any = Faults::read(["any@0.5*2"]).unwrap();
         assert!(any.0.len() > 8 && any.0.iter().all(|fault| fault.probability < 0.1 && fault.times == Some(2)), "{any:?}");
         for wrong in ["rain", "garble=7", "trouble=RAIN", "anything", "refuse=3", "delay", "delay=-1", "garble@2", "fail*x", ""] {

@@ -337,19 +337,37 @@ impl Knob {
             let names: Vec<&str> = KNOBS.iter().map(|knob| knob.name).collect();
             return Err(format!("`{text}`: there is no such knob, but {}", names.join(", ")));
         };
-        (knob.turn)(settings, value).ok_or_else(|| format!("`{text}`: {name} is set to {}", knob.values))
+        (knob.turn)(settings, value).ok_or_else(|| format!("`{text}`: {name} is set to {}", knob.values))?;
+        if value == knob.assumed() {
+            settings.turned.remove(knob.name);
+        } else {
+            settings.turned.insert(knob.name, value.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where it stands.
+    pub(super) fn value<'a>(&self, settings: &'a Settings) -> &'a str {
+        settings.turned.get(self.name).map_or(self.assumed(), String::as_str)
+    }
+
+    /// Where it stands unless it is turned.
+    fn assumed(&self) -> &'static str {
+        self.values.split([',', ' ']).next().unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn every_knob_takes_what_it_says_it_takes_first() {
         let mut settings = Settings::default();
         for knob in Knob::ALL {
-            let assumed = knob.values.split([',', ' ']).next().unwrap();
+            let assumed = knob.assumed();
             let before = format!("{settings:?}");
             Knob::turn(&mut settings, &format!("{}={assumed}", knob.name)).unwrap();
             assert_eq!(format!("{settings:?}"), before, "{} is not {assumed} by default", knob.name);
@@ -359,5 +377,6 @@ mod tests {
         assert!(Knob::turn(&mut settings, "weather=fine").unwrap_err().contains("rotation-window"));
         Knob::turn(&mut settings, "limit-application=120+2").unwrap();
         assert_eq!(settings.limits.application, Some((120, 2)));
+        assert_eq!(settings.turned, BTreeMap::from([("limit-application", "120+2".to_owned())]));
     }
 }

@@ -1,5 +1,6 @@
 //! What a simulator is told at its start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub webhook: Option<WebhookSettings>,
     /// What goes wrong on purpose.
     pub faults: Faults,
+    /// The knobs that do not stand where they are assumed to, and where they were turned to.
+    pub turned: BTreeMap<&'static str, String>,
 }
 
 /// The application as its owner registered it in the dashboard.
@@ -150,6 +153,7 @@ impl Default for Settings {
             habits: Habits::default(),
             webhook: None,
             faults: Faults::default(),
+            turned: BTreeMap::new(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct Simulate {
     #[arg(long, value_name = "NUMBER", value_parser = rate, requires = "webhook_url")]
     pub rate: Option<f64>,
     /// Stretches or shortens the waits before retries (25, 50 and 100 seconds)
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = above_zero, requires = "webhook_url")]
     pub retry_scale: f64,
     /// Stop after this time, which begins when the webhook is verified
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]

@@ -262,6 +262,30 @@ async fn scripts_have_control_routes() {
         let reason = refused.json()["reason"].as_str().unwrap().to_owned();
         assert!(refused.status == 400 && reason.starts_with(said), "{body}: {reason}");
     }
+    // What is in force is told, and what there is.
+    let told = async |what: &str| rig.send("GET", &format!("/simulator/{what}"), &[], "").await.json();
+    let value = |knobs: &Value, name: &str| {
+        knobs["knobs"].as_array().unwrap().iter().find(|knob| knob["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!((value(&told("knobs").await, "rotation-window"), &told("faults").await["faults"]), (json!("60"), &json!([])));
+    for (what, body) in [
+        ("knobs", r#"{"knobs":["rotation-window=600","timestamps=millis"]}"#),
+        ("knobs", r#"{"knobs":["timestamps=iso"]}"#),
+        ("faults", r#"{"faults":["delay=1.5@0.25*3","trouble=VEHICLE_STATE.ASLEEP*2","empty-store"]}"#),
+    ] {
+        assert_eq!(rig.send("POST", &format!("/simulator/{what}"), &json_kind, body).await.status, 202);
+    }
+    let knobs = told("knobs").await;
+    assert_eq!((value(&knobs, "rotation-window"), value(&knobs, "timestamps")), (json!("600"), json!("iso")));
+    let faults = told("faults").await;
+    assert_eq!(faults["faults"], json!(["delay=1.5@0.25*3", "trouble=VEHICLE_STATE.ASLEEP*2", "empty-store"]));
+    assert!(faults["all"].as_array().unwrap().iter().any(|fault| fault["name"] == "rotate-then-lose"), "{faults}");
+    assert_eq!(rig.send("POST", "/simulator/faults", &json_kind, r#"{"faults":[]}"#).await.status, 202);
+    for path in ["/simulator", "/simulator/fault", "/simulator/webhooks/x/pres"] {
+        let lost = rig.send("GET", path, &[], "").await;
+        let reason = lost.json()["reason"].as_str().unwrap_or_default().to_owned();
+        assert!(lost.status == 404 && reason.contains("POST /simulator/webhooks, /simulator/faults"), "{path}: {reason}");
+    }
     run_for(&rig, Duration::from_secs(1)).await;
     assert_eq!(rig.send("POST", "/simulator/deliver", &json_kind, "").await.status, 202);
     run_for(&rig, Duration::from_secs(1)).await;
