@@ -81,6 +81,7 @@ impl Change for LinkVehicles {
                 return Ok(Linking::Gone);
             }
         }
+        let mut lost = None;
         if let Some(identity) = self.connection.identity() {
             if let Some(before) = by_identity(tables, &identity)?.filter(|id| *id != self.connection.id) {
                 if tables.get_sound::<Connection>(before)?.is_some() {
@@ -91,6 +92,8 @@ impl Change for LinkVehicles {
                     drop_tokens(tables, before)?;
                     tables.remove::<Connection>(before)?;
                 }
+                // After a repair there is none any more.
+                lost = Some(before);
             }
             tables.put_index(Kind::Connection, &identity, self.connection.id)?;
         }
@@ -102,6 +105,9 @@ impl Change for LinkVehicles {
         if !self.vehicles.is_empty() {
             let chosen = |vehicle: &Vehicle| self.vehicles.iter().any(|facts| facts.id == vehicle.facts.id);
             unlink_vehicles_of(tables, &self.connection, self.at, chosen)?;
+            if let Some(id) = lost {
+                unlink_vehicles_of(tables, &Connection { id, ..self.connection.clone() }, self.at, |_| false)?;
+            }
         }
         Ok(Linking::Linked)
     }
