@@ -10,7 +10,7 @@ use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
-use crate::smartcar::{ConnectionFilter, SmartcarError};
+use crate::smartcar::{ConnectionFilter, SmartcarConnection, SmartcarError};
 use crate::store::connections::EndConnection;
 use crate::store::former::{EraseFormer, EraseUnreadable};
 use crate::store::vehicles::ForgetVehicle;
@@ -189,14 +189,35 @@ impl Shared {
     async fn disconnect_upstream(&self, car: &VehicleId, connection: ConnectionId) -> Result<(), VehiclesError> {
         let id = car.clone();
         let look = move |snapshot: &Snapshot<'_>| {
-            let is_served = snapshot.vehicle(&id)?.is_some_and(|(_, vehicle)| vehicle.connection == Some(connection));
-            Ok((snapshot.sound_connection(connection)?, is_served))
+            let served = snapshot.vehicle(&id)?.filter(|(_, vehicle)| vehicle.connection == Some(connection));
+            Ok((snapshot.sound_connection(connection)?, served.map(|(_, vehicle)| vehicle.user)))
         };
         match self.store.read(look).await? {
-            (Some(connection), _) => self.end_at_smartcar(car, &connection).await,
-            (None, true) => Err(VehiclesError::Reconnect("its connection is damaged in the store".to_owned())),
-            // Somebody else was faster.
-            (None, false) => Ok(()),
+            (Some(connection), Some(_)) => self.end_at_smartcar(car, &connection).await,
+            (None, Some(owner)) => self.end_without_connection(car, owner).await,
+            // Somebody else was faster. By now the same account may be another owner's.
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Nobody can read the connection that serves a car, nor its tokens: the application ends what v3 lists of it as this
+    /// owner's, but for accounts that are connected here still.
+    async fn end_without_connection(&self, car: &VehicleId, owner: AppUserId) -> Result<(), VehiclesError> {
+        let damaged = || VehiclesError::Reconnect("its connection is damaged in the store".to_owned());
+        if self.smartcar.settings().v3.is_none() {
+            return Err(damaged());
+        }
+        let known = self.store.read(|snapshot| snapshot.connections(None, usize::MAX)).await?;
+        let is_known = |account: &SmartcarUserId| {
+            known.iter().any(|connection| is_open(connection) && connection.smartcar_user.as_ref() == Some(account))
+        };
+        let is_its = |listed: &SmartcarConnection| {
+            listed.external_id.as_deref() == Some(owner.as_str())
+                && listed.user.as_ref().is_some_and(|account| !is_known(account))
+        };
+        match self.disconnect_v3(car, None, is_its).await {
+            Ok(0) => Err(damaged()),
+            result => result.map(drop).map_err(refusal),
         }
     }
 
@@ -206,7 +227,7 @@ impl Shared {
             Generation::V2 => {
                 self.tokens.call(connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await }).await
             }
-            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone()).await,
+            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |_| true).await.map(drop),
         };
         match result {
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
@@ -221,8 +242,13 @@ impl Shared {
         }
     }
 
-    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again.
-    async fn disconnect_v3(&self, car: &VehicleId, user: Option<SmartcarUserId>) -> Result<(), CallError> {
+    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again. Returns how many it had.
+    async fn disconnect_v3(
+        &self,
+        car: &VehicleId,
+        user: Option<SmartcarUserId>,
+        is_its: impl Fn(&SmartcarConnection) -> bool,
+    ) -> Result<usize, CallError> {
         let filter = ConnectionFilter { vehicle: Some(car.clone()), user, ..ConnectionFilter::default() };
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
@@ -230,12 +256,14 @@ impl Shared {
             .tokens
             .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
             .await?;
-        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(car)) {
+        let mut ended = 0;
+        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(car) && is_its(connection)) {
             self.tokens
                 .call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, &connection.id).await })
                 .await?;
+            ended += 1;
         }
-        Ok(())
+        Ok(ended)
     }
 }
 

@@ -195,6 +195,41 @@ async fn a_connection_without_sound_tokens_is_ended_by_force() {
     gateway.finish().await;
 }
 
+/// What a damaged connection served is ended by what Smartcar lists of its owner, and nothing that is another's; what the
+/// owner does not choose again waits for nobody.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_be_read_is_ended_and_made_anew() {
+    let (mut gateway, car, [_, grace]) = from_account_to_account(745).await;
+    let own = gateway.vehicles_of(GRACE).into_iter().find(|own| !gateway.vehicles_of(ADA).contains(own)).unwrap();
+    damage(&mut gateway, "connections-1", connection_id(&grace).0.as_bytes()).await;
+    let before = ends(&gateway);
+    assert_eq!(delete(&gateway, &format!("/api/v1/vehicles/{car}")).await, 204);
+    assert_eq!(ends(&gateway), before + 1, "Ada's account keeps it");
+    let authority = async |gateway: &TestGateway, car: &str| {
+        gateway.told(&format!("/api/v1/vehicles/{car}")).await["lights"]["authority"]["color"].clone()
+    };
+    assert_eq!((authority(&gateway, &car).await, authority(&gateway, &own).await), ("grey".into(), "red".into()));
+
+    gateway.repair().await;
+    assert_eq!(authority(&gateway, &own).await, "red");
+    gateway.net.change({
+        let own = own.clone();
+        move |request, answer| {
+            // Her own car is not among those that she chooses.
+            let is_list = request.uri().path() == "/v3/connections";
+            is_list.then(|| {
+                let mut list: Value = serde_json::from_slice(answer.body()).unwrap();
+                list["data"].as_array_mut().unwrap().retain(|item| !item.to_string().contains(&own));
+                Ok(answer.clone().map(|_| list.to_string().into()))
+            })
+        }
+    });
+    gateway.connect("grace", GRACE).await;
+    gateway.net.leave_alone();
+    assert_eq!(authority(&gateway, &own).await, "grey", "it was not chosen again");
+    gateway.finish().await;
+}
+
 /// A connection is damaged: what it served is shown, with what is wrong, and its owner connects again without a repair.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_cannot_be_read_hides_no_car() {
@@ -217,9 +252,15 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
         assert!(told.text().contains("check --repair"), "{}", told.text());
     }
     let path = format!("/api/v1/vehicles/{car}");
+    gateway.net.change(|request, answer| {
+        // It says no more who has the car.
+        let is_list = request.uri().path() == "/v3/connections";
+        is_list.then(|| Ok(answer.clone().map(|_| r#"{"data":[],"meta":{"totalCount":0}}"#.into())))
+    });
     let refused = gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await;
     is_problem(&refused, 409, "reconnect_required");
     assert!(refused.text().contains("connection is damaged") && refused.text().contains("--force"), "{}", refused.text());
+    gateway.net.leave_alone();
 
     let again = gateway.connect("grace", GRACE).await;
     assert_ne!(again, grace);
