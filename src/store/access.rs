@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{ALL, META, Record, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
+use crate::model::Timestamp;
 use crate::model::access::{ApiToken, PasswordHash, Session};
-use crate::model::{AppUserId, Timestamp};
 
 impl Record for ApiToken {
     const TABLE: &'static str = "api_tokens-1";
@@ -58,10 +58,10 @@ impl Change for RevokeApiToken {
     }
 }
 
-/// Ends every token that is bound to a user.
-pub(super) fn drop_api_tokens_of(tables: &mut Tables<'_>, user: &AppUserId) -> Result<(), StoreError> {
+/// Ends every token that is bound to one of these, which goes.
+pub(super) fn drop_api_tokens(tables: &mut Tables<'_>, is_bound: impl Fn(&ApiToken) -> bool) -> Result<(), StoreError> {
     for (key, token) in tables.list::<ApiToken>(ALL, false, usize::MAX)? {
-        if token.user.as_ref() == Some(user) {
+        if is_bound(&token) {
             tables.remove_raw(ApiToken::TABLE, &key)?;
         }
     }

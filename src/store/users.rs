@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::access::drop_api_tokens_of;
+use super::access::drop_api_tokens;
 use super::attempts::drop_invites_of;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
@@ -66,7 +66,7 @@ impl Change for RemoveUser {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         drop_invites_of(tables, &self.id)?;
-        drop_api_tokens_of(tables, &self.id)?;
+        drop_api_tokens(tables, |token| token.user.as_ref() == Some(&self.id))?;
         if let Some(row) = row_of(tables, &self.id)? {
             tables.remove::<User>(row)?;
         }

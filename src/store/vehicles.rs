@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::drop_api_tokens;
 use super::former::{erase_row, is_lost, marks_of, newest_of};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
@@ -82,7 +83,7 @@ impl Change for PictureTaken {
     }
 }
 
-/// Takes a vehicle from its connection, and its data too if it is to be erased.
+/// Takes a vehicle from its connection, and if it is to be erased its data too, and the tokens that are bound to it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ForgetVehicle {
     /// Which.
@@ -120,6 +121,8 @@ impl Change for ForgetVehicle {
             let place = tables.places().index_entry(Kind::Vehicle, self.id.as_str());
             super::budget::erase(tables, row, &place)?;
             erase_row(tables, row, &vehicle)?;
+            // SECURITY: whoever could see it must not see it again when somebody connects it anew.
+            drop_api_tokens(tables, |token| token.vehicle.as_ref() == Some(&self.id))?;
             // What still comes about it is not kept.
             if self.is_remembered {
                 tables.put_gone(Kind::Vehicle, self.id.as_str())?;

@@ -135,9 +135,9 @@ impl Step {
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
                 let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
-                let user = who.is_multiple_of(2).then(|| user(who));
+                let (user, vehicle) = if who % 2 == 0 { (Some(user(who)), None) } else { (None, Some(car(what))) };
                 let (id, name) = (format!("token-{}", what % HASHES), format!("name {how}"));
-                let token = ApiToken { id, name, scope: Scope::Read, user, vehicle: None, created_at: at, expires_at };
+                let token = ApiToken { id, name, scope: Scope::Read, user, vehicle, created_at: at, expires_at };
                 Box::new(PutApiToken { hash, token })
             }
             44 if how.is_multiple_of(2) => {

@@ -649,6 +649,7 @@ impl Played for ForgetVehicle {
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();
+        model.api_tokens.retain(|_, token| token.vehicle.as_ref() != Some(&self.id));
         if self.is_remembered {
             model.erased.insert(self.id.clone());
         }
