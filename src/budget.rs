@@ -174,6 +174,15 @@ impl Budget {
         Ok(Plan { account, reserve: self.settings.reserve, until })
     }
 
+    /// What Smartcar's own limit of a month means for whoever asked, as it will be told to whoever asks next.
+    pub fn refusal(&self, error: &SmartcarError) -> Option<Refused> {
+        let what = error.failure();
+        let is_month = matches!((what.kind.as_deref(), what.code.as_deref()), (Some("BILLING"), Some("VEHICLE_REQUEST_LIMIT")));
+        let at = self.world.now();
+        let (_, until) = month(at, self.settings.reset_day);
+        is_month.then(|| Refused::MonthIsOver { until, after: until.since(at) })
+    }
+
     /// What was called, and what is left, of the vehicles within reach.
     pub async fn show(&self, reach: &Reach) -> Result<BudgetView, StoreError> {
         let now = self.world.now();

@@ -340,7 +340,11 @@ impl Vehicles {
     /// Reads a first (or fresh) picture of a vehicle from Smartcar and returns it.
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
-        picture::read(&self.shared, row, &vehicle, None, Reason::Request).await?;
+        let read = picture::read(&self.shared, row, &vehicle, None, Reason::Request).await;
+        read.map_err(|error| match &error {
+            CallError::Smartcar(told) => self.shared.budget.refusal(told).map_or_else(|| error.into(), VehiclesError::OverBudget),
+            _ => error.into(),
+        })?;
         self.show(reach, id).await
     }
 

@@ -131,7 +131,9 @@ async fn what_smartcar_says_of_its_limits_is_heard() {
     }
     // The plan may allow less than the operator thought: that holds until the month is over, also after a restart.
     answer(430, "", "BILLING", "VEHICLE_REQUEST_LIMIT");
-    refresh(&gateway, &car).await;
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    assert!(wait(&refused) > 86_400);
     gateway.net.leave_alone();
     gateway.reopen().await;
     is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
