@@ -5,34 +5,17 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::args::{Common, Connect, Json, Password, Sessions, Token};
+use super::args::{Connect, Json, Password, Sessions, Token};
 use super::client::Client;
 use super::print::{age, confirm, field, say, say_json, shorten, table};
 use super::{Exit, Failure, Place, hidden, qr};
-use crate::config::Scope;
 use crate::model::Secret;
 use crate::smartcar::{is_known_permission, nearest_permission};
 use crate::world::{Clock, SystemClock};
 
 /// `carport connect`
-pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, place: &Place) -> Result<(), Failure> {
-    let scope = if flags.add_scope.is_empty() {
-        Some(flags.scope).filter(|scope| !scope.is_empty())
-    } else {
-        match place.config(common)?.smartcar.scope {
-            Scope::Permissions(configured) => {
-                let (mut scope, added) = (configured, flags.add_scope);
-                scope.extend(added.into_iter().filter(|permission| !permission.is_empty()));
-                scope.dedup();
-                Some(scope)
-            }
-            Scope::Dashboard => {
-                let sentence = "smartcar.scope leaves the choice to Smartcar's dashboard: name all permissions with --scope";
-                return Err(Failure::new(Exit::Usage, sentence));
-            }
-        }
-    };
-    let unknown = scope.iter().flatten().filter(|name| !is_known_permission(name));
+pub(super) async fn invite(client: &Client, flags: Connect, place: &Place) -> Result<(), Failure> {
+    let unknown = flags.scope.iter().chain(&flags.add_scope).filter(|name| !is_known_permission(name));
     let meant =
         |name: &String| nearest_permission(name).map_or_else(|| name.clone(), |meant| format!("{name} ({meant}, perhaps?)"));
     let unknown: Vec<String> = unknown.map(meant).collect();
@@ -53,7 +36,8 @@ pub(super) async fn invite(client: &Client, flags: Connect, common: &Common, pla
         ("create", json!(flags.create || user == "owner"), flags.create || user == "owner"),
         ("vehicle_id", json!(flags.vehicle), flags.vehicle.is_some()),
         ("mode", json!(flags.mode), flags.mode.is_some()),
-        ("scope", json!(scope), scope.is_some()),
+        ("scope", json!(flags.scope), !flags.scope.is_empty()),
+        ("add_scope", json!(flags.add_scope), !flags.add_scope.is_empty()),
         ("make", json!(flags.make), flags.make.is_some()),
         ("force", json!(flags.force), flags.force),
     ];

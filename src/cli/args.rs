@@ -218,7 +218,7 @@ pub struct Connect {
     /// Ask for these permissions instead of the configured; separated by commas
     #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',')]
     pub scope: Vec<String>,
-    /// Ask for these permissions as well; separated by commas
+    /// Ask for these as well as for the configured, and with --vehicle for what its owner granted already; separated by commas
     #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',', conflicts_with = "scope")]
     pub add_scope: Vec<String>,
     /// Skip the choice of brand, such as TESLA

@@ -44,7 +44,7 @@ async fn administer(command: Command, common: &Common, place: &Place) -> Result<
     let makes_a_link = matches!(command, Command::Connect(_) | Command::Login(_));
     let client = connect(place, common, may_create).await?;
     let done = match command {
-        Command::Connect(flags) => access::invite(&client, flags, common, place).await,
+        Command::Connect(flags) => access::invite(&client, flags, place).await,
         Command::Login(flags) => access::login(&client, flags).await,
         Command::Password(command) => access::password(&client, command, place).await,
         Command::Sessions(command) => access::sessions(&client, command, place).await,

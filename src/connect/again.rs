@@ -5,9 +5,11 @@
 //! and their history all the same, because the same owner connects the same account. So does whoever is asked for more
 //! than the sign-in, such as another permission: re-authentication knows none of that.
 
-use super::{ConnectError, Shared};
+use super::{Connect, ConnectError, Shared};
+use crate::model::VehicleId;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::journey::Terms;
+use crate::smartcar::Scope;
 
 /// Which way an owner goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,47 @@ pub(super) enum Way {
     },
     /// Only the sign-in at the manufacturer.
     SignIn,
+}
+
+impl Connect {
+    /// The permissions to ask for when some are to be added: those that are configured, those that the owner of `vehicle` has
+    /// granted already, and these, each once.
+    pub async fn with_added(&self, vehicle: Option<&VehicleId>, added: Vec<String>) -> Result<Vec<String>, ConnectError> {
+        let mut scope = match &self.shared.smartcar.settings().scope {
+            Scope::List(configured) => configured.clone(),
+            Scope::Dashboard => Vec::new(),
+        };
+        if let Some(id) = vehicle.cloned() {
+            let granted = self.shared.store.read(move |snapshot| {
+                let Some((_, vehicle)) = snapshot.vehicle(&id)? else { return Ok(Vec::new()) };
+                let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+                let granted = connection.map(|connection| connection.scope).filter(|scope| !scope.is_empty());
+                Ok(granted.or(vehicle.facts.permissions).unwrap_or_default())
+            });
+            add(&mut scope, granted.await?);
+        }
+        if scope.is_empty() {
+            return Err(ConnectError::BadRequest(
+                "smartcar.scope leaves the permissions to Smartcar's dashboard, so Carport knows none to add to: name all of them with \
+                 --scope (`scope`), or the car with --vehicle (`vehicle_id`), whose own are added to",
+            ));
+        }
+        add(&mut scope, added);
+        Ok(scope)
+    }
+}
+
+/// Adds what is not there yet, be it required or not.
+fn add(scope: &mut Vec<String>, added: Vec<String>) {
+    for permission in added.into_iter().filter(|permission| !permission.is_empty()) {
+        if !scope.iter().any(|known| plain(known) == plain(&permission)) {
+            scope.push(permission);
+        }
+    }
+}
+
+fn plain(permission: &str) -> &str {
+    permission.strip_prefix("required:").unwrap_or(permission)
 }
 
 impl Shared {

@@ -301,6 +301,15 @@ async fn a_car_is_re_authenticated() {
     let all = connections(&gateway).await;
     assert_eq!((all.len(), &all[0]["id"], &all[0]["status"]), (1, &json!(before), &json!("active")));
     assert!(all[0]["scope"].to_string().contains("control_security"), "{}", all[0]);
+    // What is added comes beside what was granted already, each once.
+    let more = json!({ "user": "ada", "vehicle_id": car, "add_scope": ["read_location", "read_odometer"] });
+    let trip = gateway.begin(&gateway.invite(&more).await).await;
+    let asked = parameter(&trip.authorize, "scope").unwrap();
+    for permission in ["read_odometer", "control_security", "read_location"] {
+        assert_eq!(asked.split(' ').filter(|asked| *asked == permission).count(), 1, "{asked}");
+    }
+    let both = json!({ "user": "ada", "scope": ["read_vin"], "add_scope": ["read_vin"] });
+    is_problem(&gateway.post("/api/v1/connect", &both).bearer(&gateway.admin).send().await, 400, "bad_request");
     // Nobody else's car, and none that is not known.
     for vehicle in [car.as_str(), "nobody's"] {
         let request = json!({ "user": "mallory", "create": true, "vehicle_id": vehicle });
@@ -315,6 +324,26 @@ async fn a_car_is_re_authenticated() {
     let answer = gateway.post("/api/v1/connect", &json!({ "vehicle_id": car })).bearer(&bound).send().await;
     is_problem(&answer, 404, "not_found");
     assert!(!answer.text().contains("another user"), "{}", answer.text());
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn permissions_are_added_to_those_of_a_car_where_none_are_configured() {
+    let gateway = TestGateway::with(95, &[("smartcar.scope", "dashboard")], Settings::default()).await;
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let nothing = json!({ "user": "ada", "add_scope": ["control_charge"] });
+    let refused = gateway.post("/api/v1/connect", &nothing).bearer(&gateway.admin).send().await;
+    is_problem(&refused, 400, "bad_request");
+    assert!(refused.text().contains("--vehicle"), "{}", refused.text());
+    let more = json!({ "user": "ada", "vehicle_id": car, "add_scope": ["control_charge"] });
+    let trip = gateway.begin(&gateway.invite(&more).await).await;
+    let asked = parameter(&trip.authorize, "scope").unwrap();
+    assert!(asked.contains("read_odometer") && asked.ends_with("control_charge"), "{asked}");
+    // Who may not decide that a car is told something does not add it either.
+    let app = gateway.create_token(&json!({ "name": "app", "scope": "connect", "user": "ada" })).await;
+    let added = json!({ "vehicle_id": car, "add_scope": ["control_security"] });
+    is_problem(&gateway.post("/api/v1/connect", &added).bearer(&app).send().await, 403, "forbidden");
     gateway.finish().await;
 }
 

@@ -27,6 +27,7 @@ struct NewInvite {
     redirect_uri: Option<String>,
     mode: Option<String>,
     scope: Option<Vec<String>>,
+    add_scope: Option<Vec<String>>,
     vehicle_id: Option<String>,
     expires_in: Option<Span>,
     make: Option<String>,
@@ -46,7 +47,10 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
     {
         return Err(Problem::bad_request("`mode` must be live or simulated."));
     }
-    if let Some(scope) = &new.scope {
+    if new.scope.is_some() && new.add_scope.is_some() {
+        return Err(Problem::bad_request("`scope` and `add_scope` do not go together."));
+    }
+    if let Some(scope) = new.scope.as_ref().or(new.add_scope.as_ref()) {
         check_scope(scope, &call.services.settings.permissions, call.caller()?.scope)?;
     }
     let expires_in = new.expires_in.map_or(INVITE_TIME, |span| span.0);
@@ -54,11 +58,16 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
         return Err(Problem::bad_request("`expires_in` must be 30 days at most."));
     }
     call.noting.add(user.as_str());
+    let vehicle = new.vehicle_id.map(VehicleId::new);
+    let scope = match new.add_scope {
+        Some(added) => Some(call.services.rooms.connect.with_added(vehicle.as_ref(), added).await?),
+        None => new.scope,
+    };
     let request = InviteRequest {
         user,
         create: new.create,
         expires_in,
-        vehicle: new.vehicle_id.map(VehicleId::new),
+        vehicle,
         mode: new.mode,
         scope: new.scope,
         make: new.make,
