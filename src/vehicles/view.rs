@@ -184,7 +184,8 @@ pub(super) fn vehicle(
     let lights = if former {
         Lights { data_flow: light("grey", FORMER.0), authority: light("grey", FORMER.1) }
     } else {
-        Lights { data_flow: data_flow(&vehicle, &latest, now), authority: authority(&vehicle, connection.as_ref(), shared) }
+        let data_flow = data_flow(&vehicle, (connection.as_ref(), missing.as_ref()), &latest, now, shared);
+        Lights { data_flow, authority: authority(&vehicle, connection.as_ref(), shared) }
     };
     // Nobody reads for a former owner.
     let serving = connection.as_ref().filter(|_| !former);
@@ -299,14 +300,29 @@ const FORMER: (&str, &str) = ("Nothing comes in here any more.", "This is the hi
 /// Its row in the store is damaged, or gone since a repair.
 const LOST: &str = "The connection of this car is damaged in the store: the owner must connect it again.";
 
-fn data_flow(vehicle: &Vehicle, latest: &[Latest], now: Timestamp) -> Light {
+fn data_flow(
+    vehicle: &Vehicle,
+    (connection, missing): (Option<&Connection>, Option<&Hurdle>),
+    latest: &[Latest],
+    now: Timestamp,
+    shared: &Shared,
+) -> Light {
     const DAY: Duration = Duration::from_secs(86_400);
+    if vehicle.connection.is_none() || connection.is_some_and(|connection| connection.status == ConnectionStatus::Disconnected) {
+        return light("grey", "Nothing comes in any more: this car is not connected.");
+    }
     let newest = latest.iter().filter_map(|latest| latest.reading.as_ref()).map(|reading| reading.at).max();
     let Some(newest) = newest.max(vehicle.last_event_at) else {
         return light("grey", "Nothing has come in about this car yet.");
     };
     match now.since(newest) {
-        age if age < DAY => light("green", "Data come in."),
+        age if age < DAY => match missing {
+            // Read once, when it was connected: nothing follows by itself.
+            Some(hurdle) if shared.settings.get().polls_every.is_none() => {
+                light("yellow", format!("It was read; nothing comes in by itself yet. {}", hurdle.what))
+            }
+            _ => light("green", "Data come in."),
+        },
         age if age < 7 * DAY => light("yellow", "Nothing has come in for a day or more."),
         _ => light("red", "Nothing has come in for a week or more."),
     }
