@@ -18,7 +18,7 @@ use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Beyond, Read, Smartcar, SmartcarError};
 use crate::store::connections::{MarkConnection, NoteGoodRead};
-use crate::store::tellings::{ApplyReadings, Telling};
+use crate::store::tellings::{ApplyReadings, Latest, Telling};
 use crate::store::vehicles::{NoteFacts, PictureTaken};
 use crate::store::{Snapshot, StoreError};
 use crate::tokens::{CallError, TokenError};
@@ -200,9 +200,11 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
             // Its owner has to connect again, and then a picture is wanted anew.
             Some(_) if is_closed => Ok(()),
             Some(vehicle) => {
-                let is_known =
-                    shared.store.read(move |snapshot| snapshot.latest(row)).await?.iter().any(|latest| latest.reading.is_some());
-                read(shared, row, vehicle, None, if is_known { Reason::Gap } else { Reason::Picture }).await
+                let (known, now) = (vehicle.clone(), shared.world.now());
+                match shared.store.read(move |snapshot| wish(snapshot, row, &known, now)).await? {
+                    Some(reason) => read(shared, row, vehicle, None, reason).await,
+                    None => Ok(()),
+                }
             }
             None => Ok(()),
         };
@@ -244,5 +246,29 @@ fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, bool), 
 }
 
 /// The first wait for a picture; each further one is twice as long, up to the longest.
+/// Why a picture is wanted; `None` if it would show nothing new: whoever connects a car again, or imports its tokens once
+/// more, asks nothing that was not answered just now.
+fn wish(snapshot: &Snapshot<'_>, row: u32, vehicle: &Vehicle, now: Timestamp) -> Result<Option<Reason>, StoreError> {
+    let latest = snapshot.latest(row)?;
+    let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+    let lost_at = snapshot.gaps()?.last().map(|gap| gap.until);
+    let since = connection.map_or(Timestamp::default(), |connection| connection.connected_at);
+    if latest.iter().any(|latest| latest.reading.is_some()) && lost_at.is_some_and(|lost_at| lost_at >= since) {
+        return Ok(Some(Reason::Gap));
+    }
+    let read_at = |latest: &Latest| latest.reading.is_some().then_some(latest.told_at).flatten();
+    let newest = latest.iter().filter_map(read_at).max();
+    let is_fresh = newest.is_some_and(|at| at <= now && now.since(at) < FRESH && lost_at.is_none_or(|lost_at| lost_at < at));
+    let was_told = |code: &str| latest.iter().any(|latest| latest.code == code);
+    let is_answered =
+        |path: &str| mapping::endpoint(path).is_some_and(|endpoint| endpoint.signals.iter().any(|signal| was_told(signal.code)));
+    // What was permitted only now has no answer yet.
+    let is_whole = mapping::open_to(vehicle.facts.permissions.as_deref()).into_iter().all(is_answered);
+    Ok((!(is_fresh && is_whole)).then_some(Reason::Picture))
+}
+
+/// How old the values of a car may be that is connected again, and not read for it.
+const FRESH: Duration = Duration::from_secs(3600);
+
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);

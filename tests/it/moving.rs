@@ -49,6 +49,9 @@ async fn each_new_car_is_subscribed_once_and_says_what_is_missing() {
         let car = gateway.vehicles_of(account).remove(0);
         pass(Duration::from_secs(200)).await;
         assert_eq!((missing(&gateway, &car).await, subscribing(&gateway, &car)), (json!("not_verified"), 0));
+        let light = async |gateway: &TestGateway| show(gateway, &car).await["lights"]["data_flow"].clone();
+        let told = light(&gateway).await;
+        assert!(told["color"] == "yellow" && told["text"].as_str().unwrap().contains("has not verified the webhook"), "{told}");
         // Nobody is hammered for a webhook that is not there.
         pass(6 * HOUR).await;
         let asked = gateway.net.count("GET /v3/webhooks");
@@ -62,7 +65,7 @@ async fn each_new_car_is_subscribed_once_and_says_what_is_missing() {
         assert_eq!(missing(&gateway, &car).await, "no_first_delivery");
         tell(&gateway, &car, 1).await;
         pass(Duration::from_secs(5)).await;
-        assert_eq!(missing(&gateway, &car).await, Value::Null);
+        assert_eq!((missing(&gateway, &car).await, light(&gateway).await["color"].clone()), (Value::Null, json!("green")));
 
         // Once is enough, also after a restart; by hand it goes again, and does no harm.
         gateway.reopen().await;
@@ -77,6 +80,16 @@ async fn each_new_car_is_subscribed_once_and_says_what_is_missing() {
         gateway.connect("owner", account).await;
         pass(Duration::from_secs(60)).await;
         assert!(subscribing(&gateway, &car) >= 3);
+
+        // What goes is not said to tell anything, nor does its token open it for whoever has it next.
+        let token = gateway.create_token(&json!({ "name": "one car", "scope": "read", "vehicle": car })).await;
+        let tokens = async || gateway.told("/api/v1/tokens").await.to_string().matches("one car").count();
+        assert_eq!(end(&gateway, &format!("/api/v1/vehicles/{car}")).await, 204);
+        assert_eq!((light(&gateway).await["color"].clone(), tokens().await), (json!("grey"), 1));
+        assert_eq!(end(&gateway, &format!("/api/v1/vehicles/{car}?history=erase")).await, 204);
+        gateway.connect("owner", account).await;
+        let refused = gateway.get(&format!("/api/v1/vehicles/{car}")).bearer(&token).send().await;
+        assert_eq!((refused.status, tokens().await), (401, 0));
         gateway.finish().await;
     }
 }
@@ -271,6 +284,20 @@ async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
 
     gateway.lose_power(Duration::from_secs(5)).await;
     gateway.start();
+    pass(Duration::from_secs(600)).await;
+    // Of cars that were read just now nothing is asked again; later they are, as cars that are connected.
+    let reasons = async |gateway: &TestGateway| {
+        let budget = gateway.told("/api/v1/budget").await;
+        budget["items"].as_array().unwrap().iter().map(|item| item["reasons"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&gateway).await, [json!({ "picture": 1 }), json!({ "picture": 1 })]);
+    for (wait, pictures) in [(Duration::from_secs(60), 1), (2 * HOUR, 2)] {
+        pass(wait).await;
+        let next = foreign_token(&gateway).await;
+        assert_eq!(import(&gateway, &next).await.status, 201);
+        pass(Duration::from_secs(60)).await;
+        assert_eq!(reasons(&gateway).await, [json!({ "picture": pictures }), json!({ "picture": pictures })]);
+    }
     pass(DAY).await;
     let connection = gateway.told(&format!("/api/v1/connections/{id}")).await;
     assert_eq!((&connection["status"], &connection["last_error"]), (&json!("active"), &Value::Null), "{connection}");
