@@ -111,7 +111,7 @@ pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failu
 pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Result<(), Failure> {
     let connections = client.list(&["connections"], &[]).await?;
     let vehicles = client.list(&["vehicles"], &[]).await?;
-    let (connections, vehicles) = (items(&connections), ids(&vehicles));
+    let (connections, cars, vehicles) = (items(&connections), items(&vehicles), ids(&vehicles));
     let open: Vec<&Value> = connections.iter().filter(|connection| connection["status"] != "disconnected").collect();
     let fate = if flags.erase { "and erase all history, deliveries and users" } else { "(the history stays here)" };
     let question = format!("Disconnect {} connections with {} cars at Smartcar {fate}?", open.len(), vehicles.len());
@@ -136,6 +136,13 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         // Those that have no connection any more.
         for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
             for id in ids(&client.list(&[route], &[]).await?) {
+    // A connection that is damaged in the store is on no list, but its cars are.
+    let is_listed = |id: &str| connections.iter().any(|connection| connection["id"] == id);
+    let stranded = cars.iter().filter(|car| car["connection"].as_str().is_some_and(|id| !is_listed(id)));
+    for car in stranded.filter(|_| !flags.erase) {
+        let id = field(car, "id");
+        ended.push(end(client, &flags, &format!("Vehicle {id} of {}", field(car, "user")), &["vehicles", &id]).await?);
+    }
                 ended.push(end(client, &flags, &format!("{what} {id}"), &[route, &id]).await?);
             }
         }
@@ -144,6 +151,7 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         0 => {}
         count => say(&format!("{count} may still be connected at Smartcar: look in its dashboard, Connections."))?,
     }
+    say_forgotten(client, &cars).await?;
     if ended.contains(&Ended::Nowhere) {
         return Err(Failure::new(
             Exit::Failed,
@@ -161,6 +169,28 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
 #[derive(Clone, Copy, PartialEq)]
 enum Ended {
     Everywhere,
+/// Names what Smartcar still has of cars that were forgotten here: it was not asked then, and is not now. They may be another
+/// gateway's since.
+async fn say_forgotten(client: &Client, cars: &[Value]) -> Result<(), Failure> {
+    let without = cars.iter().filter(|car| car["connection"].is_null() && car["former"] != true).count();
+    if let Ok(told) = client.post(&["connections", "adopt"], json!({ "user": "owner", "dry_run": true })).await {
+        for account in items(&told) {
+            for car in items(&account["vehicles"]) {
+                let (id, name) = (field(&car, "id"), field(&car, "name"));
+                say(&format!(
+                    "Vehicle {id} ({name}) is not connected here, but still at Smartcar: end it in its dashboard, Connections."
+                ))?;
+            }
+        }
+    } else if without > 0 {
+        say(&format!(
+            "{without} cars had no connection here. Whatever was forgotten (`carport connections forget`) may still be connected at \
+             Smartcar: look in its dashboard, Connections."
+        ))?;
+    }
+    Ok(())
+}
+
     HereOnly,
     /// With rows of the store that are damaged.
     Unread,

@@ -401,28 +401,31 @@ async fn init_checks_what_it_is_told() {
 async fn leaving_looks_at_everything_and_erases_on_request() {
     check(
         "leave --yes",
-        expect![[r"
-        GET /api/v1/connections
-        GET /api/v1/vehicles"]],
+        expect![[r#"
+            GET /api/v1/connections
+            GET /api/v1/vehicles
+            POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]],
     )
     .await;
     check(
         "leave --erase --yes",
-        expect![[r"
-        GET /api/v1/connections
-        GET /api/v1/vehicles
-        GET /api/v1/vehicles
-        GET /api/v1/users"]],
+        expect![[r#"
+            GET /api/v1/connections
+            GET /api/v1/vehicles
+            GET /api/v1/vehicles
+            GET /api/v1/users
+            POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]],
     )
     .await;
     let directory = Directory::new();
     let path = directory.0.join("past");
     check(
         &format!("leave --export {} --yes", path.display()),
-        expect![[r"
-        GET /api/v1/connections
-        GET /api/v1/vehicles
-        GET /api/v1/export?format=jsonl"]],
+        expect![[r#"
+            GET /api/v1/connections
+            GET /api/v1/vehicles
+            GET /api/v1/export?format=jsonl
+            POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]],
     )
     .await;
     assert!(path.join("history.jsonl").is_file());

@@ -107,3 +107,30 @@ async fn who_leaves_with_a_damaged_store_is_told_of_it() {
     }
     assert_eq!(home.done(&["export"]).await, "");
 }
+
+/// A car that was forgotten, and one whose connection is damaged, are no less at Smartcar.
+#[tokio::test]
+async fn who_leaves_is_told_of_cars_without_a_connection() {
+    let (home, smartcar, server) = house().await;
+    let link = home.done(&["connect", "--user", "grace", "--create"]).await;
+    assert_eq!(walk(&link, "grace@example.com").await.status, 200);
+    let list = home.json(&["connections", "list"]).await;
+    let of = |user: &str| {
+        let found = list["items"].as_array().unwrap().iter().find(|one| one["user"] == user).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    home.done(&["connections", "forget", &of("ada"), "--yes"]).await;
+    server.stop().await;
+    let database = redb::Database::open(home.store()).unwrap();
+    turn_bits(&database, "connections-1", crate::gateway::connection_id(&of("grace")).0.as_bytes());
+    drop(database);
+    let connected = async || {
+        let cars = smartcar.status().await["cars"].as_array().unwrap().clone();
+        cars.into_iter().filter(|car| car["connected"] == true).count()
+    };
+    assert_eq!(connected().await, 3);
+    let said = home.done(&["leave", "--yes"]).await;
+    assert!(said.contains(" of grace: done") && !said.contains("FAILED"), "{said}");
+    assert_eq!((said.matches("but still at Smartcar").count(), connected().await), (2, 2), "{said}");
+    assert!(said.contains("What remains"), "{said}");
+}
