@@ -25,6 +25,7 @@ use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, VehicleId};
+use crate::smartcar::SmartcarError;
 use crate::store::commands::BeginCommand;
 use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
@@ -70,6 +71,9 @@ pub enum CommandError {
         /// Its id.
         id: Uuid,
     },
+    /// Smartcar has ended the API by which the car is connected.
+    #[error("{0}")]
+    Ended(SmartcarError),
     /// No call may be made now.
     #[error("{0}")]
     OverBudget(Refused),
@@ -148,6 +152,9 @@ impl Commands {
         let shared = &self.shared;
         let (row, vehicle, connection) = shared.within(reach, id).await?;
         let connection = may(&vehicle, connection, command)?;
+        if let Some(error) = shared.tokens.ended().filter(|_| connection.generation == Generation::V2) {
+            return Err(CommandError::Ended(error));
+        }
         let record = CommandRecord {
             id: shared.world.uuid(),
             name: command.name().to_owned(),

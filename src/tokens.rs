@@ -14,18 +14,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::Refused;
 use crate::metrics::Metrics;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::token::{Generation, Renewal, TokenSet};
 use crate::model::{AppUserId, ConnectionId, Secret, Timestamp};
-use crate::smartcar::{Granted, Smartcar, SmartcarError};
+use crate::smartcar::{Granted, Smartcar};
 use crate::store::connections::{AdoptConnection, HandOver, HandedOver};
 use crate::store::tokens::{Reschedule, SealedTokens};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::vault::Vault;
 use crate::world::World;
 
+mod call;
 mod clock;
 mod due;
 mod gate;
@@ -37,8 +37,10 @@ mod sealing;
 mod silence;
 mod turn;
 
+pub use call::CallError;
 pub use due::Settings;
 
+use call::End;
 use clock::Watch;
 use gate::{Gate, Shut, Why};
 use silence::Silences;
@@ -99,6 +101,8 @@ struct Shared {
     silences: Silences,
     /// How much is asked at once, and whether at all.
     gate: Gate,
+    /// Whether API v2.0 has ended.
+    end: End,
     clock: Mutex<Watch>,
     wake: Notify,
     /// A fault that does not mend itself has begun or ended.
@@ -140,6 +144,7 @@ impl Tokens {
                 troubles: Mutex::default(),
                 silences: Silences::default(),
                 gate: Gate::default(),
+                end: End::default(),
                 clock,
                 wake: Notify::new(),
                 news: Notify::new(),
@@ -247,6 +252,7 @@ impl Tokens {
         if refused.is_none() {
             shared.rest_no_more(connection);
             shared.gate.try_again(gate::generation(connection));
+            self.doubt_end();
         }
         self.soon(connection, tokens.version).await
     }
@@ -273,21 +279,6 @@ impl Tokens {
     /// Where tasks run whose answer must reach the disk before the store is closed.
     pub fn tasks(&self) -> &TaskTracker {
         &self.shared.tasks
-    }
-
-    /// Calls Smartcar with an access token; if Smartcar does not accept that one, renews it and calls once more.
-    pub async fn call<T, F>(&self, connection: ConnectionId, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
-    where
-        F: Future<Output = Result<T, SmartcarError>>,
-    {
-        let access = self.access(connection).await?;
-        match call(self.shared.smartcar.clone(), access.token.clone()).await {
-            Err(SmartcarError::Unauthorized { .. }) => {
-                let access = self.renew(connection, Some(&access)).await?;
-                Ok(call(self.shared.smartcar.clone(), access.token).await?)
-            }
-            result => Ok(result?),
-        }
     }
 
     /// Why no refresh is sent at all, for a generation: our credentials are refused.
@@ -347,20 +338,6 @@ const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for a refresh: about as long as an answer that was lost can be asked for again.
 const PATIENCE: Duration = Duration::from_secs(50);
-
-/// Why a call to Smartcar gave nothing.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CallError {
-    /// There is no access token to call with.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// Smartcar answered with an error, or not at all.
-    #[error(transparent)]
-    Smartcar(#[from] SmartcarError),
-    /// The plan does not allow it now.
-    #[error(transparent)]
-    Budget(#[from] Refused),
-}
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

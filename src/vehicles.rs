@@ -172,6 +172,7 @@ impl From<CallError> for VehiclesError {
             CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
             CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
             CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
+            CallError::Smartcar(error @ SmartcarError::Ended { .. }) => VehiclesError::NotConfigured(error.to_string()),
             other => VehiclesError::Upstream(other.to_string()),
         }
     }

@@ -10,6 +10,9 @@ use crate::tokens::{CallError, TokenError};
 /// What really happened, as far as an error tells. `sent` is how many requests went out.
 pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
     let error = match error {
+        CallError::Smartcar(error @ SmartcarError::Ended { .. }) => {
+            return failed(format!("The command was not carried out: {}.", in_two(&error.to_string()).0), None);
+        }
         CallError::Smartcar(error) => error,
         // Without a token nothing was sent. A token that was refused has moved no car.
         CallError::Token(TokenError::Later { after, what }) => {

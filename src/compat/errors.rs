@@ -35,6 +35,7 @@ pub(super) fn of_command(error: &CommandError) -> ApiError {
         CommandError::NoPermission(_) => ApiError::permission().because(in_a_sentence(error)),
         CommandError::NotPossible => ApiError::not_capable("SMARTCAR_NOT_CAPABLE").because(in_a_sentence(error)),
         CommandError::UnderWay { .. } => ApiError::of("VEHICLE_STATE", Some("UNKNOWN")).because(in_a_sentence(error)),
+        CommandError::Ended(error) => of_smartcar(error),
         CommandError::OverBudget(refused) => of_refusal(refused),
         _ => of_store(StoreError::Busy),
     }
@@ -103,6 +104,10 @@ fn in_smartcars_words(kind: Option<&str>, code: Option<&str>, status: Option<u16
 
 /// Smartcar's words, as far as there are any.
 fn of_smartcar(error: &SmartcarError) -> ApiError {
+    if let SmartcarError::Ended { .. } = error {
+        let text = "Smartcar has ended its API v2.0, by which this car is connected: whoever runs Carport moves it to v3 with `carport migrate`.";
+        return ApiError::of("UPSTREAM", Some("KNOWN_ISSUE")).because(text);
+    }
     let what = error.failure();
     let told = match (in_smartcars_words(what.kind.as_deref(), what.code.as_deref(), what.status), error) {
         (Some(told), _) => told,

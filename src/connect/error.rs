@@ -67,6 +67,7 @@ impl From<SmartcarError> for ConnectError {
     fn from(error: SmartcarError) -> ConnectError {
         match error {
             SmartcarError::Configuration { what } => ConnectError::NotConfigured(what.to_string()),
+            ended @ SmartcarError::Ended { .. } => ConnectError::NotConfigured(ended.to_string()),
             other => ConnectError::Upstream(other.to_string()),
         }
     }

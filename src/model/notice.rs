@@ -22,6 +22,8 @@ pub enum Subject {
     CertificateUnusable,
     /// Whoever issues the certificate does not issue another.
     CertificateRefused,
+    /// Smartcar has ended API v2.0, by which cars are connected.
+    V2Ended,
 }
 
 impl Subject {
@@ -35,6 +37,7 @@ impl Subject {
             Subject::CertificateEnding => "certificate_ending",
             Subject::CertificateUnusable => "certificate_unusable",
             Subject::CertificateRefused => "certificate_refused",
+            Subject::V2Ended => "v2_ended",
         }
     }
 
@@ -50,6 +53,7 @@ impl Subject {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Subject::CredentialsRefused(generation) | Subject::RenewalFailing(generation) => Some(*generation),
+            Subject::V2Ended => Some(Generation::V2),
             _ => None,
         }
     }

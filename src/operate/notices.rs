@@ -5,6 +5,7 @@
 //! for. The second is forgotten by a restart: until something has been renewed since, the notice stays.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::notice::{Notice, Subject};
 use crate::model::token::Generation;
-use crate::model::{ConnectionId, Timestamp};
+use crate::model::{ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Smartcar, in_two};
 use crate::store::notices::{EndNotice, GiveNotice};
 use crate::store::tokens::SealedTokens;
@@ -66,6 +67,10 @@ impl NoticeView {
             Subject::RenewalFailing(generation) => (
                 format!("access by {generation} cannot be renewed at the moment{because}"),
                 "nothing yet: Carport tries again by itself; if it lasts for hours, run `carport check`",
+            ),
+            Subject::V2Ended => (
+                "Smartcar has ended its API v2.0: cars that are connected by it cannot be read, nor told anything".to_owned(),
+                "run `carport migrate`, which moves them to v3 (`carport migrate --dry-run` says which); Carport asks v2.0 again every hour, should it be a mistake",
             ),
             Subject::CertificateEnding => (
                 format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),
@@ -118,12 +123,23 @@ struct Shared {
     world: World,
     /// Whose renewal fails, and since which look: what is over within minutes is not worth a notice.
     failing: Mutex<HashMap<Generation, Instant>>,
+    /// Whether there was a look since the start.
+    has_looked: AtomicBool,
 }
 
 impl Notices {
     /// Notices about the connections in `store`.
     pub fn new(store: Store, tokens: Tokens, smartcar: Smartcar, world: World) -> Notices {
-        Notices { shared: Arc::new(Shared { store, tokens, smartcar, world, failing: Mutex::default() }) }
+        Notices {
+            shared: Arc::new(Shared {
+                store,
+                tokens,
+                smartcar,
+                world,
+                failing: Mutex::default(),
+                has_looked: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Looks every few minutes, and when the tokens have news, until `shutdown`.
@@ -151,6 +167,10 @@ impl Notices {
         // Those about the certificate are given and taken back where it is watched.
         let given = given.into_iter().filter(|notice| !notice.subject.is_of_certificate());
         let mut given: HashMap<Subject, Notice> = given.map(|notice| (notice.subject, notice)).collect();
+        if !shared.has_looked.swap(true, Ordering::AcqRel) && given.contains_key(&Subject::V2Ended) {
+            shared.tokens.recall_end();
+        }
+        shared.doubt_end(&survey).await;
         for notice in shared.wanted(&survey, now) {
             let before = given.remove(&notice.subject);
             let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);
@@ -192,6 +212,8 @@ struct Survey {
     v3: Pulse,
     /// About one connection each.
     notices: Vec<Notice>,
+    /// An active connection of v2.
+    by_v2: Option<ConnectionId>,
 }
 
 /// How a generation fares.
@@ -229,6 +251,7 @@ impl Pulse {
         let is_open = self.is_overdue && self.renewed_at <= notice.since;
         match notice.subject {
             Subject::CredentialsRefused(_) => is_open,
+            Subject::V2Ended => false,
             _ => is_open && self.is_used && self.refused.is_none(),
         }
     }
@@ -283,6 +306,7 @@ impl Shared {
             (ConnectionStatus::Active, Generation::V3) => survey.v3.is_used = true,
             (ConnectionStatus::Active, Generation::V2) => {
                 survey.v2.is_used = true;
+                survey.by_v2.get_or_insert(connection.id);
                 let Some(tokens) = tokens else { return };
                 let ought_at = self.tokens.ought_at(connection.id, tokens, now);
                 survey.v2.see(tokens, ought_at, now);
@@ -298,9 +322,21 @@ impl Shared {
         }
     }
 
+    /// Asks an API that has ended whether it really has, as often as the tokens let that through: nobody else may ask.
+    async fn doubt_end(&self, survey: &Survey) {
+        let Some(id) = survey.by_v2.filter(|_| self.tokens.ended().is_some()) else { return };
+        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
+        if let Err(error) = self.tokens.call(id, list).await {
+            tracing::debug!(%error, "API v2.0 does not answer");
+        }
+    }
+
     /// All notices that are to stand now.
     fn wanted(&self, survey: &Survey, now: Timestamp) -> Vec<Notice> {
         let mut wanted = survey.notices.clone();
+        if survey.v2.is_used && self.tokens.ended().is_some() {
+            wanted.push(Notice { subject: Subject::V2Ended, since: now, reason: None, ends_at: None, days: None });
+        }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         for generation in [Generation::V2, Generation::V3] {
             let pulse = survey.of(generation);

@@ -12,6 +12,7 @@ use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
+use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::event::EventKind;
 use crate::model::gap::Gap;
 use crate::model::notice::Notice;
@@ -365,6 +366,8 @@ struct Facts {
     tokens: Vec<(ConnectionId, SealedTokens)>,
     /// Cars that are not known to be subscribed, and of which nothing has come in.
     unsubscribed: usize,
+    /// Whether an active connection is of API v2.0.
+    uses_v2: bool,
 }
 
 impl Shared {
@@ -417,8 +420,13 @@ impl Shared {
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
                 unsubscribed,
+                uses_v2: connections.iter().any(is_by_v2),
             })
         });
         facts.await
     }
+}
+
+fn is_by_v2(connection: &Connection) -> bool {
+    connection.generation == Generation::V2 && connection.status == ConnectionStatus::Active
 }

@@ -64,8 +64,8 @@ pub struct Habits {
     pub command_status: CommandStatus,
     /// Whether 429 for the whole application has Retry-After.
     pub retry_after: bool,
-    /// Whether v2.0 has come to its end.
-    pub v2_ended: bool,
+    /// Whether v2.0 has come to its end, and how it says so.
+    pub v2: V2,
     /// Where the triggers of an event are.
     pub triggers: TriggerPlace,
     /// Where the id of the vehicle of an event is.
@@ -259,6 +259,17 @@ pub enum Challenge {
     Long,
 }
 
+/// Whether v2.0 still answers. How Smartcar will end it is not documented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum V2 {
+    /// It does.
+    On,
+    /// There is no such version any more: 404 `RESOURCE_NOT_FOUND:VERSION`.
+    Ended,
+    /// All of it is gone: 410, and a page of no words of Smartcar's.
+    Gone,
+}
+
 impl Default for Habits {
     fn default() -> Habits {
         Habits {
@@ -280,7 +291,7 @@ impl Default for Habits {
             plain_errors: false,
             command_status: CommandStatus::Word,
             retry_after: false,
-            v2_ended: false,
+            v2: V2::On,
             triggers: TriggerPlace::Top,
             vehicle_id: IdPlace::Both,
             event_meta: true,

@@ -9,6 +9,7 @@ use super::commands::Command;
 use super::compatibility;
 use super::endpoints::{Endpoint, Reading};
 use super::exchange::{self, Exchange, Fields, Reply};
+use super::knobs::V2;
 use super::oauth::Grant;
 use super::state::{Connection, Subscription};
 use super::trouble::Trouble;
@@ -19,9 +20,13 @@ mod management;
 
 /// Answers everything below `/v2.0`.
 pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[&str]) -> Reply {
-    if exchange.settings.habits.v2_ended {
-        let text = "This version of the API has come to its end.";
-        return exchange.v2_trouble(&Trouble::new(404, "RESOURCE_NOT_FOUND", Some("VERSION"), text));
+    match exchange.settings.habits.v2 {
+        V2::On => {}
+        V2::Ended => {
+            let text = "This version of the API has come to its end.";
+            return exchange.v2_trouble(&Trouble::new(404, "RESOURCE_NOT_FOUND", Some("VERSION"), text));
+        }
+        V2::Gone => return exchange::html(StatusCode::GONE, "<!doctype html><title>Gone</title>".to_owned()),
     }
     let answered = match path {
         ["management", "connections"] => management::connections(exchange),

@@ -45,6 +45,11 @@ pub enum SmartcarError {
         /// What happened.
         what: Failure,
     },
+    /// Smartcar has ended the API that was asked: only moving to the next one helps.
+    Ended {
+        /// What happened.
+        what: Failure,
+    },
 }
 
 impl SmartcarError {
@@ -56,8 +61,14 @@ impl SmartcarError {
             | SmartcarError::Rejected { what }
             | SmartcarError::Reconnect { what, .. }
             | SmartcarError::Configuration { what }
-            | SmartcarError::NotPossible { what } => what,
+            | SmartcarError::NotPossible { what }
+            | SmartcarError::Ended { what } => what,
         }
+    }
+
+    /// That the API of which `endpoint` is a call has ended, as it is known from before.
+    pub(crate) fn ended(endpoint: &'static str) -> SmartcarError {
+        SmartcarError::Ended { what: Failure { endpoint, ..Failure::default() } }
     }
 
     /// What it means, for whoever owns the car or runs Carport.
@@ -84,6 +95,9 @@ impl SmartcarError {
                 note => note.unwrap_or("Smartcar refuses our request"),
             },
             SmartcarError::NotPossible { .. } => "Smartcar cannot do this for this car",
+            SmartcarError::Ended { .. } => {
+                "Smartcar has ended its API v2.0: `carport migrate` moves what is connected by it to v3"
+            }
         })
     }
 }

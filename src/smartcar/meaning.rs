@@ -28,6 +28,7 @@ pub(super) fn from_transport(endpoint: &'static str, error: &TransportError) -> 
 pub(super) fn from_answer(said: Said, audience: Audience) -> SmartcarError {
     let kind = said.failure.kind.clone().unwrap_or_default();
     match (&*kind, said.resolution.as_deref()) {
+        _ if said.tells_the_end() => SmartcarError::Ended { what: said.failure },
         ("AUTHENTICATION", _) => SmartcarError::Unauthorized { what: said.failure },
         ("BILLING", Some("FINANCE")) => said.configuration("the account is suspended: see Smartcar's dashboard"),
         ("BILLING", _) => said.configuration("the plan does not cover this: see Smartcar's dashboard"),
@@ -89,6 +90,18 @@ pub(super) fn from_token_answer(said: Said, audience: Audience) -> SmartcarError
 }
 
 impl Said {
+    /// Whether API v2.0 has come to its end: there is no such version any more, or all of it is gone. How Smartcar will say
+    /// so is not documented; what any other path that is not found answers is not that.
+    fn tells_the_end(&self) -> bool {
+        let Failure { endpoint, kind, code, .. } = &self.failure;
+        let is_of_version = match (kind.as_deref(), code.as_deref()) {
+            (Some("RESOURCE_NOT_FOUND"), Some("VERSION")) => true,
+            (None | Some("RESOURCE_NOT_FOUND"), None) => self.status == 410,
+            _ => false,
+        };
+        endpoint.starts_with("v2.") && is_of_version
+    }
+
     fn later(self) -> SmartcarError {
         let may_have_acted = self.status >= 500 || self.status < 300;
         SmartcarError::Later { after: self.retry_after, what: Failure { may_have_acted, ..self.failure } }
@@ -158,7 +171,7 @@ mod tests {
             ("RATE_LIMIT", "SMARTCAR_API", 429, "RETRY_LATER", "Later"),
             ("RATE_LIMIT", "VEHICLE", 429, "RETRY_LATER", "Later"),
             ("RESOURCE_NOT_FOUND", "PATH", 404, "null", "NotPossible"),
-            ("RESOURCE_NOT_FOUND", "VERSION", 404, "null", "NotPossible"),
+            ("RESOURCE_NOT_FOUND", "VERSION", 404, "null", "Ended"),
             ("SERVER", "INTERNAL", 500, "RETRY_LATER", "Later"),
             ("SERVER", "INTERNAL", 500, "null", "Later"),
             ("SERVER", "RECORD_NOT_FOUND", 500, "CONTACT_SUPPORT", "NotPossible"),
@@ -203,6 +216,8 @@ mod tests {
             (430, "", "Configuration"),
             (500, "<html>", "Later"),
             (501, "", "NotPossible"),
+            (410, "<html>", "Ended"),
+            (404, "<html>", "NotPossible"),
             (504, "{}", "Later"),
             (401, r#"{"errors":[{"code":"unauthorized","status":"401"}]}"#, "Unauthorized"),
             (403, r#"{"errors":[{"code":"ACCESS_DENIED","status":"403"}]}"#, "Reconnect"),

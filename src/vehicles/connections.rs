@@ -193,10 +193,13 @@ impl Vehicles {
 }
 
 impl Shared {
-    /// What keeps the access of an active connection from being renewed.
+    /// What keeps the access of an active connection from being renewed, or used.
     pub(super) fn hindrance(&self, connection: &Connection) -> Option<Hindrance> {
         if connection.status != ConnectionStatus::Active {
             return None;
+        }
+        if let Some(error) = self.tokens.ended().filter(|_| connection.generation == Generation::V2) {
+            return Some(Hindrance::Ended(error.to_string()));
         }
         if let Some(what) = self.tokens.stopped(connection.generation) {
             return Some(Hindrance::Refused(what));
@@ -249,19 +252,21 @@ impl Shared {
     }
 }
 
-/// What keeps access from being renewed, in the words of whoever noticed.
+/// What keeps access from being renewed or used, in the words of whoever noticed.
 #[derive(Debug)]
 pub(super) enum Hindrance {
     /// Smartcar refuses our own credentials: the operator must act.
     Refused(String),
     /// It passes by itself.
     Passing(String),
+    /// Smartcar has ended the API by which it is connected: the operator must move it.
+    Ended(String),
 }
 
 impl Hindrance {
     fn what(self) -> String {
         match self {
-            Hindrance::Refused(what) | Hindrance::Passing(what) => what,
+            Hindrance::Refused(what) | Hindrance::Passing(what) | Hindrance::Ended(what) => what,
         }
     }
 }

@@ -89,6 +89,7 @@ impl Vehicles {
         let (shared, known) = (self.shared.clone(), known.clone());
         to_its_end(async move {
             let connection = known.connection.as_ref().ok_or(TokenError::Gone)?.id;
+            shared.tokens.may_call(connection)?;
             let permit = &shared.budget.permit(known.row, reason).await?;
             let (car, dates) = (known.id(), (since.as_deref(), until.as_deref()));
             let call = |smartcar: Smartcar, access: Secret| async move { smartcar.history(&access, car, dates, permit).await };
@@ -103,6 +104,7 @@ impl Vehicles {
     pub async fn subscribe_v2(&self, known: &Known, webhook: &str, ends: bool, reason: Reason) -> Result<HandedOn, CallError> {
         let connection = known.connection.as_ref().ok_or(TokenError::Gone)?;
         let car = known.id();
+        self.shared.tokens.may_call(connection.id)?;
         let permit = &self.shared.budget.permit_application(reason).await?;
         let result = if ends {
             self.shared.smartcar.unsubscribe_v2(car, webhook).await.map_err(CallError::from)

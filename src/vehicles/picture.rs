@@ -125,6 +125,7 @@ async fn ask(
     match (connection.generation, &connection.smartcar_user) {
         (Generation::V2, _) if paths.is_empty() => Ok(Vec::new()),
         (Generation::V2, _) => {
+            shared.tokens.may_call(connection.id)?;
             let permit = &shared.budget.permit(row, reason).await?;
             let call = |smartcar: Smartcar, access: Secret| async move { smartcar.read(&access, car, paths, permit).await };
             let result = shared.tokens.call(connection.id, call).await;
@@ -213,7 +214,7 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
             Err(CallError::Token(TokenError::Later { after, .. })) => *after,
             Err(CallError::Budget(refused)) => refused.after(),
             Err(
-                CallError::Smartcar(SmartcarError::Configuration { .. })
+                CallError::Smartcar(SmartcarError::Configuration { .. } | SmartcarError::Ended { .. })
                 | CallError::Token(TokenError::Store(_) | TokenError::Configuration(_)),
             ) => Duration::ZERO,
             // Webhooks bring the data in any case.
@@ -245,7 +246,6 @@ fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, bool), 
     Ok((vehicle, is_closed))
 }
 
-/// The first wait for a picture; each further one is twice as long, up to the longest.
 /// Why a picture is wanted; `None` if it would show nothing new: whoever connects a car again, or imports its tokens once
 /// more, asks nothing that was not answered just now.
 fn wish(snapshot: &Snapshot<'_>, row: u32, vehicle: &Vehicle, now: Timestamp) -> Result<Option<Reason>, StoreError> {
@@ -270,5 +270,6 @@ fn wish(snapshot: &Snapshot<'_>, row: u32, vehicle: &Vehicle, now: Timestamp) ->
 /// How old the values of a car may be that is connected again, and not read for it.
 const FRESH: Duration = Duration::from_secs(3600);
 
+/// The first wait for a picture; each further one is twice as long, up to the longest.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);

@@ -49,6 +49,7 @@ pub(super) async fn look(
 /// A refusal for want of permission, or because there is no such vehicle.
 fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {
     match result {
+        Err(error) if error.is_of_end() => false,
         Err(CallError::Smartcar(error)) => {
             let what = error.failure();
             what.kind.as_deref() == Some("PERMISSION") || what.status == Some(404)

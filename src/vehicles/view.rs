@@ -343,6 +343,7 @@ fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared
                 return light("red", error.sentence().unwrap_or_else(refused));
             }
             match shared.hindrance(connection) {
+                Some(Hindrance::Ended(what)) => light("red", format!("{}.", in_two(&what).0)),
                 Some(Hindrance::Refused(what)) => light("red", format!("Access cannot be renewed: {}.", in_two(&what).0)),
                 Some(Hindrance::Passing(what)) => {
                     light("yellow", format!("Access cannot be renewed now: {}. Carport tries again by itself.", in_two(&what).0))

@@ -36,5 +36,6 @@ mod setup;
 mod sim;
 mod simulator;
 mod store;
+mod sunset;
 mod tokens;
 mod webhook;

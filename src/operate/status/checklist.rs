@@ -8,6 +8,7 @@ const POINTS: &[(&str, &str, Outcome)] = &[
     ("credentials", "credentials of Smartcar", Outcome::Fail),
     ("application_id", "credentials of Smartcar", Outcome::Fail),
     ("refused", "renewal of access", Outcome::Fail),
+    ("v2_ended", "API v2.0", Outcome::Fail),
     ("public_url", "https", Outcome::Fail),
     ("management_token", "VERIFY", Outcome::Fail),
     ("verify", "VERIFY", Outcome::Warn),

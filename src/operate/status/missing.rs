@@ -26,6 +26,13 @@ impl Shared {
         for fault in stopped {
             add("refused", in_two(fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
+        if facts.uses_v2 && self.tokens.ended().is_some() {
+            add(
+                "v2_ended",
+                "Smartcar has ended its API v2.0, by which cars are connected",
+                "run `carport migrate`, which moves them to v3; `carport migrate --dry-run` says which".to_owned(),
+            );
+        }
         if !self.store.has_room() {
             add(
                 "disk",

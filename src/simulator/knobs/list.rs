@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Challenge, ClientAuth, CommandStatus, IdPlace, Knob, ResolutionForm, Scheduled, SecondRefresh, SignalMeta, Times,
-    TriggerForm, TriggerPlace,
+    TriggerForm, TriggerPlace, V2,
 };
 use crate::simulator::Settings;
 
@@ -92,9 +92,12 @@ pub(super) const KNOBS: &[Knob] = &[
     knob("retry-after", "no, yes", "Retry-After when the application's limit is reached", |to, text| {
         set(&mut to.habits.retry_after, yes(text))
     }),
-    knob("v2", "on, ended", "whether v2.0 still answers, or has come to its end", |to, text| {
-        set(&mut to.habits.v2_ended, one_of(text, &[("on", false), ("ended", true)]))
-    }),
+    knob(
+        "v2",
+        "on, ended, gone",
+        "whether v2.0 still answers, or has come to its end: by 404 VERSION, or a bare 410",
+        |to, text| set(&mut to.habits.v2, one_of(text, &[("on", V2::On), ("ended", V2::Ended), ("gone", V2::Gone)])),
+    ),
     knob("vehicle-id", "both, data, top", "whether an event has data.vehicle.id, vehicleId or both", |to, text| {
         set(&mut to.habits.vehicle_id, one_of(text, &[("both", IdPlace::Both), ("data", IdPlace::Data), ("top", IdPlace::Top)]))
     }),

@@ -16,6 +16,7 @@ impl From<CommandError> for Problem {
             CommandError::NoPermission(_) => problem(StatusCode::FORBIDDEN, "no_permission"),
             CommandError::NotPossible => problem(StatusCode::CONFLICT, "not_possible"),
             CommandError::UnderWay { .. } => problem(StatusCode::CONFLICT, "under_way"),
+            CommandError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             CommandError::OverBudget(refused) => super::over_budget(refused),
             CommandError::Store => Problem::busy(error.to_string()),
         }

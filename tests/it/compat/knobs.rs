@@ -80,7 +80,7 @@ const TURNED: &[&str] = &[
 ];
 
 /// What they are turned to when a car is connected, and then asking Smartcar may fail.
-const TURNED_LATER: &[&str] = &["v2=ended", "limit-application=1+1", "limit-vehicle=3600", "limit-month=1"];
+const TURNED_LATER: &[&str] = &["v2=ended", "v2=gone", "limit-application=1+1", "limit-vehicle=3600", "limit-month=1"];
 
 /// A gateway before a Smartcar whose knob is turned.
 async fn before(seed: u64, (_, keys): Generation, knob: &str) -> TestGateway {
@@ -279,7 +279,7 @@ async fn what_is_stored_answers_whatever_smartcar_refuses() {
                 assert_eq!(stored.status, 200, "{knob}: {}", stored.text());
             }
             // v3 goes on when v2.0 has come to its end.
-            assert_eq!(failed == 0, *knob == "v2=ended" && generation.0 == V3.0, "{knob} {}: {failed}", generation.0);
+            assert_eq!(failed == 0, knob.starts_with("v2=") && generation.0 == V3.0, "{knob} {}: {failed}", generation.0);
             gateway.finish().await;
         }
     }

@@ -1,0 +1,145 @@
+//! Calling Smartcar with an access token, and what is kept of the end of API v2.0.
+//!
+//! Smartcar has announced that v2.0 ends. Once it has told so, asking there would bring nothing but that again, so it is
+//! asked no more; now and then one call goes through all the same, so that a mistake mends itself.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::gate::generation;
+use super::{TokenError, Tokens, locked};
+use crate::budget::Refused;
+use crate::model::token::Generation;
+use crate::model::{ConnectionId, Secret};
+use crate::smartcar::{Smartcar, SmartcarError};
+
+/// Why a call to Smartcar gave nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no access token to call with.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Smartcar answered with an error, or not at all.
+    #[error(transparent)]
+    Smartcar(#[from] SmartcarError),
+    /// The plan does not allow it now.
+    #[error(transparent)]
+    Budget(#[from] Refused),
+}
+
+impl CallError {
+    /// Whether the API that was asked has ended.
+    pub fn is_of_end(&self) -> bool {
+        matches!(self, CallError::Smartcar(SmartcarError::Ended { .. }))
+    }
+}
+
+/// The end of API v2.0, if Smartcar has told of it.
+#[derive(Debug, Default)]
+pub(super) struct End(Mutex<Option<Told>>);
+
+#[derive(Debug)]
+struct Told {
+    error: SmartcarError,
+    /// When one call may look whether it is so still.
+    again_at: Instant,
+}
+
+impl End {
+    fn told(&self) -> Option<SmartcarError> {
+        locked(&self.0).as_ref().map(|told| told.error.clone())
+    }
+
+    /// Whether nothing is to be asked now. Whoever `goes` when the time is over, goes alone.
+    fn bars(&self, goes: bool) -> Option<SmartcarError> {
+        let mut told = locked(&self.0);
+        let told = told.as_mut()?;
+        if told.again_at > Instant::now() {
+            return Some(told.error.clone());
+        }
+        if goes {
+            told.again_at = Instant::now() + AGAIN;
+        }
+        None
+    }
+
+    /// Takes note of an answer; whether that is news.
+    fn hear<T>(&self, result: &Result<T, SmartcarError>) -> bool {
+        let mut told = locked(&self.0);
+        match result {
+            Err(error @ SmartcarError::Ended { .. }) => {
+                told.replace(Told { error: error.clone(), again_at: Instant::now() + AGAIN }).is_none()
+            }
+            Ok(_) => told.take().is_some(),
+            // What else goes wrong says nothing of it.
+            Err(_) => false,
+        }
+    }
+}
+
+impl Tokens {
+    /// Calls Smartcar with an access token; if Smartcar does not accept that one, renews it and calls once more.
+    pub async fn call<T, F>(&self, connection: ConnectionId, call: impl Fn(Smartcar, Secret) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, SmartcarError>>,
+    {
+        let is_v2 = generation(connection) == Generation::V2;
+        if let Some(error) = self.shared.end.bars(true).filter(|_| is_v2) {
+            return Err(error.into());
+        }
+        let smartcar = &self.shared.smartcar;
+        let mut access = self.access(connection).await?;
+        let mut result = call(smartcar.clone(), access.token.clone()).await;
+        if let Err(SmartcarError::Unauthorized { .. }) = result {
+            access = self.renew(connection, Some(&access)).await?;
+            result = call(smartcar.clone(), access.token.clone()).await;
+        }
+        if let Err(SmartcarError::Ended { what }) = &result
+            && self.ended().is_none()
+            && !matches!(smartcar.vehicles(&access.token).await, Err(SmartcarError::Ended { .. }))
+        {
+            // One answer may be a mistake, or be about one path only.
+            result = Err(SmartcarError::NotPossible { what: what.clone() });
+        }
+        if is_v2 && self.shared.end.hear(&result) {
+            match &result {
+                Ok(_) => tracing::info!("API v2.0 answers again"),
+                Err(error) => tracing::warn!(%error, "API v2.0 is asked no more, but once an hour"),
+            }
+            self.shared.news.notify_one();
+        }
+        Ok(result?)
+    }
+
+    /// Refuses what would be asked of an API that has ended: before a call is counted.
+    pub fn may_call(&self, connection: ConnectionId) -> Result<(), CallError> {
+        match self.shared.end.bars(false) {
+            Some(error) if generation(connection) == Generation::V2 => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What Smartcar said when it told that API v2.0 has ended; `None` if it has not, or answers again.
+    pub fn ended(&self) -> Option<SmartcarError> {
+        self.shared.end.told()
+    }
+
+    /// API v2.0 had ended when Carport ran last. The next call looks whether that is so still.
+    pub fn recall_end(&self) {
+        let error = SmartcarError::ended("v2.0");
+        locked(&self.shared.end.0).get_or_insert(Told { error, again_at: Instant::now() });
+    }
+
+    /// The next call may look whether API v2.0 has really ended.
+    pub fn doubt_end(&self) {
+        if let Some(told) = locked(&self.shared.end.0).as_mut() {
+            told.again_at = Instant::now();
+            self.shared.news.notify_one();
+        }
+    }
+}
+
+/// How often an API that has ended is asked all the same.
+const AGAIN: Duration = Duration::from_secs(3600);

@@ -1,0 +1,110 @@
+//! The end of API v2.0, which Smartcar has announced: it is known for what it is, nobody hammers it, and the way out is told.
+
+use std::time::Duration;
+
+use carport::simulator::Settings;
+use serde_json::{Value, json};
+
+use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::simulator::rig::{ADA, Answer};
+
+async fn refresh(gateway: &TestGateway, car: &str) -> Answer {
+    gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await
+}
+
+async fn lock(gateway: &TestGateway, car: &str) -> Answer {
+    let path = format!("/api/v1/vehicles/{car}/commands/security/lock");
+    gateway.post(&path, &json!({})).bearer(&gateway.admin).send().await
+}
+
+async fn authority(gateway: &TestGateway, car: &str) -> Value {
+    gateway.told(&format!("/api/v1/vehicles/{car}")).await["lights"]["authority"].clone()
+}
+
+async fn migrate(gateway: &TestGateway, body: Value) -> Answer {
+    gateway.post("/api/v1/connections/migrate", &body).bearer(&gateway.admin).send().await
+}
+
+async fn of(gateway: &TestGateway, car: &str) -> Value {
+    let budget = gateway.told("/api/v1/budget").await;
+    budget["items"].as_array().unwrap().iter().find(|item| item["vehicle"] == car).unwrap()["used"].clone()
+}
+
+async fn codes(gateway: &TestGateway, list: &str) -> Vec<Value> {
+    let status = gateway.told("/api/v1/status").await;
+    status[list].as_array().unwrap().iter().map(|item| item["code"].clone()).collect()
+}
+
+/// How often API v2.0 was asked for anything.
+fn asked(gateway: &TestGateway) -> usize {
+    ["GET", "POST"].into_iter().map(|method| gateway.net.count(&format!("{method} /v2.0/"))).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_v2_is_told_once_and_leads_to_v3() {
+    for (seed, knob) in [(1001, "v2=ended"), (1002, "v2=gone")] {
+        let keys = [("smartcar.scope", "read_vehicle_info,read_odometer,read_battery,control_security")];
+        let mut gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+        gateway.start();
+        gateway.connect("ada", ADA).await;
+        let car = gateway.vehicles_of(ADA).remove(0);
+        pass(Duration::from_secs(600)).await;
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+        assert_eq!(authority(&gateway, &car).await["color"], "green");
+
+        gateway.simulator.turn(knob).unwrap();
+        let refused = refresh(&gateway, &car).await;
+        is_problem(&refused, 503, "not_configured");
+        assert!(
+            refused.text().contains("ended its API v2.0") && refused.text().contains("carport migrate"),
+            "{}",
+            refused.text()
+        );
+        let light = authority(&gateway, &car).await;
+        assert!(light["color"] == "red" && light["text"].as_str().unwrap().contains("carport migrate"), "{light}");
+
+        // Nobody asks again, and nothing is spent; a command says why it is not even tried.
+        let (before, spent) = (asked(&gateway), of(&gateway, &car).await);
+        is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+        let told = lock(&gateway, &car).await;
+        is_problem(&told, 503, "not_configured");
+        assert!(told.text().contains("carport migrate"), "{}", told.text());
+        assert_eq!((asked(&gateway), of(&gateway, &car).await), (before, spent.clone()));
+
+        pass(Duration::from_secs(60)).await;
+        assert_eq!(codes(&gateway, "notices").await, ["v2_ended"]);
+        assert!(codes(&gateway, "missing").await.contains(&json!("v2_ended")));
+        pass(DAY).await;
+        let hourly = asked(&gateway) - before;
+        assert!((12..=30).contains(&hourly) && of(&gateway, &car).await == spent, "{hourly} times");
+        assert_eq!(gateway.logged().matches("cars that are connected by it cannot be read").count(), 1);
+
+        // What was known is known after a restart, before anything is spent.
+        gateway.reopen().await;
+        gateway.start();
+        pass(Duration::from_secs(60)).await;
+        assert_eq!((authority(&gateway, &car).await["color"].clone(), of(&gateway, &car).await), (json!("red"), spent.clone()));
+        assert_eq!(codes(&gateway, "notices").await, ["v2_ended"]);
+
+        // It was a mistake: that mends itself.
+        gateway.simulator.turn("v2=on").unwrap();
+        pass(2 * HOUR).await;
+        assert_eq!(
+            (authority(&gateway, &car).await["color"].clone(), codes(&gateway, "notices").await.len()),
+            (json!("green"), 0)
+        );
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+
+        // It was none: the way out.
+        gateway.simulator.turn(knob).unwrap();
+        is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+        assert_eq!(migrate(&gateway, json!({})).await.status, 200);
+        pass(Duration::from_secs(600)).await;
+        assert_eq!(
+            (authority(&gateway, &car).await["color"].clone(), codes(&gateway, "notices").await.len()),
+            (json!("green"), 0)
+        );
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+        gateway.finish().await;
+    }
+}
