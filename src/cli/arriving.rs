@@ -78,7 +78,10 @@ async fn import_line(client: &Client, flags: &Import, line: &str) -> Result<Valu
 
 /// `carport migrate`
 pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failure> {
-    let body = json!({ "dry_run": flags.dry_run, "undo": flags.undo });
+    let mut body = json!({ "dry_run": flags.dry_run, "undo": flags.undo });
+    if flags.force {
+        body["force"] = true.into();
+    }
     let told = client.post(&["connections", "migrate"], body).await?;
     let moved = items(&told);
     let failed = moved.iter().filter(|item| item["result"] == "failed").count();
@@ -89,6 +92,7 @@ pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failu
             let done = match item["result"].as_str() {
                 Some("would_move") => "would move to v3".to_owned(),
                 Some("moved") => "moved to v3".to_owned(),
+                Some("would_return") => "would go back to v2.0".to_owned(),
                 Some("returned") => "is on v2.0 again".to_owned(),
                 _ => format!("stays: {}", field(item, "error")),
             };
@@ -132,10 +136,6 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         let (id, user) = (field(connection, "id"), field(connection, "user"));
         ended.push(end(client, &flags, &format!("Connection {id} of {user}"), &["connections", &id]).await?);
     }
-    if flags.erase {
-        // Those that have no connection any more.
-        for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
-            for id in ids(&client.list(&[route], &[]).await?) {
     // A connection that is damaged in the store is on no list, but its cars are.
     let is_listed = |id: &str| connections.iter().any(|connection| connection["id"] == id);
     let stranded = cars.iter().filter(|car| car["connection"].as_str().is_some_and(|id| !is_listed(id)));
@@ -143,15 +143,19 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         let id = field(car, "id");
         ended.push(end(client, &flags, &format!("Vehicle {id} of {}", field(car, "user")), &["vehicles", &id]).await?);
     }
+    if flags.erase {
+        // Those that have no connection any more.
+        for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
+            for id in ids(&client.list(&[route], &[]).await?) {
                 ended.push(end(client, &flags, &format!("{what} {id}"), &[route, &id]).await?);
             }
         }
     }
+    say_forgotten(client, &cars).await?;
     match ended.iter().filter(|one| **one == Ended::HereOnly).count() {
         0 => {}
         count => say(&format!("{count} may still be connected at Smartcar: look in its dashboard, Connections."))?,
     }
-    say_forgotten(client, &cars).await?;
     if ended.contains(&Ended::Nowhere) {
         return Err(Failure::new(
             Exit::Failed,
@@ -165,10 +169,6 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     Ok(())
 }
 
-/// What came of ending one.
-#[derive(Clone, Copy, PartialEq)]
-enum Ended {
-    Everywhere,
 /// Names what Smartcar still has of cars that were forgotten here: it was not asked then, and is not now. They may be another
 /// gateway's since.
 async fn say_forgotten(client: &Client, cars: &[Value]) -> Result<(), Failure> {
@@ -191,6 +191,10 @@ async fn say_forgotten(client: &Client, cars: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What came of ending one.
+#[derive(Clone, Copy, PartialEq)]
+enum Ended {
+    Everywhere,
     HereOnly,
     /// With rows of the store that are damaged.
     Unread,

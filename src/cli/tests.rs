@@ -439,6 +439,8 @@ async fn leaving_looks_at_everything_and_erases_on_request() {
     .await;
     check("connections adopt --dry-run", expect![[r#"POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]]).await;
     check("migrate", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":false}"#]]).await;
+    check("migrate --undo --force", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"force":true,"undo":true}"#]])
+        .await;
     check("migrate --undo", expect![[r#"POST /api/v1/connections/migrate {"dry_run":false,"undo":true}"#]]).await;
     let asked = expect![[r"
         GET /api/v1/vehicles/car-1

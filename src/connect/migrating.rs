@@ -15,14 +15,14 @@ use crate::store::{Snapshot, StoreError};
 use crate::tokens::CallError;
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Migrate {
-    /// Say what would be moved to v3.
-    DryRun,
-    /// Move to v3.
-    Move,
-    /// Go back to v2.0.
-    Undo,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Migrate {
+    /// Go back to v2.0, instead of moving to v3.
+    pub undo: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Go back even if Smartcar has ended v2.0.
+    pub force: bool,
 }
 
 /// What became of one connection.
@@ -36,7 +36,7 @@ pub struct Moved {
     pub smartcar_user_id: Option<SmartcarUserId>,
     /// Its cars, which stay with their history.
     pub vehicles: Vec<LinkedVehicle>,
-    /// `would_move`, `moved`, `returned` or `failed`.
+    /// `would_move`, `moved`, `would_return`, `returned` or `failed`.
     pub result: &'static str,
     /// Why it failed.
     pub error: Option<String>,
@@ -59,17 +59,15 @@ pub struct Migration {
 type Served = (Connection, Vec<VehicleFacts>);
 
 impl Connect {
-    /// Moves all connections of v2.0 whose cars Smartcar lists for v3, or has those that came from v2.0 go back to it.
+    /// Moves all connections of v2.0 whose cars Smartcar lists for v3, or has those that came from v2.0 go back to it. Back to
+    /// an API that Smartcar has ended, only by force.
     pub async fn migrate(&self, what: Migrate) -> Result<Migration, ConnectError> {
         let shared = self.shared.clone();
         self.to_the_end(async move {
-            let items = match what {
-                Migrate::Undo => shared.go_back().await?,
-                Migrate::DryRun | Migrate::Move => shared.move_on(what == Migrate::DryRun).await?,
-            };
+            let items = if what.undo { shared.go_back(what).await? } else { shared.move_on(what.dry_run).await? };
             let on_v2 = shared.store.read(on_v2).await?.len();
             let can_return = shared.store.read(from_v2).await?.len();
-            Ok(Migration { dry_run: what == Migrate::DryRun, items, on_v2, can_return })
+            Ok(Migration { dry_run: what.dry_run, items, on_v2, can_return })
         })
         .await
     }
@@ -100,12 +98,25 @@ impl Shared {
         Ok(items)
     }
 
-    async fn go_back(&self) -> Result<Vec<Moved>, ConnectError> {
+    async fn go_back(&self, what: Migrate) -> Result<Vec<Moved>, ConnectError> {
         if self.smartcar.settings().v2.is_none() {
             return Err(ConnectError::NotConfigured("set smartcar.v2.client_id and .client_secret again first".to_owned()));
         }
+        let served = self.store.read(from_v2).await?;
+        if let Some((connection, _)) = served.first()
+            && !what.force
+            && self.has_v2_ended(connection.id).await
+        {
+            let sentence = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
+                            (`--force`, or `force` in the API, goes back all the same)";
+            return Err(ConnectError::Refused { code: "v2_ended".to_owned(), sentence: sentence.to_owned() });
+        }
         let mut items = Vec::new();
-        for (connection, known) in self.store.read(from_v2).await? {
+        for (connection, known) in served {
+            if what.dry_run {
+                items.push(told(&connection, &known, Ok("would_return")));
+                continue;
+            }
             let result = self.switch(connection.id, Generation::V2, Vec::new()).await;
             if result.is_ok() {
                 self.tokens.revive(connection.id).await.map_err(CallError::from)?;
@@ -113,6 +124,13 @@ impl Shared {
             items.push(told(&connection, &known, result.map(|()| "returned")));
         }
         Ok(items)
+    }
+
+    /// Whether API v2.0 says that it has come to its end. Whatever else it says, it may be there.
+    async fn has_v2_ended(&self, connection: ConnectionId) -> bool {
+        self.tokens.doubt_end();
+        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
+        self.tokens.call(connection, list).await.is_err_and(|error| error.is_of_end())
     }
 
     async fn list(&self, filter: ConnectionFilter) -> Result<Vec<SmartcarConnection>, ConnectError> {

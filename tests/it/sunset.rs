@@ -108,3 +108,37 @@ async fn the_end_of_v2_is_told_once_and_leads_to_v3() {
         gateway.finish().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_goes_back_to_what_has_ended_by_mistake() {
+    let gateway = TestGateway::new(1003).await;
+    let connection = gateway.connect("ada", ADA).await;
+    assert_eq!(migrate(&gateway, json!({})).await.status, 200);
+    let generation = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["generation"].clone();
+    let entries = async || gateway.told("/api/v1/audit").await["items"].as_array().unwrap().len();
+
+    // What would go back is said, and nothing is done: neither here nor in the audit log.
+    let before = entries().await;
+    let would = migrate(&gateway, json!({ "undo": true, "dry_run": true })).await.json();
+    assert_eq!((&would["items"][0]["result"], &would["dry_run"]), (&json!("would_return"), &json!(true)), "{would}");
+    assert_eq!(would["items"][0]["vehicles"].as_array().unwrap().len(), 2);
+    let would = migrate(&gateway, json!({ "dry_run": true })).await.json();
+    assert_eq!((&would["items"], generation().await, entries().await), (&json!([]), json!("v3"), before));
+
+    gateway.simulator.turn("v2=ended").unwrap();
+    for body in [json!({ "undo": true, "dry_run": true }), json!({ "undo": true })] {
+        let refused = migrate(&gateway, body).await;
+        is_problem(&refused, 409, "refused");
+        assert!(refused.text().contains("stay with v3"), "{}", refused.text());
+    }
+    assert_eq!(generation().await, "v3");
+    is_problem(&migrate(&gateway, json!({ "force": true })).await, 400, "bad_request");
+    let back = migrate(&gateway, json!({ "undo": true, "force": true })).await.json();
+    assert_eq!((&back["items"][0]["result"], generation().await), (&json!("returned"), json!("v2")));
+    assert_eq!(migrate(&gateway, json!({})).await.json()["items"][0]["result"], "moved");
+
+    // Whoever was told of the end by mistake goes back when it answers.
+    gateway.simulator.turn("v2=on").unwrap();
+    assert_eq!(migrate(&gateway, json!({ "undo": true })).await.json()["items"][0]["result"], "returned");
+    gateway.finish().await;
+}

@@ -68,14 +68,18 @@ pub struct Import {
 }
 
 /// Flags of `migrate`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Migrate {
-    /// Only say what would be moved, and what would not and why
-    #[arg(long, conflicts_with = "undo")]
+    /// Only say what would be moved (with --undo: what would go back), and what would not and why
+    #[arg(long)]
     pub dry_run: bool,
-    /// Go back to v2.0
+    /// Go back to v2.0; refused when Smartcar has ended it
     #[arg(long)]
     pub undo: bool,
+    /// Go back even if Smartcar has ended v2.0
+    #[arg(long, requires = "undo")]
+    pub force: bool,
     /// Print what the API answered
     #[arg(long)]
     pub json: bool,

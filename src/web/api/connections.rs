@@ -69,7 +69,7 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
         expires_in,
         vehicle,
         mode: new.mode,
-        scope: new.scope,
+        scope,
         make: new.make,
         force: new.force,
         redirect_uri: new.redirect_uri,
@@ -132,6 +132,9 @@ struct Adopt {
 pub(in crate::web) async fn adopt(call: &Call<'_>) -> Answer {
     let Adopt { user, dry_run } = call.json()?;
     let user = AppUserId::new(user.unwrap_or_else(|| "owner".to_owned()));
+    if dry_run {
+        call.noting.nothing_has_happened();
+    }
     let adoption = call.services.rooms.connect.adopt(&user, dry_run).await?;
     for connection in adoption.items.iter().filter_map(|item| item.connection) {
         call.noting.add(connection.to_string());
@@ -165,19 +168,20 @@ struct NewMigration {
     dry_run: bool,
     #[serde(default)]
     undo: bool,
+    #[serde(default)]
+    force: bool,
 }
 
 /// `POST connections/migrate`
 pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
-    let what = match call.json()? {
-        NewMigration { dry_run: true, undo: true } => {
-            return Err(Problem::bad_request("`dry_run` and `undo` do not go together."));
-        }
-        NewMigration { dry_run: true, .. } => Migrate::DryRun,
-        NewMigration { undo: true, .. } => Migrate::Undo,
-        NewMigration { .. } => Migrate::Move,
-    };
-    let migration = call.services.rooms.connect.migrate(what).await?;
+    let NewMigration { dry_run, undo, force } = call.json()?;
+    if force && !undo {
+        return Err(Problem::bad_request("`force` goes with `undo`."));
+    }
+    if dry_run {
+        call.noting.nothing_has_happened();
+    }
+    let migration = call.services.rooms.connect.migrate(Migrate { undo, dry_run, force }).await?;
     for moved in migration.items.iter().filter(|moved| ["moved", "returned"].contains(&moved.result)) {
         call.noting.add(moved.connection.to_string());
     }
