@@ -23,7 +23,7 @@ use super::subscriptions::NoteSubscription;
 use super::switching::{DropSpare, SwitchGeneration};
 use super::tables::from_cbor;
 use super::tellings::{ApplyReadings, NoteGrammar};
-use super::tokens::{DropDue, Reschedule, RotateTokens};
+use super::tokens::{DropDue, DropOrphaned, Reschedule, RotateTokens};
 use super::users::{PutUser, RemoveUser};
 use super::vehicles::{ForgetVehicle, NoteFacts, PictureTaken, RenameVehicle};
 use super::webhook_log::{NoteVerify, RecordDelivery};
@@ -61,7 +61,7 @@ changes! {
     GiveNotice, EndNotice,
     NoteAlive, NoteGap,
     TakeCall, NoteCalls,
-    BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare,
+    BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare, DropOrphaned,
     KeepCertificate, KeepAccount, KeepFailures, KeepSettings,
     PutApiToken, RevokeApiToken, PutSignInLink, SignIn, TouchSession, RevokeSession, SetPassword,
     SignInByPassword, NoteAudit, EndAudit,

@@ -87,12 +87,9 @@ impl Change for LinkVehicles {
                 if tables.get_sound::<Connection>(before)?.is_some() {
                     return Ok(Linking::Existing(before));
                 }
-                // One that is damaged makes room.
-                if tables.has::<Connection>(before)? {
-                    drop_tokens(tables, before)?;
-                    tables.remove::<Connection>(before)?;
-                }
-                // After a repair there is none any more.
+                // One that is damaged, or was lost in a repair, makes room.
+                drop_tokens(tables, before)?;
+                tables.remove::<Connection>(before)?;
                 lost = Some(before);
             }
             tables.put_index(Kind::Connection, &identity, self.connection.id)?;

@@ -126,6 +126,32 @@ impl Change for DropDue {
     }
 }
 
+/// Drops the tokens of a connection that was lost in a repair: nothing here leads to them any more. One that is damaged is
+/// there still, and keeps its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DropOrphaned {
+    /// Whose they were.
+    pub connection: ConnectionId,
+}
+
+impl Change for DropOrphaned {
+    /// Whether they were orphaned.
+    type Outcome = bool;
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let are_orphaned = are_orphaned(tables, self.connection)?;
+        if are_orphaned {
+            drop_tokens(tables, self.connection)?;
+        }
+        Ok(are_orphaned)
+    }
+}
+
+/// Whether there are tokens, sound or not, whose connection has no row at all. The application's own have none.
+fn are_orphaned(rows: &impl Rows, id: ConnectionId) -> Result<bool, StoreError> {
+    Ok(id != ConnectionId::APPLICATION && rows.has::<SealedTokens>(id)? && !rows.has::<Connection>(id)?)
+}
+
 impl SealedTokens {
     /// Reseals what `tokens` has sealed. `false` if there was nothing to do.
     pub(super) fn reseal(&mut self, connection: ConnectionId, vault: &Vault) -> Result<bool, StoreError> {
@@ -172,6 +198,11 @@ impl Snapshot<'_> {
     /// The same for whoever has something to say of all connections: a damaged set is as good as none.
     pub fn sound_tokens(&self, connection: ConnectionId) -> Result<Option<SealedTokens>, StoreError> {
         self.get_sound(connection)
+    }
+
+    /// Whether a connection was lost in a repair and its tokens were not.
+    pub fn has_orphaned_tokens(&self, connection: ConnectionId) -> Result<bool, StoreError> {
+        are_orphaned(self, connection)
     }
 
     /// Which connections come last in the order of their due times.

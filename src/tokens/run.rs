@@ -18,7 +18,7 @@ use crate::model::token::Generation;
 use crate::model::{ConnectionId, Timestamp};
 use crate::store::connections::MarkConnection;
 use crate::store::switching::DropSpare;
-use crate::store::tokens::{DropDue, Reschedule, SealedTokens};
+use crate::store::tokens::{DropDue, DropOrphaned, Reschedule, SealedTokens};
 use crate::store::{Snapshot, StoreError};
 
 /// How many of those that are due one look takes in.
@@ -286,6 +286,14 @@ async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp
     let read = move |snapshot: &Snapshot<'_>| {
         Ok((snapshot.tokens(connection)?, snapshot.intent(connection)?, snapshot.has_spare_tokens(connection)?))
     };
+    match drop_orphaned(tokens, connection).await {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(error) => {
+            shared.note_trouble(connection, &error.to_string(), Duration::ZERO);
+            return;
+        }
+    }
     let done = match shared.store.read(read).await {
         Ok((None, ..)) if connection == ConnectionId::APPLICATION => {
             let _ = tokens.refreshed(connection, 0).await;
@@ -324,6 +332,20 @@ async fn keep_alive(tokens: &Tokens, connection: ConnectionId, marked: Timestamp
     if let Err(error) = done {
         shared.note_trouble(connection, &error.to_string(), Duration::ZERO);
     }
+}
+
+/// Drops tokens whose connection a repair could not save: nothing shows them, and nothing but the loop would use them.
+async fn drop_orphaned(tokens: &Tokens, connection: ConnectionId) -> Result<bool, StoreError> {
+    let store = &tokens.shared.store;
+    if !store.read(move |snapshot| snapshot.has_orphaned_tokens(connection)).await? {
+        return Ok(false);
+    }
+    let is_dropped = store.commit(DropOrphaned { connection }).await?;
+    if is_dropped {
+        tracing::warn!(connection.id = %connection, "the tokens of a connection that was lost in a repair are dropped");
+        tokens.shared.forget_trouble(connection);
+    }
+    Ok(is_dropped)
 }
 
 /// Tokens that do not open are as good as lost.

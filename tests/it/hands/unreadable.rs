@@ -330,16 +330,50 @@ async fn a_car_that_cannot_be_read_says_so() {
     }
 }
 
-/// A damaged row, and a repair when the journal has no sound copy of it any more.
-async fn lose(gateway: &mut TestGateway, car: &str, user: &str) {
-    let row = row_of(gateway, car, user).await;
-    damage(gateway, "vehicles-1", &row.to_be_bytes()).await;
+/// A connection is lost in a repair: its tokens go with it, whether its owner comes back first or they are due first.
+#[tokio::test(start_paused = true)]
+async fn the_tokens_of_a_connection_that_a_repair_lost_go_with_it() {
+    for (seed, how) in [(773, "due"), (774, "back")] {
+        let mut gateway = TestGateway::new(seed).await;
+        let [ada, eve] = [gateway.connect("ada", ADA).await, gateway.connect("eve", ADA).await];
+        damage(&mut gateway, "connections-1", connection_id(&ada).0.as_bytes()).await;
+        repair_without_copies(&mut gateway).await;
+        let answer = gateway.get(&format!("/api/v1/connections/{ada}")).bearer(&gateway.admin).send().await;
+        is_problem(&answer, 404, "not_found");
+        let lost = connection_id(&ada);
+        let has_tokens = async |gateway: &TestGateway| {
+            gateway.app().store().read(move |snapshot| snapshot.tokens(lost)).await.unwrap().is_some()
+        };
+        assert!(has_tokens(&gateway).await);
+        if how == "back" {
+            assert_ne!(gateway.connect("ada", ADA).await, ada);
+            assert!(!has_tokens(&gateway).await, "{how}");
+        }
+        gateway.start_refreshing();
+        let refreshed = gateway.simulator.counters().refreshes;
+        pass(3 * HOUR).await;
+        assert!(!has_tokens(&gateway).await, "{how}");
+        assert!(gateway.simulator.counters().refreshes > refreshed, "{how}");
+        assert_eq!(connection(&gateway, &eve).await["status"], "active", "{how}: another's are renewed");
+        gateway.finish().await;
+    }
+}
+
+/// A repair when the journal has no sound copy of what is damaged any more.
+async fn repair_without_copies(gateway: &mut TestGateway) {
     for _ in 0..3 {
         gateway.app().store().checkpoint().await.unwrap();
         gateway.reopen().await;
     }
-    assert_eq!(left_out(gateway, "").await, 1);
     gateway.repair().await;
+}
+
+/// A damaged row, and a repair that cannot save it.
+async fn lose(gateway: &mut TestGateway, car: &str, user: &str) {
+    let row = row_of(gateway, car, user).await;
+    damage(gateway, "vehicles-1", &row.to_be_bytes()).await;
+    assert_eq!(left_out(gateway, "").await, 1);
+    repair_without_copies(gateway).await;
     assert_eq!(left_out(gateway, "").await, 1, "it is gone, and what is kept under it is not shown");
 }
 

@@ -378,10 +378,12 @@ impl Played for LinkVehicles {
             return Linking::Gone;
         }
         if let Some(identity) = self.connection.identity() {
-            match model.identities.get(&identity) {
-                Some(other) if *other != id && model.connections.contains_key(other) => return Linking::Existing(*other),
-                _ => model.identities.insert(identity, id),
-            };
+            match model.identities.get(&identity).copied() {
+                Some(other) if other != id && model.connections.contains_key(&other) => return Linking::Existing(other),
+                Some(other) if other != id => model.drop_tokens(other),
+                _ => {}
+            }
+            model.identities.insert(identity, id);
         }
         model.connections.insert(id, self.connection.clone());
         for facts in &self.vehicles {
