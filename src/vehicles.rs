@@ -1,6 +1,6 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -110,12 +110,12 @@ pub enum VehiclesError {
         failed: Vec<(VehicleId, VehiclesError)>,
     },
     /// What could be read is erased; rows that are damaged tell nobody what they were of.
-    #[error("{}", unreadable(*.rows, *.erased))]
+    #[error("{}", unreadable(*.rows, .left_to.as_ref()))]
     Unreadable {
         /// How many.
         rows: usize,
-        /// Whether they were erased, too.
-        erased: bool,
+        /// Whose they are, if they are not erased, too: they go with them. `None` for one who is not known any more.
+        left_to: Option<BTreeSet<Option<AppUserId>>>,
     },
     /// Its row in the store is damaged, so that nobody can tell what it is.
     #[error(
@@ -138,20 +138,22 @@ fn unknown_signal(code: &str) -> String {
     format!("there is no signal `{shown}`{meant}: `carport signals` shows those that the cars have told")
 }
 
-fn unreadable(rows: usize, erased: bool) -> String {
+fn unreadable(rows: usize, left_to: Option<&BTreeSet<Option<AppUserId>>>) -> String {
     let is_one = rows == 1;
-    if erased {
+    let Some(users) = left_to else {
         let (rows, are) = if is_one { ("1 row of a car".to_owned(), "is") } else { (format!("{rows} rows of cars"), "are") };
-        format!(
+        return format!(
             "it is erased, with {rows} that {are} damaged: if one of these cars is still connected at Smartcar, end it in its \
              dashboard"
-        )
-    } else {
-        let (rows, goes) = if is_one { ("1 damaged row".to_owned(), "goes") } else { (format!("{rows} damaged rows"), "go") };
-        format!(
-            "what could be read is erased; {rows} may belong to it, and {goes} with its user (`carport users remove ID --erase`)"
-        )
-    }
+        );
+    };
+    let (rows, goes) = if is_one { ("1 damaged row".to_owned(), "goes") } else { (format!("{rows} damaged rows"), "go") };
+    let users: Vec<&str> = users.iter().map(|user| user.as_ref().map_or("a removed user", AppUserId::as_str)).collect();
+    let (their, users) = (if users.len() == 1 { "its user" } else { "their users" }, users.join(", "));
+    format!(
+        "what could be read is erased; {rows} may belong to it, and {goes} with {their}: {users} (`carport users remove ID \
+         --erase`)"
+    )
 }
 
 impl From<StoreError> for VehiclesError {

@@ -11,6 +11,7 @@ use super::vehicle_data::erase_data;
 use super::vehicles::{of_user, rows_of_user};
 use super::webhook_log::erase_entries;
 use super::{Change, Rows, Snapshot, StoreError, Tables, users};
+use crate::model::user::User;
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, VehicleId};
 
@@ -178,8 +179,36 @@ impl Snapshot<'_> {
     /// How many rows of vehicles cannot be read, so that nobody knows what they are of; or how many of one user's. Those that
     /// were lost in a repair count: their history is still there, and is taken again by its owner, or erased with them.
     pub fn unreadable_vehicles(&self, user: Option<&AppUserId>) -> Result<usize, StoreError> {
+        Ok(self.unreadable_rows(user)?.len())
+    }
+
+    /// Whose the rows are that cannot be read and may be of this vehicle: no other id leads to them. Each user once; `None`
+    /// for one who is not known any more. With a user, only theirs are looked at.
+    pub fn unreadable_beside(
+        &self,
+        id: &VehicleId,
+        user: Option<&AppUserId>,
+    ) -> Result<(usize, BTreeSet<Option<AppUserId>>), StoreError> {
+        let mut rows = self.unreadable_rows(user)?;
+        let own = self.places().index_entry(Kind::Vehicle, id.as_str());
+        for (entry, row) in entries_of(self, &rows)? {
+            if entry != own {
+                rows.retain(|other| *other != row);
+            }
+        }
+        let mut owners = BTreeSet::new();
+        for row in &rows {
+            let marks = marks_of(self, *row)?;
+            let user = marks.first().and_then(|mark| mark.first_chunk()).map(|user| u32::from_be_bytes(*user));
+            let user = user.map_or(Ok(None), |user| self.get_sound::<User>(user))?;
+            owners.insert(user.map(|user| user.id));
+        }
+        Ok((rows.len(), owners))
+    }
+
+    fn unreadable_rows(&self, user: Option<&AppUserId>) -> Result<Vec<u32>, StoreError> {
         if let Some(user) = user {
-            return Ok(unreadable_of(self, user)?.len());
+            return unreadable_of(self, user);
         }
         let mut found = BTreeSet::new();
         self.walk(Vehicle::TABLE, ALL, false, &mut |key, sealed| {
@@ -195,7 +224,7 @@ impl Snapshot<'_> {
                 found.insert(row.to_vec());
             }
         }
-        Ok(found.len())
+        Ok(found.into_iter().filter_map(|row| Some(u32::from_be_bytes(row.try_into().ok()?))).collect())
     }
 
     /// Whether a vehicle of a user's is damaged, so that nobody knows what serves it. What was lost is served by nothing.

@@ -159,9 +159,10 @@ impl Vehicles {
         if history == History::Keep {
             return Ok(());
         }
-        match self.shared.store.read(move |snapshot| snapshot.unreadable_vehicles(Some(&user))).await? {
+        let owner = user.clone();
+        match self.shared.store.read(move |snapshot| snapshot.unreadable_vehicles(Some(&owner))).await? {
             0 => Ok(()),
-            rows => Err(VehiclesError::Unreadable { rows, erased: false }),
+            rows => Err(VehiclesError::Unreadable { rows, left_to: Some([Some(user)].into()) }),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Vehicles {
                 if history == History::Erase && *reach == Reach::All && self.erase_unreadable(id).await? =>
             {
                 note(id);
-                return Err(VehiclesError::Unreadable { rows: 1, erased: true });
+                return Err(VehiclesError::Unreadable { rows: 1, left_to: None });
             }
             // What a former owner had is erased, though nobody has the car, or somebody out of reach.
             Err(VehiclesError::NotFound) if history == History::Erase => None,
@@ -48,7 +48,7 @@ impl Vehicles {
         };
         let (shared, id, note) = (self.shared.clone(), id.clone(), note.clone());
         let end = async move {
-            let owner = whose.clone();
+            let (car, owner) = (id.clone(), whose.clone());
             match vehicle {
                 Some(vehicle) => shared.disconnect(&vehicle, whose, (history, force), &note).await?,
                 None if shared.store.commit(EraseFormer { id: id.clone(), user: whose }).await? => note(&id),
@@ -57,9 +57,9 @@ impl Vehicles {
             if history == History::Keep {
                 return Ok(());
             }
-            match shared.store.read(move |snapshot| snapshot.unreadable_vehicles(owner.as_ref())).await? {
-                0 => Ok(()),
-                rows => Err(VehiclesError::Unreadable { rows, erased: false }),
+            match shared.store.read(move |snapshot| snapshot.unreadable_beside(&car, owner.as_ref())).await? {
+                (0, _) => Ok(()),
+                (rows, users) => Err(VehiclesError::Unreadable { rows, left_to: Some(users) }),
             }
         };
         to_its_end(end).await

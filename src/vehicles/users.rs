@@ -164,7 +164,7 @@ impl Vehicles {
             History::Erase => self.shared.store.commit(EraseUnreadable { id: None, user: Some(id.clone()) }).await?,
         };
         self.shared.store.commit(RemoveUser { id: id.clone() }).await?;
-        if unreadable > 0 { Err(VehiclesError::Unreadable { rows: unreadable, erased: true }) } else { Ok(()) }
+        if unreadable > 0 { Err(VehiclesError::Unreadable { rows: unreadable, left_to: None }) } else { Ok(()) }
     }
 
     /// Disconnects what is a user's now. Whether something is left: what was connected meanwhile.

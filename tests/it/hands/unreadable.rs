@@ -80,7 +80,8 @@ async fn what_an_erasure_cannot_read_is_told() {
     let path = format!("/api/v1/vehicles/{car}?history=erase");
     let told = gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await;
     is_problem(&told, 500, "damaged");
-    assert!(told.text().contains("1 damaged row may belong to it") && told.text().contains("users remove"), "{}", told.text());
+    let goes = "1 damaged row may belong to it, and goes with its user: ada (`carport users remove ID --erase`)";
+    assert!(told.text().contains(goes), "{}", told.text());
     assert_eq!(gateway.get(&format!("/api/v1/vehicles/{car}")).bearer(&gateway.admin).send().await.status, 404);
     assert_eq!(left_out(&gateway, "").await, 1);
 
@@ -96,6 +97,39 @@ async fn what_an_erasure_cannot_read_is_told() {
     gateway.connect("ada", ADA).await;
     gateway.catch_up().await;
     assert_eq!(places(&gateway, &car).await, []);
+    gateway.finish().await;
+}
+
+/// What is damaged is of another car, and its own id says so.
+#[tokio::test(start_paused = true)]
+async fn damage_to_one_car_is_not_told_of_another() {
+    for (seed, how) in [(770, "damaged"), (771, "lost")] {
+        let mut gateway = TestGateway::new(seed).await;
+        gateway.connect("ada", ADA).await;
+        gateway.connect("grace", GRACE).await;
+        let (of_ada, of_grace) = (gateway.vehicles_of(ADA).remove(0), gateway.vehicles_of(GRACE).remove(0));
+        if how == "lost" {
+            lose(&mut gateway, &of_ada, "ada").await;
+        } else {
+            let row = row_of(&gateway, &of_ada, "ada").await;
+            damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
+        }
+        assert_eq!(delete(&gateway, &format!("/api/v1/vehicles/{of_grace}?history=erase")).await, 204, "{how}");
+        assert_eq!(left_out(&gateway, "").await, 1, "{how}: hers is left alone");
+        gateway.finish().await;
+    }
+}
+
+/// Nobody can tell what car a former row was of that is damaged, nor whose it was once they are removed.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_row_of_a_removed_user_is_told_as_that() {
+    let (mut gateway, car) = from_ada_to_grace(772).await;
+    let row = row_of(&gateway, &car, "ada").await;
+    assert_eq!(delete(&gateway, "/api/v1/users/ada?history=keep").await, 204);
+    damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
+    let told = gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}?history=erase")).bearer(&gateway.admin).send().await;
+    is_problem(&told, 500, "damaged");
+    assert!(told.text().contains("goes with its user: a removed user ("), "{}", told.text());
     gateway.finish().await;
 }
 
