@@ -123,7 +123,7 @@ struct Shared {
     run: Uuid,
     /// What is under way, by the row of the vehicle.
     under_way: Mutex<HashMap<u32, (Uuid, &'static str)>>,
-    /// When each vehicle last did something.
+    /// When each vehicle last did something, or may have.
     done: Mutex<HashMap<VehicleId, Timestamp>>,
     tasks: TaskTracker,
     /// Carport stops: answers are waited for no longer.

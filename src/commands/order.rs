@@ -58,7 +58,8 @@ pub(super) async fn carry_out(
     let Order { car, row, record, address, .. } = order;
     tracing::info!(command = record.name, outcome = outcome.as_str(), "a command has ended");
     let ended = Ended { at: shared.world.now(), outcome };
-    if ended.outcome == CommandOutcome::Success {
+    // Of what nobody knows it may be done all the same.
+    if !matches!(ended.outcome, CommandOutcome::Failed(_)) {
         shared.done.lock().unwrap_or_else(PoisonError::into_inner).insert(car.clone(), ended.at);
     }
     let record = CommandRecord { ended: Some(ended.clone()), ..record };

@@ -36,8 +36,10 @@ struct Notes {
 /// The last time something was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
-    /// When.
+    /// When the answer was here.
     pub(super) at: Timestamp,
+    /// When the question went out: the answer need not tell of anything later.
+    pub(super) began: Timestamp,
     /// Which of the reads it was.
     number: u64,
     /// How often in a row nothing came of it.
@@ -115,15 +117,20 @@ impl Asked {
         of_vehicle().any(|(path, note)| is_other(path) && note.error().is_some() && Some(note.number) > came)
     }
 
-    /// A read has ended, with this result for each of what it asked for.
-    pub(super) fn note(&self, id: &VehicleId, at: Timestamp, results: impl IntoIterator<Item = (&'static str, Vain)>) {
+    /// A read has ended that began at one time and ended at another, with this result for each of what it asked for.
+    pub(super) fn note(
+        &self,
+        id: &VehicleId,
+        (began, at): (Timestamp, Timestamp),
+        results: impl IntoIterator<Item = (&'static str, Vain)>,
+    ) {
         let mut notes = self.notes();
         notes.ended += 1;
         let number = notes.ended;
         for (path, why) in results {
             let before = notes.of.get(&(id.clone(), path)).map_or(0, |note| note.failures);
             let failures = if matches!(why, Vain::Not) { 0 } else { before.saturating_add(1) };
-            notes.of.insert((id.clone(), path), Note { at, number, failures, why });
+            notes.of.insert((id.clone(), path), Note { at, began, number, failures, why });
         }
     }
 

@@ -68,15 +68,16 @@ impl Compat {
         if let Some(error) = self.why_not(&known, OLDER) {
             return Told::not(error);
         }
+        let began = self.world.now();
         let told = self.vehicles.services(&known, days.dates(), wish.reason()).await;
         let now = self.world.now();
         match &told {
-            Ok(_) => self.asked.note(id, now, [(OLDER, Vain::Not), (VEHICLE, Vain::Not)]),
+            Ok(_) => self.asked.note(id, (began, now), [(OLDER, Vain::Not), (VEHICLE, Vain::Not)]),
             // Of other days it may be otherwise.
             Err(CallError::Smartcar(SmartcarError::NotPossible { .. })) => {}
             Err(error @ CallError::Smartcar(_)) => {
                 let error = of_call(error);
-                self.asked.note(id, now, [(if is_of_vehicle(&error) { VEHICLE } else { OLDER }, Vain::Failed(error))]);
+                self.asked.note(id, (began, now), [(if is_of_vehicle(&error) { VEHICLE } else { OLDER }, Vain::Failed(error))]);
             }
             Err(_) => {}
         }

@@ -124,7 +124,7 @@ impl Compat {
         let failed = result.as_ref().err().map(of_call);
         match (result, failed) {
             (Err(CallError::Smartcar(_)), Some(error)) => {
-                self.asked.note(id, now, [(VEHICLE, Vain::Failed(error.clone()))]);
+                self.asked.note(id, (began, now), [(VEHICLE, Vain::Failed(error.clone()))]);
                 Ok((self.connected(reach, id).await?, Some(error)))
             }
             // Nothing went out.
@@ -138,7 +138,7 @@ impl Compat {
                 } else if everything {
                     paths.push(EVERYTHING);
                 }
-                self.asked.note(id, now, self.results(&known, &paths, began));
+                self.asked.note(id, (began, now), self.results(&known, &paths, began));
                 Ok((known, None))
             }
         }
@@ -223,15 +223,13 @@ impl Compat {
     pub(super) fn is_older(&self, id: &VehicleId, path: &'static str, told: Option<Timestamp>, wish: Wish) -> bool {
         let max_age = wish.max_age.or(self.settings.max_age);
         let is_older = |at: Timestamp, age: Duration| age.is_zero() || self.world.now().since(at) > age;
-        let asked = self.asked.last(id, path).filter(Note::is_good).map(|note| note.at);
-        // Of what the car has done since, nothing is known yet: a script that locks and looks must see it locked.
-        let done = self.commands.done_at(id);
-        match (told.map(|told| told.max(asked.unwrap_or(told))), max_age) {
-            (Some(told), _) if done.is_some_and(|done| told < done) => true,
-            (Some(_), None) => false,
-            (Some(told), Some(age)) => is_older(told, age),
-            (None, _) => true,
-        }
+        let asked = self.asked.last(id, path).filter(Note::is_good);
+        let Some(told) = told else { return true };
+        // Of what the car has done since, nothing is known yet: a script that locks and looks must see it locked, also if
+        // somebody else was looking meanwhile.
+        let known = asked.as_ref().map_or(told, |note| told.max(note.began));
+        let is_done_since = self.commands.done_at(id).is_some_and(|done| known < done);
+        is_done_since || max_age.is_some_and(|age| is_older(asked.map_or(told, |note| told.max(note.at)), age))
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) async fn read(
     let id = vehicle.connection.ok_or(TokenError::Gone)?;
     let connection = shared.store.read(move |snapshot| snapshot.sound_connection(id)).await.map_err(TokenError::from)?;
     let connection = connection.ok_or(TokenError::Gone)?;
+    let began = shared.world.now();
     let result = ask(shared, row, vehicle, &connection, only, reason).await;
     let at = shared.world.now();
     let refusal = refused::look(shared, row, &connection, &result).await.map_err(TokenError::from)?;
@@ -51,7 +52,7 @@ pub(super) async fn read(
         _ => Vec::new(),
     };
     if !lacks.is_empty() {
-        keep(shared, row, lacks, at).await?;
+        keep(shared, row, lacks, (began, at)).await?;
     }
     let reports = result?;
     if refusal.is_none()
@@ -60,17 +61,24 @@ pub(super) async fn read(
     {
         shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
     }
-    keep(shared, row, reports, at).await
+    keep(shared, row, reports, (began, at)).await
 }
 
-async fn keep(shared: &Shared, row: u32, reports: Vec<SignalReport>, at: Timestamp) -> Result<(), CallError> {
+/// Keeps what was told between two times. What Smartcar does not date counts from the first: it may have been so before what
+/// happened meanwhile.
+async fn keep(
+    shared: &Shared,
+    row: u32,
+    reports: Vec<SignalReport>,
+    (told_at, at): (Timestamp, Timestamp),
+) -> Result<(), CallError> {
     // Meanwhile the car may have been taken away: what was read then is not the owner's any more.
     let vehicle = shared.store.read(move |snapshot| snapshot.sound_vehicle_at(row)).await.map_err(TokenError::from)?;
     if vehicle.is_none_or(|vehicle| vehicle.connection.is_none()) {
         return Ok(());
     }
     let (errors, resolved) = (Vec::new(), Vec::new());
-    let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at: at, facts: None, errors, resolved };
+    let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at, facts: None, errors, resolved };
     let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
     Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
 }

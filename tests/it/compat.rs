@@ -11,7 +11,7 @@ mod sparing;
 
 use std::time::Duration;
 
-use carport::simulator::{Settings, WebhookSettings};
+use carport::simulator::{Fault, FaultKind, Faults, Settings, WebhookSettings};
 use serde_json::{Value, json};
 
 use crate::api::with_two_owners;
@@ -257,6 +257,35 @@ async fn a_script_that_locks_and_looks_sees_it_locked() {
                 assert_eq!((look().await.json()["isLocked"].clone(), calls(&gateway, &car)), (json!(is_locked), asked));
             }
         }
+        gateway.finish().await;
+    }
+}
+
+/// Nor is what somebody asked for before it and heard after it; nor when nobody knows whether the car obeyed.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_before_the_lock_is_no_answer_after_it() {
+    for (seed, generation) in [(523, V2), (524, V3)] {
+        let (gateway, car, token) = with_owner(seed, generation, &[]).await;
+        let security = format!("/v2.0/vehicles/{car}/security");
+        let look = || gateway.get(&security).bearer(&token);
+        let order = async |action: &str| gateway.post(&security, &json!({ "action": action })).bearer(&token).send().await;
+        assert_eq!((look().send().await.json()["isLocked"].clone(), calls(&gateway, &car)), (json!(true), 1));
+        pass(Duration::from_secs(5)).await;
+        gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(20)))]));
+        let unlocked = async {
+            pass(Duration::from_secs(2)).await;
+            order("UNLOCK").await.status
+        };
+        let (before, unlocked) = tokio::join!(look().header("cache-control", "no-cache").send(), unlocked);
+        assert_eq!((before.json()["isLocked"].clone(), unlocked), (json!(true), 200));
+        for _ in 0..2 {
+            assert_eq!((look().send().await.json()["isLocked"].clone(), calls(&gateway, &car)), (json!(false), 3));
+        }
+        pass(Duration::from_secs(5)).await;
+        gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::LoseAnswer)]));
+        assert_ne!(order("LOCK").await.status, 200);
+        pass(Duration::from_secs(5)).await;
+        assert_eq!((look().send().await.status, calls(&gateway, &car)), (200, 4), "it may have obeyed");
         gateway.finish().await;
     }
 }
