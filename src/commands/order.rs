@@ -46,7 +46,7 @@ pub(super) async fn carry_out(
     };
     shared.budget.settle(&permit, error).await;
     if let Some(error) = error {
-        note_refused_account(&shared, order.connection.id, error).await;
+        note_refused_account(&shared, &order.connection, error).await;
     }
     let outcome = match result {
         Some(Ok(Told::Done)) => CommandOutcome::Success,
@@ -88,7 +88,7 @@ async fn send(shared: &Shared, order: &Order, permit: &Permit) -> Result<Told, C
 }
 
 /// The manufacturer no longer takes the owner's sign-in: that is so for reads too.
-async fn note_refused_account(shared: &Shared, id: ConnectionId, error: &SmartcarError) {
+async fn note_refused_account(shared: &Shared, connection: &Connection, error: &SmartcarError) {
     let what = error.failure();
     if what.kind.as_deref() != Some("CONNECTED_SERVICES_ACCOUNT") || what.code.as_deref() != Some("AUTHENTICATION_FAILED") {
         return;
@@ -96,7 +96,9 @@ async fn note_refused_account(shared: &Shared, id: ConnectionId, error: &Smartca
     let reason = what.to_string();
     let since = Some(shared.world.now());
     let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since };
-    if let Err(error) = shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason) }).await {
+    let (id, seen) = (connection.id, Some(connection.connected_at));
+    let mark = MarkConnection { id, status: Some(status), error: Some(reason), seen };
+    if let Err(error) = shared.store.commit(mark).await {
         tracing::warn!(%error, "that an owner must connect again is not kept");
     }
 }

@@ -183,7 +183,7 @@ async fn by_vehicle(shared: &Shared, attempt: &Attempt, id: VehicleId) -> Result
     let vehicle = shared.store.read(move |snapshot| snapshot.vehicle(&wanted)).await?;
     let (_, vehicle) = vehicle.filter(|(_, vehicle)| vehicle.user == attempt.user).ok_or(ConnectError::UnknownVehicle)?;
     let connection = vehicle.connection.ok_or(ConnectError::UnknownVehicle)?;
-    let active = MarkConnection { id: connection, status: Some(ConnectionStatus::Active), error: None };
+    let active = MarkConnection { id: connection, status: Some(ConnectionStatus::Active), error: None, seen: None };
     shared.store.commit(active).await?;
     shared.tokens.revive(connection).await.map_err(CallError::from)?;
     Ok(Linked { connection, user: attempt.user.clone(), vehicles: vec![named(&vehicle.facts)], virtual_key_url: None })

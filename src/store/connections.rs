@@ -159,6 +159,10 @@ pub struct MarkConnection {
     pub status: Option<ConnectionStatus>,
     /// What went wrong; `None` means that all is well.
     pub error: Option<String>,
+    /// Only if it was not connected again since this time, when it was connected as far as was known then. A journal of an
+    /// earlier Carport does not say.
+    #[serde(default)]
+    pub seen: Option<Timestamp>,
 }
 
 impl Change for MarkConnection {
@@ -168,6 +172,10 @@ impl Change for MarkConnection {
         let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(false) };
         // What was ended here while Smartcar was being asked stays ended.
         if connection.status == ConnectionStatus::Disconnected {
+            return Ok(false);
+        }
+        // A refusal that comes late is of what was before.
+        if self.seen.is_some_and(|seen| seen != connection.connected_at) {
             return Ok(false);
         }
         if let Some(status) = &self.status {

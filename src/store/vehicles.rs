@@ -100,12 +100,16 @@ pub struct ForgetVehicle {
     /// Now. A journal of an earlier Carport does not say.
     #[serde(default)]
     pub at: Timestamp,
+    /// Only if this connection still serves it, and was not connected again since this time. A journal of an earlier Carport
+    /// does not say.
+    #[serde(default)]
+    pub served_by: Option<(ConnectionId, Timestamp)>,
 }
 
 impl ForgetVehicle {
     /// Does it, and remembers it, if the vehicle is still this user's.
     pub fn of(user: AppUserId, id: VehicleId, erase: bool, at: Timestamp) -> ForgetVehicle {
-        ForgetVehicle { id, erase, is_remembered: true, user: Some(user), at }
+        ForgetVehicle { id, erase, is_remembered: true, user: Some(user), at, served_by: None }
     }
 }
 
@@ -116,6 +120,12 @@ impl Change for ForgetVehicle {
         let Some((row, mut vehicle)) = vehicle(tables, &self.id)? else { return Ok(false) };
         if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
             return Ok(false);
+        }
+        if let Some((id, connected_at)) = self.served_by {
+            let connection = tables.get_sound::<Connection>(id)?.filter(|_| vehicle.connection == Some(id));
+            if connection.is_none_or(|connection| connection.connected_at != connected_at) {
+                return Ok(false);
+            }
         }
         if self.erase {
             let place = tables.places().index_entry(Kind::Vehicle, self.id.as_str());

@@ -356,7 +356,7 @@ async fn give_up(tokens: &Tokens, connection: ConnectionId, marked: Timestamp) -
     }
     let reason = "its tokens are damaged in the store".to_owned();
     let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Tokens, since: None };
-    store.commit(MarkConnection { id: connection, status: Some(status), error: Some(reason) }).await?;
+    store.commit(MarkConnection { id: connection, status: Some(status), error: Some(reason), seen: None }).await?;
     tokens.shared.news.notify_one();
     store.commit(DropDue { due_at: marked, connection }).await
 }

@@ -41,7 +41,7 @@ pub(super) async fn read(
     let refusal = refused::look(shared, row, &connection, &result).await.map_err(TokenError::from)?;
     if let Some(reason) = refusal.clone() {
         let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since: Some(at) };
-        let mark = MarkConnection { id, status: Some(status), error: Some(reason) };
+        let mark = MarkConnection { id, status: Some(status), error: Some(reason), seen: Some(connection.connected_at) };
         shared.store.commit(mark).await.map_err(TokenError::from)?;
     }
     let is_taken_back = revoked::look(shared, vehicle, &connection, &result).await.map_err(TokenError::from)?;

@@ -1,7 +1,7 @@
 //! Access that an owner has taken back at Smartcar: seen by what Smartcar refuses, and believed when it does not list the
 //! vehicle any more. Then nothing is asked about it by itself, and the owner's connecting again mends it.
 
-use super::{History, Shared};
+use super::Shared;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::reading::{Outcome, SignalReport};
 use crate::model::token::Generation;
@@ -10,6 +10,7 @@ use crate::model::{ConnectionId, Secret, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar};
 use crate::store::StoreError;
 use crate::store::connections::MarkConnection;
+use crate::store::vehicles::ForgetVehicle;
 use crate::tokens::{CallError, TokenError};
 
 /// What to do about a read that Smartcar refused. Returns whether the owner has taken the access back.
@@ -36,13 +37,17 @@ pub(super) async fn look(
     let served = shared.store.read(move |snapshot| snapshot.vehicles_of(&served)).await?;
     if served.iter().any(|vehicle| listed.contains(vehicle)) {
         tracing::warn!(connection.id = %id, "an owner has taken back the access to one of several cars");
-        shared.end(vehicle, None, History::Keep).await?;
+        // While Smartcar was asked, its owner may have connected it again.
+        let (user, car, at) = (vehicle.user.clone(), vehicle.facts.id.clone(), shared.world.now());
+        let served_by = Some((id, connection.connected_at));
+        shared.store.commit(ForgetVehicle { served_by, ..ForgetVehicle::of(user, car, false, at) }).await?;
         return Ok(true);
     }
     let reason = "the owner has taken the access back at Smartcar".to_owned();
     let since = Some(shared.world.now());
     let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since };
-    shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason) }).await?;
+    let seen = Some(connection.connected_at);
+    shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason), seen }).await?;
     Ok(true)
 }
 

@@ -1,8 +1,9 @@
 //! Reads that Smartcar refuses as a whole: what it says of the car's abilities, and an owner who has taken the access back.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use carport::simulator::Settings;
+use carport::simulator::{Fault, FaultKind, Faults, Settings};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -226,18 +227,51 @@ async fn the_trouble_of_one_car_leaves_the_others_alone() {
     gateway.finish().await;
 }
 
-/// One of several cars: it is left without a connection, and the others go on.
+/// What is refused while the owner connects again was so before.
 #[tokio::test(start_paused = true)]
-async fn one_car_of_several_may_be_taken_back() {
-    let gateway = TestGateway::new(319).await;
-    let connection = gateway.connect("owner", ADA).await;
-    let [gone, kept] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
-    assert_eq!((refresh(&gateway, &gone).await, refresh(&gateway, &kept).await), (200, 200));
-    // The owner unticks it at Smartcar.
+async fn a_late_refusal_undoes_no_new_connection() {
+    for (seed, account, how) in [(329, ADA, "trouble"), (330, GRACE, "all"), (331, ADA, "one")] {
+        let gateway = TestGateway::new(seed).await;
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        pass(HOUR).await;
+        match how {
+            "trouble" => {
+                gateway.simulator.set_trouble(&car, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+            }
+            "all" => gateway.simulator.take_back(account),
+            _ => untick(&gateway, &car, &gateway.vehicles_of(account)[1]),
+        }
+        // The read, and then perhaps the list.
+        let late = Fault::always(FaultKind::Delay(Duration::from_secs(10)));
+        let (times, wait) = if how == "trouble" { (1, 5) } else { (2, 15) };
+        gateway.simulator.set_faults(Faults::new([Fault { times: Some(times), ..late }]));
+        let again = async {
+            pass(Duration::from_secs(wait)).await;
+            gateway.simulator.set_trouble(&car, None).unwrap();
+            gateway.connect("owner", account).await
+        };
+        let (refused, again) = tokio::join!(refresh(&gateway, &car), again);
+        assert_eq!((refused == 200, again), (how == "trouble", connection.clone()), "{account} {how}");
+        let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
+        assert_eq!(told["status"], "active", "{account} {how}: {told}");
+        assert!(told["vehicles"].as_array().unwrap().contains(&json!(car)), "{account} {how}: {told}");
+        gateway.finish().await;
+    }
+}
+
+/// The owner unticks one of two cars at Smartcar: so it is for the tokens that are used first, and not for others.
+fn untick(gateway: &TestGateway, gone: &str, kept: &str) {
     let (path, list) =
         (format!("/v2.0/vehicles/{gone}/batch"), json!({ "vehicles": [kept], "paging": { "count": 1, "offset": 0 } }));
+    let first = OnceLock::new();
     gateway.net.change(move |request, answer| {
         let asked = request.uri().path();
+        let access = request.headers().get("authorization")?;
+        if !asked.starts_with("/v2.0/vehicles") || first.get_or_init(|| access.clone()) != access {
+            return None;
+        }
         if asked == path {
             let mut answer = answer.clone().map(|_| r#"{"type":"PERMISSION","code":null,"statusCode":403}"#.into());
             *answer.status_mut() = StatusCode::FORBIDDEN;
@@ -245,6 +279,16 @@ async fn one_car_of_several_may_be_taken_back() {
         }
         (asked.trim_end_matches('/') == "/v2.0/vehicles").then(|| Ok(answer.clone().map(|_| list.to_string().into())))
     });
+}
+
+/// One of several cars: it is left without a connection, and the others go on.
+#[tokio::test(start_paused = true)]
+async fn one_car_of_several_may_be_taken_back() {
+    let gateway = TestGateway::new(319).await;
+    let connection = gateway.connect("owner", ADA).await;
+    let [gone, kept] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    assert_eq!((refresh(&gateway, &gone).await, refresh(&gateway, &kept).await), (200, 200));
+    untick(&gateway, &gone, &kept);
     pass(Duration::from_secs(60)).await;
     assert!(refresh(&gateway, &gone).await >= 400);
     let shown = show(&gateway, &gone).await;

@@ -107,16 +107,7 @@ impl Step {
                 Box::new(TakeAttempt { hash, browser: browser(who), user, redirect_uri: None, at })
             }
             32 => self.hand_over(at, model),
-            33 => {
-                let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
-                let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause, since: None };
-                let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
-                Box::new(MarkConnection {
-                    id: connection(who),
-                    status,
-                    error: (!how.is_multiple_of(3)).then(|| format!("error {how}")),
-                })
-            }
+            33 => self.marking(at),
             34 => Box::new(NoteGoodRead { id: connection(who) }),
             35 => {
                 let (erase, if_empty) = (what.is_multiple_of(2), how.is_multiple_of(2));
@@ -304,6 +295,15 @@ impl Step {
         Box::new(EraseFormer { id: car(self.who), user })
     }
 
+    fn marking(self, at: Timestamp) -> Box<dyn Deed> {
+        let Step { who, what, how, .. } = self;
+        let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
+        let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause, since: None };
+        let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
+        let error = (!how.is_multiple_of(3)).then(|| format!("error {how}"));
+        Box::new(MarkConnection { id: connection(who), status, error, seen: how.is_multiple_of(7).then_some(at) })
+    }
+
     fn naming(self) -> Box<dyn Deed> {
         let Step { who, what, how, .. } = self;
         let nickname = (!what.is_multiple_of(3)).then(|| format!("Herbie {how}"));
@@ -314,7 +314,7 @@ impl Step {
         let Step { who, what, how, .. } = self;
         let user = how.is_multiple_of(5).then(|| user(what));
         let (erase, is_remembered) = (what.is_multiple_of(2), !how.is_multiple_of(4));
-        Box::new(ForgetVehicle { id: car(who), erase, is_remembered, user, at })
+        Box::new(ForgetVehicle { id: car(who), erase, is_remembered, user, at, served_by: None })
     }
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

@@ -412,7 +412,10 @@ impl Played for HandOver {
 impl Played for MarkConnection {
     fn play(&self, model: &mut Model) -> bool {
         match model.connections.get_mut(&self.id) {
-            Some(connection) if connection.status != ConnectionStatus::Disconnected => {
+            Some(connection)
+                if connection.status != ConnectionStatus::Disconnected
+                    && self.seen.is_none_or(|seen| seen == connection.connected_at) =>
+            {
                 connection.status = self.status.clone().unwrap_or(connection.status.clone());
                 connection.last_error.clone_from(&self.error);
                 true
