@@ -144,8 +144,10 @@ impl Store {
         if self.bytes() > keep.bytes {
             self.shorten(&mut ends, keep.bytes, day(Duration::ZERO)).await?;
         }
-        let (mut rows, mut after) = (0, 0);
-        while let Some(vehicle) = self.read(move |snapshot| Ok(snapshot.vehicles(after, 1)?.pop())).await?.map(|(row, _)| row) {
+        let (mut rows, mut from) = (0, Some(0));
+        while let Some(first) = from
+            && let Some(vehicle) = self.read(move |snapshot| snapshot.first_with_history(first)).await?
+        {
             loop {
                 let taken = if self.read(move |snapshot| snapshot.has_history_before(vehicle, ends)).await? {
                     self.commit(TrimHistory { vehicle, ends }).await?
@@ -158,7 +160,7 @@ impl Store {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            after = vehicle;
+            from = vehicle.checked_add(1);
         }
         Ok(rows)
     }
@@ -186,7 +188,7 @@ impl Store {
     /// How many bytes there are of each day.
     async fn weigh(&self) -> Result<BTreeMap<(Part, Timestamp), u64>, StoreError> {
         let mut weights: BTreeMap<(Part, Timestamp), u64> = BTreeMap::new();
-        for table in [Block::TABLE, vehicle_data::LOOSE, Rolled::TABLE] {
+        for table in HISTORY {
             let mut after = None;
             loop {
                 let from = after.take().map_or(Bound::Unbounded, Bound::Excluded);
@@ -216,6 +218,9 @@ enum Part {
 /// Part and day, with the bytes of a row; and the last key, if there may be more.
 type Weights = (Vec<((Part, Timestamp), u64)>, Option<Vec<u8>>);
 
+/// All that is kept of the past, by vehicle.
+const HISTORY: [&str; 3] = [Block::TABLE, vehicle_data::LOOSE, Rolled::TABLE];
+
 /// How many rows are weighed at once.
 const SLICE: usize = 512;
 
@@ -234,6 +239,17 @@ impl Snapshot<'_> {
             Ok(if rows < SLICE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok((found, last))
+    }
+
+    /// The first row from one on under which history is kept, whether its vehicle can be read or not.
+    fn first_with_history(&self, from: u32) -> Result<Option<u32>, StoreError> {
+        let mut first = None;
+        for table in HISTORY {
+            let key = self.keys(table, (Bound::Included(from.to_be_bytes().to_vec()), Bound::Unbounded), 1)?.pop();
+            let row = key.and_then(|key| key.first_chunk().map(|row| u32::from_be_bytes(*row)));
+            first = first.into_iter().chain(row).min();
+        }
+        Ok(first)
     }
 
     /// Whether there is anything to trim.

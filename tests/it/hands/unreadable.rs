@@ -2,12 +2,13 @@
 
 use carport::model::vehicle::Vehicle;
 use carport::store::Part;
+use carport::store::retention::Keep;
 use redb::{ReadableTable, TableDefinition};
 use serde_json::Value;
 
 use super::accounts::{connection, from_account_to_account};
 use super::{delete, ends, from_ada_to_grace, logged, of, places, tell};
-use crate::gateway::{HOUR, TestGateway, connection_id, events, is_problem, pass};
+use crate::gateway::{DAY, HOUR, TestGateway, connection_id, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
 /// Turns a bit in each row of a table whose key begins so.
@@ -512,4 +513,23 @@ async fn what_is_erased_unread_has_no_more_calls() {
         assert!(used(&gateway).await >= spent, "{how}");
         gateway.finish().await;
     }
+}
+
+/// What is kept under a row that was lost grows old like the rest.
+#[tokio::test(start_paused = true)]
+async fn what_a_repair_could_not_save_is_kept_no_longer() {
+    let mut gateway = TestGateway::new(775).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.connect("ada", ADA).await;
+    tell(&gateway, &car, 1).await;
+    gateway.catch_up().await;
+    lose(&mut gateway, &car, "ada").await;
+    pass(3 * DAY).await;
+    let keep = Keep { points: DAY, bytes: u64::MAX, hours: DAY, days: DAY };
+    let trim = async |gateway: &TestGateway| gateway.app().store().trim(&keep, gateway.now()).await.unwrap();
+    assert!(trim(&gateway).await > 0);
+    assert_eq!(trim(&gateway).await, 0, "nothing is left");
+    gateway.connect("ada", ADA).await;
+    assert_eq!(places(&gateway, &car).await, []);
+    gateway.finish().await;
 }
