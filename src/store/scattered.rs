@@ -15,7 +15,7 @@ use super::event_ids;
 use super::log_head::{HEAD, Head, is_erased, split};
 use super::packing::unpack;
 use super::retention;
-use super::tables::{INDEX, Kind, META, Record, Rows, Tables, Typed, WEBHOOK_LOGS, under};
+use super::tables::{ALL, INDEX, Kind, META, Record, Rows, Tables, Typed, VEHICLES_BY_USER, WEBHOOK_LOGS, under};
 use super::vehicle_data::{self, Block};
 use crate::model::event::{Event, identity};
 use crate::model::vehicle::Vehicle;
@@ -41,6 +41,8 @@ struct Gathered<'a, 'b> {
     into: &'a mut Tables<'b>,
     /// The vehicles that have a name, linked or not.
     named: BTreeSet<u32>,
+    /// The vehicles that are somebody's, or were, and have not been erased; those too that were lost in a repair.
+    owned: BTreeSet<u32>,
     /// Where the log begins and ends: what comes after it is replayed.
     head: Head,
     /// Before when no history is kept.
@@ -52,9 +54,9 @@ struct Gathered<'a, 'b> {
 /// Adds what is missing.
 pub(super) fn gather(file: &dyn StorageBackend, into: &mut Tables<'_>) -> Result<Found, StoreError> {
     let head = into.value(META, HEAD)?.unwrap_or_default();
-    let named = named_vehicles(into)?;
+    let (named, owned) = (named_vehicles(into)?, owned_vehicles(into)?);
     let end = retention::end(into)?;
-    let mut found = Gathered { into, named, head, end, entries: BTreeSet::new(), blocks: BTreeSet::new() };
+    let mut found = Gathered { into, named, owned, head, end, entries: BTreeSet::new(), blocks: BTreeSet::new() };
     let pages = file.len().map_err(|error| disk(&error))? / PAGE as u64;
     for number in 0..pages {
         // A sector that cannot be read costs what it held.
@@ -88,7 +90,7 @@ impl Gathered<'_, '_> {
     fn see_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let vehicle = split(value).and_then(|(header, ..)| header.vehicle);
         let is_gone = match vehicle {
-            Some(row) => !self.named.contains(&row) && !self.into.has::<Vehicle>(row)?,
+            Some(row) => !self.named.contains(&row) && !self.owned.contains(&row),
             None => false,
         };
         let seq = key.try_into().map(|key| Seq(u64::from_be_bytes(key)));
@@ -105,7 +107,8 @@ impl Gathered<'_, '_> {
     }
 
     fn see_block(&mut self, key: &[u8], value: &[u8], block: &Block) -> Result<(), StoreError> {
-        if !self.into.has::<Vehicle>(&key[..4])? || vehicle_data::time_of(key) < self.end {
+        let is_owned = key.first_chunk().is_some_and(|row| self.owned.contains(&u32::from_be_bytes(*row)));
+        if !is_owned || vehicle_data::time_of(key) < self.end {
             return Ok(());
         }
         // Blocks grow.
@@ -140,6 +143,13 @@ fn named_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(named)
+}
+
+fn owned_vehicles(rows: &impl Rows) -> Result<BTreeSet<u32>, StoreError> {
+    let linked = rows.keys(Vehicle::TABLE, ALL, usize::MAX)?;
+    let marked = rows.keys(VEHICLES_BY_USER, ALL, usize::MAX)?;
+    let rows = linked.iter().chain(&marked).filter_map(|key| key.last_chunk());
+    Ok(rows.map(|row| u32::from_be_bytes(*row)).collect())
 }
 
 /// What may be a leaf at a place of the file.

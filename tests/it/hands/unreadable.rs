@@ -3,11 +3,11 @@
 use carport::model::vehicle::Vehicle;
 use carport::store::Part;
 use carport::store::retention::Keep;
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableTable, StorageBackend, TableDefinition};
 use serde_json::Value;
 
 use super::accounts::{connection, from_account_to_account};
-use super::{delete, ends, from_ada_to_grace, logged, of, places, tell};
+use super::{PLACE, T, delete, ends, from_ada_to_grace, logged, of, places, tell};
 use crate::gateway::{DAY, HOUR, TestGateway, connection_id, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
@@ -532,4 +532,39 @@ async fn what_a_repair_could_not_save_is_kept_no_longer() {
     gateway.connect("ada", ADA).await;
     assert_eq!(places(&gateway, &car).await, []);
     gateway.finish().await;
+}
+
+/// What led to the history in its file is gone, too: it is found page by page, and waits for its owner.
+#[tokio::test(start_paused = true)]
+async fn what_is_found_page_by_page_is_also_that_of_lost_rows() {
+    let mut gateway = TestGateway::new(776).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.connect("ada", ADA).await;
+    for place in 0..1_000 {
+        let event = events::state(&format!("place-{place}"), &car, &[events::signal(PLACE, place, T + place)]);
+        gateway.deliver(&event).await;
+    }
+    gateway.catch_up().await;
+    lose(&mut gateway, &car, "ada").await;
+    gateway.stop().await;
+    spoil_branches(&gateway);
+    gateway.open().await.unwrap();
+    assert!(gateway.app().store().findings().iter().any(|finding| finding.contains("found again in single pages")));
+    gateway.connect("ada", ADA).await;
+    let found = places(&gateway, &car).await.len();
+    assert!(found > 800, "{found}");
+    gateway.finish().await;
+}
+
+/// Each page of the tables that leads to others is gone.
+fn spoil_branches(gateway: &TestGateway) {
+    const PAGE: usize = 4096;
+    let file = gateway.disk.backend(Part::Tables);
+    let mut page = vec![0; PAGE];
+    for at in (PAGE as u64..file.len().unwrap()).step_by(PAGE) {
+        file.read(at, &mut page).unwrap();
+        if page[0] == 2 {
+            file.write(at, &[0; PAGE]).unwrap();
+        }
+    }
 }
