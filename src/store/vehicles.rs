@@ -168,7 +168,7 @@ pub(super) fn link_vehicle(
     let (row, mut vehicle) = match (held, known) {
         (Some(row), Some(vehicle)) if vehicle.user == *user => (row, vehicle),
         // Only events about it came in so far, or the user's own vehicle was lost in a repair. What is damaged was somebody's.
-        (Some(row), None) if !takes_back || !(tables.has::<Vehicle>(row)? || was_anothers(tables, row, user)?) => {
+        (Some(row), None) if !takes_back || !(tables.has::<Vehicle>(row)? || is_taken(tables, row, id, user)?) => {
             super::budget::carry_over(tables, None, row, id)?;
             tables.put_mark(VEHICLES_TO_REVISIT, row)?;
             // SECURITY: whether others had it before was lost as well.
@@ -205,6 +205,12 @@ pub(super) fn link_vehicle(
     tables.put_mark(VEHICLES_BY_USER, (user, row))?;
     tables.put_mark(VEHICLES_TO_READ, row)?;
     tables.put(row, &vehicle)
+}
+
+/// Whether a row that has no vehicle is not the user's to take: it was somebody else's, or the index had lost the one with
+/// the user's history, and events made another.
+fn is_taken(rows: &impl Rows, row: u32, id: &VehicleId, user: &AppUserId) -> Result<bool, StoreError> {
+    Ok(was_anothers(rows, row, user)? || !is_lost(rows, row)? && newest_of(rows, id, user)?.is_some())
 }
 
 /// Whether a row has lost its vehicle in a repair, and was somebody else's: what is kept under it, and its mark, survive.

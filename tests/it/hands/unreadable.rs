@@ -7,7 +7,7 @@ use redb::{ReadableTable, StorageBackend, TableDefinition};
 use serde_json::Value;
 
 use super::accounts::{connection, from_account_to_account};
-use super::{PLACE, T, delete, ends, from_ada_to_grace, logged, of, places, tell};
+use super::{PLACE, T, delete, ends, from_ada_to_grace, logged, of, places, shown, tell};
 use crate::gateway::{DAY, HOUR, TestGateway, connection_id, events, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
@@ -567,4 +567,25 @@ fn spoil_branches(gateway: &TestGateway) {
             file.write(at, &[0; PAGE]).unwrap();
         }
     }
+}
+
+/// A repair drops the entry by which the car's id leads to its row, and events make another: her history is hers all the same.
+#[tokio::test(start_paused = true)]
+async fn a_car_whose_id_leads_nowhere_comes_back_to_its_owner() {
+    let mut gateway = TestGateway::new(777).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.connect("ada", ADA).await;
+    tell(&gateway, &car, 1).await;
+    gateway.catch_up().await;
+    damage(&mut gateway, "index-1", &[2]).await;
+    repair_without_copies(&mut gateway).await;
+    tell(&gateway, &car, 2).await;
+    gateway.catch_up().await;
+    gateway.connect("ada", ADA).await;
+    tell(&gateway, &car, 3).await;
+    gateway.catch_up().await;
+    assert_eq!(shown(&gateway, &gateway.admin, &car).await, [("ada".to_owned(), false, Value::from(3))]);
+    let hers = places(&gateway, &car).await;
+    assert!(hers.contains(&("ada".to_owned(), 1)) && hers.contains(&("ada".to_owned(), 3)), "{hers:?}");
+    gateway.finish().await;
 }

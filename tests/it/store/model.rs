@@ -533,8 +533,8 @@ impl Model {
             let former = self.vehicles.get_mut(&held.unwrap()).unwrap();
             former.end(newest, at);
         }
-        let own = self.former_rows(id, Some(user)).into_iter().next_back();
-        let row = match (held.filter(|_| !changes_hands), own.filter(|_| takes_back)) {
+        let own = self.former_rows(id, Some(user)).into_iter().next_back().filter(|_| takes_back);
+        let row = match (held.filter(|_| is_users || !changes_hands && own.is_none()), own) {
             (Some(row), _) => row,
             (None, Some(own)) => {
                 self.erased.remove(id);
