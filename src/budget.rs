@@ -142,7 +142,7 @@ impl Budget {
             self.aside.fetch_add(aside, Ordering::Relaxed);
         }
         match taken? {
-            Taken::Granted { rested } => Ok(Permit::granted(vehicle, reason, rested)),
+            Taken::Granted { car, rested } => Ok(Permit::granted(vehicle, reason, rested).about(car)),
             Taken::MonthIsOver => Err(Refused::MonthIsOver { until, after: until.since(at) }),
             Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
@@ -160,7 +160,8 @@ impl Budget {
         }
         let at = self.world.now();
         let (since, _) = month(at, self.settings.reset_day);
-        let note = NoteCalls { vehicle: permit.vehicle, reason: permit.reason, at, since, sent, lesson };
+        let (vehicle, car) = (permit.vehicle, permit.car.clone());
+        let note = NoteCalls { vehicle, reason: permit.reason, at, since, sent, lesson, car };
         if let Err(error) = self.store.commit(note).await {
             tracing::warn!(%error, "what a call has cost is not kept");
         }

@@ -8,7 +8,7 @@ use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, VehicleId};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ impl Reason {
 pub struct Permit {
     /// The row of the vehicle, or [`APPLICATION`].
     pub vehicle: u32,
+    /// Which vehicle that is: its row may be gone when the answer is here.
+    pub car: Option<VehicleId>,
     /// Why.
     pub reason: Reason,
     /// Smartcar wanted to be left alone before: a good answer is news.
@@ -59,7 +61,12 @@ pub struct Permit {
 impl Permit {
     /// Grants one. For the ledger, which has counted one call by then.
     pub fn granted(vehicle: u32, reason: Reason, rested: bool) -> Permit {
-        Permit { vehicle, reason, rested, sent: AtomicU32::new(0) }
+        Permit { vehicle, car: None, reason, rested, sent: AtomicU32::new(0) }
+    }
+
+    /// The same, with the vehicle that it is about.
+    pub fn about(self, car: Option<VehicleId>) -> Permit {
+        Permit { car, ..self }
     }
 
     /// A request goes out under it.

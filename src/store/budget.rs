@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
 use crate::model::budget::{APPLICATION, Ledger, Lesson, Pool, Reason};
+use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, VehicleId};
 
 impl Record for Ledger {
@@ -50,10 +52,12 @@ pub struct TakeCall {
 }
 
 /// What came of [`TakeCall`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It may go out.
     Granted {
+        /// Which vehicle it is about.
+        car: Option<VehicleId>,
         /// Somebody wanted to be left alone before: a good answer is news.
         rested: bool,
     },
@@ -97,12 +101,13 @@ impl Change for TakeCall {
             return Ok(refusal);
         }
         let rested = ledger.refusals > 0 || pool.refusals > 0;
-        if self.vehicle != APPLICATION {
+        let car = if self.vehicle == APPLICATION { None } else { tables.get_sound::<Vehicle>(self.vehicle)? };
+        if car.is_some() {
             count(&mut ledger, self.reason, 1, self.at);
             tables.put(self.vehicle, &ledger)?;
         }
         tables.put(APPLICATION, &Pool { level: pool.level - 1000, ..pool })?;
-        Ok(Taken::Granted { rested })
+        Ok(Taken::Granted { car: car.map(|car| car.facts.id), rested })
     }
 }
 
@@ -121,6 +126,36 @@ pub struct NoteCalls {
     pub sent: u32,
     /// What was learnt.
     pub lesson: Option<Lesson>,
+    /// Which vehicle it was about: by now it may have another row, or none. A journal of an earlier Carport does not say.
+    #[serde(default)]
+    pub car: Option<VehicleId>,
+}
+
+impl NoteCalls {
+    /// Where the calls are counted by now: under the row that the vehicle has, or the hash of its id if it was erased.
+    fn place(&self, tables: &Tables<'_>) -> Result<Option<Place>, StoreError> {
+        let row = match &self.car {
+            None => Some(self.vehicle),
+            Some(car) => match tables.row(Kind::Vehicle, car.as_str()) {
+                Err(StoreError::Damaged { .. }) => Some(self.vehicle),
+                row => row?,
+            },
+        };
+        Ok(match (row, &self.car) {
+            (Some(row), _) if tables.has::<Vehicle>(row)? => Some(Place { key: row.bytes(), is_erased: false }),
+            (_, Some(car)) => {
+                let key = tables.places().index_entry(Kind::Vehicle, car.as_str());
+                Some(Place { key, is_erased: true })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Where a ledger is kept.
+struct Place {
+    key: Vec<u8>,
+    is_erased: bool,
 }
 
 impl Change for NoteCalls {
@@ -128,7 +163,9 @@ impl Change for NoteCalls {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         let mut pool = pool(tables)?.at(self.at);
-        let mut ledger = in_month(known(tables, self.vehicle)?, self.since);
+        let place = self.place(tables)?;
+        let ledger = place.as_ref().map_or(Ok(None), |place| tables.get_sound::<Ledger>(&place.key[..]))?;
+        let mut ledger = in_month(ledger.unwrap_or_default(), self.since);
         match self.sent {
             // Nothing went out: no token was to be had.
             0 => {
@@ -158,8 +195,10 @@ impl Change for NoteCalls {
                 pool.level = 0;
             }
         }
-        if self.vehicle != APPLICATION {
-            tables.put(self.vehicle, &ledger)?;
+        match place {
+            Some(place) if place.is_erased => leave(tables, &place.key, ledger)?,
+            Some(place) => tables.put(&place.key[..], &ledger)?,
+            None => {}
         }
         tables.put(APPLICATION, &pool)
     }
@@ -212,13 +251,15 @@ fn pool(rows: &impl Rows) -> Result<Pool, StoreError> {
 /// A vehicle is erased. What it has cost this month stays under the keyed hash of its id, its `place` in the index: Smartcar
 /// goes on counting, and connecting it again must not begin a month anew. When the calls were made goes.
 pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, place: &[u8]) -> Result<(), StoreError> {
-    let left = Ledger { last: Vec::new(), ..ledger(tables, vehicle)? };
+    let left = ledger(tables, vehicle)?;
     tables.remove::<Ledger>(vehicle)?;
     forget_past_months(tables, left.since)?;
-    if left.used > 0 || left.limit.is_some() {
-        tables.put(place, &left)?;
-    }
-    Ok(())
+    leave(tables, place, left)
+}
+
+fn leave(tables: &mut Tables<'_>, place: &[u8], left: Ledger) -> Result<(), StoreError> {
+    let left = Ledger { last: Vec::new(), ..left };
+    if left.used > 0 || left.limit.is_some() { tables.put(place, &left) } else { Ok(()) }
 }
 
 /// What somebody had of a vehicle that is another's now is erased. What it costs this month is counted under its row of now.

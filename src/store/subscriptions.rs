@@ -6,6 +6,7 @@ use super::tables::{Record, Typed};
 use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::connection::Connection;
 use crate::model::subscription::Subscription;
+use crate::model::vehicle::Vehicle;
 
 impl Record for Subscription {
     const TABLE: &'static str = "subscriptions-1";
@@ -25,6 +26,11 @@ impl Change for NoteSubscription {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        // Smartcar was asked meanwhile: it may be erased, or another's.
+        let vehicle = tables.get_sound::<Vehicle>(self.vehicle)?;
+        if vehicle.is_none_or(|vehicle| vehicle.connection != Some(self.subscription.connection)) {
+            return Ok(());
+        }
         tables.put(self.vehicle, &self.subscription)
     }
 }

@@ -29,6 +29,7 @@ mod belief;
 mod deeds;
 pub(crate) mod disk;
 mod faults;
+mod late;
 mod lies;
 mod model;
 mod pages;

@@ -91,7 +91,7 @@ fn journals_of_another_time_are_told() {
     assert!(store.findings().iter().any(|finding| finding.contains("journal is older")), "{:?}", store.findings());
 }
 
-fn link(store: &Store) {
+pub(super) fn link(store: &Store) {
     let new = User { id: user(0), name: None, email: None, created_at: BEGIN };
     now(store.commit(PutUser { user: new, when: When::New })).unwrap();
     let connection = Connection {
