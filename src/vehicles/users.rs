@@ -156,7 +156,9 @@ impl Vehicles {
             // Read again: a car may have become another user's meanwhile.
             let owner = id.clone();
             for car in self.shared.store.read(move |snapshot| cars_of(snapshot, &owner)).await?.former {
-                self.shared.store.commit(EraseFormer { id: car, user: Some(id.clone()) }).await?;
+                if self.shared.store.commit(EraseFormer { id: car.clone(), user: Some(id.clone()) }).await? {
+                    note(&car);
+                }
             }
         }
         let unreadable = match history {

@@ -11,7 +11,13 @@ use http::StatusCode;
 use super::problem::Problem;
 use super::router::{Auth, Route};
 use crate::operate::audit::{Actor, Audit, Done, Ring};
-use crate::vehicles::Note;
+use crate::vehicles::{History, Note, VehiclesError};
+
+/// Beside the ids of what was removed: it was erased with its history.
+pub(super) const ERASED: &str = "erase";
+
+/// Beside the ids of what was erased: but for rows that are damaged.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// The entry about a request under way, of which its handler may know more. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,6 +65,21 @@ impl Noting {
             noting.add(car.as_str());
             noting.has_happened();
         })
+    }
+
+    /// What goes is erased, too: in a word of its own, before the cars that go with it.
+    pub(super) fn erases(&self, history: History) {
+        if history == History::Erase {
+            self.add(ERASED);
+        }
+    }
+
+    /// How a removal went: the last word says that it was done as far as it can be read.
+    pub(super) fn removed<T>(&self, result: Result<T, VehiclesError>) -> Result<T, VehiclesError> {
+        if let Err(VehiclesError::Unreadable { .. }) = &result {
+            self.add(DAMAGED);
+        }
+        result
     }
 
     /// Something has been tried: it is noted whatever the status, of which Smartcar's API has many.

@@ -246,6 +246,7 @@ async fn what_a_removed_user_had_is_erased_alone() {
         assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("grace", 2)]));
         let before = ends(&gateway);
         assert_eq!(delete(&gateway, &path).await, 204);
+        assert!(accounts::noted(&gateway).await.contains(&json!(car)), "{how}: the audit log names it");
         assert_eq!(places(&gateway, &car).await, of(&[("grace", 2)]), "{how}");
         assert_eq!(logged(&gateway, &car).await, BTreeSet::from(["place-2".to_owned()]), "{how}");
         assert!(gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].is_string());

@@ -112,11 +112,13 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let local = query.flag("local")?;
     query.finish()?;
     let id = within_reach(call).await?;
+    call.noting.erases(how.0);
     if local {
-        return answer::ok(&call.services.rooms.vehicles.forget_connection(id, how.0, &note).await?);
+        let forgotten = call.services.rooms.vehicles.forget_connection(id, how.0, &note).await;
+        return answer::ok(&call.noting.removed(forgotten)?);
     }
     let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &note).await;
-    ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
+    call.noting.removed(ended).map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
 

@@ -70,8 +70,9 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
     let how = removal(&mut query)?;
     query.finish()?;
     let id = id(call)?;
+    call.noting.erases(how.0);
     let removed = call.services.rooms.vehicles.remove_user(call.reach()?, &id, how, &call.noting.cars()).await;
-    removed.map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
+    call.noting.removed(removed).map_err(|error| Problem::not_disconnected(&error, REMOVE_ANYWAY))?;
     Ok(answer::done())
 }
 

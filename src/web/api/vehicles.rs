@@ -71,8 +71,9 @@ pub(in crate::web) async fn remove(call: &Call<'_>) -> Answer {
         None => reach.clone(),
         Some(user) => reach.of(user).ok_or_else(|| Problem::from(VehiclesError::NotFound))?,
     };
+    call.noting.erases(how.0);
     let ended = call.services.rooms.vehicles.disconnect(&reach, &id(call)?, how, &call.noting.cars()).await;
-    ended.map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
+    call.noting.removed(ended).map_err(|error| Problem::not_disconnected(&error, END_ANYWAY))?;
     Ok(answer::done())
 }
 

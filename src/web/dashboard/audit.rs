@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::super::audit::{DAMAGED, ERASED};
 use super::format::When;
 use super::numbers::Numbers;
 use super::{AuditPage, Shell, finish, names, orders};
@@ -35,11 +36,13 @@ struct Deed<'a> {
     /// The name of the car.
     car: Option<String>,
     /// What else it was about.
-    ids: &'a [String],
+    ids: Vec<&'a str>,
     /// Beside the words.
     route: Option<&'a str>,
     /// What came of a command, in its own word.
     ended: Option<&'a str>,
+    /// Whether it was done but for rows that are damaged.
+    is_damaged: bool,
 }
 
 /// What is done most, by the routes that do it.
@@ -66,6 +69,13 @@ const DEEDS: &[(&str, &[&str])] = &[
     ("Replaced the master key", &["POST /api/v1/key/rotate"]),
 ];
 
+/// What is removed, and how it is told if its history went with it.
+const REMOVALS: &[(&str, &str)] = &[
+    ("Disconnected", "Erased"),
+    ("Ended a connection", "Ended a connection and erased its cars"),
+    ("Removed an owner", "Removed an owner and erased the cars"),
+];
+
 /// These tell a car what to do: from the page with the name of the command, from elsewhere with its two parts.
 const COMMANDS: [(&str, usize); 3] = [
     ("POST /vehicles/{id}/commands", 1),
@@ -81,17 +91,21 @@ impl<'a> Deed<'a> {
             None => DEEDS.iter().find(|(_, routes)| routes.contains(&action)).map(|(words, _)| (*words).to_owned()),
         };
         let about = named.map_or(0, <[String]>::len);
-        let Some(words) = words else { return Deed { words: action.to_owned(), car: None, ids, route: None, ended: None } };
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let Some(words) = words else {
+            return Deed { words: action.to_owned(), car: None, ids, route: None, ended: None, is_damaged: false };
+        };
+        let (words, ids, is_damaged) = removal(words, ids);
         let (car, rest) = match ids.split_first() {
-            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(names, &VehicleId::new(id))), rest),
-            _ => (None, ids),
+            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(names, &VehicleId::new(*id))), rest),
+            _ => (None, &*ids),
         };
         let rest = rest.get(about..).unwrap_or_default();
         let (ended, ids) = match rest.split_last() {
-            Some((ended, rest)) if named.is_some() => (Some(ended.as_str()), rest),
+            Some((ended, rest)) if named.is_some() => (Some(*ended), rest),
             _ => (None, rest),
         };
-        Deed { words, car, ids, route: Some(action), ended }
+        Deed { words, car, ids: ids.to_vec(), route: Some(action), ended, is_damaged }
     }
 
     /// A class and words for what came of it. A status is a number for whoever looks after it, so only when it was refused.
@@ -102,10 +116,25 @@ impl<'a> Deed<'a> {
             (Some("pending"), _) => ("grey", "on its way".to_owned()),
             (Some("unknown"), _) => ("yellow", "unknown".to_owned()),
             (Some("success"), _) | (_, Some(..400)) => ("green", "done".to_owned()),
+            (_, Some(500)) if self.is_damaged => ("yellow", "done, but for what is damaged".to_owned()),
             (_, Some(status @ 400..500)) => ("red", format!("refused: {status}")),
             (_, Some(status)) => ("red", format!("failed: {status}")),
         }
     }
+}
+
+/// The words for a removal, what it was about, and whether something of it is damaged.
+fn removal(words: String, mut ids: Vec<&str>) -> (String, Vec<&str>, bool) {
+    let Some((_, with_history)) = REMOVALS.iter().find(|(plain, _)| *plain == words) else { return (words, ids, false) };
+    let is_damaged = ids.len() > 1 && ids.last() == Some(&DAMAGED);
+    if is_damaged {
+        ids.pop();
+    }
+    let is_erased = ids.get(1) == Some(&ERASED);
+    if is_erased {
+        ids.remove(1);
+    }
+    (if is_erased { (*with_history).to_owned() } else { words }, ids, is_damaged)
 }
 
 impl AuditPage<'_> {
@@ -177,6 +206,16 @@ mod tests {
             (said(page, &[], None), "POST /vehicles/{id}/commands  ID grey cut off"),
             (said(api, &["charge", "start", "c1", "unknown"], Some(200)), "Start charging CAR c1 yellow unknown"),
             (said("POST /vehicles/{id}/disconnect", &[], Some(502)), "Disconnected CAR  red failed: 502"),
+            (said("DELETE /api/v1/vehicles/{id}", &["erase"], Some(204)), "Erased CAR  green done"),
+            (
+                said("DELETE /api/v1/vehicles/{id}", &["erase", "damaged"], Some(500)),
+                "Erased CAR  yellow done, but for what is damaged",
+            ),
+            (said("DELETE /api/v1/vehicles/{id}", &["erase"], Some(500)), "Erased CAR  red failed: 500"),
+            (
+                said("DELETE /api/v1/users/{id}", &["erase", "c1", "damaged"], Some(500)),
+                "Removed an owner and erased the cars  ID,c1 yellow done, but for what is damaged",
+            ),
             (said("POST /connections/{id}/refresh", &[], Some(303)), "Renewed access  ID green done"),
             (said("carport leave", &[], Some(200)), "carport leave  ID green done"),
         ] {

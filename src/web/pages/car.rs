@@ -129,8 +129,9 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let (history, force) = super::connections::ending(call)?;
     let id = id(call)?;
+    call.noting.erases(history);
     let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id, (history, force), &call.noting.cars()).await;
-    ended.map_err(|error| super::connections::not_ended(&error))?;
+    call.noting.removed(ended).map_err(|error| super::connections::not_ended(&error))?;
     match history {
         History::Keep => back(&id),
         History::Erase => answer::see_other("/"),

@@ -40,8 +40,9 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     let how = ending(call)?;
     let id = api::connections::within_reach(call).await?;
+    call.noting.erases(how.0);
     let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &call.noting.cars()).await;
-    ended.map_err(|error| not_ended(&error))?;
+    call.noting.removed(ended).map_err(|error| not_ended(&error))?;
     answer::see_other("/connections")
 }
 
