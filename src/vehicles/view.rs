@@ -45,6 +45,10 @@ pub struct VehicleView {
     pub user: AppUserId,
     /// The connection; null after it was disconnected.
     pub connection: Option<ConnectionId>,
+    /// Whether the row of its connection is damaged, or was lost in a repair: the owner must connect again. For pages, as the
+    /// lights say it.
+    #[serde(skip)]
+    pub connection_is_lost: bool,
     /// Whether this is what a former owner had of the car: it is another user's by now, or nobody's.
     pub former: bool,
     /// The latest of each signal, by code.
@@ -191,6 +195,7 @@ pub(super) fn vehicle(
     let serving = connection.as_ref().filter(|_| !former);
     let polling = schedule::of(shared, snapshot, (row, &vehicle), serving, &latest, now)?;
     let capabilities = capabilities(&vehicle, &latest);
+    let connection_is_lost = !former && vehicle.connection.is_some() && connection.is_none();
     let units = shared.settings.get().units;
     let Vehicle { facts, nickname, called, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {
@@ -204,6 +209,7 @@ pub(super) fn vehicle(
         mode: facts.mode,
         user,
         connection,
+        connection_is_lost,
         former,
         signals: latest.into_iter().map(|latest| (latest.code.clone(), signal(latest, units))).collect(),
         last_event_at,

@@ -280,6 +280,8 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
     for path in ["/", &page, "/connections", "/system", "/api/v1/users", "/api/v1/status", "/v2.0/vehicles"] {
         let answer = gateway.get(path).bearer(&gateway.admin).send().await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let is_about_it = path == "/" || path == page;
+        assert_eq!(answer.text().contains("Needs to be connected again"), is_about_it, "{path}");
     }
     for query in ["", "?local=true", "?history=erase&force=true"] {
         let told = gateway.ask("DELETE", &format!("/api/v1/connections/{grace}{query}")).bearer(&gateway.admin).send().await;
