@@ -122,8 +122,10 @@ impl Shared {
         if let Some(id) = vehicle.connection
             && self.serves(id).await? == Some(0)
         {
-            if !is_left_behind_ended {
-                self.end_left_behind(id, force, note).await?;
+            if !is_left_behind_ended && let Err(error) = self.end_left_behind(id, force, note).await {
+                // The car has gone all the same; the connection stays in sight, without a car.
+                tracing::warn!(connection.id = %id, %error, "what a connection opens at Smartcar could not be ended with its last car");
+                return Ok(());
             }
             let at = self.world.now();
             self.store.commit(EndConnection { id, erase: false, if_empty: true, at }).await?;

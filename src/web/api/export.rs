@@ -83,7 +83,10 @@ fn cut_off(error: &VehiclesError) -> CutOff {
 /// The last line of one that leaves something out.
 fn left_out(form: Form, rows: usize) -> Bytes {
     let what = if rows == 1 { "1 row of the store is".to_owned() } else { format!("{rows} rows of the store are") };
-    let sentence = format!("{what} damaged and left out: `carport check` says more.");
+    let sentence = format!(
+        "{what} damaged and left out: `carport check` names what is damaged; what a repair has lost comes back when the owner \
+         connects the car again."
+    );
     match form {
         Form::Sheet => sheet::left_out(sheet::CHANGES, &sentence).into(),
         Form::Sheets => sheet::left_out(sheet::EXPORT, &sentence).into(),

@@ -84,7 +84,7 @@ const COMMANDS: [(&str, usize); 3] = [
 ];
 
 impl<'a> Deed<'a> {
-    fn of(action: &'a str, ids: &'a [String], names: &[VehicleName]) -> Deed<'a> {
+    fn of(action: &'a str, ids: &'a [String], cars: &[VehicleName]) -> Deed<'a> {
         let named = COMMANDS.iter().find(|(route, _)| *route == action).and_then(|(_, parts)| ids.get(1..=*parts));
         let words = match named {
             Some(parts) => Some(orders::title(&parts.join("/"), &[])),
@@ -97,7 +97,7 @@ impl<'a> Deed<'a> {
         };
         let (words, ids, is_damaged) = removal(words, ids);
         let (car, rest) = match ids.split_first() {
-            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(names, &VehicleId::new(*id))), rest),
+            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(cars, &VehicleId::new(*id))), rest),
             _ => (None, &*ids),
         };
         let rest = rest.get(about..).unwrap_or_default();

@@ -35,12 +35,12 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let (taste, clock, until) = (taste(call), clock(call), call.services.world.now());
     let since = until.before(span.length());
     let codes: Vec<&'static str> = drawn().filter(|code| vehicle.signals.contains_key(*code)).collect();
-    let part = |limit| PageRequest { cursor: None, limit };
+    let first = |limit| PageRequest { cursor: None, limit };
     let wanted = HistoryQuery { since: Some(since), until: Some(until), units: Some(taste.distance), ..HistoryQuery::default() };
     let past = vehicles.past(reach, &id).await?;
     let courses = past.courses(&codes, (since, until), span.steps()).await?;
-    let charges = past.charges(wanted.clone(), part(1_000)).await?.items;
-    let days = past.trips(wanted, clock.minutes(), part(400)).await?.items;
+    let charges = past.charges(wanted.clone(), first(1_000)).await?.items;
+    let days = past.trips(wanted, clock.minutes(), first(400)).await?.items;
     let page = CarPage {
         shell: Shell { done, ..call.shell(Tab::Cars) },
         vehicle: &vehicle,
