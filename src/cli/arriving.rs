@@ -173,22 +173,27 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
 /// gateway's since.
 async fn say_forgotten(client: &Client, cars: &[Value]) -> Result<(), Failure> {
     let without = cars.iter().filter(|car| car["connection"].is_null() && car["former"] != true).count();
-    if let Ok(told) = client.post(&["connections", "adopt"], json!({ "user": "owner", "dry_run": true })).await {
-        for account in items(&told) {
-            for car in items(&account["vehicles"]) {
-                let (id, name) = (field(&car, "id"), field(&car, "name"));
-                say(&format!(
-                    "Vehicle {id} ({name}) is not connected here, but still at Smartcar: end it in its dashboard, Connections."
-                ))?;
+    match client.post(&["connections", "adopt"], json!({ "user": "owner", "dry_run": true })).await {
+        Ok(told) => {
+            for account in items(&told) {
+                for car in items(&account["vehicles"]) {
+                    let (id, name) = (field(&car, "id"), field(&car, "name"));
+                    say(&format!(
+                        "Vehicle {id} ({name}) is not connected here, but still at Smartcar: end it in its dashboard, Connections."
+                    ))?;
+                }
             }
+            Ok(())
         }
-    } else if without > 0 {
-        say(&format!(
-            "{without} cars had no connection here. Whatever was forgotten (`carport connections forget`) may still be connected at \
-             Smartcar: look in its dashboard, Connections."
-        ))?;
+        // Without v3 nothing lists them.
+        Err(failure) => {
+            let had = if without > 0 { format!("{without} cars had no connection here. ") } else { String::new() };
+            say(&format!(
+                "{had}Whatever was forgotten (`carport connections forget`) may still be connected at Smartcar: look in its \
+                 dashboard, Connections. It could not be looked up: {failure}"
+            ))
+        }
     }
-    Ok(())
 }
 
 /// What came of ending one.

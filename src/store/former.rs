@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::drop_api_tokens;
 use super::tables::{ALL, INDEX, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::vehicle_data::erase_data;
 use super::vehicles::{of_user, rows_of_user};
@@ -58,9 +59,12 @@ impl Change for EraseUnreadable {
         if let Some(id) = &self.id
             && let Some(row) = tables.row(Kind::Vehicle, id.as_str())?
             && is_unreadable(tables, row)?
-            && !rows.contains(&row)
         {
-            rows.push(row);
+            // Whoever connects the car next is nobody whom a token of now may see.
+            drop_api_tokens(tables, |token| token.vehicle.as_ref() == Some(id))?;
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
         }
         // What still comes about these cars is not kept, and their month goes on.
         for (entry, row) in entries_of(tables, &rows)? {

@@ -203,7 +203,7 @@ impl Shared {
     }
 
     /// Nobody can read the connection that serves a car, nor its tokens: the application ends what v3 lists of it as this
-    /// owner's, but for accounts that are connected here still.
+    /// owner's, but for accounts that are connected here still. Of several accounts one may be another gateway's.
     async fn end_without_connection(&self, car: &VehicleId, owner: AppUserId) -> Result<(), VehiclesError> {
         let damaged = || VehiclesError::Reconnect("its connection is damaged in the store".to_owned());
         if self.smartcar.settings().v3.is_none() {
@@ -217,7 +217,12 @@ impl Shared {
             listed.external_id.as_deref() == Some(owner.as_str())
                 && listed.user.as_ref().is_some_and(|account| !is_known(account))
         };
-        match self.disconnect_v3(car, None, is_its).await {
+        let the_only_one = |mut listed: Vec<SmartcarConnection>| {
+            listed.retain(is_its);
+            let is_one = listed.windows(2).all(|pair| pair[0].user == pair[1].user);
+            if is_one { listed } else { Vec::new() }
+        };
+        match self.disconnect_v3(car, None, the_only_one).await {
             Ok(0) => Err(damaged()),
             result => result.map(drop).map_err(refusal),
         }
@@ -229,7 +234,7 @@ impl Shared {
             Generation::V2 => {
                 self.tokens.call(connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await }).await
             }
-            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |_| true).await.map(drop),
+            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |listed| listed).await.map(drop),
         };
         match result {
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
@@ -244,12 +249,13 @@ impl Shared {
         }
     }
 
-    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again. Returns how many it had.
+    /// Smartcar's id of a connection may have changed since it was noted, so it is asked for again. Returns how many were ended
+    /// of those that it has of the car.
     async fn disconnect_v3(
         &self,
         car: &VehicleId,
         user: Option<SmartcarUserId>,
-        is_its: impl Fn(&SmartcarConnection) -> bool,
+        which: impl FnOnce(Vec<SmartcarConnection>) -> Vec<SmartcarConnection>,
     ) -> Result<usize, CallError> {
         let filter = ConnectionFilter { vehicle: Some(car.clone()), user, ..ConnectionFilter::default() };
         let application = ConnectionId::APPLICATION;
@@ -259,10 +265,10 @@ impl Shared {
             .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
             .await?;
         let mut ended = 0;
-        for connection in listed.iter().filter(|connection| connection.vehicle.as_ref() == Some(car) && is_its(connection)) {
-            self.tokens
-                .call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, &connection.id).await })
-                .await?;
+        let of_car = listed.into_iter().filter(|connection| connection.vehicle.as_ref() == Some(car)).collect();
+        for connection in which(of_car) {
+            let id = &connection.id;
+            self.tokens.call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, id).await }).await?;
             ended += 1;
         }
         Ok(ended)

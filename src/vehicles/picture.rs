@@ -264,15 +264,17 @@ fn wish(snapshot: &Snapshot<'_>, row: u32, vehicle: &Vehicle, now: Timestamp) ->
     if latest.iter().any(|latest| latest.reading.is_some()) && lost_at.is_some_and(|lost_at| lost_at >= since) {
         return Ok(Some(Reason::Gap));
     }
-    let read_at = |latest: &Latest| latest.reading.is_some().then_some(latest.told_at).flatten();
-    let newest = latest.iter().filter_map(read_at).max();
-    let is_fresh = newest.is_some_and(|at| at <= now && now.since(at) < FRESH && lost_at.is_none_or(|lost_at| lost_at < at));
-    let was_told = |code: &str| latest.iter().any(|latest| latest.code == code);
-    let is_answered =
+    let is_fresh = |at: Timestamp| at <= now && now.since(at) < FRESH && lost_at.is_none_or(|lost_at| lost_at < at);
+    // What was permitted only now has been refused until now, or has no answer at all.
+    let was_answered = |latest: &Latest| match &latest.failure {
+        Some((failure, at)) => failure.kind.as_deref() != Some("PERMISSION") && is_fresh(*at),
+        None => latest.reading.is_some() && latest.told_at.is_some_and(is_fresh),
+    };
+    let was_told = |code: &str| latest.iter().any(|latest| latest.code == code && was_answered(latest));
+    let is_known =
         |path: &str| mapping::endpoint(path).is_some_and(|endpoint| endpoint.signals.iter().any(|signal| was_told(signal.code)));
-    // What was permitted only now has no answer yet.
-    let is_whole = mapping::open_to(vehicle.facts.permissions.as_deref()).into_iter().all(is_answered);
-    Ok((!(is_fresh && is_whole)).then_some(Reason::Picture))
+    let is_whole = mapping::open_to(vehicle.facts.permissions.as_deref()).into_iter().all(is_known);
+    Ok((!is_whole).then_some(Reason::Picture))
 }
 
 /// How old the values of a car may be that is connected again, and not read for it.

@@ -193,9 +193,17 @@ impl Vehicles {
 /// Whether a user is there for the caller, or was and has left something.
 pub(super) fn is_known(snapshot: &Snapshot<'_>, reach: &Reach, user: &AppUserId) -> Result<bool, StoreError> {
     match reach {
-        Reach::All => Ok(snapshot.user(user)?.is_some() || !snapshot.vehicles_of_user(user)?.is_empty()),
+        Reach::All => match snapshot.user(user) {
+            // Of one that is damaged the cars are there all the same.
+            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => Ok(true),
+            Ok(None) => Ok(!snapshot.vehicles_of_user(user)?.is_empty()),
+            Err(error) => Err(error),
+        },
         Reach::User(own) => Ok(own == user),
-        Reach::Vehicle(id) => Ok(snapshot.vehicle(id)?.is_some_and(|(_, vehicle)| vehicle.user == *user)),
+        Reach::Vehicle(id) => match snapshot.vehicle(id) {
+            Err(StoreError::Damaged { .. }) => Ok(false),
+            found => Ok(found?.is_some_and(|(_, vehicle)| vehicle.user == *user)),
+        },
     }
 }
 

@@ -138,6 +138,7 @@ async fn a_damaged_row_of_a_removed_user_is_told_as_that() {
 #[tokio::test(start_paused = true)]
 async fn a_car_that_cannot_be_read_can_be_erased() {
     let (mut gateway, car) = from_ada_to_grace(733).await;
+    let of_car = gateway.create_token(&serde_json::json!({ "name": "c", "scope": "read", "vehicle": car })).await;
     let row = row_of(&gateway, &car, "grace").await;
     damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
     let path = format!("/api/v1/vehicles/{car}?history=erase");
@@ -147,6 +148,7 @@ async fn a_car_that_cannot_be_read_can_be_erased() {
     assert_eq!(places(&gateway, &car).await, [], "all owners'");
     assert_eq!(left_out(&gateway, "").await, 0);
     assert_eq!(delete(&gateway, &path).await, 404);
+    assert_eq!(gateway.get("/api/v1/vehicles").bearer(&of_car).send().await.status, 401, "its tokens go with it");
     gateway.finish().await;
 }
 
