@@ -34,6 +34,7 @@ pub(super) async fn perform(command: Command, common: &Common, place: &Place) ->
         Command::Key(Key::Generate) => key::generate(),
         Command::Key(Key::ShowId(flags)) => key::show_id(flags, common, place).await,
         Command::Completions { shell } => local::completions(shell),
+        Command::Signals(flags) if flags.known => signals::known(&flags),
         administrative => administer(administrative, common, place).await,
     }
 }

@@ -11,6 +11,8 @@ use super::client::Client;
 use super::print::{age, align, field, say, say_json, shorten, text};
 use super::{Exit, Failure};
 use crate::model::Timestamp;
+use crate::model::catalogue::{CATALOGUE, Known};
+use crate::model::normal::{Units, in_units};
 use crate::world::{Clock, SystemClock};
 
 /// `carport signals`
@@ -35,6 +37,22 @@ pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failu
     });
     let tables: Vec<String> = tables.collect();
     if tables.is_empty() { say("No cars yet. Connect one: carport connect") } else { say(&tables.join("\n\n")) }
+}
+
+/// `carport signals --known`
+pub(super) fn known(flags: &Signals) -> Result<(), Failure> {
+    let units = flags.units.and_then(|units| Units::parse(units.as_str())).unwrap_or_default();
+    let unit = |signal: &Known| in_units(signal.code, 0.0, units).1.filter(|unit| !unit.is_empty());
+    let name = |signal: &Known| format!("{}.{}", signal.group, signal.name);
+    if flags.json {
+        let of = |signal: &Known| json!({ "code": signal.code, "name": name(signal), "kind": signal.kind.as_str(), "unit": unit(signal) });
+        return say_json(&json!({ "items": CATALOGUE.iter().map(of).collect::<Vec<_>>(), "next": null }));
+    }
+    let row = |signal: &Known| {
+        let unit = unit(signal).unwrap_or_default().to_owned();
+        vec![signal.code.to_owned(), name(signal), signal.kind.as_str().to_owned(), unit]
+    };
+    say(&align(CATALOGUE.iter().map(row).collect()))
 }
 
 /// Code, value, age and what is wrong, of each signal of a vehicle.

@@ -11,6 +11,9 @@ pub struct Signals {
     /// What cannot be had, and why
     #[arg(long)]
     pub missing: bool,
+    /// All signals that Smartcar lists: by code, the name for its dashboard, kind and unit; needs no server
+    #[arg(long, conflicts_with_all = ["missing", "vehicle"])]
+    pub known: bool,
     /// In these units, not in those of the configuration
     #[arg(long, value_name = "UNITS")]
     pub units: Option<Units>,

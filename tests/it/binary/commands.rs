@@ -2,7 +2,7 @@
 
 use redb::Builder;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +45,12 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         &["export", "--vehicle", "none"],
         &["export", "--signal", "none"],
     ];
+    // What Smartcar lists needs no server.
+    let known = home.json(&["signals", "--known", "--units", "imperial"]).await;
+    let odometer =
+        json!({ "code": "odometer-traveleddistance", "name": "Odometer.TraveledDistance", "kind": "distance", "unit": "mi" });
+    assert!(known["items"].as_array().unwrap().contains(&odometer), "{known}");
+    assert_eq!(home.done(&["signals", "--known"]).await.lines().count(), 93);
     // By its name as by its id.
     home.done(&["vehicles", "rename", &car, "Herbie"]).await;
     for words in [&["signals", "Herbie"][..], &["vehicles", "show", "Herbie"], &["export", "--vehicle", "Herbie"]] {
