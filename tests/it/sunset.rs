@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
 use crate::simulator::rig::{ADA, Answer};
 
+const BERT: &str = "v2-bert@example.com";
+
 async fn refresh(gateway: &TestGateway, car: &str) -> Answer {
     gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await
 }
@@ -140,5 +142,36 @@ async fn nobody_goes_back_to_what_has_ended_by_mistake() {
     // Whoever was told of the end by mistake goes back when it answers.
     gateway.simulator.turn("v2=on").unwrap();
     assert_eq!(migrate(&gateway, json!({ "undo": true })).await.json()["items"][0]["result"], "returned");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_v3_does_not_keep_a_mistake_from_mending() {
+    // Nobody but the notices asks v2.0 by itself.
+    let mut gateway = TestGateway::with(1004, &[("webhooks.subscribe", "off")], Settings::default()).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    gateway.connect("bert", BERT).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    pass(Duration::from_secs(630)).await;
+    gateway.simulator.turn("v2=gone").unwrap();
+    is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(codes(&gateway, "notices").await, ["v2_ended"]);
+
+    // Bert's tokens are dead: that is news, after which the notices look at another time than on the hour.
+    gateway.simulator.revoke(BERT);
+    pass(110 * Duration::from_secs(60)).await;
+    assert!(codes(&gateway, "notices").await.contains(&json!("needs_reconnect")));
+
+    gateway.simulator.turn("v2=on").unwrap();
+    let before = gateway.net.count("GET /v3/connections");
+    for _ in 0..120 {
+        assert_eq!(migrate(&gateway, json!({ "dry_run": true })).await.status, 200);
+        pass(Duration::from_secs(60)).await;
+    }
+    assert!(gateway.net.count("GET /v3/connections") >= before + 120);
+    assert_eq!(codes(&gateway, "notices").await, ["needs_reconnect"]);
+    assert_eq!(authority(&gateway, &car).await["color"], "green");
     gateway.finish().await;
 }
