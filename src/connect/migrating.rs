@@ -103,34 +103,46 @@ impl Shared {
             return Err(ConnectError::NotConfigured("set smartcar.v2.client_id and .client_secret again first".to_owned()));
         }
         let served = self.store.read(from_v2).await?;
-        if let Some((connection, _)) = served.first()
-            && !what.force
-            && self.has_v2_ended(connection.id).await
-        {
+        if !served.is_empty() && !what.force && self.has_v2_ended(&served).await {
             let sentence = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
                             (`--force`, or `force` in the API, goes back all the same)";
             return Err(ConnectError::Refused { code: "v2_ended".to_owned(), sentence: sentence.to_owned() });
         }
         let mut items = Vec::new();
         for (connection, known) in served {
-            if what.dry_run {
-                items.push(told(&connection, &known, Ok("would_return")));
-                continue;
-            }
-            let result = self.switch(connection.id, Generation::V2, Vec::new()).await;
-            if result.is_ok() {
+            let result = match self.can_return(connection.id).await? {
+                false => Err(ConnectError::Upstream(NO_TOKENS.to_owned())),
+                true if what.dry_run => Ok("would_return"),
+                true => self.switch(connection.id, Generation::V2, Vec::new()).await.map(|()| "returned"),
+            };
+            if let Ok("returned") = result {
                 self.tokens.revive(connection.id).await.map_err(CallError::from)?;
             }
-            items.push(told(&connection, &known, result.map(|()| "returned")));
+            items.push(told(&connection, &known, result));
         }
         Ok(items)
     }
 
-    /// Whether API v2.0 says that it has come to its end. Whatever else it says, it may be there.
-    async fn has_v2_ended(&self, connection: ConnectionId) -> bool {
+    /// Whether the tokens of v2.0 that a connection has kept are still there, and not too old by now.
+    async fn can_return(&self, id: ConnectionId) -> Result<bool, ConnectError> {
+        let tokens = self.store.read(move |snapshot| snapshot.sound_tokens(id)).await?;
+        let now = self.world.now();
+        Ok(tokens.is_some_and(|tokens| tokens.refresh_expires_at.is_none_or(|at| at > now)))
+    }
+
+    /// Whether API v2.0 says that it has come to its end, to the first that gets an answer; if none does, what was known
+    /// before counts. Whatever else it says, it may be there.
+    async fn has_v2_ended(&self, served: &[Served]) -> bool {
         self.tokens.doubt_end();
         let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-        self.tokens.call(connection, list).await.is_err_and(|error| error.is_of_end())
+        for (connection, _) in served.iter().take(ASKED) {
+            match self.tokens.call(connection.id, list).await {
+                Ok(_) => return false,
+                Err(error) if error.is_of_end() => return true,
+                Err(error) => tracing::debug!(connection.id = %connection.id, %error, "it tells nothing of the end of v2.0"),
+            }
+        }
+        self.tokens.ended().is_some()
     }
 
     async fn list(&self, filter: ConnectionFilter) -> Result<Vec<SmartcarConnection>, ConnectError> {
@@ -187,12 +199,15 @@ impl Shared {
                 Ok(())
             }
             Switched::Gone => Err(ConnectError::Upstream("the connection has ended".to_owned())),
-            Switched::NoTokens => {
-                Err(ConnectError::Upstream("no longer honours its tokens of v2.0: it stays with v3".to_owned()))
-            }
+            Switched::NoTokens => Err(ConnectError::Upstream(NO_TOKENS.to_owned())),
         }
     }
 }
+
+const NO_TOKENS: &str = "no longer honours its tokens of v2.0: it stays with v3";
+
+/// How many connections may ask whether v2.0 has ended, before nobody is asked any more.
+const ASKED: usize = 8;
 
 /// Connections of v2.0 that serve vehicles.
 fn on_v2(snapshot: &Snapshot<'_>) -> Result<Vec<Served>, StoreError> {

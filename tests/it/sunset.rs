@@ -175,3 +175,46 @@ async fn who_asks_v3_does_not_keep_a_mistake_from_mending() {
     assert_eq!(authority(&gateway, &car).await["color"], "green");
     gateway.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_cannot_ask_does_not_send_anybody_back_to_what_has_ended() {
+    for (seed, dead) in [(1008, ADA), (1010, BERT)] {
+        let gateway = TestGateway::new(seed).await;
+        let undo = async |dry_run: bool| migrate(&gateway, json!({ "undo": true, "dry_run": dry_run })).await;
+        gateway.connect("ada", ADA).await;
+        gateway.connect("bert", BERT).await;
+        assert_eq!(migrate(&gateway, json!({})).await.json()["items"].as_array().unwrap().len(), 2);
+
+        // The tokens of one are dead: the other one asks.
+        gateway.simulator.revoke(dead);
+        gateway.simulator.turn("v2=ended").unwrap();
+        pass(3 * HOUR).await;
+        is_problem(&undo(false).await, 409, "refused");
+
+        // Nobody has an access token any more, nor gets one: what is known counts.
+        pass(3 * HOUR).await;
+        gateway.net.change(|request, _| {
+            let down = || Ok(http::Response::builder().status(503).body("".into()).unwrap());
+            (request.uri().path() == "/oauth/token").then(down)
+        });
+        is_problem(&undo(true).await, 409, "refused");
+        is_problem(&undo(false).await, 409, "refused");
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_can_go_back_is_said_to() {
+    let mut gateway = TestGateway::new(1009).await;
+    gateway.connect("ada", ADA).await;
+    assert_eq!(migrate(&gateway, json!({})).await.json()["items"][0]["result"], "moved");
+    // Nobody renews what was kept, until it is too old.
+    pass(70 * DAY).await;
+    gateway.reopen().await;
+    for dry_run in [true, false] {
+        let would = migrate(&gateway, json!({ "undo": true, "dry_run": dry_run, "force": true })).await.json();
+        assert_eq!((&would["items"][0]["result"], &would["on_v2"]), (&json!("failed"), &json!(0)), "{would}");
+        assert!(would["items"][0]["error"].as_str().unwrap().contains("stays with v3"), "{would}");
+    }
+    gateway.finish().await;
+}
