@@ -21,7 +21,7 @@ use crate::smartcar::{Smartcar, in_two};
 use crate::store::notices::{EndNotice, GiveNotice};
 use crate::store::tokens::SealedTokens;
 use crate::store::{Store, StoreError};
-use crate::tokens::Tokens;
+use crate::tokens::{CallError, Tokens};
 use crate::world::World;
 
 /// A notice, as shown.
@@ -197,6 +197,9 @@ const EVERY: Duration = Duration::from_secs(300);
 /// How many connections are looked at in one go.
 const SLICE: usize = 256;
 
+/// How many connections try one after the other whether API v2.0 answers.
+const ASKED: usize = 8;
+
 /// Before the end of access, in days: the nearest first.
 const THRESHOLDS: [u8; 4] = [1, 3, 7, 14];
 
@@ -212,8 +215,8 @@ struct Survey {
     v3: Pulse,
     /// About one connection each.
     notices: Vec<Notice>,
-    /// An active connection of v2.
-    by_v2: Option<ConnectionId>,
+    /// Active connections of v2 whose tokens live: as many as may be asked one after the other.
+    by_v2: Vec<ConnectionId>,
 }
 
 /// How a generation fares.
@@ -306,8 +309,10 @@ impl Shared {
             (ConnectionStatus::Active, Generation::V3) => survey.v3.is_used = true,
             (ConnectionStatus::Active, Generation::V2) => {
                 survey.v2.is_used = true;
-                survey.by_v2.get_or_insert(connection.id);
                 let Some(tokens) = tokens else { return };
+                if tokens.due_at.is_some() && survey.by_v2.len() < ASKED {
+                    survey.by_v2.push(connection.id);
+                }
                 let ought_at = self.tokens.ought_at(connection.id, tokens, now);
                 survey.v2.see(tokens, ought_at, now);
                 let trouble = self.tokens.trouble(connection.id).or_else(|| self.tokens.held_up(Generation::V2));
@@ -322,12 +327,19 @@ impl Shared {
         }
     }
 
-    /// Asks an API that has ended whether it really has, as often as the tokens let that through: nobody else may ask.
+    /// Asks an API that has ended whether it really has, as often as the tokens let that through: nobody else may ask. Who
+    /// has no token to ask with leaves it to the next one.
     async fn doubt_end(&self, survey: &Survey) {
-        let Some(id) = survey.by_v2.filter(|_| self.tokens.ended().is_some()) else { return };
         let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-        if let Err(error) = self.tokens.call(id, list).await {
-            tracing::debug!(%error, "API v2.0 does not answer");
+        for id in &survey.by_v2 {
+            if self.tokens.ended().is_none() {
+                return;
+            }
+            match self.tokens.call(*id, list).await {
+                Err(CallError::Token(error)) => tracing::debug!(%error, "nobody could ask whether API v2.0 answers"),
+                Err(error) => return tracing::debug!(%error, "API v2.0 does not answer"),
+                Ok(_) => return,
+            }
         }
     }
 

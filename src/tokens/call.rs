@@ -86,12 +86,13 @@ impl Tokens {
         F: Future<Output = Result<T, SmartcarError>>,
     {
         let is_v2 = generation(connection) == Generation::V2;
-        // A call of v3 must not go in the place of the one that may look.
+        self.may_call(connection)?;
+        let smartcar = &self.shared.smartcar;
+        let mut access = self.access(connection).await?;
+        // Neither a call of v3 nor one that has no token goes in the place of the one that may look.
         if is_v2 && let Some(error) = self.shared.end.bars(true) {
             return Err(error.into());
         }
-        let smartcar = &self.shared.smartcar;
-        let mut access = self.access(connection).await?;
         let mut result = call(smartcar.clone(), access.token.clone()).await;
         if let Err(SmartcarError::Unauthorized { .. }) = result {
             access = self.renew(connection, Some(&access)).await?;

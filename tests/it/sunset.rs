@@ -177,6 +177,36 @@ async fn who_asks_v3_does_not_keep_a_mistake_from_mending() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_has_no_token_leaves_the_asking_to_the_next() {
+    for (seed, blocked) in [(1006, ADA), (1007, BERT)] {
+        let mut gateway = TestGateway::with(seed, &[("webhooks.subscribe", "off")], Settings::default()).await;
+        gateway.start();
+        let other = if blocked == ADA { BERT } else { ADA };
+        gateway.connect("blocked", blocked).await;
+        let tokens = gateway.net.tokens();
+        pass(Duration::from_secs(60)).await;
+        gateway.connect("other", other).await;
+        let car = gateway.vehicles_of(other).remove(0);
+        pass(Duration::from_secs(600)).await;
+        gateway.net.change(move |request, _| {
+            let body = String::from_utf8_lossy(request.body()).into_owned();
+            let is_blocked = request.uri().path() == "/oauth/token" && tokens.iter().any(|token| body.contains(token));
+            is_blocked.then(|| Ok(http::Response::builder().status(503).body("".into()).unwrap()))
+        });
+        gateway.simulator.turn("v2=gone").unwrap();
+        is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+        pass(5 * HOUR).await;
+        assert!(codes(&gateway, "notices").await.contains(&json!("v2_ended")));
+
+        gateway.simulator.turn("v2=on").unwrap();
+        pass(2 * HOUR).await;
+        assert!(!codes(&gateway, "notices").await.contains(&json!("v2_ended")), "{blocked}");
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_cannot_ask_does_not_send_anybody_back_to_what_has_ended() {
     for (seed, dead) in [(1008, ADA), (1010, BERT)] {
         let gateway = TestGateway::new(seed).await;
