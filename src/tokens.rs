@@ -251,8 +251,11 @@ impl Tokens {
         // Only an operator who asks may jump the queue; a refused token waits as the loop does.
         if refused.is_none() {
             shared.rest_no_more(connection);
-            shared.gate.try_again(gate::generation(connection));
-            self.doubt_end();
+            let generation = gate::generation(connection);
+            shared.gate.try_again(generation);
+            if generation == Generation::V2 {
+                self.doubt_end();
+            }
         }
         self.soon(connection, tokens.version).await
     }

@@ -6,7 +6,7 @@ use carport::simulator::Settings;
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
-use crate::simulator::rig::{ADA, Answer};
+use crate::simulator::rig::{ADA, Answer, GRACE};
 
 const BERT: &str = "v2-bert@example.com";
 
@@ -173,6 +173,30 @@ async fn who_asks_v3_does_not_keep_a_mistake_from_mending() {
     assert!(gateway.net.count("GET /v3/connections") >= before + 120);
     assert_eq!(codes(&gateway, "notices").await, ["needs_reconnect"]);
     assert_eq!(authority(&gateway, &car).await["color"], "green");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_renews_v3_asks_nothing_of_v2() {
+    let mut gateway = TestGateway::new(1005).await;
+    gateway.start();
+    let old = gateway.connect("ada", ADA).await;
+    let new = gateway.connect("grace", GRACE).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.simulator.turn("v2=gone").unwrap();
+    is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+    pass(Duration::from_secs(60)).await;
+
+    let renew = async |connection: &str| {
+        let before = asked(&gateway);
+        let path = format!("/api/v1/connections/{connection}/refresh");
+        let answer = gateway.ask("POST", &path).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        pass(Duration::from_secs(60)).await;
+        asked(&gateway) - before
+    };
+    assert_eq!(renew(&new).await, 0);
+    assert_eq!(renew(&old).await, 1);
     gateway.finish().await;
 }
 
