@@ -101,6 +101,9 @@ pub enum VehiclesError {
     /// Only the operator can help.
     #[error("{0}")]
     NotConfigured(String),
+    /// Smartcar has ended the API by which it is connected.
+    #[error("{0}")]
+    Ended(SmartcarError),
     /// Of several vehicles some were disconnected and some were not. To ask again is to ask for these alone.
     #[error("{} of {of} vehicles could not be disconnected", failed.len())]
     Partly {
@@ -174,7 +177,7 @@ impl From<CallError> for VehiclesError {
             CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
             CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
             CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
-            CallError::Smartcar(error @ SmartcarError::Ended { .. }) => VehiclesError::NotConfigured(error.to_string()),
+            CallError::Smartcar(error @ SmartcarError::Ended { .. }) => VehiclesError::Ended(error),
             other => VehiclesError::Upstream(other.to_string()),
         }
     }

@@ -72,6 +72,7 @@ pub(super) fn of_vehicles(error: &VehiclesError) -> ApiError {
         VehiclesError::Later { after, .. } => unreachable().after(*after),
         VehiclesError::OverBudget(refused) => of_refusal(refused),
         VehiclesError::NotConfigured(_) => refused_credentials(),
+        VehiclesError::Ended(error) => of_smartcar(error),
         VehiclesError::Store | VehiclesError::Damaged => of_store(StoreError::Busy),
         _ => ApiError::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
     }

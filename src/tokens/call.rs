@@ -117,10 +117,27 @@ impl Tokens {
 
     /// Refuses what would be asked of an API that has ended: before a call is counted.
     pub fn may_call(&self, connection: ConnectionId) -> Result<(), CallError> {
-        match self.shared.end.bars(false) {
-            Some(error) if generation(connection) == Generation::V2 => Err(error.into()),
-            _ => Ok(()),
+        if generation(connection) == Generation::V2 { self.may_call_v2() } else { Ok(()) }
+    }
+
+    /// As [`Tokens::may_call`], for what asks API v2.0 about no connection.
+    pub fn may_call_v2(&self) -> Result<(), CallError> {
+        self.shared.end.bars(false).map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// What API v2.0 has answered to somebody who came without an access token: that it has ended is believed if it says
+    /// so to this connection, too, or if that was known.
+    pub async fn believed<T>(&self, connection: Option<ConnectionId>, result: Result<T, SmartcarError>) -> Result<T, CallError> {
+        let Err(SmartcarError::Ended { what }) = &result else { return Ok(result?) };
+        if let Some(connection) = connection {
+            let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
+            // What comes of it is noted there.
+            let _ = self.call(connection, list).await;
         }
+        if self.ended().is_some() {
+            return Ok(result?);
+        }
+        Err(SmartcarError::NotPossible { what: what.clone() }.into())
     }
 
     /// What Smartcar said when it told that API v2.0 has ended; `None` if it has not, or answers again.

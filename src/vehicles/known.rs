@@ -107,7 +107,8 @@ impl Vehicles {
         self.shared.tokens.may_call(connection.id)?;
         let permit = &self.shared.budget.permit_application(reason).await?;
         let result = if ends {
-            self.shared.smartcar.unsubscribe_v2(car, webhook).await.map_err(CallError::from)
+            let result = self.shared.smartcar.unsubscribe_v2(car, webhook).await;
+            self.shared.tokens.believed(Some(connection.id), result).await
         } else {
             let call = |smartcar: Smartcar, access: Secret| async move { smartcar.subscribe_v2(&access, car, webhook).await };
             self.shared.tokens.call(connection.id, call).await
@@ -135,8 +136,10 @@ impl Vehicles {
 
     /// Asks Smartcar what a make or a car is capable of.
     pub async fn compatibility(&self, path: &str, query: &str, reason: Reason) -> Result<HandedOn, CallError> {
+        self.shared.tokens.may_call_v2()?;
         let permit = self.shared.budget.permit_application(reason).await?;
-        let result = self.shared.smartcar.compatibility(path, query, &permit).await.map_err(CallError::from);
+        let result = self.shared.smartcar.compatibility(path, query, &permit).await;
+        let result = self.shared.tokens.believed(None, result).await;
         self.shared.settle(&permit, &result).await;
         result
     }

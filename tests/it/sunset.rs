@@ -39,7 +39,7 @@ async fn codes(gateway: &TestGateway, list: &str) -> Vec<Value> {
 
 /// How often API v2.0 was asked for anything.
 fn asked(gateway: &TestGateway) -> usize {
-    ["GET", "POST"].into_iter().map(|method| gateway.net.count(&format!("{method} /v2.0/"))).sum()
+    ["GET", "POST", "DELETE"].into_iter().map(|method| gateway.net.count(&format!("{method} /v2.0/"))).sum()
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,5 +270,41 @@ async fn only_who_can_go_back_is_said_to() {
         assert_eq!((&would["items"][0]["result"], &would["on_v2"]), (&json!("failed"), &json!(0)), "{would}");
         assert!(would["items"][0]["error"].as_str().unwrap().contains("stays with v3"), "{would}");
     }
+    gateway.finish().await;
+}
+
+/// Scripts that speak Smartcar's API are told what is, and one strange answer is not the end.
+#[tokio::test(start_paused = true)]
+async fn scripts_are_told_of_the_end_and_of_nothing_else() {
+    let gateway = TestGateway::with(1011, &[("webhooks.subscribe", "off")], Settings::default()).await;
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let ask = async |method: &str, path: &str| gateway.ask(method, path).bearer(&gateway.admin).send().await;
+    let webhook = format!("/v2.0/vehicles/{car}/webhooks/some-webhook");
+    let compatible = |number: u8| format!("/v2.0/compatibility?vin=0SC0000000000000{number}&scope=read_vin&country=DE");
+    gateway.net.change(|request, _| {
+        let is_one = request.method() == "DELETE" || request.uri().path() == "/v2.0/compatibility";
+        is_one.then(|| Ok(http::Response::builder().status(410).body("".into()).unwrap()))
+    });
+    for (method, path) in [("DELETE", webhook.as_str()), ("GET", &compatible(1))] {
+        let told = ask(method, path).await;
+        assert!(told.status >= 400 && !told.text().contains("carport migrate"), "{method} {path}: {}", told.text());
+    }
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    gateway.net.leave_alone();
+
+    gateway.simulator.turn("v2=gone").unwrap();
+    let told = ask("DELETE", &webhook).await;
+    assert!(told.text().contains("carport migrate"), "{}", told.text());
+    let before = asked(&gateway);
+    let application = format!("/v2.0/vehicles/{car}/application");
+    for (method, path) in [("DELETE", application.as_str()), ("DELETE", &webhook), ("GET", &compatible(2))] {
+        let told = ask(method, path).await;
+        assert_eq!(told.json()["code"], "KNOWN_ISSUE", "{method} {path}: {}", told.text());
+        assert!(told.text().contains("carport migrate"), "{method} {path}: {}", told.text());
+    }
+    let path = format!("/api/v1/vehicles/{car}");
+    is_problem(&ask("DELETE", &path).await, 503, "not_configured");
+    assert_eq!(asked(&gateway), before);
     gateway.finish().await;
 }

@@ -42,7 +42,7 @@ fn of(error: &VehiclesError) -> Problem {
             Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
         }
         VehiclesError::OverBudget(refused) => over_budget(refused),
-        VehiclesError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
+        VehiclesError::NotConfigured(_) | VehiclesError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
         VehiclesError::Unreadable { .. } | VehiclesError::Damaged => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         VehiclesError::Store => Problem::busy(error.to_string()),
     }
