@@ -32,6 +32,7 @@ pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::Granted;
 pub use limits::Read;
+pub use meaning::tells_the_end;
 pub use subscribe::{SmartcarWebhook, is_subscribed};
 pub use v3::{Beyond, ConnectionFilter, SmartcarConnection};
 

@@ -4,6 +4,9 @@
 //! (`type`, `code`, `resolution`) decide first and the status only where they are silent. A token is
 //! never declared dead on a guess: that takes the very words of OAuth.
 
+use bytes::Bytes;
+use http::Response;
+
 use super::call::Audience;
 use super::grant::EXCHANGE;
 use super::said::Said;
@@ -21,6 +24,11 @@ pub(super) fn from_transport(endpoint: &'static str, error: &TransportError) -> 
         }
         _ => SmartcarError::Later { after: None, what },
     }
+}
+
+/// Whether an answer of API v2.0 says that this has come to its end.
+pub fn tells_the_end(answer: &Response<Bytes>) -> bool {
+    Said::of("v2.any", answer).tells_the_end()
 }
 
 /// A data call was refused.

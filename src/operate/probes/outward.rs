@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Finding, Settings};
 use crate::model::{Secret, Timestamp};
 use crate::signature;
-use crate::smartcar::{self, Authorize, Smartcar, SmartcarError};
+use crate::smartcar::{self, Authorize, Smartcar, SmartcarError, tells_the_end};
 use crate::world::{TransportError, World};
 
 /// How Smartcar takes credentials.
@@ -136,19 +136,13 @@ async fn management_token(settings: &Settings, world: &World) -> Option<Finding>
              proven by it",
         ),
         Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => too_often(CHECK, "it answered 429"),
-        Ok(answer) if has_ended(&answer) => Finding::ok(
+        Ok(answer) if tells_the_end(&answer) => Finding::ok(
             CHECK,
             "not tried: Smartcar has ended its API v2.0, which alone would tell; a webhook that comes in proves it",
         ),
         Ok(answer) => unreachable(CHECK, &format!("it answered {}", answer.status().as_u16())),
         Err(error) => unreachable(CHECK, &error.to_string()),
     })
-}
-
-/// Whether this is how API v2.0 answers that has come to its end.
-fn has_ended(answer: &Response<Bytes>) -> bool {
-    let is_of_version = || serde_json::from_slice(answer.body()).is_ok_and(|body: Value| body["code"] == "VERSION");
-    answer.status() == StatusCode::GONE || answer.status() == StatusCode::NOT_FOUND && is_of_version()
 }
 
 /// Opens the page that owners are sent to, and compares clocks by the way.
