@@ -6,18 +6,20 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::connections::Hindrance;
 use super::polling::{charges, charging_at, is_told, last_read, pause, resting, when_untold};
 use crate::budget::Plan;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, in_words};
+use crate::smartcar::in_two;
 use crate::store::tellings::Latest;
 use crate::store::{Snapshot, StoreError};
 
 /// Whether a car is read by itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct PollingView {
-    /// `reading`, or why it is not read: `off`, `webhooks`, `not_connected`, `reconnect`, `budget`.
+    /// `reading`, or why it is not read: `off`, `webhooks`, `not_connected`, `reconnect`, `hindered`, `budget`.
     pub state: &'static str,
     /// The same in a sentence or two.
     pub text: String,
@@ -29,8 +31,8 @@ pub struct PollingView {
 
 impl PollingView {
     /// Not read, and nothing tells when it will be.
-    fn not(state: &'static str, text: &str) -> PollingView {
-        PollingView { state, text: text.to_owned(), next_at: None, every_seconds: None }
+    fn not(state: &'static str, text: impl Into<String>) -> PollingView {
+        PollingView { state, text: text.into(), next_at: None, every_seconds: None }
     }
 
     /// Nothing is read on a schedule.
@@ -39,24 +41,28 @@ impl PollingView {
     }
 }
 
-/// What the schedule would do with a car now.
+/// What the schedule would do with a car now. `serving` is its connection, or what has happened to it.
 pub(super) fn of(
     shared: &Shared,
     snapshot: &Snapshot<'_>,
     (row, vehicle): (u32, &Vehicle),
-    connection: Option<&Connection>,
+    serving: Result<Option<&Connection>, &'static str>,
     latest: &[Latest],
     now: Timestamp,
 ) -> Result<PollingView, StoreError> {
     let Some(every) = shared.settings.get().polls_every else { return Ok(PollingView::off()) };
-    match connection.map(|connection| &connection.status) {
-        Some(ConnectionStatus::Active) => {}
-        Some(ConnectionStatus::NeedsReconnect { .. }) => {
-            return Ok(PollingView::not("reconnect", "Carport does not read this car before its owner has connected it again."));
-        }
-        Some(ConnectionStatus::Disconnected) | None => {
-            return Ok(PollingView::not("not_connected", "Carport does not read this car: it is not connected."));
-        }
+    let connection = match serving {
+        Ok(connection) => connection.filter(|connection| connection.status != ConnectionStatus::Disconnected),
+        Err(what) => return Ok(PollingView::not("hindered", format!("Carport cannot read this car. {what}"))),
+    };
+    let Some(connection) = connection else {
+        return Ok(PollingView::not("not_connected", "Carport does not read this car: it is not connected."));
+    };
+    if let ConnectionStatus::NeedsReconnect { .. } = connection.status {
+        return Ok(PollingView::not("reconnect", "Carport does not read this car before its owner has connected it again."));
+    }
+    if let Some(Hindrance::Ended(what) | Hindrance::Refused(what)) = shared.hindrance(connection) {
+        return Ok(PollingView::not("hindered", format!("Carport cannot read this car: {}.", in_two(&what).0)));
     }
     if is_told(vehicle, now) {
         let text =

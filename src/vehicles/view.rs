@@ -192,10 +192,10 @@ pub(super) fn vehicle(
         Lights { data_flow, authority: authority(&vehicle, connection.as_ref(), shared) }
     };
     // Nobody reads for a former owner.
-    let serving = connection.as_ref().filter(|_| !former);
+    let connection_is_lost = !former && vehicle.connection.is_some() && connection.is_none();
+    let serving = if connection_is_lost { Err(LOST) } else { Ok(connection.as_ref().filter(|_| !former)) };
     let polling = schedule::of(shared, snapshot, (row, &vehicle), serving, &latest, now)?;
     let capabilities = capabilities(&vehicle, &latest);
-    let connection_is_lost = !former && vehicle.connection.is_some() && connection.is_none();
     let units = shared.settings.get().units;
     let Vehicle { facts, nickname, called, user, connection, last_event_at, errors, .. } = vehicle;
     Ok(VehicleView {

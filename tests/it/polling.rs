@@ -244,7 +244,7 @@ async fn a_car_says_when_it_is_read_next() {
     let limits = [("budget.calls_per_vehicle_month", "30"), ("budget.reserve", "5"), ("poll.every", "6h"), QUIET];
     let mut gateway = TestGateway::with(557, &limits, Settings::default()).await;
     gateway.start();
-    gateway.connect("ada", ADA).await;
+    let connection = gateway.connect("ada", ADA).await;
     let [told, untold] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
     gateway.deliver(&state("1", &told, &[signal("odometer-traveleddistance", 1, gateway.now().as_millis())])).await;
     gateway.catch_up().await;
@@ -273,6 +273,23 @@ async fn a_car_says_when_it_is_read_next() {
     let budget = gateway.told("/api/v1/budget").await;
     assert_eq!((&spent["state"], &spent["next_at"]), (&json!("budget"), &budget["until"]), "{spent}");
     assert!(spent["text"].as_str().unwrap().contains(" days, on "), "{spent}");
+
+    // Nor is it read while nobody can.
+    let refresh = async |what: &str| gateway.ask("POST", &format!("/api/v1/{what}/refresh")).bearer(&gateway.admin).send().await;
+    gateway.simulator.turn("v2=ended").unwrap();
+    refresh(&format!("vehicles/{told}")).await;
+    let hindered = polling(&gateway, &told).await;
+    assert_eq!((&hindered["state"], &hindered["next_at"]), (&json!("hindered"), &Value::Null), "{hindered}");
+    assert!(hindered["text"].as_str().unwrap().contains("carport migrate"), "{hindered}");
+    gateway.simulator.turn("v2=on").unwrap();
+    pass(2 * HOUR).await;
+    gateway.simulator.set_faults(Faults::new([Fault::always(FaultKind::InvalidClient)]));
+    refresh(&format!("connections/{connection}")).await;
+    let hindered = polling(&gateway, &told).await;
+    assert!(hindered["state"] == "hindered" && hindered["text"].as_str().unwrap().contains("client_secret"), "{hindered}");
+    gateway.simulator.set_faults(Faults::default());
+    refresh(&format!("connections/{connection}")).await;
+    assert_ne!(polling(&gateway, &told).await["state"], "hindered");
 
     gateway.simulator.set_trouble(&told, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
     gateway.ask("POST", &format!("/api/v1/vehicles/{told}/refresh")).bearer(&gateway.admin).send().await;

@@ -274,8 +274,12 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
     let cars = gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len();
     damage(&mut gateway, "connections-1", connection_id(&grace).0.as_bytes()).await;
     assert_eq!(gateway.told("/api/v1/vehicles").await["items"].as_array().unwrap().len(), cars);
-    let light = gateway.told(&format!("/api/v1/vehicles/{car}")).await["lights"]["authority"].clone();
+    gateway.configure("poll.every", "6h");
+    gateway.reopen().await;
+    let told = gateway.told(&format!("/api/v1/vehicles/{car}")).await;
+    let (light, polling) = (&told["lights"]["authority"], &told["polling"]);
     assert!(light["color"] == "red" && light["text"].as_str().unwrap().contains("is damaged in the store"), "{light}");
+    assert!(polling["state"] == "hindered" && polling["text"].as_str().unwrap().contains("is damaged"), "{polling}");
     let listed = gateway.told("/api/v1/connections").await["items"].clone();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(ada)));
     let page = format!("/vehicles/{car}");
