@@ -175,13 +175,21 @@ impl Budget {
         Ok(Plan { account, reserve: self.settings.reserve, until })
     }
 
-    /// What Smartcar's own limit of a month means for whoever asked, as it will be told to whoever asks next.
-    pub fn refusal(&self, error: &SmartcarError) -> Option<Refused> {
-        let what = error.failure();
-        let is_month = matches!((what.kind.as_deref(), what.code.as_deref()), (Some("BILLING"), Some("VEHICLE_REQUEST_LIMIT")));
+    /// What a limit of Smartcar's own means for whoever asked about the vehicle in row `row`, as it will be told to whoever
+    /// asks next; `None` if `error` is of none. The answer must have been settled.
+    pub async fn refusal(&self, row: u32, error: &SmartcarError) -> Option<Refused> {
+        let lesson = limit(error)?;
         let at = self.world.now();
-        let (_, until) = month(at, self.settings.reset_day);
-        is_month.then(|| Refused::MonthIsOver { until, after: until.since(at) })
+        let (since, until) = month(at, self.settings.reset_day);
+        let look = self.store.read(move |snapshot| Ok((snapshot.ledger(row, since)?, snapshot.pool()?)));
+        let (ledger, pool) = look.await.ok()?;
+        let refused = match lesson {
+            Lesson::Good => return None,
+            Lesson::MonthIsOver => Refused::MonthIsOver { until, after: until.since(at) },
+            Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
+            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { after: pool.rests_until.since(at) },
+        };
+        Some(refused).filter(|refused| !refused.after().is_zero())
     }
 
     /// What was called, and what is left, of the vehicles within reach.
@@ -222,9 +230,14 @@ impl Budget {
 }
 
 fn lesson(permit: &Permit, error: Option<&SmartcarError>) -> Option<Lesson> {
-    let Some(error) = error else {
-        return (permit.rested && permit.sent() > 0).then_some(Lesson::Good);
-    };
+    match error {
+        Some(error) => limit(error),
+        None => (permit.rested && permit.sent() > 0).then_some(Lesson::Good),
+    }
+}
+
+/// The limit that an error tells of.
+fn limit(error: &SmartcarError) -> Option<Lesson> {
     let after = match error {
         SmartcarError::Later { after, .. } => after.map(|after| after.as_secs().max(1)),
         _ => None,

@@ -347,10 +347,10 @@ impl Vehicles {
     pub async fn sync(&self, reach: &Reach, id: &VehicleId) -> Result<VehicleView, VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
         let read = picture::read(&self.shared, row, &vehicle, None, Reason::Request).await;
-        read.map_err(|error| match &error {
-            CallError::Smartcar(told) => self.shared.budget.refusal(told).map_or_else(|| error.into(), VehiclesError::OverBudget),
-            _ => error.into(),
-        })?;
+        if let Err(error) = read {
+            let refusal = self.shared.refusal(row, &error).await;
+            return Err(refusal.map_or_else(|| error.into(), VehiclesError::OverBudget));
+        }
         self.show(reach, id).await
     }
 
@@ -396,6 +396,14 @@ impl Shared {
             _ => None,
         };
         self.budget.settle(permit, error).await;
+    }
+
+    /// The limit of Smartcar's own that a call ran into.
+    async fn refusal(&self, row: u32, error: &CallError) -> Option<Refused> {
+        match error {
+            CallError::Smartcar(error) => self.budget.refusal(row, error).await,
+            _ => None,
+        }
     }
 }
 

@@ -114,6 +114,7 @@ fn of_smartcar(error: &SmartcarError) -> ApiError {
         (Some(told), _) => told,
         (None, SmartcarError::Unauthorized { .. } | SmartcarError::Configuration { .. }) => refused_credentials(),
         (None, _) if what.status.is_none() => unreachable(),
+        (None, _) if what.status == Some(429) => ApiError::of("RATE_LIMIT", Some("SMARTCAR_API")),
         (None, _) => ApiError::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
     };
     match error {

@@ -76,6 +76,9 @@ impl Compat {
             // Of other days it may be otherwise.
             Err(CallError::Smartcar(SmartcarError::NotPossible { .. })) => {}
             Err(error @ CallError::Smartcar(_)) => {
+                if let Some(limited) = self.limited(&known, error).await {
+                    return Told::not(limited);
+                }
                 let error = of_call(error);
                 self.asked.note(id, (began, now), [(if is_of_vehicle(&error) { VEHICLE } else { OLDER }, Vain::Failed(error))]);
             }

@@ -121,6 +121,11 @@ impl Compat {
         paths.extend(along.filter(|path| !due.contains(path)));
         let result = self.vehicles.read(known, Some(&paths), wish.reason()).await;
         let now = self.world.now();
+        if let Err(error) = &result
+            && let Some(limited) = self.limited(known, error).await
+        {
+            return Ok((self.connected(reach, id).await?, Some(limited)));
+        }
         let failed = result.as_ref().err().map(of_call);
         match (result, failed) {
             (Err(CallError::Smartcar(_)), Some(error)) => {
@@ -142,6 +147,13 @@ impl Compat {
                 Ok((known, None))
             }
         }
+    }
+
+    /// The error of a call about a vehicle that ran into a limit of Smartcar's own, with the time at which that is over. It is
+    /// not noted: the ledger knows it, and for how long.
+    pub(super) async fn limited(&self, known: &Known, error: &CallError) -> Option<ApiError> {
+        let refused = self.vehicles.refusal(known, error).await?;
+        Some(of_call(error).after(refused.after()))
     }
 
     /// What came of asking for each of these, and what it says of the vehicle. What fails altogether is a failure of the

@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{Vehicles, picture, to_its_end};
+use crate::budget::Refused;
 use crate::model::budget::Reason;
 use crate::model::connection::Connection;
 use crate::model::reach::Reach;
@@ -76,6 +77,11 @@ impl Vehicles {
     pub async fn read(&self, known: &Known, only: Option<&[&'static str]>, reason: Reason) -> Result<(), CallError> {
         let (shared, known, only) = (self.shared.clone(), known.clone(), only.map(<[_]>::to_vec));
         to_its_end(async move { picture::read(&shared, known.row, &known.vehicle, only.as_deref(), reason).await }).await
+    }
+
+    /// The limit of Smartcar's own that a call about a vehicle ran into, and when it is over.
+    pub async fn refusal(&self, known: &Known, error: &CallError) -> Option<Refused> {
+        self.shared.refusal(known.row, error).await
     }
 
     /// Reads the services of a vehicle between two dates through API v2.0. What comes is not kept: it is a part of all there

@@ -76,12 +76,12 @@ pub(super) fn of(
     let is_charging = charges(charging_at(latest), read_at);
     let wait_at = |at: Timestamp| pause(every, is_charging, account, *reserve, until.since(at));
     let Some(wait) = wait_at(now) else {
-        let text = format!(
-            "What is left of this month's calls is kept for commands and gap healing (budget.reserve): Carport reads this car \
-             again in {}, on {}.",
-            in_words(until.since(now)),
-            until.plain()
-        );
+        let why = if account.remaining == Some(0) {
+            "The calls of this month for this car are spent"
+        } else {
+            "What is left of this month's calls is kept for commands and gap healing (budget.reserve)"
+        };
+        let text = format!("{why}: Carport reads this car again in {}, on {}.", in_words(until.since(now)), until.plain());
         return Ok(PollingView { state: "budget", text, next_at: Some(*until), every_seconds: None });
     };
     let rested = resting(shared).get(&row).map(|until| now.after(until.saturating_duration_since(Instant::now())));

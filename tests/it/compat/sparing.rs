@@ -9,7 +9,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::{V2, V3, calls, is_error, reasons, with_owner};
-use crate::gateway::{TestGateway, events, pass};
+use crate::gateway::{HOUR, TestGateway, events, pass};
 use crate::simulator::rig::{ADA, Answer};
 
 const ENDPOINTS: [&str; 16] = [
@@ -222,6 +222,31 @@ async fn a_limit_in_a_part_of_a_batch_is_heard() {
     pass(Duration::from_secs(91)).await;
     assert_eq!((refresh().await.status, calls(&gateway, &car)), (200, before + 1));
     assert_eq!(ask("odometer").await.status, 200);
+    gateway.finish().await;
+}
+
+/// Smartcar says that it was asked too often, and not how long to wait: Carport says when it will ask again.
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_smartcars_comes_with_a_time() {
+    let (gateway, car, token) = with_owner(534, V2, &[]).await;
+    for (status, body, code) in [
+        (429, json!({ "type": "RATE_LIMIT", "code": "SMARTCAR_API", "statusCode": 429 }), "SMARTCAR_API"),
+        (429, json!({ "type": "RATE_LIMIT", "code": "VEHICLE", "statusCode": 429 }), "VEHICLE"),
+        (429, json!({}), "SMARTCAR_API"),
+    ] {
+        let body = Bytes::from(body.to_string());
+        gateway.net.change(move |request, _| {
+            let answer = Response::builder().status(status).body(body.clone()).unwrap();
+            request.uri().path().ends_with("/batch").then_some(Ok(answer))
+        });
+        let ask = gateway.get(&format!("/v2.0/vehicles/{car}/odometer")).bearer(&token).header("cache-control", "no-cache");
+        let refused = ask.send().await;
+        is_error(&refused, 429, "RATE_LIMIT", Some(code));
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((60..=240).contains(&wait), "{wait}");
+        gateway.net.leave_alone();
+        pass(HOUR).await;
+    }
     gateway.finish().await;
 }
 
