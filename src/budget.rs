@@ -34,12 +34,10 @@ pub struct Settings {
 #[non_exhaustive]
 pub enum Refused {
     /// The month's calls are spent.
-    #[error(
-        "the calls of this month for this car are spent: it opens again in {}, on {}. budget.calls_per_vehicle_month may be as \
-         many as your plan allows",
-        in_words(*.after), until.plain()
-    )]
+    #[error("{}: it opens again in {}, on {}{}", spent(*.told), in_words(*.after), until.plain(), remedy(*.told))]
     MonthIsOver {
+        /// After how many calls Smartcar has said so itself, if it has.
+        told: Option<u32>,
         /// When the next month begins.
         until: Timestamp,
         /// How long that is from now.
@@ -84,6 +82,22 @@ pub enum Refused {
     /// The ledger cannot be written, so nothing is called.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn spent(told: Option<u32>) -> String {
+    let spent = "the calls of this month for this car are spent";
+    match told {
+        None => spent.to_owned(),
+        Some(1) => format!("{spent}, as Smartcar itself has said after 1 call"),
+        Some(calls) => format!("{spent}, as Smartcar itself has said after {calls} calls"),
+    }
+}
+
+fn remedy(told: Option<u32>) -> &'static str {
+    match told {
+        None => ". budget.calls_per_vehicle_month may be as many as your plan allows",
+        Some(_) => "; if your plan allows more by now, set budget.calls_per_vehicle_month to what it allows",
+    }
 }
 
 impl Refused {
@@ -143,7 +157,7 @@ impl Budget {
         }
         match taken? {
             Taken::Granted { car, rested } => Ok(Permit::granted(vehicle, reason, rested).about(car)),
-            Taken::MonthIsOver => Err(Refused::MonthIsOver { until, after: until.since(at) }),
+            Taken::MonthIsOver { told } => Err(Refused::MonthIsOver { told, until, after: until.since(at) }),
             Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
@@ -161,7 +175,8 @@ impl Budget {
         let at = self.world.now();
         let (since, _) = month(at, self.settings.reset_day);
         let (vehicle, car) = (permit.vehicle, permit.car.clone());
-        let note = NoteCalls { vehicle, reason: permit.reason, at, since, sent, lesson, car };
+        let configured = self.settings.calls_per_vehicle_month.into();
+        let note = NoteCalls { vehicle, reason: permit.reason, at, since, sent, lesson, car, configured };
         if let Err(error) = self.store.commit(note).await {
             tracing::warn!(%error, "what a call has cost is not kept");
         }
@@ -185,7 +200,10 @@ impl Budget {
         let (ledger, pool) = look.await.ok()?;
         let refused = match lesson {
             Lesson::Good => return None,
-            Lesson::MonthIsOver => Refused::MonthIsOver { until, after: until.since(at) },
+            Lesson::MonthIsOver => {
+                let told = ledger.learnt(self.settings.calls_per_vehicle_month);
+                Refused::MonthIsOver { told, until, after: until.since(at) }
+            }
             Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
             Lesson::ApplicationRests { .. } => Refused::ApplicationRests { after: pool.rests_until.since(at) },
         };
@@ -326,7 +344,8 @@ pub struct Called {
 
 impl VehicleBudget {
     fn of(vehicle: VehicleId, ledger: Ledger, settings: &Settings, now: Timestamp) -> VehicleBudget {
-        let limit = settings.calls_per_vehicle_month.into_iter().chain(ledger.limit).min();
+        let configured = settings.calls_per_vehicle_month;
+        let limit = configured.into_iter().chain(ledger.learnt(configured)).min();
         VehicleBudget {
             vehicle,
             used: ledger.used,

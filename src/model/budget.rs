@@ -80,6 +80,24 @@ impl Permit {
     }
 }
 
+/// The number of `budget.calls_per_vehicle_month` under which something was learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Configured {
+    /// An earlier Carport did not keep it.
+    #[default]
+    Unknown,
+    /// As many as one likes.
+    Unlimited,
+    /// So many.
+    Calls(u32),
+}
+
+impl From<Option<u32>> for Configured {
+    fn from(calls: Option<u32>) -> Configured {
+        calls.map_or(Configured::Unlimited, Configured::Calls)
+    }
+}
+
 /// What was called about one vehicle in one month of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -91,12 +109,24 @@ pub struct Ledger {
     pub reasons: BTreeMap<Reason, u32>,
     /// How many Smartcar has shown to allow, if that is fewer than we thought.
     pub limit: Option<u32>,
+    /// Under which number that was learnt.
+    #[serde(default)]
+    pub learnt_under: Configured,
     /// Smartcar wants to be left alone about this vehicle until then.
     pub rests_until: Timestamp,
     /// How often in a row it said so.
     pub refusals: u32,
     /// The last calls, oldest first.
     pub last: Vec<(Timestamp, Reason)>,
+}
+
+impl Ledger {
+    /// How many calls Smartcar has shown to allow. It holds as long as the number is configured under which it was learnt:
+    /// who writes another one has another plan, or knows better.
+    pub fn learnt(&self, configured: Option<u32>) -> Option<u32> {
+        let holds = [Configured::Unknown, configured.into()].contains(&self.learnt_under);
+        self.limit.filter(|_| holds)
+    }
 }
 
 /// The bucket that all calls of the application share.

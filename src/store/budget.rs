@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Key;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::budget::{APPLICATION, Ledger, Lesson, Pool, Reason};
+use crate::model::budget::{APPLICATION, Configured, Ledger, Lesson, Pool, Reason};
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, VehicleId};
 
@@ -62,7 +62,10 @@ pub enum Taken {
         rested: bool,
     },
     /// The month's calls are spent.
-    MonthIsOver,
+    MonthIsOver {
+        /// After how many calls Smartcar has said so itself, if it has.
+        told: Option<u32>,
+    },
     /// What is left of them is kept in reserve.
     Reserved,
     /// What this reason may have of them is spent.
@@ -80,11 +83,16 @@ impl Change for TakeCall {
         let pool = pool(tables)?.at(self.at);
         let pool = Pool { level: pool.level.saturating_sub(u64::from(self.aside) * 1000), ..pool };
         let mut ledger = in_month(known(tables, self.vehicle)?, self.since);
+        let is_unsaid = ledger.limit.is_some() && ledger.learnt_under == Configured::Unknown;
+        if is_unsaid {
+            ledger.learnt_under = self.limit.into();
+        }
+        ledger.limit = ledger.learnt(self.limit);
         let left = self.limit.into_iter().chain(ledger.limit).min().map(|limit| limit.saturating_sub(ledger.used));
         let kept = if self.reason.uses_reserve() { 0 } else { self.reserve };
         let refusal = match left {
             _ if self.vehicle == APPLICATION => None,
-            Some(0) => Some(Taken::MonthIsOver),
+            Some(0) => Some(Taken::MonthIsOver { told: ledger.limit }),
             Some(left) if left <= kept => Some(Taken::Reserved),
             _ if self.share.is_some_and(|share| of_reason(&ledger, self.reason) >= share) => Some(Taken::ShareIsSpent),
             _ if ledger.rests_until > self.at => Some(Taken::VehicleRests(ledger.rests_until)),
@@ -97,6 +105,9 @@ impl Change for TakeCall {
         if let Some(refusal) = refusal {
             if self.aside > 0 {
                 tables.put(APPLICATION, &pool)?;
+            }
+            if is_unsaid {
+                tables.put(self.vehicle, &ledger)?;
             }
             return Ok(refusal);
         }
@@ -129,6 +140,9 @@ pub struct NoteCalls {
     /// Which vehicle it was about: by now it may have another row, or none. A journal of an earlier Carport does not say.
     #[serde(default)]
     pub car: Option<VehicleId>,
+    /// How many calls a vehicle may have.
+    #[serde(default)]
+    pub configured: Configured,
 }
 
 impl NoteCalls {
@@ -184,7 +198,7 @@ impl Change for NoteCalls {
         match self.lesson {
             None => {}
             Some(Lesson::Good) => (ledger.refusals, pool.refusals) = (0, 0),
-            Some(Lesson::MonthIsOver) => ledger.limit = Some(ledger.used),
+            Some(Lesson::MonthIsOver) => (ledger.limit, ledger.learnt_under) = (Some(ledger.used), self.configured),
             Some(Lesson::VehicleRests { seconds }) => {
                 ledger.rests_until = self.at.after(rest(seconds, ledger.refusals));
                 ledger.refusals = ledger.refusals.saturating_add(1);

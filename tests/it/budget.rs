@@ -146,3 +146,51 @@ async fn what_smartcar_says_of_its_limits_is_heard() {
     assert_eq!((refresh(&gateway, &car).await.status, &of(&gateway, &car).await["limit"]), (200, &json!(100)));
     gateway.finish().await;
 }
+
+/// What Smartcar has said of the month holds under the number that was configured then, and the sentence says so.
+#[tokio::test(start_paused = true)]
+async fn another_number_voids_what_smartcar_has_said() {
+    let keys = |calls| [("budget.calls_per_vehicle_month", calls), ("budget.reserve", "0")];
+    let (mut gateway, car) = with_budget(404, &keys("17")).await;
+    let calls = async |gateway: &mut TestGateway, calls| {
+        gateway.configure("budget.calls_per_vehicle_month", calls);
+        gateway.reopen().await;
+    };
+    assert_eq!(refresh(&gateway, &car).await.status, 200);
+    gateway.net.change(|request, _| {
+        let body = json!({ "type": "BILLING", "code": "VEHICLE_REQUEST_LIMIT", "statusCode": 430, "resolution": null });
+        let answer = http::Response::builder().status(430).body(body.to_string().into()).unwrap();
+        request.uri().path().ends_with("/batch").then_some(Ok(answer))
+    });
+    let before = reads(&gateway, &car);
+    let spent = async |gateway: &TestGateway, calls: u32| {
+        let refused = refresh(gateway, &car).await;
+        is_problem(&refused, 429, "over_budget");
+        let text = refused.text();
+        assert!(text.contains(&format!("as Smartcar itself has said after {calls} calls: ")), "{text}");
+        assert!(text.contains("if your plan allows more by now, set budget.calls_per_vehicle_month to what it allows"), "{text}");
+    };
+    spent(&gateway, 2).await;
+    gateway.net.leave_alone();
+    // A restart, or erasing the car, is no other plan.
+    gateway.reopen().await;
+    spent(&gateway, 2).await;
+    assert_eq!(
+        gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}?history=erase")).bearer(&gateway.admin).send().await.status,
+        204
+    );
+    gateway.connect("ada", ADA).await;
+    spent(&gateway, 2).await;
+    assert_eq!(reads(&gateway, &car), before + 1);
+    assert_eq!(of(&gateway, &car).await["limit"], 2);
+    for (number, limit) in [("18", json!(18)), ("17", json!(17))] {
+        calls(&mut gateway, number).await;
+        assert_eq!((refresh(&gateway, &car).await.status, &of(&gateway, &car).await["limit"]), (200, &limit));
+    }
+    // Carport's own limit is another sentence.
+    calls(&mut gateway, "4").await;
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    assert!(!refused.text().contains("Smartcar itself"), "{}", refused.text());
+    gateway.finish().await;
+}

@@ -1,7 +1,7 @@
 //! What comes late about a vehicle that was erased meanwhile: nothing is kept under its row, and its month goes on.
 
 use carport::model::ConnectionId;
-use carport::model::budget::{Lesson, Reason};
+use carport::model::budget::{Configured, Lesson, Reason};
 use carport::model::subscription::Subscription;
 use carport::model::vehicle::VehicleFacts;
 use carport::store::budget::{NoteCalls, TakeCall, Taken};
@@ -36,7 +36,16 @@ fn what_comes_late_revives_nothing() {
     assert_eq!(taken, Taken::Granted { car: Some(car(0)), rested: false });
     now(store.commit(ForgetVehicle::of(user(0), car(0), true, BEGIN))).unwrap();
     let (reason, lesson) = (Reason::Request, Some(Lesson::VehicleRests { seconds: Some(60) }));
-    let note = NoteCalls { vehicle: 1, reason, at: BEGIN, since: BEGIN, sent: 3, lesson, car: Some(car(0)) };
+    let note = NoteCalls {
+        vehicle: 1,
+        reason,
+        at: BEGIN,
+        since: BEGIN,
+        sent: 3,
+        lesson,
+        car: Some(car(0)),
+        configured: Configured::Unlimited,
+    };
     now(store.commit(note)).unwrap();
     let (id, connected_at) = (connection.id, connection.connected_at);
     let subscription = Subscription { webhook: "webhook".to_owned(), connection: id, connected_at, at: BEGIN };
