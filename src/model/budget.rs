@@ -112,12 +112,19 @@ pub struct Ledger {
     /// Under which number that was learnt.
     #[serde(default)]
     pub learnt_under: Configured,
+    /// When; 1970: it is not known.
+    #[serde(default)]
+    pub learnt_at: Timestamp,
     /// Smartcar wants to be left alone about this vehicle until then.
     pub rests_until: Timestamp,
     /// How often in a row it said so.
     pub refusals: u32,
     /// The last calls, oldest first.
     pub last: Vec<(Timestamp, Reason)>,
+    /// How many calls were made on each day (its midnight UTC), also before this month: `budget.reset_day` may change. Calls
+    /// that are in none of them were made nobody knows when.
+    #[serde(default)]
+    pub days: Vec<(Timestamp, Reason, u32)>,
 }
 
 impl Ledger {
@@ -127,6 +134,100 @@ impl Ledger {
         let holds = [Configured::Unknown, configured.into()].contains(&self.learnt_under);
         self.limit.filter(|_| holds)
     }
+
+    /// The same in the month that began at `since`: the next one, or one that overlaps because `budget.reset_day` has changed
+    /// or the clock went back. A call counts in every month that it may have been made in.
+    #[must_use]
+    pub fn within(self, since: Timestamp) -> Ledger {
+        if since == self.since {
+            return self;
+        }
+        let days = self.dated();
+        let mut reasons: BTreeMap<Reason, u32> = BTreeMap::new();
+        for (_, reason, calls) in days.iter().filter(|(day, ..)| *day >= since) {
+            let of_reason = reasons.entry(*reason).or_default();
+            *of_reason = of_reason.saturating_add(*calls);
+        }
+        let used = reasons.values().fold(0, |sum: u32, calls| sum.saturating_add(*calls));
+        let learnt_at = if self.learnt_at == Timestamp::default() { last_day(self.since) } else { self.learnt_at };
+        // What Smartcar has refused in this month, it still refuses.
+        let limit = self.limit.filter(|_| learnt_at >= since).map(|_| used);
+        Ledger { since, used, reasons, limit, learnt_at, days, ..self }
+    }
+
+    /// Whether no call in it can have been made at `since` or later.
+    pub fn is_over(&self, since: Timestamp) -> bool {
+        last_day(self.since) < since
+    }
+
+    /// All calls by their days. Those of which the day is not known are of the last day of the month.
+    fn dated(&self) -> Vec<(Timestamp, Reason, u32)> {
+        let mut days = self.days.clone();
+        let first = midnight(self.since);
+        for (reason, calls) in &self.reasons {
+            let known = days.iter().filter(|(day, of, _)| of == reason && *day >= first);
+            let known = known.fold(0, |sum: u32, (.., calls)| sum.saturating_add(*calls));
+            if *calls > known {
+                days.push((last_day(self.since), *reason, calls - known));
+            }
+        }
+        days
+    }
+
+    /// Counts calls that are made at `at`.
+    pub fn count(&mut self, reason: Reason, calls: u32, at: Timestamp) {
+        if calls == 0 {
+            return;
+        }
+        // A clock that went back makes no call one of an earlier month.
+        let day = midnight(self.last.last().map_or(at, |(last, _)| at.max(*last)));
+        self.days.retain(|(day, ..)| *day >= at.before(DAY * 32));
+        match self.days.iter_mut().find(|(of, why, _)| (*of, *why) == (day, reason)) {
+            Some((.., count)) => *count = count.saturating_add(calls),
+            None => self.days.push((day, reason, calls)),
+        }
+        self.used = self.used.saturating_add(calls);
+        let of_reason = self.reasons.entry(reason).or_default();
+        *of_reason = of_reason.saturating_add(calls);
+        self.last.extend((0..calls).map(|_| (at, reason)));
+        let excess = self.last.len().saturating_sub(LAST);
+        self.last.drain(..excess);
+    }
+
+    /// Takes back a call that was counted and did not go out.
+    pub fn take_back(&mut self, reason: Reason) {
+        self.used = self.used.saturating_sub(1);
+        if let Some(count) = self.reasons.get_mut(&reason) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some((.., count)) = self.days.iter_mut().rev().find(|(_, of, count)| *of == reason && *count > 0) {
+            *count -= 1;
+        }
+        self.last.pop();
+    }
+
+    /// The same without a word of when.
+    #[must_use]
+    pub fn undated(self) -> Ledger {
+        Ledger { last: Vec::new(), days: Vec::new(), learnt_at: Timestamp::default(), ..self }
+    }
+}
+
+/// How many of its last calls a vehicle remembers.
+const LAST: usize = 20;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn midnight(at: Timestamp) -> Timestamp {
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+    Timestamp::from_millis(at.as_millis().div_euclid(DAY_MS).saturating_mul(DAY_MS))
+}
+
+/// The last day of the month that began at `since`.
+fn last_day(since: Timestamp) -> Timestamp {
+    let date = jiff::Timestamp::from_millisecond(since.as_millis()).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+    let (_, until) = month(since, date.day());
+    midnight(until.before(DAY))
 }
 
 /// The bucket that all calls of the application share.
@@ -227,6 +328,38 @@ mod tests {
         // A clock that is far off does no harm.
         month(Timestamp::from_millis(i64::MAX), 1);
         month(Timestamp::from_millis(i64::MIN), 1);
+    }
+
+    #[test]
+    fn a_call_counts_in_every_month_that_it_may_have_been_made_in() {
+        let (first, late) = (time("2026-11-01T00:00:00Z"), time("2026-11-23T00:00:00Z"));
+        let mut ledger = Ledger { since: first, ..Ledger::default() };
+        ledger.count(Reason::Poll, 9, time("2026-11-10T08:00:00Z"));
+        ledger.count(Reason::Request, 13, time("2026-11-23T03:00:00Z"));
+        let used = |ledger: &Ledger, since| ledger.clone().within(since).used;
+        assert_eq!((used(&ledger, first), used(&ledger, late)), (22, 13));
+        // There and back again, with a call between.
+        let mut moved = ledger.clone().within(late);
+        moved.count(Reason::Request, 1, time("2026-11-23T04:00:00Z"));
+        assert_eq!((moved.used, used(&moved, first)), (14, 23));
+        assert_eq!(moved.clone().within(first).reasons, BTreeMap::from([(Reason::Poll, 9), (Reason::Request, 14)]));
+        // The next month is a new one, on whichever day it begins after the last call.
+        for next in ["2026-11-24T00:00:00Z", "2026-12-01T00:00:00Z", "2026-12-23T00:00:00Z"] {
+            assert_eq!(used(&ledger, time(next)), 0, "{next}");
+        }
+        // If nobody knows when they were made, they may have been made at any time of the month.
+        let undated = ledger.clone().undated();
+        assert_eq!((used(&undated, late), used(&undated, time("2026-12-01T00:00:00Z"))), (22, 0));
+        assert!(!undated.is_over(late) && undated.is_over(time("2026-12-01T00:00:00Z")));
+        // A clock that went back, and is right again.
+        let mut back = ledger.clone().within(time("1969-12-01T00:00:00Z"));
+        assert_eq!(back.used, 22);
+        back.count(Reason::Request, 1, time("1970-01-01T00:01:00Z"));
+        assert_eq!(used(&back, first), 23);
+        // What Smartcar has refused in a month that overlaps, it still refuses.
+        let refused = Ledger { limit: Some(22), learnt_at: time("2026-11-23T03:00:00Z"), ..ledger };
+        let limit = |since| refused.clone().within(since).limit;
+        assert_eq!((limit(late), limit(time("2026-11-24T00:00:00Z"))), (Some(13), None));
     }
 
     #[test]

@@ -23,9 +23,6 @@ impl Record for Pool {
 
 const BUDGET: &str = "budget-1";
 
-/// How many of its last calls a vehicle remembers.
-const LAST: usize = 20;
-
 /// A call about a vehicle, or about none, is to be made: it is counted before it goes out.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakeCall {
@@ -82,7 +79,7 @@ impl Change for TakeCall {
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Taken, StoreError> {
         let pool = pool(tables)?.at(self.at);
         let pool = Pool { level: pool.level.saturating_sub(u64::from(self.aside) * 1000), ..pool };
-        let mut ledger = in_month(known(tables, self.vehicle)?, self.since);
+        let mut ledger = known(tables, self.vehicle)?.within(self.since);
         let is_unsaid = ledger.limit.is_some() && ledger.learnt_under == Configured::Unknown;
         if is_unsaid {
             ledger.learnt_under = self.limit.into();
@@ -114,7 +111,7 @@ impl Change for TakeCall {
         let rested = ledger.refusals > 0 || pool.refusals > 0;
         let car = if self.vehicle == APPLICATION { None } else { tables.get_sound::<Vehicle>(self.vehicle)? };
         if car.is_some() {
-            count(&mut ledger, self.reason, 1, self.at);
+            ledger.count(self.reason, 1, self.at);
             tables.put(self.vehicle, &ledger)?;
         }
         tables.put(APPLICATION, &Pool { level: pool.level - 1000, ..pool })?;
@@ -179,26 +176,24 @@ impl Change for NoteCalls {
         let mut pool = pool(tables)?.at(self.at);
         let place = self.place(tables)?;
         let ledger = place.as_ref().map_or(Ok(None), |place| tables.get_sound::<Ledger>(&place.key[..]))?;
-        let mut ledger = in_month(ledger.unwrap_or_default(), self.since);
+        let mut ledger = ledger.unwrap_or_default().within(self.since);
         match self.sent {
             // Nothing went out: no token was to be had.
             0 => {
-                ledger.used = ledger.used.saturating_sub(1);
-                if let Some(count) = ledger.reasons.get_mut(&self.reason) {
-                    *count = count.saturating_sub(1);
-                }
-                ledger.last.pop();
+                ledger.take_back(self.reason);
                 pool.level += 1000;
             }
             sent => {
-                count(&mut ledger, self.reason, sent - 1, self.at);
+                ledger.count(self.reason, sent - 1, self.at);
                 pool.level = pool.level.saturating_sub(u64::from(sent - 1) * 1000);
             }
         }
         match self.lesson {
             None => {}
             Some(Lesson::Good) => (ledger.refusals, pool.refusals) = (0, 0),
-            Some(Lesson::MonthIsOver) => (ledger.limit, ledger.learnt_under) = (Some(ledger.used), self.configured),
+            Some(Lesson::MonthIsOver) => {
+                ledger = Ledger { limit: Some(ledger.used), learnt_under: self.configured, learnt_at: self.at, ..ledger };
+            }
             Some(Lesson::VehicleRests { seconds }) => {
                 ledger.rests_until = self.at.after(rest(seconds, ledger.refusals));
                 ledger.refusals = ledger.refusals.saturating_add(1);
@@ -221,27 +216,6 @@ impl Change for NoteCalls {
 /// As long as was asked for; if it was not said how long, a minute, and twice as long each further time.
 fn rest(seconds: Option<u64>, refusals: u32) -> Duration {
     Duration::from_secs(seconds.unwrap_or_else(|| 60 << refusals.min(9)))
-}
-
-/// A ledger in a month that may be a new one. A clock that went back begins none.
-fn in_month(ledger: Ledger, since: Timestamp) -> Ledger {
-    if since <= ledger.since {
-        return ledger;
-    }
-    let Ledger { rests_until, refusals, last, .. } = ledger;
-    Ledger { since, rests_until, refusals, last, ..Ledger::default() }
-}
-
-fn count(ledger: &mut Ledger, reason: Reason, calls: u32, at: Timestamp) {
-    if calls == 0 {
-        return;
-    }
-    ledger.used = ledger.used.saturating_add(calls);
-    let of_reason = ledger.reasons.entry(reason).or_default();
-    *of_reason = of_reason.saturating_add(calls);
-    ledger.last.extend((0..calls).map(|_| (at, reason)));
-    let excess = ledger.last.len().saturating_sub(LAST);
-    ledger.last.drain(..excess);
 }
 
 fn of_reason(ledger: &Ledger, reason: Reason) -> u32 {
@@ -272,7 +246,7 @@ pub(super) fn erase(tables: &mut Tables<'_>, vehicle: u32, place: &[u8]) -> Resu
 }
 
 fn leave(tables: &mut Tables<'_>, place: &[u8], left: Ledger) -> Result<(), StoreError> {
-    let left = Ledger { last: Vec::new(), ..left };
+    let left = left.undated();
     if left.used > 0 || left.limit.is_some() { tables.put(place, &left) } else { Ok(()) }
 }
 
@@ -285,7 +259,7 @@ pub(super) fn erase_former(tables: &mut Tables<'_>, vehicle: u32) -> Result<(), 
 pub(super) fn carry_over(tables: &mut Tables<'_>, from: Option<u32>, to: u32, id: &VehicleId) -> Result<(), StoreError> {
     let place = tables.places().index_entry(Kind::Vehicle, id.as_str());
     let left = match from {
-        Some(from) => Some(Ledger { last: Vec::new(), ..ledger(tables, from)? }).filter(|left| left.used > 0),
+        Some(from) => Some(ledger(tables, from)?.undated()).filter(|left| left.used > 0),
         None => tables.get_sound::<Ledger>(&*place)?,
     };
     tables.remove::<Ledger>(&*place)?;
@@ -296,7 +270,7 @@ pub(super) fn carry_over(tables: &mut Tables<'_>, from: Option<u32>, to: u32, id
 /// What erased vehicles have cost in a month that is over is of use to nobody.
 fn forget_past_months(tables: &mut Tables<'_>, since: Timestamp) -> Result<(), StoreError> {
     for key in tables.keys(BUDGET, ALL, usize::MAX)? {
-        let is_over = |left: Ledger| left.since < since;
+        let is_over = |left: Ledger| left.is_over(since);
         if key.len() > size_of::<u32>() && tables.get_sound::<Ledger>(&*key)?.is_none_or(is_over) {
             tables.remove::<Ledger>(&*key)?;
         }
@@ -307,7 +281,7 @@ fn forget_past_months(tables: &mut Tables<'_>, since: Timestamp) -> Result<(), S
 impl Snapshot<'_> {
     /// What was called about a vehicle in the month that began at `since`.
     pub fn ledger(&self, vehicle: u32, since: Timestamp) -> Result<Ledger, StoreError> {
-        Ok(in_month(ledger(self, vehicle)?, since))
+        Ok(ledger(self, vehicle)?.within(since))
     }
 
     /// The application's bucket.

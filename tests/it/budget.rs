@@ -194,3 +194,35 @@ async fn another_number_voids_what_smartcar_has_said() {
     assert!(!refused.text().contains("Smartcar itself"), "{}", refused.text());
     gateway.finish().await;
 }
+
+/// Whoever writes another day on which Smartcar counts anew has made the same calls as before.
+#[tokio::test(start_paused = true)]
+async fn another_reset_day_forgets_no_call() {
+    let (mut gateway, car) = with_budget(405, &[("budget.reserve", "0")]).await;
+    let day = |gateway: &TestGateway| gateway.now().to_string()[8..10].parse::<u8>().unwrap();
+    // To the second day of a month, so that there is a day of the same month before.
+    while day(&gateway) != 2 {
+        pass(DAY).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+    }
+    pass(DAY * 10).await;
+    for _ in 0..4 {
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+    }
+    for (reset_day, used) in [("12", 4), ("1", 7), ("13", 7), ("3", 4), ("1", 7)] {
+        gateway.configure("budget.reset_day", reset_day);
+        gateway.reopen().await;
+        let told = of(&gateway, &car).await;
+        assert_eq!((&told["used"], &told["reasons"]["request"]), (&json!(used), &json!(used)), "{reset_day}: {told}");
+    }
+    // Also if a call is made between.
+    for (reset_day, used) in [("12", 5), ("1", 9)] {
+        gateway.configure("budget.reset_day", reset_day);
+        gateway.reopen().await;
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+        assert_eq!(of(&gateway, &car).await["used"], used);
+    }
+    gateway.finish().await;
+}
