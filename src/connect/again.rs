@@ -1,7 +1,7 @@
 //! Connecting a vehicle again.
 //!
 //! Smartcar's re-authentication mends the sign-in at the manufacturer and gives no tokens. A connection whose
-//! tokens are dead, or that has ended, is mended by a whole trip through Connect; it keeps its id, its vehicles
+//! tokens are dead, whose access was taken back, or that has ended, is mended by a whole trip through Connect; it keeps its id, its vehicles
 //! and their history all the same, because the same owner connects the same account. So does whoever is asked for more
 //! than the sign-in, such as another permission: re-authentication knows none of that.
 
@@ -96,7 +96,7 @@ fn asks_for_more(Terms { vehicle: _, mode, scope, make, force }: &Terms) -> bool
 fn is_dead(connection: Option<&Connection>) -> bool {
     match connection.map(|connection| &connection.status) {
         None | Some(ConnectionStatus::Disconnected) => true,
-        Some(ConnectionStatus::NeedsReconnect { cause, .. }) => *cause == Cause::Tokens,
+        Some(ConnectionStatus::NeedsReconnect { cause, .. }) => matches!(cause, Cause::Tokens | Cause::Access),
         Some(ConnectionStatus::Active) => false,
     }
 }

@@ -35,7 +35,11 @@ pub struct Connection {
 impl Connection {
     /// Something went well that shows `cause` to be mended; whether that changed anything.
     pub fn mended(&mut self, cause: Cause) -> bool {
-        let was_broken = matches!(&self.status, ConnectionStatus::NeedsReconnect { cause: known, .. } if *known == cause);
+        let was_broken = match &self.status {
+            ConnectionStatus::NeedsReconnect { cause: Cause::Access, .. } => cause == Cause::Account,
+            ConnectionStatus::NeedsReconnect { cause: known, .. } => *known == cause,
+            ConnectionStatus::Active | ConnectionStatus::Disconnected => false,
+        };
         if was_broken {
             self.status = ConnectionStatus::Active;
         }
@@ -77,6 +81,9 @@ pub enum Cause {
     Tokens,
     /// The manufacturer refuses the account: a good read, or news of one of its cars, shows that it was mended.
     Account,
+    /// The owner has taken the access back at Smartcar: only a whole trip through Connect, or news of one of its cars, shows
+    /// that it was mended.
+    Access,
 }
 
 impl ConnectionStatus {

@@ -35,6 +35,9 @@ pub(super) async fn read(
     let id = vehicle.connection.ok_or(TokenError::Gone)?;
     let connection = shared.store.read(move |snapshot| snapshot.sound_connection(id)).await.map_err(TokenError::from)?;
     let connection = connection.ok_or(TokenError::Gone)?;
+    if let ConnectionStatus::NeedsReconnect { cause: Cause::Access, reason, .. } = &connection.status {
+        return Err(TokenError::NeedsReconnect(reason.clone()).into());
+    }
     let began = shared.world.now();
     let result = ask(shared, row, vehicle, &connection, only, reason).await;
     let at = shared.world.now();
@@ -54,14 +57,16 @@ pub(super) async fn read(
     if !lacks.is_empty() {
         keep(shared, row, lacks, (began, at)).await?;
     }
-    let reports = result?;
+    let taken_back = || CallError::from(TokenError::NeedsReconnect(revoked::TAKEN_BACK.to_owned()));
+    let reports = result.map_err(|error| if is_taken_back { taken_back() } else { error })?;
     if refusal.is_none()
         && reports.iter().any(refused::is_of_car)
         && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. })
     {
         shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
     }
-    keep(shared, row, reports, (began, at)).await
+    keep(shared, row, reports, (began, at)).await?;
+    if is_taken_back { Err(taken_back()) } else { Ok(()) }
 }
 
 /// Keeps what was told between two times. What Smartcar does not date counts from the first: it may have been so before what
@@ -244,13 +249,14 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
     Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
 }
 
-/// The vehicle of a row, and whether its owner has to connect again because of the account.
+/// The vehicle of a row, and whether its owner has to connect again because of the account, or of the access to it.
 fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, bool), StoreError> {
     let vehicle = snapshot.vehicle_at(row)?;
     let id = vehicle.as_ref().and_then(|vehicle| vehicle.connection);
     let connection = id.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
-    let is_closed = connection
-        .is_some_and(|connection| matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }));
+    let is_closed = connection.is_some_and(|connection| {
+        matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account | Cause::Access, .. })
+    });
     Ok((vehicle, is_closed))
 }
 

@@ -20,7 +20,13 @@ pub(super) async fn look(
     connection: &Connection,
     result: &Result<Vec<SignalReport>, CallError>,
 ) -> Result<bool, StoreError> {
-    if connection.status != ConnectionStatus::Active || !may_mean_it(result) {
+    // A refused account may be taken back as well.
+    let is_open = match &connection.status {
+        ConnectionStatus::Active => true,
+        ConnectionStatus::NeedsReconnect { cause, .. } => *cause == Cause::Account,
+        ConnectionStatus::Disconnected => false,
+    };
+    if !is_open || !may_mean_it(result) {
         return Ok(false);
     }
     let listed = match listed(shared, connection).await {
@@ -43,13 +49,16 @@ pub(super) async fn look(
         shared.store.commit(ForgetVehicle { served_by, ..ForgetVehicle::of(user, car, false, at) }).await?;
         return Ok(true);
     }
-    let reason = "the owner has taken the access back at Smartcar".to_owned();
+    let reason = TAKEN_BACK.to_owned();
     let since = Some(shared.world.now());
-    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Account, since };
+    let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Access, since };
     let seen = Some(connection.connected_at);
     shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason), seen }).await?;
     Ok(true)
 }
+
+/// What was found out of a connection, or of one of its cars.
+pub(super) const TAKEN_BACK: &str = "the owner has taken the access back at Smartcar";
 
 /// A refusal for want of permission, or because there is no such vehicle.
 fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::gateway::events::{signal, state, trouble};
-use crate::gateway::{DAY, HOUR, TestGateway, pass};
+use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
 use crate::simulator::rig::{ADA, GRACE};
 
 async fn show(gateway: &TestGateway, car: &str) -> Value {
@@ -102,16 +102,26 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
         let before = reads(&gateway, &car);
         pass(DAY).await;
         assert_eq!(reads(&gateway, &car), before, "{account}");
+        // Whoever asks is told, and Smartcar is not.
+        let path = format!("/api/v1/vehicles/{car}/refresh");
+        let asked = gateway.post(&path, &json!({})).bearer(&gateway.admin).send().await;
+        is_problem(&asked, 409, "reconnect_required");
+        assert_eq!(reads(&gateway, &car), before, "{account}");
         let notices = gateway.told("/api/v1/status").await["notices"].clone();
         let codes: Vec<&Value> = notices.as_array().unwrap().iter().map(|notice| &notice["code"]).collect();
         assert_eq!(codes, [&json!("needs_reconnect")], "{notices}");
         let told = gateway.logged().matches("a connection waits for its owner").count();
         assert_eq!(told, 1, "{account}");
 
-        gateway.connect("owner", account).await;
-        pass(HOUR).await;
+        // The link for this car leads all the way: re-authentication knows no connection of it any more.
+        let invite = gateway.invite(&json!({ "user": "owner", "vehicle_id": car })).await;
+        let trip = gateway.begin(&invite).await;
+        assert_eq!(trip.authorize.path(), "/oauth/authorize", "{account}");
+        let location = gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
+        gateway.back(&trip, &location).await;
         let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
         assert_eq!(told["status"], "active", "{told}");
+        pass(HOUR).await;
         assert!(reads(&gateway, &car) > before);
         assert_eq!(gateway.told("/api/v1/status").await["notices"], json!([]));
         gateway.finish().await;
