@@ -114,12 +114,14 @@ impl Connect {
         }
         let shared = self.shared.clone();
         self.to_the_end(async move {
-            shared.user(&user, true).await?;
+            shared.may_be_user(&user, true).await?;
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.
             let granted = Granted { refresh: granted.refresh.or(Some(token)), ..granted };
             let adopted = shared.tokens.adopt(&user, granted, mode, false).await;
             let connection = adopted.map_err(CallError::from)?;
+            // What is refused makes no user; and what Smartcar gave comes first.
+            shared.user(&user, true).await?;
             Ok(match learn(&shared, connection).await {
                 Ok(linked) => Imported { connection: linked.connection, user, vehicles: linked.vehicles },
                 Err(error) => {

@@ -257,7 +257,7 @@ pub(super) async fn heal(shared: &Shared) -> bool {
             is_done = false;
             continue;
         }
-        match learn(shared, connection.id).await {
+        match complete_import(shared, &connection).await {
             Ok(_) => tracing::info!(connection.id = %connection.id, "a connection that was left half done is complete"),
             Err(error) => {
                 tracing::warn!(connection.id = %connection.id, %error, "a connection cannot be completed yet");
@@ -266,6 +266,12 @@ pub(super) async fn heal(shared: &Shared) -> bool {
         }
     }
     is_done
+}
+
+/// An import may have been cut off before its user was made.
+async fn complete_import(shared: &Shared, connection: &Connection) -> Result<Linked, ConnectError> {
+    shared.user(&connection.user, true).await?;
+    learn(shared, connection.id).await
 }
 
 async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -> Result<bool, ConnectError> {

@@ -269,6 +269,12 @@ async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
         let body = json!({ "refresh_token": token, "user": "ada" });
         gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await
     };
+    // What is refused makes no user, and a mode that there is not spends no token.
+    is_problem(&import(&gateway, "never").await, 409, "refused");
+    let body = json!({ "refresh_token": token, "user": "ada", "mode": "simualted" });
+    let answer = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await;
+    is_problem(&answer, 400, "bad_request");
+    assert_eq!(gateway.told("/api/v1/users").await["items"], json!([]));
     let answer = import(&gateway, &token).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let imported = answer.json();

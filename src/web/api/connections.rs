@@ -42,11 +42,7 @@ pub(in crate::web) async fn invite(call: &Call<'_>) -> Answer {
     if new.create && !call.caller()?.scope.covers(Scope::Admin) {
         return Err(Problem::forbidden("Making a user needs the scope `admin`."));
     }
-    if let Some(mode) = &new.mode
-        && !["live", "simulated"].contains(&mode.as_str())
-    {
-        return Err(Problem::bad_request("`mode` must be live or simulated."));
-    }
+    check_mode(new.mode.as_deref())?;
     if new.scope.is_some() && new.add_scope.is_some() {
         return Err(Problem::bad_request("`scope` and `add_scope` do not go together."));
     }
@@ -158,6 +154,7 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
     if refresh_token.expose().trim().is_empty() {
         return Err(Problem::bad_request("`refresh_token` is empty."));
     }
+    check_mode(mode.as_deref())?;
     let imported = call.services.rooms.connect.import(AppUserId::new(user), refresh_token, mode).await?;
     call.noting.add(imported.connection.to_string());
     answer::json(StatusCode::CREATED, &imported)
@@ -211,6 +208,13 @@ fn unknown() -> Problem {
 }
 
 const END_ANYWAY: &str = "To end it here all the same: `carport connections disconnect ID --force`.";
+
+fn check_mode(mode: Option<&str>) -> Result<(), Problem> {
+    match mode {
+        None | Some("live" | "simulated") => Ok(()),
+        Some(_) => Err(Problem::bad_request("`mode` must be live or simulated.")),
+    }
+}
 
 /// SECURITY: a token that only connects cars may not have their owners hand over the keys.
 fn check_scope(asked: &[String], configured: &[String], caller: Scope) -> Result<(), Problem> {
