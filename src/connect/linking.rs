@@ -64,7 +64,14 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     // From here on nothing can be lost, so the owner need not wait for slow answers.
     let task = shared.tokens.tasks().spawn({
         let shared = shared.clone();
-        async move { learn(&shared, id).await }
+        async move {
+            let learned = learn(&shared, id).await;
+            if matches!(learned, Err(ConnectError::NotConfigured(_))) && shared.tokens.ended().is_some() {
+                // Its owner is told that nothing was changed.
+                shared.store.commit(EndConnection { id, erase: true, if_empty: true, at: shared.world.now() }).await?;
+            }
+            learned
+        }
     });
     let nothing_yet = Linked { connection: id, user: attempt.user.clone(), vehicles: Vec::new(), virtual_key_url: None };
     let learned = tokio::time::timeout(PATIENCE, task).await;

@@ -217,6 +217,8 @@ struct Survey {
     notices: Vec<Notice>,
     /// Active connections of v2 whose tokens live: as many as may be asked one after the other.
     by_v2: Vec<ConnectionId>,
+    /// Whether an active connection of v2 serves a car.
+    serves_by_v2: bool,
 }
 
 /// How a generation fares.
@@ -280,11 +282,18 @@ impl Shared {
         }
         let mut after = None;
         loop {
+            let looks_for_cars = !survey.serves_by_v2;
             let slice = self.store.read(move |snapshot| {
                 let connections = snapshot.connections(after, SLICE)?;
-                connections.into_iter().map(|connection| Ok((snapshot.sound_tokens(connection.id)?, connection))).collect()
+                let mut serves = false;
+                for connection in connections.iter().filter(|connection| looks_for_cars && is_by_v2(connection)) {
+                    serves = serves || !snapshot.vehicles_of(connection)?.is_empty();
+                }
+                let tokens = connections.into_iter().map(|connection| Ok((snapshot.sound_tokens(connection.id)?, connection)));
+                Ok((serves, tokens.collect::<Result<Vec<_>, StoreError>>()?))
             });
-            let slice: Vec<(Option<SealedTokens>, Connection)> = slice.await?;
+            let (serves, slice) = slice.await?;
+            survey.serves_by_v2 |= serves;
             after = slice.last().map(|(_, connection)| connection.id);
             for (tokens, connection) in &slice {
                 if tokens.as_ref().is_some_and(is_behind) {
@@ -346,7 +355,7 @@ impl Shared {
     /// All notices that are to stand now.
     fn wanted(&self, survey: &Survey, now: Timestamp) -> Vec<Notice> {
         let mut wanted = survey.notices.clone();
-        if survey.v2.is_used && self.tokens.ended().is_some() {
+        if survey.serves_by_v2 && self.tokens.ended().is_some() {
             wanted.push(Notice { subject: Subject::V2Ended, since: now, reason: None, ends_at: None, days: None });
         }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -373,6 +382,10 @@ impl Shared {
         }
         wanted
     }
+}
+
+fn is_by_v2(connection: &Connection) -> bool {
+    connection.generation == Generation::V2 && connection.status == ConnectionStatus::Active
 }
 
 /// When access ends, and the threshold that was crossed last; `None` if it is far or is being renewed as it should.

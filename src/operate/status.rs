@@ -392,9 +392,10 @@ impl Shared {
             for id in ids {
                 tokens.extend(snapshot.sound_tokens(id)?.map(|set| (id, set)));
             }
-            let mut unsubscribed = 0;
+            let (mut unsubscribed, mut uses_v2) = (0, false);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
                 let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
+                uses_v2 |= connection.is_some_and(is_by_v2);
                 if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
                     unsubscribed += usize::from(snapshot.subscription(row, connection)?.is_none());
                 }
@@ -420,7 +421,7 @@ impl Shared {
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
                 unsubscribed,
-                uses_v2: connections.iter().any(is_by_v2),
+                uses_v2,
             })
         });
         facts.await

@@ -308,3 +308,35 @@ async fn scripts_are_told_of_the_end_and_of_nothing_else() {
     assert_eq!(asked(&gateway), before);
     gateway.finish().await;
 }
+
+/// Whoever connects by an API that has ended is told that nothing was changed, and nothing was.
+#[tokio::test(start_paused = true)]
+async fn connecting_by_what_has_ended_leaves_nothing_behind() {
+    let mut gateway = TestGateway::new(1004).await;
+    gateway.start();
+    gateway.simulator.turn("v2=ended").unwrap();
+    for _ in 0..2 {
+        let invite = gateway.invite(&json!({ "user": "ada", "create": true })).await;
+        let trip = gateway.begin(&invite).await;
+        let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+        gateway.back(&trip, &location).await;
+        pass(HOUR).await;
+        assert_eq!(gateway.told("/api/v1/connections").await["items"], json!([]));
+    }
+    // An account without cars has nothing that could be moved; one with a car has.
+    gateway.simulator.turn("v2=on").unwrap();
+    pass(2 * HOUR).await;
+    gateway.connect("ada", ADA).await;
+    for car in gateway.vehicles_of(ADA) {
+        gateway.simulator.turn("v2=ended").unwrap();
+        is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+        pass(Duration::from_secs(600)).await;
+        assert_eq!(codes(&gateway, "notices").await, ["v2_ended"]);
+        assert!(codes(&gateway, "missing").await.contains(&json!("v2_ended")));
+        gateway.simulator.turn("v2=on").unwrap();
+        pass(2 * HOUR).await;
+        let path = format!("/api/v1/vehicles/{car}?force=true");
+        assert_eq!(gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await.status, 204);
+    }
+    gateway.finish().await;
+}
