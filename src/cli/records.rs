@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{Connections, Disconnect, Users, Vehicles};
 use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
-use super::{Failure, Place, arriving, car, signals};
+use super::{Exit, Failure, Place, arriving, car, signals};
 use crate::model::Timestamp;
 use crate::smartcar::in_two;
 use crate::world::{Clock, SystemClock};
@@ -146,7 +146,13 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
         }
         Connections::Refresh(show) => {
             let connection = client.post(&["connections", &show.id, "refresh"], Value::Null).await?;
-            if show.json { say_json(&connection) } else { say("Refreshed.") }
+            let hindered = hindered(&connection);
+            if show.json {
+                say_json(&connection)?;
+            } else if hindered.is_none() {
+                say("Refreshed.")?;
+            }
+            hindered.map_or(Ok(()), |what| Err(Failure::new(Exit::Failed, what)))
         }
         Connections::Disconnect(disconnect) => {
             let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
@@ -280,6 +286,19 @@ fn problem(connection: &Value) -> String {
     let none = (connection["serves_none"] == true).then(|| SERVES_NONE.to_owned());
     let said = said.or(none).unwrap_or_default();
     shorten(in_two(&said).0)
+}
+
+/// Why a connection is of no use, though its tokens were renewed.
+fn hindered(connection: &Value) -> Option<String> {
+    let said = [field(connection, "reason"), field(connection, "last_error")].into_iter().find(|said| !said.is_empty());
+    if connection["status"] == "needs_reconnect" {
+        let why = said.map(|said| format!(": {said}")).unwrap_or_default();
+        return Some(format!(
+            "the tokens are renewed, but the connection waits for its owner{why}. Send the owner the link of `carport connect \
+             --vehicle ID`, or press Reconnect on the dashboard"
+        ));
+    }
+    said.map(|said| format!("the tokens are renewed, but the connection does not work: {said}"))
 }
 
 const SERVES_NONE: &str = "serves no car any more: `disconnect` ends it";

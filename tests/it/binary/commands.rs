@@ -247,3 +247,19 @@ fn is_cleanly_closed(home: &Home) -> bool {
     drop(opened.unwrap());
     !repaired.load(Ordering::Relaxed)
 }
+
+/// Tokens can be renewed of a connection that is of no use all the same: then that is what is said.
+#[tokio::test]
+async fn a_refresh_says_when_it_does_not_help() {
+    let (home, smartcar, server) = house().await;
+    smartcar.tell("knobs", &serde_json::json!({ "knobs": ["v2=ended"] })).await;
+    let link = home.done(&["connect", "--user", "grace", "--create"]).await;
+    assert!(walk(&link, "ada@example.com").await.text().contains("Nothing was changed"));
+    let connections = home.json(&["connections", "list"]).await["items"].as_array().unwrap().clone();
+    let [connection] = connections.as_slice() else { panic!("{connections:?}") };
+    let refreshed = home.run(&["connections", "refresh", connection["id"].as_str().unwrap()]).await;
+    assert_eq!((refreshed.code, refreshed.stdout.as_str()), (Some(1), ""), "{refreshed:?}");
+    assert!(refreshed.stderr.contains("does not work: ") && refreshed.stderr.contains("carport migrate"), "{refreshed:?}");
+    server.stop().await;
+    drop(smartcar);
+}
