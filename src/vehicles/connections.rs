@@ -148,7 +148,9 @@ impl Vehicles {
             shared.end_left_behind(id, force, &note).await?;
             let (erase, at) = (history == History::Erase, shared.world.now());
             // While Smartcar was asked its owner may have connected it again.
-            Ok::<(), VehiclesError>(shared.store.commit(EndConnection { id, erase, if_empty: true, at }).await?)
+            shared.store.commit(EndConnection { id, erase, if_empty: true, at }).await?;
+            shared.tokens.connection_changed();
+            Ok::<(), VehiclesError>(())
         };
         to_its_end(end).await?;
         self.say_unreadable(history, user).await
@@ -184,7 +186,9 @@ impl Vehicles {
                 note(&vehicle.facts.id);
             }
             let at = shared.world.now();
-            Ok::<(), VehiclesError>(shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?)
+            shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?;
+            shared.tokens.connection_changed();
+            Ok::<(), VehiclesError>(())
         };
         to_its_end(end).await?;
         tracing::info!(connection.id = %id, "a connection was forgotten here; Smartcar was not asked");

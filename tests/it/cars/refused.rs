@@ -119,6 +119,8 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
         assert_eq!(trip.authorize.path(), "/oauth/authorize", "{account}");
         let location = gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
         gateway.back(&trip, &location).await;
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(gateway.told("/api/v1/status").await["notices"], json!([]), "{account}");
         let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
         assert_eq!(told["status"], "active", "{told}");
         pass(HOUR).await;
