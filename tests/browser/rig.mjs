@@ -36,6 +36,8 @@ export const run = (...words) => answered('', ...words);
 export function answered(input, ...words) {
   return new Promise((resolve, reject) => {
     const child = spawn(carport, words, { cwd: home, env: { PATH: process.env.PATH }, stdio: ['pipe', 'pipe', 'pipe'] });
+    // What asks nothing may be over before it is told anything; how it ended is told below.
+    child.stdin.on('error', () => {});
     child.stdin.end(input);
     let said = '', log = '';
     child.stdout.on('data', part => { said += part; });
