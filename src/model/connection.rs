@@ -33,6 +33,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether its cars are asked by API v2.0.
+    pub fn is_active_by_v2(&self) -> bool {
+        self.generation == Generation::V2 && self.status == ConnectionStatus::Active
+    }
+
     /// Something went well that shows `cause` to be mended; whether that changed anything.
     pub fn mended(&mut self, cause: Cause) -> bool {
         let was_broken = match &self.status {

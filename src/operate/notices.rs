@@ -286,7 +286,7 @@ impl Shared {
             let slice = self.store.read(move |snapshot| {
                 let connections = snapshot.connections(after, SLICE)?;
                 let mut serves = false;
-                for connection in connections.iter().filter(|connection| looks_for_cars && is_by_v2(connection)) {
+                for connection in connections.iter().filter(|connection| looks_for_cars && connection.is_active_by_v2()) {
                     serves = serves || !snapshot.vehicles_of(connection)?.is_empty();
                 }
                 let tokens = connections.into_iter().map(|connection| Ok((snapshot.sound_tokens(connection.id)?, connection)));
@@ -382,10 +382,6 @@ impl Shared {
         }
         wanted
     }
-}
-
-fn is_by_v2(connection: &Connection) -> bool {
-    connection.generation == Generation::V2 && connection.status == ConnectionStatus::Active
 }
 
 /// When access ends, and the threshold that was crossed last; `None` if it is far or is being renewed as it should.

@@ -12,7 +12,7 @@ use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
-use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::connection::Connection;
 use crate::model::event::EventKind;
 use crate::model::gap::Gap;
 use crate::model::notice::Notice;
@@ -395,7 +395,7 @@ impl Shared {
             let (mut unsubscribed, mut uses_v2) = (0, false);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
                 let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
-                uses_v2 |= connection.is_some_and(is_by_v2);
+                uses_v2 |= connection.is_some_and(Connection::is_active_by_v2);
                 if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
                     unsubscribed += usize::from(snapshot.subscription(row, connection)?.is_none());
                 }
@@ -426,8 +426,4 @@ impl Shared {
         });
         facts.await
     }
-}
-
-fn is_by_v2(connection: &Connection) -> bool {
-    connection.generation == Generation::V2 && connection.status == ConnectionStatus::Active
 }
