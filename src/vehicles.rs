@@ -1,6 +1,7 @@
 //! What owners have: users, vehicles and their signals, for API, dashboard and command line.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -277,34 +278,28 @@ impl Vehicles {
         page: PageRequest,
     ) -> Result<Page<VehicleView>, VehiclesError> {
         let (reach, user, mode, now) = (reach.clone(), user.cloned(), mode.map(str::to_owned), self.shared.world.now());
-        let mut after = row_cursor(page.cursor.as_deref())?;
-        let shared = self.shared.clone();
+        let (shared, after) = (self.shared.clone(), row_cursor(page.cursor.as_deref())?);
         let found = self.shared.store.read(move |snapshot| {
             if let Some(user) = &user
                 && !users::is_known(snapshot, &reach, user)?
             {
                 return Ok(Err(VehiclesError::UnknownUser));
             }
-            let mut items = Vec::new();
-            loop {
-                let vehicles = snapshot.vehicles(after, SCAN)?;
-                let end = vehicles.len() < SCAN;
-                for (row, vehicle) in vehicles {
-                    let wanted = is_within(snapshot, &reach, row, &vehicle)?
-                        && user.as_ref().is_none_or(|user| vehicle.user == *user)
-                        && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
-                    if wanted && items.len() == page.limit {
-                        return Ok(Ok(Page { items, next: Some(after.to_string()) }));
-                    }
-                    if wanted {
-                        items.push(view::vehicle(&shared, snapshot, row, vehicle, now)?);
-                    }
-                    after = row;
+            let (mut items, mut next, mut last) = (Vec::new(), None, after);
+            each_within(snapshot, &reach, after, |row, vehicle| {
+                let wanted = user.as_ref().is_none_or(|user| vehicle.user == *user)
+                    && mode.as_ref().is_none_or(|mode| vehicle.facts.mode.as_deref().unwrap_or("live") == mode);
+                if wanted && items.len() == page.limit {
+                    next = Some(last.to_string());
+                    return Ok(ControlFlow::Break(()));
                 }
-                if end {
-                    return Ok(Ok(Page { items, next: None }));
+                if wanted {
+                    items.push(view::vehicle(&shared, snapshot, row, vehicle, now)?);
                 }
-            }
+                last = row;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(Ok(Page { items, next }))
         });
         found.await?
     }
@@ -422,6 +417,28 @@ where
 fn is_within(snapshot: &Snapshot<'_>, reach: &Reach, row: u32, vehicle: &Vehicle) -> Result<bool, StoreError> {
     let as_it_is = matches!(reach, Reach::Vehicle(_));
     Ok(reach.covers(vehicle) && (!as_it_is || !snapshot.is_former(row, vehicle)?))
+}
+
+/// Visits the vehicles within reach after a row, oldest first, until told to stop.
+fn each_within(
+    snapshot: &Snapshot<'_>,
+    reach: &Reach,
+    mut after: u32,
+    mut visit: impl FnMut(u32, Vehicle) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    loop {
+        let vehicles = snapshot.vehicles(after, SCAN)?;
+        let end = vehicles.len() < SCAN;
+        for (row, vehicle) in vehicles {
+            after = row;
+            if is_within(snapshot, reach, row, &vehicle)? && visit(row, vehicle)?.is_break() {
+                return Ok(());
+            }
+        }
+        if end {
+            return Ok(());
+        }
+    }
 }
 
 /// How many rows are looked at in one go.

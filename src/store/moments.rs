@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::packing::unpack;
 use super::tables::{Kind, Record, Rows, Typed, from_cbor, under};
-use super::vehicle_data::{Block, LOOSE, block_key};
+use super::vehicle_data::{Block, LOOSE, all_blocks, block_key, blocks_within};
 use super::{Snapshot, StoreError};
 use crate::model::{Json, Timestamp};
 
@@ -65,18 +65,14 @@ impl Snapshot<'_> {
 
     /// When the last moment before `since` was that is in a block.
     pub fn moment_before(&self, vehicle: u32, signal: u32, since: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
         let mut found = None;
-        self.walk(
-            Block::TABLE,
-            (of_signal.0, Bound::Excluded(block_key((vehicle, signal), since))),
-            true,
-            &mut |key, sealed| {
-                let moments = self.moments::<Moment>(Block::TABLE, key, sealed).unwrap_or_default();
-                found = moments.iter().map(|moment| moment.at).rfind(|at| *at < since);
-                Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            },
-        )?;
+        let signal = (vehicle, signal);
+        let before = (all_blocks(signal).0, Bound::Excluded(block_key(signal, since)));
+        self.walk(Block::TABLE, before, true, &mut |key, sealed| {
+            let moments = self.moments::<Moment>(Block::TABLE, key, sealed).unwrap_or_default();
+            found = moments.iter().map(|moment| moment.at).rfind(|at| *at < since);
+            Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         Ok(found)
     }
 
@@ -85,15 +81,7 @@ impl Snapshot<'_> {
     pub fn moments_in_blocks(&self, range: SignalRange, limit: usize) -> Result<Vec<Moment>, StoreError> {
         let SignalRange { vehicle, signal, since, until } = range;
         let mut found = Vec::new();
-        // The block that was begun before may reach into the range.
-        let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-        let first = (of_signal.0, Bound::Included(block_key((vehicle, signal), since)));
-        let mut begin = block_key((vehicle, signal), since);
-        self.walk(Block::TABLE, first, true, &mut |key, _| {
-            begin = key.to_vec();
-            Ok(ControlFlow::Break(()))
-        })?;
-        let blocks = (Bound::Included(begin), Bound::Excluded(block_key((vehicle, signal), until)));
+        let blocks = blocks_within(self, (vehicle, signal), since, until)?;
         self.walk(Block::TABLE, blocks, false, &mut |key, sealed| {
             let moments = self.moments::<Moment>(Block::TABLE, key, sealed).unwrap_or_default();
             let inside = moments.into_iter().filter(|moment| moment.at >= since && moment.at < until);

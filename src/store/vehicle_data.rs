@@ -210,26 +210,38 @@ const READINGS: usize = 64;
 /// Vehicle row, signal row.
 type Signal = (u32, u32);
 
+/// The first key of a range, and its end.
+type Keys = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The block of a signal that begins last up to `end`.
-fn block_before(
-    rows: &impl Rows,
-    (vehicle, signal): Signal,
-    end: Bound<Vec<u8>>,
-) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
-    let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-    Ok(rows.list::<Block>((of_signal.0, end), true, 1)?.into_iter().next())
+fn block_before(rows: &impl Rows, signal: Signal, end: Bound<Vec<u8>>) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
+    Ok(rows.list::<Block>((all_blocks(signal).0, end), true, 1)?.into_iter().next())
+}
+
+/// Where the blocks of a signal lie that may hold anything of a range: the one that was begun before it may reach into it.
+pub(super) fn blocks_within(rows: &impl Rows, signal: Signal, since: Timestamp, until: Timestamp) -> Result<Keys, StoreError> {
+    let mut first = block_key(signal, since);
+    let before = (all_blocks(signal).0, Bound::Included(first.clone()));
+    rows.walk(Block::TABLE, before, true, &mut |key, _| {
+        first = key.to_vec();
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok((Bound::Included(first), Bound::Excluded(block_key(signal, until))))
+}
+
+/// Where all blocks of a signal lie.
+pub(super) fn all_blocks((vehicle, signal): Signal) -> Keys {
+    under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat())
 }
 
 /// The last reading of a signal that is in a block.
 pub(super) fn last(rows: &impl Rows, signal: Signal) -> Result<Option<Reading>, StoreError> {
-    let of_signal = under(&[signal.0.to_be_bytes(), signal.1.to_be_bytes()].concat());
-    Ok(rows.list::<Block>(of_signal, true, 1)?.pop().and_then(|(_, mut block)| block.0.pop()))
+    Ok(rows.list::<Block>(all_blocks(signal), true, 1)?.pop().and_then(|(_, mut block)| block.0.pop()))
 }
 
 /// The first block of a signal after one, and its key.
-fn block_after(rows: &impl Rows, (vehicle, signal): Signal, after: Vec<u8>) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
-    let of_signal = under(&[vehicle.to_be_bytes(), signal.to_be_bytes()].concat());
-    Ok(rows.list::<Block>((Bound::Excluded(after), of_signal.1), false, 1)?.into_iter().next())
+fn block_after(rows: &impl Rows, signal: Signal, after: Vec<u8>) -> Result<Option<(Vec<u8>, Block)>, StoreError> {
+    Ok(rows.list::<Block>((Bound::Excluded(after), all_blocks(signal).1), false, 1)?.into_iter().next())
 }
 
 /// Keys of blocks of a signal that hold nothing but what was before `before`, where a day begins: the first `limit`.
@@ -318,10 +330,7 @@ impl Snapshot<'_> {
                 _ => range.since,
             };
             let of_signal = (range.vehicle, signal);
-            // The block that was begun before may reach into the range.
-            let first = block_before(self, of_signal, Bound::Included(block_key(of_signal, since)))?;
-            let first = first.map_or_else(|| block_key(of_signal, since), |(key, _)| key);
-            let blocks = (Bound::Included(first), Bound::Excluded(block_key(of_signal, range.until)));
+            let blocks = blocks_within(self, of_signal, since, range.until)?;
             let mut take = |readings: &mut dyn Iterator<Item = Reading>| {
                 let inside = readings.filter(|reading| reading.at >= since && reading.at < range.until);
                 let room = range.limit - found.len();

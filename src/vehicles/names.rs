@@ -1,6 +1,8 @@
 //! What cars are called, for lists that need to know no more.
 
-use super::{SCAN, VehicleView, Vehicles, VehiclesError, is_within};
+use std::ops::ControlFlow;
+
+use super::{VehicleView, Vehicles, VehiclesError, each_within};
 use crate::model::reach::{PageRequest, Reach};
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, VehicleId};
@@ -41,24 +43,13 @@ impl Vehicles {
     pub async fn names(&self, reach: &Reach, limit: usize) -> Result<Vec<VehicleName>, VehiclesError> {
         let reach = reach.clone();
         let found = self.shared.store.read(move |snapshot| {
-            let (mut names, mut after) = (Vec::new(), 0);
-            loop {
-                let vehicles = snapshot.vehicles(after, SCAN)?;
-                let end = vehicles.len() < SCAN;
-                for (row, vehicle) in vehicles {
-                    after = row;
-                    if is_within(snapshot, &reach, row, &vehicle)? {
-                        let former = snapshot.is_former(row, &vehicle)?;
-                        names.push(VehicleName::of(row, former, vehicle));
-                    }
-                    if names.len() == limit {
-                        return Ok(names);
-                    }
-                }
-                if end {
-                    return Ok(names);
-                }
-            }
+            let mut names = Vec::new();
+            each_within(snapshot, &reach, 0, |row, vehicle| {
+                let former = snapshot.is_former(row, &vehicle)?;
+                names.push(VehicleName::of(row, former, vehicle));
+                Ok(if names.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            Ok(names)
         });
         Ok(found.await?)
     }

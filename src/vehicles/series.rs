@@ -7,6 +7,7 @@ use super::{HistoryQuery, Shared, Vehicles, VehiclesError};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId};
 use crate::store::moments::{LooseMoments, Moment, SignalRange};
+use crate::store::vehicle_data::HistoryRange;
 
 /// The past of one vehicle, and what follows from it. It is as it was when this was made, or newer.
 #[derive(Debug)]
@@ -33,16 +34,20 @@ impl Vehicles {
 impl Past {
     /// A signal within a range; nothing if no vehicle ever told it.
     pub(super) async fn series(&self, code: &str, query: &HistoryQuery) -> Result<Series, VehiclesError> {
+        Ok(self.series_of(self.signal(code).await?, query))
+    }
+
+    async fn signal(&self, code: &str) -> Result<Option<u32>, VehiclesError> {
         let code = code.to_owned();
-        let signal = self.shared.store.read(move |snapshot| snapshot.signal_row(&code)).await?;
-        let range = self.shared.range(self.row, query, PART);
-        let mut series = Series { range: None, part: VecDeque::new(), loose: VecDeque::new(), last: None };
-        if let Some(signal) = signal {
-            let (since, until) = (range.since, range.until);
-            series.range = Some(SignalRange { vehicle: self.row, signal, since, until });
-            series.loose = self.loose.of(signal).filter(|moment| since <= moment.at && moment.at < until).cloned().collect();
-        }
-        Ok(series)
+        Ok(self.shared.store.read(move |snapshot| snapshot.signal_row(&code)).await?)
+    }
+
+    fn series_of(&self, signal: Option<u32>, query: &HistoryQuery) -> Series {
+        let HistoryRange { since, until, .. } = self.shared.range(self.row, query, PART);
+        let range = signal.map(|signal| SignalRange { vehicle: self.row, signal, since, until });
+        let loose = signal.into_iter().flat_map(|signal| self.loose.of(signal));
+        let loose = loose.filter(|moment| since <= moment.at && moment.at < until).cloned().collect();
+        Series { range, part: VecDeque::new(), loose, last: None }
     }
 
     /// The same, and what held at the beginning of the range.
@@ -61,17 +66,14 @@ impl Past {
     }
 
     async fn with_before(&self, code: &str, query: &HistoryQuery) -> Result<Series, VehiclesError> {
-        let series = self.series(code, query).await?;
-        let Some(SignalRange { vehicle, signal, since, .. }) = series.range else { return Ok(series) };
+        let Some(signal) = self.signal(code).await? else { return Ok(self.series_of(None, query)) };
+        let (row, since) = (self.row, query.since.unwrap_or_default());
         // What is loose is later than what is in blocks.
         let before = match self.loose.of(signal).take_while(|moment| moment.at < since).last() {
             Some(before) => Some(before.at),
-            None => self.shared.store.read(move |snapshot| snapshot.moment_before(vehicle, signal, since)).await?,
+            None => self.shared.store.read(move |snapshot| snapshot.moment_before(row, signal, since)).await?,
         };
-        match before {
-            Some(before) => self.series(code, &HistoryQuery { since: Some(before), ..query.clone() }).await,
-            None => Ok(series),
-        }
+        Ok(self.series_of(Some(signal), &HistoryQuery { since: before.or(query.since), ..query.clone() }))
     }
 }
 
