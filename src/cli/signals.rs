@@ -52,7 +52,8 @@ pub(super) fn known(flags: &Signals) -> Result<(), Failure> {
         let unit = unit(signal).unwrap_or_default().to_owned();
         vec![signal.code.to_owned(), name(signal), signal.kind.as_str().to_owned(), unit]
     };
-    say(&align(CATALOGUE.iter().map(row).collect()))
+    let titles = ["CODE", "NAME AT SMARTCAR", "KIND", "UNIT"].map(str::to_owned).to_vec();
+    say(&align(std::iter::once(titles).chain(CATALOGUE.iter().map(row)).collect()))
 }
 
 /// Code, value, age and what is wrong, of each signal of a vehicle.

@@ -104,6 +104,17 @@ impl Kind {
             Kind::Records => "records",
         }
     }
+
+    /// What its numbers count, if it tells any.
+    pub fn quantity(self) -> Option<Quantity> {
+        match self {
+            Kind::Amount(quantity) => Some(quantity),
+            Kind::Limit => Some(Quantity::Percent),
+            Kind::Capacity => Some(Quantity::Energy),
+            Kind::Tires => Some(Quantity::Pressure),
+            _ => None,
+        }
+    }
 }
 
 impl Quantity {

@@ -147,12 +147,7 @@ pub fn number(code: &str, body: &Value) -> Option<f64> {
 
 /// A number of [`number`]'s as people have it, to a thousandth, with its unit if the catalogue tells it.
 pub fn in_units(code: &str, value: f64, units: Units) -> (f64, Option<&'static str>) {
-    let quantity = match known(code).map(|known| known.kind) {
-        Some(Kind::Amount(quantity)) => Some(quantity),
-        Some(Kind::Limit) => Some(Quantity::Percent),
-        Some(Kind::Capacity) => Some(Quantity::Energy),
-        _ => None,
-    };
+    let quantity = known(code).and_then(|known| known.kind.quantity());
     let (value, unit) = quantity.map_or((value, ""), |quantity| unit::shown(quantity, value, units));
     ((value * 1000.0).round() / 1000.0, Some(unit).filter(|unit| !unit.is_empty()))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::catalogue::{Kind, Quantity, known};
+use super::catalogue::{Quantity, known};
 use super::normal::{Amount, Normal, Units, shown};
 
 /// The units that somebody wants to see.
@@ -88,11 +88,7 @@ impl Taste {
 
     /// The normal form of a signal's body.
     pub fn normal(self, code: &str, body: &Value) -> Normal {
-        let quantity = match known(code).map(|known| known.kind) {
-            Some(Kind::Amount(quantity)) => quantity,
-            Some(Kind::Tires) => Quantity::Pressure,
-            _ => Quantity::Distance,
-        };
+        let quantity = known(code).and_then(|known| known.kind.quantity()).unwrap_or(Quantity::Distance);
         let normal = Normal::of(code, body, self.units(quantity));
         if self.pressure == Pressure::Kpa { in_kpa(normal) } else { normal }
     }
