@@ -44,7 +44,7 @@ pub mod wire;
 pub use blob::Blob;
 pub use current::Current;
 pub use json::Json;
-pub use nearest::{nearest, wrong_letters};
+pub use nearest::{nearest, perhaps, wrong_letters};
 pub use secret::Secret;
 pub use time::{Timestamp, in_words, span};
 

@@ -15,12 +15,11 @@ use crate::world::{Clock, SystemClock};
 
 /// `carport connect`
 pub(super) async fn invite(client: &Client, flags: Connect, place: &Place) -> Result<(), Failure> {
-    let unknown = flags.scope.iter().chain(&flags.add_scope).filter(|name| !is_known_permission(name));
-    let meant =
-        |name: &String| nearest_permission(name).map_or_else(|| name.clone(), |meant| format!("{name} ({meant}, perhaps?)"));
-    let unknown: Vec<String> = unknown.map(meant).collect();
+    // What is misspelt the API refuses.
+    let is_new = |name: &&String| !is_known_permission(name) && nearest_permission(name).is_none() && !name.contains(' ');
+    let unknown: Vec<&str> = flags.scope.iter().chain(&flags.add_scope).filter(is_new).map(String::as_str).collect();
     if !unknown.is_empty() {
-        eprintln!("warning: Smartcar does not list {} as a permission: is it misspelt?", unknown.join(", "));
+        eprintln!("warning: Carport does not know {} as a permission of Smartcar's: is it one?", unknown.join(", "));
     }
     if flags.expires > LONGEST_INVITE {
         return Err(Failure::new(Exit::Usage, "--expires: a link is good for 30 days at most, such as --expires 30d"));

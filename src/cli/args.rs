@@ -215,7 +215,8 @@ pub struct Connect {
     /// live or simulated
     #[arg(long)]
     pub mode: Option<String>,
-    /// Ask for these permissions instead of the configured; separated by commas
+    /// Ask for these permissions instead of the configured; separated by commas. What is nearly one that Smartcar lists is
+    /// refused as misspelt; of what is not known you are only warned
     #[arg(long, value_name = "PERMISSIONS", value_delimiter = ',')]
     pub scope: Vec<String>,
     /// Ask for these as well as for the configured, and with --vehicle for what its owner granted already; separated by commas

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::print::field;
 use super::{Exit, Failure};
+use crate::model::perhaps;
 
 /// A car as the API shows it.
 pub(super) async fn car(client: &Client, named: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
@@ -26,10 +27,15 @@ pub(super) async fn id_of(client: &Client, named: &str) -> Result<String, Failur
 pub(super) async fn by_name(client: &Client, name: &str) -> Result<String, Failure> {
     let cars = client.list(&["vehicles"], &[]).await?;
     let cars = cars["items"].as_array().into_iter().flatten().filter(|car| car["former"] != true);
-    let ids: Vec<String> = cars.filter(|car| field(car, "nickname") == name).map(|car| field(car, "id")).collect();
+    let named: Vec<(String, String)> = cars.map(|car| (field(car, "nickname"), field(car, "id"))).collect();
+    let ids: Vec<String> = named.iter().filter(|(own, _)| own == name).map(|(_, id)| id.clone()).collect();
     match &*ids {
         [id] => Ok(id.clone()),
-        [] => Err(Failure::new(Exit::Failed, "there is no car of this id or name: `carport vehicles list` shows them all")),
+        [] => {
+            let meant = perhaps(name, named.iter().map(|(own, _)| own.as_str()).filter(|own| !own.is_empty()));
+            let sentence = format!("there is no car of this id or name{meant}: `carport vehicles list` shows them all");
+            Err(Failure::new(Exit::Failed, sentence))
+        }
         several => {
             let sentence = format!("there are {} cars of this name: say which by its id ({})", several.len(), several.join(", "));
             Err(Failure::new(Exit::Failed, sentence))

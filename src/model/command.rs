@@ -35,6 +35,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// The names of all commands.
+    pub const NAMES: [&str; 8] = [
+        "charge/start",
+        "charge/stop",
+        "charge/set-limit",
+        "charge-port/open",
+        "charge-port/close",
+        "security/lock",
+        "security/unlock",
+        "navigation/set-destination",
+    ];
+
     /// The command of a `POST` in API v2.0, by the path below the vehicle and the body.
     pub fn of_v2(path: &str, body: &Value) -> Result<Command, ApiError> {
         let action = body["action"].as_str().unwrap_or_default();
@@ -167,6 +179,7 @@ mod tests {
         let all = [Command::StartCharge, Command::StopCharge, Command::LimitCharge(70.0), Command::Lock, Command::Unlock, place];
         for command in all.into_iter().chain([Command::OpenPort, Command::ClosePort]) {
             let (path, body) = command.v3();
+            assert!(Command::NAMES.contains(&path));
             assert_eq!(Command::of_v3(path, &body.unwrap_or_default()), Ok(command));
             if let Some((path, body)) = command.v2() {
                 assert_eq!(Command::of_v2(path, &body), Ok(command));

@@ -7,6 +7,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     scored.min().filter(|(letters, _)| *letters <= MOST_WRONG).map(|(_, name)| name)
 }
 
+/// What to say after a word that is none of `known`: ` (TESLA, perhaps?)`; nothing if it is near to none of them.
+pub fn perhaps<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, known).map_or_else(String::new, |meant| format!(" ({meant}, perhaps?)"))
+}
+
 /// How many letters of a word are wrong. Of one that is far too long nobody counts them.
 pub fn wrong_letters(word: &str, name: &str) -> usize {
     if word.len() > name.len() + LONGER { usize::MAX } else { strsim::levenshtein(word, name) }
@@ -28,5 +33,6 @@ mod tests {
         assert_eq!(nearest("tessla", known), Some("TESLA"));
         assert_eq!(nearest("AUDI", known), None);
         assert_eq!(nearest(&"x".repeat(8000), known), None);
+        assert_eq!((&*perhaps("tessla", known), &*perhaps("AUDI", known)), (" (TESLA, perhaps?)", ""));
     }
 }

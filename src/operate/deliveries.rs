@@ -10,7 +10,7 @@ use crate::ingest::{Ingest, Refusal};
 use crate::model::event::{Event, EventKind, NotUnderstood, Projection, project};
 use crate::model::reach::{Page, Reach};
 use crate::model::vehicle::Vehicle;
-use crate::model::{Json, Seq, Timestamp, VehicleId, nearest};
+use crate::model::{Json, Seq, Timestamp, VehicleId, nearest, perhaps};
 use crate::projector::Projector;
 use crate::store::webhook_log::{Entry, Filed, Header};
 use crate::store::{Snapshot, Store, StoreError};
@@ -94,7 +94,7 @@ pub struct DeliveryQuery {
 }
 
 fn meant(kind: &str) -> String {
-    nearest(kind, EventKind::NAMES).map_or_else(String::new, |meant| format!(" ({meant}, perhaps?)"))
+    perhaps(kind, EventKind::NAMES)
 }
 
 impl From<StoreError> for DeliveriesError {

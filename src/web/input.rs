@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use super::problem::Problem;
 use crate::model::normal::Units;
 use crate::model::reach::PageRequest;
-use crate::model::{Timestamp, nearest, span};
+use crate::model::{Timestamp, nearest, perhaps, span};
 
 /// The whole body: at most `cap` bytes, within `time`.
 pub(super) async fn body<B>(headers: &HeaderMap, body: B, cap: usize, time: Duration) -> Result<Bytes, Problem>
@@ -116,14 +116,19 @@ impl Fields {
         self.take(name).map(|text| Timestamp::parse(&text).ok_or_else(wrong)).transpose()
     }
 
+    /// Takes `since` and `until`. A period that ends before it begins would be an empty answer.
+    pub(super) fn period(&mut self) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+        match (self.time("since")?, self.time("until")?) {
+            (Some(since), Some(until)) if since > until => Err(Problem::bad_request(format!(
+                "`since` ({since}) is later than `until` ({until}), so there is nothing between them: the other way round, perhaps?"
+            ))),
+            period => Ok(period),
+        }
+    }
+
     /// Takes one of a few words.
     pub(super) fn one_of(&mut self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
-        let Some(text) = self.take(name) else { return Ok(None) };
-        if let Some(word) = words.iter().find(|word| **word == text) {
-            return Ok(Some(word));
-        }
-        let meant = nearest(&text, words.iter().copied()).map_or_else(String::new, |word| format!(" ({word}, perhaps?)"));
-        Err(Problem::bad_request(format!("`{name}` must be {}{meant}.", either(words))))
+        self.take(name).map(|text| one_of(name, &text, words)).transpose()
     }
 
     /// Takes `metric` or `imperial`.
@@ -152,17 +157,28 @@ impl Fields {
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.pairs.first() {
             None => Ok(()),
-            Some((name, _)) => {
-                let known = || self.known.iter().map(String::as_str);
-                let instead = match (nearest(name, known()), known().count()) {
-                    (Some(meant), _) => format!("{meant}, perhaps?"),
-                    (None, 0) => "nothing is asked for.".to_owned(),
-                    (None, _) => format!("there may be {}.", known().collect::<Vec<_>>().join(", ")),
-                };
-                Err(Problem::bad_request(format!("`{}` is not known here: {instead}", printable(name))))
-            }
+            Some((name, _)) => Err(unknown(name, &self.known.iter().map(String::as_str).collect::<Vec<_>>())),
         }
     }
+}
+
+/// One of a few words; any other is refused with all of them, and the one that was probably meant.
+pub(super) fn one_of(name: &str, text: &str, words: &[&'static str]) -> Result<&'static str, Problem> {
+    let wrong = || {
+        let meant = perhaps(text, words.iter().copied());
+        Problem::bad_request(format!("`{name}` must be {}{meant}.", either(words)))
+    };
+    words.iter().find(|word| **word == text).copied().ok_or_else(wrong)
+}
+
+/// A name that nobody asks for, refused with the one that was probably meant, or all that there may be.
+pub(super) fn unknown(name: &str, known: &[&str]) -> Problem {
+    let instead = match (nearest(name, known.iter().copied()), known) {
+        (Some(meant), _) => format!("{meant}, perhaps?"),
+        (None, []) => "nothing is asked for.".to_owned(),
+        (None, _) => format!("there may be {}.", known.join(", ")),
+    };
+    Problem::bad_request(format!("`{}` is not known here: {instead}", printable(name)))
 }
 
 /// `a`, `a or b`, `a, b or c`.
@@ -174,7 +190,7 @@ fn either(words: &[&str]) -> String {
 }
 
 /// A name that came from outside, short and in plain characters.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     name.chars().take(40).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
 }
 

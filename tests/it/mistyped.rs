@@ -1,6 +1,6 @@
 //! What is mistyped is refused by name, with what was probably meant: an empty list would look like an answer.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{connection_of, with_two_owners};
 use crate::gateway::{TestGateway, events, is_problem};
@@ -12,12 +12,23 @@ async fn ask(gateway: &TestGateway, token: &str, path: &str) -> Answer {
 
 /// Refused, and the answer says all of this.
 async fn refused(gateway: &TestGateway, path: &str, status: u16, parts: &[&str]) {
-    let answer = ask(gateway, &gateway.admin, path).await;
-    is_problem(&answer, status, if status == 400 { "bad_request" } else { "not_found" });
+    says(&ask(gateway, &gateway.admin, path).await, path, status, parts);
+}
+
+fn says(answer: &Answer, path: &str, status: u16, parts: &[&str]) {
+    is_problem(answer, status, if status == 400 { "bad_request" } else { "not_found" });
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     for part in parts {
         assert!(detail.contains(part), "{path}: {part}: {detail}");
     }
+}
+
+const LATE_TO_EARLY: &str = "since=2026-03-01T00:00:00Z&until=2026-02-01T00:00:00Z";
+
+const BACKWARDS: &[&str] = &["`since` (2026-03-01T00:00:00.000Z) is later than `until` (2026-02-01T00:00:00.000Z)"];
+
+fn of_the_past(car: &str, part: &str) -> String {
+    format!("vehicles/{car}/{part}?{LATE_TO_EARLY}")
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,6 +59,10 @@ async fn filters_of_lists_are_words_and_ids_that_there_are() {
         ),
         ("export?format=json", 400, &["csv or jsonl", "jsonl, perhaps?"]),
         ("export?vehicle=nobodys", 404, &["no car of this id"]),
+        (&of_the_past(car, "history"), 400, BACKWARDS),
+        (&of_the_past(car, "charges"), 400, BACKWARDS),
+        (&of_the_past(car, "trips"), 400, BACKWARDS),
+        (&format!("export?{LATE_TO_EARLY}"), 400, BACKWARDS),
         ("setup?fresh=yes", 400, &["true or false"]),
         ("tokens?user=ada", 400, &["`user` is not known here: nothing is asked for."]),
         ("users/nobody", 404, &["no user of this id", "carport users list"]),
@@ -119,6 +134,36 @@ async fn a_signal_is_one_that_is_listed_or_was_told() {
     assert_eq!(ask(&gateway, &gateway.admin, &of("signals/wash-lastprogram")).await.json()["body"]["value"], 3);
     let exported = ask(&gateway, &gateway.admin, "export?signal=wash-lastprogram").await.text();
     assert_eq!(exported.lines().count(), 1, "{exported}");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_posted_is_made_of_words_that_there_are() {
+    let gateway = with_two_owners(983).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let command = |name: &str| format!("vehicles/{car}/commands/{name}");
+    let limit = command("charge/set-limit");
+    let of_ada = |field: &str, value: Value| json!({ "user": "ada", field: value });
+    for (path, body, status, parts) in [
+        (&*command("security/look"), json!({}), 404, &["no command `security/look` (security/lock, perhaps?)"][..]),
+        (&command("climate/start"), json!({}), 404, &["no command `climate/start`: there are charge/start, charge/stop, "]),
+        (&limit, json!({ "limitt": 80 }), 400, &["`limitt` is not known here: there may be percent."]),
+        (&limit, json!({ "percnt": 80 }), 400, &["`percnt` is not known here: percent, perhaps?"]),
+        (&limit, json!({ "percent": "80" }), 400, &["percent must be a whole number"]),
+        (&command("charge/start"), json!({ "percent": 80 }), 400, &["`percent` is not known here: nothing is asked for."]),
+        ("connect", of_ada("mode", json!("simulate")), 400, &["`mode` must be live or simulated (simulated, perhaps?)."]),
+        ("connect", of_ada("scope", json!(["read_vin", "read_odometr"])), 400, &["`read_odometr`", "(read_odometer, perhaps?)"]),
+        ("connect", of_ada("add_scope", json!(["required:control_chrge"])), 400, &["(control_charge, perhaps?)"]),
+        ("connect", of_ada("scope", json!(["read_vin read_odometer"])), 400, &["name each permission by itself"]),
+    ] {
+        let answer = gateway.post(&format!("/api/v1/{path}"), &body).bearer(&gateway.admin).send().await;
+        says(&answer, path, status, parts);
+    }
+    // Smartcar may have permissions that are younger than Carport.
+    for scope in ["read_cabin_noise", "required:read_odometer"] {
+        let invite = of_ada("scope", json!([scope]));
+        assert_eq!(gateway.post("/api/v1/connect", &invite).bearer(&gateway.admin).send().await.status, 201, "{scope}");
+    }
     gateway.finish().await;
 }
 

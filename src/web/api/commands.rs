@@ -6,32 +6,28 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
+use super::super::{Call, input};
 use super::vehicles::id;
 use crate::commands::CommandView;
 use crate::model::command::Command;
+use crate::model::perhaps;
 
 /// `POST vehicles/{id}/commands/{group}/{action}`
 pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
     call.no_query()?;
     let (reach, id) = (call.reach()?, id(call)?);
-    let given: Map<String, Value> = call.json()?;
     let name = format!("{}/{}", call.named(1)?, call.named(2)?);
-    let taken = Command::fields(&name);
-    let unknown = given.keys().any(|key| !taken.contains(&key.as_str()));
-    let command = match Command::of_v3(&name, &json!({ "data": { "attributes": given } })) {
-        Ok(command) if !unknown => command,
-        Err(error) if error.status == 404 => return Err(Problem::not_found()),
-        wrong => {
-            let also = || match taken {
-                [] => "nothing goes with this command: leave the body away.".to_owned(),
-                taken => format!("only {} goes with this command.", taken.join(" and ")),
-            };
-            return Err(Problem::bad_request(wrong.err().map_or_else(also, |error| error.description.into())));
-        }
-    };
+    if !Command::NAMES.contains(&name.as_str()) {
+        return Err(unknown(&name));
+    }
+    let (given, taken): (Map<String, Value>, _) = (call.json()?, Command::fields(&name));
+    if let Some(field) = given.keys().find(|field| !taken.contains(&field.as_str())) {
+        return Err(input::unknown(field, taken));
+    }
+    let command = Command::of_v3(&name, &json!({ "data": { "attributes": given } }));
+    let command = command.map_err(|error| Problem::bad_request(error.description.into_string()))?;
     let by = (call.caller()?.actor.clone(), call.client.address());
     let view = call.services.rooms.commands.give(reach, &id, command, by, PATIENCE).await.map_err(|error| {
         let problem = Problem::from(error);
@@ -47,6 +43,16 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
     answer::ok(&call.services.rooms.commands.show(call.reach()?, &id(call)?, call.named(1)?).await?)
+}
+
+/// There is no such command: the one that was probably meant, or all.
+fn unknown(name: &str) -> Problem {
+    let instead = match perhaps(name, Command::NAMES) {
+        meant if meant.is_empty() => format!(": there are {}", Command::NAMES.join(", ")),
+        meant => meant,
+    };
+    let sentence = format!("There is no command `{}`{instead}.", input::printable(name));
+    Problem::new(StatusCode::NOT_FOUND, "not_found", sentence)
 }
 
 /// How long whoever asks is kept waiting.

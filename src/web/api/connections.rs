@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::exchange::bound;
-use super::super::input::Span;
+use super::super::input::{self, Span};
 use super::super::pages::INVITE_TIME;
 use super::super::problem::Problem;
 use super::removal;
@@ -16,6 +16,7 @@ use crate::connect::{ConnectError, InviteRequest, Migrate};
 use crate::model::reach::Reach;
 use crate::model::{AppUserId, ConnectionId, Secret, VehicleId};
 use crate::operate::access::Scope;
+use crate::smartcar::{is_known_permission, nearest_permission};
 use crate::vehicles::VehiclesError;
 
 #[derive(Deserialize)]
@@ -210,10 +211,7 @@ fn unknown() -> Problem {
 const END_ANYWAY: &str = "To end it here all the same: `carport connections disconnect ID --force`.";
 
 fn check_mode(mode: Option<&str>) -> Result<(), Problem> {
-    match mode {
-        None | Some("live" | "simulated") => Ok(()),
-        Some(_) => Err(Problem::bad_request("`mode` must be live or simulated.")),
-    }
+    mode.map_or(Ok(()), |mode| input::one_of("mode", mode, &["live", "simulated"]).map(drop))
 }
 
 /// SECURITY: a token that only connects cars may not have their owners hand over the keys.
@@ -221,6 +219,7 @@ fn check_scope(asked: &[String], configured: &[String], caller: Scope) -> Result
     if asked.is_empty() {
         return Err(Problem::bad_request("`scope` must name a permission, or be left out."));
     }
+    asked.iter().filter(|permission| !configured.contains(permission)).try_for_each(|permission| check_spelling(permission))?;
     if caller.covers(Scope::Admin) {
         return Ok(());
     }
@@ -234,6 +233,21 @@ fn check_scope(asked: &[String], configured: &[String], caller: Scope) -> Result
     }
 }
 
+/// What is nearly a permission that Smartcar lists is misspelt. Anything else may be one that is younger than Carport.
+fn check_spelling(permission: &str) -> Result<(), Problem> {
+    if permission.contains([' ', ',']) {
+        let sentence = "`scope` is a list: name each permission by itself (on the command line with commas between them).";
+        return Err(Problem::bad_request(sentence));
+    }
+    match nearest_permission(permission) {
+        Some(meant) if !is_known_permission(permission) => Err(Problem::bad_request(format!(
+            "`{}` is no permission of Smartcar's ({meant}, perhaps?). If it is one all the same, name it in smartcar.scope.",
+            input::printable(permission)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 const LONGEST_INVITE: Duration = Duration::from_secs(30 * 86_400);
 
 #[cfg(test)]
@@ -242,7 +256,7 @@ mod tests {
 
     #[test]
     fn control_is_asked_for_by_administrators_or_not_at_all() {
-        let configured = ["read_battery".to_owned(), "required:control_charge".to_owned()];
+        let configured = ["read_battery", "read_batterys", "required:control_charge"].map(str::to_owned);
         let check = |asked: &[&str], caller| {
             let asked: Vec<String> = asked.iter().map(|&permission| permission.to_owned()).collect();
             check_scope(&asked, &configured, caller).map_err(|problem| problem.status().as_u16())
@@ -253,6 +267,9 @@ mod tests {
             assert_eq!(check(&["required:control_security"], caller), Err(403));
         }
         assert_eq!(check(&["control_security"], Scope::Admin), Ok(()));
+        // Misspelt, unless the operator insists.
+        assert_eq!(check(&["read_odometr"], Scope::Admin), Err(400));
+        assert_eq!(check(&["read_batterys"], Scope::Admin), Ok(()));
         assert_eq!(check(&[], Scope::Admin), Err(400));
     }
 }

@@ -51,7 +51,8 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `GET vehicles/{id}/charges?since=&until=&limit=&cursor=`
 pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let wanted = HistoryQuery { since: query.time("since")?, until: query.time("until")?, ..HistoryQuery::default() };
+    let (since, until) = query.period()?;
+    let wanted = HistoryQuery { since, until, ..HistoryQuery::default() };
     let page = query.page()?;
     query.finish()?;
     answer::ok(&call.services.rooms.vehicles.past(call.reach()?, &id(call)?).await?.charges(wanted, page).await?)
@@ -60,7 +61,7 @@ pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
 /// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
 pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (since, until, units) = (query.time("since")?, query.time("until")?, query.units()?);
+    let ((since, until), units) = (query.period()?, query.units()?);
     let offset = offset(&mut query)?.unwrap_or(0);
     let page = query.page()?;
     query.finish()?;
@@ -70,8 +71,8 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
 
 /// Which part of a history, and how it is shown.
 pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
-    let signal = query.take("signal");
-    Ok(HistoryQuery { signal, since: query.time("since")?, until: query.time("until")?, units: query.units()? })
+    let (signal, (since, until)) = (query.take("signal"), query.period()?);
+    Ok(HistoryQuery { signal, since, until, units: query.units()? })
 }
 
 /// The time zone that is asked for, in minutes ahead of UTC.

@@ -62,6 +62,8 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         let by_id: Vec<&str> = words.iter().map(|word| if *word == "Herbie" { car.as_str() } else { word }).collect();
         assert_eq!(home.done(words).await.lines().count(), home.done(&by_id).await.lines().count(), "{words:?}");
     }
+    let ran = home.run(&["signals", "herby"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("no car of this id or name (Herbie, perhaps?)"), "{ran:?}");
     home.done(&["vehicles", "rename", "Herbie"]).await;
     assert_eq!(home.json(&["vehicles", "show", &car]).await["nickname"], Value::Null);
     for words in [&["users", "remove", "-y", ""][..], &["vehicles", "erase", "-y", ".."], &["vehicles", "list", "--user", ""]] {
