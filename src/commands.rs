@@ -56,9 +56,7 @@ pub enum CommandError {
     #[error("the owner must connect again (Reconnect on the dashboard, or `carport connect --vehicle ID`): {0}")]
     Reconnect(String),
     /// The owner has not granted it.
-    #[error(
-        "the owner has not granted {0}: add it to smartcar.scope, and have the owner connect again (`carport connect --vehicle ID --force`)"
-    )]
+    #[error("the owner has not granted {0}: `carport connect --vehicle ID --add-scope {0}` makes a link to ask for it")]
     NoPermission(&'static str),
     /// The connection cannot do it.
     #[error("this car is connected through API v2.0, which cannot open or close the charge port")]

@@ -86,7 +86,7 @@ fn meaning(kind: Option<&str>, code: Option<&str>, error: &SmartcarError) -> (St
         ("CONNECTED_SERVICES_ACCOUNT", "PERMISSION") => said("The owner's account at the manufacturer may not do this", "use the main driver's account, and connect again", None),
         ("CONNECTED_SERVICES_ACCOUNT", "VEHICLE_MISSING" | "NO_VEHICLES") => said("The car is no longer in the owner's account at the manufacturer", "add it there, and connect again", None),
         ("CONNECTED_SERVICES_ACCOUNT", _) => said("The owner's account at the manufacturer has a problem", "the owner opens the manufacturer's app and follows it", None),
-        ("PERMISSION", _) => said("The owner has not granted this", "connect the car again and allow it", None),
+        ("PERMISSION", _) => said("The owner has not granted this", "ask for it (`carport connect --vehicle ID --add-scope PERMISSION`)", None),
         ("COMPATIBILITY", _) => said("This car, or Smartcar for this car, cannot do this", "nothing helps but another car", None),
         ("RATE_LIMIT", "VEHICLE") | ("UPSTREAM", "RATE_LIMIT") => said("This car was asked too often", "", Some(30 * MINUTE)),
         ("RATE_LIMIT", _) => said("Smartcar was asked too often", "", Some(MINUTE)),

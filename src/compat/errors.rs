@@ -68,6 +68,7 @@ pub fn of_outcome(view: &CommandView) -> Option<ApiError> {
 pub(super) fn of_vehicles(error: &VehiclesError) -> ApiError {
     match error {
         VehiclesError::NotFound | VehiclesError::UnknownUser => ApiError::no_vehicle(),
+        VehiclesError::NotConnected => ApiError::permission().because("This car is not connected any more."),
         VehiclesError::Reconnect(_) => reconnect(),
         VehiclesError::Later { after, .. } => unreachable().after(*after),
         VehiclesError::OverBudget(refused) => of_refusal(refused),

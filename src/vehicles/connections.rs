@@ -127,6 +127,9 @@ impl Vehicles {
     /// Renews its tokens now.
     pub async fn refresh_connection(&self, id: ConnectionId) -> Result<ConnectionView, VehiclesError> {
         let view = self.connection(&Reach::All, id).await?;
+        if view.status == ConnectionStatus::Disconnected.as_str() {
+            return Err(VehiclesError::ConnectionEnded);
+        }
         let holder = if view.generation == Generation::V3 { ConnectionId::APPLICATION } else { id };
         self.shared.tokens.renew(holder, None).await.map_err(CallError::from)?;
         self.connection(&Reach::All, id).await

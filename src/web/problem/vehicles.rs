@@ -34,6 +34,8 @@ fn of(error: &VehiclesError) -> Problem {
         }
         VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
         VehiclesError::BadRequest(_) | VehiclesError::UnknownSignal(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
+        VehiclesError::NotConnected | VehiclesError::ConnectionEnded => problem(StatusCode::CONFLICT, "not_connected"),
+        VehiclesError::NoPermission(_) => problem(StatusCode::FORBIDDEN, "no_permission"),
         VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
         VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
         VehiclesError::Partly { of, failed } => partly(*of, failed),

@@ -59,7 +59,12 @@ async fn the_error_of_a_whole_read_counts_for_each_signal() {
         ] {
             pass(HOUR).await;
             refuse(&gateway, status, kind, code);
-            assert!(refresh(&gateway, &car).await >= 400);
+            let answer = gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await;
+            assert!(answer.status >= 400, "{}", answer.text());
+            if kind == "PERMISSION" {
+                is_problem(&answer, 403, "no_permission");
+                assert!(answer.text().contains("`carport connect --vehicle ID --add-scope PERMISSION`"), "{}", answer.text());
+            }
             let told = of(odometer).await;
             assert_eq!((&told["state"], &told["error"]["type"]), (&json!(state), &json!(kind)), "{account}: {told}");
             assert!(told["reason"].is_string() && told["at"].is_string(), "{told}");
