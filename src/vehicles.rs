@@ -193,11 +193,15 @@ impl Vehicles {
 
     /// The latest of one signal.
     pub async fn signal(&self, reach: &Reach, id: &VehicleId, code: &str) -> Result<SignalView, VehiclesError> {
-        let (row, _) = self.within(reach, id).await?;
+        let (row, vehicle) = self.within(reach, id).await?;
         self.shared.check_signal(Some(code)).await?;
         let code = code.to_owned();
-        let latest = self.shared.store.read(move |snapshot| snapshot.latest_of(row, &code)).await?;
-        latest.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::Untold)
+        let latest = self.shared.store.read(move |snapshot| {
+            let Some(latest) = snapshot.latest_of(row, &code)? else { return Ok(None) };
+            let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+            Ok(view::as_of_now(latest, connection.as_ref()))
+        });
+        latest.await?.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::Untold)
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.

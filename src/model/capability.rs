@@ -56,6 +56,11 @@ pub fn lasts(failure: &SignalFailure) -> bool {
     lacking(failure.kind.as_deref(), failure.code.as_deref()).is_some()
 }
 
+/// Whether the owner has not allowed it, and may yet.
+pub fn is_refusal(failure: &SignalFailure) -> bool {
+    lacking(failure.kind.as_deref(), failure.code.as_deref()) == Some(Ability::NoPermission)
+}
+
 /// What an error of Smartcar's says of what can be had at all; `None` if it may pass.
 fn lacking(kind: Option<&str>, code: Option<&str>) -> Option<Ability> {
     match (kind?, code) {

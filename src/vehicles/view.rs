@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Shared;
 use super::connections::Hindrance;
 use super::schedule::{self, PollingView};
-use crate::model::capability::{Ability, Lack, in_words, told_otherwise};
+use crate::model::capability::{Ability, Lack, in_words, is_refusal, told_otherwise};
 use crate::model::catalogue::known;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::normal::{Normal, Units};
@@ -181,8 +181,9 @@ pub(super) fn vehicle(
     vehicle: Vehicle,
     now: Timestamp,
 ) -> Result<VehicleView, StoreError> {
-    let latest = snapshot.latest(row)?;
     let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+    let latest = snapshot.latest(row)?.into_iter();
+    let latest: Vec<Latest> = latest.filter_map(|latest| as_of_now(latest, connection.as_ref())).collect();
     let missing = missing(snapshot, row, &vehicle, connection.as_ref())?;
     let former = snapshot.is_former(row, &vehicle)?;
     let lights = if former {
@@ -219,6 +220,16 @@ pub(super) fn vehicle(
         polling,
         capabilities,
     })
+}
+
+/// What is known of a signal, without a refusal that is over: since the owner has connected again nobody has asked. `None`
+/// if nothing is left.
+pub(super) fn as_of_now(mut latest: Latest, connection: Option<&Connection>) -> Option<Latest> {
+    let since = connection.map_or(Timestamp::default(), |connection| connection.connected_at);
+    let is_over = |failure: &SignalFailure, told_at: Timestamp| told_at < since && is_refusal(failure);
+    latest.failure.take_if(|(failure, told_at)| is_over(failure, *told_at));
+    latest.lack.take_if(|lack| is_over(&lack.failure, lack.told_at));
+    (latest.reading.is_some() || latest.failure.is_some()).then_some(latest)
 }
 
 /// Of every signal that something is known of. A value that was told since counts for more than an error.

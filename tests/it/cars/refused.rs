@@ -86,6 +86,46 @@ async fn the_error_of_a_whole_read_counts_for_each_signal() {
     }
 }
 
+/// What was not permitted before the owner connected again is not known to be so any more.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_over_when_the_owner_has_connected_again() {
+    for (seed, account) in [(332, ADA), (333, GRACE)] {
+        let keys = [("smartcar.scope", "read_vehicle_info,read_odometer")];
+        let gateway = TestGateway::with(seed, &keys, Settings { seed, ..Settings::default() }).await;
+        gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        let (listed, other) = ("charge-ischarging", "climate-internaltemperature");
+        let refused = |code: &str| {
+            let error = json!({ "type": "PERMISSION", "code": null });
+            json!({ "code": code, "name": "Name", "group": "Group", "status": { "value": "ERROR", "error": error } })
+        };
+        gateway.deliver(&state("refused", &car, &[refused(listed), refused(other)])).await;
+        gateway.catch_up().await;
+        let states = async || {
+            let shown = show(&gateway, &car).await;
+            let capabilities = shown["capabilities"].as_array().unwrap().clone();
+            let of = |code: &str| capabilities.iter().find(|known| known["code"] == code).map(|known| known["state"].clone());
+            [listed, other].map(|code| (of(code), shown["signals"][code]["status"].clone()))
+        };
+        let no = (Some(json!("no_permission")), json!("ERROR"));
+        assert_eq!(states().await, [no.clone(), no], "{account}");
+
+        pass(HOUR).await;
+        let more = json!({ "user": "owner", "vehicle_id": car, "add_scope": ["read_charge", "read_climate"] });
+        let trip = gateway.begin(&gateway.invite(&more).await).await;
+        let location = gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
+        gateway.back(&trip, &location).await;
+        // Nobody has asked yet.
+        assert_eq!(states().await, [(None, Value::Null), (None, Value::Null)], "{account}");
+        let path = format!("/api/v1/vehicles/{car}/signals/{listed}");
+        is_problem(&gateway.get(&path).bearer(&gateway.admin).send().await, 404, "not_found");
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        assert_eq!(states().await[0], (Some(json!("seen")), json!("SUCCESS")), "{account}");
+        gateway.finish().await;
+    }
+}
+
 /// Shown, no more calls, one notice; and connecting again mends it.
 #[tokio::test(start_paused = true)]
 async fn an_owner_who_takes_the_access_back_is_believed() {
