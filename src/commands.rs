@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::budget::{Budget, Refused};
 use crate::model::audit::Actor;
 use crate::model::budget::{Permit, Reason};
-use crate::model::command::{Command, CommandFailure, CommandOutcome, CommandRecord};
+use crate::model::command::{Command, CommandFailure, CommandRecord};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
@@ -224,19 +224,12 @@ impl Commands {
     fn view(&self, vehicle: &VehicleId, record: CommandRecord) -> CommandView {
         let CommandRecord { id, name, requested_at, run, ended, .. } = record;
         let (status, ended_at, error) = match ended {
-            Some(ended) => (ended.outcome.as_str(), Some(ended.at), failure(ended.outcome)),
+            Some(ended) => (ended.outcome.as_str(), Some(ended.at), ended.outcome.failure().cloned()),
             None if run == self.shared.run => ("pending", None, None),
             // Nobody waits for it any more.
             None => ("unknown", None, Some(words::cut_off())),
         };
         CommandView { id: id.to_string(), vehicle: vehicle.clone(), command: name, status, requested_at, ended_at, error }
-    }
-}
-
-fn failure(outcome: CommandOutcome) -> Option<CommandFailure> {
-    match outcome {
-        CommandOutcome::Success => None,
-        CommandOutcome::Failed(failure) | CommandOutcome::Unknown(failure) => Some(failure),
     }
 }
 

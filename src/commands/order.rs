@@ -144,7 +144,9 @@ pub(super) async fn end_forsaken(shared: &Shared) -> Result<(), StoreError> {
 
 /// What the audit log says of a command whose outcome came after the answer to its request.
 fn note(car: &VehicleId, record: &CommandRecord, ended: &Ended, address: Option<IpAddr>) -> NoteAudit {
-    let ids = [car.as_str(), &record.name, &record.id.to_string(), ended.outcome.as_str()].map(str::to_owned).into();
+    let code = ended.outcome.failure().and_then(|failure| failure.code.as_deref());
+    let told = [car.as_str(), &record.name, &record.id.to_string()].map(str::to_owned).into_iter();
+    let ids = told.chain(code.map(str::to_owned)).chain([ended.outcome.as_str().to_owned()]).collect();
     let (actor, action) = (record.actor.clone(), "command ended".to_owned());
     NoteAudit { ring: Ring::Use, entry: AuditEntry { at: ended.at, actor, address, action, ids, status: None, count: 1 } }
 }

@@ -149,7 +149,7 @@ mod tests {
     fn told(error: SmartcarError) -> (&'static str, CommandFailure) {
         let outcome = outcome(&error.into(), 1);
         let word = outcome.as_str();
-        (word, super::super::failure(outcome).unwrap())
+        (word, outcome.failure().cloned().unwrap())
     }
 
     #[test]

@@ -10,11 +10,15 @@ use http::StatusCode;
 
 use super::problem::Problem;
 use super::router::{Auth, Route};
+use crate::commands::CommandView;
 use crate::operate::audit::{Actor, Audit, Done, Ring};
 use crate::vehicles::{History, Note, VehiclesError};
 
 /// Beside the ids of what was removed: it was erased with its history.
 pub(super) const ERASED: &str = "erase";
+
+/// Before the ids of connections that went back to v2.0.
+pub(super) const UNDO: &str = "undo";
 
 /// Beside the ids of what was erased: but for rows that are damaged.
 pub(super) const DAMAGED: &str = "damaged";
@@ -56,6 +60,13 @@ impl Noting {
         {
             entry.done.ids.push(id);
         }
+    }
+
+    /// Adds which command it was, why it failed in Smartcar's word, and how it ended.
+    pub(super) fn command(&self, view: &CommandView) {
+        self.add(view.id.as_str());
+        view.error.iter().filter_map(|error| error.code.as_deref()).for_each(|code| self.add(code));
+        self.add(view.status);
     }
 
     /// Adds the ids of cars that go with what the path names: each as it goes, and whatever the status then is.

@@ -99,8 +99,7 @@ fn request_id<'a>(call: &Call<'a>) -> &'a str {
 async fn tell(call: &Call<'_>, smartcar_user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
     let by = (call.caller()?.actor.clone(), call.client.address());
     let view = call.services.rooms.compat.tell(call.reach()?, &vehicle(call)?, smartcar_user, command, by).await?;
-    call.noting.add(view.id.as_str());
-    call.noting.add(view.status);
+    call.noting.command(&view);
     call.noting.has_happened();
     of_outcome(&view).map_or(Ok(view), |error| Err(error.into()))
 }

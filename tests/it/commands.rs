@@ -48,7 +48,8 @@ async fn ended(gateway: &TestGateway, answer: &Answer, command: &str, status: &s
     assert_eq!((&told["command"], &told["status"]), (&json!(command), &json!(status)), "{told}");
     assert!(told["ended_at"].is_string(), "{told}");
     let (group, action) = command.split_once('/').unwrap();
-    let ids = [group, action, told["id"].as_str().unwrap(), status].map(str::to_owned).to_vec();
+    let told_of = [group, action, told["id"].as_str().unwrap()].into_iter().chain(told["error"]["code"].as_str());
+    let ids = told_of.chain([status]).map(str::to_owned).collect();
     assert_eq!(noted(gateway).await, (RUN.to_owned(), ids, json!(200)));
     let path = format!("/api/v1/vehicles/{}/commands/{}", told["vehicle"].as_str().unwrap(), told["id"].as_str().unwrap());
     assert_eq!(gateway.told(&path).await, told);
@@ -211,7 +212,8 @@ async fn what_comes_late_is_told_where_the_answer_said() {
         let told = gateway.told(&path).await;
         assert_eq!(told["status"], status, "{told}");
         assert_eq!(told["error"].is_null(), status == "success", "{told}");
-        let ids = ["charge/stop", &id, status].map(str::to_owned).to_vec();
+        let code = Some("VEHICLE_STATE:UNREACHABLE").filter(|_| status == "failed");
+        let ids = ["charge/stop", &id].into_iter().chain(code).chain([status]).map(str::to_owned).collect();
         assert_eq!(noted(&gateway).await, ("command ended".to_owned(), ids, Value::Null));
         assert_eq!(sent(&gateway, &car), 1);
 

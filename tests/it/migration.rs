@@ -183,6 +183,10 @@ async fn long_after_the_way_back_is_still_open() {
     assert_eq!(count(&migrate(&gateway, json!({})).await, "moved"), 1);
     pass(5 * DAY).await;
     assert_eq!(count(&migrate(&gateway, json!({ "undo": true })).await, "returned"), 1);
+    // The audit log tells one from the other.
+    let id = items(&gateway, "/api/v1/connections").await[0]["id"].clone();
+    let noted = items(&gateway, "/api/v1/audit?limit=2").await;
+    assert_eq!((&noted[0]["ids"], &noted[1]["ids"]), (&json!(["undo", id]), &json!([id])), "{noted:?}");
     let car = gateway.vehicles_of("v2-bert@example.com").remove(0);
     let before = v2_reads(&gateway, &car);
     refresh(&gateway, &car).await;

@@ -52,6 +52,14 @@ impl CommandOutcome {
             CommandOutcome::Unknown(_) => "unknown",
         }
     }
+
+    /// Why the car did not, or why nobody knows.
+    pub fn failure(&self) -> Option<&CommandFailure> {
+        match self {
+            CommandOutcome::Success => None,
+            CommandOutcome::Failed(failure) | CommandOutcome::Unknown(failure) => Some(failure),
+        }
+    }
 }
 
 /// Why the car did not, or why nobody knows.

@@ -34,8 +34,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
         call.noting.add(problem.code());
         problem
     })?;
-    call.noting.add(view.id.as_str());
-    call.noting.add(view.status);
+    call.noting.command(&view);
     answered(&view)
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::super::Call;
 use super::super::answer::{self, Answer};
+use super::super::audit::UNDO;
 use super::super::exchange::bound;
 use super::super::input::{self, Span};
 use super::super::pages::INVITE_TIME;
@@ -180,6 +181,9 @@ pub(in crate::web) async fn migrate(call: &Call<'_>) -> Answer {
     }
     if dry_run {
         call.noting.nothing_has_happened();
+    }
+    if undo {
+        call.noting.add(UNDO);
     }
     let migration = call.services.rooms.connect.migrate(Migrate { undo, dry_run, force }).await?;
     for moved in migration.items.iter().filter(|moved| ["moved", "returned"].contains(&moved.result)) {

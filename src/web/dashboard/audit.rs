@@ -200,6 +200,7 @@ mod tests {
         for (told, expected) in [
             (said(page, &["security/unlock", "c1", "success"], Some(303)), "Unlock CAR c1 green done"),
             (said(page, &["security/unlock", "c1", "failed"], Some(303)), "Unlock CAR c1 red failed"),
+            (said(api, &["security", "lock", "c1", "X:Y", "failed"], Some(200)), "Lock CAR c1,X:Y red failed"),
             (said(page, &["charge-port/open", "c1", "pending"], Some(303)), "Open the charge port CAR c1 grey on its way"),
             (said(page, &["security/lock", "reconnect_required"], Some(409)), "Lock CAR  red refused: 409"),
             (said(page, &["security/lock"], None), "Lock CAR  grey cut off"),

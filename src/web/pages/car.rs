@@ -89,8 +89,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let by = (call.caller()?.actor.clone(), call.client.address());
     match call.services.rooms.commands.give(call.reach()?, &id, command, by, api::commands::PATIENCE).await {
         Ok(view) => {
-            call.noting.add(view.id.as_str());
-            call.noting.add(view.status);
+            call.noting.command(&view);
             answer::see_other(&format!("/vehicles/{}/commands/{}", answer::path_part(id.as_str()), view.id))
         }
         Err(error) => {
