@@ -101,7 +101,7 @@ where
     let services = changed.as_ref().unwrap_or(services);
     let request_id = services.world.uuid().to_string();
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(compat::RequestId(request_id.clone()));
+    head.extensions.insert(call::RequestId(request_id.clone()));
     // Handed down from future to future, each of which would keep room for all of it.
     let head = Box::new(head);
     let is_head = head.method == Method::HEAD;

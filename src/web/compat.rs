@@ -87,14 +87,6 @@ fn of_problem(problem: &Problem) -> ApiError {
     ApiError { status: problem.status().as_u16(), ..error }.because(problem.sentence())
 }
 
-/// The id of a request, for what is said of it within a body.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
-
-fn request_id<'a>(call: &Call<'a>) -> &'a str {
-    call.head.extensions.get::<RequestId>().map_or("", |id| id.0.as_str())
-}
-
 /// Tells a car something; whatever really came of it is noted, and what went wrong is an error.
 async fn tell(call: &Call<'_>, smartcar_user: Option<&str>, command: Command) -> Result<CommandView, Problem> {
     let by = (call.caller()?.actor.clone(), call.client.address());

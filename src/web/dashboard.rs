@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `GET /`, `?page=` | [`CarsPage`] |
 //! | `GET /vehicles/{id}`, `?past=day` (week, month, year), `?done=saved` (units, fresh) | [`CarPage`] |
-//! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car |
+//! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car. What is wrong there and in the next ones is told on [`CarPage`] |
 //! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: [`ConfirmPage`]; with `sure` it is given, then to it |
 //! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
 //! | `POST /vehicles/{id}/refresh`, `/disconnect` | then back to the car, or to all |
@@ -61,6 +61,7 @@ mod system;
 mod tests;
 mod told;
 
+pub(crate) use self::car::Mistake;
 pub(crate) use self::numbers::Language;
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
@@ -119,6 +120,8 @@ pub(crate) struct CarPage<'a> {
     pub(crate) connection: Option<&'a ConnectionView>,
     /// Its past.
     pub(crate) past: Past<'a>,
+    /// A form of the page that was not taken.
+    pub(crate) mistake: Option<Mistake<'a>>,
 }
 
 /// A part of the past of a car.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::Call;
 use super::super::answer::{self, Answer};
 use super::super::problem::Problem;
-use super::{body, number, provenance, query, reason, request_id, show, tell, value_of, vehicle, wish};
+use super::{body, number, provenance, query, reason, show, tell, value_of, vehicle, wish};
 use crate::compat::connections::Filter;
 use crate::compat::{Question, Reply, Slice};
 use crate::model::api_error::ApiError;
@@ -64,7 +64,7 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
                 if let Some(wait) = error.retry_after {
                     headers["retry-after"] = json!(wait.as_secs().max(1).to_string());
                 }
-                json!({ "path": path, "code": error.status, "body": error.v2(request_id(call)), "headers": headers })
+                json!({ "path": path, "code": error.status, "body": error.v2(call.request_id()), "headers": headers })
             }
         }
     };

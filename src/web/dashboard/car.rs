@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::alerts::{self, Alert, Link};
 use super::cars::{self, Fact, Tires};
-use super::format::{self, When};
+use super::format::{self, Rich, When};
 use super::gauge::{self, Gauge};
 use super::numbers::Numbers;
 use super::orders::Offer;
@@ -45,6 +45,31 @@ struct View<'a> {
     past: past::Shown,
     offer: Option<Offer>,
     taste: [&'static str; 3],
+    mistake: Option<Mistake<'a>>,
+}
+
+impl View<'_> {
+    /// What was typed into a field of a form that was not taken.
+    fn typed(&self, field: &str) -> Option<&str> {
+        let mut typed = self.mistake.iter().flat_map(|mistake| mistake.typed);
+        typed.find(|(own, _)| *own == field).map(|(_, text)| text.as_str())
+    }
+
+    /// Whether a form was not taken that is folded away.
+    fn is_open(&self, place: &str) -> bool {
+        self.mistake.is_some_and(|mistake| mistake.place == place)
+    }
+}
+
+/// A form of the page that was not taken: it is shown again with what was typed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mistake<'a> {
+    /// Where on the page the form is.
+    pub(crate) place: &'static str,
+    /// Why it was not taken.
+    pub(crate) sentence: &'a str,
+    /// What was typed, by field.
+    pub(crate) typed: &'a [(&'static str, String)],
 }
 
 /// A signal that cannot be had.
@@ -123,6 +148,7 @@ impl CarPage<'_> {
             past: self.past.shown(numbers),
             offer: Offer::of(vehicle, self.connection),
             taste: self.past.taste.words(),
+            mistake: self.mistake,
         })
     }
 }

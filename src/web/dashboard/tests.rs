@@ -132,7 +132,7 @@ fn a_car_of_which_nothing_is_known_is_drawn() {
     (vehicle.vin, vehicle.connection, vehicle.last_event_at) = (None, None, None);
     let nothing = samples::Lived::default();
     let past = samples::past(&nothing, PastSpan::Day);
-    let page = CarPage { shell: shell(Tab::Cars), vehicle: &vehicle, connection: None, past }.render();
+    let page = CarPage { shell: shell(Tab::Cars), vehicle: &vehicle, connection: None, past, mistake: None }.render();
     assert!(page.contains("Nothing was told of this time yet"));
     hold_to_the_rules("bare car", &page);
     assert!(page.contains("A car") && page.contains("Disconnected") && page.contains("No values yet"));

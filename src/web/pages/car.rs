@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer};
 use super::super::cookies::UNITS;
-use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Done, Past, PastSpan, Sent, Shell, Tab, drawn};
+use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Done, Mistake, Past, PastSpan, Sent, Shell, Tab, drawn};
 use super::super::problem::Problem;
 use super::super::{Call, api};
+use super::connections::Ending;
 use crate::model::VehicleId;
 use crate::model::command::Command;
 use crate::model::reach::PageRequest;
@@ -21,6 +22,20 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let span = query.take("past").and_then(|word| PastSpan::parse(&word)).unwrap_or(PastSpan::Week);
     let done = query.take("done").and_then(|word| Done::parse(&word));
     query.finish()?;
+    Ok(answer::html(StatusCode::OK, draw(call, span, done, None).await?))
+}
+
+/// The page once more, for a form of which something is wrong: it says what, and keeps what was typed.
+async fn again(call: &Call<'_>, place: &'static str, problem: Problem, typed: &[(&'static str, String)]) -> Answer {
+    let mistake = Mistake { place, sentence: problem.sentence(), typed };
+    let Ok(page) = draw(call, PastSpan::Week, None, Some(mistake)).await else { return Err(problem) };
+    problem.log(call.request_id());
+    let mut response = answer::html(problem.status(), page);
+    problem.show(response.headers_mut());
+    Ok(response)
+}
+
+async fn draw(call: &Call<'_>, span: PastSpan, done: Option<Done>, mistake: Option<Mistake<'_>>) -> Result<String, Problem> {
     let (vehicles, reach, id) = (&call.services.rooms.vehicles, call.reach()?, id(call)?);
     let vehicle = to_taste(call, vehicles.show(reach, &id).await?);
     let connection = match vehicle.connection {
@@ -46,17 +61,21 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         vehicle: &vehicle,
         connection: connection.as_ref(),
         past: Past { span, since, until, courses: &courses, charges: &charges, days: &days, taste, clock },
+        mistake,
     };
-    Ok(answer::html(StatusCode::OK, page.render()))
+    Ok(page.render())
 }
 
 /// `POST /vehicles/{id}`
 pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
-    let nickname = form.take("nickname");
+    let typed = form.take("nickname");
     form.finish()?;
     let id = id(call)?;
-    let nickname = api::vehicles::checked_nickname(nickname)?;
+    let nickname = match api::vehicles::checked_nickname(typed.clone()) {
+        Ok(nickname) => nickname,
+        Err(problem) => return again(call, "settings", problem, &[("nickname", typed.unwrap_or_default())]).await,
+    };
     call.services.rooms.vehicles.rename(call.reach()?, &id, nickname).await?;
     back_saying(&id, Done::SAVED)
 }
@@ -68,17 +87,18 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let vehicle = call.services.rooms.vehicles.show(call.reach()?, &id).await?;
     let mut form = call.own_form()?;
     let name = form.take("command").ok_or_else(|| Problem::bad_request("Choose what the car is to do."))?;
-    let taken = Command::fields(&name);
-    let fields = taken.iter().map(|field| (*field, form.take(field).unwrap_or_default().trim().replace(',', ".")));
-    let fields: Vec<(&'static str, String)> = fields.collect();
+    let taken = Command::fields(&name).iter();
+    let typed: Vec<(&'static str, String)> = taken.map(|field| (*field, form.take(field).unwrap_or_default())).collect();
+    let plain = |text: &str| text.trim().replace(',', ".");
+    let fields: Vec<(&'static str, String)> = typed.iter().map(|(field, text)| (*field, plain(text))).collect();
     let sure = form.flag("sure")?;
     form.finish()?;
     let attributes: Value = fields.iter().map(|(field, text)| ((*field).to_owned(), number(text))).collect();
-    let command = Command::of_v3(&name, &json!({ "data": { "attributes": attributes } }));
-    let command = command.map_err(|error| match error.status {
-        404 => Problem::bad_request("Carport knows no such command."),
-        _ => Problem::bad_request(error.description.into_string()),
-    })?;
+    let command = match Command::of_v3(&name, &json!({ "data": { "attributes": attributes } })) {
+        Ok(command) => command,
+        Err(error) if error.status == 404 => return Err(Problem::bad_request("Carport knows no such command.")),
+        Err(error) => return again(call, "orders", Problem::bad_request(error.description.into_string()), &typed).await,
+    };
     let shell = call.shell(Tab::Cars);
     if !sure {
         let page = ConfirmPage { shell, vehicle: &vehicle, command: &name, fields: &fields };
@@ -126,12 +146,20 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
 
 /// `POST /vehicles/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
-    let (history, force) = super::connections::ending(call)?;
-    let id = id(call)?;
-    call.noting.erases(history);
-    let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id, (history, force), &call.noting.cars()).await;
-    call.noting.removed(ended).map_err(|error| super::connections::not_ended(&error))?;
-    match history {
+    let (id, form) = (id(call)?, Ending::of(call)?);
+    let ticked =
+        [("history", form.history == History::Erase), ("force", form.force)].into_iter().filter(|(_, is_ticked)| *is_ticked);
+    let ticked: Vec<_> = ticked.map(|(field, _)| (field, String::new())).collect();
+    let how = match form.meant() {
+        Ok(how) => how,
+        Err(problem) => return again(call, "end", problem, &ticked).await,
+    };
+    call.noting.erases(how.0);
+    let ended = call.services.rooms.vehicles.disconnect(call.reach()?, &id, how, &call.noting.cars()).await;
+    if let Err(error) = call.noting.removed(ended) {
+        return again(call, "end", super::connections::not_ended(&error), &ticked).await;
+    }
+    match how.0 {
         History::Keep => back(&id),
         History::Erase => answer::see_other("/"),
     }

@@ -38,7 +38,7 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
 
 /// `POST /connections/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
 pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
-    let how = ending(call)?;
+    let how = Ending::of(call)?.meant()?;
     let id = api::connections::within_reach(call).await?;
     call.noting.erases(how.0);
     let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &call.noting.cars()).await;
@@ -46,19 +46,32 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     answer::see_other("/connections")
 }
 
-/// The form of somebody who wants to disconnect, and is sure.
-pub(super) fn ending(call: &Call<'_>) -> Result<(History, bool), Problem> {
-    let mut form = call.own_form()?;
-    let history = match form.take("history").as_deref() {
-        Some("erase") => History::Erase,
-        _ => History::Keep,
-    };
-    let (sure, force) = (form.flag("sure")?, form.flag("force")?);
-    form.finish()?;
-    if !sure {
-        return Err(super::not_sure("Disconnect"));
+/// The form of somebody who wants to disconnect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// What happens to the history.
+    pub(super) history: History,
+    /// Even if Smartcar refuses.
+    pub(super) force: bool,
+    sure: bool,
+}
+
+impl Ending {
+    pub(super) fn of(call: &Call<'_>) -> Result<Ending, Problem> {
+        let mut form = call.own_form()?;
+        let history = match form.take("history").as_deref() {
+            Some("erase") => History::Erase,
+            _ => History::Keep,
+        };
+        let (sure, force) = (form.flag("sure")?, form.flag("force")?);
+        form.finish()?;
+        Ok(Ending { history, force, sure })
     }
-    Ok((history, force))
+
+    /// What is to be done, if somebody is sure.
+    pub(super) fn meant(self) -> Result<(History, bool), Problem> {
+        if self.sure { Ok((self.history, self.force)) } else { Err(super::not_sure("Disconnect")) }
+    }
 }
 
 /// Smartcar may refuse it, and who insists may end it here all the same.

@@ -155,6 +155,9 @@ async fn a_command_is_meant_given_and_told_as_it_ended() {
         let answer = person.send(&commands, &fields).await;
         assert!(answer.status == 400 && answer.text().contains(wrong), "{fields:?}: {} {}", answer.status, answer.text());
     }
+    // What was typed stays in its box, beside what is wrong with it.
+    let wrong = person.send(&commands, &[("command", "charge/set-limit"), ("percent", "30")]).await.text();
+    assert!(wrong.contains("role=\"alert\"") && wrong.contains("required value=\"30\""), "{wrong}");
 
     // The car has its reasons.
     gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
@@ -204,17 +207,40 @@ async fn fresh_values_are_asked_for_and_a_car_goes_when_that_is_meant() {
     let renamed = person.press(&format!("/vehicles/{car}"), &[("nickname", "Errands")]).await;
     let page = person.look(&renamed).await;
     assert!(page.contains("role=\"status\"><p><strong>Saved.</strong>") && page.contains("<h1>Errands</h1>"), "{page}");
+    // A name that cannot be is still there to be mended.
+    let long = format!("<i>Errands{}", "x".repeat(100));
+    let wrong = person.send(&format!("/vehicles/{car}"), &[("nickname", &long)]).await;
+    let kept = format!("value=\"{}\"", long.replace('<', "&#60;").replace('>', "&#62;"));
+    assert!(wrong.status == 400 && wrong.text().contains("1 to 100 characters"), "{}", wrong.text());
+    assert!(wrong.text().contains(&kept) && wrong.text().contains("<h1>Errands</h1>"), "{}", wrong.text());
     // What nobody did is not said.
     let page = person.look(&format!("/vehicles/{car}?done=everything")).await;
     assert!(!page.contains("class=\"notice green\" role=\"status\""), "{page}");
     assert_ne!(gateway.told("/api/v1/budget").await, before, "it counts");
     let end = format!("/vehicles/{car}/disconnect");
-    assert_eq!(person.send(&end, &[]).await.status, 400);
+    let unsure = person.send(&end, &[("history", "erase")]).await;
+    assert!(unsure.status == 400 && unsure.text().contains("value=\"erase\" checked"), "{}", unsure.text());
+    assert!(unsure.text().contains("Tick the box") && !unsure.text().contains("value=\"true\" checked"), "{}", unsure.text());
     assert_eq!(person.press(&end, &[("sure", "true")]).await, format!("/vehicles/{car}"));
     let page = person.look(&format!("/vehicles/{car}")).await;
     assert!(page.contains("<strong>Disconnected.</strong>") && !page.contains("security/lock"), "{page}");
     assert_eq!(person.press(&end, &[("sure", "true"), ("history", "erase")]).await, "/");
     let gone = gateway.get(&format!("/vehicles/{car}")).header("cookie", &person.cookie).send().await;
     assert_eq!(gone.status, 404);
+    gateway.finish().await;
+}
+
+/// A destination that is no place on earth is told beside the two boxes, which stay as they were.
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_is_wrong_stays_in_its_boxes() {
+    let (gateway, car) = with_car(144, "read_vehicle_info,read_odometer,control_navigation").await;
+    let person = Person::of(&gateway).await;
+    let fields = [("command", "navigation/set-destination"), ("latitude", "152,5"), ("longitude", "13.4")];
+    let wrong = person.send(&format!("/vehicles/{car}/commands"), &fields).await;
+    assert_eq!(wrong.status, 400);
+    let page = wrong.text();
+    assert!(page.contains("latitude must be a number from -90 to 90"), "{page}");
+    assert!(page.contains("value=\"152,5\"") && page.contains("value=\"13.4\""), "{page}");
+    assert!(page.contains("<details open>\n<summary>Send a destination"), "{page}");
     gateway.finish().await;
 }

@@ -381,7 +381,7 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
     .collect::<Vec<_>>();
     for (number, vehicle) in vehicles.iter().enumerate() {
         let past = samples::past(&garage.past, if number == 1 { PastSpan::Year } else { PastSpan::Week });
-        let page = CarPage { shell: shell(Tab::Cars), vehicle, connection: connections.get(number), past };
+        let page = CarPage { shell: shell(Tab::Cars), vehicle, connection: connections.get(number), past, mistake: None };
         pages.push((format!("car-{}", number + 1), page.render()));
     }
     pages.extend(commands(garage));
