@@ -15,7 +15,7 @@
 //! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
 //! | `POST /vehicles/{id}/refresh`, `/disconnect` | then back to the car, or to all |
 //! | `POST /units` | fields `distance`, `pressure`, `temperature`, and `car` to go back to; kept in a cookie |
-//! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional field `vehicle` re-authenticates |
+//! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional fields: `vehicle` re-authenticates, with `add_scope` asks for a permission |
 //! | `GET /connect/{invite}/done` | [`DonePage`] |
 //! | `GET /webhooks`, `?before={seq}` and [`Filters`] | [`WebhooksPage`] |
 //! | `GET /webhooks/{seq}` | [`DeliveryPage`] |
@@ -182,6 +182,8 @@ pub(crate) enum Sent<'a> {
         sentence: &'a str,
         /// Connecting again mends it.
         reconnect: bool,
+        /// The permission that the owner has not granted.
+        lacking: Option<&'a str>,
     },
 }
 

@@ -70,24 +70,28 @@ pub(super) async fn audit(call: &Call<'_>) -> Answer {
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
-/// `POST /connect`: an invite, shown as a link. Not a redirect: with `form-action 'self'` browsers would
+/// `POST /connect`: an invite, shown as a link; perhaps one for another permission of a car. Not a redirect: with `form-action 'self'` browsers would
 /// not let a form end at Smartcar.
 pub(super) async fn connect(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
-    let vehicle = form.take("vehicle").map(VehicleId::new);
+    let (vehicle, added) = (form.take("vehicle").map(VehicleId::new), form.take("add_scope"));
     form.finish()?;
     let user = match &vehicle {
         Some(id) => call.services.rooms.vehicles.show(call.reach()?, id).await?.user,
         None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
     };
     call.noting.add(user.as_str());
+    let scope = match added {
+        Some(added) => Some(call.services.rooms.connect.with_added(vehicle.as_ref(), vec![added]).await?),
+        None => None,
+    };
     let request = InviteRequest {
         user,
         create: *call.reach()? == Reach::All,
         expires_in: INVITE_TIME,
         vehicle,
         mode: None,
-        scope: None,
+        scope,
         make: None,
         force: false,
         redirect_uri: None,

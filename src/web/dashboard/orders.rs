@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::format::{self, When, page_link};
+use super::format::{self, Rich, When, page_link};
 use super::{CommandPage, ConfirmPage, Sent, Shell, finish, names};
 use crate::model::token::Generation;
 use crate::vehicles::VehicleView;
@@ -72,8 +72,8 @@ pub(super) struct Offer {
     pub(super) limit: Option<String>,
     /// Whether it can be sent somewhere.
     pub(super) navigation: bool,
-    /// What the owner has not granted.
-    pub(super) lacking: Vec<String>,
+    /// What the owner has not granted: permissions, and the same in words.
+    pub(super) lacking: Vec<(&'static str, String)>,
 }
 
 impl Offer {
@@ -92,9 +92,8 @@ impl Offer {
                 continue;
             }
             if !granted(order.permission) {
-                let lacking = format::words(order.permission).to_lowercase();
-                if !offer.lacking.contains(&lacking) {
-                    offer.lacking.push(lacking);
+                if offer.lacking.iter().all(|(permission, _)| *permission != order.permission) {
+                    offer.lacking.push((order.permission, format::words(order.permission).to_lowercase()));
                 }
                 continue;
             }
@@ -156,6 +155,8 @@ struct CommandView<'a> {
     code: Option<&'a str>,
     link: Option<&'a str>,
     reconnect: Option<&'a str>,
+    /// The car and the permission that it needs.
+    lacking: Option<(&'a str, &'a str)>,
     asked: Option<When>,
     pending: bool,
 }
@@ -192,14 +193,16 @@ impl CommandPage<'_> {
             code: None,
             link: None,
             reconnect: None,
+            lacking: None,
             asked: None,
             pending: false,
         };
         match self.sent {
-            Sent::Refused { command, sentence, reconnect } => {
+            Sent::Refused { command, sentence, reconnect, lacking } => {
                 view.title = title(command, &[]);
                 view.sentence = format::sentence(sentence);
                 view.reconnect = reconnect.then_some(id);
+                view.lacking = lacking.map(|permission| (id, permission));
             }
             Sent::Given(given) => {
                 view.title = title(&given.command, &[]);

@@ -10,6 +10,7 @@ use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Done, Mi
 use super::super::problem::Problem;
 use super::super::{Call, api};
 use super::connections::Ending;
+use crate::commands::CommandError;
 use crate::model::VehicleId;
 use crate::model::command::Command;
 use crate::model::reach::PageRequest;
@@ -113,10 +114,11 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
             answer::see_other(&format!("/vehicles/{}/commands/{}", answer::path_part(id.as_str()), view.id))
         }
         Err(error) => {
+            let lacking = if let CommandError::NoPermission(permission) = &error { Some(*permission) } else { None };
             let problem = Problem::from(error);
             call.noting.add(problem.code());
-            let reconnect = matches!(problem.code(), "reconnect_required" | "not_connected" | "no_permission");
-            let sent = Sent::Refused { command: &name, sentence: problem.sentence(), reconnect };
+            let reconnect = matches!(problem.code(), "reconnect_required" | "not_connected");
+            let sent = Sent::Refused { command: &name, sentence: problem.sentence(), reconnect, lacking };
             let page = CommandPage { shell, vehicle: &vehicle, sent };
             let mut response = answer::html(problem.status(), page.render());
             problem.show(response.headers_mut());

@@ -179,6 +179,26 @@ async fn a_command_is_meant_given_and_told_as_it_ended() {
     gateway.finish().await;
 }
 
+/// To connect again would ask for no more than before.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_granted_is_asked_for_by_a_button() {
+    let (gateway, car) = with_car(145, "read_vehicle_info,read_odometer,control_security").await;
+    let person = Person::of(&gateway).await;
+    let button = "name=\"add_scope\" value=\"control_navigation\"";
+    let page = person.look(&format!("/vehicles/{car}")).await;
+    assert!(page.contains("Not granted by the owner: control navigation.") && page.contains(button), "{page}");
+    let fields = [("command", "navigation/set-destination"), ("latitude", "52.5"), ("longitude", "13.4"), ("sure", "true")];
+    let refused = person.send(&format!("/vehicles/{car}/commands"), &fields).await;
+    assert!(refused.status == 403 && refused.text().contains(button), "{}", refused.text());
+    assert!(!refused.text().contains(">Reconnect<"), "{}", refused.text());
+    let invite = person.send("/connect", &[("vehicle", &car), ("add_scope", "control_navigation")]).await.text();
+    let (_, link) = invite.split_once("https://gateway.example/connect/").unwrap_or_else(|| panic!("{invite}"));
+    let trip = gateway.begin(&format!("/connect/{}", link.split_once('"').unwrap().0)).await;
+    let asked: Vec<_> = trip.authorize.query_pairs().filter(|(name, _)| name == "scope").map(|(_, scope)| scope).collect();
+    assert_eq!(asked, ["read_vehicle_info read_odometer control_security control_navigation"]);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_command_that_takes_long_is_waited_for_on_its_page() {
     let (gateway, car) = with_car(142, SCOPE).await;

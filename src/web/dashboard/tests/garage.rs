@@ -277,7 +277,7 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
         resolution_url: Some(link.clone()),
         status: None,
     };
-    let refused = Sent::Refused { command: "security/lock", sentence: text, reconnect: true };
+    let refused = Sent::Refused { command: "security/lock", sentence: text, reconnect: true, lacking: Some(text) };
     let all = [
         ("confirm", confirm("security/unlock", &[])),
         ("confirm-limit", confirm("charge/set-limit", &[("percent", text.to_owned())])),
