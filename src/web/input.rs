@@ -59,7 +59,15 @@ pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Problem::bad_request("The body must be a JSON object."));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("The body does not fit: {error}.")))
+    serde_json::from_slice(body).map_err(|error| unfit(&error.to_string()))
+}
+
+/// What serde says of a body, with the word that was probably meant: after an unknown one it names all that it knows.
+fn unfit(said: &str) -> Problem {
+    let mut words = said.split('`').skip(1).step_by(2);
+    let unknown = words.next().filter(|_| said.starts_with("unknown "));
+    let meant = unknown.map_or_else(String::new, |unknown| perhaps(unknown, words));
+    Problem::bad_request(format!("The body does not fit: {said}{meant}."))
 }
 
 fn is_json(kind: &str) -> bool {
@@ -252,7 +260,12 @@ mod tests {
         assert_eq!(patch(r#"{"expires_in":60}"#).unwrap().expires_in, Some(Span(Duration::from_secs(60))));
         assert_eq!(patch(r#"{"expires_in":"90"}"#).unwrap().expires_in, Some(Span(Duration::from_secs(90))));
         assert_eq!(patch(r#"{"expires_in":"24h"}"#).unwrap().expires_in, Some(Span(Duration::from_secs(86_400))));
-        assert!(patch(r#"{"nmae":"x"}"#).unwrap_err().contains("nmae"));
+        let refused = patch(r#"{"nmae":"x"}"#).unwrap_err();
+        assert!(refused.contains("unknown field `nmae`, expected `name` or `expires_in`"), "{refused}");
+        assert!(refused.contains("(name, perhaps?)"), "{refused}");
+        for other in [r#"{"colour":"x"}"#, r#"{"name":1}"#, r#"{"`":1}"#] {
+            assert!(!patch(other).unwrap_err().contains("perhaps"), "{other}");
+        }
         for body in [
             "[]",
             "null",
