@@ -62,6 +62,14 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         let by_id: Vec<&str> = words.iter().map(|word| if *word == "Herbie" { car.as_str() } else { word }).collect();
         assert_eq!(home.done(words).await.lines().count(), home.done(&by_id).await.lines().count(), "{words:?}");
     }
+    let other = home.json(&["vehicles", "list"]).await["items"][1]["id"].as_str().unwrap().to_owned();
+    home.done(&["vehicles", "rename", &other, "Herbie"]).await;
+    for words in [&["signals", "Herbie"][..], &["vehicles", "rename", "Herbie"], &["export", "--vehicle", "Herbie"]] {
+        let ran = home.run(words).await;
+        let said = format!("there are 2 cars of this name: say which by its id ({car}, {other})");
+        assert!(ran.code == Some(1) && ran.stderr.contains(&said), "{ran:?}");
+    }
+    home.done(&["vehicles", "rename", &other]).await;
     let ran = home.run(&["signals", "herby"]).await;
     assert!(ran.code == Some(1) && ran.stderr.contains("no car of this id or name (Herbie, perhaps?)"), "{ran:?}");
     home.done(&["vehicles", "rename", "Herbie"]).await;
