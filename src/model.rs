@@ -21,6 +21,7 @@ mod current;
 pub mod driving;
 pub mod event;
 pub mod gap;
+pub mod gist;
 pub mod journey;
 pub mod json;
 pub mod lenient;

@@ -42,6 +42,7 @@ pub mod former;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod gaps;
+pub mod gists;
 mod heads;
 mod inspection;
 mod integrity;

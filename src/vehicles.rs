@@ -18,6 +18,7 @@ use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::vehicle::Vehicle;
 use crate::model::{AppUserId, Current, VehicleId};
 use crate::smartcar::Smartcar;
+use crate::store::gists::Gists;
 use crate::store::vehicles::RenameVehicle;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::tokens::{CallError, TokenError, Tokens};
@@ -103,6 +104,7 @@ struct Shared {
     resting: Mutex<HashMap<u32, Instant>>,
     /// Signals of vehicles that Smartcar counts, but does not have.
     absent: Mutex<HashSet<(VehicleId, &'static str)>>,
+    gists: Arc<Gists>,
 }
 
 impl Vehicles {
@@ -130,6 +132,7 @@ impl Vehicles {
                 webhook: Mutex::default(),
                 resting: Mutex::default(),
                 absent: Mutex::default(),
+                gists: Arc::default(),
             }),
         }
     }

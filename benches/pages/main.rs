@@ -1,9 +1,9 @@
 //! What each page costs with fifty cars and a full log.
 //!
 //! `cargo bench --bench pages` asks for every page a hundred times, without a network between, and shows the median
-//! time and the size with style sheet, script and icon. It ends with exit code 1 if a page takes 5 ms or more at the
-//! median, or is 100 kB or larger. One car has a whole year behind it, of which each change is read to draw it: that
-//! page may take ten times as long. On a Pi times are several times what they are on a desktop.
+//! time, that of the first, and the size with style sheet, script and icon. It ends with exit code 1 if a page takes 5 ms
+//! or more at the median, or is 100 kB or larger. One car has a whole year behind it, of which each change is read to draw
+//! it: who looks first waits longer than the next. On a Pi times are several times what they are on a desktop.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,10 +63,10 @@ async fn measure() -> anyhow::Result<ExitCode> {
     let pages = [
         "/",
         "/?page=2",
+        &year,
+        &month,
         &driven,
         &day,
-        &month,
-        &year,
         &others_year,
         "/webhooks",
         "/webhooks?before=9000",
@@ -77,7 +77,7 @@ async fn measure() -> anyhow::Result<ExitCode> {
         "/setup",
         "/audit",
     ];
-    println!("{:<40} {:>10} {:>12}", "page", "median", "bytes in all");
+    println!("{:<40} {:>10} {:>10} {:>12}", "page", "median", "first", "bytes in all");
     let mut is_good = true;
     for page in pages {
         let (mut times, mut bytes) = (Vec::new(), 0);
@@ -86,10 +86,10 @@ async fn measure() -> anyhow::Result<ExitCode> {
             bytes = house.get(page).await?.len() + around;
             times.push(began.elapsed());
         }
+        let first = times[0];
         times.sort();
         let median = times[TIMES / 2];
-        let most = if page == year { 10 * MOST } else { MOST };
-        let is_in_time = median < most && bytes < LARGEST;
+        let is_in_time = median < MOST && bytes < LARGEST;
         is_good &= is_in_time;
         let query = page.find('?').map_or("", |place| &page[place..]);
         let shown = match page {
@@ -97,10 +97,11 @@ async fn measure() -> anyhow::Result<ExitCode> {
             page if page.starts_with(&other) => format!("/vehicles/OTHER{query}"),
             page => page.to_owned(),
         };
-        println!("{shown:<40} {:>7.2} ms {bytes:>12}{}", median.as_secs_f64() * 1e3, if is_in_time { "" } else { "  TOO MUCH" });
+        let [median, first] = [median, first].map(|time| time.as_secs_f64() * 1e3);
+        println!("{shown:<40} {median:>7.2} ms {first:>7.2} ms {bytes:>12}{}", if is_in_time { "" } else { "  TOO MUCH" });
     }
     println!(
-        "every page under {} ms at the median (the driven car's year: ten times that) and under {LARGEST} bytes: {}",
+        "every page under {} ms at the median and under {LARGEST} bytes: {}",
         MOST.as_millis(),
         if is_good { "yes" } else { "NO" }
     );

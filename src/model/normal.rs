@@ -53,7 +53,7 @@ pub enum Normal {
         longitude: f64,
     },
     /// Several things, each with its place in the car.
-    Parts(Vec<(String, Normal)>),
+    Parts(Vec<(&'static str, Normal)>),
     /// Several texts.
     List(Vec<String>),
     /// Something that only its body tells.
@@ -109,10 +109,16 @@ impl Normal {
         if let (Some(latitude), Some(longitude)) = (number_at(body, "latitude"), number_at(body, "longitude")) {
             return Normal::Place { latitude, longitude };
         }
-        match fields.get("value") {
-            Some(value) if !value.is_object() && !value.is_array() => scalar(code, kind, value, unit_of(body), units),
-            _ => Normal::Body,
+        fields.get("value").map_or(Normal::Body, |value| Normal::of_value(code, value, unit_of(body), units))
+    }
+
+    /// Of a body that is a value and perhaps its unit, no more.
+    pub(super) fn of_value(code: &str, value: &Value, unit: Option<&str>, units: Units) -> Normal {
+        if value.is_object() || value.is_array() {
+            return Normal::Body;
         }
+        let kind = known(code).map(|known| known.kind);
+        scalar(code, kind, value, unit.filter(|unit| !unit.is_empty()), units)
     }
 
     /// As JSON: a number, a text, a list or an object; null if only the body tells it, or nothing is known.
@@ -137,15 +143,7 @@ impl Normal {
     }
 }
 
-/// The number that a signal tells, in metric units; `None` if it tells something else.
-pub fn number(code: &str, body: &Value) -> Option<f64> {
-    match Normal::of(code, body, Units::Metric) {
-        Normal::Amount(amount) => Some(amount.value).filter(|value| value.is_finite()),
-        _ => None,
-    }
-}
-
-/// A number of [`number`]'s as people have it, to a thousandth, with its unit if the catalogue tells it.
+/// A number in metric units as people have it, to a thousandth, with its unit if the catalogue tells it.
 pub fn in_units(code: &str, value: f64, units: Units) -> (f64, Option<&'static str>) {
     let quantity = known(code).and_then(|known| known.kind.quantity());
     let (value, unit) = quantity.map_or((value, ""), |quantity| unit::shown(quantity, value, units));
@@ -262,22 +260,24 @@ fn opening(door: &Value) -> Normal {
 }
 
 /// Rows count from the front, columns from the left.
-fn place(value: &Value, body: &Value) -> String {
+fn place(value: &Value, body: &Value) -> &'static str {
     let number = |from: &Value, key: &str| from.get(key).and_then(Value::as_u64);
-    let (Some(row), Some(column)) = (number(value, "row"), number(value, "column")) else { return "somewhere".to_owned() };
+    let (Some(row), Some(column)) = (number(value, "row"), number(value, "column")) else { return "somewhere" };
     let last = |count: &str| number(body, count).map_or(1, |count| count.saturating_sub(1)).max(1);
-    let row = match row {
-        0 => "front",
-        row if row >= last("rowCount") => "rear",
-        _ => "middle",
+    let which = |place: u64, count: &str| match place {
+        0 => 0,
+        place if place >= last(count) => 2,
+        _ => 1,
     };
-    let column = match column {
-        0 => "left",
-        column if column >= last("columnCount") => "right",
-        _ => "middle",
-    };
-    format!("{row} {column}")
+    PLACES[which(row, "rowCount")][which(column, "columnCount")]
 }
+
+/// From the front to the rear, from left to right.
+const PLACES: [[&str; 3]; 3] = [
+    ["front left", "front middle", "front right"],
+    ["middle left", "middle middle", "middle right"],
+    ["rear left", "rear middle", "rear right"],
+];
 
 #[cfg(test)]
 mod tests;

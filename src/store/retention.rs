@@ -16,7 +16,7 @@ use super::tellings::Latests;
 use super::vehicle_data::{self, Block, Loose};
 use super::{Change, PAUSE, Snapshot, Store, StoreError, Tables};
 use crate::model::Timestamp;
-use crate::model::normal::number;
+use crate::model::gist::Gist;
 use crate::model::rollup::{Rollup, Span, merge};
 
 /// How long, and how much.
@@ -120,7 +120,7 @@ impl TrimHistory {
             // One that is damaged has no numbers to leave behind.
             let block: Block = tables.get_sound(&key[..])?.unwrap_or_default();
             for reading in block.readings() {
-                let Some(value) = code.and_then(|code| number(code, &reading.body.value())) else { continue };
+                let Some(value) = code.and_then(|code| Gist::of(code, &reading.body).number()) else { continue };
                 merge(&mut hours, [Rollup::of(Span::Hour, reading.at, value)]);
                 merge(&mut days, [Rollup::of(Span::Day, reading.at, value)]);
             }

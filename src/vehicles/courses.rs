@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::series::Series;
 use super::{HistoryQuery, Past, Shared, VehiclesError};
 use crate::model::Timestamp;
-use crate::model::normal::{Normal, Units};
+use crate::model::gist::Gist;
 use crate::model::rollup::Span;
 use crate::store::moments::Moment;
 
@@ -13,7 +13,7 @@ use crate::store::moments::Moment;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
     /// Where in the car, if a signal tells of several places.
-    pub place: Option<String>,
+    pub place: Option<&'static str>,
     /// In order of time. The first may tell what held at the beginning of the range.
     pub points: Vec<Point>,
 }
@@ -29,6 +29,12 @@ pub struct Point {
     pub min: f64,
     /// The most.
     pub max: f64,
+}
+
+impl Point {
+    fn of(at: Timestamp, value: f64) -> Point {
+        Point { at, last: value, min: value, max: value }
+    }
 }
 
 impl Past {
@@ -62,7 +68,7 @@ impl Past {
             gathering.add(None, Point { at, last, min: rollup.min, max: rollup.max });
         }
         let query = HistoryQuery { since: Some(since), until: Some(until), ..HistoryQuery::default() };
-        gathering.hear(&self.shared, code, self.series_and_before(code, &query).await?).await?;
+        gathering.hear(&self.shared, self.series_and_before(code, &query).await?).await?;
         let mut courses: Vec<Course> = gathering.courses.into_values().collect();
         for course in &mut courses {
             course.points.sort_by_key(|point| point.at);
@@ -75,38 +81,28 @@ impl Past {
 struct Gathering {
     since: Timestamp,
     step: i64,
-    courses: BTreeMap<Option<String>, Course>,
+    courses: BTreeMap<Option<&'static str>, Course>,
 }
 
 impl Gathering {
-    async fn hear(&mut self, shared: &Shared, code: &str, mut series: Series) -> Result<(), VehiclesError> {
-        while let Some(Moment { at, body }) = series.next(shared).await? {
-            match Normal::of(code, &body.value(), Units::Metric) {
-                Normal::Amount(amount) => self.tell(None, at, amount.value),
-                Normal::Parts(parts) => {
-                    for (place, part) in parts {
-                        if let Normal::Amount(amount) = part {
-                            self.tell(Some(place), at, amount.value);
-                        }
-                    }
+    async fn hear(&mut self, shared: &Shared, mut series: Series) -> Result<(), VehiclesError> {
+        while series.fill(shared).await? {
+            while let Some(Moment { at, gist }) = series.next() {
+                match gist {
+                    Gist::Number(value) => self.add(None, Point::of(at, value)),
+                    Gist::Parts(parts) => parts.iter().for_each(|(place, value)| self.add(Some(place), Point::of(at, *value))),
+                    Gist::Yes(_) | Gist::Word(_) | Gist::Nothing => {}
                 }
-                _ => {}
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, place: Option<String>, at: Timestamp, value: f64) {
-        if value.is_finite() {
-            self.add(place, Point { at, last: value, min: value, max: value });
-        }
-    }
-
-    fn add(&mut self, place: Option<String>, point: Point) {
+    fn add(&mut self, place: Option<&'static str>, point: Point) {
         // What held at the beginning began before it.
         let point = Point { at: point.at.max(self.since), ..point };
         let place_of = |at: Timestamp| (at.as_millis() - self.since.as_millis()).div_euclid(self.step);
-        let course = self.courses.entry(place.clone()).or_insert_with(|| Course { place, points: Vec::new() });
+        let course = self.courses.entry(place).or_insert_with(|| Course { place, points: Vec::new() });
         match course.points.last_mut() {
             Some(last) if place_of(last.at) == place_of(point.at) && last.at > self.since => {
                 *last = Point { min: last.min.min(point.min), max: last.max.max(point.max), ..point };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::past::time_cursor;
 use super::series::Series;
@@ -11,7 +10,8 @@ use super::{HistoryQuery, Past, VehiclesError};
 use crate::model::Timestamp;
 use crate::model::charging::{End, EnergyFrom, Session, Sessions, Told};
 use crate::model::driving::{Day, Days};
-use crate::model::normal::{Units, in_units, number};
+use crate::model::gist::Gist;
+use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest};
 use crate::model::rollup::Span;
 use crate::store::moments::Moment;
@@ -68,22 +68,28 @@ pub struct TripView {
 
 const ODOMETER: &str = "odometer-traveleddistance";
 
-type Reads = fn(&Value) -> Option<Told>;
+type Reads = fn(&Gist) -> Option<Told>;
 
 /// What tells of charging.
 const TELLS: &[(&str, Reads)] = &[
-    ("charge-ischarging", |body| Some(Told::Charging(body.get("value")?.as_bool()?))),
-    ("charge-ischargingcableconnected", |body| Some(Told::Plugged(body.get("value")?.as_bool()?))),
-    ("tractionbattery-stateofcharge", |body| number("tractionbattery-stateofcharge", body).map(Told::Level)),
-    ("charge-energyadded", |body| number("charge-energyadded", body).map(Told::Energy)),
-    ("charge-wattage", |body| number("charge-wattage", body).map(Told::Power)),
-    (ODOMETER, |body| number(ODOMETER, body).map(Told::Odometer)),
-    ("tractionbattery-nominalcapacity", |body| number("tractionbattery-nominalcapacity", body).map(Told::Capacity)),
+    ("charge-ischarging", |gist| yes(gist).map(Told::Charging)),
+    ("charge-ischargingcableconnected", |gist| yes(gist).map(Told::Plugged)),
+    ("tractionbattery-stateofcharge", |gist| gist.number().map(Told::Level)),
+    ("charge-energyadded", |gist| gist.number().map(Told::Energy)),
+    ("charge-wattage", |gist| gist.number().map(Told::Power)),
+    (ODOMETER, |gist| gist.number().map(Told::Odometer)),
+    ("tractionbattery-nominalcapacity", |gist| gist.number().map(Told::Capacity)),
 ];
 
 /// For cars that do not tell whether they charge in one word.
-const STATUS: (&str, Reads) =
-    ("charge-detailedchargingstatus", |body| Some(Told::Charging(body.get("value")?.as_str()? == "CHARGING")));
+const STATUS: (&str, Reads) = ("charge-detailedchargingstatus", |gist| match gist {
+    Gist::Word(word) => Some(Told::Charging(&**word == "charging")),
+    _ => None,
+});
+
+fn yes(gist: &Gist) -> Option<bool> {
+    if let Gist::Yes(yes) = gist { Some(*yes) } else { None }
+}
 
 impl Past {
     /// Charging sessions that began within the range, oldest first.
@@ -102,16 +108,19 @@ impl Past {
         while found.len() <= page.limit {
             let mut next: Option<(Timestamp, usize)> = None;
             for (place, (series, _)) in series.iter_mut().enumerate() {
-                let at = series.peek(&self.shared).await?;
-                next = next.into_iter().chain(at.map(|at| (at, place))).min();
+                if series.is_unread() {
+                    series.fill(&self.shared).await?;
+                }
+                let at = series.next_at().map(|at| (at, place));
+                next = next.into_iter().chain(at).min();
             }
             let Some((series, reads)) = next.and_then(|(_, place)| series.get_mut(place)) else {
                 found.extend(sessions.finish());
                 found.retain(|session: &Session| session.started_at >= since);
                 break;
             };
-            if let Some(Moment { at, body }) = series.next(&self.shared).await?
-                && let Some(told) = reads(&body.value())
+            if let Some(Moment { at, gist }) = series.next()
+                && let Some(told) = reads(&gist)
             {
                 sessions.hear(at, told);
                 found.extend(sessions.drain().into_iter().filter(|session| session.started_at >= since));
@@ -143,11 +152,14 @@ impl Past {
         let mut found: Vec<Day> = Vec::new();
         let is_wanted = |day: &Day| day.last_at >= since;
         while found.len() <= page.limit {
-            let Some(Moment { at, body }) = series.next(&self.shared).await? else {
+            if series.is_unread() {
+                series.fill(&self.shared).await?;
+            }
+            let Some(Moment { at, gist }) = series.next() else {
                 found.extend(days.finish().into_iter().filter(is_wanted));
                 break;
             };
-            if let Some(odometer) = number(ODOMETER, &body.value()) {
+            if let Some(odometer) = gist.number() {
                 days.hear(at, odometer);
                 found.extend(days.drain().into_iter().filter(is_wanted));
             }

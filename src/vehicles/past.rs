@@ -142,12 +142,14 @@ impl Past {
         let mut series = self.series(&signal, &since_then).await?;
         // A span is whole when one after it has begun.
         let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < grid.begin(at));
-        while let Some(Moment { at, body }) = series.next(&self.shared).await? {
-            if let Some(value) = crate::model::normal::number(&signal, &body.value()) {
-                rollup::merge(&mut found, [grid.of(at, value)]);
-            }
-            if is_whole(&found, at) {
-                break;
+        'read: while series.fill(&self.shared).await? {
+            while let Some(Moment { at, gist }) = series.next() {
+                if let Some(value) = gist.number() {
+                    rollup::merge(&mut found, [grid.of(at, value)]);
+                }
+                if is_whole(&found, at) {
+                    break 'read;
+                }
             }
         }
         let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());

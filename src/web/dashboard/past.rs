@@ -78,7 +78,7 @@ impl Past<'_> {
         let (_, courses) = self.courses.iter().find(|(code, _)| *code == kind.code)?;
         let shown = |value| self.taste.amount(kind.quantity, value).0;
         let lines = courses.iter().map(|course| Line {
-            name: course.place.clone(),
+            name: course.place.map(str::to_owned),
             values: course
                 .points
                 .iter()

@@ -77,7 +77,7 @@ pub(super) fn shown(signal: &SignalView, numbers: &Numbers) -> Option<Shown> {
     })
 }
 
-fn line((place, part): &(String, Normal), numbers: &Numbers) -> String {
+fn line((place, part): &(&str, Normal), numbers: &Numbers) -> String {
     let colon = if matches!(part, Normal::Word(_)) { ":" } else { "" };
     format!("{}{colon} {}", format::capital(place), words(part, numbers))
 }

@@ -123,3 +123,25 @@ async fn each_day_has_its_distance() {
     is_problem(&gateway.get(&format!("{path}?offset=CET")).bearer(&gateway.admin).send().await, 400, "bad_request");
     gateway.finish().await;
 }
+
+/// What was made of old readings for the one who looked is not shown to the next one once they have changed.
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_is_seen_by_whoever_looks_again() {
+    let (gateway, vehicle) = with_ada(323, &[]).await;
+    let (hour, day) = (HOUR / MINUTE, DAY / MINUTE);
+    let odometer = |minutes: i64, value: f64| (minutes, "odometer-traveleddistance", json!(value));
+    let distances = async |path: &str| {
+        let days = all(&gateway, &format!("/api/v1/vehicles/{vehicle}/{path}")).await;
+        days.iter().map(|day| day["distance"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    tell(&gateway, &vehicle, &[odometer(4 * day, 1_200.0)]).await;
+    // Each of these is older than what is known, and goes to its place in time.
+    tell(&gateway, &vehicle, &[odometer(0, 1_000.0), odometer(hour, 1_020.0), odometer(3 * hour, 1_050.0)]).await;
+    assert_eq!(distances("trips?limit=5").await, [50.0, 150.0]);
+    tell(&gateway, &vehicle, &[odometer(5 * hour, 1_070.0)]).await;
+    assert_eq!(distances("trips?limit=5").await, [70.0, 130.0]);
+    // The same moment, told otherwise.
+    tell(&gateway, &vehicle, &[odometer(6 * hour, 1_080.0), odometer(0, 990.0)]).await;
+    assert_eq!(distances("trips?limit=5").await, [90.0, 120.0]);
+    gateway.finish().await;
+}

@@ -18,12 +18,12 @@ pub(in super::super) struct Lived {
     days: Vec<TripView>,
 }
 
-fn course(place: Option<&str>, value: impl Fn(f64) -> f64) -> Course {
+fn course(place: Option<&'static str>, value: impl Fn(f64) -> f64) -> Course {
     let points = (0..160_u32).map(|number| {
         let last = value(f64::from(number));
         Point { at: ago(u64::from(160 - number) * 60 * MINUTE), last, min: last * 0.9, max: last }
     });
-    Course { place: place.map(str::to_owned), points: points.collect() }
+    Course { place, points: points.collect() }
 }
 
 pub(in super::super) fn lived() -> Lived {

@@ -134,7 +134,7 @@ pub(super) fn hostile() -> Garage {
     }
     for (_, courses) in &mut garage.past.courses {
         for course in courses {
-            course.place = evil();
+            course.place = Some(EVIL);
         }
     }
     garage.filters = Filters { vehicle: evil(), kind: evil(), result: evil(), find: evil() };
