@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::budget::{APPLICATION, Ledger, Lesson, POOL, POOL_PER_MINUTE, POOL_SHARE, Permit, Reason, month};
+use crate::model::budget::{
+    APPLICATION, Ledger, Lesson, POOL, POOL_HALF, POOL_PER_MINUTE, POOL_SHARE, Permit, Pool, Reason, month,
+};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
@@ -45,8 +47,8 @@ pub enum Refused {
     },
     /// What is left is kept for commands and gap healing.
     #[error(
-        "what is left of this month's calls for this car is kept for commands and gap healing (budget.reserve): it opens \
-         again in {}, on {}",
+        "what is left of this month's calls for this car is kept for commands and for reading what was missed \
+         (budget.reserve): it opens again in {}, on {}",
         in_words(*.after), until.plain()
     )]
     Reserved {
@@ -74,8 +76,10 @@ pub enum Refused {
         after: Duration,
     },
     /// Smartcar wants to be left alone, or would soon.
-    #[error("Carport has called Smartcar as often as it allows: try again in {}", in_words(*.after))]
+    #[error("{}: try again in {}", held(*.told), in_words(*.after))]
     ApplicationRests {
+        /// Whether it has said so itself.
+        told: bool,
         /// How long.
         after: Duration,
     },
@@ -95,8 +99,19 @@ fn spent(told: Option<u32>) -> String {
 
 fn remedy(told: Option<u32>) -> &'static str {
     match told {
-        None => ". budget.calls_per_vehicle_month may be as many as your plan allows",
-        Some(_) => "; if your plan allows more by now, set budget.calls_per_vehicle_month to what it allows",
+        None => ". budget.calls_per_vehicle_month may be as many as your plan allows; another number needs a restart",
+        Some(_) => {
+            "; if your plan allows more by now, write another number than before into budget.calls_per_vehicle_month, and \
+             restart Carport: under the same number, what Smartcar has said holds"
+        }
+    }
+}
+
+fn held(told: bool) -> &'static str {
+    if told {
+        "Smartcar has refused the calls of the whole application (429), and lets them come back by 2 a minute"
+    } else {
+        "Carport has made as many calls as Smartcar allows the whole application"
     }
 }
 
@@ -108,7 +123,7 @@ impl Refused {
             | Refused::Reserved { after, .. }
             | Refused::ShareIsSpent { after, .. }
             | Refused::VehicleRests { after }
-            | Refused::ApplicationRests { after } => *after,
+            | Refused::ApplicationRests { after, .. } => *after,
             Refused::Store(_) => Duration::from_secs(5),
         }
     }
@@ -161,7 +176,7 @@ impl Budget {
             Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
-            Taken::ApplicationRests(until) => Err(Refused::ApplicationRests { after: until.since(at) }),
+            Taken::ApplicationRests { until, told } => Err(Refused::ApplicationRests { told, after: until.since(at) }),
         }
     }
 
@@ -187,7 +202,13 @@ impl Budget {
         let now = self.world.now();
         let (since, until) = month(now, self.settings.reset_day);
         let account = VehicleBudget::of(vehicle, snapshot.ledger(row, since)?, &self.settings, now);
-        Ok(Plan { account, reserve: self.settings.reserve, until })
+        Ok(Plan { account, reserve: self.settings.reserve, until, pool: self.pool(snapshot, now)? })
+    }
+
+    /// The application's bucket as it is now.
+    fn pool(&self, snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Pool, StoreError> {
+        let (pool, aside) = (snapshot.pool()?.at(now), u64::from(self.aside.load(Ordering::Relaxed)));
+        Ok(Pool { level: pool.level.saturating_sub(aside * 1000), ..pool })
     }
 
     /// What a limit of Smartcar's own means for whoever asked about the vehicle in row `row`, as it will be told to whoever
@@ -205,7 +226,7 @@ impl Budget {
                 Refused::MonthIsOver { told, until, after: until.since(at) }
             }
             Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
-            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { after: pool.rests_until.since(at) },
+            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { told: true, after: pool.at(at).opens_at(0).since(at) },
         };
         Some(refused).filter(|refused| !refused.after().is_zero())
     }
@@ -213,17 +234,11 @@ impl Budget {
     /// What was called, and what is left, of the vehicles within reach.
     pub async fn show(&self, reach: &Reach) -> Result<BudgetView, StoreError> {
         let now = self.world.now();
-        let settings = self.settings.clone();
+        let (budget, settings) = (self.clone(), self.settings.clone());
         let (since, until) = month(now, settings.reset_day);
-        let (reach, aside) = (reach.clone(), u64::from(self.aside.load(Ordering::Relaxed)));
+        let reach = reach.clone();
         let look = move |snapshot: &Snapshot<'_>| {
-            let pool = snapshot.pool()?.at(now);
-            let application = ApplicationBudget {
-                holds: POOL,
-                per_minute: POOL_PER_MINUTE,
-                left: (pool.level / 1000).saturating_sub(aside),
-                rests_until: Some(pool.rests_until).filter(|until| *until > now),
-            };
+            let application = ApplicationBudget::of(&budget.pool(snapshot, now)?);
             let mut items = Vec::new();
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
                 // What a former owner's car has cost counts for the one who has it.
@@ -301,6 +316,25 @@ pub struct ApplicationBudget {
     pub left: u64,
     /// Until when Smartcar wants to be left alone.
     pub rests_until: Option<Timestamp>,
+    /// When Smartcar refused all calls (429), as long as the bucket fills anew because of it.
+    pub refused_at: Option<Timestamp>,
+}
+
+impl ApplicationBudget {
+    fn of(pool: &Pool) -> ApplicationBudget {
+        ApplicationBudget {
+            holds: POOL,
+            per_minute: POOL_PER_MINUTE,
+            left: pool.level / 1000,
+            rests_until: Some(pool.rests_until).filter(|until| *until > pool.at),
+            refused_at: pool.felt_refusal(),
+        }
+    }
+
+    /// How many of them scheduled reads may make now.
+    pub fn left_for_polls(&self) -> u64 {
+        if self.rests_until.is_some() { 0 } else { self.left.saturating_sub(POOL_HALF.into()) }
+    }
 }
 
 /// The calls about one vehicle, and what is spread.
@@ -312,6 +346,8 @@ pub struct Plan {
     pub reserve: u32,
     /// When the next month begins.
     pub until: Timestamp,
+    /// The application's bucket as it is now.
+    pub pool: Pool,
 }
 
 /// The calls about one vehicle.

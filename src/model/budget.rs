@@ -241,6 +241,9 @@ pub struct Pool {
     pub rests_until: Timestamp,
     /// How often in a row it said so.
     pub refusals: u32,
+    /// When it said so last, which empties the bucket; 1970: never, or an earlier Carport did not keep it.
+    #[serde(default)]
+    pub refused_at: Timestamp,
 }
 
 /// How many calls the bucket holds, and how many come back each minute (Smartcar's `help/api-limits`).
@@ -249,13 +252,18 @@ pub const POOL: u64 = 120;
 pub const POOL_PER_MINUTE: u64 = 2;
 /// How many of them are left to others by a reason that leaves a share.
 pub const POOL_SHARE: u32 = 30;
+/// How many of them scheduled reads leave to others: to commands, and to whoever asks.
+pub const POOL_HALF: u32 = 60;
+/// How long it takes to fill.
+const POOL_FILLS: Duration = Duration::from_secs(POOL / POOL_PER_MINUTE * 60);
 
 /// The row of what is about no vehicle. Vehicles have rows from 1 on.
 pub const APPLICATION: u32 = 0;
 
 impl Default for Pool {
     fn default() -> Pool {
-        Pool { level: POOL * 1000, at: Timestamp::default(), rests_until: Timestamp::default(), refusals: 0 }
+        let never = Timestamp::default();
+        Pool { level: POOL * 1000, at: never, rests_until: never, refusals: 0, refused_at: never }
     }
 }
 
@@ -272,6 +280,17 @@ impl Pool {
     pub fn wait(&self, kept: u32) -> Duration {
         let wanted = (u64::from(kept) + 1) * 1000;
         Duration::from_millis(wanted.saturating_sub(self.level) * 60 / POOL_PER_MINUTE)
+    }
+
+    /// When somebody who leaves `kept` calls to others may call, if nobody else does.
+    pub fn opens_at(&self, kept: u32) -> Timestamp {
+        self.rests_until.max(self.at.after(self.wait(kept)))
+    }
+
+    /// When Smartcar refused the calls of the whole application, as long as the bucket fills anew because of it.
+    pub fn felt_refusal(&self) -> Option<Timestamp> {
+        let is_felt = self.rests_until > self.at || self.at.since(self.refused_at) < POOL_FILLS;
+        Some(self.refused_at).filter(|at| is_felt && *at != Timestamp::default())
     }
 }
 
@@ -370,5 +389,16 @@ mod tests {
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(30))).level, 1000);
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(86_400))).level, POOL * 1000);
         assert_eq!(empty.at(begin.before(Duration::from_secs(60))).level, 0);
+    }
+
+    #[test]
+    fn a_refusal_is_felt_until_the_pool_is_full_again() {
+        let begin = time("2026-11-22T00:00:00Z");
+        let rests_until = begin.after(Duration::from_secs(90));
+        let refused = Pool { level: 0, at: begin, rests_until, refusals: 1, refused_at: begin };
+        assert_eq!((refused.opens_at(0), refused.opens_at(POOL_HALF)), (rests_until, begin.after(Duration::from_secs(1830))));
+        let felt = |seconds| refused.clone().at(begin.after(Duration::from_secs(seconds))).felt_refusal();
+        assert_eq!((felt(0), felt(3599), felt(3600)), (Some(begin), Some(begin), None));
+        assert_eq!(Pool::default().at(begin).felt_refusal(), None);
     }
 }

@@ -70,7 +70,12 @@ pub enum Taken {
     /// The vehicle is to be left alone.
     VehicleRests(Timestamp),
     /// The application is to wait.
-    ApplicationRests(Timestamp),
+    ApplicationRests {
+        /// Until then.
+        until: Timestamp,
+        /// Smartcar has said so itself.
+        told: bool,
+    },
 }
 
 impl Change for TakeCall {
@@ -96,8 +101,8 @@ impl Change for TakeCall {
             _ => None,
         };
         let refusal = refusal.or_else(|| {
-            let until = if pool.rests_until > self.at { pool.rests_until } else { self.at.after(pool.wait(self.leaves)) };
-            (until > self.at).then_some(Taken::ApplicationRests(until))
+            let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal().is_some());
+            (until > self.at).then_some(Taken::ApplicationRests { until, told })
         });
         if let Some(refusal) = refusal {
             if self.aside > 0 {
@@ -201,7 +206,7 @@ impl Change for NoteCalls {
             Some(Lesson::ApplicationRests { seconds }) => {
                 pool.rests_until = self.at.after(rest(seconds, pool.refusals));
                 pool.refusals = pool.refusals.saturating_add(1);
-                pool.level = 0;
+                (pool.level, pool.refused_at) = (0, self.at);
             }
         }
         match place {

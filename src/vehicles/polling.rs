@@ -63,8 +63,7 @@ async fn read_due(shared: &Shared, every: Duration) -> Result<(), StoreError> {
         return Ok(());
     }
     let budget = shared.budget.show(&Reach::All).await?;
-    // The other half of the bucket is for commands, and for whoever asks.
-    let mut room = budget.application.map_or(0, |bucket| bucket.left.saturating_sub(bucket.holds / 2));
+    let mut room = budget.application.map_or(0, |bucket| bucket.left_for_polls());
     let mut due = Vec::new();
     for car in cars {
         // Only reads change what is known of such a car, so it need not be looked at every time.

@@ -9,6 +9,7 @@ use super::Shared;
 use super::connections::Hindrance;
 use super::polling::{charges, charging_at, is_told, last_read, pause, resting, when_untold};
 use crate::budget::Plan;
+use crate::model::budget::{POOL, POOL_HALF, POOL_PER_MINUTE, Pool};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, in_words};
@@ -71,7 +72,7 @@ pub(super) fn of(
         return Ok(PollingView { state: "webhooks", text, next_at, every_seconds: None });
     }
     let plan = shared.budget.account(snapshot, row, vehicle.facts.id.clone())?;
-    let Plan { account, reserve, until } = &plan;
+    let Plan { account, reserve, until, pool } = &plan;
     let read_at = last_read(account);
     let is_charging = charges(charging_at(latest), read_at);
     let wait_at = |at: Timestamp| pause(every, is_charging, account, *reserve, until.since(at));
@@ -79,17 +80,36 @@ pub(super) fn of(
         let why = if account.remaining == Some(0) {
             "The calls of this month for this car are spent"
         } else {
-            "What is left of this month's calls is kept for commands and gap healing (budget.reserve)"
+            "What is left of this month's calls is kept for commands and for reading what was missed (budget.reserve)"
         };
         let text = format!("{why}: Carport reads this car again in {}, on {}.", in_words(until.since(now)), until.plain());
         return Ok(PollingView { state: "budget", text, next_at: Some(*until), every_seconds: None });
     };
     let rested = resting(shared).get(&row).map(|until| now.after(until.saturating_duration_since(Instant::now())));
     let due = read_at.map(|at| due(at, (now, at.after(wait)), wait_at));
-    let next_at = [due, rested, account.rests_until, Some(now)].into_iter().flatten().max();
-    let (so_often, faster) = (in_words(wait), if is_charging { ", oftener than else because it charges" } else { "" });
-    let text = format!("Carport reads this car by itself about every {so_often}{faster}.");
-    Ok(PollingView { state: "reading", text, next_at, every_seconds: Some(wait.max(Duration::from_secs(1)).as_secs()) })
+    let next_at = [due, rested, account.rests_until].into_iter().flatten().fold(now, Timestamp::max);
+    let every_seconds = Some(wait.max(Duration::from_secs(1)).as_secs());
+    let opens_at = pool.opens_at(POOL_HALF);
+    if next_at < opens_at {
+        return Ok(PollingView { state: "budget", text: held(pool, opens_at), next_at: Some(opens_at), every_seconds });
+    }
+    let spread = if wait > every { ", as often as this month's calls allow" } else { "" };
+    let faster = if is_charging { " That is more often than usual, because it is charging." } else { "" };
+    let text = format!("Carport reads this car by itself about every {}{spread}.{faster}", in_words(wait));
+    Ok(PollingView { state: "reading", text, next_at: Some(next_at), every_seconds })
+}
+
+/// That scheduled reads wait for calls of the whole application.
+fn held(pool: &Pool, opens_at: Timestamp) -> String {
+    let why = match pool.felt_refusal() {
+        Some(_) => "Smartcar has refused the calls of the whole application (429), which are counted from none since".to_owned(),
+        None => format!("of the {POOL} calls that Smartcar allows the whole application at once, {} are left", pool.level / 1000),
+    };
+    format!(
+        "Carport reads this car again in {}: {why}. {POOL_PER_MINUTE} come back each minute, and {POOL_HALF} stay for commands and \
+         for whoever asks.",
+        in_words(opens_at.since(pool.at))
+    )
 }
 
 /// When a car that was read then is due, between two moments: what is left is spread over what is left of the month, so that

@@ -76,6 +76,7 @@ async fn the_applications_bucket_holds_all_calls() {
     let refused = refresh(&gateway, &car).await;
     is_problem(&refused, 429, "over_budget");
     assert_eq!((refused.header("retry-after"), left().await), (Some("30"), 0));
+    assert!(refused.text().contains("Carport has made as many calls as Smartcar allows"), "{}", refused.text());
     pass(Duration::from_secs(31)).await;
     assert_eq!(refresh(&gateway, &car).await.status, 200);
     is_problem(&refresh(&gateway, &other).await, 429, "over_budget");
@@ -168,7 +169,7 @@ async fn another_number_voids_what_smartcar_has_said() {
         is_problem(&refused, 429, "over_budget");
         let text = refused.text();
         assert!(text.contains(&format!("as Smartcar itself has said after {calls} calls: ")), "{text}");
-        assert!(text.contains("if your plan allows more by now, set budget.calls_per_vehicle_month to what it allows"), "{text}");
+        assert!(text.contains("write another number than before into budget.calls_per_vehicle_month, and restart"), "{text}");
     };
     spent(&gateway, 2).await;
     gateway.net.leave_alone();

@@ -298,3 +298,50 @@ async fn a_car_says_when_it_is_read_next() {
     assert_eq!(polling(&gateway, &told).await["state"], "not_connected");
     gateway.finish().await;
 }
+
+/// Half of the application's calls is left to others, and Smartcar's refusal takes all of them: a car that waits says so.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_waits_for_calls_of_the_application_says_so() {
+    let keys = [("budget.calls_per_vehicle_month", "unlimited"), ("poll.every", "1h"), QUIET];
+    let mut gateway = TestGateway::with(558, &keys, Settings::default()).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let [asked, car] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    let polling = async || gateway.told(&format!("/api/v1/vehicles/{car}")).await["polling"].clone();
+    let at = |view: &Value| view["next_at"].as_str().and_then(Timestamp::parse).unwrap();
+    let refresh = async || gateway.ask("POST", &format!("/api/v1/vehicles/{asked}/refresh")).bearer(&gateway.admin).send().await;
+    pass(Duration::from_secs(630)).await;
+    let before = polling().await;
+    assert_eq!((&before["state"], &before["every_seconds"]), (&json!("reading"), &json!(3600)), "{before}");
+    pass(at(&before).since(gateway.now()).saturating_sub(MINUTE)).await;
+    let reads = polled(&gateway, &car).await;
+
+    gateway.net.change(|request, _| {
+        let body = json!({ "type": "RATE_LIMIT", "code": "SMARTCAR_API", "statusCode": 429, "resolution": null }).to_string();
+        let answer = http::Response::builder().status(429).body(body.into()).unwrap();
+        request.uri().path().ends_with("/batch").then_some(Ok(answer))
+    });
+    assert_eq!(refresh().await.status, 429);
+    gateway.net.leave_alone();
+    let refused = refresh().await.text();
+    assert!(refused.contains("Smartcar has refused the calls of the whole application (429)"), "{refused}");
+    let waits = polling().await;
+    // 61 calls, 2 a minute.
+    let half = Duration::from_secs(61 * 30);
+    assert_eq!((&waits["state"], &waits["every_seconds"]), (&json!("budget"), &json!(3600)), "{waits}");
+    assert!(at(&waits).since(gateway.now()).abs_diff(half) < Duration::from_secs(2), "{waits}");
+    let text = waits["text"].as_str().unwrap();
+    assert!(text.contains("again in 31 minutes") && text.contains("(429)") && text.contains("2 come back each minute"), "{text}");
+    let application = gateway.told("/api/v1/budget").await["application"].clone();
+    assert!(application["refused_at"].is_string() && application["left"] == 0, "{application}");
+    let page = gateway.get("/system").bearer(&gateway.admin).send().await.text();
+    assert!(page.contains("the 120 of the whole application fill up anew"), "{page}");
+
+    pass(half.saturating_sub(MINUTE)).await;
+    assert_eq!((polled(&gateway, &car).await, &polling().await["state"]), (reads, &json!("budget")));
+    pass(3 * MINUTE).await;
+    assert_eq!((polled(&gateway, &car).await, &polling().await["state"]), (reads + 1, &json!("reading")));
+    pass(HOUR).await;
+    assert_eq!(gateway.told("/api/v1/budget").await["application"]["refused_at"], Value::Null);
+    gateway.finish().await;
+}

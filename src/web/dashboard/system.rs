@@ -216,12 +216,20 @@ fn plan(budget: &BudgetView, numbers: &Numbers, now: Timestamp) -> String {
         }
         None => "As many calls as wanted".to_owned(),
     };
-    let rests = budget
-        .application
-        .as_ref()
+    let application = budget.application.as_ref();
+    let rests = application
         .and_then(|application| application.rests_until)
         .map(|until| format!(" Smartcar asks to be left alone for {}.", format::duration(until.since(now))));
-    format!("{each}; counted anew in {until}.{}", rests.unwrap_or_default())
+    let refused = application.and_then(|application| application.refused_at.map(|at| (application, at))).map(|(application, at)| {
+        format!(
+            " Smartcar refused all calls (429) {} ago: the {} of the whole application fill up anew since, by {} a minute; {} are there.",
+            format::duration(now.since(at)),
+            application.holds,
+            application.per_minute,
+            application.left
+        )
+    });
+    format!("{each}; counted anew in {until}.{}{}", rests.unwrap_or_default(), refused.unwrap_or_default())
 }
 
 fn of_car(calls: &VehicleBudget, budget: &BudgetView, names: &[VehicleName], numbers: &Numbers, now: Timestamp) -> Calls {
@@ -242,7 +250,7 @@ fn of_car(calls: &VehicleBudget, budget: &BudgetView, names: &[VehicleName], num
 fn why(reason: Reason) -> &'static str {
     match reason {
         Reason::Picture => "for a first picture",
-        Reason::Gap => "to heal gaps",
+        Reason::Gap => "to read what was missed",
         Reason::Request => "on request",
         Reason::Compat => "for clients of Smartcar\u{2019}s API",
         Reason::Reader => "for clients that may only read",
