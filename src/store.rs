@@ -195,6 +195,7 @@ struct Shared {
     writer: Writer,
     grew: watch::Receiver<Seq>,
     unread: watch::Receiver<u64>,
+    connections: watch::Receiver<u64>,
     is_verified: AtomicBool,
     room: Room,
 }
@@ -243,10 +244,11 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let (database, log) = Database::open(files, &settings, vault, world)?;
         let database = Arc::new(database);
-        let (news, grew, unread) = News::new();
+        let news = News::new();
+        let (grew, unread, connections) = (news.grew.subscribe(), news.unread.subscribe(), news.connections.subscribe());
         let writer = Writer::start(database.clone(), log, news, metrics, settings.inline)?;
-        let shared =
-            Shared { database, writer, grew, unread, is_verified: AtomicBool::new(false), room: Room::new(settings.min_free) };
+        let (is_verified, room) = (AtomicBool::new(false), Room::new(settings.min_free));
+        let shared = Shared { database, writer, grew, unread, connections, is_verified, room };
         shared.room.look(shared.database.files());
         Ok(Store { shared: Arc::new(shared) })
     }
@@ -278,6 +280,11 @@ impl Store {
     /// Wakes when the webhook log has grown; the value is its newest place.
     pub fn grew(&self) -> watch::Receiver<Seq> {
         self.shared.grew.clone()
+    }
+
+    /// Wakes when something has happened to a connection.
+    pub fn connections_changed(&self) -> watch::Receiver<u64> {
+        self.shared.connections.clone()
     }
 
     /// How many places of the log are still to be followed.

@@ -274,11 +274,6 @@ impl Tokens {
         Ok(())
     }
 
-    /// A connection was mended or ended: what was told of it may be over.
-    pub fn connection_changed(&self) {
-        self.shared.news.notify_one();
-    }
-
     /// Waits until a fault that does not mend itself has begun or ended. For one listener.
     pub async fn news(&self) {
         self.shared.news.notified().await;

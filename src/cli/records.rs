@@ -145,14 +145,16 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
             if show.json { say_json(&connection) } else { say(&connection_card(&connection, now)) }
         }
         Connections::Refresh(show) => {
+            let before = client.get(&["connections", &show.id], &[]).await?;
             let connection = client.post(&["connections", &show.id, "refresh"], Value::Null).await?;
+            let done = renewed(&before, &connection);
             let hindered = hindered(&connection);
             if show.json {
                 say_json(&connection)?;
             } else if hindered.is_none() {
-                say("Refreshed.")?;
+                say(&format!("Refreshed: {done}."))?;
             }
-            hindered.map_or(Ok(()), |what| Err(Failure::new(Exit::Failed, what)))
+            hindered.map_or(Ok(()), |what| Err(Failure::new(Exit::Failed, format!("{done}, but the connection {what}"))))
         }
         Connections::Disconnect(disconnect) => {
             let question = format!("End connection {} at Smartcar? The history of its cars stays.", disconnect.which.id);
@@ -288,17 +290,25 @@ fn problem(connection: &Value) -> String {
     shorten(in_two(&said).0)
 }
 
-/// Why a connection is of no use, though its tokens were renewed.
+/// What was renewed.
+fn renewed(before: &Value, after: &Value) -> &'static str {
+    match (before["last_refresh"] == after["last_refresh"], field(after, "generation").as_str()) {
+        (true, _) => "nothing was renewed",
+        (false, "v3") => "the application's token, by which v3 serves all connections, is renewed",
+        (false, _) => "its tokens are renewed",
+    }
+}
+
+/// Why a connection is of no use, whatever was renewed.
 fn hindered(connection: &Value) -> Option<String> {
     let said = [field(connection, "reason"), field(connection, "last_error")].into_iter().find(|said| !said.is_empty());
     if connection["status"] == "needs_reconnect" {
         let why = said.map(|said| format!(": {said}")).unwrap_or_default();
-        return Some(format!(
-            "the tokens are renewed, but the connection waits for its owner{why}. Send the owner the link of `carport connect \
-             --vehicle ID`, or press Reconnect on the dashboard"
-        ));
+        let link = connection["vehicles"][0].as_str();
+        let link = link.map(|id| format!(", or send the owner the link of `carport connect --vehicle {id}`")).unwrap_or_default();
+        return Some(format!("waits for its owner{why}. Press Reconnect on the dashboard{link}"));
     }
-    said.map(|said| format!("the tokens are renewed, but the connection does not work: {said}"))
+    said.map(|said| format!("does not work: {said}"))
 }
 
 const SERVES_NONE: &str = "serves no car any more: `disconnect` ends it";

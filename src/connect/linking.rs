@@ -222,7 +222,6 @@ pub(super) async fn link(
     tracing::info!(connection.id = %connection.id, generation = %connection.generation, vehicles = vehicles.len(), "connected");
     shared.projector.vehicles_were_linked();
     shared.linked.notify_one();
-    shared.tokens.connection_changed();
     if let Err(error) = forget_dead_ends(shared, &connection).await {
         tracing::warn!(connection.id = %connection.id, %error, "what this connection replaces stays listed");
     }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,90 +23,9 @@ use crate::store::{Store, StoreError};
 use crate::tokens::{CallError, Tokens};
 use crate::world::World;
 
-/// A notice, as shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct NoticeView {
-    /// A stable name, such as `needs_reconnect`.
-    pub code: &'static str,
-    /// The connection that it is about; null if it is about all.
-    pub connection: Option<ConnectionId>,
-    /// The generation that it is about, if it is about a whole one.
-    pub generation: Option<Generation>,
-    /// What happened, in one sentence.
-    pub what: String,
-    /// The one thing to do.
-    pub remedy: String,
-    /// Where that is done.
-    pub url: Option<String>,
-    /// Since when.
-    pub since: Timestamp,
-    /// When access ends.
-    pub ends_at: Option<Timestamp>,
-    /// The threshold that was crossed last, in days before the end.
-    pub days: Option<u8>,
-}
+mod view;
 
-impl NoticeView {
-    pub(super) fn of(notice: Notice, dashboard_url: &str, now: Timestamp) -> NoticeView {
-        let Notice { subject, since, reason, ends_at, days } = notice;
-        let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let (what, remedy) = match subject {
-            Subject::NeedsReconnect(_) => (
-                format!("a connection waits for its owner{because}"),
-                "press Reconnect on the page of connections, or send the owner the link of `carport connect --vehicle ID`",
-            ),
-            Subject::AccessEnding(_) => (
-                format!("access to the cars of a connection {}, because it is not renewed{because}", ends(ends_at, now)),
-                "mend what keeps it from being renewed, or press Reconnect on the page of connections",
-            ),
-            Subject::CredentialsRefused(generation) => (
-                reason.unwrap_or_else(|| format!("Smartcar refuses our credentials for {generation}")),
-                "compare client id and client secret with Smartcar's dashboard, set them right and reload (sudo systemctl reload carport); another client id needs a restart",
-            ),
-            Subject::RenewalFailing(generation) => (
-                format!("access by {generation} cannot be renewed at the moment{because}"),
-                "nothing yet: Carport tries again by itself; if it lasts for hours, run `carport check`",
-            ),
-            Subject::V2Ended => (
-                "Smartcar has ended its API v2.0: cars that are connected by it cannot be read, nor told anything".to_owned(),
-                "run `carport migrate`, which moves them to v3 (`carport migrate --dry-run` says which); Carport asks v2.0 again every hour, should it be a mistake",
-            ),
-            Subject::CertificateEnding => (
-                format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),
-                "renew it: tls.cert and tls.key are read again without a restart, and what is renewed here says why it is not",
-            ),
-            Subject::CertificateUnusable => (
-                format!("the new certificate cannot be used, and the one before is shown on{because}"),
-                "set tls.cert and tls.key right: they are read again without a restart",
-            ),
-            // As the order says it that did not get that far.
-            Subject::CertificateRefused if because.contains(" cannot be reached: ") => (
-                format!("no new certificate is issued at the moment{because}"),
-                "look after the network and the DNS of this machine; Carport tries again by itself",
-            ),
-            Subject::CertificateRefused => (
-                format!("no new certificate is issued at the moment{because}"),
-                "see that the name leads here and that the port of the challenge is forwarded, or choose another tls.acme.challenge; Carport tries again by itself",
-            ),
-        };
-        let page = match subject {
-            Subject::NeedsReconnect(_) | Subject::AccessEnding(_) => Some(format!("{dashboard_url}/connections")),
-            Subject::CredentialsRefused(_) => Some(format!("{dashboard_url}/setup")),
-            _ => None,
-        };
-        NoticeView {
-            code: subject.code(),
-            connection: subject.connection(),
-            generation: subject.generation(),
-            what,
-            remedy: remedy.to_owned(),
-            url: page,
-            since,
-            ends_at,
-            days,
-        }
-    }
-}
+pub use view::NoticeView;
 
 /// Gives notices and takes them back. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -142,8 +60,9 @@ impl Notices {
         }
     }
 
-    /// Looks every few minutes, and when the tokens have news, until `shutdown`.
+    /// Looks every few minutes, and when the tokens or a connection have news, until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let mut connections = self.shared.store.connections_changed();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -154,6 +73,7 @@ impl Notices {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.shared.tokens.news() => {}
+                Ok(()) = connections.changed() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
@@ -175,7 +95,7 @@ impl Notices {
             let before = given.remove(&notice.subject);
             let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);
             if !before.as_ref().is_some_and(is_same) && shared.store.commit(GiveNotice { notice: notice.clone() }).await? {
-                let NoticeView { code, what, .. } = NoticeView::of(notice.clone(), "", now);
+                let NoticeView { code, what, .. } = NoticeView::of(notice.clone(), None, "", now);
                 let connection = notice.subject.connection().map(tracing::field::display);
                 tracing::warn!(notice = code, connection.id = connection, "{what}");
             }
@@ -394,17 +314,6 @@ fn ending(tokens: &SealedTokens, ought_at: Timestamp, is_hindered: bool, now: Ti
     }
     let left = ends_at.since(now);
     THRESHOLDS.into_iter().find(|days| left <= u32::from(*days) * DAY).map(|days| (ends_at, days))
-}
-
-/// `ends in 3 days`
-fn ends(ends_at: Option<Timestamp>, now: Timestamp) -> String {
-    let Some(ends_at) = ends_at else { return "ends soon".to_owned() };
-    match ends_at.since(now).as_secs() {
-        0 => "has ended".to_owned(),
-        1..5400 => "ends within an hour or two".to_owned(),
-        seconds @ 5400..172_800 => format!("ends in {} hours", (seconds + 1800) / 3600),
-        seconds => format!("ends in {} days", (seconds + 43_200) / 86_400),
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::model::gap::Gap;
 use crate::model::notice::Notice;
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
-use crate::model::{ConnectionId, Current, Seq, Timestamp};
+use crate::model::{ConnectionId, Current, Seq, Timestamp, VehicleId};
 use crate::smartcar::Smartcar;
 use crate::store::tokens::SealedTokens;
 use crate::store::webhook_log::{DeliveryResult, Header, LogExtent};
@@ -276,7 +276,8 @@ impl Status {
         };
         let missing = shared.missing(&facts, &stopped);
         let dashboard = &shared.settings.get().dashboard_url;
-        let notices = facts.notices.into_iter().take(NOTICES).map(|notice| NoticeView::of(notice, dashboard, now)).collect();
+        let notices = facts.notices.into_iter().take(NOTICES);
+        let notices = notices.map(|(notice, vehicle)| NoticeView::of(notice, vehicle.as_ref(), dashboard, now)).collect();
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: shared.started_at,
@@ -361,7 +362,8 @@ struct Facts {
     active: u64,
     needs_reconnect: u64,
     disconnected: u64,
-    notices: Vec<Notice>,
+    /// Each with one of the vehicles that its connection serves.
+    notices: Vec<(Notice, Option<VehicleId>)>,
     next_due_at: Option<Timestamp>,
     tokens: Vec<(ConnectionId, SealedTokens)>,
     /// Cars that are not known to be subscribed, and of which nothing has come in.
@@ -392,8 +394,14 @@ impl Shared {
             for id in ids {
                 tokens.extend(snapshot.sound_tokens(id)?.map(|set| (id, set)));
             }
+            let mut notices: Vec<(Notice, Option<VehicleId>)> =
+                snapshot.notices(usize::MAX)?.into_iter().map(|notice| (notice, None)).collect();
             let (mut unsubscribed, mut uses_v2) = (0, false);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
+                let is_its = |notice: &Notice| vehicle.connection.is_some() && notice.subject.connection() == vehicle.connection;
+                for (_, known) in notices.iter_mut().take(NOTICES).filter(|(notice, _)| is_its(notice)) {
+                    known.get_or_insert_with(|| vehicle.facts.id.clone());
+                }
                 let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
                 uses_v2 |= connection.is_some_and(Connection::is_active_by_v2);
                 if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
@@ -417,7 +425,7 @@ impl Shared {
                 active: count("active"),
                 needs_reconnect: count("needs_reconnect"),
                 disconnected: count("disconnected"),
-                notices: snapshot.notices(usize::MAX)?,
+                notices,
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
                 unsubscribed,

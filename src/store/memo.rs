@@ -7,6 +7,7 @@ use super::StoreError;
 use super::log_head::Log;
 use super::tables::{INDEX, Kind, Places, Record, Rows, Tables, Typed};
 use crate::model::VehicleId;
+use crate::model::connection::Connection;
 use crate::model::vehicle::Vehicle;
 
 /// Rows by the hash of their vehicle's id, none if it was erased, and which of them are linked; rows of signals by their code.
@@ -15,6 +16,8 @@ pub(super) struct Memo {
     rows: HashMap<[u8; 16], Option<u32>>,
     linked: HashMap<u32, bool>,
     signals: HashMap<String, u32>,
+    /// How often a connection was written or removed.
+    connections: u64,
 }
 
 /// How many vehicles it remembers: about a megabyte, if there are so many.
@@ -31,6 +34,9 @@ impl Memo {
         {
             self.linked.entry(row).and_modify(|linked| *linked = is_there);
         }
+        if table == Connection::TABLE {
+            self.connections += 1;
+        }
         if table == INDEX {
             match key.split_first() {
                 Some((&VEHICLE, hash)) => drop(self.rows.remove(hash)),
@@ -45,9 +51,14 @@ impl Memo {
         self.rows.get(vehicle) == Some(&None)
     }
 
+    /// Another number each time that something has happened to a connection.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections
+    }
+
     /// What a transaction did has come to nothing.
     pub(super) fn forget(&mut self) {
-        *self = Memo::default();
+        *self = Memo { connections: self.connections, ..Memo::default() };
     }
 }
 

@@ -1,4 +1,4 @@
-//! What others wait for: that the log grows, and that its follower keeps up.
+//! What others wait for: that the log grows, that its follower keeps up, and that something happens to a connection.
 
 use tokio::sync::watch;
 
@@ -12,13 +12,14 @@ pub(super) struct News {
     pub(super) grew: watch::Sender<Seq>,
     /// How many places its follower has not read.
     pub(super) unread: watch::Sender<u64>,
+    /// Another number each time that something has happened to a connection.
+    pub(super) connections: watch::Sender<u64>,
 }
 
 impl News {
-    /// With the receivers of both.
-    pub(super) fn new() -> (News, watch::Receiver<Seq>, watch::Receiver<u64>) {
-        let ((grew, newest), (unread, left)) = (watch::channel(Seq(0)), watch::channel(0));
-        (News { grew, unread }, newest, left)
+    /// Whoever wants to hear of one subscribes to it.
+    pub(super) fn new() -> News {
+        News { grew: watch::Sender::new(Seq(0)), unread: watch::Sender::new(0), connections: watch::Sender::new(0) }
     }
 
     /// Wakes who waits, if there is anything new.
@@ -26,5 +27,7 @@ impl News {
         let (newest, unread) = (log.newest(), log.unread());
         self.grew.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         self.unread.send_if_modified(|known| std::mem::replace(known, unread) != unread);
+        let connections = log.memo.connections();
+        self.connections.send_if_modified(|known| std::mem::replace(known, connections) != connections);
     }
 }

@@ -152,7 +152,6 @@ impl Vehicles {
             let (erase, at) = (history == History::Erase, shared.world.now());
             // While Smartcar was asked its owner may have connected it again.
             shared.store.commit(EndConnection { id, erase, if_empty: true, at }).await?;
-            shared.tokens.connection_changed();
             Ok::<(), VehiclesError>(())
         };
         to_its_end(end).await?;
@@ -190,7 +189,6 @@ impl Vehicles {
             }
             let at = shared.world.now();
             shared.store.commit(EndConnection { id, erase: true, if_empty: false, at }).await?;
-            shared.tokens.connection_changed();
             Ok::<(), VehiclesError>(())
         };
         to_its_end(end).await?;

@@ -129,7 +129,6 @@ impl Shared {
             }
             let at = self.world.now();
             self.store.commit(EndConnection { id, erase: false, if_empty: true, at }).await?;
-            self.tokens.connection_changed();
         }
         Ok(())
     }

@@ -356,3 +356,45 @@ async fn one_car_of_several_may_be_taken_back() {
     gateway.net.leave_alone();
     gateway.finish().await;
 }
+
+/// A notice comes and goes with the state of its connection, whoever has changed it: nobody waits for the next look.
+#[tokio::test(start_paused = true)]
+async fn a_notice_comes_and_goes_with_the_state_of_its_connection() {
+    let keys = [("budget.calls_per_vehicle_month", "unlimited"), ("webhooks.subscribe", "off")];
+    let mut gateway = TestGateway::with(329, &keys, Settings { seed: 329, ..Settings::default() }).await;
+    gateway.start();
+    let connection = gateway.connect("owner", ADA).await;
+    let cars = gateway.vehicles_of(ADA);
+    pass(Duration::from_secs(630)).await;
+    let notices = async || {
+        pass(Duration::from_secs(1)).await;
+        gateway.told("/api/v1/status").await["notices"].as_array().unwrap().clone()
+    };
+    let waits = async |what: &str| {
+        let notices = notices().await;
+        assert!(notices.len() == 1 && notices[0]["code"] == "needs_reconnect", "{what}: {notices:?}");
+        assert_eq!(notices[0]["connection"], connection.as_str(), "{what}");
+        let remedy = notices[0]["remedy"].as_str().unwrap();
+        assert!(cars.iter().any(|car| remedy.contains(&format!("`carport connect --vehicle {car}`"))), "{remedy}");
+    };
+    assert_eq!(notices().await, Vec::<Value>::new());
+
+    gateway.deliver(&trouble("1", &cars[0], ACCOUNT, Some("AUTHENTICATION_FAILED"), "ERROR")).await;
+    waits("a delivery").await;
+    pass(HOUR).await;
+    gateway.deliver(&state("2", &cars[0], &[signal("odometer-traveleddistance", 9, gateway.now().as_millis())])).await;
+    assert_eq!(notices().await, Vec::<Value>::new(), "a delivery");
+
+    let set = |what| cars.iter().for_each(|car| gateway.simulator.set_trouble(car, what).unwrap());
+    set(Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED"));
+    refresh(&gateway, &cars[0]).await;
+    waits("a read").await;
+    set(None);
+    refresh(&gateway, &cars[0]).await;
+    assert_eq!(notices().await, Vec::<Value>::new(), "a read");
+
+    gateway.simulator.take_back(ADA);
+    refresh(&gateway, &cars[0]).await;
+    waits("access that was taken back").await;
+    gateway.finish().await;
+}
