@@ -12,3 +12,4 @@ pub mod probes;
 pub mod rotation;
 pub mod settings;
 pub mod status;
+mod sunset;

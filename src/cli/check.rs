@@ -17,7 +17,7 @@ use crate::config::{Config, Mistake};
 use crate::model::Timestamp;
 use crate::operate::key_files::KeyError;
 use crate::operate::probes::{self, Finding as Line, Outcome, files};
-use crate::operate::status::checks;
+use crate::operate::status::{V2, checks};
 use crate::store::{Inspected, Part, StoreError};
 use crate::world::World;
 
@@ -289,7 +289,11 @@ async fn outward(config: &Config) -> Vec<Line> {
         let is_told = |line: &Line| has_none && line.check == "credentials of Smartcar";
         let of_server = setup["items"].as_array().into_iter().flatten();
         let of_server = of_server.filter_map(|item| line_of(item, &[PATH]).or_else(|| open_point(item)));
-        lines.extend(of_server.filter(|line| !is_told(line)));
+        let of_server: Vec<Line> = of_server.filter(|line| !is_told(line)).collect();
+        if of_server.iter().any(|line| line.check == V2) {
+            lines.retain(|line| line.check != probes::V2);
+        }
+        lines.extend(of_server);
     }
     lines
 }
@@ -310,7 +314,7 @@ async fn outward_of_server(config: &Config) -> Vec<Line> {
 /// An open point of the list of the set-up page, which the running server knows by itself. What only waits to be done is no
 /// fault of the house.
 fn open_point(item: &Value) -> Option<Line> {
-    const FAULTS: &[&str] = &["credentials of Smartcar", "renewal of access", "API v2.0", PATH];
+    const FAULTS: &[&str] = &["credentials of Smartcar", "renewal of access", V2, PATH];
     let known: Vec<&str> = checks().filter(|check| !TOLD.contains(check)).collect();
     let line = line_of(item, &known).filter(|line| line.result != Outcome::Ok)?;
     let result = if FAULTS.contains(&line.check) { line.result } else { Outcome::Warn };
@@ -338,6 +342,7 @@ const OUTWARD: &[&str] = &[
     "identifiers",
     "credentials",
     "v2 credentials",
+    probes::V2,
     "management token",
     "application ID",
     "redirect URI",

@@ -65,10 +65,15 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     let task = shared.tokens.tasks().spawn({
         let shared = shared.clone();
         async move {
+            // Nobody is turned away for what was so an hour ago.
+            if shared.tokens.ended().is_some() {
+                shared.tokens.ask_of_end(&[id]).await;
+            }
             let learned = learn(&shared, id).await;
             if matches!(learned, Err(ConnectError::NotConfigured(_))) && shared.tokens.ended().is_some() {
                 // Its owner is told that nothing was changed.
                 shared.store.commit(EndConnection { id, erase: true, if_empty: true, at: shared.world.now() }).await?;
+                return Err(ConnectError::NotConfigured(BY_V2.to_owned()));
             }
             learned
         }
@@ -88,6 +93,9 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
         Ok(Err(_)) | Err(_) => Ok(nothing_yet),
     }
 }
+
+const BY_V2: &str = "Smartcar has ended its API v2.0, by which this owner came: `carport connections adopt` takes over what was \
+                     agreed to there (it needs smartcar.v3.client_id and smartcar.v3.client_secret)";
 
 /// That the vehicles of a connection are being asked for, until it is dropped.
 struct Learning<'a> {

@@ -103,7 +103,8 @@ impl Shared {
             return Err(ConnectError::NotConfigured("set smartcar.v2.client_id and .client_secret again first".to_owned()));
         }
         let served = self.store.read(from_v2).await?;
-        if !served.is_empty() && !what.force && self.has_v2_ended(&served).await {
+        let ids: Vec<ConnectionId> = served.iter().take(ASKED).map(|(connection, _)| connection.id).collect();
+        if !ids.is_empty() && !what.force && self.tokens.ask_of_end(&ids).await {
             let sentence = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
                             (`--force`, or `force` in the API, goes back all the same)";
             return Err(ConnectError::Refused { code: "v2_ended".to_owned(), sentence: sentence.to_owned() });
@@ -128,21 +129,6 @@ impl Shared {
         let tokens = self.store.read(move |snapshot| snapshot.sound_tokens(id)).await?;
         let now = self.world.now();
         Ok(tokens.is_some_and(|tokens| tokens.refresh_expires_at.is_none_or(|at| at > now)))
-    }
-
-    /// Whether API v2.0 says that it has come to its end, to the first that gets an answer; if none does, what was known
-    /// before counts. Whatever else it says, it may be there.
-    async fn has_v2_ended(&self, served: &[Served]) -> bool {
-        self.tokens.doubt_end();
-        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-        for (connection, _) in served.iter().take(ASKED) {
-            match self.tokens.call(connection.id, list).await {
-                Ok(_) => return false,
-                Err(error) if error.is_of_end() => return true,
-                Err(error) => tracing::debug!(connection.id = %connection.id, %error, "it tells nothing of the end of v2.0"),
-            }
-        }
-        self.tokens.ended().is_some()
     }
 
     async fn list(&self, filter: ConnectionFilter) -> Result<Vec<SmartcarConnection>, ConnectError> {

@@ -259,6 +259,9 @@ impl Shared {
     /// Asks an API that has ended whether it really has, as often as the tokens let that through: nobody else may ask. Who
     /// has no token to ask with leaves it to the next one.
     async fn doubt_end(&self, survey: &Survey) {
+        if survey.by_v2.is_empty() && self.smartcar.settings().v2.is_some() {
+            self.tokens.doubt_end_as_nobody().await;
+        }
         let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
         for id in &survey.by_v2 {
             if self.tokens.ended().is_none() {

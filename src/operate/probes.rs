@@ -1,7 +1,8 @@
 //! The probes: what can be wrong between this machine, the world and Smartcar, each tried, named, and told with the
 //! one thing to do. `carport check` and the set-up page run the same ones.
 //!
-//! Nothing is changed by them: Smartcar is asked for a token, for one line of a list and for the page that owners see;
+//! Nothing is changed by them: Smartcar is asked for a token, for one line of a list, for what it does not tell nobody, and for
+//! the page that owners see;
 //! the webhook's address is called with a challenge that is refused.
 
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::world::World;
 pub mod files;
 mod outward;
 
-pub use outward::{Answered, credentials, run as outward, try_out};
+pub use outward::{Answered, V2, credentials, run as outward, try_out};
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -27,11 +27,12 @@ use crate::tokens::Tokens;
 use crate::world::World;
 
 mod checklist;
+mod doubt;
 mod missing;
 mod proxies;
 mod today;
 
-pub use checklist::checks;
+pub use checklist::{V2, checks};
 
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]

@@ -22,6 +22,14 @@ impl Smartcar {
         Ok(SmartcarUserId::new(id))
     }
 
+    /// Asks, as nobody, whether there is an API v2.0: where there is, it refuses that.
+    pub async fn find_v2(&self) -> Result<(), SmartcarError> {
+        match self.user(&Secret::new("nobody".to_owned())).await {
+            Ok(_) | Err(SmartcarError::Unauthorized { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All vehicles a token opens.
     pub async fn vehicles(&self, access: &Secret) -> Result<Vec<VehicleId>, SmartcarError> {
         let texts = self.pages("v2.vehicles", "/vehicles", access).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::gate::generation;
-use super::{TokenError, Tokens, locked};
+use super::{Access, TokenError, Tokens, locked};
 use crate::budget::Refused;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Secret};
@@ -65,6 +65,15 @@ impl End {
         None
     }
 
+    /// Whether somebody who wants to know may ask although it is not time: not twice within a minute.
+    fn may_be_doubted(&self) -> bool {
+        let mut told = locked(&self.0);
+        let was_asked = |told: &&mut Told| told.again_at > Instant::now() + AGAIN.saturating_sub(BARELY);
+        let Some(told) = told.as_mut().filter(|told| !was_asked(told)) else { return false };
+        told.again_at = Instant::now() + AGAIN;
+        true
+    }
+
     /// Takes note of an answer; whether that is news.
     fn hear<T>(&self, result: &Result<T, SmartcarError>) -> bool {
         let mut told = locked(&self.0);
@@ -85,14 +94,27 @@ impl Tokens {
     where
         F: Future<Output = Result<T, SmartcarError>>,
     {
-        let is_v2 = generation(connection) == Generation::V2;
         self.may_call(connection)?;
-        let smartcar = &self.shared.smartcar;
-        let mut access = self.access(connection).await?;
+        let access = self.access(connection).await?;
         // Neither a call of v3 nor one that has no token goes in the place of the one that may look.
-        if is_v2 && let Some(error) = self.shared.end.bars(true) {
+        if generation(connection) == Generation::V2
+            && let Some(error) = self.shared.end.bars(true)
+        {
             return Err(error.into());
         }
+        self.call_with(connection, access, call).await
+    }
+
+    async fn call_with<T, F>(
+        &self,
+        connection: ConnectionId,
+        mut access: Access,
+        call: impl Fn(Smartcar, Secret) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, SmartcarError>>,
+    {
+        let smartcar = &self.shared.smartcar;
         let mut result = call(smartcar.clone(), access.token.clone()).await;
         if let Err(SmartcarError::Unauthorized { .. }) = result {
             access = self.renew(connection, Some(&access)).await?;
@@ -105,14 +127,21 @@ impl Tokens {
             // One answer may be a mistake, or be about one path only.
             result = Err(SmartcarError::NotPossible { what: what.clone() });
         }
-        if is_v2 && self.shared.end.hear(&result) {
-            match &result {
+        if generation(connection) == Generation::V2 {
+            self.hear(&result);
+        }
+        Ok(result?)
+    }
+
+    /// Takes note of an answer of API v2.0.
+    fn hear<T>(&self, result: &Result<T, SmartcarError>) {
+        if self.shared.end.hear(result) {
+            match result {
                 Ok(_) => tracing::info!("API v2.0 answers again"),
                 Err(error) => tracing::warn!(%error, "API v2.0 is asked no more, but once an hour"),
             }
             self.shared.news.notify_one();
         }
-        Ok(result?)
     }
 
     /// Refuses what would be asked of an API that has ended: before a call is counted.
@@ -145,6 +174,44 @@ impl Tokens {
         self.shared.end.told()
     }
 
+    /// Whether API v2.0 says that it has ended: asked now, by the first of these connections that gets an answer. If none
+    /// does, what was known before counts. Whatever else it says, it may be there.
+    pub async fn ask_of_end(&self, connections: &[ConnectionId]) -> bool {
+        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
+        for &id in connections {
+            let asked = match self.access(id).await {
+                Ok(access) => self.call_with(id, access, list).await.map(|_| ()),
+                Err(error) => Err(error.into()),
+            };
+            match asked {
+                Ok(()) => return false,
+                Err(error) if error.is_of_end() => return true,
+                Err(error) => tracing::debug!(connection.id = %id, %error, "it tells nothing of the end of v2.0"),
+            }
+        }
+        self.ended().is_some()
+    }
+
+    /// Looks whether API v2.0 has really ended, if that was told: for somebody who wants to know, by one of these
+    /// connections, not twice within a minute. Where there are none, it is asked as nobody: that is refused where it answers.
+    pub async fn doubt_end_by(&self, connections: &[ConnectionId]) {
+        if !self.shared.end.may_be_doubted() {
+            return;
+        }
+        if connections.is_empty() {
+            self.hear(&self.shared.smartcar.find_v2().await);
+        } else {
+            self.ask_of_end(connections).await;
+        }
+    }
+
+    /// The same where nothing is connected by API v2.0 any more, as often as that is asked by itself.
+    pub async fn doubt_end_as_nobody(&self) {
+        if self.ended().is_some() && self.shared.end.bars(true).is_none() {
+            self.hear(&self.shared.smartcar.find_v2().await);
+        }
+    }
+
     /// API v2.0 had ended when Carport ran last. The next call looks whether that is so still.
     pub fn recall_end(&self) {
         let error = SmartcarError::ended("v2.0");
@@ -152,7 +219,7 @@ impl Tokens {
     }
 
     /// The next call may look whether API v2.0 has really ended.
-    pub fn doubt_end(&self) {
+    pub(super) fn doubt_end(&self) {
         if let Some(told) = locked(&self.shared.end.0).as_mut() {
             told.again_at = Instant::now();
             self.shared.news.notify_one();
@@ -162,3 +229,6 @@ impl Tokens {
 
 /// How often an API that has ended is asked all the same.
 const AGAIN: Duration = Duration::from_secs(3600);
+
+/// How long it is not asked again by whoever wants to know.
+const BARELY: Duration = Duration::from_secs(60);

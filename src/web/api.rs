@@ -7,8 +7,8 @@ use super::input::Fields;
 use super::problem::Problem;
 use super::{Call, Services};
 use crate::model::Timestamp;
-use crate::operate::probes::Finding;
-use crate::operate::status::StatusView;
+use crate::operate::probes::{self, Finding};
+use crate::operate::status::{self, StatusView};
 use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
@@ -33,6 +33,7 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let fresh = query.flag("fresh")?;
     query.finish()?;
+    call.services.rooms.status.doubt_end().await;
     let status = call.services.rooms.status.show().await;
     if fresh {
         call.services.rooms.probes.run(status.webhooks.last_delivery_at).await;
@@ -42,12 +43,14 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 }
 
 /// The whole list, and when what is not known here was tried last. If that is long ago it is tried again, beside.
-pub(super) fn setup_list(services: &Services, status: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
-    let mut list = status.checklist();
+pub(super) fn setup_list(services: &Services, fares: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
+    let mut list = fares.checklist();
     let tried = services.rooms.probes.last();
-    services.rooms.probes.freshen(status.webhooks.last_delivery_at);
+    services.rooms.probes.freshen(fares.webhooks.last_delivery_at);
     let checked_at = tried.as_ref().map(|(at, _)| *at);
-    list.extend(tried.into_iter().flat_map(|(_, found)| found));
+    let knows_end = list.iter().any(|point| point.check == status::V2);
+    let found = tried.into_iter().flat_map(|(_, found)| found);
+    list.extend(found.filter(|found| !(knows_end && found.check == probes::V2)));
     (checked_at, list)
 }
 

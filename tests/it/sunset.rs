@@ -340,3 +340,74 @@ async fn connecting_by_what_has_ended_leaves_nothing_behind() {
     }
     gateway.finish().await;
 }
+
+/// Whoever comes by an API that has ended while nobody is connected by it: the operator is told the way out, and nobody is
+/// turned away any longer than it lasts.
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_connected_the_end_is_told_and_looked_at_again() {
+    for (seed, knob) in [(1012, "v2=ended"), (1013, "v2=gone")] {
+        let mut gateway = TestGateway::new(seed).await;
+        gateway.start();
+        let trip = async || {
+            let invite = gateway.invite(&json!({ "user": "ada", "create": true })).await;
+            let trip = gateway.begin(&invite).await;
+            let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+            gateway.back(&trip, &location).await;
+            gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len()
+        };
+        let told = async |fresh: bool| {
+            let setup = gateway.told(&format!("/api/v1/setup?fresh={fresh}")).await;
+            let items = setup["items"].as_array().unwrap().clone();
+            items.into_iter().filter(|item| item["check"] == "API v2.0" || item["check"] == "v2 API").collect::<Vec<Value>>()
+        };
+        assert_eq!(told(true).await, Vec::<Value>::new());
+        // Whoever checks meets it, also if nobody else has.
+        gateway.simulator.turn(knob).unwrap();
+        let found = told(true).await;
+        assert!(found.len() == 1 && found[0]["text"].as_str().unwrap().contains("has ended its API v2.0"), "{found:?}");
+
+        assert_eq!(trip().await, 0);
+        assert!(codes(&gateway, "missing").await.contains(&json!("v2_unused")));
+        let found = told(false).await;
+        assert!(found.len() == 1 && found[0]["remedy"].as_str().unwrap().contains("carport connections adopt"), "{found:?}");
+        assert!(gateway.logged().contains("`carport connections adopt` takes over"));
+        // However often one looks, it is asked about once a minute at most; by itself once an hour.
+        let before = asked(&gateway);
+        for _ in 0..20 {
+            told(false).await;
+        }
+        assert!(asked(&gateway) - before <= 1, "{} times", asked(&gateway) - before);
+        let before = asked(&gateway);
+        pass(5 * HOUR).await;
+        assert!(asked(&gateway) - before <= 6, "{} times", asked(&gateway) - before);
+
+        // It is back: the next owner gets in, and who checks is told so.
+        assert_eq!(trip().await, 0);
+        gateway.simulator.turn("v2=on").unwrap();
+        pass(Duration::from_secs(61)).await;
+        assert_eq!(told(true).await, Vec::<Value>::new());
+        gateway.simulator.turn(knob).unwrap();
+        assert_eq!(trip().await, 0);
+        gateway.simulator.turn("v2=on").unwrap();
+        assert_eq!(trip().await, 1);
+        assert!(!codes(&gateway, "missing").await.contains(&json!("v2_unused")));
+        gateway.finish().await;
+    }
+}
+
+/// What an owner agreed to in vain is there for v3.
+#[tokio::test(start_paused = true)]
+async fn who_came_by_what_has_ended_is_taken_over() {
+    let mut gateway = TestGateway::new(1014).await;
+    gateway.start();
+    gateway.simulator.turn("v2=ended").unwrap();
+    let invite = gateway.invite(&json!({ "user": "ada", "create": true })).await;
+    let trip = gateway.begin(&invite).await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.back(&trip, &location).await;
+    let adopted = gateway.post("/api/v1/connections/adopt", &json!({})).bearer(&gateway.admin).send().await;
+    assert_eq!(adopted.status, 200, "{}", adopted.text());
+    let connections = gateway.told("/api/v1/connections").await;
+    assert_eq!((&connections["items"][0]["user"], &connections["items"][0]["generation"]), (&json!("ada"), &json!("v3")));
+    gateway.finish().await;
+}

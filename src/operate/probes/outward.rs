@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::sunset::{ENDED, way_out};
 use super::{Finding, Settings};
 use crate::model::{Secret, Timestamp};
 use crate::signature;
@@ -35,14 +36,15 @@ pub async fn run(settings: &Settings, world: &World, served: Option<Option<Times
             None => Vec::new(),
         }
     };
-    let (v3, v2, management, (connect, clock), public) = tokio::join!(
+    let (v3, v2, ended, management, (connect, clock), public) = tokio::join!(
         v3(settings, world),
         v2(settings, world),
+        end_of_v2(settings, world),
         management_token(settings, world),
         connect(settings, world),
         public,
     );
-    let mut found: Vec<Finding> = [v3, v2, management, connect, clock].into_iter().flatten().collect();
+    let mut found: Vec<Finding> = [v3, v2, ended, management, connect, clock].into_iter().flatten().collect();
     found.extend(public);
     found
 }
@@ -118,6 +120,19 @@ async fn v2(settings: &Settings, world: &World) -> Option<Finding> {
         // The code is what it does not know.
         _ => Finding::ok(CHECK, "Smartcar takes the v2 client id and secret"),
     })
+}
+
+/// What tells that API v2.0 has ended, if it has.
+pub const V2: &str = "v2 API";
+
+/// Looks whether there still is an API v2.0, where it is configured. That there is needs no words.
+async fn end_of_v2(settings: &Settings, world: &World) -> Option<Finding> {
+    settings.smartcar.v2.as_ref()?;
+    let smartcar = Smartcar::new(world.transport.clone(), settings.smartcar.clone());
+    let Err(SmartcarError::Ended { .. }) = smartcar.find_v2().await else { return None };
+    let text = format!("{ENDED}: nobody can connect a car by it any more");
+    let has_v3 = settings.smartcar.v3.is_some();
+    Some(if has_v3 { Finding::warn(V2, text, way_out(false, has_v3)) } else { Finding::fail(V2, text, way_out(false, has_v3)) })
 }
 
 /// Tries the application management token at the management API.

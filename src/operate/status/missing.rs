@@ -1,5 +1,6 @@
 //! What is still missing, one thing to do each.
 
+use super::super::sunset::{ENDED, way_out};
 use super::{Facts, Missing, Shared};
 use crate::smartcar::in_two;
 
@@ -26,12 +27,16 @@ impl Shared {
         for fault in stopped {
             add("refused", in_two(fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
-        if facts.uses_v2 && self.tokens.ended().is_some() {
-            add(
-                "v2_ended",
-                "Smartcar has ended its API v2.0, by which cars are connected",
-                "run `carport migrate`, which moves them to v3; `carport migrate --dry-run` says which".to_owned(),
-            );
+        let has_v3 = smartcar.v3.is_some();
+        match self.tokens.ended() {
+            Some(_) if facts.uses_v2 => {
+                add("v2_ended", &format!("{ENDED}, by which cars are connected"), way_out(true, has_v3));
+            }
+            Some(_) if smartcar.v2.is_some() => {
+                let code = if has_v3 { "v2_unused" } else { "v2_ended" };
+                add(code, &format!("{ENDED}: nobody can connect a car by it any more"), way_out(false, has_v3));
+            }
+            _ => {}
         }
         if !self.store.has_room() {
             add(

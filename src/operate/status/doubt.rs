@@ -1,0 +1,31 @@
+//! Whether API v2.0 has really ended, for somebody who looks closely.
+
+use std::time::Duration;
+
+use super::Status;
+use crate::model::connection::Connection;
+
+impl Status {
+    /// If Smartcar has told that API v2.0 has ended, it is asked whether that is so still.
+    pub async fn doubt_end(&self) {
+        let shared = &self.shared;
+        if shared.tokens.ended().is_none() {
+            return;
+        }
+        let by_v2 = shared.store.read(|snapshot| {
+            let connections = snapshot.connections(None, usize::MAX)?.into_iter();
+            let ids = connections.filter(Connection::is_active_by_v2).map(|connection| connection.id);
+            Ok(ids.take(ASKED).collect::<Vec<_>>())
+        });
+        if let Ok(by_v2) = by_v2.await {
+            // Nobody waits longer for the page; what is answered to others is noted as well.
+            let _ = tokio::time::timeout(PATIENCE, shared.tokens.doubt_end_by(&by_v2)).await;
+        }
+    }
+}
+
+/// How many connections ask one after the other.
+const ASKED: usize = 3;
+
+/// How long all of that may take.
+const PATIENCE: Duration = Duration::from_secs(15);
