@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::proxies::Proxies;
 use self::today::Today;
+use self::unheard::Unheard;
 use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
@@ -31,6 +32,7 @@ mod doubt;
 mod missing;
 mod proxies;
 mod today;
+mod unheard;
 
 pub use checklist::{V2, checks};
 
@@ -367,8 +369,10 @@ struct Facts {
     notices: Vec<(Notice, Option<VehicleId>)>,
     next_due_at: Option<Timestamp>,
     tokens: Vec<(ConnectionId, SealedTokens)>,
-    /// Cars that are not known to be subscribed, and of which nothing has come in.
-    unsubscribed: usize,
+    /// Cars that are not known to be subscribed, and of which no delivery has come in.
+    unsubscribed: Unheard,
+    /// Other cars of which none has come in.
+    unheard: Unheard,
     /// Whether an active connection is of API v2.0.
     uses_v2: bool,
 }
@@ -397,7 +401,7 @@ impl Shared {
             }
             let mut notices: Vec<(Notice, Option<VehicleId>)> =
                 snapshot.notices(usize::MAX)?.into_iter().map(|notice| (notice, None)).collect();
-            let (mut unsubscribed, mut uses_v2) = (0, false);
+            let (mut unsubscribed, mut unheard, mut uses_v2) = (Unheard::default(), Unheard::default(), false);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
                 let is_its = |notice: &Notice| vehicle.connection.is_some() && notice.subject.connection() == vehicle.connection;
                 for (_, known) in notices.iter_mut().take(NOTICES).filter(|(notice, _)| is_its(notice)) {
@@ -406,7 +410,9 @@ impl Shared {
                 let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
                 uses_v2 |= connection.is_some_and(Connection::is_active_by_v2);
                 if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
-                    unsubscribed += usize::from(snapshot.subscription(row, connection)?.is_none());
+                    let is_subscribed = snapshot.subscription(row, connection)?.is_some();
+                    let of = if is_subscribed { &mut unheard } else { &mut unsubscribed };
+                    of.add(&vehicle, || snapshot.latest(row))?;
                 }
             }
             // A signed VERIFY is in the log as well, but delivers nothing.
@@ -430,6 +436,7 @@ impl Shared {
                 next_due_at: snapshot.next_due(1)?.first().map(|(due_at, _)| *due_at),
                 tokens,
                 unsubscribed,
+                unheard,
                 uses_v2,
             })
         });

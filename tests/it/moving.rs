@@ -108,6 +108,14 @@ async fn who_subscribes_by_hand_is_left_alone() {
     let told = show(&gateway, &car).await["missing"].clone();
     assert_eq!(told["code"], "not_subscribed");
     assert!(told["remedy"].as_str().unwrap().contains("carport vehicles subscribe"), "{told}");
+    let status = gateway.told("/api/v1/status").await;
+    let open = status["missing"].as_array().unwrap().iter().find(|missing| missing["code"] == "subscription").unwrap().clone();
+    // It was read when it was connected, so that something is known all the same.
+    assert!(
+        open["what"].as_str().unwrap().contains("no delivery has come in of a car yet (Carport read it 60 minutes ago)"),
+        "{open}"
+    );
+    assert!(open["remedy"].as_str().unwrap().contains(&format!("`carport vehicles show {car}`")), "{open}");
     gateway.finish().await;
 
     // A webhook that is configured need not be learnt.

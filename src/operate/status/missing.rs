@@ -87,17 +87,17 @@ impl Shared {
         if facts.active + facts.needs_reconnect == 0 {
             add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
         } else {
-            if facts.unsubscribed > 0 {
-                add(
-                    "subscription",
-                    "of a car nothing has come in yet, and it is not known to be subscribed to the webhook",
-                    "run `carport vehicles show ID`, which says what to do; `carport vehicles list` has the ids".to_owned(),
-                );
+            let now = self.world.now();
+            if let Some(car) = &facts.unsubscribed.first {
+                let they = if facts.unsubscribed.cars == 1 { "it is" } else { "they are" };
+                let what = format!("{}, and {they} not known to be subscribed to the webhook", facts.unsubscribed.in_words(now));
+                add("subscription", &what, format!("run `carport vehicles show {car}`, which says what to do"));
             }
             if facts.last_live_at.is_none() {
+                let unheard = [&facts.unheard, &facts.unsubscribed].into_iter().find(|unheard| unheard.cars > 0);
                 add(
                     "delivery",
-                    "no car has sent anything yet",
+                    &unheard.map_or_else(|| "no delivery of a car has come in yet".to_owned(), |unheard| unheard.in_words(now)),
                     "it comes with the next change that a trigger was chosen for in Smartcar's dashboard: plug the car in, or drive it"
                         .to_owned(),
                 );
