@@ -50,14 +50,27 @@ pub enum CommandError {
     #[error("it is damaged in the store: stop carport and run `carport check --repair`, which saves what can be read")]
     Damaged,
     /// The vehicle has no connection.
-    #[error("this car is not connected: connect it again (`carport connect --vehicle ID`)")]
-    NotConnected,
+    #[error("this car is not connected: connect it again (`carport connect --vehicle {0}`)")]
+    NotConnected(VehicleId),
     /// Only a new Connect helps.
-    #[error("the owner must connect again (Reconnect on the dashboard, or `carport connect --vehicle ID`): {0}")]
-    Reconnect(String),
+    #[error("the owner must connect again (Reconnect on the dashboard, or `carport connect --vehicle {vehicle}`): {why}")]
+    Reconnect {
+        /// The vehicle.
+        vehicle: VehicleId,
+        /// What is wrong.
+        why: String,
+    },
     /// The owner has not granted it.
-    #[error("the owner has not granted {0}: `carport connect --vehicle ID --add-scope {0}` makes a link to ask for it")]
-    NoPermission(&'static str),
+    #[error(
+        "the owner has not granted {permission}: `carport connect --vehicle {vehicle} --add-scope {permission}` makes a link to ask \
+         for it"
+    )]
+    NoPermission {
+        /// The vehicle.
+        vehicle: VehicleId,
+        /// Smartcar's word for it.
+        permission: &'static str,
+    },
     /// The connection cannot do it.
     #[error("this car is connected through API v2.0, which cannot open or close the charge port")]
     NotPossible,
@@ -252,17 +265,20 @@ impl Shared {
 
 /// Whether a command may be sent at all: what can be known is asked before a call is spent.
 fn may(vehicle: &Vehicle, connection: Option<Connection>, command: Command) -> Result<Connection, CommandError> {
-    let connection = connection.ok_or(CommandError::NotConnected)?;
+    let id = || vehicle.facts.id.clone();
+    let connection = connection.ok_or_else(|| CommandError::NotConnected(id()))?;
     match &connection.status {
-        ConnectionStatus::Disconnected => return Err(CommandError::NotConnected),
-        ConnectionStatus::NeedsReconnect { reason, .. } => return Err(CommandError::Reconnect(reason.clone())),
+        ConnectionStatus::Disconnected => return Err(CommandError::NotConnected(id())),
+        ConnectionStatus::NeedsReconnect { reason, .. } => {
+            return Err(CommandError::Reconnect { vehicle: id(), why: reason.clone() });
+        }
         ConnectionStatus::Active => {}
     }
     let needed = command.permission();
     // Where Smartcar has not told what was granted, it decides itself.
     let granted = vehicle.facts.permissions.as_deref().or(Some(&*connection.scope).filter(|scope| !scope.is_empty()));
     if granted.is_some_and(|granted| !granted.iter().any(|granted| granted == needed)) {
-        return Err(CommandError::NoPermission(needed));
+        return Err(CommandError::NoPermission { vehicle: id(), permission: needed });
     }
     if connection.generation == Generation::V2 && command.v2().is_none() {
         return Err(CommandError::NotPossible);

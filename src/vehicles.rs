@@ -204,7 +204,8 @@ impl Vehicles {
             let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
             Ok(view::as_of_now(latest, connection.as_ref()))
         });
-        latest.await?.map(|latest| view::signal(latest, self.shared.settings.get().units)).ok_or(VehiclesError::Untold)
+        let units = self.shared.settings.get().units;
+        latest.await?.map(|latest| view::signal(latest, units)).ok_or_else(|| VehiclesError::Untold(id.clone()))
     }
 
     /// Gives a vehicle the owner's own name; `None` takes it away.
@@ -227,7 +228,7 @@ impl Vehicles {
         let read = picture::read(&self.shared, row, &vehicle, None, Reason::Request).await;
         if let Err(error) = read {
             let refusal = self.shared.refusal(row, &error).await;
-            return Err(refusal.map_or_else(|| VehiclesError::of_read(error), VehiclesError::OverBudget));
+            return Err(refusal.map_or_else(|| VehiclesError::of_read(error).about(id), VehiclesError::OverBudget));
         }
         self.show(reach, id).await
     }

@@ -30,9 +30,9 @@ pub(super) fn of_call(error: &CallError) -> ApiError {
 pub(super) fn of_command(error: &CommandError) -> ApiError {
     match error {
         CommandError::NotFound => ApiError::no_vehicle(),
-        CommandError::NotConnected => ApiError::permission().because("This car is not connected any more."),
-        CommandError::Reconnect(_) => reconnect(),
-        CommandError::NoPermission(_) => ApiError::permission().because(in_a_sentence(error)),
+        CommandError::NotConnected(_) => ApiError::permission().because("This car is not connected any more."),
+        CommandError::Reconnect { .. } => reconnect(),
+        CommandError::NoPermission { .. } => ApiError::permission().because(in_a_sentence(error)),
         CommandError::NotPossible => ApiError::not_capable("SMARTCAR_NOT_CAPABLE").because(in_a_sentence(error)),
         CommandError::UnderWay { .. } => ApiError::of("VEHICLE_STATE", Some("UNKNOWN")).because(in_a_sentence(error)),
         CommandError::Ended(error) => of_smartcar(error),
@@ -68,8 +68,8 @@ pub fn of_outcome(view: &CommandView) -> Option<ApiError> {
 pub(super) fn of_vehicles(error: &VehiclesError) -> ApiError {
     match error {
         VehiclesError::NotFound | VehiclesError::UnknownUser => ApiError::no_vehicle(),
-        VehiclesError::NotConnected => ApiError::permission().because("This car is not connected any more."),
-        VehiclesError::Reconnect(_) => reconnect(),
+        VehiclesError::NotConnected(_) => ApiError::permission().because("This car is not connected any more."),
+        VehiclesError::Reconnect { .. } => reconnect(),
         VehiclesError::Later { after, .. } => unreachable().after(*after),
         VehiclesError::OverBudget(refused) => of_refusal(refused),
         VehiclesError::NotConfigured(_) => refused_credentials(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, Timestamp};
+use super::{ConnectionId, Timestamp, VehicleId};
 
 /// A vehicle is subscribed to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,20 +18,20 @@ pub struct Subscription {
 }
 
 /// What still keeps a car's data from coming in by themselves, and the one thing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hurdle {
     /// `not_verified`, `not_subscribed` or `no_first_delivery`.
     pub code: &'static str,
     /// In one sentence.
     pub what: &'static str,
     /// The one thing to do.
-    pub remedy: &'static str,
+    pub remedy: String,
 }
 
 impl Hurdle {
     /// Of a car that is connected; `None` when nothing is.
-    pub fn of(has_delivered: bool, is_verified: bool, is_subscribed: bool) -> Option<Hurdle> {
-        let hurdle = |code, what, remedy| Some(Hurdle { code, what, remedy });
+    pub fn of(car: &VehicleId, has_delivered: bool, is_verified: bool, is_subscribed: bool) -> Option<Hurdle> {
+        let hurdle = |code, what, remedy: &str| Some(Hurdle { code, what, remedy: remedy.to_owned() });
         match (has_delivered, is_verified, is_subscribed) {
             (true, ..) => None,
             (_, false, _) => hurdle(
@@ -42,7 +42,7 @@ impl Hurdle {
             (_, _, false) => hurdle(
                 "not_subscribed",
                 "This car is not known to be subscribed to the webhook.",
-                "Run `carport vehicles subscribe ID`, or subscribe the car in Smartcar's dashboard.",
+                &format!("Run `carport vehicles subscribe {car}`, or subscribe the car in Smartcar's dashboard."),
             ),
             _ => hurdle(
                 "no_first_delivery",

@@ -131,7 +131,10 @@ impl Vehicles {
             return Err(VehiclesError::ConnectionEnded);
         }
         let holder = if view.generation == Generation::V3 { ConnectionId::APPLICATION } else { id };
-        self.shared.tokens.renew(holder, None).await.map_err(CallError::from)?;
+        self.shared.tokens.renew(holder, None).await.map_err(|error| {
+            let error = VehiclesError::from(CallError::from(error));
+            view.vehicles.iter().fold(error, VehiclesError::about)
+        })?;
         self.connection(&Reach::All, id).await
     }
 

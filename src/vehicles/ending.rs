@@ -205,7 +205,7 @@ impl Shared {
     /// Nobody can read the connection that serves a car, nor its tokens: the application ends what v3 lists of it as this
     /// owner's, but for accounts that are connected here still. Of several accounts one may be another gateway's.
     async fn end_without_connection(&self, car: &VehicleId, owner: AppUserId) -> Result<(), VehiclesError> {
-        let damaged = || VehiclesError::Reconnect("its connection is damaged in the store".to_owned());
+        let damaged = || VehiclesError::reconnect("its connection is damaged in the store").about(car);
         if self.smartcar.settings().v3.is_none() {
             return Err(damaged());
         }
@@ -289,9 +289,7 @@ fn or_by_force(force: bool, id: ConnectionId, ended: Result<(), VehiclesError>) 
 /// Why Smartcar could not be asked, or did not do it. Tokens that cannot be read do not come back.
 fn refusal(error: CallError) -> VehiclesError {
     match error {
-        CallError::Token(TokenError::Store(StoreError::Damaged { .. })) => {
-            VehiclesError::Reconnect("its tokens are damaged".to_owned())
-        }
+        CallError::Token(TokenError::Store(StoreError::Damaged { .. })) => VehiclesError::reconnect("its tokens are damaged"),
         error => error.into(),
     }
 }

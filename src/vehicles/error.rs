@@ -1,4 +1,4 @@
-//! Why something about vehicles or users cannot be had.
+//! What can go wrong with vehicles and users, by what can be done about it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,9 +25,9 @@ pub enum VehiclesError {
     UnknownSignal(String),
     /// The car has not told of a signal.
     #[error(
-        "this car has told nothing of this signal: `carport signals ID` shows what it has told, with --missing what it cannot"
+        "this car has told nothing of this signal: `carport signals {0}` shows what it has told, with --missing what it cannot"
     )]
-    Untold,
+    Untold(VehicleId),
     /// The id is taken.
     #[error("there is one of that id already")]
     Exists,
@@ -35,19 +35,27 @@ pub enum VehiclesError {
     #[error("{0}")]
     BadRequest(&'static str),
     /// The vehicle has no connection.
-    #[error("this car is not connected: connect it again (`carport connect --vehicle ID`)")]
-    NotConnected,
+    #[error("this car is not connected: connect it again{}", by_link(.0.as_ref(), ""))]
+    NotConnected(Option<VehicleId>),
     /// The connection has ended.
     #[error("this connection has ended: connect its car again (`carport connect --vehicle ID`)")]
     ConnectionEnded,
     /// The owner has not granted what Smartcar was asked for.
-    #[error(
-        "the owner has not granted this: `carport connect --vehicle ID --add-scope PERMISSION` makes a link to ask for it ({0})"
-    )]
-    NoPermission(String),
+    #[error("the owner has not granted this: make a link to ask for it{} ({why})", by_link(.vehicle.as_ref(), " --add-scope PERMISSION"))]
+    NoPermission {
+        /// What Smartcar says.
+        why: String,
+        /// The car, if it is known.
+        vehicle: Option<VehicleId>,
+    },
     /// Only a new Connect helps.
-    #[error("the owner must connect again (Reconnect on the dashboard, or `carport connect --vehicle ID`): {0}")]
-    Reconnect(String),
+    #[error("the owner must connect again (Reconnect on the dashboard{}): {why}", or_by_link(.vehicle.as_ref()))]
+    Reconnect {
+        /// What is wrong.
+        why: String,
+        /// One of the cars that it is about, if that is known.
+        vehicle: Option<VehicleId>,
+    },
     /// Smartcar cannot be asked now.
     #[error("{what}")]
     Later {
@@ -95,6 +103,42 @@ pub enum VehiclesError {
     Store,
 }
 
+impl VehiclesError {
+    /// Only a new Connect helps.
+    pub(super) fn reconnect(why: impl Into<String>) -> VehiclesError {
+        VehiclesError::Reconnect { why: why.into(), vehicle: None }
+    }
+
+    /// The same with a car that it is about, so that what is to be done can be told in full.
+    pub(super) fn about(mut self, car: &VehicleId) -> VehiclesError {
+        if let VehiclesError::Reconnect { vehicle, .. }
+        | VehiclesError::NoPermission { vehicle, .. }
+        | VehiclesError::NotConnected(vehicle) = &mut self
+        {
+            vehicle.get_or_insert_with(|| car.clone());
+        }
+        self
+    }
+
+    /// Why a read gave nothing.
+    pub(super) fn of_read(error: CallError) -> VehiclesError {
+        match error {
+            CallError::Smartcar(SmartcarError::Reconnect { what, .. }) if what.kind.as_deref() == Some("PERMISSION") => {
+                VehiclesError::NoPermission { why: what.to_string(), vehicle: None }
+            }
+            other => other.into(),
+        }
+    }
+}
+
+fn or_by_link(vehicle: Option<&VehicleId>) -> String {
+    vehicle.map(|id| format!(", or `carport connect --vehicle {id}`")).unwrap_or_default()
+}
+
+fn by_link(vehicle: Option<&VehicleId>, flag: &str) -> String {
+    vehicle.map(|id| format!(" (`carport connect --vehicle {id}{flag}`)")).unwrap_or_default()
+}
+
 fn unknown_signal(code: &str) -> String {
     let shown: String = code.chars().take(80).map(|c| if c.is_control() || c == '`' { '?' } else { c }).collect();
     let meant = match &*alike(code) {
@@ -123,18 +167,6 @@ fn unreadable(rows: usize, left_to: Option<&BTreeSet<Option<AppUserId>>>) -> Str
     )
 }
 
-impl VehiclesError {
-    /// Why a read gave nothing.
-    pub(super) fn of_read(error: CallError) -> VehiclesError {
-        match error {
-            CallError::Smartcar(SmartcarError::Reconnect { what, .. }) if what.kind.as_deref() == Some("PERMISSION") => {
-                VehiclesError::NoPermission(what.to_string())
-            }
-            other => other.into(),
-        }
-    }
-}
-
 impl From<StoreError> for VehiclesError {
     fn from(error: StoreError) -> VehiclesError {
         // To try again would bring the same.
@@ -145,12 +177,12 @@ impl From<StoreError> for VehiclesError {
 impl From<CallError> for VehiclesError {
     fn from(error: CallError) -> VehiclesError {
         match error {
-            CallError::Token(TokenError::NeedsReconnect(what)) => VehiclesError::Reconnect(what),
-            CallError::Token(TokenError::Gone) => VehiclesError::NotConnected,
+            CallError::Token(TokenError::NeedsReconnect(what)) => VehiclesError::reconnect(what),
+            CallError::Token(TokenError::Gone) => VehiclesError::NotConnected(None),
             CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_)) => VehiclesError::Store,
             CallError::Token(TokenError::Later { what, after }) => VehiclesError::Later { what, after },
             CallError::Budget(refused) => VehiclesError::OverBudget(refused),
-            CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::Reconnect(what.to_string()),
+            CallError::Smartcar(SmartcarError::Reconnect { what, .. }) => VehiclesError::reconnect(what.to_string()),
             CallError::Token(TokenError::Configuration(what)) => VehiclesError::NotConfigured(what),
             CallError::Smartcar(SmartcarError::Configuration { what }) => VehiclesError::NotConfigured(what.to_string()),
             CallError::Smartcar(error @ SmartcarError::Ended { .. }) => VehiclesError::Ended(error),

@@ -25,9 +25,9 @@ impl Vehicles {
     /// Subscribes a vehicle to the webhook now, whether it is known to be or not.
     pub async fn subscribe(&self, reach: &Reach, id: &VehicleId) -> Result<(), VehiclesError> {
         let (row, vehicle) = self.within(reach, id).await?;
-        let connection = vehicle.connection.ok_or(VehiclesError::NotConnected)?;
+        let connection = vehicle.connection.ok_or_else(|| VehiclesError::NotConnected(Some(id.clone())))?;
         let connection = self.shared.store.read(move |snapshot| snapshot.sound_connection(connection)).await?;
-        let connection = connection.ok_or(VehiclesError::NotConnected)?;
+        let connection = connection.ok_or_else(|| VehiclesError::NotConnected(Some(id.clone())))?;
         let webhook = self.shared.webhook().await?.ok_or_else(|| VehiclesError::NotConfigured(UNKNOWN.to_owned()))?;
         Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
     }

@@ -266,7 +266,8 @@ fn missing(
 ) -> Result<Option<Hurdle>, StoreError> {
     let Some(connection) = connection.filter(|connection| connection.status == ConnectionStatus::Active) else { return Ok(None) };
     let is_subscribed = snapshot.subscription(row, connection)?.is_some();
-    Ok(Hurdle::of(vehicle.last_event_at.is_some(), snapshot.last_verify()?.is_some(), is_subscribed))
+    let (has_delivered, is_verified) = (vehicle.last_event_at.is_some(), snapshot.last_verify()?.is_some());
+    Ok(Hurdle::of(&vehicle.facts.id, has_delivered, is_verified, is_subscribed))
 }
 
 /// The VIN as a reading: a v3 vehicle that was read before its first event has it only there.

@@ -116,7 +116,7 @@ await step('the owner took back the consent: a light, words and a button that me
   const words = 'Smartcar no longer accepts what the owner agreed to';
   await simulator.tell('faults', { faults: ['invalid-grant'] });
   const said = await refresh();
-  has(said, 'carport connect --vehicle ID');
+  has(said, 'carport connect --vehicle ');
   for (const light of await lights()) same(light.color, 'red', light.words);
   has(await page.innerText('main'), 'Needs to be connected again.');
   await picture(page, 'reconnect-cars');

@@ -134,8 +134,8 @@ async fn what_cannot_be_is_told_before_a_call_is_spent() {
         let (gateway, car) = with_car(seed, account, &[("smartcar.scope", "read_vehicle_info,read_charge")]).await;
         let answer = give(&gateway, &car, "charge/start").await;
         refused(&gateway, &answer, 403, "no_permission").await;
-        let remedy = "`carport connect --vehicle ID --add-scope control_charge`";
-        assert!(answer.json()["detail"].as_str().unwrap().contains(remedy), "{}", answer.text());
+        let remedy = format!("`carport connect --vehicle {car} --add-scope control_charge`");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(&remedy), "{}", answer.text());
         assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (0, 0));
         gateway.finish().await;
     }
@@ -149,12 +149,12 @@ async fn a_car_that_is_not_connected_says_so_and_what_to_do() {
         let connection = gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].as_str().unwrap().to_owned();
         let ended = gateway.ask("DELETE", &format!("/api/v1/connections/{connection}")).bearer(&gateway.admin).send().await;
         assert_eq!(ended.status, 204, "{}", ended.text());
-        let (car, connection) = (format!("vehicles/{car}"), format!("connections/{connection}"));
-        for asked in ["commands/security/lock", "refresh", "subscribe"].map(|rest| format!("{car}/{rest}")) {
+        let remedy = format!("This car is not connected: connect it again (`carport connect --vehicle {car}`).");
+        let connection = format!("connections/{connection}");
+        for asked in ["commands/security/lock", "refresh", "subscribe"].map(|rest| format!("vehicles/{car}/{rest}")) {
             let answer = gateway.post(&format!("/api/v1/{asked}"), &json!({})).bearer(&gateway.admin).send().await;
             is_problem(&answer, 409, "not_connected");
-            let detail = answer.json()["detail"].clone();
-            assert_eq!(detail, "This car is not connected: connect it again (`carport connect --vehicle ID`).", "{asked}");
+            assert_eq!(answer.json()["detail"], remedy, "{asked}");
         }
         let answer = gateway.post(&format!("/api/v1/{connection}/refresh"), &json!({})).bearer(&gateway.admin).send().await;
         is_problem(&answer, 409, "not_connected");

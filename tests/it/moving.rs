@@ -107,7 +107,7 @@ async fn who_subscribes_by_hand_is_left_alone() {
     assert_eq!(gateway.delivery(verify.to_string()).send().await.status, 200);
     let told = show(&gateway, &car).await["missing"].clone();
     assert_eq!(told["code"], "not_subscribed");
-    assert!(told["remedy"].as_str().unwrap().contains("carport vehicles subscribe"), "{told}");
+    assert!(told["remedy"].as_str().unwrap().contains(&format!("carport vehicles subscribe {car}")), "{told}");
     let status = gateway.told("/api/v1/status").await;
     let open = status["missing"].as_array().unwrap().iter().find(|missing| missing["code"] == "subscription").unwrap().clone();
     // It was read when it was connected, so that something is known all the same.

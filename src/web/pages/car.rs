@@ -114,7 +114,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
             answer::see_other(&format!("/vehicles/{}/commands/{}", answer::path_part(id.as_str()), view.id))
         }
         Err(error) => {
-            let lacking = if let CommandError::NoPermission(permission) = &error { Some(*permission) } else { None };
+            let lacking = if let CommandError::NoPermission { permission, .. } = &error { Some(*permission) } else { None };
             let problem = Problem::from(error);
             call.noting.add(problem.code());
             let reconnect = matches!(problem.code(), "reconnect_required" | "not_connected");

@@ -11,9 +11,9 @@ impl From<CommandError> for Problem {
         match &error {
             CommandError::NotFound | CommandError::UnknownCommand => problem(StatusCode::NOT_FOUND, "not_found"),
             CommandError::Damaged => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
-            CommandError::NotConnected => problem(StatusCode::CONFLICT, "not_connected"),
-            CommandError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
-            CommandError::NoPermission(_) => problem(StatusCode::FORBIDDEN, "no_permission"),
+            CommandError::NotConnected(_) => problem(StatusCode::CONFLICT, "not_connected"),
+            CommandError::Reconnect { .. } => problem(StatusCode::CONFLICT, "reconnect_required"),
+            CommandError::NoPermission { .. } => problem(StatusCode::FORBIDDEN, "no_permission"),
             CommandError::NotPossible => problem(StatusCode::CONFLICT, "not_possible"),
             CommandError::UnderWay { .. } => problem(StatusCode::CONFLICT, "under_way"),
             CommandError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),

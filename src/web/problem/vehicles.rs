@@ -29,14 +29,14 @@ impl Problem {
 fn of(error: &VehiclesError) -> Problem {
     let problem = |status, code| Problem::new(status, code, sentence(&error.to_string()));
     match error {
-        VehiclesError::NotFound | VehiclesError::UnknownUser | VehiclesError::Untold => {
+        VehiclesError::NotFound | VehiclesError::UnknownUser | VehiclesError::Untold(_) => {
             problem(StatusCode::NOT_FOUND, "not_found")
         }
         VehiclesError::Exists => problem(StatusCode::CONFLICT, "exists"),
         VehiclesError::BadRequest(_) | VehiclesError::UnknownSignal(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
-        VehiclesError::NotConnected | VehiclesError::ConnectionEnded => problem(StatusCode::CONFLICT, "not_connected"),
-        VehiclesError::NoPermission(_) => problem(StatusCode::FORBIDDEN, "no_permission"),
-        VehiclesError::Reconnect(_) => problem(StatusCode::CONFLICT, "reconnect_required"),
+        VehiclesError::NotConnected(_) | VehiclesError::ConnectionEnded => problem(StatusCode::CONFLICT, "not_connected"),
+        VehiclesError::NoPermission { .. } => problem(StatusCode::FORBIDDEN, "no_permission"),
+        VehiclesError::Reconnect { .. } => problem(StatusCode::CONFLICT, "reconnect_required"),
         VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
         VehiclesError::Partly { of, failed } => partly(*of, failed),
         VehiclesError::Later { after, .. } => {

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::http::Say;
 use super::process::{Home, Program, Server, until};
-use super::smartcar::{Smartcar, V2_SECRET, walk};
+use super::smartcar::{Smartcar, V2_SECRET, deliver, walk};
+use crate::gateway::events::trouble;
 
 #[tokio::test]
 async fn reading_commands_say_the_same_with_and_without_a_server() {
@@ -275,6 +276,31 @@ async fn a_refresh_says_when_it_does_not_help() {
     let refreshed = home.run(&["connections", "refresh", connection["id"].as_str().unwrap()]).await;
     assert_eq!((refreshed.code, refreshed.stdout.as_str()), (Some(1), ""), "{refreshed:?}");
     assert!(refreshed.stderr.contains("does not work: ") && refreshed.stderr.contains("carport migrate"), "{refreshed:?}");
+    server.stop().await;
+    drop(smartcar);
+}
+
+/// A connection that waits for its owner is named with the command to paste, and a refresh says what it did.
+#[tokio::test]
+async fn what_waits_for_its_owner_is_named_with_the_command_to_paste() {
+    let (home, smartcar, server) = house().await;
+    let connection = home.json(&["connections", "list"]).await["items"][0].clone();
+    let (id, car) = (connection["id"].as_str().unwrap(), connection["vehicles"][0].as_str().unwrap());
+    let refreshed = home.done(&["connections", "refresh", id]).await;
+    assert!(refreshed.starts_with("Refreshed: ") && refreshed.contains("renewed"), "{refreshed}");
+
+    deliver(&server, &trouble("waits", car, "CONNECTED_SERVICES_ACCOUNT", Some("AUTHENTICATION_FAILED"), "ERROR")).await;
+    let command = format!("`carport connect --vehicle {car}`");
+    let checked = until("the notice", async || {
+        let said = home.done(&["check", "--offline"]).await;
+        said.lines().find(|line| line.contains("waits for its owner")).map(str::to_owned)
+    });
+    let checked = checked.await;
+    assert!(checked.starts_with("warn") && checked.contains(id) && checked.contains(&command), "{checked}");
+    let refreshed = home.run(&["connections", "refresh", id]).await;
+    assert_eq!((refreshed.code, refreshed.stdout.as_str()), (Some(1), ""), "{refreshed:?}");
+    assert!(refreshed.stderr.contains("renewed, but the connection waits for its owner"), "{refreshed:?}");
+    assert!(refreshed.stderr.contains(&command), "{refreshed:?}");
     server.stop().await;
     drop(smartcar);
 }

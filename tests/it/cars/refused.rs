@@ -63,7 +63,8 @@ async fn the_error_of_a_whole_read_counts_for_each_signal() {
             assert!(answer.status >= 400, "{}", answer.text());
             if kind == "PERMISSION" {
                 is_problem(&answer, 403, "no_permission");
-                assert!(answer.text().contains("`carport connect --vehicle ID --add-scope PERMISSION`"), "{}", answer.text());
+                let remedy = format!("`carport connect --vehicle {car} --add-scope PERMISSION`");
+                assert!(answer.text().contains(&remedy), "{}", answer.text());
             }
             let told = of(odometer).await;
             assert_eq!((&told["state"], &told["error"]["type"]), (&json!(state), &json!(kind)), "{account}: {told}");
