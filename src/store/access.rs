@@ -59,9 +59,12 @@ impl Change for RevokeApiToken {
 }
 
 /// Ends every token that is bound to one of these, which goes.
-pub(super) fn drop_api_tokens(tables: &mut Tables<'_>, is_bound: impl Fn(&ApiToken) -> bool) -> Result<(), StoreError> {
+pub(super) fn drop_api_tokens(
+    tables: &mut Tables<'_>,
+    is_bound: impl Fn(&Tables<'_>, &ApiToken) -> bool,
+) -> Result<(), StoreError> {
     for (key, token) in tables.list::<ApiToken>(ALL, false, usize::MAX)? {
-        if is_bound(&token) {
+        if is_bound(tables, &token) {
             tables.remove_raw(ApiToken::TABLE, &key)?;
         }
     }

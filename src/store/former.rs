@@ -59,15 +59,17 @@ impl Change for EraseUnreadable {
         if let Some(id) = &self.id
             && let Some(row) = tables.row(Kind::Vehicle, id.as_str())?
             && is_unreadable(tables, row)?
+            && !rows.contains(&row)
         {
-            // Whoever connects the car next is nobody whom a token of now may see.
-            drop_api_tokens(tables, |token| token.vehicle.as_ref() == Some(id))?;
-            if !rows.contains(&row) {
-                rows.push(row);
-            }
+            rows.push(row);
         }
         // What still comes about these cars is not kept, and their month goes on.
         for (entry, row) in entries_of(tables, &rows)? {
+            // SECURITY: whoever connects the car next is nobody whom a token of now may see.
+            drop_api_tokens(tables, |tables, token| {
+                let bound = token.vehicle.as_ref().map(|id| tables.places().index_entry(Kind::Vehicle, id.as_str()));
+                bound.is_some_and(|bound| bound == entry)
+            })?;
             super::budget::erase(tables, row, &entry)?;
             let nowhere = tables.seal(INDEX, &entry, &[], &[]);
             tables.put_raw(INDEX, &entry, &nowhere)?;

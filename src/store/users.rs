@@ -66,7 +66,7 @@ impl Change for RemoveUser {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         drop_invites_of(tables, &self.id)?;
-        drop_api_tokens(tables, |token| token.user.as_ref() == Some(&self.id))?;
+        drop_api_tokens(tables, |_, token| token.user.as_ref() == Some(&self.id))?;
         if let Some(row) = row_of(tables, &self.id)? {
             tables.remove::<User>(row)?;
         }

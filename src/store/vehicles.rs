@@ -132,7 +132,7 @@ impl Change for ForgetVehicle {
             super::budget::erase(tables, row, &place)?;
             erase_row(tables, row, &vehicle)?;
             // SECURITY: whoever could see it must not see it again when somebody connects it anew.
-            drop_api_tokens(tables, |token| token.vehicle.as_ref() == Some(&self.id))?;
+            drop_api_tokens(tables, |_, token| token.vehicle.as_ref() == Some(&self.id))?;
             // What still comes about it is not kept.
             if self.is_remembered {
                 tables.put_gone(Kind::Vehicle, self.id.as_str())?;

@@ -171,6 +171,7 @@ async fn a_past_that_cannot_be_read_is_told() {
 #[tokio::test(start_paused = true)]
 async fn what_is_erased_unread_with_its_owner_stays_gone() {
     let (mut gateway, car) = from_ada_to_grace(735).await;
+    let of_car = gateway.create_token(&serde_json::json!({ "name": "c", "scope": "read", "vehicle": car })).await;
     let row = row_of(&gateway, &car, "grace").await;
     damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
     let told = gateway.ask("DELETE", "/api/v1/users/grace?history=erase").bearer(&gateway.admin).send().await;
@@ -182,6 +183,8 @@ async fn what_is_erased_unread_with_its_owner_stays_gone() {
     tell(&gateway, &car, 5).await;
     gateway.catch_up().await;
     assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("eve", 5)]));
+    let path = format!("/api/v1/vehicles/{car}");
+    assert_eq!(gateway.get(&path).bearer(&of_car).send().await.status, 401, "whoever has it next is not seen by it");
     gateway.finish().await;
 }
 
