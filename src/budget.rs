@@ -326,7 +326,7 @@ impl ApplicationBudget {
             holds: POOL,
             per_minute: POOL_PER_MINUTE,
             left: pool.level / 1000,
-            rests_until: Some(pool.rests_until).filter(|until| *until > pool.at),
+            rests_until: pool.rest(pool.at),
             refused_at: pool.felt_refusal(),
         }
     }
@@ -387,8 +387,8 @@ impl VehicleBudget {
             used: ledger.used,
             remaining: limit.map(|limit| limit.saturating_sub(ledger.used)),
             limit,
+            rests_until: ledger.rest(now),
             reasons: ledger.reasons,
-            rests_until: Some(ledger.rests_until).filter(|until| *until > now),
             last: ledger.last.into_iter().map(|(at, reason)| Called { at, reason }).collect(),
         }
     }

@@ -179,9 +179,10 @@ impl Ledger {
         if calls == 0 {
             return;
         }
-        // A clock that went back makes no call one of an earlier month.
-        let day = midnight(self.last.last().map_or(at, |(last, _)| at.max(*last)));
-        self.days.retain(|(day, ..)| *day >= at.before(DAY * 32));
+        // A clock that went back makes no call one of an earlier month. If none of the last calls speaks for a later day any
+        // more, it was ahead, and nobody knows when that day's calls were made.
+        let day = midnight(self.last.iter().map(|(last, _)| *last).fold(at, Timestamp::max));
+        self.days.retain(|(of, ..)| *of >= at.before(DAY * 32) && *of <= day);
         match self.days.iter_mut().find(|(of, why, _)| (*of, *why) == (day, reason)) {
             Some((.., count)) => *count = count.saturating_add(calls),
             None => self.days.push((day, reason, calls)),
@@ -192,6 +193,11 @@ impl Ledger {
         self.last.extend((0..calls).map(|_| (at, reason)));
         let excess = self.last.len().saturating_sub(LAST);
         self.last.drain(..excess);
+    }
+
+    /// Until when Smartcar wants to be left alone about this vehicle, if it does now.
+    pub fn rest(&self, now: Timestamp) -> Option<Timestamp> {
+        rest(self.rests_until, now)
     }
 
     /// Takes back a call that was counted and did not go out.
@@ -221,6 +227,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 fn midnight(at: Timestamp) -> Timestamp {
     const DAY_MS: i64 = 24 * 3600 * 1000;
     Timestamp::from_millis(at.as_millis().div_euclid(DAY_MS).saturating_mul(DAY_MS))
+}
+
+/// The longest that Smartcar is left alone.
+pub const LONGEST_REST: Duration = Duration::from_secs(60 << 9);
+
+/// A rest that is longer than any was noted by a clock that was ahead.
+fn rest(until: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    Some(until).filter(|until| *until > now && until.since(now) <= LONGEST_REST)
 }
 
 /// The last day of the month that began at `since`.
@@ -276,6 +290,11 @@ impl Pool {
         Pool { level: self.level.saturating_add(back).min(POOL * 1000), at: now, ..self }
     }
 
+    /// Until when Smartcar wants to be left alone, if it does now.
+    pub fn rest(&self, now: Timestamp) -> Option<Timestamp> {
+        rest(self.rests_until, now)
+    }
+
     /// How long until it holds a whole call more than `kept`.
     pub fn wait(&self, kept: u32) -> Duration {
         let wanted = (u64::from(kept) + 1) * 1000;
@@ -284,13 +303,13 @@ impl Pool {
 
     /// When somebody who leaves `kept` calls to others may call, if nobody else does.
     pub fn opens_at(&self, kept: u32) -> Timestamp {
-        self.rests_until.max(self.at.after(self.wait(kept)))
+        self.at.after(self.wait(kept)).max(self.rest(self.at).unwrap_or_default())
     }
 
     /// When Smartcar refused the calls of the whole application, as long as the bucket fills anew because of it.
     pub fn felt_refusal(&self) -> Option<Timestamp> {
-        let is_felt = self.rests_until > self.at || self.at.since(self.refused_at) < POOL_FILLS;
-        Some(self.refused_at).filter(|at| is_felt && *at != Timestamp::default())
+        let is_felt = self.rest(self.at).is_some() || self.at.since(self.refused_at) < POOL_FILLS;
+        Some(self.refused_at).filter(|at| is_felt && *at != Timestamp::default() && *at <= self.at)
     }
 }
 
@@ -373,8 +392,17 @@ mod tests {
         // A clock that went back, and is right again.
         let mut back = ledger.clone().within(time("1969-12-01T00:00:00Z"));
         assert_eq!(back.used, 22);
-        back.count(Reason::Request, 1, time("1970-01-01T00:01:00Z"));
-        assert_eq!(used(&back, first), 23);
+        for second in 1..=9 {
+            back.count(Reason::Request, 1, Timestamp::from_millis(second * 1000));
+        }
+        assert_eq!(used(&back, first), 31);
+        // One that was ahead, and is right again: what was counted then is no burden for years.
+        let mut ahead = ledger.clone().within(time("2030-03-01T00:00:00Z"));
+        ahead.count(Reason::Poll, 1, time("2030-03-05T00:00:00Z"));
+        let mut right = ahead.within(first);
+        right.count(Reason::Poll, 30, time("2026-11-24T00:00:00Z"));
+        right.count(Reason::Poll, 1, time("2026-11-25T00:00:00Z"));
+        assert_eq!((used(&right, first), used(&right, time("2026-12-01T00:00:00Z"))), (32, 0), "{right:?}");
         // What Smartcar has refused in a month that overlaps, it still refuses.
         let refused = Ledger { limit: Some(22), learnt_at: time("2026-11-23T03:00:00Z"), ..ledger };
         let limit = |since| refused.clone().within(since).limit;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Key;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::budget::{APPLICATION, Configured, Ledger, Lesson, Pool, Reason};
+use crate::model::budget::{APPLICATION, Configured, LONGEST_REST, Ledger, Lesson, Pool, Reason};
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, VehicleId};
 
@@ -82,7 +82,10 @@ impl Change for TakeCall {
     type Outcome = Taken;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<Taken, StoreError> {
-        let pool = pool(tables)?.at(self.at);
+        let before = pool(tables)?;
+        // By a clock that was ahead it would not fill before that time.
+        let is_ahead = before.at > self.at;
+        let pool = before.at(self.at);
         let pool = Pool { level: pool.level.saturating_sub(u64::from(self.aside) * 1000), ..pool };
         let mut ledger = known(tables, self.vehicle)?.within(self.since);
         let is_unsaid = ledger.limit.is_some() && ledger.learnt_under == Configured::Unknown;
@@ -97,15 +100,14 @@ impl Change for TakeCall {
             Some(0) => Some(Taken::MonthIsOver { told: ledger.limit }),
             Some(left) if left <= kept => Some(Taken::Reserved),
             _ if self.share.is_some_and(|share| of_reason(&ledger, self.reason) >= share) => Some(Taken::ShareIsSpent),
-            _ if ledger.rests_until > self.at => Some(Taken::VehicleRests(ledger.rests_until)),
-            _ => None,
+            _ => ledger.rest(self.at).map(Taken::VehicleRests),
         };
         let refusal = refusal.or_else(|| {
             let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal().is_some());
             (until > self.at).then_some(Taken::ApplicationRests { until, told })
         });
         if let Some(refusal) = refusal {
-            if self.aside > 0 {
+            if self.aside > 0 || is_ahead {
                 tables.put(APPLICATION, &pool)?;
             }
             if is_unsaid {
@@ -220,7 +222,7 @@ impl Change for NoteCalls {
 
 /// As long as was asked for; if it was not said how long, a minute, and twice as long each further time.
 fn rest(seconds: Option<u64>, refusals: u32) -> Duration {
-    Duration::from_secs(seconds.unwrap_or_else(|| 60 << refusals.min(9)))
+    Duration::from_secs(seconds.unwrap_or_else(|| 60 << refusals.min(9))).min(LONGEST_REST)
 }
 
 fn of_reason(ledger: &Ledger, reason: Reason) -> u32 {

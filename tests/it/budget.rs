@@ -196,6 +196,34 @@ async fn another_number_voids_what_smartcar_has_said() {
     gateway.finish().await;
 }
 
+/// While it was asked to wait, the clock was years ahead: Carport does not wait for years.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_keeps_nobody_waiting() {
+    for (seed, code) in [(407, "VEHICLE"), (408, "SMARTCAR_API")] {
+        let (gateway, car) = with_budget(seed, &[]).await;
+        gateway.net.change(move |request, _| {
+            let body = json!({ "type": "RATE_LIMIT", "code": code, "statusCode": 429, "resolution": null }).to_string();
+            let answer = http::Response::builder().status(429).body(body.into()).unwrap();
+            request.uri().path().ends_with("/batch").then_some(Ok(answer))
+        });
+        gateway.set_clock(5 * 365 * 86_400);
+        is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+        gateway.net.leave_alone();
+        is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+        gateway.set_clock(0);
+        let budget = gateway.told("/api/v1/budget").await;
+        let rests = [&budget["application"]["rests_until"], &of(&gateway, &car).await["rests_until"]];
+        assert_eq!(rests, [&Value::Null, &Value::Null], "{code}");
+        if code == "SMARTCAR_API" {
+            // The bucket is empty, and fills again.
+            assert_eq!(refresh(&gateway, &car).await.header("retry-after"), Some("30"));
+            pass(Duration::from_secs(30)).await;
+        }
+        assert_eq!(refresh(&gateway, &car).await.status, 200, "{code}");
+        gateway.finish().await;
+    }
+}
+
 /// Whoever writes another day on which Smartcar counts anew has made the same calls as before.
 #[tokio::test(start_paused = true)]
 async fn another_reset_day_forgets_no_call() {
