@@ -107,7 +107,8 @@ fn in_smartcars_words(kind: Option<&str>, code: Option<&str>, status: Option<u16
 /// Smartcar's words, as far as there are any.
 fn of_smartcar(error: &SmartcarError) -> ApiError {
     if let SmartcarError::Ended { .. } = error {
-        let text = "Smartcar has ended its API v2.0, by which this car is connected: whoever runs Carport moves it to v3 with `carport migrate`.";
+        let text =
+            "Smartcar has ended its API v2.0: whoever runs Carport moves what is connected by it to v3 with `carport migrate`.";
         return ApiError::of("UPSTREAM", Some("KNOWN_ISSUE")).because(text);
     }
     let what = error.failure();

@@ -29,7 +29,14 @@ pub(super) struct Told<T> {
 
 impl<T> Told<T> {
     pub(super) fn of(answer: Result<T, CallError>) -> Told<T> {
-        let lasts = matches!(answer, Ok(_) | Err(CallError::Smartcar(SmartcarError::NotPossible { .. })));
+        let lasts = match &answer {
+            Ok(_) => true,
+            // Without a reason of Smartcar's own it may be a mistake, or a proxy's.
+            Err(CallError::Smartcar(SmartcarError::NotPossible { what })) => {
+                matches!(what.kind.as_deref(), Some("COMPATIBILITY" | "VALIDATION"))
+            }
+            Err(_) => false,
+        };
         Told { answer: answer.map_err(|error| of_call(&error)), lasts }
     }
 

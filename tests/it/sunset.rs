@@ -292,6 +292,8 @@ async fn scripts_are_told_of_the_end_and_of_nothing_else() {
     }
     assert_eq!(refresh(&gateway, &car).await.status, 200);
     gateway.net.leave_alone();
+    // What was a mistake is not kept.
+    assert_eq!(ask("GET", &compatible(1)).await.status, 200);
 
     gateway.simulator.turn("v2=gone").unwrap();
     let told = ask("DELETE", &webhook).await;
