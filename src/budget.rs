@@ -184,9 +184,20 @@ impl Budget {
     /// never settled has cost one call.
     pub async fn settle(&self, permit: &Permit, error: Option<&SmartcarError>) {
         let (sent, lesson) = (permit.sent(), lesson(permit, error));
-        if sent == 1 && lesson.is_none() {
-            return;
+        if sent != 1 || lesson.is_some() {
+            self.note(permit, sent, lesson).await;
         }
+    }
+
+    /// Keeps what the error of a call that needs no permit taught. It was about the vehicle in row `vehicle`, or about none.
+    pub async fn hear(&self, vehicle: u32, error: &SmartcarError) {
+        if let Some(lesson) = limit(error) {
+            // One request went out, as many as a permit has counted before: so nothing is counted here.
+            self.note(&Permit::granted(vehicle, Reason::Request, false), 1, Some(lesson)).await;
+        }
+    }
+
+    async fn note(&self, permit: &Permit, sent: u32, lesson: Option<Lesson>) {
         let at = self.world.now();
         let (since, _) = month(at, self.settings.reset_day);
         let (vehicle, car) = (permit.vehicle, permit.car.clone());
@@ -211,8 +222,8 @@ impl Budget {
         Ok(Pool { level: pool.level.saturating_sub(aside * 1000), ..pool })
     }
 
-    /// What a limit of Smartcar's own means for whoever asked about the vehicle in row `row`, as it will be told to whoever
-    /// asks next; `None` if `error` is of none. The answer must have been settled.
+    /// What a limit of Smartcar's own means for whoever asked about the vehicle in row `row`, or about none, as it will be told
+    /// to whoever asks next; `None` if `error` is of none. The answer must have been settled, or heard.
     pub async fn refusal(&self, row: u32, error: &SmartcarError) -> Option<Refused> {
         let lesson = limit(error)?;
         let at = self.world.now();
@@ -220,11 +231,11 @@ impl Budget {
         let look = self.store.read(move |snapshot| Ok((snapshot.ledger(row, since)?, snapshot.pool()?)));
         let (ledger, pool) = look.await.ok()?;
         let refused = match lesson {
-            Lesson::Good => return None,
-            Lesson::MonthIsOver => {
+            Lesson::MonthIsOver if row != APPLICATION => {
                 let told = ledger.learnt(self.settings.calls_per_vehicle_month);
                 Refused::MonthIsOver { told, until, after: until.since(at) }
             }
+            Lesson::Good | Lesson::MonthIsOver => return None,
             Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
             Lesson::ApplicationRests { .. } => Refused::ApplicationRests { told: true, after: pool.at(at).opens_at(0).since(at) },
         };

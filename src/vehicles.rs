@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::{Budget, Refused};
-use crate::model::budget::{Permit, Reason};
+use crate::budget::Budget;
+use crate::model::budget::Reason;
 use crate::model::catalogue::known;
 use crate::model::normal::Units;
 use crate::model::reach::{Page, PageRequest, Reach};
@@ -30,6 +30,7 @@ mod derived;
 mod ending;
 mod error;
 pub mod known;
+mod limits;
 mod names;
 mod past;
 mod picture;
@@ -266,23 +267,6 @@ impl Shared {
         let asked = code.to_owned();
         let is_told = self.store.read(move |snapshot| snapshot.knows_signal(&asked)).await?;
         if is_told { Ok(()) } else { Err(VehiclesError::UnknownSignal(code.to_owned())) }
-    }
-
-    /// Keeps what a permitted call has cost and taught.
-    async fn settle<T>(&self, permit: &Permit, result: &Result<T, CallError>) {
-        let error = match result {
-            Err(CallError::Smartcar(error)) => Some(error),
-            _ => None,
-        };
-        self.budget.settle(permit, error).await;
-    }
-
-    /// The limit of Smartcar's own that a call ran into.
-    async fn refusal(&self, row: u32, error: &CallError) -> Option<Refused> {
-        match error {
-            CallError::Smartcar(error) => self.budget.refusal(row, error).await,
-            _ => None,
-        }
     }
 }
 

@@ -288,7 +288,7 @@ fn forget_past_months(tables: &mut Tables<'_>, since: Timestamp) -> Result<(), S
 impl Snapshot<'_> {
     /// What was called about a vehicle in the month that began at `since`.
     pub fn ledger(&self, vehicle: u32, since: Timestamp) -> Result<Ledger, StoreError> {
-        Ok(ledger(self, vehicle)?.within(since))
+        Ok(known(self, vehicle)?.within(since))
     }
 
     /// The application's bucket.

@@ -5,12 +5,13 @@
 //! their own: it ends with the former owner's connection.
 
 use super::{History, Note, Shared, Vehicles, VehiclesError, revoked, to_its_end};
+use crate::model::budget::APPLICATION;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::vehicle::Vehicle;
-use crate::model::{AppUserId, ConnectionId, SmartcarUserId, VehicleId};
-use crate::smartcar::{ConnectionFilter, SmartcarConnection, SmartcarError};
+use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, VehicleId};
+use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarConnection, SmartcarError};
 use crate::store::connections::EndConnection;
 use crate::store::former::{EraseFormer, EraseUnreadable};
 use crate::store::vehicles::ForgetVehicle;
@@ -232,7 +233,8 @@ impl Shared {
     async fn end_at_smartcar(&self, car: &VehicleId, connection: &Connection) -> Result<(), VehiclesError> {
         let result = match connection.generation {
             Generation::V2 => {
-                self.tokens.call(connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await }).await
+                self.ask(APPLICATION, connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await })
+                    .await
             }
             Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |listed| listed).await.map(drop),
         };
@@ -260,15 +262,14 @@ impl Shared {
         let filter = ConnectionFilter { vehicle: Some(car.clone()), user, ..ConnectionFilter::default() };
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
-        let listed = self
-            .tokens
-            .call(application, |smartcar, access| async move { smartcar.connections(&access, filter.clone()).await })
-            .await?;
+        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
+        let listed = self.ask(APPLICATION, application, list).await?;
         let mut ended = 0;
         let of_car = listed.into_iter().filter(|connection| connection.vehicle.as_ref() == Some(car)).collect();
         for connection in which(of_car) {
             let id = &connection.id;
-            self.tokens.call(application, |smartcar, access| async move { smartcar.disconnect_v3(&access, id).await }).await?;
+            let end = |smartcar: Smartcar, access: Secret| async move { smartcar.disconnect_v3(&access, id).await };
+            self.ask(APPLICATION, application, end).await?;
             ended += 1;
         }
         Ok(ended)

@@ -146,12 +146,25 @@ async fn ask(
         }
         (Generation::V3, Some(user)) => {
             let application = ConnectionId::APPLICATION;
+            let permit = &shared.budget.permit(row, reason).await?;
             if vehicle.facts.make.is_none() {
                 let call = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicle_v3(&access, car).await };
-                let facts = shared.tokens.call(application, call).await?;
-                shared.store.commit(NoteFacts { facts, connection: Some(connection.id) }).await.map_err(TokenError::from)?;
+                match shared.ask(row, application, call).await {
+                    Ok(facts) => {
+                        let note = NoteFacts { facts, connection: Some(connection.id) };
+                        shared.store.commit(note).await.map_err(TokenError::from)?;
+                    }
+                    // It can be told of another time. Whoever does not answer, or asks us to wait, is not asked for more.
+                    Err(CallError::Smartcar(error)) if error.failure().status.is_some() => {
+                        tracing::info!(%error, "Smartcar does not tell of a vehicle; it is read all the same");
+                    }
+                    Err(error) => {
+                        let unread = Err(error);
+                        shared.settle(permit, &unread).await;
+                        return unread;
+                    }
+                }
             }
-            let permit = &shared.budget.permit(row, reason).await?;
             // What may be called is asked before each further request: an answer must not spend what is kept for others.
             let leave = || -> BoxFuture<'_, Option<Permit>> { Box::pin(async { shared.budget.permit(row, reason).await.ok() }) };
             let beyond = Beyond { leave: &leave, absent: &shared.absent };

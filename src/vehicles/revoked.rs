@@ -2,6 +2,7 @@
 //! vehicle any more. Then nothing is asked about it by itself, and the owner's connecting again mends it.
 
 use super::Shared;
+use crate::model::budget::APPLICATION;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::reading::{Outcome, SignalReport};
 use crate::model::token::Generation;
@@ -84,12 +85,12 @@ pub(super) async fn listed(shared: &Shared, connection: &Connection) -> Result<V
     match (connection.generation, &connection.smartcar_user) {
         (Generation::V2, _) => {
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-            shared.tokens.call(connection.id, list).await
+            shared.ask(APPLICATION, connection.id, list).await
         }
         (Generation::V3, Some(user)) => {
             let filter = &ConnectionFilter { user: Some(user.clone()), ..ConnectionFilter::default() };
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
-            let listed = shared.tokens.call(ConnectionId::APPLICATION, list).await?;
+            let listed = shared.ask(APPLICATION, ConnectionId::APPLICATION, list).await?;
             Ok(listed.into_iter().filter_map(|listed| listed.vehicle).collect())
         }
         (Generation::V3, None) => Err(TokenError::Gone.into()),

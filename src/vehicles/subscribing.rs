@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Vehicles, VehiclesError};
+use crate::model::budget::APPLICATION;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::event::Event;
 use crate::model::reach::Reach;
@@ -142,7 +143,7 @@ impl Shared {
     /// As the management API lists it. A webhook that posts elsewhere is somebody else's.
     async fn listed(&self) -> Result<Option<String>, CallError> {
         let listed =
-            self.tokens.call(ConnectionId::APPLICATION, |smartcar, access| async move { smartcar.webhooks(&access).await });
+            self.ask(APPLICATION, ConnectionId::APPLICATION, |smartcar, access| async move { smartcar.webhooks(&access).await });
         let settings = self.settings.get();
         let ours = |uri: &str| uri.trim_end_matches('/') == settings.webhook_url.trim_end_matches('/');
         let mut listed = listed.await?.into_iter();
@@ -155,13 +156,13 @@ impl Shared {
             (Generation::V2, _) => {
                 let call =
                     |smartcar: Smartcar, access| async move { is_subscribed(smartcar.subscribe_v2(&access, car, id).await) };
-                self.tokens.call(connection.id, call).await
+                self.ask(row, connection.id, call).await
             }
             (Generation::V3, Some(user)) => {
                 let call = |smartcar: Smartcar, access| async move {
                     is_subscribed(smartcar.subscribe_v3(&access, car, user, id).await)
                 };
-                self.tokens.call(ConnectionId::APPLICATION, call).await
+                self.ask(row, ConnectionId::APPLICATION, call).await
             }
             (Generation::V3, None) => Err(TokenError::Gone.into()),
         };

@@ -6,7 +6,7 @@ use carport::simulator::Settings;
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
-use crate::simulator::rig::{ADA, Answer};
+use crate::simulator::rig::{ADA, Answer, GRACE};
 
 /// A gateway with Ada's two cars, and the first of them.
 async fn with_budget(seed: u64, keys: &[(&str, &str)]) -> (TestGateway, String) {
@@ -222,6 +222,58 @@ async fn a_clock_that_was_ahead_keeps_nobody_waiting() {
         assert_eq!(refresh(&gateway, &car).await.status, 200, "{code}");
         gateway.finish().await;
     }
+}
+
+/// What is asked without being counted meets Smartcar's limits as well: the next one waits, whatever it asks.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_an_uncounted_call_meets_is_heard() {
+    let scope = [("smartcar.scope", "read_vehicle_info,read_odometer,control_security")];
+    let gateway = TestGateway::with(406, &scope, Settings { seed: 406, ..Settings::default() }).await;
+    let refuse = |path: String, status: u16| {
+        gateway.net.change(move |request, _| {
+            let answer = http::Response::builder().status(status).header("retry-after", "90").body("".into()).unwrap();
+            (request.uri().path() == path).then_some(Ok(answer))
+        });
+    };
+    let wait = |answer: &Answer| answer.header("retry-after").unwrap().parse::<u64>().unwrap();
+    // Nobody has told yet what make the car is.
+    gateway.net.change(|request, answer| {
+        let mut list: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        for item in list["data"].as_array_mut().into_iter().flatten() {
+            item["attributes"]["vehicle"].as_object_mut().unwrap().remove("make");
+        }
+        (request.uri().path() == "/v3/connections").then(|| Ok(answer.clone().map(|_| list.to_string().into())))
+    });
+    gateway.connect("grace", GRACE).await;
+    let car = gateway.vehicles_of(GRACE).remove(0);
+    let make = async || gateway.told(&format!("/api/v1/vehicles/{car}")).await["make"].clone();
+    let sent = || gateway.net.sent().len();
+
+    // That it cannot be had keeps nobody from reading the car.
+    refuse(format!("/v3/vehicles/{car}"), 500);
+    assert_eq!((refresh(&gateway, &car).await.status, make().await), (200, Value::Null));
+    refuse(format!("/v3/vehicles/{car}"), 429);
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    let (waits, used, before) = (wait(&refused), of(&gateway, &car).await["used"].clone(), sent());
+    assert_eq!((waits, used), (90, json!(1)));
+    let lock = gateway.post(&format!("/api/v1/vehicles/{car}/commands/security/lock"), &json!({}));
+    for answer in [refresh(&gateway, &car).await, lock.bearer(&gateway.admin).send().await] {
+        is_problem(&answer, 429, "over_budget");
+    }
+    gateway.net.leave_alone();
+    assert_eq!(sent(), before);
+    pass(Duration::from_secs(90)).await;
+    assert_eq!((refresh(&gateway, &car).await.status, make().await.is_string()), (200, true));
+
+    // So it is with a list, and whoever is kept waiting is told for how long.
+    refuse("/v3/connections".to_owned(), 429);
+    let path = format!("/api/v1/vehicles/{car}");
+    let refused = gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await;
+    is_problem(&refused, 429, "over_budget");
+    assert_eq!(wait(&refused), 90);
+    is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+    gateway.finish().await;
 }
 
 /// Whoever writes another day on which Smartcar counts anew has made the same calls as before.
