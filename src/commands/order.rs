@@ -45,13 +45,15 @@ pub(super) async fn carry_out(
         _ => None,
     };
     shared.budget.settle(&permit, error).await;
+    let mut limit = None;
     if let Some(error) = error {
         note_refused_account(&shared, &order.connection, error).await;
+        limit = shared.budget.refusal(order.row, error).await;
     }
     let outcome = match result {
         Some(Ok(Told::Done)) => CommandOutcome::Success,
         Some(Ok(Told::Pending)) => CommandOutcome::Unknown(words::ended_early()),
-        Some(Err(error)) => words::outcome(&error, permit.sent()),
+        Some(Err(error)) => words::outcome(&error, permit.sent(), limit.as_ref()),
         None if permit.sent() == 0 => CommandOutcome::Failed(words::not_sent()),
         None => CommandOutcome::Unknown(words::cut_off()),
     };

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use crate::budget::Refused;
 use crate::model::command::{CommandFailure, CommandOutcome};
 use crate::model::in_words;
 use crate::smartcar::{Failure, SmartcarError, in_two};
 use crate::tokens::{CallError, TokenError};
 
-/// What really happened, as far as an error tells. `sent` is how many requests went out.
-pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
+/// What really happened, as far as an error tells. `sent` is how many requests went out, and `limit` what the ledger says of a
+/// limit of Smartcar's that they met.
+pub(super) fn outcome(error: &CallError, sent: u32, limit: Option<&Refused>) -> CommandOutcome {
     let error = match error {
         CallError::Smartcar(error @ SmartcarError::Ended { .. }) => {
             return failed(format!("The command was not carried out: {}.", in_two(&error.to_string()).0), None);
@@ -47,12 +49,14 @@ pub(super) fn outcome(error: &CallError, sent: u32) -> CommandOutcome {
         _ => (None, None),
     };
     let (what, remedy, usual) = meaning(kind.as_deref(), code.as_deref(), error);
-    let after = after.or(usual);
-    let sentence = match (remedy, after) {
-        ("", Some(after)) => format!("{what}; try again in {}.", in_words(after)),
-        ("", None) => format!("{what}."),
-        (remedy, Some(after)) => format!("{what}; {remedy}, or try again in {}.", in_words(after)),
-        (remedy, None) => format!("{what}: {remedy}."),
+    // Until then nothing is sent again.
+    let after = limit.map(Refused::after).or(after).or(usual);
+    let sentence = match (limit, remedy, after) {
+        (Some(month @ Refused::MonthIsOver { .. }), ..) => format!("{}.", capital(&month.to_string())),
+        (_, "", Some(after)) => format!("{what}; try again in {}.", in_words(after)),
+        (_, "", None) => format!("{what}."),
+        (_, remedy, Some(after)) => format!("{what}; {remedy}, or try again in {}.", in_words(after)),
+        (_, remedy, None) => format!("{what}: {remedy}."),
     };
     let retry_after = after.map(|after| after.as_secs().max(1));
     CommandOutcome::Failed(CommandFailure { code: code_text, sentence, retry_after, resolution_url, status: *status })
@@ -96,13 +100,16 @@ fn meaning(kind: Option<&str>, code: Option<&str>, error: &SmartcarError) -> (St
         ("SERVER", "INTERNAL") => said("Smartcar has a problem", "", Some(5 * MINUTE)),
         ("VALIDATION", _) => said("Smartcar does not accept what goes with the command", "this car may allow other values only", None),
         _ => {
-            let text = error.to_string();
-            let plain = in_two(&text).0;
-            let what = plain.chars().next().map(|first| first.to_ascii_uppercase()).into_iter().chain(plain.chars().skip(1)).collect();
             let usual = matches!(error, SmartcarError::Later { .. }).then_some(5 * MINUTE);
-            (what, "", usual)
+            (capital(in_two(&error.to_string()).0), "", usual)
         }
     }
+}
+
+/// As a sentence begins.
+fn capital(text: &str) -> String {
+    let first = text.chars().next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(text.chars().skip(1)).collect()
 }
 
 /// Carport was stopped before the answer came.
@@ -147,7 +154,7 @@ mod tests {
     }
 
     fn told(error: SmartcarError) -> (&'static str, CommandFailure) {
-        let outcome = outcome(&error.into(), 1);
+        let outcome = outcome(&error.into(), 1, None);
         let word = outcome.as_str();
         (word, outcome.failure().cloned().unwrap())
     }
@@ -180,6 +187,6 @@ mod tests {
         }
         let (word, _) = told(SmartcarError::Later { after: None, what: what(500, Some("SERVER"), Some("INTERNAL"), true) });
         assert_eq!(word, "failed");
-        assert!(matches!(outcome(&TokenError::Gone.into(), 0), CommandOutcome::Failed(_)));
+        assert!(matches!(outcome(&TokenError::Gone.into(), 0, None), CommandOutcome::Failed(_)));
     }
 }

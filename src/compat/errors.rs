@@ -50,10 +50,13 @@ pub fn of_outcome(view: &CommandView) -> Option<ApiError> {
     let failure = view.error.as_ref()?;
     let (kind, code) = failure.code.as_deref().map_or(("", None), |text| match text.split_once(':') {
         Some((kind, code)) => (kind, Some(code)),
-        None => (text, None),
+        None if ApiError::is_type(text) => (text, None),
+        // An older form of v3's errors has no types.
+        None => ("", Some(text)),
     });
     let told = match in_smartcars_words(Some(kind), code, failure.status) {
         Some(told) if view.status == "failed" => told,
+        None if view.status == "failed" && failure.status == Some(429) => ApiError::of("RATE_LIMIT", Some("SMARTCAR_API")),
         // It said no, and not why.
         None if view.status == "failed" && failure.status.is_some() => ApiError::of("UPSTREAM", Some("UNKNOWN_ISSUE")),
         // Nobody knows whether the car has done it, or it was not sent at all.

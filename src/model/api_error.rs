@@ -47,6 +47,11 @@ impl ApiError {
         }
     }
 
+    /// Whether this is one of Smartcar's types.
+    pub fn is_type(word: &str) -> bool {
+        KNOWN.iter().any(|(kind, ..)| *kind == word)
+    }
+
     /// The token is missing or not good.
     pub fn authentication() -> ApiError {
         ApiError::of("AUTHENTICATION", None)

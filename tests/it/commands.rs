@@ -250,6 +250,81 @@ async fn what_nobody_knows_is_said_to_be_unknown() {
     }
 }
 
+/// Smartcar refuses for a limit, and does not say for how long: the record, the answer and the ledger name the same time.
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_told_with_the_time_that_the_ledger_knows() {
+    for (seed, account) in [(515, ADA), (516, GRACE)] {
+        let (gateway, car) = with_car(seed, account, &[]).await;
+        pass(Duration::from_secs(60)).await;
+        let is_v2 = account == ADA;
+        let refuse = |status: u16, error: Option<(&'static str, &'static str)>| {
+            let body = match error {
+                Some((kind, code)) if is_v2 => json!({ "type": kind, "code": code, "statusCode": status }),
+                Some((kind, code)) => json!({ "errors": [{ "status": status.to_string(), "type": kind, "code": code }] }),
+                None => json!({}),
+            };
+            gateway.net.change(move |request, _| {
+                let answer = Response::builder().status(status).body(Bytes::from(body.to_string())).unwrap();
+                let is_command = request.method() == "POST" && request.uri().path().contains("/security");
+                is_command.then_some(Ok(answer))
+            });
+        };
+        // In Smartcar's own words.
+        let lock = async || {
+            let (path, body) = if is_v2 {
+                (format!("/v2.0/vehicles/{car}/security"), json!({ "action": "LOCK" }))
+            } else {
+                (format!("/v3/vehicles/{car}/commands/security/lock"), json!({}))
+            };
+            let answer = gateway.post(&path, &body).bearer(&gateway.admin).send().await;
+            let told = answer.json();
+            let error = if is_v2 { told } else { told["errors"][0].clone() };
+            let wait = answer.header("retry-after").map(|after| after.parse::<u64>().unwrap());
+            (answer.status, format!("{}:{}", error["type"].as_str().unwrap(), error["code"].as_str().unwrap()), wait)
+        };
+        for (error, code, name) in [
+            (Some(("RATE_LIMIT", "SMARTCAR_API")), json!("RATE_LIMIT:SMARTCAR_API"), "RATE_LIMIT:SMARTCAR_API"),
+            (Some(("RATE_LIMIT", "VEHICLE")), json!("RATE_LIMIT:VEHICLE"), "RATE_LIMIT:VEHICLE"),
+            (None, Value::Null, "RATE_LIMIT:SMARTCAR_API"),
+        ] {
+            refuse(429, error);
+            let told = ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "failed").await;
+            assert_eq!((&told["error"]["code"], &told["error"]["retry_after"]), (&code, &json!(60)), "{told}");
+            let again = give(&gateway, &car, "security/lock").await;
+            refused(&gateway, &again, 429, "over_budget").await;
+            assert_eq!(again.header("retry-after"), Some("60"));
+            // Twice as long the next time.
+            pass(Duration::from_secs(60)).await;
+            assert_eq!(lock().await, (429, name.to_owned(), Some(120)));
+            pass(Duration::from_secs(120)).await;
+            gateway.net.leave_alone();
+            ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "success").await;
+        }
+        // The month is over: so it is told, and when the next one begins.
+        refuse(430, Some(("BILLING", "VEHICLE_REQUEST_LIMIT")));
+        let month = if is_v2 {
+            let told = ended(&gateway, &give(&gateway, &car, "security/lock").await, "security/lock", "failed").await;
+            let (error, sentence) = (&told["error"], told["error"]["sentence"].as_str().unwrap());
+            assert_eq!(error["code"], "BILLING:VEHICLE_REQUEST_LIMIT", "{told}");
+            assert!(
+                sentence.starts_with("The calls of this month for this car are spent, as Smartcar itself has said"),
+                "{told}"
+            );
+            assert!(sentence.contains("set budget.calls_per_vehicle_month"), "{told}");
+            error["retry_after"].as_u64()
+        } else {
+            let (status, code, wait) = lock().await;
+            assert_eq!((status, &*code), (430, "BILLING:VEHICLE_REQUEST_LIMIT"));
+            wait
+        };
+        let again = give(&gateway, &car, "security/lock").await;
+        refused(&gateway, &again, 429, "over_budget").await;
+        assert_eq!(again.header("retry-after"), Some(&*month.unwrap().to_string()));
+        assert!(month.unwrap() > 86_400, "{month:?}");
+        gateway.finish().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_in_between_is_told_honestly() {
     for (seed, account, is_clean) in [(511, ADA, false), (512, GRACE, false), (513, GRACE, true)] {

@@ -85,6 +85,8 @@ async fn what_smartcar_refuses_keeps_its_status() {
     for (status, error, expected, kind, code) in [
         (409, json!({ "type": "CONFLICT", "code": "BUSY" }), 409, "CONFLICT", Some("BUSY")),
         (400, json!({ "code": "bad_request" }), 502, "UPSTREAM", Some("UNKNOWN_ISSUE")),
+        (400, json!({ "code": "BAD_REQUEST" }), 502, "UPSTREAM", Some("UNKNOWN_ISSUE")),
+        (400, json!({ "type": "VALIDATION" }), 400, "VALIDATION", None),
     ] {
         gateway.net.change(move |request, _| {
             let body = json!({ "errors": [error] }).to_string();
