@@ -41,7 +41,7 @@ impl Connection {
     /// Something went well that shows `cause` to be mended; whether that changed anything.
     pub fn mended(&mut self, cause: Cause) -> bool {
         let was_broken = match &self.status {
-            ConnectionStatus::NeedsReconnect { cause: Cause::Access, .. } => cause == Cause::Account,
+            ConnectionStatus::NeedsReconnect { cause: Cause::Access, .. } => matches!(cause, Cause::Access | Cause::Account),
             ConnectionStatus::NeedsReconnect { cause: known, .. } => *known == cause,
             ConnectionStatus::Active | ConnectionStatus::Disconnected => false,
         };
@@ -86,8 +86,8 @@ pub enum Cause {
     Tokens,
     /// The manufacturer refuses the account: a good read, or news of one of its cars, shows that it was mended.
     Account,
-    /// The owner has taken the access back at Smartcar: only a whole trip through Connect, or news of one of its cars, shows
-    /// that it was mended.
+    /// The owner has taken the access back at Smartcar: only a whole trip through Connect, news of one of its cars, or that
+    /// Smartcar lists them again shows that it was mended.
     Access,
 }
 

@@ -57,6 +57,10 @@ impl Change for SwitchGeneration {
         if self.to == Generation::V3 {
             // Dead tokens of v2 are no hindrance any more, nor a way back.
             connection.mended(Cause::Tokens);
+            // What is listed there was not taken back.
+            if !self.vehicles.is_empty() {
+                connection.mended(Cause::Access);
+            }
             if tables.get_sound::<SealedTokens>(self.id)?.is_some_and(|tokens| tokens.due_at.is_none()) {
                 drop_tokens(tables, self.id)?;
             }

@@ -34,9 +34,12 @@ pub(super) async fn read(
 ) -> Result<(), CallError> {
     let id = vehicle.connection.ok_or(TokenError::Gone)?;
     let connection = shared.store.read(move |snapshot| snapshot.sound_connection(id)).await.map_err(TokenError::from)?;
-    let connection = connection.ok_or(TokenError::Gone)?;
-    if let ConnectionStatus::NeedsReconnect { cause: Cause::Access, reason, .. } = &connection.status {
-        return Err(TokenError::NeedsReconnect(reason.clone()).into());
+    let mut connection = connection.ok_or(TokenError::Gone)?;
+    if let ConnectionStatus::NeedsReconnect { cause: Cause::Access, reason: why, .. } = &connection.status {
+        let why = why.clone();
+        if reason != Reason::Request || !revoked::is_back(shared, vehicle, &mut connection).await? {
+            return Err(TokenError::NeedsReconnect(why).into());
+        }
     }
     let began = shared.world.now();
     let result = ask(shared, row, vehicle, &connection, only, reason).await;

@@ -58,6 +58,18 @@ pub(super) async fn look(
     Ok(true)
 }
 
+/// Whether Smartcar lists again what seemed to be taken back, which mends the connection. That is looked for when somebody asks
+/// for the vehicle by hand.
+pub(super) async fn is_back(shared: &Shared, vehicle: &Vehicle, connection: &mut Connection) -> Result<bool, CallError> {
+    if !listed(shared, connection).await?.contains(&vehicle.facts.id) {
+        return Ok(false);
+    }
+    let (id, seen) = (connection.id, Some(connection.connected_at));
+    connection.mended(Cause::Access);
+    let mark = MarkConnection { id, status: Some(connection.status.clone()), error: None, seen };
+    Ok(shared.store.commit(mark).await.map_err(TokenError::from)?)
+}
+
 /// What was found out of a connection, or of one of its cars.
 pub(super) const TAKEN_BACK: &str = "the owner has taken the access back at Smartcar";
 

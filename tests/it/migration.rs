@@ -263,3 +263,30 @@ async fn without_credentials_of_v2_nothing_is_renewed_and_nobody_is_nagged() {
     is_problem(&ask(&gateway, &json!({})).await, 503, "not_configured");
     gateway.finish().await;
 }
+
+/// What v2.0 does not list any more, v3 does: nobody has to connect it again.
+#[tokio::test(start_paused = true)]
+async fn cars_that_v2_no_longer_lists_are_moved_and_read() {
+    let gateway = TestGateway::new(549).await;
+    let connection = gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.net.change(|request, answer| {
+        let (status, body) = match request.uri().path().trim_end_matches('/') {
+            "/v2.0/vehicles" => (200, json!({ "vehicles": [], "paging": { "count": 0, "offset": 0 } })),
+            path if path.ends_with("/batch") => (403, json!({ "type": "PERMISSION", "code": null, "statusCode": 403 })),
+            _ => return None,
+        };
+        let mut answer = answer.clone().map(|_| body.to_string().into());
+        *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        Some(Ok(answer))
+    });
+    let read = gateway.post(&format!("/api/v1/vehicles/{car}/refresh"), &json!({})).bearer(&gateway.admin).send().await;
+    is_problem(&read, 409, "reconnect_required");
+    let path = format!("/api/v1/connections/{connection}");
+    assert_eq!(gateway.told(&path).await["status"], "needs_reconnect");
+    assert_eq!(count(&migrate(&gateway, json!({})).await, "moved"), 1);
+    let told = gateway.told(&path).await;
+    assert_eq!((&told["status"], &told["generation"]), (&json!("active"), &json!("v3")), "{told}");
+    refresh(&gateway, &car).await;
+    gateway.finish().await;
+}

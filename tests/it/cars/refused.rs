@@ -176,6 +176,75 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
     }
 }
 
+/// Smartcar refuses to read, and lists none of the cars.
+fn lose_sight(gateway: &TestGateway) {
+    gateway.net.change(|request, answer| {
+        let told = |status, body: Value| {
+            let answer = answer.clone().map(|_| body.to_string().into());
+            let (mut head, body): (_, bytes::Bytes) = answer.into_parts();
+            head.status = status;
+            Some(Ok(Response::from_parts(head, body)))
+        };
+        match request.uri().path().trim_end_matches('/') {
+            "/v2.0/vehicles" => told(StatusCode::OK, json!({ "vehicles": [], "paging": { "count": 0, "offset": 0 } })),
+            "/v3/connections" => told(StatusCode::OK, json!({ "data": [], "meta": { "totalCount": 0 } })),
+            path if path.ends_with("/signals") => {
+                let error = json!({ "status": "403", "type": "PERMISSION", "code": null, "resolution": { "type": null } });
+                told(StatusCode::FORBIDDEN, json!({ "errors": [error] }))
+            }
+            path if path.ends_with("/batch") => {
+                told(StatusCode::FORBIDDEN, json!({ "type": "PERMISSION", "code": null, "statusCode": 403, "resolution": null }))
+            }
+            _ => None,
+        }
+    });
+}
+
+/// Its list may have lagged behind: whoever asks for the car has it looked for again, at no cost.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_smartcar_lists_again_is_read_on_request() {
+    for (seed, account) in [(332, ADA), (333, GRACE)] {
+        let gateway = TestGateway::with(seed, &[], Settings { seed, ..Settings::default() }).await;
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        let status = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone();
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        pass(HOUR).await;
+        lose_sight(&gateway);
+        assert_eq!((refresh(&gateway, &car).await, status().await), (409, json!("needs_reconnect")));
+        let before = reads(&gateway, &car);
+        assert_eq!((refresh(&gateway, &car).await, reads(&gateway, &car)), (409, before), "{account}");
+        gateway.net.leave_alone();
+        assert_eq!((refresh(&gateway, &car).await, status().await), (200, json!("active")), "{account}");
+        assert_eq!(reads(&gateway, &car), before + 1);
+        gateway.finish().await;
+    }
+}
+
+/// An account that the manufacturer refuses may be taken back as well.
+#[tokio::test(start_paused = true)]
+async fn a_refused_account_may_be_found_taken_back() {
+    for (seed, account) in [(334, ADA), (335, GRACE)] {
+        let gateway = TestGateway::with(seed, &[], Settings { seed, ..Settings::default() }).await;
+        let connection = gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        pass(HOUR).await;
+        gateway.simulator.set_trouble(&car, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+        refresh(&gateway, &car).await;
+        let status = async || gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone();
+        assert_eq!(status().await, "needs_reconnect", "{account}");
+        lose_sight(&gateway);
+        let before = reads(&gateway, &car);
+        assert_eq!((refresh(&gateway, &car).await, reads(&gateway, &car)), (409, before + 1), "{account}");
+        // Now it is known for what it is.
+        assert_eq!((refresh(&gateway, &car).await, reads(&gateway, &car)), (409, before + 1), "{account}");
+        let invite = gateway.invite(&json!({ "user": "owner", "vehicle_id": car })).await;
+        assert_eq!(gateway.begin(&invite).await.authorize.path(), "/oauth/authorize", "{account}");
+        gateway.finish().await;
+    }
+}
+
 /// The manufacturer no longer takes the sign-in: Smartcar says so of every signal, but for what it knows by itself.
 #[tokio::test(start_paused = true)]
 async fn a_refused_account_is_left_alone_until_one_of_its_cars_tells_something() {

@@ -297,7 +297,7 @@ impl Step {
 
     fn marking(self, at: Timestamp) -> Box<dyn Deed> {
         let Step { who, what, how, .. } = self;
-        let cause = if how.is_multiple_of(2) { Cause::Tokens } else { Cause::Account };
+        let cause = [Cause::Tokens, Cause::Account, Cause::Access][usize::from(how % 3)];
         let broken = ConnectionStatus::NeedsReconnect { reason: format!("reason {how}"), cause, since: None };
         let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
         let error = (!how.is_multiple_of(3)).then(|| format!("error {how}"));

@@ -467,6 +467,9 @@ impl Played for SwitchGeneration {
         let mut after = Connection { generation: self.to, ..before.clone() };
         if self.to == Generation::V3 {
             after.mended(Cause::Tokens);
+            if !self.vehicles.is_empty() {
+                after.mended(Cause::Access);
+            }
             if model.tokens.get(&self.id).is_some_and(|tokens| tokens.due_at.is_none()) {
                 model.drop_tokens(self.id);
             }
