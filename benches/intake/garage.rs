@@ -23,7 +23,7 @@ pub(crate) fn link(directory: &Path, cars: u64) -> anyhow::Result<Secret> {
         let store = Store::open(directory, store::Settings::default(), vault, &world, Arc::new(Metrics::new()))?;
         linking::link(&store, cars, world.now()).await?;
         for row in store.read(|snapshot| snapshot.vehicles_to_read(usize::MAX)).await? {
-            store.commit(PictureTaken { vehicle: row }).await?;
+            store.commit(PictureTaken { vehicle: row, served_by: None }).await?;
         }
         let access = Access::new(Settings { idle: MONTH, max: MONTH }, store.clone(), world);
         let request =

@@ -73,12 +73,22 @@ impl Change for NoteFacts {
 pub struct PictureTaken {
     /// The vehicle's row.
     pub vehicle: u32,
+    /// Only if this connection still serves it, and was not connected again since this time. A journal of an earlier Carport
+    /// does not say.
+    #[serde(default)]
+    pub served_by: Option<(ConnectionId, Timestamp)>,
 }
 
 impl Change for PictureTaken {
     type Outcome = ();
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        if let Some(served_by) = self.served_by
+            && let Some(vehicle) = tables.get_sound::<Vehicle>(self.vehicle)?
+            && !is_served_by(tables, &vehicle, served_by)?
+        {
+            return Ok(());
+        }
         tables.remove_mark(VEHICLES_TO_READ, self.vehicle)
     }
 }
@@ -121,11 +131,10 @@ impl Change for ForgetVehicle {
         if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
             return Ok(false);
         }
-        if let Some((id, connected_at)) = self.served_by {
-            let connection = tables.get_sound::<Connection>(id)?.filter(|_| vehicle.connection == Some(id));
-            if connection.is_none_or(|connection| connection.connected_at != connected_at) {
-                return Ok(false);
-            }
+        if let Some(served_by) = self.served_by
+            && !is_served_by(tables, &vehicle, served_by)?
+        {
+            return Ok(false);
         }
         if self.erase {
             let place = tables.places().index_entry(Kind::Vehicle, self.id.as_str());
@@ -145,6 +154,12 @@ impl Change for ForgetVehicle {
         }
         Ok(true)
     }
+}
+
+/// Whether a connection still serves a vehicle, and was not connected again since.
+fn is_served_by(rows: &impl Rows, vehicle: &Vehicle, (id, since): (ConnectionId, Timestamp)) -> Result<bool, StoreError> {
+    let connection = rows.get_sound::<Connection>(id)?.filter(|_| vehicle.connection == Some(id));
+    Ok(connection.is_some_and(|connection| connection.connected_at == since))
 }
 
 /// A vehicle and its row.

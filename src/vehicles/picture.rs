@@ -225,10 +225,10 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
         if waiting.get(&row).is_some_and(|waiting| waiting.until > Instant::now()) {
             continue;
         }
-        let (vehicle, is_closed) = shared.store.read(move |snapshot| wanted(snapshot, row)).await?;
+        let (vehicle, connection) = shared.store.read(move |snapshot| wanted(snapshot, row)).await?;
         let result = match &vehicle {
             // Its owner has to connect again, and then a picture is wanted anew.
-            Some(_) if is_closed => Ok(()),
+            Some(_) if connection.as_ref().is_some_and(is_closed) => Ok(()),
             Some(vehicle) => {
                 let (known, now) = (vehicle.clone(), shared.world.now());
                 match shared.store.read(move |snapshot| wish(snapshot, row, &known, now)).await? {
@@ -252,7 +252,9 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
                     tracing::warn!(%error, "a first picture of a vehicle cannot be had");
                 }
                 waiting.remove(&row);
-                shared.store.commit(PictureTaken { vehicle: row }).await?;
+                // Its owner may have connected it again meanwhile: that picture is still to be taken.
+                let served_by = connection.map(|connection| (connection.id, connection.connected_at));
+                shared.store.commit(PictureTaken { vehicle: row, served_by }).await?;
                 continue;
             }
         };
@@ -265,15 +267,16 @@ async fn take_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> Resul
     Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
 }
 
-/// The vehicle of a row, and whether its owner has to connect again because of the account, or of the access to it.
-fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, bool), StoreError> {
+/// The vehicle of a row, and the connection that serves it.
+fn wanted(snapshot: &Snapshot<'_>, row: u32) -> Result<(Option<Vehicle>, Option<Connection>), StoreError> {
     let vehicle = snapshot.vehicle_at(row)?;
     let id = vehicle.as_ref().and_then(|vehicle| vehicle.connection);
-    let connection = id.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
-    let is_closed = connection.is_some_and(|connection| {
-        matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account | Cause::Access, .. })
-    });
-    Ok((vehicle, is_closed))
+    Ok((vehicle, id.map_or(Ok(None), |id| snapshot.sound_connection(id))?))
+}
+
+/// Whether an owner has to connect again because of the account, or of the access to it.
+fn is_closed(connection: &Connection) -> bool {
+    matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account | Cause::Access, .. })
 }
 
 /// Why a picture is wanted; `None` if it would show nothing new: whoever connects a car again, or imports its tokens once

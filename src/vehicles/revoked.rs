@@ -44,18 +44,16 @@ pub(super) async fn look(
     let served = shared.store.read(move |snapshot| snapshot.vehicles_of(&served)).await?;
     if served.iter().any(|vehicle| listed.contains(vehicle)) {
         tracing::warn!(connection.id = %id, "an owner has taken back the access to one of several cars");
-        // While Smartcar was asked, its owner may have connected it again.
+        // While Smartcar was asked, its owner may have connected it again: then it is not taken back.
         let (user, car, at) = (vehicle.user.clone(), vehicle.facts.id.clone(), shared.world.now());
         let served_by = Some((id, connection.connected_at));
-        shared.store.commit(ForgetVehicle { served_by, ..ForgetVehicle::of(user, car, false, at) }).await?;
-        return Ok(true);
+        return shared.store.commit(ForgetVehicle { served_by, ..ForgetVehicle::of(user, car, false, at) }).await;
     }
     let reason = TAKEN_BACK.to_owned();
     let since = Some(shared.world.now());
     let status = ConnectionStatus::NeedsReconnect { reason: reason.clone(), cause: Cause::Access, since };
     let seen = Some(connection.connected_at);
-    shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason), seen }).await?;
-    Ok(true)
+    shared.store.commit(MarkConnection { id, status: Some(status), error: Some(reason), seen }).await
 }
 
 /// Whether Smartcar lists again what seemed to be taken back, which mends the connection. That is looked for when somebody asks

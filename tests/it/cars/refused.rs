@@ -221,6 +221,34 @@ async fn a_car_that_smartcar_lists_again_is_read_on_request() {
     }
 }
 
+/// A first picture is refused late: the owner has connected the car again meanwhile, and it is read for that.
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_takes_no_picture_from_a_new_connection() {
+    let mut gateway = TestGateway::with(338, &[("webhooks.subscribe", "off")], Settings::default()).await;
+    gateway.connect("owner", GRACE).await;
+    let car = gateway.vehicles_of(GRACE).remove(0);
+    let mut is_first = true;
+    gateway.net.change(move |request, answer| {
+        let is_read = request.uri().path().ends_with("/signals") && std::mem::take(&mut is_first);
+        is_read.then(|| {
+            let error = json!({ "status": "403", "type": "PERMISSION", "code": null, "resolution": { "type": null } });
+            let mut answer = answer.clone().map(|_| json!({ "errors": [error] }).to_string().into());
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            Ok(answer)
+        })
+    });
+    gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(10)))]));
+    gateway.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(reads(&gateway, &car), 1);
+    gateway.connect("owner", GRACE).await;
+    pass(Duration::from_secs(60)).await;
+    let shown = show(&gateway, &car).await;
+    assert_eq!(reads(&gateway, &car), 2, "{shown}");
+    assert!(shown["signals"]["odometer-traveleddistance"]["body"].is_object(), "{shown}");
+    gateway.finish().await;
+}
+
 /// An account that the manufacturer refuses may be taken back as well.
 #[tokio::test(start_paused = true)]
 async fn a_refused_account_may_be_found_taken_back() {
@@ -379,8 +407,11 @@ async fn a_late_refusal_undoes_no_new_connection() {
             gateway.simulator.set_trouble(&car, None).unwrap();
             gateway.connect("owner", account).await
         };
-        let (refused, again) = tokio::join!(refresh(&gateway, &car), again);
-        assert_eq!((refused == 200, again), (how == "trouble", connection.clone()), "{account} {how}");
+        let path = format!("/api/v1/vehicles/{car}/refresh");
+        let asked = gateway.post(&path, &json!({})).bearer(&gateway.admin).send();
+        let (told, again) = tokio::join!(asked, again);
+        assert_eq!((told.status == 200, again), (how == "trouble", connection.clone()), "{account} {how}");
+        assert!(!told.text().contains("taken the access back"), "{account} {how}: {}", told.text());
         let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
         assert_eq!(told["status"], "active", "{account} {how}: {told}");
         assert!(told["vehicles"].as_array().unwrap().contains(&json!(car)), "{account} {how}: {told}");

@@ -120,7 +120,7 @@ impl Step {
             }
             38 => self.naming(),
             39 => Box::new(NoteFacts { facts: self.facts(who), connection: (!how.is_multiple_of(3)).then(|| connection(what)) }),
-            40 => Box::new(PictureTaken { vehicle: u32::from(who % 8) }),
+            40 => Box::new(PictureTaken { vehicle: u32::from(who % 8), served_by: None }),
             41 if how.is_multiple_of(3) => self.erasure(),
             41 => self.forgetting(at),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
