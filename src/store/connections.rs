@@ -178,12 +178,25 @@ impl Change for MarkConnection {
         if self.seen.is_some_and(|seen| seen != connection.connected_at) {
             return Ok(false);
         }
+        // A refused account is the least that may be broken: what is worse is not mended by it.
+        if cause_of(&connection.status).is_some_and(|known| known != Cause::Account)
+            && self.status.as_ref().and_then(cause_of) == Some(Cause::Account)
+        {
+            return Ok(false);
+        }
         if let Some(status) = &self.status {
             connection.status = status.clone();
         }
         connection.last_error.clone_from(&self.error);
         tables.put(self.id, &connection)?;
         Ok(true)
+    }
+}
+
+fn cause_of(status: &ConnectionStatus) -> Option<Cause> {
+    match status {
+        ConnectionStatus::NeedsReconnect { cause, .. } => Some(*cause),
+        ConnectionStatus::Active | ConnectionStatus::Disconnected => None,
     }
 }
 

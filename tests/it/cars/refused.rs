@@ -249,6 +249,32 @@ async fn a_late_refusal_takes_no_picture_from_a_new_connection() {
     gateway.finish().await;
 }
 
+/// What a command says of the account when it ends at last is less than what was found out meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_late_command_makes_no_less_of_access_that_was_taken_back() {
+    for (seed, account) in [(336, ADA), (337, GRACE)] {
+        let scope = "read_vehicle_info,read_odometer,read_battery,control_security";
+        let gateway = TestGateway::with(seed, &[("smartcar.scope", scope)], Settings { seed, ..Settings::default() }).await;
+        gateway.connect("owner", account).await;
+        let car = gateway.vehicles_of(account).remove(0);
+        assert_eq!(refresh(&gateway, &car).await, 200);
+        pass(HOUR).await;
+        gateway.simulator.set_trouble(&car, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
+        lose_sight(&gateway);
+        gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(10)))]));
+        let lock = gateway.post(&format!("/api/v1/vehicles/{car}/commands/security/lock"), &json!({})).bearer(&gateway.admin);
+        let read = async {
+            pass(Duration::from_secs(5)).await;
+            refresh(&gateway, &car).await
+        };
+        let (locked, read) = tokio::join!(lock.send(), read);
+        assert_eq!((&locked.json()["status"], read), (&json!("failed"), 409), "{account}: {}", locked.text());
+        let invite = gateway.invite(&json!({ "user": "owner", "vehicle_id": car })).await;
+        assert_eq!(gateway.begin(&invite).await.authorize.path(), "/oauth/authorize", "{account}");
+        gateway.finish().await;
+    }
+}
+
 /// An account that the manufacturer refuses may be taken back as well.
 #[tokio::test(start_paused = true)]
 async fn a_refused_account_may_be_found_taken_back() {

@@ -414,7 +414,8 @@ impl Played for MarkConnection {
         match model.connections.get_mut(&self.id) {
             Some(connection)
                 if connection.status != ConnectionStatus::Disconnected
-                    && self.seen.is_none_or(|seen| seen == connection.connected_at) =>
+                    && self.seen.is_none_or(|seen| seen == connection.connected_at)
+                    && !(is_of_account(self.status.as_ref()) && is_worse(&connection.status)) =>
             {
                 connection.status = self.status.clone().unwrap_or(connection.status.clone());
                 connection.last_error.clone_from(&self.error);
@@ -423,6 +424,14 @@ impl Played for MarkConnection {
             _ => false,
         }
     }
+}
+
+fn is_of_account(status: Option<&ConnectionStatus>) -> bool {
+    matches!(status, Some(ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. }))
+}
+
+fn is_worse(status: &ConnectionStatus) -> bool {
+    matches!(status, ConnectionStatus::NeedsReconnect { cause: Cause::Tokens | Cause::Access, .. })
 }
 
 impl Played for NoteGoodRead {
