@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use carport::model::AppUserId;
 use carport::simulator::{Fault, Faults, Settings, WebhookSettings};
+use carport::store::users::RemoveUser;
 use carport::world::TransportError;
 use http::{Request, header};
 use serde_json::{Value, json};
@@ -267,6 +269,29 @@ async fn foreign_token(gateway: &TestGateway) -> String {
     let token = answer["refresh_token"].as_str().unwrap().to_owned();
     gateway.keep_secret(&token);
     token
+}
+
+/// A crash between the tokens, which come first, and the user leaves a connection of nobody.
+#[tokio::test(start_paused = true)]
+async fn an_import_that_was_cut_off_gets_its_user_and_its_cars() {
+    let mut gateway = TestGateway::new(536).await;
+    let token = foreign_token(&gateway).await;
+    gateway.net.change(|request, _| {
+        let lost = || Err(TransportError::Lost("the story loses it".to_owned()));
+        request.uri().path().starts_with("/v2.0/").then(lost)
+    });
+    let body = json!({ "refresh_token": token, "user": "ada" });
+    let answer = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await;
+    assert_eq!((answer.status, &answer.json()["vehicles"]), (201, &json!([])), "{}", answer.text());
+    let gone = RemoveUser { id: AppUserId::new("ada") };
+    gateway.app().store().commit(gone).await.unwrap();
+    gateway.net.leave_alone();
+    gateway.crash().await;
+    gateway.start();
+    pass(HOUR).await;
+    let users = gateway.told("/api/v1/users").await["items"].clone();
+    assert_eq!((&users[0]["id"], users[0]["vehicles"].as_array().map(Vec::len)), (&json!("ada"), Some(2)), "{users}");
+    gateway.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
