@@ -28,6 +28,7 @@ use crate::world::World;
 mod call;
 mod clock;
 mod due;
+mod end;
 mod gate;
 mod offer;
 mod renewal;
@@ -40,8 +41,8 @@ mod turn;
 pub use call::CallError;
 pub use due::Settings;
 
-use call::End;
 use clock::Watch;
+use end::End;
 use gate::{Gate, Shut, Why};
 use silence::Silences;
 use turn::Turns;
@@ -251,11 +252,7 @@ impl Tokens {
         // Only an operator who asks may jump the queue; a refused token waits as the loop does.
         if refused.is_none() {
             shared.rest_no_more(connection);
-            let generation = gate::generation(connection);
-            shared.gate.try_again(generation);
-            if generation == Generation::V2 {
-                self.doubt_end();
-            }
+            shared.gate.try_again(gate::generation(connection));
         }
         self.soon(connection, tokens.version).await
     }

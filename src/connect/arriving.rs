@@ -115,6 +115,10 @@ impl Connect {
         let shared = self.shared.clone();
         self.to_the_end(async move {
             shared.may_be_user(&user, true).await?;
+            // A token that is renewed is dead where it came from, and here it would serve nothing.
+            if shared.tokens.ended().is_some() && shared.tokens.ask_of_end(&[]).await == Some(true) {
+                return Err(ConnectError::NotConfigured(ENDED.to_owned()));
+            }
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.
             let granted = Granted { refresh: granted.refresh.or(Some(token)), ..granted };
@@ -134,6 +138,9 @@ impl Connect {
         .await
     }
 }
+
+const ENDED: &str = "Smartcar has ended its API v2.0, to which this token belongs: `carport connections adopt` takes over what was \
+                     connected by it (it needs smartcar.v3.client_id and smartcar.v3.client_secret)";
 
 impl Shared {
     /// What of an account's cars is to be linked to its connection, and whether each is new; nothing if none is. And

@@ -65,12 +65,11 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     let task = shared.tokens.tasks().spawn({
         let shared = shared.clone();
         async move {
+            let has_ended = async || shared.tokens.ended().is_some() && shared.tokens.ask_of_end(&[id]).await == Some(true);
             // Nobody is turned away for what was so an hour ago.
-            if shared.tokens.ended().is_some() {
-                shared.tokens.ask_of_end(&[id]).await;
-            }
+            let was_over = has_ended().await;
             let learned = learn(&shared, id).await;
-            if matches!(learned, Err(ConnectError::NotConfigured(_))) && shared.tokens.ended().is_some() {
+            if learned.is_err() && (was_over || has_ended().await) {
                 // Its owner is told that nothing was changed.
                 shared.store.commit(EndConnection { id, erase: true, if_empty: true, at: shared.world.now() }).await?;
                 return Err(ConnectError::NotConfigured(BY_V2.to_owned()));
@@ -266,6 +265,10 @@ pub(super) async fn heal(shared: &Shared) -> bool {
     });
     let mut is_done = true;
     for connection in unfinished.await.unwrap_or_default() {
+        if connection.generation == Generation::V2 && shared.tokens.ended().is_some() {
+            is_done = false;
+            continue;
+        }
         // Its own callback is completing it.
         let age = now.since(connection.connected_at).max(connection.connected_at.since(now));
         if age <= PATIENCE {
@@ -285,8 +288,12 @@ pub(super) async fn heal(shared: &Shared) -> bool {
 
 /// An import may have been cut off before its user was made.
 async fn complete_import(shared: &Shared, connection: &Connection) -> Result<Linked, ConnectError> {
-    shared.user(&connection.user, true).await?;
-    learn(shared, connection.id).await
+    let id = connection.id;
+    // While others were completed, it may have gone with its user.
+    if shared.store.read(move |snapshot| snapshot.sound_connection(id)).await?.is_some() {
+        shared.user(&connection.user, true).await?;
+    }
+    learn(shared, id).await
 }
 
 async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -> Result<bool, ConnectError> {

@@ -103,16 +103,13 @@ impl Shared {
             return Err(ConnectError::NotConfigured("set smartcar.v2.client_id and .client_secret again first".to_owned()));
         }
         let served = self.store.read(from_v2).await?;
-        let ids: Vec<ConnectionId> = served.iter().take(ASKED).map(|(connection, _)| connection.id).collect();
-        if !ids.is_empty() && !what.force && self.tokens.ask_of_end(&ids).await {
-            let sentence = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
-                            (`--force`, or `force` in the API, goes back all the same)";
-            return Err(ConnectError::Refused { code: "v2_ended".to_owned(), sentence: sentence.to_owned() });
+        if !served.is_empty() && !what.force {
+            self.ask_whether_v2_is_there(&served).await?;
         }
         let mut items = Vec::new();
         for (connection, known) in served {
-            let result = match self.can_return(connection.id).await? {
-                false => Err(ConnectError::Upstream(NO_TOKENS.to_owned())),
+            let result = match what.force || self.can_return(connection.id).await? {
+                false => Err(ConnectError::Refused { code: "tokens_too_old".to_owned(), sentence: TOO_OLD.to_owned() }),
                 true if what.dry_run => Ok("would_return"),
                 true => self.switch(connection.id, Generation::V2, Vec::new()).await.map(|()| "returned"),
             };
@@ -124,7 +121,23 @@ impl Shared {
         Ok(items)
     }
 
-    /// Whether the tokens of v2.0 that a connection has kept are still there, and not too old by now.
+    /// An error if API v2.0 has ended, or if nobody gets an answer.
+    async fn ask_whether_v2_is_there(&self, served: &[Served]) -> Result<(), ConnectError> {
+        let mut ids = Vec::new();
+        for (connection, _) in served {
+            if ids.len() < ASKED && self.can_return(connection.id).await? {
+                ids.push(connection.id);
+            }
+        }
+        let (code, sentence) = match self.tokens.ask_of_end(&ids).await.or(self.tokens.ended().map(|_| true)) {
+            Some(false) => return Ok(()),
+            Some(true) => ("v2_ended", HAS_ENDED),
+            None => ("v2_unknown", MAY_HAVE_ENDED),
+        };
+        Err(ConnectError::Refused { code: code.to_owned(), sentence: sentence.to_owned() })
+    }
+
+    /// Whether the tokens of v2.0 that a connection has kept are still there, and not too old by our clock.
     async fn can_return(&self, id: ConnectionId) -> Result<bool, ConnectError> {
         let tokens = self.store.read(move |snapshot| snapshot.sound_tokens(id)).await?;
         let now = self.world.now();
@@ -189,6 +202,15 @@ impl Shared {
         }
     }
 }
+
+const HAS_ENDED: &str = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
+                         (`--force`, or `force` in the API, goes back all the same)";
+
+const MAY_HAVE_ENDED: &str = "nobody can tell whether Smartcar's API v2.0 is still there, for it gives no answer: try again later \
+                              (`--force`, or `force` in the API, goes back all the same)";
+
+const TOO_OLD: &str = "its tokens of v2.0 are older than Smartcar takes them: it stays with v3 (`--force`, or `force` in the API, tries \
+                       them all the same)";
 
 const NO_TOKENS: &str = "no longer honours its tokens of v2.0: it stays with v3";
 

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::notice::{Notice, Subject};
 use crate::model::token::Generation;
-use crate::model::{ConnectionId, Secret, Timestamp};
+use crate::model::{ConnectionId, Timestamp};
 use crate::smartcar::{Smartcar, in_two};
 use crate::store::notices::{EndNotice, GiveNotice};
 use crate::store::tokens::SealedTokens;
 use crate::store::{Store, StoreError};
-use crate::tokens::{CallError, Tokens};
+use crate::tokens::Tokens;
 use crate::world::World;
 
 mod view;
@@ -90,7 +90,9 @@ impl Notices {
         if !shared.has_looked.swap(true, Ordering::AcqRel) && given.contains_key(&Subject::V2Ended) {
             shared.tokens.recall_end();
         }
-        shared.doubt_end(&survey).await;
+        if shared.smartcar.settings().v2.is_some() {
+            shared.tokens.look_for_end(&survey.by_v2).await;
+        }
         for notice in shared.wanted(&survey, now) {
             let before = given.remove(&notice.subject);
             let is_same = |before: &Notice| (&before.reason, before.days) == (&notice.reason, notice.days);
@@ -252,25 +254,6 @@ impl Shared {
                     survey.notices.push(Notice { reason, ends_at, days, ..about(Subject::AccessEnding(connection.id)) });
                 }
                 survey.v2.trouble = survey.v2.trouble.take().or(trouble);
-            }
-        }
-    }
-
-    /// Asks an API that has ended whether it really has, as often as the tokens let that through: nobody else may ask. Who
-    /// has no token to ask with leaves it to the next one.
-    async fn doubt_end(&self, survey: &Survey) {
-        if survey.by_v2.is_empty() && self.smartcar.settings().v2.is_some() {
-            self.tokens.doubt_end_as_nobody().await;
-        }
-        let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-        for id in &survey.by_v2 {
-            if self.tokens.ended().is_none() {
-                return;
-            }
-            match self.tokens.call(*id, list).await {
-                Err(CallError::Token(error)) => tracing::debug!(%error, "nobody could ask whether API v2.0 answers"),
-                Err(error) => return tracing::debug!(%error, "API v2.0 does not answer"),
-                Ok(_) => return,
             }
         }
     }

@@ -135,6 +135,10 @@ impl Vehicles {
             let error = VehiclesError::from(CallError::from(error));
             view.vehicles.iter().fold(error, VehiclesError::about)
         })?;
+        if view.generation == Generation::V2 && self.shared.tokens.ended().is_some() {
+            // What is answered now is told now.
+            self.shared.tokens.ask_of_end(&[id]).await;
+        }
         self.connection(&Reach::All, id).await
     }
 

@@ -249,7 +249,7 @@ async fn what_smartcar_lists_is_taken_over() {
 }
 
 /// What another application holds: a refresh token of v2.
-async fn foreign_token(gateway: &TestGateway) -> String {
+pub(crate) async fn foreign_token(gateway: &TestGateway) -> String {
     let application = gateway.simulator.settings().application.clone();
     let mut url = url::Url::parse("https://connect.smartcar.com/oauth/authorize").unwrap();
     url.query_pairs_mut().extend_pairs([

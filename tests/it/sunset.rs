@@ -257,6 +257,54 @@ async fn whoever_cannot_ask_does_not_send_anybody_back_to_what_has_ended() {
     }
 }
 
+/// Once everything has moved, nothing here keeps it in mind that v2.0 has ended. Who cannot ask does not go back.
+#[tokio::test(start_paused = true)]
+async fn nobody_goes_back_to_where_nobody_answers() {
+    let mut gateway = TestGateway::new(1015).await;
+    let undo = async |gateway: &TestGateway, force: bool| migrate(gateway, json!({ "undo": true, "force": force })).await;
+    gateway.connect("ada", ADA).await;
+    gateway.simulator.turn("v2=ended").unwrap();
+    assert_eq!(migrate(&gateway, json!({})).await.json()["items"][0]["result"], "moved");
+    pass(3 * HOUR).await;
+    gateway.reopen().await;
+    gateway.net.change(|request, _| {
+        let down = || Ok(http::Response::builder().status(503).body("".into()).unwrap());
+        let path = request.uri().path();
+        (path == "/oauth/token" || path.starts_with("/v2.0/")).then(down)
+    });
+    let refused = undo(&gateway, false).await;
+    is_problem(&refused, 409, "refused");
+    assert!(refused.text().contains("try again later"), "{}", refused.text());
+    assert_eq!(undo(&gateway, true).await.json()["items"][0]["result"], "returned");
+    gateway.finish().await;
+}
+
+/// A token that an ended API has made is not spent here.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_imported_to_what_has_ended() {
+    let mut gateway = TestGateway::new(1016).await;
+    gateway.start();
+    gateway.connect("grace", BERT).await;
+    let car = gateway.vehicles_of(BERT).remove(0);
+    let token = crate::moving::foreign_token(&gateway).await;
+    gateway.simulator.turn("v2=ended").unwrap();
+    is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+    let import = async || {
+        let body = json!({ "user": "ada", "refresh_token": token });
+        gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await
+    };
+    let refused = import().await;
+    is_problem(&refused, 503, "not_configured");
+    assert!(refused.text().contains("carport connections adopt"), "{}", refused.text());
+    assert_eq!(gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len(), 1);
+    // It is good still when v2.0 is back, at once.
+    gateway.simulator.turn("v2=on").unwrap();
+    let taken = import().await;
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    assert_eq!(taken.json()["vehicles"].as_array().unwrap().len(), 2);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_who_can_go_back_is_said_to() {
     let mut gateway = TestGateway::new(1009).await;
@@ -266,10 +314,13 @@ async fn only_who_can_go_back_is_said_to() {
     pass(70 * DAY).await;
     gateway.reopen().await;
     for dry_run in [true, false] {
-        let would = migrate(&gateway, json!({ "undo": true, "dry_run": dry_run, "force": true })).await.json();
+        let would = migrate(&gateway, json!({ "undo": true, "dry_run": dry_run })).await.json();
         assert_eq!((&would["items"][0]["result"], &would["on_v2"]), (&json!("failed"), &json!(0)), "{would}");
         assert!(would["items"][0]["error"].as_str().unwrap().contains("stays with v3"), "{would}");
     }
+    // It is our clock that says so: it may be wrong, and the operator knows.
+    let back = migrate(&gateway, json!({ "undo": true, "force": true })).await.json();
+    assert_eq!((&back["items"][0]["result"], &back["on_v2"]), (&json!("returned"), &json!(1)), "{back}");
     gateway.finish().await;
 }
 
