@@ -309,8 +309,8 @@ fn each_within(
     }
 }
 
-/// How many rows are looked at in one go.
-const SCAN: usize = 256;
+/// How many rows are looked at in one go: a page shows a dozen.
+const SCAN: usize = 16;
 
 /// Lists that are ordered by row hand out the last row as cursor.
 fn row_cursor(cursor: Option<&str>) -> Result<u32, VehiclesError> {
