@@ -30,6 +30,7 @@ use crate::world::World;
 mod checklist;
 mod doubt;
 mod missing;
+mod nameless;
 mod proxies;
 mod today;
 mod unheard;
@@ -244,10 +245,13 @@ impl Status {
 
     /// The status.
     pub async fn show(&self) -> StatusView {
+        self.view(self.shared.facts_or_none().await).await
+    }
+
+    /// A store in trouble shows as such; the rest of the status must still be told.
+    async fn view(&self, facts: Facts) -> StatusView {
         let shared = &self.shared;
         let now = shared.world.now();
-        // A store in trouble shows as such; the rest of the status must still be told.
-        let facts = shared.facts_or_none().await;
         let store = StoreStatus {
             healthy: shared.store.is_healthy(),
             bytes: shared.store.bytes(),

@@ -7,6 +7,7 @@ use super::input::Fields;
 use super::problem::Problem;
 use super::{Call, Services};
 use crate::model::Timestamp;
+use crate::model::access::Scope;
 use crate::operate::probes::{self, Finding};
 use crate::operate::status::{self, StatusView};
 use crate::vehicles::{History, VehiclesError};
@@ -25,7 +26,10 @@ pub(super) mod webhooks;
 /// `GET status`: of the whole gateway.
 pub(super) async fn status(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    answer::ok(&call.services.rooms.status.show().await)
+    let status = &call.services.rooms.status;
+    // Whoever only measures need not know which cars there are.
+    let may_read = call.caller()?.scope.covers(Scope::Read);
+    answer::ok(&if may_read { status.show().await } else { status.show_nameless().await })
 }
 
 /// `GET setup?fresh=true`: what is done and what is open, and what the probes found last, or find now.

@@ -2,6 +2,7 @@
 
 use super::super::sunset::{ENDED, way_out};
 use super::{Facts, Missing, Shared};
+use crate::model::VehicleId;
 use crate::smartcar::in_two;
 
 impl Shared {
@@ -88,7 +89,8 @@ impl Shared {
             add("vehicle", "no car is connected", "run `carport connect` and open the link it prints".to_owned());
         } else {
             let now = self.world.now();
-            if let Some(car) = &facts.unsubscribed.first {
+            if facts.unsubscribed.cars > 0 {
+                let car = facts.unsubscribed.first.as_ref().map_or("ID", VehicleId::as_str);
                 let they = if facts.unsubscribed.cars == 1 { "it is" } else { "they are" };
                 let what = format!("{}, and {they} not known to be subscribed to the webhook", facts.unsubscribed.in_words(now));
                 add("subscription", &what, format!("run `carport vehicles show {car}`, which says what to do"));
