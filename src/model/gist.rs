@@ -1,7 +1,7 @@
 //! What charts and sums need of a reading, in little room.
 
 use std::borrow::Cow;
-use std::mem::size_of_val;
+use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -28,11 +28,12 @@ pub enum Gist {
 impl Gist {
     /// Of a signal's body.
     pub fn of(code: &str, body: &Json) -> Gist {
-        // Most bodies are so, and read many times as fast as others.
-        let normal = match serde_json::from_str(body.as_str()) {
-            Ok(Plain { value: Value::Bool(yes), .. }) => return Gist::Yes(yes),
-            Ok(Plain { value, unit }) => Normal::of_value(code, &value, unit.as_deref(), Units::Metric),
-            Err(_) => {
+        // Most bodies are so, and read many times as fast as others. An array would be taken for one, too.
+        let plain = if body.as_str().starts_with('{') { serde_json::from_str(body.as_str()).ok() } else { None };
+        let normal = match plain {
+            Some(Plain { value: Value::Bool(yes), .. }) => return Gist::Yes(yes),
+            Some(Plain { value, unit }) => Normal::of_value(code, &value, unit.as_deref(), Units::Metric),
+            None => {
                 let body = body.value();
                 match body.get("value").and_then(Value::as_bool) {
                     Some(yes) => return Gist::Yes(yes),
@@ -40,13 +41,7 @@ impl Gist {
                 }
             }
         };
-        match normal {
-            Normal::Parts(parts) => {
-                Gist::Parts(parts.into_iter().filter_map(|(place, part)| Some((place, number(&part)?))).collect())
-            }
-            Normal::Word(word) => Gist::Word(word.into()),
-            normal => number(&normal).map_or(Gist::Nothing, Gist::Number),
-        }
+        of(normal)
     }
 
     /// The number, if it is one.
@@ -57,12 +52,15 @@ impl Gist {
     /// How many bytes it takes besides itself.
     pub fn extent(&self) -> usize {
         match self {
-            Gist::Parts(parts) => size_of_val(&**parts),
-            Gist::Word(word) => word.len(),
+            Gist::Parts(parts) => COUNTS + size_of_val(&**parts),
+            Gist::Word(word) => COUNTS + word.len(),
             Gist::Number(_) | Gist::Yes(_) | Gist::Nothing => 0,
         }
     }
 }
+
+/// What an `Arc` keeps beside its value.
+const COUNTS: usize = 2 * size_of::<usize>();
 
 /// A body without anything else.
 #[derive(Deserialize)]
@@ -73,6 +71,16 @@ struct Plain<'a> {
     unit: Option<Cow<'a, str>>,
 }
 
+fn of(normal: Normal) -> Gist {
+    match normal {
+        Normal::Parts(parts) => {
+            Gist::Parts(parts.into_iter().filter_map(|(place, part)| Some((place, number(&part)?))).collect())
+        }
+        Normal::Word(word) => Gist::Word(word.into()),
+        normal => number(&normal).map_or(Gist::Nothing, Gist::Number),
+    }
+}
+
 fn number(normal: &Normal) -> Option<f64> {
     if let Normal::Amount(amount) = normal { Some(amount.value).filter(|value| value.is_finite()) } else { None }
 }
@@ -80,11 +88,16 @@ fn number(normal: &Normal) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::catalogue::CATALOGUE;
 
     /// What is read in haste says the same as what is read with care.
     #[test]
     fn another_field_makes_no_difference() {
-        for code in ["odometer-traveleddistance", "charge-ischarging", "charge-detailedchargingstatus", "wheel-tires", "x-y"] {
+        for code in CATALOGUE.iter().map(|known| known.code).chain(["x-y"]) {
+            for array in ["[5]", r#"[5,"km"]"#, "[true]", "[]"] {
+                let body = Json::received(array.as_bytes());
+                assert_eq!(Gist::of(code, &body), of(Normal::of(code, &body.value(), Units::Metric)), "{code} {array}");
+            }
             for value in ["null", "true", "false", "0", "-1", "7.5", "1e400", "\"CHARGING\"", "\"a\\u0041\"", "{}", "[1]"] {
                 for unit in ["", r#","unit":null"#, r#","unit":"""#, r#","unit":"mi""#, r#","unit":"\u006dm""#, r#","unit":7"#] {
                     let gist =

@@ -1,5 +1,7 @@
 //! The gists of blocks, kept in memory: the chart of a year opens many blocks, and few of them have changed since
 //! somebody looked at it last.
+//!
+//! What is erased is not looked for any more, and goes when others need the room; places and free texts are in no gist.
 
 use std::collections::HashMap;
 use std::mem::{size_of, size_of_val, take};
