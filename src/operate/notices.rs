@@ -73,7 +73,8 @@ impl Notices {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.shared.tokens.news() => {}
-                Ok(()) = connections.changed() => {}
+                // What happens to many at once is looked at once.
+                Ok(()) = connections.changed() => tokio::time::sleep(PAUSE).await,
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
@@ -91,7 +92,7 @@ impl Notices {
             shared.tokens.recall_end();
         }
         if shared.smartcar.settings().v2.is_some() {
-            shared.tokens.look_for_end(&survey.by_v2).await;
+            shared.tokens.doubt_end_in_time(&survey.by_v2).await;
         }
         for notice in shared.wanted(&survey, now) {
             let before = given.remove(&notice.subject);
@@ -112,6 +113,9 @@ impl Notices {
         Ok(())
     }
 }
+
+/// How long a change of a connection waits for others.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How often is looked. Thresholds are days, and a fault that mends itself within it is no news.
 const EVERY: Duration = Duration::from_secs(300);

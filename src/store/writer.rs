@@ -427,6 +427,7 @@ impl Core {
         self.log = self.database.reopen()?;
         // What was reported as failed may be there all the same, and what was derived may be gone: followers look.
         self.news.grew.send_replace(self.log.newest());
+        self.news.connections.send_replace(self.log.memo.connections());
         self.news.tell(&self.log);
         Ok(())
     }
