@@ -116,7 +116,7 @@ impl Connect {
         self.to_the_end(async move {
             shared.may_be_user(&user, true).await?;
             // A token that is renewed is dead where it came from, and here it would serve nothing.
-            if shared.tokens.ended().is_some() && shared.tokens.ask_of_end(&[]).await == Some(true) {
+            if shared.tokens.ask_of_end(&[]).await == Some(true) {
                 return Err(ConnectError::NotConfigured(ENDED.to_owned()));
             }
             let granted = shared.renewed(&token).await?;

@@ -20,8 +20,23 @@ pub(super) struct End(Mutex<Option<Told>>);
 #[derive(Debug)]
 struct Told {
     error: SmartcarError,
+    /// When it was asked last, if this Carport has.
+    asked_at: Option<Instant>,
     /// When one call may look whether it is so still.
     again_at: Instant,
+}
+
+impl Told {
+    fn now(error: SmartcarError) -> Told {
+        let mut told = Told { error, asked_at: None, again_at: Instant::now() };
+        told.is_asked();
+        told
+    }
+
+    fn is_asked(&mut self) {
+        let now = Instant::now();
+        (self.asked_at, self.again_at) = (Some(now), now + AGAIN);
+    }
 }
 
 impl End {
@@ -37,7 +52,7 @@ impl End {
             return Some(told.error.clone());
         }
         if goes {
-            told.again_at = Instant::now() + AGAIN;
+            told.is_asked();
         }
         None
     }
@@ -45,16 +60,15 @@ impl End {
     /// Whether somebody who wants to know may ask although it is not time: not twice within a minute.
     fn may_be_doubted(&self) -> bool {
         let mut told = locked(&self.0);
-        let was_asked = |told: &&mut Told| told.again_at > Instant::now() + AGAIN.saturating_sub(BARELY);
-        let Some(told) = told.as_mut().filter(|told| !was_asked(told)) else { return false };
-        told.again_at = Instant::now() + AGAIN;
+        let Some(told) = told.as_mut().filter(|told| told.asked_at.is_none_or(|at| at.elapsed() >= BARELY)) else { return false };
+        told.is_asked();
         true
     }
 
-    /// Nobody has answered: it may be looked at again at once.
-    fn doubt(&self) {
+    /// Nobody has answered.
+    fn is_unanswered(&self) {
         if let Some(told) = locked(&self.0).as_mut() {
-            told.again_at = Instant::now();
+            told.again_at = Instant::now() + UNANSWERED;
         }
     }
 
@@ -62,9 +76,7 @@ impl End {
     fn hear<T>(&self, result: &Result<T, SmartcarError>) -> bool {
         let mut told = locked(&self.0);
         match result {
-            Err(error @ SmartcarError::Ended { .. }) => {
-                told.replace(Told { error: error.clone(), again_at: Instant::now() + AGAIN }).is_none()
-            }
+            Err(error @ SmartcarError::Ended { .. }) => told.replace(Told::now(error.clone())).is_none(),
             Ok(_) => told.take().is_some(),
             // What else goes wrong says nothing of it.
             Err(_) => false,
@@ -81,7 +93,7 @@ impl Tokens {
     /// API v2.0 had ended when Carport ran last. The next call looks whether that is so still.
     pub fn recall_end(&self) {
         let error = SmartcarError::ended("v2.0");
-        locked(&self.shared.end.0).get_or_insert(Told { error, again_at: Instant::now() });
+        locked(&self.shared.end.0).get_or_insert(Told { error, asked_at: None, again_at: Instant::now() });
     }
 
     /// Takes note of an answer of API v2.0.
@@ -112,8 +124,8 @@ impl Tokens {
         Err(SmartcarError::NotPossible { what: what.clone() }.into())
     }
 
-    /// Whether API v2.0 says that it has ended: asked now, by the first of these connections that gets an answer, else as
-    /// nobody, which is refused where it is there. `None` if nobody gets an answer.
+    /// Whether API v2.0 says that it has ended: asked now, by the first of these connections whose tokens are good, else as
+    /// nobody. `None` if nobody gets an answer.
     pub async fn ask_of_end(&self, connections: &[ConnectionId]) -> Option<bool> {
         for &id in connections {
             let asked = match self.access(id).await {
@@ -123,31 +135,42 @@ impl Tokens {
             match asked {
                 Ok(()) => return Some(false),
                 Err(error) if error.is_of_end() => return Some(true),
-                Err(error) => tracing::debug!(connection.id = %id, %error, "it tells nothing of the end of v2.0"),
+                // It may be that this one's tokens are dead.
+                Err(CallError::Token(_) | CallError::Smartcar(SmartcarError::Unauthorized { .. })) => {}
+                Err(error) => {
+                    tracing::debug!(connection.id = %id, %error, "it tells nothing of the end of v2.0");
+                    return None;
+                }
             }
         }
         let asked = self.shared.smartcar.find_v2().await;
-        if self.ended().is_some() {
+        // Nobody may be refused before anything else is looked at: that says less than what was told to somebody.
+        let is_there = asked.is_ok() && (connections.is_empty() || self.ended().is_none());
+        let has_ended = matches!(asked, Err(SmartcarError::Ended { .. }));
+        if self.ended().is_some() && (is_there || has_ended) {
             self.hear(&asked);
         }
-        match asked {
-            Ok(()) => Some(false),
-            Err(SmartcarError::Ended { .. }) => Some(true),
-            Err(_) => None,
-        }
+        (is_there || has_ended).then_some(has_ended)
     }
 
     /// Looks whether API v2.0 has really ended, if that was told: for somebody who wants to know, not twice within a minute.
-    pub async fn doubt_end_by(&self, connections: &[ConnectionId]) {
+    pub async fn doubt_end(&self, connections: &[ConnectionId]) {
         if self.shared.end.may_be_doubted() {
-            self.ask_of_end(connections).await;
+            self.look_for_end(connections).await;
         }
     }
 
-    /// The same by itself, when it is time. Where there was no answer, it is time again.
-    pub async fn look_for_end(&self, connections: &[ConnectionId]) {
-        if self.ended().is_some() && self.shared.end.bars(true).is_none() && self.ask_of_end(connections).await.is_none() {
-            self.shared.end.doubt();
+    /// The same by itself, when it is time.
+    pub async fn doubt_end_in_time(&self, connections: &[ConnectionId]) {
+        if self.ended().is_some() && self.shared.end.bars(true).is_none() {
+            self.look_for_end(connections).await;
+        }
+    }
+
+    async fn look_for_end(&self, connections: &[ConnectionId]) {
+        let asked = tokio::time::timeout(PATIENCE, self.ask_of_end(connections)).await;
+        if !matches!(asked, Ok(Some(_))) {
+            self.shared.end.is_unanswered();
         }
     }
 }
@@ -158,6 +181,12 @@ async fn vehicles(smartcar: Smartcar, access: Secret) -> Result<Vec<VehicleId>, 
 
 /// How often an API that has ended is asked all the same.
 const AGAIN: Duration = Duration::from_secs(3600);
+
+/// How soon, if nobody has answered.
+const UNANSWERED: Duration = Duration::from_secs(600);
+
+/// How long a look may take: others wait for it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long it is not asked again by whoever wants to know.
 const BARELY: Duration = Duration::from_secs(60);

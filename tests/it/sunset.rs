@@ -284,11 +284,9 @@ async fn nobody_goes_back_to_where_nobody_answers() {
 async fn nothing_is_imported_to_what_has_ended() {
     let mut gateway = TestGateway::new(1016).await;
     gateway.start();
-    gateway.connect("grace", BERT).await;
-    let car = gateway.vehicles_of(BERT).remove(0);
     let token = crate::moving::foreign_token(&gateway).await;
+    // Nobody has told of it before.
     gateway.simulator.turn("v2=ended").unwrap();
-    is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
     let import = async || {
         let body = json!({ "user": "ada", "refresh_token": token });
         gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await
@@ -296,7 +294,7 @@ async fn nothing_is_imported_to_what_has_ended() {
     let refused = import().await;
     is_problem(&refused, 503, "not_configured");
     assert!(refused.text().contains("carport connections adopt"), "{}", refused.text());
-    assert_eq!(gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len(), 1);
+    assert_eq!(gateway.told("/api/v1/connections").await["items"], json!([]));
     // It is good still when v2.0 is back, at once.
     gateway.simulator.turn("v2=on").unwrap();
     let taken = import().await;
@@ -432,7 +430,8 @@ async fn where_nothing_is_connected_the_end_is_told_and_looked_at_again() {
         assert!(asked(&gateway) - before <= 1, "{} times", asked(&gateway) - before);
         let before = asked(&gateway);
         pass(5 * HOUR).await;
-        assert!(asked(&gateway) - before <= 6, "{} times", asked(&gateway) - before);
+        let times = asked(&gateway) - before;
+        assert!((4..=6).contains(&times), "{times} times");
 
         // It is back: the next owner gets in, and who checks is told so.
         assert_eq!(trip().await, 0);

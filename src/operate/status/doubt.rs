@@ -1,7 +1,5 @@
 //! Whether API v2.0 has really ended, for somebody who looks closely.
 
-use std::time::Duration;
-
 use super::Status;
 use crate::model::connection::Connection;
 
@@ -18,14 +16,10 @@ impl Status {
             Ok(ids.take(ASKED).collect::<Vec<_>>())
         });
         if let Ok(by_v2) = by_v2.await {
-            // Nobody waits longer for the page; what is answered to others is noted as well.
-            let _ = tokio::time::timeout(PATIENCE, shared.tokens.doubt_end_by(&by_v2)).await;
+            shared.tokens.doubt_end(&by_v2).await;
         }
     }
 }
 
 /// How many connections ask one after the other.
 const ASKED: usize = 3;
-
-/// How long all of that may take.
-const PATIENCE: Duration = Duration::from_secs(15);
