@@ -310,7 +310,7 @@ async fn a_limit_is_told_with_the_time_that_the_ledger_knows() {
                 sentence.starts_with("The calls of this month for this car are spent, as Smartcar itself has said"),
                 "{told}"
             );
-            assert!(sentence.contains("set budget.calls_per_vehicle_month"), "{told}");
+            assert!(sentence.contains("another number than before into budget.calls_per_vehicle_month"), "{told}");
             error["retry_after"].as_u64()
         } else {
             let (status, code, wait) = lock().await;

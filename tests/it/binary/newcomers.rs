@@ -185,7 +185,7 @@ async fn a_command_that_goes_astray_says_what_it_wants() {
         (&["sessions", "revoke"], "carport sessions revoke --all"),
         (&["sessions", "revoke", "x", "--yes"], "`carport sessions list` has the ids"),
         (&["webhooks", "show", "99999"], "the log has dropped it"),
-        (&["connect", "--scope", "read_foo"], "does not list read_foo as a permission"),
+        (&["connect", "--scope", "read_foo"], "does not know read_foo as a permission"),
     ] {
         let ran = home.run(words).await;
         assert!(ran.code != Some(0) && ran.stderr.contains(told), "{words:?}: {ran:?}");
