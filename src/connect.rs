@@ -248,8 +248,7 @@ impl Connect {
             let ending = match &completed {
                 Ok(linked) => linked.ending(),
                 Err(error) => {
-                    // Only what is ours to mend is said in words: the others may hold what came in the address.
-                    let why = if let ConnectError::NotConfigured(what) = error { Some(what) } else { None };
+                    let why = error.for_operator();
                     tracing::warn!(code = error.code(), why, "a trip through Connect did not lead to a connection");
                     Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(error) }
                 }

@@ -62,9 +62,15 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     }
     lines.push(walls());
     lines.extend(certificate::certificate(&config).await);
+    let outward = match (flags.offline, keeps_secrets) {
+        (true, _) => Vec::new(),
+        (_, true) => outward_of_server(&config).await,
+        _ => outward(&config).await,
+    };
+    // While others were asked, the server may have learnt something.
     lines.extend(notices::notices(&config).await);
+    lines.extend(outward);
     if !flags.offline {
-        lines.extend(if keeps_secrets { outward_of_server(&config).await } else { outward(&config).await });
         lines.extend(webhook_untried(&config, &lines));
     }
     lines
@@ -282,8 +288,13 @@ async fn outward(config: &Config) -> Vec<Line> {
     let at = |status: &Value| status["webhooks"]["last_delivery_at"].as_str().and_then(Timestamp::parse);
     let served = status.as_ref().map(at);
     lines.extend(probes::outward(&app::settings::probes(config), &world, served).await);
+    // Of an end of v2.0 the server knows more: it asks with the tokens of its connections.
+    let told = status.iter().flat_map(|status| status["missing"].as_array().into_iter().flatten());
+    let is_of_end = |missing: &Value| missing["code"].as_str().is_some_and(|code| code.starts_with("v2_"));
+    let doubts = told.into_iter().any(is_of_end) || lines.iter().any(|line| line.check == probes::V2);
+    let fresh: &[(&str, &str)] = if doubts { &[("fresh", "true")] } else { &[] };
     if status.is_some()
-        && let Ok(setup) = Client::Socket(config.socket.clone()).get(&["setup"], &[]).await
+        && let Ok(setup) = Client::Socket(config.socket.clone()).get(&["setup"], fresh).await
     {
         let has_none = lines.first().is_some_and(|line| line.result == Outcome::Warn && line.check == CHECK);
         let is_told = |line: &Line| has_none && line.check == "credentials of Smartcar";

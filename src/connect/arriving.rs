@@ -117,7 +117,7 @@ impl Connect {
             shared.may_be_user(&user, true).await?;
             // A token that is renewed is dead where it came from, and here it would serve nothing.
             if shared.tokens.ask_of_end(&[]).await == Some(true) {
-                return Err(ConnectError::NotConfigured(ENDED.to_owned()));
+                return Err(ConnectError::Ended(ENDED));
             }
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.

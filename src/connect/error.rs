@@ -52,6 +52,9 @@ pub enum ConnectError {
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
+    /// The API that an owner came by has ended.
+    #[error("{0}")]
+    Ended(&'static str),
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
@@ -86,6 +89,15 @@ impl From<CallError> for ConnectError {
 }
 
 impl ConnectError {
+    /// What is ours to mend. All else may hold what came in an address, and is not for the log.
+    pub(super) fn for_operator(&self) -> Option<&str> {
+        match self {
+            ConnectError::NotConfigured(what) => Some(what),
+            ConnectError::Ended(what) => Some(what),
+            _ => None,
+        }
+    }
+
     /// The contract's or Smartcar's word for it.
     pub fn code(&self) -> &str {
         match self {
@@ -99,7 +111,7 @@ impl ConnectError {
             ConnectError::BadRequest(_) => "bad_request",
             ConnectError::Refused { code, .. } => code,
             ConnectError::Unconfirmed => "unconfirmed",
-            ConnectError::NotConfigured(_) => "not_configured",
+            ConnectError::NotConfigured(_) | ConnectError::Ended(_) => "not_configured",
             ConnectError::Upstream(_) => "upstream",
             ConnectError::Store => "busy",
         }

@@ -72,7 +72,7 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
             if learned.is_err() && (was_over || has_ended().await) {
                 // Its owner is told that nothing was changed.
                 shared.store.commit(EndConnection { id, erase: true, if_empty: true, at: shared.world.now() }).await?;
-                return Err(ConnectError::NotConfigured(BY_V2.to_owned()));
+                return Err(ConnectError::Ended(BY_V2));
             }
             learned
         }

@@ -10,6 +10,11 @@ pub(super) fn for_owner(error: &ConnectError) -> String {
         ConnectError::NotConfigured(_) => {
             "Carport is not set up completely yet. Please tell whoever runs it; nothing is wrong with your car.".to_owned()
         }
+        ConnectError::Ended(_) => {
+            "Smartcar has ended the way by which Carport sent you there. Whoever runs it can take your car over as it is; please tell \
+             them. Nothing is wrong with your car, and you need not try again."
+                .to_owned()
+        }
         ConnectError::Upstream(_) => "Smartcar did not answer as expected. Please try again in a few minutes.".to_owned(),
         ConnectError::Store => "Carport cannot save anything at the moment. Please try again in a few minutes.".to_owned(),
         ConnectError::Unconfirmed => {

@@ -15,4 +15,5 @@ const CREDENTIALS: &str = "make credentials for API v3 in Smartcar's dashboard, 
 const MIGRATE: &str = "run `carport migrate`, which moves them to v3; `carport migrate --dry-run` says which";
 
 const ADOPT: &str = "run `carport connections adopt`, which takes over what owners have connected at Smartcar and is not here (there \
-                     is nothing to migrate); then take smartcar.v2.client_id and smartcar.v2.client_secret out of the configuration";
+                     is nothing to migrate); then take smartcar.v2 out of the configuration, with its client_id as \
+                     smartcar.application_id if that is not set";

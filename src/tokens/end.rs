@@ -167,7 +167,8 @@ impl Tokens {
         }
     }
 
-    async fn look_for_end(&self, connections: &[ConnectionId]) {
+    /// The same now.
+    pub async fn look_for_end(&self, connections: &[ConnectionId]) {
         let asked = tokio::time::timeout(PATIENCE, self.ask_of_end(connections)).await;
         if !matches!(asked, Ok(Some(_))) {
             self.shared.end.is_unanswered();

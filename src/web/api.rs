@@ -37,7 +37,7 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let fresh = query.flag("fresh")?;
     query.finish()?;
-    call.services.rooms.status.doubt_end().await;
+    call.services.rooms.status.doubt_end(fresh).await;
     let status = call.services.rooms.status.show().await;
     if fresh {
         call.services.rooms.probes.run(status.webhooks.last_delivery_at).await;

@@ -296,7 +296,7 @@ impl From<ConnectError> for Problem {
             ConnectError::BadRequest(_) => problem(StatusCode::BAD_REQUEST, "bad_request"),
             ConnectError::Refused { .. } => problem(StatusCode::CONFLICT, "refused"),
             ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
-            ConnectError::NotConfigured(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
+            ConnectError::NotConfigured(_) | ConnectError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             ConnectError::Upstream(cause) => Problem::upstream(cause.as_str()),
             ConnectError::Store => Problem::busy(error.to_string()),
         }

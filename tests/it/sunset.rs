@@ -436,7 +436,6 @@ async fn where_nothing_is_connected_the_end_is_told_and_looked_at_again() {
         // It is back: the next owner gets in, and who checks is told so.
         assert_eq!(trip().await, 0);
         gateway.simulator.turn("v2=on").unwrap();
-        pass(Duration::from_secs(61)).await;
         assert_eq!(told(true).await, Vec::<Value>::new());
         gateway.simulator.turn(knob).unwrap();
         assert_eq!(trip().await, 0);
@@ -445,6 +444,28 @@ async fn where_nothing_is_connected_the_end_is_told_and_looked_at_again() {
         assert!(!codes(&gateway, "missing").await.contains(&json!("v2_unused")));
         gateway.finish().await;
     }
+}
+
+/// Whoever checks meets the end by what is connected, before anything else has asked, and that it is over.
+#[tokio::test(start_paused = true)]
+async fn a_check_knows_what_there_is_to_migrate() {
+    let mut gateway = TestGateway::new(1017).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let found = async || {
+        let setup = gateway.told("/api/v1/setup?fresh=true").await;
+        let items = setup["items"].as_array().unwrap().clone();
+        items.into_iter().filter(|item| item["check"] == "API v2.0" || item["check"] == "v2 API").collect::<Vec<Value>>()
+    };
+    assert_eq!(found().await, Vec::<Value>::new());
+    gateway.simulator.turn("v2=ended").unwrap();
+    let items = found().await;
+    assert_eq!((items.len(), &items[0]["result"]), (1, &json!("fail")), "{items:?}");
+    assert!(items[0]["remedy"].as_str().unwrap().contains("run `carport migrate`"), "{items:?}");
+    assert_eq!(authority(&gateway, &gateway.vehicles_of(ADA).remove(0)).await["color"], "red");
+    gateway.simulator.turn("v2=on").unwrap();
+    assert_eq!(found().await, Vec::<Value>::new());
+    gateway.finish().await;
 }
 
 /// What an owner agreed to in vain is there for v3.

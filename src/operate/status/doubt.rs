@@ -4,10 +4,11 @@ use super::Status;
 use crate::model::connection::Connection;
 
 impl Status {
-    /// If Smartcar has told that API v2.0 has ended, it is asked whether that is so still.
-    pub async fn doubt_end(&self) {
+    /// If Smartcar has told that API v2.0 has ended, it is asked whether that is so still. Whoever looks `afresh` has it asked
+    /// in any case, by what is connected.
+    pub async fn doubt_end(&self, afresh: bool) {
         let shared = &self.shared;
-        if shared.tokens.ended().is_none() {
+        if shared.tokens.ended().is_none() && !afresh {
             return;
         }
         let by_v2 = shared.store.read(|snapshot| {
@@ -16,7 +17,11 @@ impl Status {
             Ok(ids.take(ASKED).collect::<Vec<_>>())
         });
         if let Ok(by_v2) = by_v2.await {
-            shared.tokens.doubt_end(&by_v2).await;
+            match afresh {
+                true if shared.tokens.ended().is_some() || !by_v2.is_empty() => shared.tokens.look_for_end(&by_v2).await,
+                true => {}
+                false => shared.tokens.doubt_end(&by_v2).await,
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `POST /setup/check`: tries everything now.
 pub(in crate::web) async fn check(call: &Call<'_>) -> Answer {
     call.pressed()?;
-    call.services.rooms.status.doubt_end().await;
+    call.services.rooms.status.doubt_end(true).await;
     let status = call.services.rooms.status.show().await;
     call.services.rooms.probes.run(status.webhooks.last_delivery_at).await;
     answer::see_other("/setup")
