@@ -197,6 +197,16 @@ impl Budget {
         }
     }
 
+    /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone.
+    pub async fn may_ask(&self) -> Result<(), Refused> {
+        let at = self.world.now();
+        let pool = self.store.read(|snapshot| snapshot.pool()).await?.at(at);
+        match pool.rest(at) {
+            Some(_) => Err(Refused::ApplicationRests { told: true, after: pool.opens_at(0).since(at) }),
+            None => Ok(()),
+        }
+    }
+
     async fn note(&self, permit: &Permit, sent: u32, lesson: Option<Lesson>) {
         let at = self.world.now();
         let (since, _) = month(at, self.settings.reset_day);

@@ -168,6 +168,16 @@ impl NoteCalls {
             _ => None,
         })
     }
+
+    /// Until when to rest, and how often in a row that was said. If it was not said how long, a minute, and twice as long each
+    /// further time. What goes out while a rest `stands` is refused for the same reason: that is no further time.
+    fn rest(&self, stands: Option<Timestamp>, seconds: Option<u64>, refusals: u32) -> (Timestamp, u32) {
+        let after = |seconds| self.at.after(Duration::from_secs(seconds).min(LONGEST_REST));
+        match stands {
+            Some(until) => (seconds.map_or(until, |seconds| until.max(after(seconds))), refusals),
+            None => (after(seconds.unwrap_or(60 << refusals.min(9))), refusals.saturating_add(1)),
+        }
+    }
 }
 
 /// Where a ledger is kept.
@@ -202,12 +212,10 @@ impl Change for NoteCalls {
                 ledger = Ledger { limit: Some(ledger.used), learnt_under: self.configured, learnt_at: self.at, ..ledger };
             }
             Some(Lesson::VehicleRests { seconds }) => {
-                ledger.rests_until = self.at.after(rest(seconds, ledger.refusals));
-                ledger.refusals = ledger.refusals.saturating_add(1);
+                (ledger.rests_until, ledger.refusals) = self.rest(ledger.rest(self.at), seconds, ledger.refusals);
             }
             Some(Lesson::ApplicationRests { seconds }) => {
-                pool.rests_until = self.at.after(rest(seconds, pool.refusals));
-                pool.refusals = pool.refusals.saturating_add(1);
+                (pool.rests_until, pool.refusals) = self.rest(pool.rest(self.at), seconds, pool.refusals);
                 (pool.level, pool.refused_at) = (0, self.at);
             }
         }
@@ -218,11 +226,6 @@ impl Change for NoteCalls {
         }
         tables.put(APPLICATION, &pool)
     }
-}
-
-/// As long as was asked for; if it was not said how long, a minute, and twice as long each further time.
-fn rest(seconds: Option<u64>, refusals: u32) -> Duration {
-    Duration::from_secs(seconds.unwrap_or_else(|| 60 << refusals.min(9))).min(LONGEST_REST)
 }
 
 fn of_reason(ledger: &Ledger, reason: Reason) -> u32 {

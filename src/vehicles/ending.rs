@@ -4,6 +4,7 @@
 //! the operator erases it, and with their user. At Smartcar is something of them only where the owners have accounts of
 //! their own: it ends with the former owner's connection.
 
+use super::limits::Urgency;
 use super::{History, Note, Shared, Vehicles, VehiclesError, revoked, to_its_end};
 use crate::model::budget::APPLICATION;
 use crate::model::connection::{Connection, ConnectionStatus};
@@ -172,7 +173,7 @@ impl Shared {
             _ => Ok(None),
         };
         let Some(connection) = self.store.read(look).await? else { return Ok(()) };
-        let listed = match revoked::listed(self, &connection).await {
+        let listed = match revoked::listed(self, &connection, Urgency::Urgent).await {
             Ok(listed) => listed,
             Err(CallError::Token(TokenError::Gone)) => return Ok(()),
             Err(error) => return or_by_force(force, id, Err(refusal(error))).map(drop),
@@ -233,7 +234,7 @@ impl Shared {
     async fn end_at_smartcar(&self, car: &VehicleId, connection: &Connection) -> Result<(), VehiclesError> {
         let result = match connection.generation {
             Generation::V2 => {
-                self.ask(APPLICATION, connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await })
+                self.ask((APPLICATION, Urgency::Urgent), connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await })
                     .await
             }
             Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |listed| listed).await.map(drop),
@@ -243,7 +244,7 @@ impl Shared {
             // What a refusal means is not documented, and a wrong address or the end of an API refuses as well: only a list
             // that Smartcar gives to the same token shows that the vehicle is gone.
             Err(CallError::Smartcar(SmartcarError::NotPossible { .. } | SmartcarError::Reconnect { .. }))
-                if revoked::listed(self, connection).await.is_ok_and(|listed| !listed.contains(car)) =>
+                if revoked::listed(self, connection, Urgency::Urgent).await.is_ok_and(|listed| !listed.contains(car)) =>
             {
                 Ok(())
             }
@@ -263,13 +264,13 @@ impl Shared {
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
         let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
-        let listed = self.ask(APPLICATION, application, list).await?;
+        let listed = self.ask((APPLICATION, Urgency::Urgent), application, list).await?;
         let mut ended = 0;
         let of_car = listed.into_iter().filter(|connection| connection.vehicle.as_ref() == Some(car)).collect();
         for connection in which(of_car) {
             let id = &connection.id;
             let end = |smartcar: Smartcar, access: Secret| async move { smartcar.disconnect_v3(&access, id).await };
-            self.ask(APPLICATION, application, end).await?;
+            self.ask((APPLICATION, Urgency::Urgent), application, end).await?;
             ended += 1;
         }
         Ok(ended)

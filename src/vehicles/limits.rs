@@ -7,17 +7,29 @@ use crate::model::{ConnectionId, Secret};
 use crate::smartcar::{Smartcar, SmartcarError};
 use crate::tokens::CallError;
 
+/// Whether something is asked while Smartcar wants the whole application to be left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// It can wait.
+    CanWait,
+    /// It is tried all the same: what a car's end needs.
+    Urgent,
+}
+
 impl Shared {
     /// Asks Smartcar without a permit, about the vehicle in row `row` or about none (`APPLICATION`).
     pub(super) async fn ask<T, F>(
         &self,
-        row: u32,
+        (row, urgency): (u32, Urgency),
         connection: ConnectionId,
         call: impl Fn(Smartcar, Secret) -> F,
     ) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, SmartcarError>>,
     {
+        if urgency == Urgency::CanWait {
+            self.budget.may_ask().await?;
+        }
         let result = self.tokens.call(connection, call).await;
         if let Err(CallError::Smartcar(error)) = &result {
             self.budget.hear(row, error).await;

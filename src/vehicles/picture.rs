@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::Urgency;
 use super::{Shared, refused, revoked};
 use crate::model::budget::{Permit, Reason};
 use crate::model::capability::Lack;
@@ -152,7 +153,7 @@ async fn ask(
             let permit = &shared.budget.permit(row, reason).await?;
             if vehicle.facts.make.is_none() {
                 let call = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicle_v3(&access, car).await };
-                match shared.ask(row, application, call).await {
+                match shared.ask((row, Urgency::CanWait), application, call).await {
                     Ok(facts) => {
                         let note = NoteFacts { facts, connection: Some(connection.id) };
                         shared.store.commit(note).await.map_err(TokenError::from)?;

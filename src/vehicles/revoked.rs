@@ -2,6 +2,7 @@
 //! vehicle any more. Then nothing is asked about it by itself, and the owner's connecting again mends it.
 
 use super::Shared;
+use super::limits::Urgency;
 use crate::model::budget::APPLICATION;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::reading::{Outcome, SignalReport};
@@ -30,7 +31,7 @@ pub(super) async fn look(
     if !is_open || !may_mean_it(result) {
         return Ok(false);
     }
-    let listed = match listed(shared, connection).await {
+    let listed = match listed(shared, connection, Urgency::CanWait).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::info!(%error, "Smartcar refuses a read, and does not tell whether the owner took the access back");
@@ -59,7 +60,7 @@ pub(super) async fn look(
 /// Whether Smartcar lists again what seemed to be taken back, which mends the connection. That is looked for when somebody asks
 /// for the vehicle by hand.
 pub(super) async fn is_back(shared: &Shared, vehicle: &Vehicle, connection: &mut Connection) -> Result<bool, CallError> {
-    if !listed(shared, connection).await?.contains(&vehicle.facts.id) {
+    if !listed(shared, connection, Urgency::CanWait).await?.contains(&vehicle.facts.id) {
         return Ok(false);
     }
     let (id, seen) = (connection.id, Some(connection.connected_at));
@@ -91,16 +92,17 @@ fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {
 }
 
 /// The vehicles that a connection's account has opened to us, as Smartcar lists them. That costs no call of the plan.
-pub(super) async fn listed(shared: &Shared, connection: &Connection) -> Result<Vec<VehicleId>, CallError> {
+pub(super) async fn listed(shared: &Shared, connection: &Connection, urgency: Urgency) -> Result<Vec<VehicleId>, CallError> {
+    let about = (APPLICATION, urgency);
     match (connection.generation, &connection.smartcar_user) {
         (Generation::V2, _) => {
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-            shared.ask(APPLICATION, connection.id, list).await
+            shared.ask(about, connection.id, list).await
         }
         (Generation::V3, Some(user)) => {
             let filter = &ConnectionFilter { user: Some(user.clone()), ..ConnectionFilter::default() };
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
-            let listed = shared.ask(APPLICATION, ConnectionId::APPLICATION, list).await?;
+            let listed = shared.ask(about, ConnectionId::APPLICATION, list).await?;
             Ok(listed.into_iter().filter_map(|listed| listed.vehicle).collect())
         }
         (Generation::V3, None) => Err(TokenError::Gone.into()),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::Urgency;
 use super::{Shared, Vehicles, VehiclesError};
+use crate::budget::Refused;
 use crate::model::budget::APPLICATION;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::event::Event;
@@ -29,7 +31,7 @@ impl Vehicles {
         let connection = vehicle.connection.ok_or_else(|| VehiclesError::NotConnected(Some(id.clone())))?;
         let connection = self.shared.store.read(move |snapshot| snapshot.sound_connection(connection)).await?;
         let connection = connection.ok_or_else(|| VehiclesError::NotConnected(Some(id.clone())))?;
-        let webhook = self.shared.webhook().await?.ok_or_else(|| VehiclesError::NotConfigured(UNKNOWN.to_owned()))?;
+        let webhook = self.shared.webhook().await?;
         Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
     }
 }
@@ -70,30 +72,43 @@ async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> 
     waiting.retain(|row, _| open.iter().any(|(open, ..)| open == row));
     let due = |row: &u32| waiting.get(row).is_none_or(|waiting| waiting.until <= Instant::now());
     let due: Vec<Connected> = open.into_iter().filter(|(row, ..)| due(row)).collect();
-    let webhook = if due.is_empty() { Ok(None) } else { shared.webhook().await };
+    if due.is_empty() {
+        return Ok(next(waiting));
+    }
+    let webhook = shared.webhook().await;
     for (row, vehicle, connection) in due {
         let result = match &webhook {
-            Ok(Some(webhook)) => {
-                shared.subscribe(row, &vehicle, &connection, webhook.clone()).await.map_err(|error| error.to_string())
-            }
-            Ok(None) => Err(UNKNOWN.to_owned()),
-            Err(error) => Err(error.to_string()),
+            Ok(webhook) => shared.subscribe(row, &vehicle, &connection, webhook.clone()).await,
+            Err(error) => Err(error.clone()),
         };
         match result {
             Ok(()) => {
                 waiting.remove(&row);
                 tracing::info!("a car is subscribed to the webhook");
             }
+            // That is so for all of them.
+            Err(CallError::Budget(refused @ Refused::ApplicationRests { .. })) => {
+                tracing::info!(%refused, "cars wait to be subscribed to the webhook");
+                return Ok(refused.after().min(LONGEST));
+            }
             Err(error) => {
+                let least = match &error {
+                    CallError::Budget(refused) => refused.after(),
+                    _ => Duration::ZERO,
+                };
                 let tries = waiting.get(&row).map_or(0, |waiting| waiting.tries).saturating_add(1);
-                let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST);
-                tracing::warn!(error, tries, again_in_s = wait.as_secs(), "a car cannot be subscribed to the webhook yet");
+                let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST).max(least);
+                tracing::warn!(%error, tries, again_in_s = wait.as_secs(), "a car cannot be subscribed to the webhook yet");
                 waiting.insert(row, Waiting { tries, until: Instant::now() + wait });
             }
         }
     }
+    Ok(next(waiting))
+}
+
+fn next(waiting: &HashMap<u32, Waiting>) -> Duration {
     let next = waiting.values().map(|waiting| waiting.until).min();
-    Ok(next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now())))
+    next.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now()))
 }
 
 async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
@@ -115,12 +130,12 @@ async fn unsubscribed(shared: &Shared) -> Result<Vec<Connected>, StoreError> {
 
 impl Shared {
     /// Smartcar's id of our webhook: as configured, else the one that posts to us, else that of the newest delivery.
-    async fn webhook(&self) -> Result<Option<String>, CallError> {
+    async fn webhook(&self) -> Result<String, CallError> {
         if let Some(configured) = self.settings.get().webhook_id.clone() {
-            return Ok(Some(configured));
+            return Ok(configured);
         }
         let known = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_some() {
+        if let Some(known) = known {
             return Ok(known);
         }
         let learnt = match self.delivered().await.map_err(TokenError::from)? {
@@ -129,7 +144,7 @@ impl Shared {
             None => None,
         };
         self.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&learnt);
-        Ok(learnt)
+        Ok(learnt.ok_or_else(|| TokenError::Configuration(UNKNOWN.to_owned()))?)
     }
 
     /// As a proven delivery names it.
@@ -142,8 +157,9 @@ impl Shared {
 
     /// As the management API lists it. A webhook that posts elsewhere is somebody else's.
     async fn listed(&self) -> Result<Option<String>, CallError> {
-        let listed =
-            self.ask(APPLICATION, ConnectionId::APPLICATION, |smartcar, access| async move { smartcar.webhooks(&access).await });
+        let listed = self.ask((APPLICATION, Urgency::CanWait), ConnectionId::APPLICATION, |smartcar, access| async move {
+            smartcar.webhooks(&access).await
+        });
         let settings = self.settings.get();
         let ours = |uri: &str| uri.trim_end_matches('/') == settings.webhook_url.trim_end_matches('/');
         let mut listed = listed.await?.into_iter();
@@ -156,13 +172,13 @@ impl Shared {
             (Generation::V2, _) => {
                 let call =
                     |smartcar: Smartcar, access| async move { is_subscribed(smartcar.subscribe_v2(&access, car, id).await) };
-                self.ask(row, connection.id, call).await
+                self.ask((row, Urgency::CanWait), connection.id, call).await
             }
             (Generation::V3, Some(user)) => {
                 let call = |smartcar: Smartcar, access| async move {
                     is_subscribed(smartcar.subscribe_v3(&access, car, user, id).await)
                 };
-                self.ask(row, ConnectionId::APPLICATION, call).await
+                self.ask((row, Urgency::CanWait), ConnectionId::APPLICATION, call).await
             }
             (Generation::V3, None) => Err(TokenError::Gone.into()),
         };

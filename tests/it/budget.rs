@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use carport::simulator::Settings;
+use carport::model::Timestamp;
+use carport::simulator::{Settings, WebhookSettings};
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
@@ -273,6 +274,50 @@ async fn a_limit_that_an_uncounted_call_meets_is_heard() {
     is_problem(&refused, 429, "over_budget");
     assert_eq!(wait(&refused), 90);
     is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+    // Meanwhile nothing else is asked, but a car can be ended.
+    gateway.net.leave_alone();
+    let before = sent();
+    let refused = gateway.post(&format!("{path}/subscribe"), &json!({})).bearer(&gateway.admin).send().await;
+    is_problem(&refused, 429, "over_budget");
+    assert_eq!((wait(&refused), sent()), (90, before));
+    assert_eq!(gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await.status, 204);
+    gateway.finish().await;
+}
+
+/// Many that are refused at once have met one refusal: nobody waits for hours.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_refusals_is_one() {
+    let webhook = Some(WebhookSettings::new("https://gateway.example/api/webhooks/smartcar"));
+    let simulation = Settings { seed: 409, cars: 12, webhook, ..Settings::default() };
+    let mut gateway = TestGateway::with(409, &[], simulation).await;
+    let accounts = gateway.simulator.accounts();
+    for (number, account) in accounts.iter().enumerate() {
+        gateway.connect(&format!("owner-{number}"), &account.email).await;
+    }
+    let subscribes = |path: &str| path.contains("/webhooks/") || path.contains("/v3/subscriptions");
+    let refused = || Ok(http::Response::builder().status(429).body("".into()).unwrap());
+    gateway.net.change(move |request, _| subscribes(request.uri().path()).then(refused));
+    gateway.start();
+    pass(Duration::from_secs(10)).await;
+    let asked = || gateway.net.sent().iter().filter(|sent| subscribes(sent)).count();
+    assert_eq!(asked(), 1);
+    let rests_until = async || {
+        let told = gateway.told("/api/v1/budget").await["application"]["rests_until"].clone();
+        Timestamp::parse(told.as_str().unwrap()).unwrap()
+    };
+    let until = rests_until().await;
+    assert!(until.since(gateway.now()) <= Duration::from_secs(60), "{until}");
+    // What is tried all the same, as the end of a car, makes it no longer.
+    gateway.net.change(move |request, _| (request.method() != "POST").then(refused));
+    let car = &accounts[0].vehicle_ids[0];
+    for _ in 0..3 {
+        let answer = gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}")).bearer(&gateway.admin).send().await;
+        is_problem(&answer, 429, "over_budget");
+        assert_eq!(rests_until().await, until);
+    }
+    gateway.net.leave_alone();
+    pass(HOUR).await;
+    assert!(asked() > 12, "every car");
     gateway.finish().await;
 }
 
