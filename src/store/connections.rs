@@ -200,19 +200,36 @@ fn cause_of(status: &ConnectionStatus) -> Option<Cause> {
     }
 }
 
-/// Notes that Smartcar answered a read: what the manufacturer refused is mended.
+/// Notes that Smartcar answered a read, or lists the cars again: what that shows to be mended is mended, and nothing worse that
+/// was found meanwhile. Whether all is well then.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NoteGoodRead {
     /// Of which connection.
     pub id: ConnectionId,
+    /// What is mended. An earlier Carport noted only what the manufacturer had refused.
+    #[serde(default = "account")]
+    pub cause: Cause,
+    /// As in [`MarkConnection`].
+    #[serde(default)]
+    pub seen: Option<Timestamp>,
+}
+
+fn account() -> Cause {
+    Cause::Account
 }
 
 impl Change for NoteGoodRead {
-    type Outcome = ();
+    type Outcome = bool;
 
-    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(()) };
-        if connection.mended(Cause::Account) { tables.put(self.id, &connection) } else { Ok(()) }
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        let Some(mut connection) = tables.get::<Connection>(self.id)? else { return Ok(false) };
+        if self.seen.is_some_and(|seen| seen != connection.connected_at) {
+            return Ok(false);
+        }
+        if connection.mended(self.cause) {
+            tables.put(self.id, &connection)?;
+        }
+        Ok(connection.status == ConnectionStatus::Active)
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn read(
         && reports.iter().any(refused::is_of_car)
         && matches!(connection.status, ConnectionStatus::NeedsReconnect { cause: Cause::Account, .. })
     {
-        shared.store.commit(NoteGoodRead { id }).await.map_err(TokenError::from)?;
+        shared.store.commit(NoteGoodRead { id, cause: Cause::Account, seen: None }).await.map_err(TokenError::from)?;
     }
     keep(shared, row, reports, (began, at)).await?;
     if is_taken_back { Err(taken_back()) } else { Ok(()) }

@@ -11,7 +11,7 @@ use crate::model::vehicle::Vehicle;
 use crate::model::{ConnectionId, Secret, VehicleId};
 use crate::smartcar::{ConnectionFilter, Smartcar};
 use crate::store::StoreError;
-use crate::store::connections::MarkConnection;
+use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::vehicles::ForgetVehicle;
 use crate::tokens::{CallError, TokenError};
 
@@ -64,9 +64,13 @@ pub(super) async fn is_back(shared: &Shared, vehicle: &Vehicle, connection: &mut
         return Ok(false);
     }
     let (id, seen) = (connection.id, Some(connection.connected_at));
-    connection.mended(Cause::Access);
-    let mark = MarkConnection { id, status: Some(connection.status.clone()), error: None, seen };
-    Ok(shared.store.commit(mark).await.map_err(TokenError::from)?)
+    let cause = Cause::Access;
+    // While Smartcar was asked, its tokens may have died.
+    let is_back = shared.store.commit(NoteGoodRead { id, cause, seen }).await.map_err(TokenError::from)?;
+    if is_back {
+        connection.mended(cause);
+    }
+    Ok(is_back)
 }
 
 /// What was found out of a connection, or of one of its cars.

@@ -221,6 +221,35 @@ async fn a_car_that_smartcar_lists_again_is_read_on_request() {
     }
 }
 
+/// While Smartcar lists it again, the tokens are found to be dead: that it is listed mends no tokens.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_is_listed_again_hides_no_dead_tokens() {
+    let gateway = TestGateway::with(339, &[], Settings { seed: 339, ..Settings::default() }).await;
+    let connection = gateway.connect("owner", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    pass(HOUR).await;
+    lose_sight(&gateway);
+    assert_eq!(refresh(&gateway, &car).await, 409);
+    gateway.net.change(|request, answer| {
+        let dead = || {
+            let mut answer = answer.clone().map(|_| json!({ "error": "invalid_grant" }).to_string().into());
+            *answer.status_mut() = StatusCode::BAD_REQUEST;
+            Ok(answer)
+        };
+        request.uri().path().ends_with("/oauth/token").then(dead)
+    });
+    gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Delay(Duration::from_secs(10)))]));
+    let renew = async {
+        pass(Duration::from_secs(5)).await;
+        gateway.post(&format!("/api/v1/connections/{connection}/refresh"), &json!({})).bearer(&gateway.admin).send().await
+    };
+    let (read, renewed) = tokio::join!(refresh(&gateway, &car), renew);
+    assert!(renewed.status >= 400, "{}", renewed.text());
+    let told = gateway.told(&format!("/api/v1/connections/{connection}")).await;
+    assert_eq!((read, &told["status"]), (409, &json!("needs_reconnect")), "{told}");
+    gateway.finish().await;
+}
+
 /// A first picture is refused late: the owner has connected the car again meanwhile, and it is read for that.
 #[tokio::test(start_paused = true)]
 async fn a_late_refusal_takes_no_picture_from_a_new_connection() {

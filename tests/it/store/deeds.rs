@@ -108,7 +108,7 @@ impl Step {
             }
             32 => self.hand_over(at, model),
             33 => self.marking(at),
-            34 => Box::new(NoteGoodRead { id: connection(who) }),
+            34 => Box::new(self.good_read(at)),
             35 => {
                 let (erase, if_empty) = (what.is_multiple_of(2), how.is_multiple_of(2));
                 Box::new(EndConnection { id: connection(who), erase, if_empty, at })
@@ -302,6 +302,12 @@ impl Step {
         let status = [None, Some(broken), Some(ConnectionStatus::Active)][usize::from(what % 3)].clone();
         let error = (!how.is_multiple_of(3)).then(|| format!("error {how}"));
         Box::new(MarkConnection { id: connection(who), status, error, seen: how.is_multiple_of(7).then_some(at) })
+    }
+
+    fn good_read(self, at: Timestamp) -> NoteGoodRead {
+        let Step { who, what, how, .. } = self;
+        let cause = [Cause::Tokens, Cause::Account, Cause::Access][usize::from(what % 3)];
+        NoteGoodRead { id: connection(who), cause, seen: how.is_multiple_of(7).then_some(at) }
     }
 
     fn naming(self) -> Box<dyn Deed> {

@@ -435,8 +435,12 @@ fn is_worse(status: &ConnectionStatus) -> bool {
 }
 
 impl Played for NoteGoodRead {
-    fn play(&self, model: &mut Model) {
-        model.connections.get_mut(&self.id).map(|connection| connection.mended(Cause::Account));
+    fn play(&self, model: &mut Model) -> bool {
+        let seen = |connection: &&mut Connection| self.seen.is_none_or(|seen| seen == connection.connected_at);
+        model.connections.get_mut(&self.id).filter(seen).is_some_and(|connection| {
+            connection.mended(self.cause);
+            connection.status == ConnectionStatus::Active
+        })
     }
 }
 
