@@ -179,10 +179,11 @@ impl Ledger {
         if calls == 0 {
             return;
         }
-        // A clock that went back makes no call one of an earlier month. If none of the last calls speaks for a later day any
-        // more, it was ahead, and nobody knows when that day's calls were made.
-        let day = midnight(self.last.iter().map(|(last, _)| *last).fold(at, Timestamp::max));
-        self.days.retain(|(of, ..)| *of >= at.before(DAY * 32) && *of <= day);
+        // A clock that went back makes no call one of an earlier month. A day that is far off and that none of the last calls
+        // speaks for is long ago, or was told by a clock that was far ahead: nobody knows when its calls were made.
+        let (oldest, newest) = self.last.iter().fold((at, at), |(oldest, newest), (last, _)| (oldest.min(*last), newest.max(*last)));
+        let day = midnight(newest);
+        self.days.retain(|(of, ..)| *of >= oldest.before(FAR) && *of <= day.max(at.after(FAR)));
         match self.days.iter_mut().find(|(of, why, _)| (*of, *why) == (day, reason)) {
             Some((.., count)) => *count = count.saturating_add(calls),
             None => self.days.push((day, reason, calls)),
@@ -223,6 +224,9 @@ impl Ledger {
 const LAST: usize = 20;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Further than any month is long.
+const FAR: Duration = Duration::from_secs(32 * 24 * 3600);
 
 fn midnight(at: Timestamp) -> Timestamp {
     const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -402,11 +406,27 @@ mod tests {
         let mut right = ahead.within(first);
         right.count(Reason::Poll, 30, time("2026-11-24T00:00:00Z"));
         right.count(Reason::Poll, 1, time("2026-11-25T00:00:00Z"));
-        assert_eq!((used(&right, first), used(&right, time("2026-12-01T00:00:00Z"))), (32, 0), "{right:?}");
+        assert_eq!((used(&right, first), used(&right, time("2026-12-01T00:00:00Z"))), (54, 0), "{right:?}");
         // What Smartcar has refused in a month that overlaps, it still refuses.
         let refused = Ledger { limit: Some(22), learnt_at: time("2026-11-23T03:00:00Z"), ..ledger };
         let limit = |since| refused.clone().within(since).limit;
         assert_eq!((limit(late), limit(time("2026-11-24T00:00:00Z"))), (Some(13), None));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_for_many_calls_forgets_none() {
+        let first = time("2026-12-01T00:00:00Z");
+        let mut ledger = Ledger { since: first, ..Ledger::default() };
+        for day in 0..20 {
+            ledger.count(Reason::Poll, 20, first.after(DAY * day));
+        }
+        for (wrong, calls, used) in
+            [("2026-11-30T00:00:00Z", 25, 420), ("2026-12-31T00:00:00Z", 25, 425), ("2030-03-05T00:00:00Z", 12, 412)]
+        {
+            let (mut off, at) = (ledger.clone().within(month(time(wrong), 1).0), time(wrong));
+            (0..calls).for_each(|_| off.count(Reason::Request, 1, at));
+            assert_eq!(off.within(first).used, used, "{wrong}");
+        }
     }
 
     #[test]
