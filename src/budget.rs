@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::budget::{
-    APPLICATION, Ledger, Lesson, POOL, POOL_HALF, POOL_PER_MINUTE, POOL_SHARE, Permit, Pool, Reason, month,
+    APPLICATION, Ledger, Lesson, POOL, POOL_BUT_ONE, POOL_HALF, POOL_PER_MINUTE, POOL_SHARE, Permit, Pool, Reason, month,
 };
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
@@ -348,7 +348,7 @@ impl ApplicationBudget {
             per_minute: POOL_PER_MINUTE,
             left: pool.level / 1000,
             rests_until: pool.rest(pool.at),
-            refused_at: pool.felt_refusal(),
+            refused_at: pool.felt_refusal(POOL_BUT_ONE),
         }
     }
 

@@ -272,8 +272,8 @@ pub const POOL_PER_MINUTE: u64 = 2;
 pub const POOL_SHARE: u32 = 30;
 /// How many of them scheduled reads leave to others: to commands, and to whoever asks.
 pub const POOL_HALF: u32 = 60;
-/// How long it takes to fill.
-const POOL_FILLS: Duration = Duration::from_secs(POOL / POOL_PER_MINUTE * 60);
+/// Who leaves so many calls to others waits until it is full.
+pub const POOL_BUT_ONE: u32 = 119;
 
 /// The row of what is about no vehicle. Vehicles have rows from 1 on.
 pub const APPLICATION: u32 = 0;
@@ -294,6 +294,10 @@ impl Pool {
         Pool { level: self.level.saturating_add(back).min(POOL * 1000), at: now, ..self }
     }
 
+    fn emptied() -> Pool {
+        Pool { level: 0, ..Pool::default() }
+    }
+
     /// Until when Smartcar wants to be left alone, if it does now.
     pub fn rest(&self, now: Timestamp) -> Option<Timestamp> {
         rest(self.rests_until, now)
@@ -310,9 +314,10 @@ impl Pool {
         self.at.after(self.wait(kept)).max(self.rest(self.at).unwrap_or_default())
     }
 
-    /// When Smartcar refused the calls of the whole application, as long as the bucket fills anew because of it.
-    pub fn felt_refusal(&self) -> Option<Timestamp> {
-        let is_felt = self.rest(self.at).is_some() || self.at.since(self.refused_at) < POOL_FILLS;
+    /// When Smartcar refused the calls of the whole application, as long as somebody who leaves `kept` calls to others waits
+    /// because of it: later, more have come back, and it is Carport that has made them.
+    pub fn felt_refusal(&self, kept: u32) -> Option<Timestamp> {
+        let is_felt = self.rest(self.at).is_some() || self.at.since(self.refused_at) < Pool::emptied().wait(kept);
         Some(self.refused_at).filter(|at| is_felt && *at != Timestamp::default() && *at <= self.at)
     }
 }
@@ -445,8 +450,10 @@ mod tests {
         let rests_until = begin.after(Duration::from_secs(90));
         let refused = Pool { level: 0, at: begin, rests_until, refusals: 1, refused_at: begin };
         assert_eq!((refused.opens_at(0), refused.opens_at(POOL_HALF)), (rests_until, begin.after(Duration::from_secs(1830))));
-        let felt = |seconds| refused.clone().at(begin.after(Duration::from_secs(seconds))).felt_refusal();
-        assert_eq!((felt(0), felt(3599), felt(3600)), (Some(begin), Some(begin), None));
-        assert_eq!(Pool::default().at(begin).felt_refusal(), None);
+        let felt = |seconds, kept| refused.clone().at(begin.after(Duration::from_secs(seconds))).felt_refusal(kept).is_some();
+        assert_eq!([0, 89, 90, 3599].map(|seconds| felt(seconds, 0)), [true, true, false, false], "while it rests");
+        assert_eq!([90, 1829, 1830].map(|seconds| felt(seconds, POOL_HALF)), [true, true, false], "61 have come back by then");
+        assert_eq!([0, 3599, 3600].map(|seconds| felt(seconds, POOL_BUT_ONE)), [true, true, false]);
+        assert_eq!((POOL, Pool::default().at(begin).felt_refusal(POOL_BUT_ONE)), (u64::from(POOL_BUT_ONE) + 1, None));
     }
 }

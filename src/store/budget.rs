@@ -103,7 +103,7 @@ impl Change for TakeCall {
             _ => ledger.rest(self.at).map(Taken::VehicleRests),
         };
         let refusal = refusal.or_else(|| {
-            let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal().is_some());
+            let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal(self.leaves).is_some());
             (until > self.at).then_some(Taken::ApplicationRests { until, told })
         });
         if let Some(refusal) = refusal {

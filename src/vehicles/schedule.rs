@@ -101,7 +101,7 @@ pub(super) fn of(
 
 /// That scheduled reads wait for calls of the whole application.
 fn held(pool: &Pool, opens_at: Timestamp) -> String {
-    let why = match pool.felt_refusal() {
+    let why = match pool.felt_refusal(POOL_HALF) {
         Some(_) => "Smartcar has refused the calls of the whole application (429), which are counted from none since".to_owned(),
         None => format!("of the {POOL} calls that Smartcar allows the whole application at once, {} are left", pool.level / 1000),
     };
