@@ -180,10 +180,9 @@ impl Shared {
         };
         for car in listed {
             let (of, id) = (connection.clone(), car.clone());
-            if !self.store.read(move |snapshot| is_left_behind(snapshot, &of, &id)).await? {
-                continue;
-            }
-            if or_by_force(force, connection.id, self.end_at_smartcar(&car, &connection).await)? {
+            let look = move |snapshot: &Snapshot<'_>| Ok((is_left_behind(snapshot, &of, &id)?, row_of(snapshot, &id)?));
+            let (true, row) = self.store.read(look).await? else { continue };
+            if or_by_force(force, connection.id, self.end_at_smartcar(row, &car, &connection).await)? {
                 note(&car);
             }
         }
@@ -194,11 +193,11 @@ impl Shared {
         let id = car.clone();
         let look = move |snapshot: &Snapshot<'_>| {
             let served = snapshot.vehicle(&id)?.filter(|(_, vehicle)| vehicle.connection == Some(connection));
-            Ok((snapshot.sound_connection(connection)?, served.map(|(_, vehicle)| vehicle.user)))
+            Ok((snapshot.sound_connection(connection)?, served.map(|(row, vehicle)| (row, vehicle.user))))
         };
         match self.store.read(look).await? {
-            (Some(connection), Some(_)) => self.end_at_smartcar(car, &connection).await,
-            (None, Some(owner)) => self.end_without_connection(car, owner).await,
+            (Some(connection), Some((row, _))) => self.end_at_smartcar(row, car, &connection).await,
+            (None, Some((row, owner))) => self.end_without_connection(row, car, owner).await,
             // Somebody else was faster. By now the same account may be another owner's.
             (_, None) => Ok(()),
         }
@@ -206,7 +205,7 @@ impl Shared {
 
     /// Nobody can read the connection that serves a car, nor its tokens: the application ends what v3 lists of it as this
     /// owner's, but for accounts that are connected here still. Of several accounts one may be another gateway's.
-    async fn end_without_connection(&self, car: &VehicleId, owner: AppUserId) -> Result<(), VehiclesError> {
+    async fn end_without_connection(&self, row: u32, car: &VehicleId, owner: AppUserId) -> Result<(), VehiclesError> {
         let damaged = || VehiclesError::reconnect("its connection is damaged in the store").about(car);
         if self.smartcar.settings().v3.is_none() {
             return Err(damaged());
@@ -224,20 +223,22 @@ impl Shared {
             let is_one = listed.windows(2).all(|pair| pair[0].user == pair[1].user);
             if is_one { listed } else { Vec::new() }
         };
-        match self.disconnect_v3(car, None, the_only_one).await {
+        match self.disconnect_v3(row, car, None, the_only_one).await {
             Ok(0) => Err(damaged()),
             result => result.map(drop).map_err(refusal),
         }
     }
 
     /// A vehicle that Smartcar lists no more is as good as disconnected: the answer to an earlier try may have been lost.
-    async fn end_at_smartcar(&self, car: &VehicleId, connection: &Connection) -> Result<(), VehiclesError> {
+    async fn end_at_smartcar(&self, row: u32, car: &VehicleId, connection: &Connection) -> Result<(), VehiclesError> {
         let result = match connection.generation {
             Generation::V2 => {
-                self.ask((APPLICATION, Urgency::Urgent), connection.id, |smartcar, access| async move { smartcar.disconnect(&access, car).await })
-                    .await
+                self.ask((row, Urgency::Urgent), connection.id, |smartcar, access| async move {
+                    smartcar.disconnect(&access, car).await
+                })
+                .await
             }
-            Generation::V3 => self.disconnect_v3(car, connection.smartcar_user.clone(), |listed| listed).await.map(drop),
+            Generation::V3 => self.disconnect_v3(row, car, connection.smartcar_user.clone(), |listed| listed).await.map(drop),
         };
         match result {
             Err(CallError::Token(TokenError::Gone)) => Ok(()),
@@ -256,6 +257,7 @@ impl Shared {
     /// of those that it has of the car.
     async fn disconnect_v3(
         &self,
+        row: u32,
         car: &VehicleId,
         user: Option<SmartcarUserId>,
         which: impl FnOnce(Vec<SmartcarConnection>) -> Vec<SmartcarConnection>,
@@ -264,13 +266,13 @@ impl Shared {
         let application = ConnectionId::APPLICATION;
         let filter = &filter;
         let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };
-        let listed = self.ask((APPLICATION, Urgency::Urgent), application, list).await?;
+        let listed = self.ask((row, Urgency::Urgent), application, list).await?;
         let mut ended = 0;
         let of_car = listed.into_iter().filter(|connection| connection.vehicle.as_ref() == Some(car)).collect();
         for connection in which(of_car) {
             let id = &connection.id;
             let end = |smartcar: Smartcar, access: Secret| async move { smartcar.disconnect_v3(&access, id).await };
-            self.ask((APPLICATION, Urgency::Urgent), application, end).await?;
+            self.ask((row, Urgency::Urgent), application, end).await?;
             ended += 1;
         }
         Ok(ended)
@@ -306,6 +308,14 @@ fn is_there_another(snapshot: &Snapshot<'_>, connection: &Connection, by_same: b
     let all = snapshot.connections(None, usize::MAX)?;
     let mut others = all.iter().filter(|other| other.id != connection.id && is_open(other) && same(other));
     Ok(others.any(|other| (other.user == connection.user) == by_same))
+}
+
+/// Where a vehicle's calls are counted; one that nobody has here, or nobody can read, is as good as none.
+fn row_of(snapshot: &Snapshot<'_>, car: &VehicleId) -> Result<u32, StoreError> {
+    match snapshot.vehicle(car) {
+        Err(StoreError::Damaged { .. }) => Ok(APPLICATION),
+        vehicle => Ok(vehicle?.map_or(APPLICATION, |(row, _)| row)),
+    }
 }
 
 /// Whether a car that an account opens is served by no connection of that account but the one that ends. One of which nobody

@@ -27,6 +27,10 @@ async fn of(gateway: &TestGateway, car: &str) -> Value {
     all.find(|vehicle| vehicle["vehicle"] == car).unwrap().clone()
 }
 
+fn wait(answer: &Answer) -> u64 {
+    answer.header("retry-after").unwrap().parse().unwrap()
+}
+
 fn reads(gateway: &TestGateway, car: &str) -> usize {
     gateway.net.count(&format!("POST /v2.0/vehicles/{car}/batch")) + gateway.net.count(&format!("GET /v3/vehicles/{car}/signals"))
 }
@@ -110,7 +114,6 @@ async fn what_smartcar_says_of_its_limits_is_heard() {
             request.uri().path().ends_with("/batch").then(|| Ok(answer.unwrap()))
         });
     };
-    let wait = |answer: &Answer| answer.header("retry-after").unwrap().parse::<u64>().unwrap();
     // The vehicle is left alone as long as was asked for, also by who asks again; others are not concerned.
     answer(429, "90", "RATE_LIMIT", "VEHICLE");
     let refused = refresh(&gateway, &car).await;
@@ -236,7 +239,6 @@ async fn a_limit_that_an_uncounted_call_meets_is_heard() {
             (request.uri().path() == path).then_some(Ok(answer))
         });
     };
-    let wait = |answer: &Answer| answer.header("retry-after").unwrap().parse::<u64>().unwrap();
     // Nobody has told yet what make the car is.
     gateway.net.change(|request, answer| {
         let mut list: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
@@ -315,6 +317,18 @@ async fn a_burst_of_refusals_is_one() {
         is_problem(&answer, 429, "over_budget");
         assert_eq!(rests_until().await, until);
     }
+    gateway.net.leave_alone();
+    pass(Duration::from_secs(60)).await;
+    // A limit of this car's own is heard, too.
+    gateway.net.change(move |request, _| {
+        let error = json!({ "type": "RATE_LIMIT", "code": "VEHICLE", "statusCode": 429, "resolution": null }).to_string();
+        let answer = http::Response::builder().status(429).header("retry-after", "90").body(error.into()).unwrap();
+        (request.method() == "DELETE").then_some(Ok(answer))
+    });
+    let answer = gateway.ask("DELETE", &format!("/api/v1/vehicles/{car}")).bearer(&gateway.admin).send().await;
+    is_problem(&answer, 429, "over_budget");
+    assert_eq!(wait(&answer), 90);
+    assert!(of(&gateway, car).await["rests_until"].is_string());
     gateway.net.leave_alone();
     pass(HOUR).await;
     assert!(asked() > 12, "every car");
