@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::Value;
 
-use super::{Vehicles, picture, to_its_end};
+use super::{Vehicles, picture, to_its_end, view};
 use crate::budget::Refused;
 use crate::model::budget::Reason;
 use crate::model::connection::Connection;
@@ -56,8 +56,11 @@ impl Vehicles {
             let Some((row, vehicle)) = snapshot.vehicle(&id)?.filter(|(_, vehicle)| reach.covers(vehicle)) else {
                 return Ok(None);
             };
-            let latest = snapshot.latest(row)?.into_iter().map(|latest| (latest.code.clone(), latest)).collect();
-            Ok(Some(Known { latest, ..Known::of(snapshot, row, vehicle)? }))
+            let known = Known::of(snapshot, row, vehicle)?;
+            let latest = snapshot.latest(row)?.into_iter();
+            let latest = latest.filter_map(|latest| view::as_of_now(latest, known.connection.as_ref()));
+            let latest = latest.map(|latest| (latest.code.clone(), latest)).collect();
+            Ok(Some(Known { latest, ..known }))
         };
         self.shared.store.read(look).await
     }
