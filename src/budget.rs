@@ -25,7 +25,7 @@ use crate::world::World;
 pub struct Settings {
     /// Calls for each vehicle and month; `None`: as many as one likes.
     pub calls_per_vehicle_month: Option<u32>,
-    /// How many of them are kept for commands and gap healing.
+    /// How many of them are kept for commands and for reading what was missed.
     pub reserve: u32,
     /// The day of the month on which Smartcar counts anew, 1 to 28.
     pub reset_day: i8,
@@ -45,7 +45,7 @@ pub enum Refused {
         /// How long that is from now.
         after: Duration,
     },
-    /// What is left is kept for commands and gap healing.
+    /// What is left is kept for commands and for reading what was missed.
     #[error(
         "what is left of this month's calls for this car is kept for commands and for reading what was missed \
          (budget.reserve): it opens again in {}, on {}",
@@ -316,7 +316,7 @@ pub struct BudgetView {
     pub until: Timestamp,
     /// Calls for each vehicle and month; null: as many as one likes.
     pub calls_per_vehicle_month: Option<u32>,
-    /// How many of them are kept for commands and gap healing.
+    /// How many of them are kept for commands and for reading what was missed.
     pub reserve: u32,
     /// The bucket of the whole application; null for who may see only a part.
     pub application: Option<ApplicationBudget>,
@@ -363,7 +363,7 @@ impl ApplicationBudget {
 pub struct Plan {
     /// The calls.
     pub account: VehicleBudget,
-    /// How many of them are kept for commands and gap healing.
+    /// How many of them are kept for commands and for reading what was missed.
     pub reserve: u32,
     /// When the next month begins.
     pub until: Timestamp,

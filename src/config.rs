@@ -242,7 +242,7 @@ pub struct Refresh {
 pub struct Budget {
     /// Calls for each vehicle and month; `None`: as many as one likes.
     pub calls_per_vehicle_month: Option<u32>,
-    /// How many of them are kept for commands and gap healing.
+    /// How many of them are kept for commands and for reading what was missed.
     pub reserve: u32,
     /// The day of the month, 1 to 28, on which Smartcar counts anew.
     pub reset_day: i8,

@@ -152,7 +152,7 @@ pub(super) async fn connections(client: &Client, command: Connections, place: &P
             if show.json {
                 say_json(&connection)?;
             } else if hindered.is_none() {
-                say(&format!("Refreshed: {done}."))?;
+                say(&format!("Done: {done}."))?;
             }
             hindered.map_or(Ok(()), |what| Err(Failure::new(Exit::Failed, format!("{done}, but the connection {what}"))))
         }

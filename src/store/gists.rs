@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::moments::Moment;
 use super::vehicle_data::KEY;
 
-/// What was looked at lately, in at most a few megabytes.
+/// What was looked at lately, in at most a few megabytes. What was erased stays until other blocks push it out: a gist holds no text
+/// and no place.
 #[derive(Debug, Default)]
 pub struct Gists(Mutex<Halves>);
 

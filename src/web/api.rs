@@ -47,10 +47,10 @@ pub(super) async fn setup(call: &Call<'_>) -> Answer {
 }
 
 /// The whole list, and when what is not known here was tried last. If that is long ago it is tried again, beside.
-pub(super) fn setup_list(services: &Services, fares: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
-    let mut list = fares.checklist();
+pub(super) fn setup_list(services: &Services, shown: &StatusView) -> (Option<Timestamp>, Vec<Finding>) {
+    let mut list = shown.checklist();
     let tried = services.rooms.probes.last();
-    services.rooms.probes.freshen(fares.webhooks.last_delivery_at);
+    services.rooms.probes.freshen(shown.webhooks.last_delivery_at);
     let checked_at = tried.as_ref().map(|(at, _)| *at);
     let knows_end = list.iter().any(|point| point.check == status::V2);
     let found = tried.into_iter().flat_map(|(_, found)| found);
