@@ -34,6 +34,7 @@ use crate::world::World;
 mod order;
 mod words;
 
+pub use order::ENDED;
 use order::Order;
 
 /// Why a command was not sent.

@@ -149,9 +149,12 @@ fn note(car: &VehicleId, record: &CommandRecord, ended: &Ended, address: Option<
     let code = ended.outcome.failure().and_then(|failure| failure.code.as_deref());
     let told = [car.as_str(), &record.name, &record.id.to_string()].map(str::to_owned).into_iter();
     let ids = told.chain(code.map(str::to_owned)).chain([ended.outcome.as_str().to_owned()]).collect();
-    let (actor, action) = (record.actor.clone(), "command ended".to_owned());
+    let (actor, action) = (record.actor.clone(), ENDED.to_owned());
     NoteAudit { ring: Ring::Use, entry: AuditEntry { at: ended.at, actor, address, action, ids, status: None, count: 1 } }
 }
+
+/// What the audit log calls that.
+pub const ENDED: &str = "command ended";
 
 /// How soon the disk is tried again.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use super::super::audit::{DAMAGED, ERASED};
 use super::format::When;
 use super::numbers::Numbers;
 use super::{AuditPage, Shell, finish, names, orders};
+use crate::commands::ENDED;
 use crate::model::VehicleId;
 use crate::operate::audit::{Actor, AuditView};
 use crate::vehicles::VehicleName;
@@ -76,8 +77,10 @@ const REMOVALS: &[(&str, &str)] = &[
     ("Removed an owner", "Removed an owner and erased the cars"),
 ];
 
-/// These tell a car what to do: from the page with the name of the command, from elsewhere with its two parts.
-const COMMANDS: [(&str, usize); 3] = [
+/// These tell a car what to do: from the page with the name of the command, from elsewhere with its two parts. What came of
+/// it later is told with its name.
+const COMMANDS: [(&str, usize); 4] = [
+    (ENDED, 1),
     ("POST /vehicles/{id}/commands", 1),
     ("POST /api/v1/vehicles/{id}/commands/{group}/{action}", 2),
     ("POST /v3/vehicles/{id}/commands/{group}/{action}", 2),
@@ -97,7 +100,9 @@ impl<'a> Deed<'a> {
         };
         let (words, ids, is_damaged) = removal(words, ids);
         let (car, rest) = match ids.split_first() {
-            Some((id, rest)) if action.contains("/vehicles/{id}") => (Some(names::of(cars, &VehicleId::new(*id))), rest),
+            Some((id, rest)) if named.is_some() || action.contains("/vehicles/{id}") => {
+                (Some(names::of(cars, &VehicleId::new(*id))), rest)
+            }
             _ => (None, &*ids),
         };
         let rest = rest.get(about..).unwrap_or_default();
@@ -111,11 +116,11 @@ impl<'a> Deed<'a> {
     /// A class and words for what came of it. A status is a number for whoever looks after it, so only when it was refused.
     fn outcome(&self, status: Option<u16>) -> (&'static str, String) {
         match (self.ended, status) {
-            (_, None) => ("grey", "cut off".to_owned()),
             (Some("failed"), _) => ("red", "failed".to_owned()),
             (Some("pending"), _) => ("grey", "on its way".to_owned()),
             (Some("unknown"), _) => ("yellow", "unknown".to_owned()),
             (Some("success"), _) | (_, Some(..400)) => ("green", "done".to_owned()),
+            (_, None) => ("grey", "cut off".to_owned()),
             (_, Some(500)) if self.is_damaged => ("yellow", "done, but for what is damaged".to_owned()),
             (_, Some(status @ 400..500)) => ("red", format!("refused: {status}")),
             (_, Some(status)) => ("red", format!("failed: {status}")),
@@ -180,7 +185,8 @@ mod tests {
     #[test]
     fn there_are_words_for_routes_that_there_are() {
         let commands = COMMANDS.iter().map(|(route, _)| *route);
-        for known in DEEDS.iter().flat_map(|(_, routes)| *routes).copied().chain(commands) {
+        let routes = commands.filter(|action| *action != ENDED);
+        for known in DEEDS.iter().flat_map(|(_, routes)| *routes).copied().chain(routes) {
             assert!(crate::web::routes().any(|(method, pattern)| format!("{method} {pattern}") == known), "{known}");
         }
     }
@@ -206,6 +212,9 @@ mod tests {
             (said(page, &["security/lock"], None), "Lock CAR  grey cut off"),
             (said(page, &[], None), "POST /vehicles/{id}/commands  ID grey cut off"),
             (said(api, &["charge", "start", "c1", "unknown"], Some(200)), "Start charging CAR c1 yellow unknown"),
+            (said(ENDED, &["security/unlock", "c1", "success"], None), "Unlock CAR c1 green done"),
+            (said(ENDED, &["security/lock", "c1", "X:Y", "failed"], None), "Lock CAR c1,X:Y red failed"),
+            (said(ENDED, &["charge/start", "c1", "unknown"], None), "Start charging CAR c1 yellow unknown"),
             (said("POST /vehicles/{id}/disconnect", &[], Some(502)), "Disconnected CAR  red failed: 502"),
             (said("DELETE /api/v1/vehicles/{id}", &["erase"], Some(204)), "Erased CAR  green done"),
             (
