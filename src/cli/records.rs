@@ -1,5 +1,7 @@
 //! Users, vehicles and connections.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::args::{Connections, Disconnect, Users, Vehicles};
@@ -238,13 +240,20 @@ fn name_of(vehicle: &Value) -> String {
 /// When Carport reads a car by itself, or why it does not, in a word.
 fn read_next(vehicle: &Value, now: Timestamp) -> String {
     let polling = &vehicle["polling"];
-    if polling["state"] == "reading" { age(polling, "next_at", now) } else { field(polling, "state").replace('_', " ") }
+    if polling["state"] == "reading" { ahead(polling, now) } else { field(polling, "state").replace('_', " ") }
+}
+
+/// How long it is until then. Carport looks once a minute for what is due.
+fn ahead(polling: &Value, now: Timestamp) -> String {
+    let at = polling["next_at"].as_str().and_then(Timestamp::parse);
+    let is_due = at.is_some_and(|at| at.since(now) < Duration::from_secs(1));
+    if is_due { "within a minute".to_owned() } else { age(polling, "next_at", now) }
 }
 
 /// The same in sentences.
 fn reading(vehicle: &Value, now: Timestamp) -> String {
     let polling = &vehicle["polling"];
-    let next = age(polling, "next_at", now);
+    let next = ahead(polling, now);
     let is_due = polling["state"] == "reading" && !next.is_empty();
     if is_due { format!("{} Next {next}.", field(polling, "text")) } else { field(polling, "text") }
 }
@@ -346,4 +355,18 @@ fn connection_card(connection: &Value, now: Timestamp) -> String {
         ("Last error", field(connection, "last_error")),
         ("Cars", field(connection, "vehicles")),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_is_due_comes_within_a_minute() {
+        let now = Timestamp::from_millis(1_760_000_000_000);
+        let told = |at: Timestamp| read_next(&json!({ "polling": { "state": "reading", "next_at": at.to_string() } }), now);
+        let second = Duration::from_secs(1);
+        assert_eq!([now.before(60 * second), now.before(second), now].map(told), ["within a minute"; 3]);
+        assert_eq!(told(now.after(30 * second)), "in 30 s");
+    }
 }

@@ -89,8 +89,7 @@ pub(super) fn of(
     let due = read_at.map(|at| due(at, (now, at.after(wait)), wait_at));
     let next_at = [due, rested, account.rests_until].into_iter().flatten().fold(now, Timestamp::max);
     let every_seconds = Some(wait.max(Duration::from_secs(1)).as_secs());
-    let opens_at = pool.opens_at(POOL_HALF);
-    if next_at < opens_at {
+    if let Some(opens_at) = pool.closed_until(POOL_HALF).filter(|opens_at| next_at < *opens_at) {
         return Ok(PollingView { state: "budget", text: held(pool, opens_at), next_at: Some(opens_at), every_seconds });
     }
     let spread = if wait > every { ", as often as this month's calls allow" } else { "" };

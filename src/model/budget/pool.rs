@@ -70,6 +70,11 @@ impl Pool {
         self.at.after(self.wait(kept)).max(self.rest(self.at).unwrap_or_default())
     }
 
+    /// Until when somebody who leaves `kept` calls to others has to wait for the bucket, if it holds too few now.
+    pub fn closed_until(&self, kept: u32) -> Option<Timestamp> {
+        Some(self.opens_at(kept)).filter(|opens_at| *opens_at > self.at)
+    }
+
     /// When Smartcar refused the calls of the whole application, as long as somebody who leaves `kept` calls to others waits
     /// because of it: later, more have come back, and it is Carport that has made them.
     pub fn felt_refusal(&self, kept: u32) -> Option<Timestamp> {
@@ -93,7 +98,11 @@ mod tests {
         assert_eq!((empty.wait(0), empty.wait(1)), (Duration::from_secs(30), Duration::from_secs(60)));
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(30))).level, 1000);
         assert_eq!(empty.clone().at(begin.after(Duration::from_secs(86_400))).level, POOL * 1000);
-        assert_eq!(empty.at(begin.before(Duration::from_secs(60))).level, 0);
+        assert_eq!(empty.clone().at(begin.before(Duration::from_secs(60))).level, 0);
+        // Nobody waits for a bucket that holds enough.
+        let half_full = begin.after(Duration::from_secs(61 * 30));
+        assert_eq!(empty.closed_until(POOL_HALF), Some(half_full));
+        assert_eq!(empty.at(half_full).closed_until(POOL_HALF), None);
     }
 
     #[test]

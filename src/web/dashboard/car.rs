@@ -144,7 +144,7 @@ impl CarPage<'_> {
                 .polling
                 .next_at
                 .filter(|_| vehicle.polling.state == "reading")
-                .map(|at| if at > now { When::ahead(now, at) } else { When::due(at) }),
+                .map(|at| if at > now { When::ahead(now, at) } else { When::soon(at) }),
             past: self.past.shown(numbers),
             offer: Offer::of(vehicle, self.connection),
             taste: self.past.taste.words(),

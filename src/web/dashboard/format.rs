@@ -86,6 +86,11 @@ impl When {
     pub(super) fn due(time: Timestamp) -> When {
         When { time, text: "due now".to_owned(), counts: false, is_date: false }
     }
+
+    /// Something that is due, and looked for once a minute.
+    pub(super) fn soon(time: Timestamp) -> When {
+        When { text: "within a minute".to_owned(), ..When::due(time) }
+    }
 }
 
 impl fmt::Display for When {
