@@ -63,6 +63,9 @@ pub struct Vehicle {
     /// The newest entry of the webhook log when its connection ended: what has come in since is not data of ours.
     #[serde(default)]
     pub ended_after: Option<Seq>,
+    /// When it was found that its owner has taken the access to it back at Smartcar, and to no other car of the account.
+    #[serde(default)]
+    pub taken_back_at: Option<Timestamp>,
     /// What the log holds of times between the end of a connection and the next: after the first, up to the second.
     #[serde(default)]
     pub absences: Vec<(Seq, Seq)>,
@@ -101,6 +104,7 @@ impl Vehicle {
 
     /// It is about to be connected (again) while the newest entry of the log is `newest`.
     pub fn resume(&mut self, newest: Seq) {
+        self.taken_back_at = None;
         if self.connection.is_none()
             && let Some(ended_after) = self.ended_after.filter(|ended| *ended < newest)
         {

@@ -110,8 +110,8 @@ pub struct ForgetVehicle {
     /// Now. A journal of an earlier Carport does not say.
     #[serde(default)]
     pub at: Timestamp,
-    /// Only if this connection still serves it, and was not connected again since this time. A journal of an earlier Carport
-    /// does not say.
+    /// Its owner has taken it back at Smartcar: only if this connection still serves it, and was not connected again since this
+    /// time. A journal of an earlier Carport does not say.
     #[serde(default)]
     pub served_by: Option<(ConnectionId, Timestamp)>,
 }
@@ -150,6 +150,7 @@ impl Change for ForgetVehicle {
             }
         } else {
             vehicle.end(tables.log.head.newest, self.at);
+            vehicle.taken_back_at = self.served_by.map(|_| self.at);
             tables.put(row, &vehicle)?;
         }
         Ok(true)
@@ -247,6 +248,7 @@ fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
         had_by_others: false,
         last_event_at: None,
         errors: Vec::new(),
+        taken_back_at: None,
         absences: Vec::new(),
         resolved: Vec::new(),
     }

@@ -346,9 +346,21 @@ fn data_flow(
     }
 }
 
+fn taken_back(id: &VehicleId, at: Timestamp) -> String {
+    format!(
+        "The owner has taken the access to this car back at Smartcar (found on {}): send them the link of \
+         `carport connect --vehicle {id}`.",
+        at.plain()
+    )
+}
+
 fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared) -> Light {
     let Some(connection) = connection else {
-        return if vehicle.connection.is_some() { light("red", LOST) } else { light("grey", "This car is not connected.") };
+        return match (vehicle.connection, vehicle.taken_back_at) {
+            (Some(_), _) => light("red", LOST),
+            (None, Some(at)) => light("red", taken_back(&vehicle.facts.id, at)),
+            (None, None) => light("grey", "This car is not connected."),
+        };
     };
     match &connection.status {
         ConnectionStatus::Disconnected => light("grey", "This car is not connected."),

@@ -499,7 +499,7 @@ fn untick(gateway: &TestGateway, gone: &str, kept: &str) {
     });
 }
 
-/// One of several cars: it is left without a connection, and the others go on.
+/// One of several cars: it is left without a connection, says why, and the others go on.
 #[tokio::test(start_paused = true)]
 async fn one_car_of_several_may_be_taken_back() {
     let gateway = TestGateway::new(319).await;
@@ -510,11 +510,24 @@ async fn one_car_of_several_may_be_taken_back() {
     pass(Duration::from_secs(60)).await;
     assert!(refresh(&gateway, &gone).await >= 400);
     let shown = show(&gateway, &gone).await;
-    assert_eq!((&shown["connection"], &shown["lights"]["authority"]["color"]), (&Value::Null, &json!("grey")), "{shown}");
+    let found_at = gateway.now().plain();
+    let authority = |shown: &Value| {
+        let light = &shown["lights"]["authority"];
+        (light["color"].as_str().unwrap().to_owned(), light["text"].as_str().unwrap().to_owned())
+    };
+    let (color, text) = authority(&shown);
+    assert_eq!((&shown["connection"], &*color), (&Value::Null, "red"), "{shown}");
+    assert!(text.contains("taken the access to this car back") && text.contains(&found_at), "{text}");
+    assert!(text.contains(&format!("`carport connect --vehicle {gone}`")), "{text}");
     assert!(shown["signals"]["odometer-traveleddistance"]["body"].is_object(), "its history stays: {shown}");
     assert_eq!(show(&gateway, &kept).await["connection"], json!(connection));
     assert_eq!(refresh(&gateway, &kept).await, 200);
     gateway.net.leave_alone();
+    // It is over when the owner has connected it again, and no matter of a car that is disconnected here.
+    assert_eq!(gateway.connect("owner", ADA).await, connection);
+    assert_eq!(authority(&show(&gateway, &gone).await).0, "green");
+    assert_eq!(gateway.ask("DELETE", &format!("/api/v1/vehicles/{gone}")).bearer(&gateway.admin).send().await.status, 204);
+    assert_eq!(authority(&show(&gateway, &gone).await), ("grey".to_owned(), "This car is not connected.".to_owned()));
     gateway.finish().await;
 }
 

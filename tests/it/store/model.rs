@@ -577,6 +577,7 @@ impl Model {
                 had_by_others,
                 last_event_at: None,
                 errors: Vec::new(),
+                taken_back_at: None,
                 absences: Vec::new(),
                 resolved: Vec::new(),
             }
