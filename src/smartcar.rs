@@ -27,10 +27,10 @@ mod v2;
 mod v3;
 
 pub use authorize::{Authorize, is_known_permission, nearest_permission};
-pub use call::PATIENCE;
+pub use call::{PATIENCE, TOKEN};
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
-pub use grant::Granted;
+pub use grant::{Granted, REFRESH};
 pub use limits::Read;
 pub use meaning::tells_the_end;
 pub use subscribe::{SmartcarWebhook, is_subscribed};

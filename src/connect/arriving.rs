@@ -13,7 +13,7 @@ use crate::model::token::Generation;
 use crate::model::user::User;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId};
-use crate::smartcar::{ConnectionFilter, Granted, Smartcar, SmartcarConnection, SmartcarError};
+use crate::smartcar::{ConnectionFilter, Granted, PATIENCE, Smartcar, SmartcarConnection, SmartcarError, TOKEN};
 use crate::tokens::CallError;
 
 /// What became of one Smartcar user's cars.
@@ -215,12 +215,12 @@ impl Shared {
 
     /// A new pair for a refresh token. When the answer is lost, Smartcar takes the same token again for a minute.
     async fn renewed(&self, token: &Secret) -> Result<Granted, ConnectError> {
-        let mut wait = Duration::from_secs(5);
+        let (mut wait, mut patience) = (Duration::from_secs(5), TOKEN);
         loop {
-            match self.smartcar.refresh(token).await {
+            match self.smartcar.refresh(token, patience).await {
                 Err(SmartcarError::Later { what, .. }) if what.may_have_acted && wait <= LONGEST => {
                     tokio::time::sleep(wait).await;
-                    wait *= 2;
+                    (wait, patience) = (wait * 2, PATIENCE);
                 }
                 Err(SmartcarError::Rejected { .. }) => {
                     let sentence = "Smartcar does not accept this refresh token: it is dead, or was taken in before".to_owned();

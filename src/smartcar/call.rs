@@ -14,10 +14,11 @@ use super::{Failure, Smartcar, SmartcarError};
 use crate::model::budget::Permit;
 use crate::model::{Secret, lenient};
 
-/// How long a token endpoint may take.
-pub(super) const TOKEN: Duration = Duration::from_secs(20);
+/// How long a token endpoint may take, usually.
+pub const TOKEN: Duration = Duration::from_secs(20);
 
-/// How long reads and commands may take: Smartcar may really wait for the car, and the official SDKs wait so long.
+/// How long reads and commands may take: Smartcar may really wait for the car, and the official SDKs wait so long. A token
+/// endpoint may as well, when nothing that is sent later brings what its answer would.
 pub const PATIENCE: Duration = Duration::from_secs(310);
 
 /// How long any other call may take.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::grant::EXCHANGE;
+use super::meaning::from_transport;
+use crate::world::TransportError;
 
 /// Why a call gave nothing, by what to do next.
 /// Shown, it says it in plain words first, and what exactly happened in parentheses.
@@ -69,6 +71,11 @@ impl SmartcarError {
     /// That the API of which `endpoint` is a call has ended, as it is known from before.
     pub(crate) fn ended(endpoint: &'static str) -> SmartcarError {
         SmartcarError::Ended { what: Failure { endpoint, ..Failure::default() } }
+    }
+
+    /// That nobody has waited any longer for an answer of `endpoint`: it may have acted.
+    pub(crate) fn unanswered(endpoint: &'static str, patience: Duration) -> SmartcarError {
+        from_transport(endpoint, &TransportError::TooSlow(patience))
     }
 
     /// What it means, for whoever owns the car or runs Carport.

@@ -25,13 +25,14 @@ impl Smartcar {
     /// Exchanges an authorization code for a token set (v2). `redirect_uri` is the one sent to Connect.
     pub async fn exchange(&self, code: &Secret, redirect_uri: &str) -> Result<Granted, SmartcarError> {
         let form = [("grant_type", "authorization_code"), ("code", code.expose()), ("redirect_uri", redirect_uri)];
-        self.v2_token(EXCHANGE, &form).await
+        self.v2_token(EXCHANGE, &form, TOKEN).await
     }
 
-    /// Exchanges a refresh token for the next token set (v2). After an error that may have acted, the same
-    /// refresh token still works for a minute.
-    pub async fn refresh(&self, refresh_token: &Secret) -> Result<Granted, SmartcarError> {
-        self.v2_token("token.refresh", &[("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]).await
+    /// Exchanges a refresh token for the next token set (v2), and waits for it as long as `patience`. After an error
+    /// that may have acted, the same refresh token still works for a minute.
+    pub async fn refresh(&self, refresh_token: &Secret, patience: Duration) -> Result<Granted, SmartcarError> {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+        self.v2_token(REFRESH, &form, patience).await
     }
 
     /// Asks for an application token (v3).
@@ -47,13 +48,18 @@ impl Smartcar {
         granted(&self.call(call).await?, Duration::from_secs(3600))
     }
 
-    async fn v2_token(&self, endpoint: &'static str, form: &[(&str, &str)]) -> Result<Granted, SmartcarError> {
+    async fn v2_token(
+        &self,
+        endpoint: &'static str,
+        form: &[(&str, &str)],
+        patience: Duration,
+    ) -> Result<Granted, SmartcarError> {
         let settings = self.settings();
         let Credentials { client_id, client_secret } = self
             .credentials(Generation::V2)
             .ok_or_else(|| missing(endpoint, "set smartcar.v2.client_id and smartcar.v2.client_secret"))?;
         let url = join(&settings.origins.auth, "/oauth/token");
-        let call = Call::new(endpoint, Audience::OwnerToken, Method::POST, url).within(TOKEN);
+        let call = Call::new(endpoint, Audience::OwnerToken, Method::POST, url).within(patience);
         granted(&self.call(call.basic(&client_id, &client_secret).form(form)).await?, Duration::from_secs(7200))
     }
 }
@@ -94,6 +100,9 @@ fn is_token(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// The endpoint that renews an owner's tokens.
+pub const REFRESH: &str = "token.refresh";
+
 /// The endpoint that alone may complain of a redirect URI.
 pub(super) const EXCHANGE: &str = "token.exchange";
 
@@ -109,7 +118,7 @@ mod tests {
     const GRANTED: &str = include_str!("../../tests/fixtures/oauth-token-response.json");
 
     fn refresh(script: &Script) -> Result<Granted, SmartcarError> {
-        run(script.client().refresh(&Secret::new("old+refresh")))
+        run(script.client().refresh(&Secret::new("old+refresh"), TOKEN))
     }
 
     #[test]
@@ -121,7 +130,7 @@ mod tests {
         assert_eq!(granted.access.expose(), "aaaaaaaa-0000-4000-8000-000000000001");
         assert_eq!(granted.refresh.unwrap().expose(), "bbbbbbbb-0000-4000-8000-000000000002");
         assert_eq!(granted.expires_in, Duration::from_secs(7200));
-        run(client.refresh(&Secret::new("old+refresh"))).unwrap();
+        run(client.refresh(&Secret::new("old+refresh"), TOKEN)).unwrap();
         let granted = run(client.application_token()).unwrap();
         assert!(granted.refresh.is_none());
         assert_eq!(granted.expires_in, Duration::from_secs(3600));
@@ -151,9 +160,9 @@ mod tests {
         assert!(!client.reread(Generation::V2), "nothing to read");
         let client = client
             .rereading(std::sync::Arc::new(|generation| (generation == Generation::V2).then(|| Secret::new("another secret"))));
-        run(client.refresh(&Secret::new("r"))).unwrap();
+        run(client.refresh(&Secret::new("r"), TOKEN)).unwrap();
         assert!(client.reread(Generation::V2) && !client.reread(Generation::V2) && !client.reread(Generation::V3));
-        run(client.clone().refresh(&Secret::new("r"))).unwrap();
+        run(client.clone().refresh(&Secret::new("r"), TOKEN)).unwrap();
         let (before, after) = ("YXBwOmEgc2VjcmV0", "YXBwOmFub3RoZXIgc2VjcmV0");
         let asked = script.asked();
         assert!(asked.find(before).is_some_and(|first| asked.find(after).is_some_and(|second| first < second)), "{asked}");
@@ -261,7 +270,7 @@ mod tests {
     fn without_credentials_nothing_is_sent() {
         let script = Script::new([]);
         let client = Smartcar::new(script.transport(), crate::smartcar::Settings::default());
-        for error in [run(client.refresh(&Secret::new("r"))).unwrap_err(), run(client.application_token()).unwrap_err()] {
+        for error in [run(client.refresh(&Secret::new("r"), TOKEN)).unwrap_err(), run(client.application_token()).unwrap_err()] {
             assert!(matches!(error, SmartcarError::Configuration { .. }));
         }
     }

@@ -143,6 +143,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Secret, VehicleId};
+    use crate::smartcar::TOKEN;
     use crate::smartcar::script::{Script, answer, run};
 
     /// What an answer to a data call means to its caller.
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn plain_words_come_first() {
         let script = Script::new([answer(401, &[], r#"{"error":"invalid_client"}"#)]);
-        let refused = run(script.client().refresh(&Secret::new("t"))).unwrap_err();
+        let refused = run(script.client().refresh(&Secret::new("t"), TOKEN)).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "Smartcar refuses our credentials: check smartcar.v2.client_id and smartcar.v2.client_secret \

@@ -229,6 +229,7 @@ mod tests {
     use crate::model::budget::Reason;
     use crate::model::lenient::tests::any_json;
     use crate::model::reading::Outcome;
+    use crate::smartcar::TOKEN;
     use crate::smartcar::script::{Script, answer, good, run};
 
     const USER_ID: &str = "6f1d2c3b-4a59-4e68-8f77-0c1d2e3f4a5b";
@@ -400,7 +401,7 @@ mod tests {
                 let _ = run(client.vehicles(&app));
                 let _ = run(client.vehicle(&app, &vehicle));
                 let _ = run(client.read(&app, &vehicle, &mapping::open_to(None), &permit));
-                let _ = run(client.refresh(&app));
+                let _ = run(client.refresh(&app, TOKEN));
                 let _ = run(client.application_token());
             }
         }

@@ -102,13 +102,12 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
     if !is_urgent && !rotation::begin(shared, connection, version).await? {
         return superseded(shared, connection).await;
     }
-    let (mut spent, mut before) =
-        (rotation::spend(shared, &pass, connection, version, token, pending.is_some()).await, set.clone());
+    let (mut spent, mut before) = (rotation::spend(shared, &pass, connection, version, token, pending).await, set.clone());
     if let Spent::Rejected(_) = spent
         && let Some(previous) = rotation::previous(shared, connection, tokens).await
         && let Renewal::Refresh { token, .. } = &previous.renewal
     {
-        let of_previous = rotation::spend(shared, &pass, connection, version, token, false).await;
+        let of_previous = rotation::spend(shared, &pass, connection, version, token, None).await;
         if let Spent::Granted(_) = of_previous {
             tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
         }

@@ -12,7 +12,7 @@ use super::renewal::told;
 use super::{Shared, TokenError, due};
 use crate::model::token::TokenSet;
 use crate::model::{ConnectionId, Secret, Timestamp};
-use crate::smartcar::{Granted, SmartcarError};
+use crate::smartcar::{Granted, PATIENCE, REFRESH, SmartcarError, TOKEN};
 use crate::store::rotation::{BeginRefresh, Intent, KEPT};
 use crate::store::tokens::SealedTokens;
 use crate::store::{Snapshot, StoreError};
@@ -65,22 +65,25 @@ pub(super) async fn begin(shared: &Shared, connection: ConnectionId, version: u6
     })
 }
 
-/// Sends the token until an answer decides, for as long as Smartcar honours one that was spent. `was_sent`: an
-/// earlier request may have spent it.
+/// Sends the token until an answer decides, for as long as Smartcar honours one that was spent. `before`: an earlier
+/// request may have spent it.
 pub(super) async fn spend(
     shared: &Shared,
     pass: &Pass<'_>,
     connection: ConnectionId,
     version: u64,
     token: &Secret,
-    was_sent: bool,
+    before: Option<Intent>,
 ) -> Spent {
     let (began, began_at) = (Instant::now(), shared.world.now());
+    let sent_before = before.filter(|intent| is_open(*intent, began_at)).map(|intent| began_at.since(intent.started_at));
+    let sent_before = sent_before.unwrap_or_default();
     let mut pauses = PAUSES.into_iter();
-    let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (was_sent, None, false, false);
+    let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (before.is_some(), None, false, false);
     loop {
         let sent_at = Instant::now();
-        let outcome = shared.smartcar.refresh(token).await;
+        let is_last_in_time = sent_before + began.elapsed() + TOKEN > WINDOW;
+        let outcome = answer(shared, token, if is_last || is_last_in_time { PATIENCE } else { TOKEN }).await;
         told(shared, pass, outcome.as_ref().map(|_| ()));
         let error = match outcome {
             Ok(granted) => return Spent::Granted(granted),
@@ -129,6 +132,18 @@ pub(super) async fn spend(
         if began.elapsed() > WINDOW || shared.world.now().since(began_at) > 2 * WINDOW {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
+    }
+}
+
+/// Sends it once. Whoever wants to stop waits no longer than for any other token.
+async fn answer(shared: &Shared, token: &Secret, patience: Duration) -> Result<Granted, SmartcarError> {
+    let stopped = async {
+        shared.closing.cancelled().await;
+        tokio::time::sleep(TOKEN).await;
+    };
+    tokio::select! {
+        outcome = shared.smartcar.refresh(token, patience) => outcome,
+        () = stopped => Err(SmartcarError::unanswered(REFRESH, TOKEN)),
     }
 }
 

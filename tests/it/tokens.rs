@@ -259,6 +259,47 @@ async fn a_lost_answer_is_asked_for_again() {
     }
 }
 
+/// Each request acts, and replaces the pair before: what the last one brings is waited for.
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_always_late_cost_no_pair() {
+    for seconds in [21, 35, 60, 200] {
+        let (mut gateway, connection) = with_ada_alone(76).await;
+        let first = token(&gateway, connection).await;
+        gateway.start_refreshing();
+        gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Delay(Duration::from_secs(seconds)))]));
+        pass(DAY).await;
+        gateway.simulator.set_faults(Faults::default());
+        pass(2 * HOUR).await;
+        assert_ne!(first, token(&gateway, connection).await);
+        assert_eq!(gateway.simulator.counters().refreshes_refused, 0, "{seconds} s");
+        assert_eq!(view(&gateway, connection).await["status"], "active", "{seconds} s");
+        gateway.finish().await;
+    }
+}
+
+/// A stop waits no longer for an answer that is late than for any other.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_what_is_late_but_not_for_ever() {
+    for (seconds, is_kept) in [(35, true), (200, false)] {
+        let (mut gateway, connection) = with_ada_alone(77).await;
+        pass(3 * HOUR).await;
+        gateway.simulator.set_faults(Faults::new([Trouble::always(FaultKind::Delay(Duration::from_secs(seconds)))]));
+        gateway.start_refreshing();
+        // The third request is under way.
+        pass(Duration::from_secs(70)).await;
+        let began = tokio::time::Instant::now();
+        gateway.stop().await;
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+        gateway.simulator.set_faults(Faults::default());
+        gateway.open().await.unwrap();
+        gateway.start_refreshing();
+        pass(3 * HOUR).await;
+        assert_eq!(gateway.simulator.counters().refreshes_refused == 0, is_kept);
+        assert_eq!(view(&gateway, connection).await["status"] == "active", is_kept);
+        gateway.finish().await;
+    }
+}
+
 /// Killed between Smartcar's answer and the disk: the old token is the one that is tried again.
 #[tokio::test(start_paused = true)]
 async fn a_crash_in_a_refresh_is_survived() {
