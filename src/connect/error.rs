@@ -1,5 +1,8 @@
 //! Why a journey did not go on.
 
+use std::time::Duration;
+
+use crate::budget::Refused;
 use crate::smartcar::SmartcarError;
 use crate::store::StoreError;
 use crate::tokens::{CallError, TokenError};
@@ -49,6 +52,25 @@ pub enum ConnectError {
     /// Carport lacks credentials.
     #[error("{0}")]
     NotConfigured(String),
+    /// No call may be made now.
+    #[error("{0}")]
+    OverBudget(Refused),
+    /// Smartcar wants no call now.
+    #[error("{what}")]
+    Limited {
+        /// What it said.
+        what: String,
+        /// When to try again.
+        after: Duration,
+    },
+    /// Something passes by itself.
+    #[error("{what}")]
+    Later {
+        /// What happened.
+        what: String,
+        /// When to try again.
+        after: Duration,
+    },
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
@@ -71,19 +93,27 @@ impl From<SmartcarError> for ConnectError {
         match error {
             SmartcarError::Configuration { what } => ConnectError::NotConfigured(what.to_string()),
             ended @ SmartcarError::Ended { .. } => ConnectError::NotConfigured(ended.to_string()),
+            SmartcarError::Later { after, .. } if matches!(error.failure().status, Some(429 | 430)) => {
+                ConnectError::Limited { what: error.to_string(), after: after.unwrap_or(UNSAID) }
+            }
+            SmartcarError::Later { after: Some(after), .. } => ConnectError::Later { what: error.to_string(), after },
             other => ConnectError::Upstream(other.to_string()),
         }
     }
 }
+
+/// How long a limit lasts of which Smartcar does not say it.
+const UNSAID: Duration = Duration::from_secs(60);
 
 impl From<CallError> for ConnectError {
     fn from(error: CallError) -> ConnectError {
         match error {
             CallError::Smartcar(error) => error.into(),
             CallError::Token(TokenError::Configuration(what)) => ConnectError::NotConfigured(what),
-            CallError::Token(TokenError::Store(_)) => ConnectError::Store,
+            CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_)) => ConnectError::Store,
+            CallError::Token(TokenError::Later { what, after }) => ConnectError::Later { what, after },
             CallError::Token(other) => ConnectError::Upstream(other.to_string()),
-            CallError::Budget(refused) => ConnectError::Upstream(refused.to_string()),
+            CallError::Budget(refused) => ConnectError::OverBudget(refused),
         }
     }
 }
@@ -96,6 +126,12 @@ impl ConnectError {
             ConnectError::Ended(what) => Some(what),
             _ => None,
         }
+    }
+
+    /// Whether Smartcar may well do it when it is asked again.
+    pub(super) fn passes(&self) -> bool {
+        use ConnectError::{Later, Limited, OverBudget, Upstream};
+        matches!(self, OverBudget(_) | Limited { .. } | Later { .. } | Upstream(_))
     }
 
     /// The contract's or Smartcar's word for it.
@@ -112,7 +148,8 @@ impl ConnectError {
             ConnectError::Refused { code, .. } => code,
             ConnectError::Unconfirmed => "unconfirmed",
             ConnectError::NotConfigured(_) | ConnectError::Ended(_) => "not_configured",
-            ConnectError::Upstream(_) => "upstream",
+            ConnectError::OverBudget(_) | ConnectError::Limited { .. } => "over_budget",
+            ConnectError::Later { .. } | ConnectError::Upstream(_) => "upstream",
             ConnectError::Store => "busy",
         }
     }

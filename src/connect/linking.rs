@@ -84,8 +84,8 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
     }
     match learned {
         Ok(Ok(Ok(linked))) => Ok(linked),
-        Ok(Ok(Err(ConnectError::Upstream(error)))) => {
-            tracing::warn!(connection.id = %id, error, "Smartcar does not tell the vehicles of a new connection; it is asked again");
+        Ok(Ok(Err(error))) if error.passes() => {
+            tracing::warn!(connection.id = %id, %error, "Smartcar does not tell the vehicles of a new connection; it is asked again");
             Ok(nothing_yet)
         }
         Ok(Ok(Err(error))) => Err(error),

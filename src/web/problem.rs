@@ -297,10 +297,19 @@ impl From<ConnectError> for Problem {
             ConnectError::Refused { .. } => problem(StatusCode::CONFLICT, "refused"),
             ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
             ConnectError::NotConfigured(_) | ConnectError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
+            ConnectError::OverBudget(refused) => over_budget(refused),
+            ConnectError::Limited { after, .. } => later(StatusCode::TOO_MANY_REQUESTS, "over_budget", &error, *after),
+            ConnectError::Later { after, .. } => later(StatusCode::BAD_GATEWAY, "upstream", &error, *after),
             ConnectError::Upstream(cause) => Problem::upstream(cause.as_str()),
             ConnectError::Store => Problem::busy(error.to_string()),
         }
     }
+}
+
+/// It passes by itself.
+fn later(status: StatusCode, code: &'static str, error: &impl std::fmt::Display, after: Duration) -> Problem {
+    let sentence = sentence(&format!("{error}; try again in {} s", seconds(after)));
+    Problem { retry_after: Some(after), ..Problem::new(status, code, sentence) }
 }
 
 /// The plan, or Smartcar, wants no call now.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carport::model::AppUserId;
-use carport::simulator::{Fault, Faults, Settings, WebhookSettings};
+use carport::simulator::{Fault, FaultKind, Faults, Settings, WebhookSettings};
 use carport::store::users::RemoveUser;
 use carport::world::TransportError;
 use http::{Request, header};
@@ -245,6 +245,24 @@ async fn what_smartcar_lists_is_taken_over() {
     let again = adopt(json!({ "user": "thief" })).await;
     assert_eq!((&again["known"], again["items"].as_array().unwrap().len()), (&json!(3), 0), "{again}");
     assert_eq!(show(&gateway, &car).await["user"], "grace");
+    gateway.finish().await;
+}
+
+/// Who asks too often hears for how long to wait, and nothing is taken over by halves.
+#[tokio::test(start_paused = true)]
+async fn limits_of_smartcar_are_told_with_the_time() {
+    let gateway = TestGateway::new(529).await;
+    connected_elsewhere(&gateway, "grace", GRACE).await;
+    let adopt = async |body: Value| gateway.post("/api/v1/connections/adopt", &body).bearer(&gateway.admin).send().await;
+    assert_eq!(adopt(json!({ "dry_run": true })).await.status, 200);
+    for (told, waits) in [(Some(90), "90"), (None, "60")] {
+        gateway.simulator.set_faults(Faults::new([Fault::once(FaultKind::Throttle(told))]));
+        let answer = adopt(json!({})).await;
+        is_problem(&answer, 429, "over_budget");
+        assert_eq!(answer.header("retry-after"), Some(waits));
+        assert!(answer.text().contains(&format!("try again in {waits} s")), "{}", answer.text());
+    }
+    assert_eq!(adopt(json!({})).await.json()["items"][0]["result"], "adopted");
     gateway.finish().await;
 }
 

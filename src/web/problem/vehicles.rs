@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Problem, over_budget, seconds, sentence};
+use super::{Problem, later, over_budget, sentence};
 use crate::model::VehicleId;
 use crate::vehicles::VehiclesError;
 
@@ -39,10 +39,7 @@ fn of(error: &VehiclesError) -> Problem {
         VehiclesError::Reconnect { .. } => problem(StatusCode::CONFLICT, "reconnect_required"),
         VehiclesError::Upstream(cause) => Problem::upstream(cause.as_str()),
         VehiclesError::Partly { of, failed } => partly(*of, failed),
-        VehiclesError::Later { after, .. } => {
-            let sentence = sentence(&format!("{error}; try again in {} s", seconds(*after)));
-            Problem { retry_after: Some(*after), ..Problem::new(StatusCode::BAD_GATEWAY, "upstream", sentence) }
-        }
+        VehiclesError::Later { after, .. } => later(StatusCode::BAD_GATEWAY, "upstream", error, *after),
         VehiclesError::OverBudget(refused) => over_budget(refused),
         VehiclesError::NotConfigured(_) | VehiclesError::Ended(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
         VehiclesError::Unreadable { .. } | VehiclesError::Damaged => problem(StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
