@@ -353,7 +353,7 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
         let App { services, store, tokens, projector, notices, gaps, keep, tls, supervisor, listeners, .. } = self;
         let loops_stop = CancellationToken::new();
-        let tasks = tokens.tasks().clone();
+        let custody = tokens.clone();
 
         let mut loops = JoinSet::new();
         {
@@ -407,18 +407,22 @@ impl App {
             tracing::error!("a part of the gateway ended by itself: stopping");
         }
         shutdown.cancel();
+        custody.stopping();
         supervisor.stopping();
         while edge.join_next().await.is_some() {}
         loops_stop.cancel();
         while loops.join_next().await.is_some() {}
-        tasks.close();
-        tasks.wait().await;
+        custody.tasks().close();
+        custody.tasks().wait().await;
         store.close().await;
         if early { Err(AppError::Stopped) } else { Ok(()) }
     }
 
-    /// Commits what is queued and closes the store, when nothing was run.
+    /// Waits for what Smartcar may still answer, commits what is queued and closes the store, when nothing was run.
     pub async fn close(&self) {
+        self.tokens.stopping();
+        self.tokens.tasks().close();
+        self.tokens.tasks().wait().await;
         self.store.close().await;
     }
 }

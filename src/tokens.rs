@@ -276,6 +276,11 @@ impl Tokens {
         self.shared.news.notified().await;
     }
 
+    /// Carport stops: from now on nobody waits for minutes.
+    pub fn stopping(&self) {
+        self.shared.closing.cancel();
+    }
+
     /// Where tasks run whose answer must reach the disk before the store is closed.
     pub fn tasks(&self) -> &TaskTracker {
         &self.shared.tasks

@@ -49,8 +49,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// How long an answer may take: longer than Smartcar's slowest, a read that wakes a car.
-const PATIENCE: Duration = Duration::from_secs(330);
+/// How long an answer may take: longer than Smartcar's slowest, to the last request with a refresh token that is imported.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Connects by the common flags. Only commands that `may_create` make a data directory, and only where a configuration
 /// was found: a directory that was mistyped must not become a gateway of its own.

@@ -2,7 +2,6 @@
 //! No owner has to log in again.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,7 +12,7 @@ use crate::model::token::Generation;
 use crate::model::user::User;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId};
-use crate::smartcar::{ConnectionFilter, Granted, PATIENCE, Smartcar, SmartcarConnection, SmartcarError, TOKEN};
+use crate::smartcar::{ConnectionFilter, Granted, Smartcar, SmartcarConnection, SmartcarError};
 use crate::tokens::CallError;
 
 /// What became of one Smartcar user's cars.
@@ -213,24 +212,14 @@ impl Shared {
         Ok(link(self, connection, vehicles).await?.connection)
     }
 
-    /// A new pair for a refresh token. When the answer is lost, Smartcar takes the same token again for a minute.
+    /// A new pair for a refresh token.
     async fn renewed(&self, token: &Secret) -> Result<Granted, ConnectError> {
-        let (mut wait, mut patience) = (Duration::from_secs(5), TOKEN);
-        loop {
-            match self.smartcar.refresh(token, patience).await {
-                Err(SmartcarError::Later { what, .. }) if what.may_have_acted && wait <= LONGEST => {
-                    tokio::time::sleep(wait).await;
-                    (wait, patience) = (wait * 2, PATIENCE);
-                }
-                Err(SmartcarError::Rejected { .. }) => {
-                    let sentence = "Smartcar does not accept this refresh token: it is dead, or was taken in before".to_owned();
-                    return Err(ConnectError::Refused { code: "invalid_grant".to_owned(), sentence });
-                }
-                result => return Ok(result?),
+        match self.tokens.renew_foreign(token).await {
+            Err(SmartcarError::Rejected { .. }) => {
+                let sentence = "Smartcar does not accept this refresh token: it is dead, or was taken in before".to_owned();
+                Err(ConnectError::Refused { code: "invalid_grant".to_owned(), sentence })
             }
+            result => Ok(result?),
         }
     }
 }
-
-/// The longest wait between two tries: all of them lie within the minute.
-const LONGEST: Duration = Duration::from_secs(20);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -59,6 +60,8 @@ pub(super) struct Gate {
     places: Semaphore,
     next_start: Mutex<Option<Instant>>,
     doors: Mutex<HashMap<Generation, Door>>,
+    /// Who stands aside.
+    aside: AtomicUsize,
 }
 
 /// The right to ask, until it is dropped.
@@ -66,12 +69,18 @@ pub(super) struct Pass<'a> {
     gate: &'a Gate,
     connection: ConnectionId,
     is_probe: bool,
-    _place: Option<SemaphorePermit<'a>>,
+    is_aside: bool,
+    place: Option<SemaphorePermit<'a>>,
 }
 
 impl Default for Gate {
     fn default() -> Gate {
-        Gate { places: Semaphore::new(AT_ONCE), next_start: Mutex::default(), doors: Mutex::default() }
+        Gate {
+            places: Semaphore::new(AT_ONCE),
+            next_start: Mutex::default(),
+            doors: Mutex::default(),
+            aside: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -98,7 +107,7 @@ impl Gate {
             let start = self.take_start();
             tokio::time::sleep_until(start).await;
         }
-        let mut pass = Pass { gate: self, connection, is_probe: false, _place: place };
+        let mut pass = Pass { gate: self, connection, is_probe: false, is_aside: false, place };
         let mut doors = locked(&self.doors);
         if let Some(shut) = doors.entry(generation).or_default().shut.as_mut() {
             let excused = is_urgent && shut.why == Why::Down;
@@ -113,6 +122,11 @@ impl Gate {
         }
         drop(doors);
         Ok(pass)
+    }
+
+    /// How many wait for an answer and keep nobody from asking.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.load(Ordering::Relaxed)
     }
 
     /// Something has changed that may open a door: the next one may look.
@@ -136,6 +150,24 @@ impl Pass<'_> {
         self.connection
     }
 
+    /// Waits for minutes from now on: its place, and the probe, are another's. That no answer comes tells nothing new then.
+    pub(super) fn stand_aside(&mut self) {
+        if !self.is_aside {
+            self.is_aside = true;
+            self.gate.aside.fetch_add(1, Ordering::Relaxed);
+            self.place = None;
+            self.end_probe();
+        }
+    }
+
+    fn end_probe(&mut self) {
+        if std::mem::take(&mut self.is_probe)
+            && let Some(shut) = locked(&self.gate.doors).get_mut(&generation(self.connection)).and_then(|door| door.shut.as_mut())
+        {
+            shut.probing = false;
+        }
+    }
+
     /// Smartcar has answered, be it yes or no. Returns what that has ended.
     pub(super) fn answered(&self) -> Option<Shut> {
         let mut doors = locked(&self.gate.doors);
@@ -147,6 +179,9 @@ impl Pass<'_> {
     /// No answer came. Shuts the door when that is so for one connection after the other; `wait` says for how
     /// long, by the number of tries. Returns whether it was open before.
     pub(super) fn unanswered(&self, what: &str, wait: impl Fn(u32) -> Duration) -> bool {
+        if self.is_aside {
+            return false;
+        }
         let mut doors = locked(&self.gate.doors);
         let door = doors.entry(generation(self.connection)).or_default();
         if !door.failed.contains(&self.connection) {
@@ -182,10 +217,9 @@ impl Door {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.is_probe
-            && let Some(shut) = locked(&self.gate.doors).get_mut(&generation(self.connection)).and_then(|door| door.shut.as_mut())
-        {
-            shut.probing = false;
+        self.end_probe();
+        if self.is_aside {
+            self.gate.aside.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -216,6 +250,36 @@ mod tests {
         passes.pop();
         assert!(gate.enter(connection(9), false).await.is_ok());
         assert!(gate.enter(ConnectionId::APPLICATION, false).await.is_ok(), "it has a place of its own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_minutes_keeps_nobody_from_asking() {
+        let gate = Gate::default();
+        let wait = |_| Duration::from_secs(10);
+        let mut passes = Vec::new();
+        for number in 0..8 {
+            passes.push(gate.enter(connection(number), false).await.unwrap_or_else(|_| unreachable!("it is open")));
+        }
+        passes.iter_mut().for_each(Pass::stand_aside);
+        assert_eq!(gate.aside(), 8);
+        let other = gate.enter(connection(9), false).await;
+        assert!(other.as_ref().is_ok_and(|other| other.answered().is_none()));
+        for pass in &passes {
+            pass.unanswered("no", wait);
+        }
+        assert!(gate.shut(Generation::V2).is_none(), "one was answered since they asked");
+        passes.clear();
+        drop(other);
+        assert_eq!((gate.aside(), gate.places.available_permits()), (0, AT_ONCE));
+        // A probe that waits is no probe any more.
+        for number in 0..3 {
+            gate.enter(connection(number), false).await.map(|pass| pass.unanswered("no", wait)).ok();
+        }
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let mut probe = gate.enter(connection(3), false).await.unwrap_or_else(|_| unreachable!("it is time"));
+        assert!(gate.enter(connection(4), false).await.is_err());
+        probe.stand_aside();
+        assert!(gate.enter(connection(4), false).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,16 +98,16 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
         let what = Failure { endpoint: "token.refresh", note, ..Failure::default() };
         return refuse(shared, connection, version, &what.to_string()).await;
     };
-    let pass = enter(shared, connection, is_urgent).await?;
+    let mut pass = enter(shared, connection, is_urgent).await?;
     if !is_urgent && !rotation::begin(shared, connection, version).await? {
         return superseded(shared, connection).await;
     }
-    let (mut spent, mut before) = (rotation::spend(shared, &pass, connection, version, token, pending).await, set.clone());
+    let (mut spent, mut before) = (rotation::spend(shared, &mut pass, connection, version, token, pending).await, set.clone());
     if let Spent::Rejected(_) = spent
         && let Some(previous) = rotation::previous(shared, connection, tokens).await
         && let Renewal::Refresh { token, .. } = &previous.renewal
     {
-        let of_previous = rotation::spend(shared, &pass, connection, version, token, None).await;
+        let of_previous = rotation::spend(shared, &mut pass, connection, version, token, None).await;
         if let Spent::Granted(_) = of_previous {
             tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
         }

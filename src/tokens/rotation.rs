@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::gate::Pass;
 use super::renewal::told;
-use super::{Shared, TokenError, due};
+use super::{Shared, TokenError, Tokens, due};
 use crate::model::token::TokenSet;
 use crate::model::{ConnectionId, Secret, Timestamp};
 use crate::smartcar::{Granted, PATIENCE, REFRESH, SmartcarError, TOKEN};
@@ -69,7 +69,7 @@ pub(super) async fn begin(shared: &Shared, connection: ConnectionId, version: u6
 /// request may have spent it.
 pub(super) async fn spend(
     shared: &Shared,
-    pass: &Pass<'_>,
+    pass: &mut Pass<'_>,
     connection: ConnectionId,
     version: u64,
     token: &Secret,
@@ -82,8 +82,11 @@ pub(super) async fn spend(
     let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (before.is_some(), None, false, false);
     loop {
         let sent_at = Instant::now();
-        let is_last_in_time = sent_before + began.elapsed() + TOKEN > WINDOW;
-        let outcome = answer(shared, token, if is_last || is_last_in_time { PATIENCE } else { TOKEN }).await;
+        let patience = if is_last { PATIENCE } else { patience(sent_before + began.elapsed()) };
+        if patience > TOKEN {
+            pass.stand_aside();
+        }
+        let outcome = answer(shared, token, patience).await;
         told(shared, pass, outcome.as_ref().map(|_| ()));
         let error = match outcome {
             Ok(granted) => return Spent::Granted(granted),
@@ -131,6 +134,32 @@ pub(super) async fn spend(
         // beginning.
         if began.elapsed() > WINDOW || shared.world.now().since(began_at) > 2 * WINDOW {
             return Spent::Failed { error, is_ambiguous, silent_at };
+        }
+    }
+}
+
+/// How long to wait for the answer to a request that is sent so long after the first: as long as may be, if nothing that
+/// is sent after it brings what its answer would.
+fn patience(sent_for: Duration) -> Duration {
+    if sent_for + TOKEN > WINDOW { PATIENCE } else { TOKEN }
+}
+
+impl Tokens {
+    /// The next pair for a refresh token that is no connection's yet.
+    pub async fn renew_foreign(&self, token: &Secret) -> Result<Granted, SmartcarError> {
+        let shared = &self.shared;
+        let (began, mut pause) = (Instant::now(), Duration::from_secs(5));
+        loop {
+            let patience = patience(began.elapsed());
+            match answer(shared, token, patience).await {
+                Err(SmartcarError::Later { what, .. })
+                    if what.may_have_acted && patience == TOKEN && !shared.closing.is_cancelled() =>
+                {
+                    tokio::time::sleep(pause.min(WINDOW.saturating_sub(began.elapsed()))).await;
+                    pause *= 2;
+                }
+                outcome => return outcome,
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ async fn look(
         *pending = Some(left_over(tokens, now).await?);
     }
     let waiting = pending.get_or_insert_default();
-    while running.tasks.len() < AT_ONCE
+    while running.asking(tokens) < AT_ONCE
         && let Some((connection, version)) = waiting.pop_front()
     {
         let tokens = tokens.clone();
@@ -167,7 +167,7 @@ fn ask_again(tokens: &Tokens, running: &mut Running) -> Option<Duration> {
         return None;
     }
     for (connection, version) in silences.next() {
-        if running.has(connection) || running.tasks.len() >= AT_ONCE || resting(tokens, connection).is_some() {
+        if running.has(connection) || running.asking(tokens) >= AT_ONCE || resting(tokens, connection).is_some() {
             continue;
         }
         let tokens = tokens.clone();
@@ -224,6 +224,7 @@ fn blocked(tokens: &Tokens, running: &Running) -> Result<usize, Duration> {
     }
     shared.look_for_a_new_secret(Generation::V2);
     let owners = running.busy.values().filter(|connection| **connection != ConnectionId::APPLICATION).count();
+    let owners = owners.saturating_sub(shared.gate.aside());
     match shared.gate.shut(Generation::V2) {
         None => Ok(AT_ONCE.saturating_sub(owners)),
         Some(shut) => match left(shut.until) {
@@ -252,6 +253,11 @@ fn left(until: Instant) -> Option<Duration> {
 impl Running {
     fn has(&self, connection: ConnectionId) -> bool {
         self.busy.values().any(|other| *other == connection)
+    }
+
+    /// How many of them keep others from asking.
+    fn asking(&self, tokens: &Tokens) -> usize {
+        self.tasks.len().saturating_sub(tokens.shared.gate.aside())
     }
 
     fn start(&mut self, connection: ConnectionId, task: impl Future<Output = ()> + Send + 'static) {

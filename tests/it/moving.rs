@@ -312,6 +312,26 @@ async fn an_import_that_was_cut_off_gets_its_user_and_its_cars() {
     gateway.finish().await;
 }
 
+/// Smartcar replaces the token with each request, be its answer lost or late: the last request within the minute counts.
+#[tokio::test(start_paused = true)]
+async fn an_import_outlasts_answers_that_are_lost_or_late() {
+    for (seconds, times) in [(1_000, 2), (35, 3), (200, 3)] {
+        let mut gateway = TestGateway::new(530).await;
+        let token = foreign_token(&gateway).await;
+        let late = Fault { times: Some(times), ..Fault::always(FaultKind::Delay(Duration::from_secs(seconds))) };
+        gateway.simulator.set_faults(Faults::new([late]));
+        let body = json!({ "refresh_token": token, "user": "ada" });
+        let answer = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 201, "{seconds} s: {}", answer.text());
+        gateway.start();
+        pass(4 * HOUR).await;
+        assert_eq!(gateway.simulator.counters().refreshes_refused, 0, "{seconds} s");
+        let connections = gateway.told("/api/v1/connections").await;
+        assert_eq!(connections["items"][0]["status"], "active", "{connections}");
+        gateway.finish().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
     let mut gateway = TestGateway::new(529).await;
