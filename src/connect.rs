@@ -250,7 +250,7 @@ impl Connect {
                 Err(error) => {
                     let why = error.for_operator();
                     tracing::warn!(code = error.code(), why, "a trip through Connect did not lead to a connection");
-                    Ending::Failed { code: error.code().to_owned(), sentence: words::for_owner(error) }
+                    words::ending(error)
                 }
             };
             shared.store.commit(EndTrip { hash: hash(&link), ending }).await?;

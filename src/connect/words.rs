@@ -1,10 +1,17 @@
 //! What happened on the way, in plain words for the owner.
 
-use super::ConnectError;
+use super::{ConnectError, Ending};
+
+/// What the closing page says of a trip that led to nothing.
+pub(super) fn ending(error: &ConnectError) -> Ending {
+    // Who would come by the same way again need not.
+    let is_final = matches!(error, ConnectError::Ended(_));
+    Ending::Failed { code: error.code().to_owned(), sentence: for_owner(error), is_final }
+}
 
 /// A sentence for the closing page. What came in the address is in it only where Smartcar's own words must
 /// be told, shortened and without control characters; the page escapes it.
-pub(super) fn for_owner(error: &ConnectError) -> String {
+fn for_owner(error: &ConnectError) -> String {
     match error {
         ConnectError::Refused { sentence, .. } => sentence.clone(),
         ConnectError::NotConfigured(_) => {

@@ -78,6 +78,9 @@ pub enum Ending {
         code: String,
         /// In plain words, for the owner.
         sentence: String,
+        /// Whether it would end so again. An earlier Carport did not say.
+        #[serde(default)]
+        is_final: bool,
     },
     /// The link has not been used yet.
     NotYet,

@@ -477,7 +477,9 @@ async fn who_came_by_what_has_ended_is_taken_over() {
     let invite = gateway.invite(&json!({ "user": "ada", "create": true })).await;
     let trip = gateway.begin(&invite).await;
     let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
-    gateway.back(&trip, &location).await;
+    let done = gateway.back(&trip, &location).await;
+    let page = gateway.get(done.header("location").unwrap()).send().await.text();
+    assert!(page.contains("you need not try again") && !page.contains("Try again"), "{page}");
     let adopted = gateway.post("/api/v1/connections/adopt", &json!({})).bearer(&gateway.admin).send().await;
     assert_eq!(adopted.status, 200, "{}", adopted.text());
     let connections = gateway.told("/api/v1/connections").await;

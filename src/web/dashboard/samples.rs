@@ -441,6 +441,7 @@ pub(super) fn endings() -> [(&'static str, Ending); 3] {
             Ending::Failed {
                 code: "access_denied".into(),
                 sentence: "You chose not to let Carport read the car. Nothing was connected.".into(),
+                is_final: false,
             },
         ),
         ("not-yet", Ending::NotYet),

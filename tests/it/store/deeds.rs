@@ -353,7 +353,11 @@ impl Step {
         match self.how % 3 {
             0 => Ending::NotYet,
             1 => Ending::Connected { vehicles: Vec::new(), virtual_key_url: Some(format!("https://{}", self.who)) },
-            _ => Ending::Failed { code: "access_denied".to_owned(), sentence: format!("Sentence {}.", self.who) },
+            _ => Ending::Failed {
+                code: "access_denied".to_owned(),
+                sentence: format!("Sentence {}.", self.who),
+                is_final: self.who.is_multiple_of(2),
+            },
         }
     }
 

@@ -167,7 +167,7 @@ pub(super) fn hostile() -> Garage {
                 virtual_key_url: Some(format!("javascript:{EVIL}")),
             },
         ),
-        ("failed", Ending::Failed { code: EVIL.into(), sentence: EVIL.into() }),
+        ("failed", Ending::Failed { code: EVIL.into(), sentence: EVIL.into(), is_final: false }),
     ];
     garage.text = EVIL;
     garage
