@@ -248,8 +248,8 @@ impl Connect {
             let ending = match &completed {
                 Ok(linked) => linked.ending(),
                 Err(error) => {
-                    let why = error.for_operator();
-                    tracing::warn!(code = error.code(), why, "a trip through Connect did not lead to a connection");
+                    let (code, why) = (error.code(), error.for_operator());
+                    tracing::warn!(code, why = why.as_deref(), "a trip through Connect did not lead to a connection");
                     words::ending(error)
                 }
             };

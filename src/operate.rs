@@ -12,4 +12,3 @@ pub mod probes;
 pub mod rotation;
 pub mod settings;
 pub mod status;
-mod sunset;

@@ -23,6 +23,7 @@ mod said;
 #[cfg(test)]
 mod script;
 mod subscribe;
+pub mod sunset;
 mod v2;
 mod v3;
 

@@ -38,8 +38,9 @@ mod sealing;
 mod silence;
 mod turn;
 
-pub use call::CallError;
+pub use call::{CallError, vehicles_of};
 pub use due::Settings;
+pub use end::Doubt;
 
 use clock::Watch;
 use end::End;

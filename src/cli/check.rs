@@ -16,8 +16,8 @@ use crate::app;
 use crate::config::{Config, Mistake};
 use crate::model::Timestamp;
 use crate::operate::key_files::KeyError;
-use crate::operate::probes::{self, Finding as Line, Outcome, files};
-use crate::operate::status::{V2, checks};
+use crate::operate::probes::{self, Finding as Line, Outcome, V2, files};
+use crate::operate::status::checks;
 use crate::store::{Inspected, Part, StoreError};
 use crate::world::World;
 
@@ -291,22 +291,23 @@ async fn outward(config: &Config) -> Vec<Line> {
     // Of an end of v2.0 the server knows more: it asks with the tokens of its connections.
     let told = status.iter().flat_map(|status| status["missing"].as_array().into_iter().flatten());
     let is_of_end = |missing: &Value| missing["code"].as_str().is_some_and(|code| code.starts_with("v2_"));
-    let doubts = told.into_iter().any(is_of_end) || lines.iter().any(|line| line.check == probes::V2);
+    let doubts = told.into_iter().any(is_of_end) || lines.iter().any(|line| line.check == V2);
     let fresh: &[(&str, &str)] = if doubts { &[("fresh", "true")] } else { &[] };
     if status.is_some()
         && let Ok(setup) = Client::Socket(config.socket.clone()).get(&["setup"], fresh).await
     {
         let has_none = lines.first().is_some_and(|line| line.result == Outcome::Warn && line.check == CHECK);
-        let is_told = |line: &Line| has_none && line.check == "credentials of Smartcar";
+        // What its probes found of the end a while ago may be over.
+        let is_told = |line: &Line| (has_none && line.check == "credentials of Smartcar") || (!doubts && line.check == V2);
         let of_server = setup["items"].as_array().into_iter().flatten();
         let of_server = of_server.filter_map(|item| line_of(item, &[PATH]).or_else(|| open_point(item)));
         let of_server: Vec<Line> = of_server.filter(|line| !is_told(line)).collect();
         if of_server.iter().any(|line| line.check == V2) {
-            lines.retain(|line| line.check != probes::V2);
+            lines.retain(|line| line.check != V2);
         }
         lines.extend(of_server);
     }
-    lines
+    probes::with_the_end(lines)
 }
 
 /// The same as tried by the running server, which has secrets that were made on its set-up page.
@@ -353,7 +354,7 @@ const OUTWARD: &[&str] = &[
     "identifiers",
     "credentials",
     "v2 credentials",
-    probes::V2,
+    V2,
     "management token",
     "application ID",
     "redirect URI",

@@ -3,7 +3,7 @@
 use crate::budget::Refused;
 use crate::commands::{CommandError, CommandView};
 use crate::model::api_error::ApiError;
-use crate::smartcar::SmartcarError;
+use crate::smartcar::{SmartcarError, sunset};
 use crate::store::StoreError;
 use crate::tokens::{CallError, TokenError};
 use crate::vehicles::VehiclesError;
@@ -110,9 +110,7 @@ fn in_smartcars_words(kind: Option<&str>, code: Option<&str>, status: Option<u16
 /// Smartcar's words, as far as there are any.
 fn of_smartcar(error: &SmartcarError) -> ApiError {
     if let SmartcarError::Ended { .. } = error {
-        let text =
-            "Smartcar has ended its API v2.0: whoever runs Carport moves what is connected by it to v3 with `carport migrate`.";
-        return ApiError::of("UPSTREAM", Some("KNOWN_ISSUE")).because(text);
+        return ApiError::of("UPSTREAM", Some("KNOWN_ISSUE")).because(format!("{}.", sunset::of_a_car()));
     }
     let what = error.failure();
     let told = match (in_smartcars_words(what.kind.as_deref(), what.code.as_deref(), what.status), error) {

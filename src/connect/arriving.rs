@@ -115,8 +115,8 @@ impl Connect {
         self.to_the_end(async move {
             shared.may_be_user(&user, true).await?;
             // A token that is renewed is dead where it came from, and here it would serve nothing.
-            if shared.tokens.ask_of_end(&[]).await == Some(true) {
-                return Err(ConnectError::Ended(ENDED));
+            if shared.tokens.has_ended_by_now().await {
+                return Err(ConnectError::Ended);
             }
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.
@@ -137,9 +137,6 @@ impl Connect {
         .await
     }
 }
-
-const ENDED: &str = "Smartcar has ended its API v2.0, to which this token belongs: `carport connections adopt` takes over what was \
-                     connected by it (it needs smartcar.v3.client_id and smartcar.v3.client_secret)";
 
 impl Shared {
     /// What of an account's cars is to be linked to its connection, and whether each is new; nothing if none is. And

@@ -1,9 +1,10 @@
 //! Why a journey did not go on.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::budget::Refused;
-use crate::smartcar::SmartcarError;
+use crate::smartcar::{SmartcarError, sunset};
 use crate::store::StoreError;
 use crate::tokens::{CallError, TokenError};
 
@@ -74,9 +75,9 @@ pub enum ConnectError {
     /// Smartcar did not do what was asked.
     #[error("Smartcar: {0}")]
     Upstream(String),
-    /// The API that an owner came by has ended.
-    #[error("{0}")]
-    Ended(&'static str),
+    /// The API that an owner came by, or that a token is of, has ended.
+    #[error("{}", sunset::in_vain())]
+    Ended,
     /// The store is in trouble.
     #[error("the store cannot take it now")]
     Store,
@@ -120,10 +121,10 @@ impl From<CallError> for ConnectError {
 
 impl ConnectError {
     /// What is ours to mend. All else may hold what came in an address, and is not for the log.
-    pub(super) fn for_operator(&self) -> Option<&str> {
+    pub(super) fn for_operator(&self) -> Option<Cow<'_, str>> {
         match self {
-            ConnectError::NotConfigured(what) => Some(what),
-            ConnectError::Ended(what) => Some(what),
+            ConnectError::NotConfigured(what) => Some(what.into()),
+            ConnectError::Ended => Some(sunset::in_vain().into()),
             _ => None,
         }
     }
@@ -147,7 +148,7 @@ impl ConnectError {
             ConnectError::BadRequest(_) => "bad_request",
             ConnectError::Refused { code, .. } => code,
             ConnectError::Unconfirmed => "unconfirmed",
-            ConnectError::NotConfigured(_) | ConnectError::Ended(_) => "not_configured",
+            ConnectError::NotConfigured(_) | ConnectError::Ended => "not_configured",
             ConnectError::OverBudget(_) | ConnectError::Limited { .. } => "over_budget",
             ConnectError::Later { .. } | ConnectError::Upstream(_) => "upstream",
             ConnectError::Store => "busy",

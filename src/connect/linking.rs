@@ -15,7 +15,7 @@ use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, Timestamp, V
 use crate::smartcar::ConnectionFilter;
 use crate::store::StoreError;
 use crate::store::connections::{EndConnection, LinkVehicles, Linking, MarkConnection};
-use crate::tokens::CallError;
+use crate::tokens::{CallError, vehicles_of};
 
 /// How long a browser waits for the vehicles of a connection that is safe already.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -72,7 +72,7 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
             if learned.is_err() && (was_over || has_ended().await) {
                 // Its owner is told that nothing was changed.
                 shared.store.commit(EndConnection { id, erase: true, if_empty: true, at: shared.world.now() }).await?;
-                return Err(ConnectError::Ended(BY_V2));
+                return Err(ConnectError::Ended);
             }
             learned
         }
@@ -92,9 +92,6 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
         Ok(Err(_)) | Err(_) => Ok(nothing_yet),
     }
 }
-
-const BY_V2: &str = "Smartcar has ended its API v2.0, by which this owner came: `carport connections adopt` takes over what was \
-                     agreed to there (it needs smartcar.v3.client_id and smartcar.v3.client_secret)";
 
 /// That the vehicles of a connection are being asked for, until it is dropped.
 struct Learning<'a> {
@@ -124,7 +121,7 @@ pub(super) async fn learn(shared: &Shared, id: ConnectionId) -> Result<Linked, C
     let kept = kept.ok_or_else(|| ConnectError::Upstream("the connection has ended".to_owned()))?;
     let tokens = &shared.tokens;
     let user = tokens.call(id, |smartcar, access| async move { smartcar.user(&access).await }).await?;
-    let ids = tokens.call(id, |smartcar, access| async move { smartcar.vehicles(&access).await }).await?;
+    let ids = tokens.call(id, vehicles_of).await?;
     let mut vehicles = Vec::with_capacity(ids.len());
     for vehicle in ids {
         let wanted = &vehicle;

@@ -9,6 +9,7 @@ use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::token::Generation;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId};
+use crate::smartcar::sunset::{self, Cars};
 use crate::smartcar::{ConnectionFilter, Smartcar, SmartcarConnection};
 use crate::store::switching::{SwitchGeneration, Switched};
 use crate::store::{Snapshot, StoreError};
@@ -125,16 +126,16 @@ impl Shared {
     async fn ask_whether_v2_is_there(&self, served: &[Served]) -> Result<(), ConnectError> {
         let mut ids = Vec::new();
         for (connection, _) in served {
-            if ids.len() < ASKED && self.can_return(connection.id).await? {
+            if self.can_return(connection.id).await? {
                 ids.push(connection.id);
             }
         }
         let (code, sentence) = match self.tokens.ask_of_end(&ids).await.or(self.tokens.ended().map(|_| true)) {
             Some(false) => return Ok(()),
-            Some(true) => ("v2_ended", HAS_ENDED),
-            None => ("v2_unknown", MAY_HAVE_ENDED),
+            Some(true) => ("v2_ended", format!("{}; {STAY}", sunset::what(Cars::ByV2))),
+            None => ("v2_unknown", MAY_HAVE_ENDED.to_owned()),
         };
-        Err(ConnectError::Refused { code: code.to_owned(), sentence: sentence.to_owned() })
+        Err(ConnectError::Refused { code: code.to_owned(), sentence })
     }
 
     /// Whether the tokens of v2.0 that a connection has kept are still there, and not too old by our clock.
@@ -203,8 +204,7 @@ impl Shared {
     }
 }
 
-const HAS_ENDED: &str = "Smartcar has ended its API v2.0, where these cars can be neither read nor told anything: stay with v3 \
-                         (`--force`, or `force` in the API, goes back all the same)";
+const STAY: &str = "stay with v3 (`--force`, or `force` in the API, goes back all the same)";
 
 const MAY_HAVE_ENDED: &str = "nobody can tell whether Smartcar's API v2.0 is still there, for it gives no answer: try again later \
                               (`--force`, or `force` in the API, goes back all the same)";
@@ -213,9 +213,6 @@ const TOO_OLD: &str = "its tokens of v2.0 are older than Smartcar takes them: it
                        them all the same)";
 
 const NO_TOKENS: &str = "no longer honours its tokens of v2.0: it stays with v3";
-
-/// How many connections may ask whether v2.0 has ended, before nobody is asked any more.
-const ASKED: usize = 8;
 
 /// Connections of v2.0 that serve vehicles.
 fn on_v2(snapshot: &Snapshot<'_>) -> Result<Vec<Served>, StoreError> {

@@ -5,7 +5,7 @@ use super::{ConnectError, Ending};
 /// What the closing page says of a trip that led to nothing.
 pub(super) fn ending(error: &ConnectError) -> Ending {
     // Who would come by the same way again need not.
-    let is_final = matches!(error, ConnectError::Ended(_));
+    let is_final = matches!(error, ConnectError::Ended);
     Ending::Failed { code: error.code().to_owned(), sentence: for_owner(error), is_final }
 }
 
@@ -17,7 +17,7 @@ fn for_owner(error: &ConnectError) -> String {
         ConnectError::NotConfigured(_) => {
             "Carport is not set up completely yet. Please tell whoever runs it; nothing is wrong with your car.".to_owned()
         }
-        ConnectError::Ended(_) => {
+        ConnectError::Ended => {
             "Smartcar has ended the way by which Carport sent you there. Whoever runs it can take your car over as it is; please tell \
              them. Nothing is wrong with your car, and you need not try again."
                 .to_owned()

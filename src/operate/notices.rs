@@ -16,11 +16,12 @@ use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::notice::{Notice, Subject};
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Timestamp};
+use crate::smartcar::sunset::Cars;
 use crate::smartcar::{Smartcar, in_two};
 use crate::store::notices::{EndNotice, GiveNotice};
 use crate::store::tokens::SealedTokens;
 use crate::store::{Store, StoreError};
-use crate::tokens::Tokens;
+use crate::tokens::{Doubt, Tokens};
 use crate::world::World;
 
 mod view;
@@ -92,7 +93,7 @@ impl Notices {
             shared.tokens.recall_end();
         }
         if shared.smartcar.settings().v2.is_some() {
-            shared.tokens.doubt_end_in_time(&survey.by_v2).await;
+            shared.tokens.doubt_end(Doubt::InTime).await;
         }
         for notice in shared.wanted(&survey, now) {
             let before = given.remove(&notice.subject);
@@ -123,9 +124,6 @@ const EVERY: Duration = Duration::from_secs(300);
 /// How many connections are looked at in one go.
 const SLICE: usize = 256;
 
-/// How many connections try one after the other whether API v2.0 answers.
-const ASKED: usize = 8;
-
 /// Before the end of access, in days: the nearest first.
 const THRESHOLDS: [u8; 4] = [1, 3, 7, 14];
 
@@ -141,9 +139,7 @@ struct Survey {
     v3: Pulse,
     /// About one connection each.
     notices: Vec<Notice>,
-    /// Active connections of v2 whose tokens live: as many as may be asked one after the other.
-    by_v2: Vec<ConnectionId>,
-    /// Whether an active connection of v2 serves a car.
+    /// Whether a connection of v2 serves a car.
     serves_by_v2: bool,
 }
 
@@ -212,7 +208,8 @@ impl Shared {
             let slice = self.store.read(move |snapshot| {
                 let connections = snapshot.connections(after, SLICE)?;
                 let mut serves = false;
-                for connection in connections.iter().filter(|connection| looks_for_cars && connection.is_active_by_v2()) {
+                let is_by_v2 = |connection: &&Connection| Cars::of(connection) == Cars::ByV2;
+                for connection in connections.iter().filter(|connection| looks_for_cars && is_by_v2(connection)) {
                     serves = serves || !snapshot.vehicles_of(connection)?.is_empty();
                 }
                 let tokens = connections.into_iter().map(|connection| Ok((snapshot.sound_tokens(connection.id)?, connection)));
@@ -245,9 +242,6 @@ impl Shared {
             (ConnectionStatus::Active, Generation::V2) => {
                 survey.v2.is_used = true;
                 let Some(tokens) = tokens else { return };
-                if tokens.due_at.is_some() && survey.by_v2.len() < ASKED {
-                    survey.by_v2.push(connection.id);
-                }
                 let ought_at = self.tokens.ought_at(connection.id, tokens, now);
                 survey.v2.see(tokens, ought_at, now);
                 let trouble = self.tokens.trouble(connection.id).or_else(|| self.tokens.held_up(Generation::V2));

@@ -19,7 +19,7 @@ use crate::world::World;
 pub mod files;
 mod outward;
 
-pub use outward::{Answered, V2, credentials, run as outward, try_out};
+pub use outward::{Answered, V2, credentials, run as outward, try_out, with_the_end};
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

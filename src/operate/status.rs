@@ -13,14 +13,14 @@ use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
 use crate::metrics::{ConnectionGauge, Gauges, Metrics};
-use crate::model::connection::Connection;
 use crate::model::event::EventKind;
 use crate::model::gap::Gap;
-use crate::model::notice::Notice;
+use crate::model::notice::{Notice, Subject};
 use crate::model::reach::Reach;
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Current, Seq, Timestamp, VehicleId};
 use crate::smartcar::Smartcar;
+use crate::smartcar::sunset::Cars;
 use crate::store::tokens::SealedTokens;
 use crate::store::webhook_log::{DeliveryResult, Header, LogExtent};
 use crate::store::{Store, StoreError};
@@ -35,7 +35,7 @@ mod proxies;
 mod today;
 mod unheard;
 
-pub use checklist::{V2, checks};
+pub use checklist::checks;
 
 /// `GET /api/v1/status`.
 #[derive(Clone, Debug, Serialize)]
@@ -377,8 +377,8 @@ struct Facts {
     unsubscribed: Unheard,
     /// Other cars of which none has come in.
     unheard: Unheard,
-    /// Whether an active connection is of API v2.0.
-    uses_v2: bool,
+    /// How they are connected.
+    cars: Cars,
 }
 
 impl Shared {
@@ -405,20 +405,21 @@ impl Shared {
             }
             let mut notices: Vec<(Notice, Option<VehicleId>)> =
                 snapshot.notices(usize::MAX)?.into_iter().map(|notice| (notice, None)).collect();
-            let (mut unsubscribed, mut unheard, mut uses_v2) = (Unheard::default(), Unheard::default(), false);
+            let (mut unsubscribed, mut unheard, mut cars) = (Unheard::default(), Unheard::default(), Cars::None);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
                 let is_its = |notice: &Notice| vehicle.connection.is_some() && notice.subject.connection() == vehicle.connection;
                 for (_, known) in notices.iter_mut().take(NOTICES).filter(|(notice, _)| is_its(notice)) {
                     known.get_or_insert_with(|| vehicle.facts.id.clone());
                 }
                 let connection = connections.iter().find(|connection| Some(connection.id) == vehicle.connection);
-                uses_v2 |= connection.is_some_and(Connection::is_active_by_v2);
+                cars = cars.max(connection.map_or(Cars::None, Cars::of));
                 if let Some(connection) = connection.filter(|_| vehicle.last_event_at.is_none()) {
                     let is_subscribed = snapshot.subscription(row, connection)?.is_some();
                     let of = if is_subscribed { &mut unheard } else { &mut unsubscribed };
                     of.add(&vehicle, || snapshot.latest(row))?;
                 }
             }
+            notices.retain(|(notice, _)| notice.subject != Subject::V2Ended || cars == Cars::ByV2);
             // A signed VERIFY is in the log as well, but delivers nothing.
             let last = |tests: bool| -> Result<Option<Timestamp>, StoreError> {
                 let is_it = |_, header: &Header| {
@@ -441,7 +442,7 @@ impl Shared {
                 tokens,
                 unsubscribed,
                 unheard,
-                uses_v2,
+                cars,
             })
         });
         facts.await

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::grant::EXCHANGE;
 use super::meaning::from_transport;
+use super::sunset;
 use crate::world::TransportError;
 
 /// Why a call gave nothing, by what to do next.
@@ -102,9 +103,7 @@ impl SmartcarError {
                 note => note.unwrap_or("Smartcar refuses our request"),
             },
             SmartcarError::NotPossible { .. } => "Smartcar cannot do this for this car",
-            SmartcarError::Ended { .. } => {
-                "Smartcar has ended its API v2.0: `carport migrate` moves what is connected by it to v3"
-            }
+            SmartcarError::Ended { .. } => return sunset::of_a_car().into(),
         })
     }
 }

@@ -4,7 +4,7 @@ use super::gate::generation;
 use super::{Access, TokenError, Tokens};
 use crate::budget::Refused;
 use crate::model::token::Generation;
-use crate::model::{ConnectionId, Secret};
+use crate::model::{ConnectionId, Secret, VehicleId};
 use crate::smartcar::{Smartcar, SmartcarError};
 
 /// Why a call to Smartcar gave nothing.
@@ -26,6 +26,11 @@ impl CallError {
     pub fn is_of_end(&self) -> bool {
         matches!(self, CallError::Smartcar(SmartcarError::Ended { .. }))
     }
+}
+
+/// What API v2.0 is asked most often: the vehicles that an account opens to us.
+pub async fn vehicles_of(smartcar: Smartcar, access: Secret) -> Result<Vec<VehicleId>, SmartcarError> {
+    smartcar.vehicles(&access).await
 }
 
 impl Tokens {
@@ -62,7 +67,7 @@ impl Tokens {
         }
         if let Err(SmartcarError::Ended { what }) = &result
             && self.ended().is_none()
-            && !matches!(smartcar.vehicles(&access.token).await, Err(SmartcarError::Ended { .. }))
+            && !matches!(vehicles_of(smartcar.clone(), access.token.clone()).await, Err(SmartcarError::Ended { .. }))
         {
             // One answer may be a mistake, or be about one path only.
             result = Err(SmartcarError::NotPossible { what: what.clone() });

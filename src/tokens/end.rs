@@ -3,19 +3,29 @@
 //! Once Smartcar has told of it, asking there would bring nothing but that again, so it is asked no more; now and then, and
 //! for whoever wants to know, it is asked all the same, so that a mistake mends itself.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call::CallError;
+use super::call::{CallError, vehicles_of};
 use super::{Tokens, locked};
-use crate::model::{ConnectionId, Secret, VehicleId};
-use crate::smartcar::{Smartcar, SmartcarError};
+use crate::model::ConnectionId;
+use crate::model::connection::Connection;
+use crate::smartcar::SmartcarError;
+use crate::store::{Snapshot, StoreError};
 
-/// The end of API v2.0, if Smartcar has told of it.
+/// What is known of the end of API v2.0.
 #[derive(Debug, Default)]
-pub(super) struct End(Mutex<Option<Told>>);
+pub(super) struct End(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// That Smartcar has told of it.
+    told: Option<Told>,
+    /// When it answered somebody last.
+    answered_at: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Told {
@@ -40,14 +50,18 @@ impl Told {
 }
 
 impl End {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        locked(&self.0)
+    }
+
     fn told(&self) -> Option<SmartcarError> {
-        locked(&self.0).as_ref().map(|told| told.error.clone())
+        self.known().told.as_ref().map(|told| told.error.clone())
     }
 
     /// Whether nothing is to be asked now. Whoever `goes` when the time is over, goes alone.
     pub(super) fn bars(&self, goes: bool) -> Option<SmartcarError> {
-        let mut told = locked(&self.0);
-        let told = told.as_mut()?;
+        let mut known = self.known();
+        let told = known.told.as_mut()?;
         if told.again_at > Instant::now() {
             return Some(told.error.clone());
         }
@@ -59,29 +73,52 @@ impl End {
 
     /// Whether somebody who wants to know may ask although it is not time: not twice within a minute.
     fn may_be_doubted(&self) -> bool {
-        let mut told = locked(&self.0);
-        let Some(told) = told.as_mut().filter(|told| told.asked_at.is_none_or(|at| at.elapsed() >= BARELY)) else { return false };
+        let mut known = self.known();
+        let may_be = |told: &&mut Told| told.asked_at.is_none_or(|at| at.elapsed() >= BARELY);
+        let Some(told) = known.told.as_mut().filter(may_be) else { return false };
         told.is_asked();
         true
     }
 
+    /// Whether it has answered somebody within a minute.
+    fn answers(&self) -> bool {
+        self.known().answered_at.is_some_and(|at| at.elapsed() < BARELY)
+    }
+
     /// Nobody has answered.
     fn is_unanswered(&self) {
-        if let Some(told) = locked(&self.0).as_mut() {
+        if let Some(told) = self.known().told.as_mut() {
             told.again_at = Instant::now() + UNANSWERED;
         }
     }
 
     /// Takes note of an answer; whether that is news.
     fn hear<T>(&self, result: &Result<T, SmartcarError>) -> bool {
-        let mut told = locked(&self.0);
+        let mut known = self.known();
         match result {
-            Err(error @ SmartcarError::Ended { .. }) => told.replace(Told::now(error.clone())).is_none(),
-            Ok(_) => told.take().is_some(),
+            Err(error @ SmartcarError::Ended { .. }) => {
+                known.answered_at = None;
+                known.told.replace(Told::now(error.clone())).is_none()
+            }
+            Ok(_) => {
+                known.answered_at = Some(Instant::now());
+                known.told.take().is_some()
+            }
             // What else goes wrong says nothing of it.
             Err(_) => false,
         }
     }
+}
+
+/// Who asks whether API v2.0 has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nobody: it is looked at when it is time, if it was told.
+    InTime,
+    /// Somebody who looks at what was told: not twice within a minute.
+    Looking,
+    /// Somebody who checks: at once, and also if nobody has told, where something is connected by it.
+    Checking,
 }
 
 impl Tokens {
@@ -92,8 +129,8 @@ impl Tokens {
 
     /// API v2.0 had ended when Carport ran last. The next call looks whether that is so still.
     pub fn recall_end(&self) {
-        let error = SmartcarError::ended("v2.0");
-        locked(&self.shared.end.0).get_or_insert(Told { error, asked_at: None, again_at: Instant::now() });
+        let told = Told { error: SmartcarError::ended("v2.0"), asked_at: None, again_at: Instant::now() };
+        self.shared.end.known().told.get_or_insert(told);
     }
 
     /// Takes note of an answer of API v2.0.
@@ -116,7 +153,7 @@ impl Tokens {
         let Err(SmartcarError::Ended { what }) = &result else { return Ok(result?) };
         if let Some(connection) = connection {
             // What comes of it is noted there.
-            let _ = self.call(connection, vehicles).await;
+            let _ = self.call(connection, vehicles_of).await;
         }
         if self.ended().is_some() {
             return Ok(result?);
@@ -125,11 +162,11 @@ impl Tokens {
     }
 
     /// Whether API v2.0 says that it has ended: asked now, by the first of these connections whose tokens are good, else as
-    /// nobody. `None` if nobody gets an answer.
+    /// nobody. Not all of many are tried. `None` if nobody gets an answer.
     pub async fn ask_of_end(&self, connections: &[ConnectionId]) -> Option<bool> {
-        for &id in connections {
+        for &id in connections.iter().take(ASKED) {
             let asked = match self.access(id).await {
-                Ok(access) => self.call_with(id, access, vehicles).await.map(|_| ()),
+                Ok(access) => self.call_with(id, access, vehicles_of).await.map(|_| ()),
                 Err(error) => Err(error.into()),
             };
             match asked {
@@ -153,31 +190,46 @@ impl Tokens {
         (is_there || has_ended).then_some(has_ended)
     }
 
-    /// Looks whether API v2.0 has really ended, if that was told: for somebody who wants to know, not twice within a minute.
-    pub async fn doubt_end(&self, connections: &[ConnectionId]) {
-        if self.shared.end.may_be_doubted() {
-            self.look_for_end(connections).await;
-        }
+    /// Whether API v2.0 has ended, for somebody who would spend a token there: asked as nobody, unless it has just answered
+    /// somebody else.
+    pub async fn has_ended_by_now(&self) -> bool {
+        !self.shared.end.answers() && self.ask_of_end(&[]).await == Some(true)
     }
 
-    /// The same by itself, when it is time.
-    pub async fn doubt_end_in_time(&self, connections: &[ConnectionId]) {
-        if self.ended().is_some() && self.shared.end.bars(true).is_none() {
-            self.look_for_end(connections).await;
+    /// Looks whether API v2.0 has ended, or has not after all, as soon as it is time for whoever doubts it.
+    pub async fn doubt_end(&self, doubt: Doubt) {
+        let (end, is_told) = (&self.shared.end, self.ended().is_some());
+        let is_time = match doubt {
+            Doubt::InTime => is_told && end.bars(true).is_none(),
+            Doubt::Looking => end.may_be_doubted(),
+            Doubt::Checking => true,
+        };
+        if !is_time {
+            return;
         }
-    }
-
-    /// The same now.
-    pub async fn look_for_end(&self, connections: &[ConnectionId]) {
-        let asked = tokio::time::timeout(PATIENCE, self.ask_of_end(connections)).await;
-        if !matches!(asked, Ok(Some(_))) {
-            self.shared.end.is_unanswered();
+        let Ok(connections) = self.shared.store.read(by_v2).await else { return };
+        if is_told || !connections.is_empty() {
+            let asked = tokio::time::timeout(PATIENCE, self.ask_of_end(&connections)).await;
+            if !matches!(asked, Ok(Some(_))) {
+                end.is_unanswered();
+            }
         }
     }
 }
 
-async fn vehicles(smartcar: Smartcar, access: Secret) -> Result<Vec<VehicleId>, SmartcarError> {
-    smartcar.vehicles(&access).await
+/// Connections that can ask API v2.0: as many as are tried.
+fn by_v2(snapshot: &Snapshot<'_>) -> Result<Vec<ConnectionId>, StoreError> {
+    let mut found = Vec::new();
+    for connection in snapshot.connections(None, usize::MAX)?.into_iter().filter(Connection::is_active_by_v2) {
+        let tokens = snapshot.sound_tokens(connection.id)?;
+        if tokens.is_some_and(|tokens| tokens.due_at.is_some()) {
+            found.push(connection.id);
+        }
+        if found.len() == ASKED {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// How often an API that has ended is asked all the same.
@@ -191,3 +243,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long it is not asked again by whoever wants to know.
 const BARELY: Duration = Duration::from_secs(60);
+
+/// How many connections ask one after the other, before somebody asks as nobody.
+const ASKED: usize = 8;

@@ -13,7 +13,7 @@ use crate::smartcar::{ConnectionFilter, Smartcar};
 use crate::store::StoreError;
 use crate::store::connections::{MarkConnection, NoteGoodRead};
 use crate::store::vehicles::ForgetVehicle;
-use crate::tokens::{CallError, TokenError};
+use crate::tokens::{CallError, TokenError, vehicles_of};
 
 /// What to do about a read that Smartcar refused. Returns whether the owner has taken the access back.
 pub(super) async fn look(
@@ -99,10 +99,7 @@ fn may_mean_it(result: &Result<Vec<SignalReport>, CallError>) -> bool {
 pub(super) async fn listed(shared: &Shared, connection: &Connection, urgency: Urgency) -> Result<Vec<VehicleId>, CallError> {
     let about = (APPLICATION, urgency);
     match (connection.generation, &connection.smartcar_user) {
-        (Generation::V2, _) => {
-            let list = |smartcar: Smartcar, access: Secret| async move { smartcar.vehicles(&access).await };
-            shared.ask(about, connection.id, list).await
-        }
+        (Generation::V2, _) => shared.ask(about, connection.id, vehicles_of).await,
         (Generation::V3, Some(user)) => {
             let filter = &ConnectionFilter { user: Some(user.clone()), ..ConnectionFilter::default() };
             let list = |smartcar: Smartcar, access: Secret| async move { smartcar.connections(&access, filter.clone()).await };

@@ -9,7 +9,7 @@ use super::{Call, Services};
 use crate::model::Timestamp;
 use crate::model::access::Scope;
 use crate::operate::probes::{self, Finding};
-use crate::operate::status::{self, StatusView};
+use crate::operate::status::StatusView;
 use crate::vehicles::{History, VehiclesError};
 
 pub(super) mod access;
@@ -52,10 +52,10 @@ pub(super) fn setup_list(services: &Services, shown: &StatusView) -> (Option<Tim
     let tried = services.rooms.probes.last();
     services.rooms.probes.freshen(shown.webhooks.last_delivery_at);
     let checked_at = tried.as_ref().map(|(at, _)| *at);
-    let knows_end = list.iter().any(|point| point.check == status::V2);
+    let knows_end = list.iter().any(|point| point.check == probes::V2);
     let found = tried.into_iter().flat_map(|(_, found)| found);
     list.extend(found.filter(|found| !(knows_end && found.check == probes::V2)));
-    (checked_at, list)
+    (checked_at, probes::with_the_end(list))
 }
 
 /// `GET budget`: the calls about the vehicles within reach.

@@ -37,6 +37,15 @@ async fn codes(gateway: &TestGateway, list: &str) -> Vec<Value> {
     status[list].as_array().unwrap().iter().map(|item| item["code"].clone()).collect()
 }
 
+/// What set-up says of the end, and of the credentials that are good for nothing then.
+async fn told_of_v2(gateway: &TestGateway, fresh: bool) -> [Vec<Value>; 2] {
+    let setup = gateway.told(&format!("/api/v1/setup?fresh={fresh}")).await;
+    let items = setup["items"].as_array().unwrap().clone();
+    let of = |check: &str| items.iter().filter(|item| item["check"] == check).cloned().collect();
+    assert!(items.iter().all(|item| item["check"] != "v2 API"), "one name for one thing");
+    [of("API v2.0"), of("v2 credentials")]
+}
+
 /// How often API v2.0 was asked for anything.
 fn asked(gateway: &TestGateway) -> usize {
     ["GET", "POST", "DELETE"].into_iter().map(|method| gateway.net.count(&format!("{method} /v2.0/"))).sum()
@@ -406,11 +415,7 @@ async fn where_nothing_is_connected_the_end_is_told_and_looked_at_again() {
             gateway.back(&trip, &location).await;
             gateway.told("/api/v1/connections").await["items"].as_array().unwrap().len()
         };
-        let told = async |fresh: bool| {
-            let setup = gateway.told(&format!("/api/v1/setup?fresh={fresh}")).await;
-            let items = setup["items"].as_array().unwrap().clone();
-            items.into_iter().filter(|item| item["check"] == "API v2.0" || item["check"] == "v2 API").collect::<Vec<Value>>()
-        };
+        let told = async |fresh: bool| told_of_v2(&gateway, fresh).await[0].clone();
         assert_eq!(told(true).await, Vec::<Value>::new());
         // Whoever checks meets it, also if nobody else has.
         gateway.simulator.turn(knob).unwrap();
@@ -452,19 +457,67 @@ async fn a_check_knows_what_there_is_to_migrate() {
     let mut gateway = TestGateway::new(1017).await;
     gateway.start();
     gateway.connect("ada", ADA).await;
-    let found = async || {
-        let setup = gateway.told("/api/v1/setup?fresh=true").await;
-        let items = setup["items"].as_array().unwrap().clone();
-        items.into_iter().filter(|item| item["check"] == "API v2.0" || item["check"] == "v2 API").collect::<Vec<Value>>()
-    };
+    let found = async || told_of_v2(&gateway, true).await[0].clone();
     assert_eq!(found().await, Vec::<Value>::new());
     gateway.simulator.turn("v2=ended").unwrap();
-    let items = found().await;
+    let [items, credentials] = told_of_v2(&gateway, true).await;
     assert_eq!((items.len(), &items[0]["result"]), (1, &json!("fail")), "{items:?}");
-    assert!(items[0]["remedy"].as_str().unwrap().contains("run `carport migrate`"), "{items:?}");
+    let remedy = items[0]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`carport migrate` moves") && remedy.contains("`carport connections adopt`"), "{items:?}");
+    // The credentials are good, and good for nothing.
+    assert_eq!(credentials[0]["result"], "ok");
+    assert!(credentials[0]["text"].as_str().unwrap().contains("has ended its API v2.0"), "{credentials:?}");
     assert_eq!(authority(&gateway, &gateway.vehicles_of(ADA).remove(0)).await["color"], "red");
     gateway.simulator.turn("v2=on").unwrap();
     assert_eq!(found().await, Vec::<Value>::new());
+    assert!(!told_of_v2(&gateway, true).await[1][0]["text"].as_str().unwrap().contains("ended"));
+    gateway.finish().await;
+}
+
+/// Whoever has moved is told what is left to do, and nothing that is done or not so any more.
+#[tokio::test(start_paused = true)]
+async fn once_everything_has_moved_v2_can_go() {
+    let mut gateway = TestGateway::new(1018).await;
+    gateway.start();
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.simulator.turn("v2=ended").unwrap();
+    is_problem(&refresh(&gateway, &car).await, 503, "not_configured");
+    // The tokens of v2.0 are dead as well: there is something to migrate all the same, and it is migrated.
+    gateway.simulator.revoke(ADA);
+    pass(3 * HOUR).await;
+    assert!(codes(&gateway, "notices").await.contains(&json!("needs_reconnect")));
+    assert!(codes(&gateway, "missing").await.contains(&json!("v2_ended")));
+    let [end, _] = told_of_v2(&gateway, false).await;
+    assert!(end[0]["remedy"].as_str().unwrap().contains("`carport migrate` moves"), "{end:?}");
+    assert_eq!(codes(&gateway, "notices").await.len(), 2);
+    assert_eq!(migrate(&gateway, json!({})).await.json()["items"][0]["result"], "moved");
+
+    // At once, though nobody has looked at the notices since.
+    assert!(!codes(&gateway, "notices").await.contains(&json!("v2_ended")));
+    let [end, _] = told_of_v2(&gateway, false).await;
+    let remedy = end[0]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("take smartcar.v2 out") && !remedy.contains("adopt"), "{end:?}");
+    assert!(remedy.contains("`carport migrate --undo` cannot go back any more"), "{end:?}");
+    gateway.finish().await;
+}
+
+/// Whoever brings many tokens asks once whether they are worth anything, and again when that may have changed.
+#[tokio::test(start_paused = true)]
+async fn a_file_of_tokens_asks_once() {
+    let gateway = TestGateway::with(1019, &[("webhooks.subscribe", "off")], Settings::default()).await;
+    let import = async |user: &str| {
+        let body = json!({ "user": user, "refresh_token": crate::moving::foreign_token(&gateway).await });
+        gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await.status
+    };
+    let users = || gateway.net.count("GET /v2.0/user");
+    assert_eq!((import("ada").await, users()), (201, 2), "as nobody, and by the token");
+    for number in 1..4 {
+        assert_eq!((import(&format!("ada-{number}")).await, users()), (201, 2 + number));
+    }
+    gateway.simulator.turn("v2=ended").unwrap();
+    pass(Duration::from_secs(60)).await;
+    assert_eq!((import("late").await, users()), (503, 6));
     gateway.finish().await;
 }
 
@@ -480,8 +533,11 @@ async fn who_came_by_what_has_ended_is_taken_over() {
     let done = gateway.back(&trip, &location).await;
     let page = gateway.get(done.header("location").unwrap()).send().await.text();
     assert!(page.contains("you need not try again") && !page.contains("Try again"), "{page}");
+    let remedy = async || told_of_v2(&gateway, false).await[0][0]["remedy"].as_str().unwrap().to_owned();
+    assert!(remedy().await.contains("`carport connections adopt` takes over"));
     let adopted = gateway.post("/api/v1/connections/adopt", &json!({})).bearer(&gateway.admin).send().await;
     assert_eq!(adopted.status, 200, "{}", adopted.text());
+    assert!(!remedy().await.contains("adopt"));
     let connections = gateway.told("/api/v1/connections").await;
     assert_eq!((&connections["items"][0]["user"], &connections["items"][0]["generation"]), (&json!("ada"), &json!("v3")));
     gateway.finish().await;

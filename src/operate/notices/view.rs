@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::model::notice::{Notice, Subject};
 use crate::model::token::Generation;
 use crate::model::{ConnectionId, Timestamp, VehicleId};
+use crate::smartcar::sunset::{self, Cars};
 
 /// A notice, as shown.
 #[derive(Clone, Debug, Serialize)]
@@ -54,8 +55,8 @@ impl NoticeView {
                 "nothing yet: Carport tries again by itself; if it lasts for hours, run `carport check`",
             ),
             Subject::V2Ended => (
-                "Smartcar has ended its API v2.0: cars that are connected by it cannot be read, nor told anything".to_owned(),
-                "run `carport migrate`, which moves them to v3 (`carport migrate --dry-run` says which); Carport asks v2.0 again every hour, should it be a mistake",
+                sunset::what(Cars::ByV2),
+                &*format!("{}; Carport asks v2.0 again every hour, should it be a mistake", sunset::way_out(Cars::ByV2, true)),
             ),
             Subject::CertificateEnding => (
                 format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),

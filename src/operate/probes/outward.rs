@@ -7,10 +7,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::sunset::{ENDED, way_out};
-use super::{Finding, Settings};
+use super::{Finding, Outcome, Settings};
 use crate::model::{Secret, Timestamp};
 use crate::signature;
+use crate::smartcar::sunset::{self, Cars, ENDED};
 use crate::smartcar::{self, Authorize, Smartcar, SmartcarError, tells_the_end};
 use crate::world::{TransportError, World};
 
@@ -98,7 +98,7 @@ async fn v3(settings: &Settings, world: &World) -> Option<Finding> {
 
 /// Tries the v2 credentials with a code that nobody was given: who we are is looked at first.
 async fn v2(settings: &Settings, world: &World) -> Option<Finding> {
-    const CHECK: &str = "v2 credentials";
+    const CHECK: &str = V2_CREDENTIALS;
     settings.smartcar.v2.as_ref()?;
     let smartcar = Smartcar::new(world.transport.clone(), settings.smartcar.clone());
     let tried = smartcar.exchange(&Secret::new("carport-check".to_owned()), &settings.redirect_uri).await;
@@ -122,17 +122,30 @@ async fn v2(settings: &Settings, world: &World) -> Option<Finding> {
     })
 }
 
-/// What tells that API v2.0 has ended, if it has.
-pub const V2: &str = "v2 API";
+const V2_CREDENTIALS: &str = "v2 credentials";
+
+/// What tells that API v2.0 has ended, if it has. A server knows more of that than a probe, which asks as nobody.
+pub const V2: &str = "API v2.0";
+
+/// Says of good credentials that they are good for nothing, if a list tells that API v2.0 has ended.
+pub fn with_the_end(mut list: Vec<Finding>) -> Vec<Finding> {
+    if list.iter().any(|finding| finding.check == V2) {
+        for finding in list.iter_mut().filter(|finding| finding.check == V2_CREDENTIALS && finding.result == Outcome::Ok) {
+            finding.text = format!("Smartcar takes the v2 client id and secret, but they open nothing: {ENDED}");
+        }
+    }
+    list
+}
 
 /// Looks whether there still is an API v2.0, where it is configured. That there is needs no words.
 async fn end_of_v2(settings: &Settings, world: &World) -> Option<Finding> {
     settings.smartcar.v2.as_ref()?;
     let smartcar = Smartcar::new(world.transport.clone(), settings.smartcar.clone());
     let Err(SmartcarError::Ended { .. }) = smartcar.find_v2().await else { return None };
-    let text = format!("{ENDED}: nobody can connect a car by it any more");
     let has_v3 = settings.smartcar.v3.is_some();
-    Some(if has_v3 { Finding::warn(V2, text, way_out(false, has_v3)) } else { Finding::fail(V2, text, way_out(false, has_v3)) })
+    // What is connected here is the server's to know.
+    let (text, remedy) = (sunset::what(Cars::None), sunset::way_out(Cars::ByV2, has_v3));
+    Some(if has_v3 { Finding::warn(V2, text, remedy) } else { Finding::fail(V2, text, remedy) })
 }
 
 /// Tries the application management token at the management API.
@@ -151,10 +164,9 @@ async fn management_token(settings: &Settings, world: &World) -> Option<Finding>
              proven by it",
         ),
         Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => too_often(CHECK, "it answered 429"),
-        Ok(answer) if tells_the_end(&answer) => Finding::ok(
-            CHECK,
-            "not tried: Smartcar has ended its API v2.0, which alone would tell; a webhook that comes in proves it",
-        ),
+        Ok(answer) if tells_the_end(&answer) => {
+            Finding::ok(CHECK, format!("not tried: {ENDED}, which alone would tell; a webhook that comes in proves it"))
+        }
         Ok(answer) => unreachable(CHECK, &format!("it answered {}", answer.status().as_u16())),
         Err(error) => unreachable(CHECK, &error.to_string()),
     })

@@ -1,7 +1,7 @@
 //! What the server knows by itself of its set-up: what is done, and what is open with the one thing to do.
 
 use super::{Missing, StatusView};
-use crate::operate::probes::{Finding, Outcome};
+use crate::operate::probes::{Finding, Outcome, V2};
 
 /// Which point of the list tells of what is missing, and how bad that is.
 const POINTS: &[(&str, &str, Outcome)] = &[
@@ -27,9 +27,6 @@ const POINTS: &[(&str, &str, Outcome)] = &[
 pub fn checks() -> impl Iterator<Item = &'static str> {
     POINTS.iter().map(|(_, check, _)| *check).chain([OTHER])
 }
-
-/// What tells that API v2.0 has ended, as far as it concerns this server: it knows more of that than a probe.
-pub const V2: &str = "API v2.0";
 
 /// What tells of what is on no list.
 const OTHER: &str = "set-up";

@@ -1,9 +1,9 @@
 //! What is still missing, one thing to do each.
 
-use super::super::sunset::{ENDED, way_out};
 use super::{Facts, Missing, Shared};
 use crate::model::VehicleId;
 use crate::smartcar::in_two;
+use crate::smartcar::sunset::{self, Cars};
 
 impl Shared {
     /// What is still missing, one thing to do each.
@@ -29,15 +29,9 @@ impl Shared {
             add("refused", in_two(fault).0, "compare client id and client secret with Smartcar's dashboard".to_owned());
         }
         let has_v3 = smartcar.v3.is_some();
-        match self.tokens.ended() {
-            Some(_) if facts.uses_v2 => {
-                add("v2_ended", &format!("{ENDED}, by which cars are connected"), way_out(true, has_v3));
-            }
-            Some(_) if smartcar.v2.is_some() => {
-                let code = if has_v3 { "v2_unused" } else { "v2_ended" };
-                add(code, &format!("{ENDED}: nobody can connect a car by it any more"), way_out(false, has_v3));
-            }
-            _ => {}
+        if self.tokens.ended().is_some() && (facts.cars == Cars::ByV2 || smartcar.v2.is_some()) {
+            let code = if facts.cars != Cars::ByV2 && has_v3 { "v2_unused" } else { "v2_ended" };
+            add(code, &sunset::what(facts.cars), sunset::way_out(facts.cars, has_v3));
         }
         if !self.store.has_room() {
             add(
