@@ -34,6 +34,7 @@ mod migrating;
 mod settings;
 mod words;
 
+pub use crate::model::journey::{Ending, LinkedVehicle};
 use again::Way;
 pub use arriving::{Adopted, Adoption, Imported};
 pub use callback::{Callback, CallbackOutcome};
@@ -100,9 +101,10 @@ pub struct Linked {
     /// Tesla: where the owner adds the virtual key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtual_key_url: Option<String>,
+    /// Whether cars of the owner's have come from v3 to v2.0 by it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_v3: bool,
 }
-
-pub use crate::model::journey::{Ending, LinkedVehicle};
 
 /// A trip through Connect that came back.
 #[derive(Debug)]

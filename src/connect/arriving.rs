@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::linking::{learn, link, named, scope};
-use super::{Connect, ConnectError, LinkedVehicle, Shared};
+use super::{Connect, ConnectError, Linked, LinkedVehicle, Shared};
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::token::Generation;
 use crate::model::user::User;
@@ -52,6 +52,9 @@ pub struct Imported {
     pub user: AppUserId,
     /// Its cars; empty while Smartcar does not tell them, and then they are asked for again.
     pub vehicles: Vec<LinkedVehicle>,
+    /// Whether cars of the owner's have come from v3 to v2.0 by it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_v3: bool,
 }
 
 impl Connect {
@@ -126,11 +129,11 @@ impl Connect {
             // What is refused makes no user; and what Smartcar gave comes first.
             shared.user(&user, true).await?;
             Ok(match learn(&shared, connection).await {
-                Ok(linked) => Imported { connection: linked.connection, user, vehicles: linked.vehicles },
+                Ok(Linked { connection, vehicles, left_v3, .. }) => Imported { connection, user, vehicles, left_v3 },
                 Err(error) => {
                     tracing::warn!(%error, "the cars of an imported token are asked for again");
                     shared.half_done.notify_one();
-                    Imported { connection, user, vehicles: Vec::new() }
+                    Imported { connection, user, vehicles: Vec::new(), left_v3: false }
                 }
             })
         })

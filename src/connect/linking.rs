@@ -13,6 +13,7 @@ use crate::model::token::Generation;
 use crate::model::vehicle::VehicleFacts;
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::ConnectionFilter;
+use crate::smartcar::sunset::Cars;
 use crate::store::StoreError;
 use crate::store::connections::{EndConnection, LinkVehicles, Linking, MarkConnection};
 use crate::tokens::{CallError, vehicles_of};
@@ -21,6 +22,10 @@ use crate::tokens::{CallError, vehicles_of};
 const PATIENCE: Duration = Duration::from_secs(25);
 
 impl Linked {
+    fn new(connection: ConnectionId, user: AppUserId, vehicles: Vec<LinkedVehicle>) -> Linked {
+        Linked { connection, user, vehicles, virtual_key_url: None, left_v3: false }
+    }
+
     /// What the closing page says of it.
     pub(super) fn ending(&self) -> Ending {
         Ending::Connected { vehicles: self.vehicles.clone(), virtual_key_url: self.virtual_key_url.clone() }
@@ -77,7 +82,7 @@ async fn by_code(shared: &Arc<Shared>, attempt: &Attempt, code: &Secret) -> Resu
             learned
         }
     });
-    let nothing_yet = Linked { connection: id, user: attempt.user.clone(), vehicles: Vec::new(), virtual_key_url: None };
+    let nothing_yet = Linked::new(id, attempt.user.clone(), Vec::new());
     let learned = tokio::time::timeout(PATIENCE, task).await;
     if !matches!(learned, Ok(Ok(Ok(_)))) {
         shared.half_done.notify_one();
@@ -197,7 +202,7 @@ async fn by_vehicle(shared: &Shared, attempt: &Attempt, id: VehicleId) -> Result
     let active = MarkConnection { id: connection, status: Some(ConnectionStatus::Active), error: None, seen: None };
     shared.store.commit(active).await?;
     shared.tokens.revive(connection).await.map_err(CallError::from)?;
-    Ok(Linked { connection, user: attempt.user.clone(), vehicles: vec![named(&vehicle.facts)], virtual_key_url: None })
+    Ok(Linked::new(connection, attempt.user.clone(), vec![named(&vehicle.facts)]))
 }
 
 /// Links, to the connection that the owner had before if there is one: its ids and history stay.
@@ -210,6 +215,7 @@ pub(super) async fn link(
     connection.connected_at = at;
     connection.status = ConnectionStatus::Active;
     connection.last_error = None;
+    let left_v3 = connection.generation == Generation::V2 && are_by_v3(shared, &connection.user, &vehicles).await?;
     loop {
         let change = LinkVehicles::new(connection.clone(), vehicles.clone(), at);
         match shared.store.commit(change).await? {
@@ -224,13 +230,37 @@ pub(super) async fn link(
         }
     }
     tracing::info!(connection.id = %connection.id, generation = %connection.generation, vehicles = vehicles.len(), "connected");
+    if left_v3 {
+        tracing::warn!(
+            connection.id = %connection.id,
+            "an owner has connected again by API v2.0, and cars that were connected by v3 are connected by v2.0 now: `carport migrate` \
+             moves them back"
+        );
+    }
     shared.projector.vehicles_were_linked();
     shared.linked.notify_one();
     if let Err(error) = forget_dead_ends(shared, &connection).await {
         tracing::warn!(connection.id = %connection.id, %error, "what this connection replaces stays listed");
     }
     let vehicles = vehicles.iter().map(named).collect();
-    Ok(Linked { connection: connection.id, user: connection.user, vehicles, virtual_key_url: None })
+    Ok(Linked { left_v3, ..Linked::new(connection.id, connection.user, vehicles) })
+}
+
+/// Whether some of these vehicles are connected by v3, for the same owner.
+async fn are_by_v3(shared: &Shared, user: &AppUserId, vehicles: &[VehicleFacts]) -> Result<bool, StoreError> {
+    let (user, ids) = (user.clone(), vehicles.iter().map(|facts| facts.id.clone()).collect::<Vec<_>>());
+    let found = shared.store.read(move |snapshot| {
+        for id in &ids {
+            let vehicle = snapshot.vehicle(id)?.map(|(_, vehicle)| vehicle).filter(|vehicle| vehicle.user == user);
+            let connection = vehicle.and_then(|vehicle| vehicle.connection);
+            let connection = connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
+            if connection.is_some_and(|connection| Cars::of(&connection) == Cars::ByV3) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    });
+    found.await
 }
 
 /// A trip of the same owner whose tokens died before anybody knew what they open: this one has replaced it, and

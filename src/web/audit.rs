@@ -20,6 +20,9 @@ pub(super) const ERASED: &str = "erase";
 /// Before the ids of connections that went back to v2.0.
 pub(super) const UNDO: &str = "undo";
 
+/// After the id of a connection by which cars came from v3 to v2.0.
+pub(super) const LEFT_V3: &str = "left_v3";
+
 /// Beside the ids of what was erased: but for rows that are damaged.
 pub(super) const DAMAGED: &str = "damaged";
 

@@ -4,6 +4,7 @@ use http::header::{HOST, SET_COOKIE};
 use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
+use super::audit::LEFT_V3;
 use super::cookies::{ATTEMPT, Kind};
 use super::dashboard::{DonePage, Tab};
 use super::problem::Problem;
@@ -63,6 +64,9 @@ pub(super) async fn callback(call: &Call<'_>) -> Answer {
 pub(super) fn note(call: &Call<'_>, linked: &Linked) {
     call.noting.add(linked.user.as_str());
     call.noting.add(linked.connection.to_string());
+    if linked.left_v3 {
+        call.noting.add(LEFT_V3);
+    }
 }
 
 /// `GET /connect/{invite}/done`.

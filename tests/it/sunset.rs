@@ -521,6 +521,35 @@ async fn a_file_of_tokens_asks_once() {
     gateway.finish().await;
 }
 
+/// An owner who comes back by v2.0 takes the cars of the account with them: that is said.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_by_v2_is_told_of() {
+    const LEFT: &str = "are connected by v2.0 now: `carport migrate` moves them back";
+    let gateway = TestGateway::new(1020).await;
+    let before = gateway.connect("ada", ADA).await;
+    assert_eq!(migrate(&gateway, json!({})).await.json()["items"][0]["result"], "moved");
+    let noted = async || {
+        let audit = gateway.told("/api/v1/audit").await;
+        audit["items"].as_array().unwrap().iter().any(|entry| entry["ids"].to_string().contains("left_v3"))
+    };
+    assert!(!noted().await && !gateway.logged().contains(LEFT));
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let link = gateway.invite(&json!({ "user": "ada", "vehicle_id": car, "force": true })).await;
+    let trip = gateway.begin(&link).await;
+    let location = gateway.simulator.consent(trip.authorize.as_str(), ADA).await.unwrap();
+    gateway.back(&trip, &location).await;
+    let now = gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].clone();
+    assert_ne!(now, before.as_str());
+    assert_eq!(gateway.told(&format!("/api/v1/connections/{}", now.as_str().unwrap())).await["generation"], "v2");
+    assert!(noted().await && gateway.logged().contains(LEFT));
+    // The way back is as it is said, and whoever has connected by v2.0 before leaves nothing.
+    assert_eq!(migrate(&gateway, json!({ "dry_run": true })).await.json()["items"][0]["result"], "would_move");
+    let told = gateway.logged().matches(LEFT).count();
+    gateway.connect("ada", ADA).await;
+    assert_eq!(gateway.logged().matches(LEFT).count(), told);
+    gateway.finish().await;
+}
+
 /// What an owner agreed to in vain is there for v3.
 #[tokio::test(start_paused = true)]
 async fn who_came_by_what_has_ended_is_taken_over() {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::Call;
 use super::super::answer::{self, Answer};
-use super::super::audit::UNDO;
+use super::super::audit::{LEFT_V3, UNDO};
 use super::super::exchange::bound;
 use super::super::input::{self, Span};
 use super::super::pages::INVITE_TIME;
@@ -159,6 +159,9 @@ pub(in crate::web) async fn import(call: &Call<'_>) -> Answer {
     check_mode(mode.as_deref())?;
     let imported = call.services.rooms.connect.import(AppUserId::new(user), refresh_token, mode).await?;
     call.noting.add(imported.connection.to_string());
+    if imported.left_v3 {
+        call.noting.add(LEFT_V3);
+    }
     answer::json(StatusCode::CREATED, &imported)
 }
 
