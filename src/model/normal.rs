@@ -118,7 +118,7 @@ impl Normal {
             return Normal::Body;
         }
         let kind = known(code).map(|known| known.kind);
-        scalar(code, kind, value, unit.filter(|unit| !unit.is_empty()), units)
+        scalar(code, kind, value, unit, units)
     }
 
     /// As JSON: a number, a text, a list or an object; null if only the body tells it, or nothing is known.
@@ -167,7 +167,7 @@ fn number_at(value: &Value, key: &str) -> Option<f64> {
 }
 
 fn unit_of(body: &Value) -> Option<&str> {
-    body.get("unit").and_then(Value::as_str).filter(|unit| !unit.is_empty())
+    body.get("unit").and_then(Value::as_str)
 }
 
 fn scalar(code: &str, kind: Option<Kind>, value: &Value, unit: Option<&str>, units: Units) -> Normal {
@@ -186,6 +186,7 @@ fn scalar(code: &str, kind: Option<Kind>, value: &Value, unit: Option<&str>, uni
 }
 
 fn measure(code: &str, kind: Option<Kind>, value: f64, unit: Option<&str>, units: Units) -> Normal {
+    let unit = unit.filter(|unit| !unit.is_empty());
     let expected = if let Some(Kind::Amount(quantity)) = kind { Some(quantity) } else { None };
     let amount = match unit.and_then(|unit| unit::read(unit, value)) {
         // A unit of something else than what it should be: the car may know better.
