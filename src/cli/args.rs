@@ -134,6 +134,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Ask the running gateway whether it is well; for Docker and systemd
     Healthcheck,
+    /// As --version
+    #[command(hide = true)]
+    Version,
     /// Print the completions of a shell
     Completions {
         /// Which shell

@@ -6,6 +6,7 @@ use super::args::{Command, Common, Key, Serve, Token};
 use super::client::{Client, connect};
 #[cfg(feature = "simulator")]
 use super::play;
+use super::print::say;
 use super::{
     Cli, Failure, Place, access, arriving, check, descriptors, init, key, local, records, sandbox, signals, webhooks, wiring,
 };
@@ -34,6 +35,7 @@ pub(super) async fn perform(command: Command, common: &Common, place: &Place) ->
         Command::Key(Key::Generate) => key::generate(),
         Command::Key(Key::ShowId(flags)) => key::show_id(flags, common, place).await,
         Command::Completions { shell } => local::completions(shell),
+        Command::Version => say(concat!("carport ", env!("CARGO_PKG_VERSION"))),
         Command::Signals(flags) if flags.known => signals::known(&flags),
         administrative => administer(administrative, common, place).await,
     }

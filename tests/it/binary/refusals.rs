@@ -283,7 +283,9 @@ async fn what_makes_no_sense_is_wrong_usage() {
     }
     assert!(!home.data().exists());
     assert_eq!(home.run(&["--help"]).await.code, Some(0));
-    assert_eq!(home.done(&["--version"]).await, format!("carport {}", env!("CARGO_PKG_VERSION")));
+    for words in ["--version", "version"] {
+        assert_eq!(home.done(&[words]).await, format!("carport {}", env!("CARGO_PKG_VERSION")));
+    }
 }
 
 #[tokio::test]
