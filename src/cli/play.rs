@@ -18,7 +18,7 @@ use super::print::announce;
 use super::wiring::{Hangup, SIGN_IN, until_told, world};
 use super::{Exit, Failure, descriptors};
 use crate::app::{self, App, AppError};
-use crate::config::{Config, Overrides, Sources, load};
+use crate::config::{Config, Environment, Overrides, Sources, load};
 use crate::connect::InviteRequest;
 use crate::model::AppUserId;
 use crate::operate::access::{Scope, TokenRequest};
@@ -36,7 +36,11 @@ const OWNERS: [(&str, &str); 2] = [("ada", "ada@example.com"), ("grace", "grace@
 
 /// Runs gateway and simulator in one process, connects the owners' cars through the real routes, and lets
 /// webhooks flow. Without a data directory everything is forgotten at the end.
-pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), Failure> {
+pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>, environment: &Environment) -> Result<(), Failure> {
+    let (wishes, others) = environment.parted(TRIED);
+    if !others.is_empty() {
+        eprintln!("The demonstration has settings of its own, and leaves aside {}", others.join(", "));
+    }
     let world = world()?;
     let passing = if data_dir.is_none() { Some(passing(&world)?) } else { None };
     // To the end: by this others know that the directory is in use.
@@ -44,7 +48,7 @@ pub(super) async fn demo(flags: Serve, data_dir: Option<PathBuf>) -> Result<(), 
     let data_dir = data_dir.or_else(|| temporary.clone()).unwrap_or_default();
     let forget = move || temporary.iter().for_each(|directory| drop(fs::remove_dir_all(directory)));
     let shutdown = until_told(Hangup::Stops, forget.clone())?;
-    let result = play(&flags, &data_dir, world, shutdown).await;
+    let result = play(&flags, &data_dir, wishes, world, shutdown).await;
     forget();
     result
 }
@@ -85,13 +89,22 @@ fn is_held(directory: &Path) -> bool {
 /// How the names of temporary directories begin.
 const PASSING: &str = "carport-demo-";
 
-async fn play(flags: &Serve, data_dir: &Path, world: World, shutdown: CancellationToken) -> Result<(), Failure> {
+/// Settings that may be tried out in a demonstration. All others are its own, or would lead it to what is not.
+const TRIED: &[&str] = &["budget", "compat", "history", "metrics", "poll", "units"];
+
+async fn play(
+    flags: &Serve,
+    data_dir: &Path,
+    wishes: Environment,
+    world: World,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
     // First: any free port could be the very one that is found free for the gateway.
     let (simulated, address) = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
     let origin = format!("http://{address}");
     let listen = listen(flags)?;
     let settings = simulation(&origin, listen);
-    let mut config = configuration(&settings, &origin, listen, flags.lan, data_dir)?;
+    let mut config = configuration(&settings, &origin, listen, flags.lan, data_dir, wishes)?;
     descriptors::provide(&mut config);
 
     let is_new = claim(data_dir)?;
@@ -195,7 +208,14 @@ fn public_url(listen: SocketAddr) -> String {
     if here { format!("http://localhost:{}", listen.port()) } else { format!("http://{listen}") }
 }
 
-fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: bool, data_dir: &Path) -> Result<Config, Failure> {
+fn configuration(
+    settings: &Settings,
+    origin: &str,
+    listen: SocketAddr,
+    lan: bool,
+    data_dir: &Path,
+    environment: Environment,
+) -> Result<Config, Failure> {
     let application = &settings.application;
     let data_dir = std::path::absolute(data_dir).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let mut overrides = Overrides::default();
@@ -223,7 +243,7 @@ fn configuration(settings: &Settings, origin: &str, listen: SocketAddr, lan: boo
     ] {
         overrides = overrides.set(key, value, "demo");
     }
-    Ok(load(&Sources { overrides, lan, ..Sources::default() })?)
+    Ok(load(&Sources { overrides, lan, environment, ..Sources::default() })?)
 }
 
 /// The address asked for, with the next free port if its own is busy.

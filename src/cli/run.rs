@@ -25,7 +25,7 @@ pub(super) fn run(cli: Cli, place: &Place) -> Result<(), Failure> {
 pub(super) async fn perform(command: Command, common: &Common, place: &Place) -> Result<(), Failure> {
     match command {
         #[cfg(feature = "simulator")]
-        Command::Demo(flags) => play::demo(flags, common.data_dir.clone()).await,
+        Command::Demo(flags) => play::demo(flags, common.data_dir.clone(), &place.environment).await,
         #[cfg(feature = "simulator")]
         Command::Simulate(flags) => super::simulate::simulate(&flags).await,
         Command::Init(flags) => init::init(flags, common, place, wiring::probe).await,

@@ -100,6 +100,22 @@ impl Environment {
         Environment(std::env::vars_os().map(lossy).collect())
     }
 
+    /// The variables of these keys and sections alone, and the names of the others that are ours.
+    pub fn parted(&self, about: &[&str]) -> (Environment, Vec<String>) {
+        let is_in = |key: &str, part: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let is_wanted =
+            |name: &str| keys::by_variable(name).is_some_and(|named| about.iter().any(|part| is_in(named.key.name, part)));
+        let (mut wanted, mut others) = (Environment::default(), Vec::new());
+        for (name, value) in self.0.iter().filter(|(name, _)| is_ours(name)) {
+            if is_wanted(name) {
+                wanted.0.insert(name.clone(), value.clone());
+            } else {
+                others.push(name.clone());
+            }
+        }
+        (wanted, others)
+    }
+
     /// The value of a variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
@@ -267,7 +283,7 @@ impl Collected {
     fn take_environment(&mut self, sources: &Sources) {
         let mut layer = Layer::default();
         for (name, value) in &sources.environment.0 {
-            if !name.starts_with("CARPORT_") || made_by_kubernetes(name) {
+            if !is_ours(name) {
                 continue;
             }
             let Some(named) = keys::by_variable(name) else {
@@ -370,7 +386,8 @@ fn to_correct(text: &str, line: usize) -> &'static str {
     }
 }
 
-/// Kubernetes makes these for a service named `carport`.
-fn made_by_kubernetes(name: &str) -> bool {
-    name == "CARPORT_PORT" || name.starts_with("CARPORT_PORT_") || name.starts_with("CARPORT_SERVICE_")
+/// Whether a variable is meant for us. Kubernetes makes some for a service named `carport`.
+fn is_ours(name: &str) -> bool {
+    let made_by_kubernetes = name == "CARPORT_PORT" || name.starts_with("CARPORT_PORT_") || name.starts_with("CARPORT_SERVICE_");
+    name.starts_with("CARPORT_") && !made_by_kubernetes
 }

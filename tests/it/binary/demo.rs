@@ -83,6 +83,21 @@ async fn the_demonstration_moves_and_leaves_nothing_behind() {
     assert!(!home.data().exists());
 }
 
+/// What may be tried out is taken from the environment; of all else it says that it is left aside.
+#[tokio::test]
+async fn some_settings_may_be_tried_out() {
+    let home = Home::new();
+    let mut command = home.command(&["demo", "--listen", "127.0.0.1:0"]);
+    command.env("CARPORT_BUDGET_CALLS_PER_VEHICLE_MONTH", "77").env("CARPORT_PUBLIC_URL", "https://cars.example.org");
+    command.env("CARPORT_HISTORY_KEP", "30d").env("CARPORT_PORT", "tcp://10.0.0.1:80");
+    let demo = Demo::of(command).await;
+    assert_eq!(demo.json("/api/v1/budget").await["calls_per_vehicle_month"], 77);
+    demo.program.signal(Signal::INT);
+    let ran = demo.program.end().await;
+    let told = "The demonstration has settings of its own, and leaves aside CARPORT_HISTORY_KEP, CARPORT_PUBLIC_URL\n";
+    assert!(ran.code == Some(0) && ran.stderr.contains(told), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_busy_port_means_the_next_free_one() {
     let home = Home::new();
