@@ -11,7 +11,7 @@ use carport::model::notice::{Notice, Subject};
 use carport::model::reading::{Outcome, SignalFailure, SignalReport, Source};
 use carport::model::token::Generation;
 use carport::model::user::User;
-use carport::model::vehicle::{Resolved, VehicleError, VehicleFacts};
+use carport::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
 use carport::model::{AppUserId, Blob, ConnectionId, Json, Seq, SmartcarUserId, Timestamp, VehicleId};
 use carport::store::Packed;
 use carport::store::access::{
@@ -120,9 +120,14 @@ impl Step {
             }
             38 => self.naming(),
             39 => Box::new(NoteFacts { facts: self.facts(who), connection: (!how.is_multiple_of(3)).then(|| connection(what)) }),
-            40 => Box::new(PictureTaken { vehicle: u32::from(who % 8), served_by: None }),
+            40 => {
+                // Of those that wait for one, if any does.
+                let waiting = model.to_read.iter().nth(usize::from(who) % model.to_read.len().max(1));
+                let vehicle = waiting.copied().unwrap_or(u32::from(who % 8));
+                Box::new(PictureTaken { vehicle, served_by: self.seen_serving(model.vehicles.get(&vehicle), model, at) })
+            }
             41 if how.is_multiple_of(3) => self.erasure(),
-            41 => self.forgetting(at),
+            41 => self.forgetting(at, model),
             42 => Box::new(NoteVerify { at, signed: how.is_multiple_of(2) }),
             43 => {
                 let expires_at = how.is_multiple_of(2).then(|| at.after(minutes(600)));
@@ -316,11 +321,21 @@ impl Step {
         Box::new(RenameVehicle { id: car(who), nickname, user: how.is_multiple_of(4).then(|| user(what)) })
     }
 
-    fn forgetting(self, at: Timestamp) -> Box<dyn Deed> {
+    fn forgetting(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
         let Step { who, what, how, .. } = self;
         let user = how.is_multiple_of(5).then(|| user(what));
         let (erase, is_remembered) = (what.is_multiple_of(2), !how.is_multiple_of(4));
-        Box::new(ForgetVehicle { id: car(who), erase, is_remembered, user, at, served_by: None })
+        let known = model.vehicle_rows.get(&car(who)).and_then(|row| model.vehicles.get(row));
+        Box::new(ForgetVehicle { id: car(who), erase, is_remembered, user, at, served_by: self.seen_serving(known, model, at) })
+    }
+
+    /// By what a vehicle was seen to be served: nobody has looked, it is so still, it was connected again since, or something
+    /// else serves it.
+    fn seen_serving(self, vehicle: Option<&Vehicle>, model: &Model, at: Timestamp) -> Option<(ConnectionId, Timestamp)> {
+        let id = vehicle?.connection?;
+        let connected_at = model.connections.get(&id)?.connected_at;
+        [None, Some((id, connected_at)), Some((id, at)), Some((connection(self.what), connected_at))]
+            [usize::from(self.how / 3 % 4)]
     }
 
     fn hand_over(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {

@@ -538,6 +538,13 @@ impl Model {
         self.vehicles.get_mut(self.vehicle_rows.get(id)?)
     }
 
+    /// Whether a vehicle is served by what was seen to serve it, if anything was.
+    fn is_served_by(&self, vehicle: &Vehicle, seen: Option<(ConnectionId, Timestamp)>) -> bool {
+        seen.is_none_or(|(id, since)| {
+            vehicle.connection == Some(id) && self.connections.get(&id).is_some_and(|known| known.connected_at == since)
+        })
+    }
+
     fn link(&mut self, facts: &VehicleFacts, connection: &Connection, at: Timestamp, takes_back: bool) {
         let (id, user, newest) = (&facts.id, &connection.user, self.newest);
         let held = self.vehicle_rows.get(id).copied();
@@ -655,19 +662,22 @@ impl Played for NoteFacts {
 
 impl Played for PictureTaken {
     fn play(&self, model: &mut Model) {
-        model.to_read.remove(&self.vehicle);
+        if model.vehicles.get(&self.vehicle).is_none_or(|vehicle| model.is_served_by(vehicle, self.served_by)) {
+            model.to_read.remove(&self.vehicle);
+        }
     }
 }
 
 impl Played for ForgetVehicle {
     fn play(&self, model: &mut Model) -> bool {
         let newest = model.newest;
-        let Some(vehicle) = model.vehicle(&self.id) else { return false };
-        if self.user.as_ref().is_some_and(|user| vehicle.user != *user) {
+        let Some(known) = model.vehicle(&self.id).cloned() else { return false };
+        if self.user.as_ref().is_some_and(|user| known.user != *user) || !model.is_served_by(&known, self.served_by) {
             return false;
         }
-        if !self.erase {
+        if let Some(vehicle) = model.vehicle(&self.id).filter(|_| !self.erase) {
             vehicle.end(newest, self.at);
+            vehicle.taken_back_at = self.served_by.map(|_| self.at);
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();

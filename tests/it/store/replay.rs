@@ -66,5 +66,5 @@ proptest! {
     }
 }
 
-/// Tokens, links, deliveries, readings, names, and the end of cars.
-const PASSING: [u8; 15] = [0, 0, 14, 14, 14, 15, 19, 19, 19, 20, 21, 22, 23, 38, 41];
+/// Tokens, links, deliveries, readings, names, pictures, and the end of cars.
+const PASSING: [u8; 16] = [0, 0, 14, 14, 14, 15, 19, 19, 19, 20, 21, 22, 23, 38, 40, 41];
