@@ -199,8 +199,8 @@ impl Budget {
 
     /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone.
     pub async fn may_ask(&self) -> Result<(), Refused> {
-        let at = self.world.now();
-        let pool = self.store.read(|snapshot| snapshot.pool()).await?.at(at);
+        let (budget, at) = (self.clone(), self.world.now());
+        let pool = self.store.read(move |snapshot| budget.pool(snapshot, at)).await?;
         match pool.rest(at) {
             Some(_) => Err(Refused::ApplicationRests { told: true, after: pool.opens_at(0).since(at) }),
             None => Ok(()),
@@ -238,7 +238,8 @@ impl Budget {
         let lesson = limit(error)?;
         let at = self.world.now();
         let (since, until) = month(at, self.settings.reset_day);
-        let look = self.store.read(move |snapshot| Ok((snapshot.ledger(row, since)?, snapshot.pool()?)));
+        let budget = self.clone();
+        let look = self.store.read(move |snapshot| Ok((snapshot.ledger(row, since)?, budget.pool(snapshot, at)?)));
         let (ledger, pool) = look.await.ok()?;
         let refused = match lesson {
             Lesson::MonthIsOver if row != APPLICATION => {
@@ -247,7 +248,7 @@ impl Budget {
             }
             Lesson::Good | Lesson::MonthIsOver => return None,
             Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
-            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { told: true, after: pool.at(at).opens_at(0).since(at) },
+            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { told: true, after: pool.opens_at(0).since(at) },
         };
         Some(refused).filter(|refused| !refused.after().is_zero())
     }

@@ -47,7 +47,7 @@ pub use current::Current;
 pub use json::Json;
 pub use nearest::{nearest, perhaps, wrong_letters};
 pub use secret::Secret;
-pub use time::{Timestamp, in_words, span};
+pub use time::{Timestamp, in_seconds, in_words, span};
 
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {

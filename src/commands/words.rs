@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::budget::Refused;
 use crate::model::command::{CommandFailure, CommandOutcome};
-use crate::model::in_words;
+use crate::model::{in_seconds, in_words};
 use crate::smartcar::{Failure, SmartcarError, in_two};
 use crate::tokens::{CallError, TokenError};
 
@@ -58,7 +58,7 @@ pub(super) fn outcome(error: &CallError, sent: u32, limit: Option<&Refused>) -> 
         (_, remedy, Some(after)) => format!("{what}; {remedy}, or try again in {}.", in_words(after)),
         (_, remedy, None) => format!("{what}: {remedy}."),
     };
-    let retry_after = after.map(|after| after.as_secs().max(1));
+    let retry_after = after.map(in_seconds);
     CommandOutcome::Failed(CommandFailure { code: code_text, sentence, retry_after, resolution_url, status: *status })
 }
 
@@ -131,7 +131,7 @@ pub(super) fn not_sent() -> CommandFailure {
 }
 
 fn failed(sentence: String, after: Option<Duration>) -> CommandOutcome {
-    let retry_after = after.map(|after| after.as_secs().max(1));
+    let retry_after = after.map(in_seconds);
     CommandOutcome::Failed(CommandFailure { sentence, retry_after, ..CommandFailure::default() })
 }
 

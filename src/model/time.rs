@@ -103,9 +103,14 @@ pub fn span(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(seconds).filter(|seconds| *seconds <= 100 * 365 * 86_400).map(Duration::from_secs)
 }
 
+/// A wait in whole seconds, one at least. Never shorter than it is: who waits that long is not refused again for a fraction.
+pub fn in_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 /// A wait in words: `30 s`, `10 minutes`, `9 hours`, `8 days`. Never shorter than it is.
 pub fn in_words(wait: Duration) -> String {
-    match wait.as_secs().max(1) {
+    match in_seconds(wait) {
         seconds @ ..120 => format!("{seconds} s"),
         seconds @ ..7200 => format!("{} minutes", seconds.div_ceil(60)),
         seconds @ ..172_800 => format!("{} hours", seconds.div_ceil(3600)),
@@ -130,6 +135,8 @@ mod tests {
         for (seconds, words) in [(0, "1 s"), (119, "119 s"), (120, "2 minutes"), (7_201, "3 hours"), (172_801, "3 days")] {
             assert_eq!(in_words(Duration::from_secs(seconds)), words);
         }
+        let fraction = Duration::from_millis(29_001);
+        assert_eq!((in_seconds(fraction), &*in_words(fraction)), (30, "30 s"));
     }
 
     #[test]

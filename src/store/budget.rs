@@ -216,7 +216,7 @@ impl Change for NoteCalls {
             }
             Some(Lesson::ApplicationRests { seconds }) => {
                 (pool.rests_until, pool.refusals) = self.rest(pool.rest(self.at), seconds, pool.refusals);
-                (pool.level, pool.refused_at) = (0, self.at);
+                (pool.level, pool.at, pool.refused_at) = (0, self.at, self.at);
             }
         }
         match place {

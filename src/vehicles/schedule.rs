@@ -89,8 +89,13 @@ pub(super) fn of(
     let due = read_at.map(|at| due(at, (now, at.after(wait)), wait_at));
     let next_at = [due, rested, account.rests_until].into_iter().flatten().fold(now, Timestamp::max);
     let every_seconds = Some(wait.max(Duration::from_secs(1)).as_secs());
-    if let Some(opens_at) = pool.closed_until(POOL_HALF).filter(|opens_at| next_at < *opens_at) {
-        return Ok(PollingView { state: "budget", text: held(pool, opens_at), next_at: Some(opens_at), every_seconds });
+    if let Some(opens_at) = pool.closed_until(POOL_HALF, now).filter(|opens_at| next_at < *opens_at) {
+        return Ok(PollingView {
+            state: "budget",
+            text: held(pool, opens_at.since(now)),
+            next_at: Some(opens_at),
+            every_seconds,
+        });
     }
     let spread = if wait > every { ", as often as this month's calls allow" } else { "" };
     let faster = if is_charging { " That is more often than usual, because it is charging." } else { "" };
@@ -99,7 +104,7 @@ pub(super) fn of(
 }
 
 /// That scheduled reads wait for calls of the whole application.
-fn held(pool: &Pool, opens_at: Timestamp) -> String {
+fn held(pool: &Pool, wait: Duration) -> String {
     let why = match pool.felt_refusal(POOL_HALF) {
         Some(_) => "Smartcar has refused the calls of the whole application (429), which are counted from none since".to_owned(),
         None => format!("of the {POOL} calls that Smartcar allows the whole application at once, {} are left", pool.level / 1000),
@@ -107,7 +112,7 @@ fn held(pool: &Pool, opens_at: Timestamp) -> String {
     format!(
         "Carport reads this car again in {}: {why}. {POOL_PER_MINUTE} come back each minute, and {POOL_HALF} stay for commands and \
          for whoever asks.",
-        in_words(opens_at.since(pool.at))
+        in_words(wait)
     )
 }
 

@@ -21,6 +21,7 @@ use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
 use crate::model::api_error::ApiError;
+use crate::model::in_seconds;
 
 mod commands;
 mod operate;
@@ -112,7 +113,7 @@ impl Problem {
             Bucket::Login => " A link of `carport login` signs in meanwhile.",
             _ => "",
         };
-        let sentence = format!("Too many requests. Wait {} s.{instead}", seconds(refused.wait));
+        let sentence = format!("Too many requests. Wait {} s.{instead}", in_seconds(refused.wait));
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", sentence);
         Problem { retry_after: Some(refused.wait), allowance: Some(Box::new(refused)), ..problem }
     }
@@ -235,7 +236,7 @@ impl Problem {
     /// The headers that say more of it.
     pub(super) fn show(&self, headers: &mut HeaderMap) {
         if let Some(wait) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(in_seconds(wait)));
         }
         if let Some(allowance) = &self.allowance {
             allowance.show(headers);
@@ -262,11 +263,6 @@ struct Details<'a> {
     code: &'a str,
     detail: &'a str,
     request_id: &'a str,
-}
-
-/// Whole seconds, rounded up: who waits that long is not refused again for a fraction.
-fn seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 impl From<IngestError> for Problem {
@@ -308,7 +304,7 @@ impl From<ConnectError> for Problem {
 
 /// It passes by itself.
 fn later(status: StatusCode, code: &'static str, error: &impl std::fmt::Display, after: Duration) -> Problem {
-    let sentence = sentence(&format!("{error}; try again in {} s", seconds(after)));
+    let sentence = sentence(&format!("{error}; try again in {} s", in_seconds(after)));
     Problem { retry_after: Some(after), ..Problem::new(status, code, sentence) }
 }
 

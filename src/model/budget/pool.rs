@@ -27,6 +27,8 @@ pub struct Pool {
 pub const POOL: u64 = 120;
 /// See [`POOL`].
 pub const POOL_PER_MINUTE: u64 = 2;
+/// How many milliseconds it takes for a thousandth of a call to come back.
+const MILLIS: u64 = 60 / POOL_PER_MINUTE;
 /// How many of them are left to others by a reason that leaves a share.
 pub const POOL_SHARE: u32 = 30;
 /// How many of them scheduled reads leave to others: to commands, and to whoever asks.
@@ -42,12 +44,16 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// The same at another time. A clock that went back fills nothing.
+    /// The same at another time, or up to 30 ms before: what is less than a thousandth of a call is counted on, so that the
+    /// time at which it opens is the same whenever somebody asks. A clock that went back fills nothing.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Pool {
         let elapsed = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
-        let back = elapsed.saturating_mul(POOL_PER_MINUTE) / 60;
-        Pool { level: self.level.saturating_add(back).min(POOL * 1000), at: now, ..self }
+        let back = elapsed / MILLIS;
+        let level = self.level.saturating_add(back).min(POOL * 1000);
+        let counts_on = now > self.at && level < POOL * 1000;
+        let at = if counts_on { self.at.after(Duration::from_millis(back * MILLIS)) } else { now };
+        Pool { level, at, ..self }
     }
 
     fn emptied() -> Pool {
@@ -62,7 +68,7 @@ impl Pool {
     /// How long until it holds a whole call more than `kept`.
     pub fn wait(&self, kept: u32) -> Duration {
         let wanted = (u64::from(kept) + 1) * 1000;
-        Duration::from_millis(wanted.saturating_sub(self.level) * 60 / POOL_PER_MINUTE)
+        Duration::from_millis(wanted.saturating_sub(self.level) * MILLIS)
     }
 
     /// When somebody who leaves `kept` calls to others may call, if nobody else does.
@@ -71,8 +77,8 @@ impl Pool {
     }
 
     /// Until when somebody who leaves `kept` calls to others has to wait for the bucket, if it holds too few now.
-    pub fn closed_until(&self, kept: u32) -> Option<Timestamp> {
-        Some(self.opens_at(kept)).filter(|opens_at| *opens_at > self.at)
+    pub fn closed_until(&self, kept: u32, now: Timestamp) -> Option<Timestamp> {
+        Some(self.opens_at(kept)).filter(|opens_at| *opens_at > now)
     }
 
     /// When Smartcar refused the calls of the whole application, as long as somebody who leaves `kept` calls to others waits
@@ -101,8 +107,16 @@ mod tests {
         assert_eq!(empty.clone().at(begin.before(Duration::from_secs(60))).level, 0);
         // Nobody waits for a bucket that holds enough.
         let half_full = begin.after(Duration::from_secs(61 * 30));
-        assert_eq!(empty.closed_until(POOL_HALF), Some(half_full));
-        assert_eq!(empty.at(half_full).closed_until(POOL_HALF), None);
+        assert_eq!(empty.closed_until(POOL_HALF, begin), Some(half_full));
+        assert_eq!(empty.clone().at(half_full).closed_until(POOL_HALF, half_full), None);
+        // However often somebody asks, and whether that is kept or not, it opens when it was said to.
+        let mut asked = empty.clone();
+        for millis in (0..30_000).step_by(17) {
+            let now = begin.after(Duration::from_millis(millis));
+            asked = asked.at(now);
+            let told = [asked.opens_at(0), empty.clone().at(now).opens_at(0)];
+            assert_eq!(told, [begin.after(Duration::from_secs(30)); 2], "{millis}");
+        }
     }
 
     #[test]

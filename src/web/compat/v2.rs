@@ -10,6 +10,7 @@ use crate::compat::connections::Filter;
 use crate::compat::{Question, Reply, Slice};
 use crate::model::api_error::ApiError;
 use crate::model::command::Command;
+use crate::model::in_seconds;
 
 /// `GET /v2.0/user`
 pub(in crate::web) async fn smartcar_user(call: &Call<'_>) -> Answer {
@@ -62,7 +63,7 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
                 // The official SDK for Node reads the type of the body from here.
                 let mut headers = json!({ "content-type": "application/json" });
                 if let Some(wait) = error.retry_after {
-                    headers["retry-after"] = json!(wait.as_secs().max(1).to_string());
+                    headers["retry-after"] = json!(in_seconds(wait).to_string());
                 }
                 json!({ "path": path, "code": error.status, "body": error.v2(call.request_id()), "headers": headers })
             }
