@@ -223,7 +223,7 @@ impl Budget {
         let now = self.world.now();
         let (since, until) = month(now, self.settings.reset_day);
         let account = VehicleBudget::of(vehicle, snapshot.ledger(row, since)?, &self.settings, now);
-        Ok(Plan { account, reserve: self.settings.reserve, until, pool: self.pool(snapshot, now)? })
+        Ok(Plan { account, reserve: self.settings.reserve, since, until, pool: self.pool(snapshot, now)? })
     }
 
     /// The application's bucket as it is now.
@@ -366,7 +366,9 @@ pub struct Plan {
     pub account: VehicleBudget,
     /// How many of them are kept for commands and for reading what was missed.
     pub reserve: u32,
-    /// When the next month begins.
+    /// When the month of the plan began.
+    pub since: Timestamp,
+    /// When the next one begins.
     pub until: Timestamp,
     /// The application's bucket as it is now.
     pub pool: Pool,

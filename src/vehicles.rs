@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
@@ -102,7 +101,7 @@ struct Shared {
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
     /// Rows of vehicles that the schedule passes over until then.
-    resting: Mutex<HashMap<u32, Instant>>,
+    resting: Mutex<HashMap<u32, polling::Rest>>,
     /// Signals of vehicles that Smartcar counts, but does not have.
     absent: Mutex<HashSet<(VehicleId, &'static str)>>,
     gists: Arc<Gists>,

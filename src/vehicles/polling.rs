@@ -55,8 +55,8 @@ async fn read_due(shared: &Shared, every: Duration) -> Result<(), StoreError> {
     let now = shared.world.now();
     let passed_over: Vec<u32> = {
         let mut resting = resting(shared);
-        resting.retain(|_, until| *until > Instant::now());
-        resting.keys().copied().collect()
+        resting.retain(|_, rest| rest.until.elapsed() < FRESH);
+        resting.iter().filter(|(_, rest)| rest.until > Instant::now()).map(|(row, _)| *row).collect()
     };
     let cars = shared.store.read(move |snapshot| untold(snapshot, &passed_over, now)).await?;
     if cars.is_empty() {
@@ -67,7 +67,7 @@ async fn read_due(shared: &Shared, every: Duration) -> Result<(), StoreError> {
     let mut due = Vec::new();
     for car in cars {
         // Only reads change what is known of such a car, so it need not be looked at every time.
-        resting(shared).insert(car.row, Instant::now() + SHORTEST);
+        pass_over(shared, car.row, SHORTEST);
         let Some(account) = budget.items.iter().find(|item| item.vehicle == car.vehicle.facts.id) else { continue };
         let read_at = last_read(account);
         let Some(wait) = pause(every, charges(car.charging_at, read_at), account, budget.reserve, budget.until.since(now)) else {
@@ -78,38 +78,57 @@ async fn read_due(shared: &Shared, every: Duration) -> Result<(), StoreError> {
         if waited >= wait || read_at.is_some_and(|at| at > now.after(wait)) {
             due.push((waited, car, wait));
         } else {
-            resting(shared).insert(car.row, Instant::now() + wait.saturating_sub(waited).min(SHORTEST));
+            pass_over(shared, car.row, wait.saturating_sub(waited).min(SHORTEST));
         }
     }
     due.sort_by_key(|(waited, ..)| std::cmp::Reverse(*waited));
     for (_, car, wait) in due {
         if room == 0 {
             // It is its turn as soon as there is room again.
-            resting(shared).remove(&car.row);
+            pass_over(shared, car.row, Duration::ZERO);
             continue;
         }
         room -= 1;
-        let least = match picture::read(shared, car.row, &car.vehicle, None, Reason::Poll).await {
-            Ok(()) => Duration::ZERO,
+        let failed_for = match picture::read(shared, car.row, &car.vehicle, None, Reason::Poll).await {
+            Ok(()) => None,
             Err(CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_))) => return Ok(()),
             Err(error) => {
                 tracing::info!(%error, "a scheduled read of a car brought nothing");
-                match error {
+                Some(match error {
                     CallError::Smartcar(SmartcarError::Later { after, .. }) => after.unwrap_or_default(),
                     CallError::Token(TokenError::Later { after, .. }) => after,
                     CallError::Budget(refused) => refused.after(),
                     _ => wait,
-                }
+                })
             }
         };
         // What went out is in the ledger; what did not must not be tried at every look.
-        resting(shared).insert(car.row, Instant::now() + least.max(SHORTEST));
+        let least = failed_for.unwrap_or_default().max(SHORTEST);
+        let failed_until = failed_for.map(|_| shared.world.now().after(least));
+        resting(shared).insert(car.row, Rest { until: Instant::now() + least, failed_until });
     }
     Ok(())
 }
 
-/// Which cars are passed over, and until when.
-pub(super) fn resting(shared: &Shared) -> MutexGuard<'_, HashMap<u32, Instant>> {
+/// How long a car is passed over.
+#[derive(Debug)]
+pub(super) struct Rest {
+    until: Instant,
+    /// When it is over, if it came of a read that brought nothing. To be spared a look is no one's concern.
+    failed_until: Option<Timestamp>,
+}
+
+/// Until when a car rests, or has rested, because a read brought nothing.
+pub(super) fn rested_until(shared: &Shared, row: u32) -> Option<Timestamp> {
+    resting(shared).get(&row).and_then(|rest| rest.failed_until)
+}
+
+fn pass_over(shared: &Shared, row: u32, wait: Duration) {
+    let until = Instant::now() + wait;
+    resting(shared).entry(row).or_insert(Rest { until, failed_until: None }).until = until;
+}
+
+fn resting(shared: &Shared) -> MutexGuard<'_, HashMap<u32, Rest>> {
     shared.resting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

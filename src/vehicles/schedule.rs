@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::Shared;
 use super::connections::Hindrance;
-use super::polling::{charges, charging_at, is_told, last_read, pause, resting, when_untold};
+use super::polling::{charges, charging_at, is_told, last_read, pause, rested_until, when_untold};
 use crate::budget::Plan;
 use crate::model::budget::{POOL, POOL_HALF, POOL_PER_MINUTE, Pool};
 use crate::model::connection::{Connection, ConnectionStatus};
@@ -24,7 +23,7 @@ pub struct PollingView {
     pub state: &'static str,
     /// The same in a sentence or two.
     pub text: String,
-    /// When it is read next, if nothing changes until then.
+    /// When it is read next, if nothing changes until then; of a car that is due, since when.
     pub next_at: Option<Timestamp>,
     /// How many seconds there are from one read to the next, as it is now.
     pub every_seconds: Option<u64>,
@@ -72,7 +71,7 @@ pub(super) fn of(
         return Ok(PollingView { state: "webhooks", text, next_at, every_seconds: None });
     }
     let plan = shared.budget.account(snapshot, row, vehicle.facts.id.clone())?;
-    let Plan { account, reserve, until, pool } = &plan;
+    let Plan { account, reserve, since, until, pool } = &plan;
     let read_at = last_read(account);
     let is_charging = charges(charging_at(latest), read_at);
     let wait_at = |at: Timestamp| pause(every, is_charging, account, *reserve, until.since(at));
@@ -85,9 +84,10 @@ pub(super) fn of(
         let text = format!("{why}: Carport reads this car again in {}, on {}.", in_words(until.since(now)), until.plain());
         return Ok(PollingView { state: "budget", text, next_at: Some(*until), every_seconds: None });
     };
-    let rested = resting(shared).get(&row).map(|until| now.after(until.saturating_duration_since(Instant::now())));
-    let due = read_at.map(|at| due(at, (now, at.after(wait)), wait_at));
-    let next_at = [due, rested, account.rests_until].into_iter().flatten().fold(now, Timestamp::max);
+    // Nothing of it depends on the time of the look: a car that is due says since when, until it is read.
+    let due = read_at.map_or(vehicle.linked_at, |at| due(at, at.max(*since), wait_at));
+    let untold = vehicle.last_event_at.map(when_untold);
+    let next_at = [rested_until(shared, row), account.rests_until, untold].into_iter().flatten().fold(due, Timestamp::max);
     let every_seconds = Some(wait.max(Duration::from_secs(1)).as_secs());
     if let Some(opens_at) = pool.closed_until(POOL_HALF, now).filter(|opens_at| next_at < *opens_at) {
         return Ok(PollingView {
@@ -116,11 +116,14 @@ fn held(pool: &Pool, wait: Duration) -> String {
     )
 }
 
-/// When a car that was read then is due, between two moments: what is left is spread over what is left of the month, so that
-/// each wait is over somewhat before it would be as it is now.
-fn due(read_at: Timestamp, (from, to): (Timestamp, Timestamp), wait_at: impl Fn(Timestamp) -> Option<Duration>) -> Timestamp {
+/// When a car that was read then is due, not before `from`: what is left is spread over what is left of the month, so that
+/// each wait is over somewhat before it would be as it was then.
+fn due(read_at: Timestamp, from: Timestamp, wait_at: impl Fn(Timestamp) -> Option<Duration>) -> Timestamp {
     let is_due = |at: Timestamp| wait_at(at).is_some_and(|wait| at.since(read_at) >= wait);
-    let (mut early, mut late) = (from, to.max(from));
+    if is_due(from) {
+        return from;
+    }
+    let (mut early, mut late) = (from, from.after(wait_at(from).unwrap_or_default()));
     while late.since(early) > Duration::from_secs(1) {
         let middle = early.after(late.since(early) / 2);
         if is_due(middle) { late = middle } else { early = middle }
@@ -138,8 +141,8 @@ mod tests {
         let read = Timestamp::from_millis(1_760_000_000_000);
         let until = read.after(DAY * 30);
         // 2 calls for 30 days: the first after 10, which leaves 20 for 2 to come.
-        let found = due(read, (read, read.after(DAY * 15)), |at| Some(until.since(at) / 2));
+        let found = due(read, read, |at| Some(until.since(at) / 2));
         assert!(found.since(read.after(DAY * 10)) <= Duration::from_secs(1), "{found}");
-        assert_eq!(due(read, (until, until), |_| Some(DAY)), until, "overdue");
+        assert_eq!(due(read, until, |_| Some(DAY)), until, "due with the new month");
     }
 }

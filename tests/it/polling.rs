@@ -262,6 +262,15 @@ async fn a_car_says_when_it_is_read_next() {
     let page = async || gateway.get(&format!("/vehicles/{untold}")).bearer(&gateway.admin).send().await.text();
     assert_eq!((polled(&gateway, &untold).await, &polling(&gateway, &untold).await["state"]), (reads, &json!("reading")));
     assert!(page().await.contains(">within a minute</time>"), "{}", page().await);
+    // Until it is read it says since when it is due.
+    let due_at = polling(&gateway, &untold).await["next_at"].clone();
+    let mut looks = 0;
+    while polled(&gateway, &untold).await == reads {
+        assert_eq!(polling(&gateway, &untold).await["next_at"], due_at, "after {looks} s");
+        pass(Duration::from_secs(1)).await;
+        looks += 1;
+    }
+    assert!((2..=60).contains(&looks), "{looks}");
     pass(4 * MINUTE).await;
     assert_eq!(polled(&gateway, &untold).await, reads + 1, "{before}");
     assert!(at(&polling(&gateway, &untold).await) > gateway.now().after(5 * HOUR));
