@@ -24,6 +24,8 @@ pub enum Subject {
     CertificateRefused,
     /// Smartcar has ended API v2.0, by which cars are connected.
     V2Ended,
+    /// The owner has taken the access to one of several cars back: the row of the vehicle.
+    TakenBack(u32),
 }
 
 impl Subject {
@@ -38,6 +40,7 @@ impl Subject {
             Subject::CertificateUnusable => "certificate_unusable",
             Subject::CertificateRefused => "certificate_refused",
             Subject::V2Ended => "v2_ended",
+            Subject::TakenBack(_) => "taken_back",
         }
     }
 
@@ -47,6 +50,19 @@ impl Subject {
             Subject::NeedsReconnect(id) | Subject::AccessEnding(id) => Some(*id),
             _ => None,
         }
+    }
+
+    /// The row of the vehicle that it is about, if it is about one alone.
+    pub fn vehicle(&self) -> Option<u32> {
+        match self {
+            Subject::TakenBack(row) => Some(*row),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about the vehicle in a row, or about the connection that serves it.
+    pub fn concerns(&self, row: u32, connection: Option<ConnectionId>) -> bool {
+        self.vehicle() == Some(row) || connection.is_some() && self.connection() == connection
     }
 
     /// The generation that it is about, if it is about a whole one.

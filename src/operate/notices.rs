@@ -1,7 +1,7 @@
 //! Notices: each fault is told once, in one line of the log and for as long as it lasts in the status; and once
 //! that it is over. They are kept, so that a restart does not repeat them.
 //!
-//! A notice follows from what the store says of connections and tokens, and from what the refresh loop is waiting
+//! A notice follows from what the store says of connections, tokens and cars, and from what the refresh loop is waiting
 //! for. The second is forgotten by a restart: until something has been renewed since, the notice stays.
 
 use std::collections::HashMap;
@@ -24,6 +24,7 @@ use crate::store::{Store, StoreError};
 use crate::tokens::{Doubt, Tokens};
 use crate::world::World;
 
+mod taken_back;
 mod view;
 
 pub use view::NoticeView;
@@ -84,7 +85,8 @@ impl Notices {
     async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         let now = shared.world.now();
-        let Some(survey) = shared.survey(now).await? else { return Ok(()) };
+        let Some(mut survey) = shared.survey(now).await? else { return Ok(()) };
+        survey.notices.extend(shared.taken_back().await?);
         let given = shared.store.read(|snapshot| snapshot.notices(usize::MAX)).await?;
         // Those about the certificate are given and taken back where it is watched.
         let given = given.into_iter().filter(|notice| !notice.subject.is_of_certificate());
@@ -137,7 +139,7 @@ const LATE: Duration = Duration::from_secs(3600);
 struct Survey {
     v2: Pulse,
     v3: Pulse,
-    /// About one connection each.
+    /// About one connection, or one vehicle, each.
     notices: Vec<Notice>,
     /// Whether a connection of v2 serves a car.
     serves_by_v2: bool,

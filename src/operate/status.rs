@@ -369,7 +369,7 @@ struct Facts {
     active: u64,
     needs_reconnect: u64,
     disconnected: u64,
-    /// Each with one of the vehicles that its connection serves.
+    /// Each with the vehicle that it is about, or one of those that its connection serves.
     notices: Vec<(Notice, Option<VehicleId>)>,
     next_due_at: Option<Timestamp>,
     tokens: Vec<(ConnectionId, SealedTokens)>,
@@ -407,7 +407,7 @@ impl Shared {
                 snapshot.notices(usize::MAX)?.into_iter().map(|notice| (notice, None)).collect();
             let (mut unsubscribed, mut unheard, mut cars) = (Unheard::default(), Unheard::default(), Cars::None);
             for (row, vehicle) in snapshot.vehicles(0, usize::MAX)? {
-                let is_its = |notice: &Notice| vehicle.connection.is_some() && notice.subject.connection() == vehicle.connection;
+                let is_its = |notice: &Notice| notice.subject.concerns(row, vehicle.connection);
                 for (_, known) in notices.iter_mut().take(NOTICES).filter(|(notice, _)| is_its(notice)) {
                     known.get_or_insert_with(|| vehicle.facts.id.clone());
                 }

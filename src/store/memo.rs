@@ -16,7 +16,7 @@ pub(super) struct Memo {
     rows: HashMap<[u8; 16], Option<u32>>,
     linked: HashMap<u32, bool>,
     signals: HashMap<String, u32>,
-    /// How often a connection was written or removed.
+    /// How often a connection was written or removed, or lost a car.
     connections: u64,
 }
 
@@ -49,6 +49,11 @@ impl Memo {
     /// Whether a vehicle, by the hash of its id, is known to be erased.
     pub(super) fn is_gone(&self, vehicle: &[u8; 16]) -> bool {
         self.rows.get(vehicle) == Some(&None)
+    }
+
+    /// A connection has lost a car.
+    pub(super) fn connection_changed(&mut self) {
+        self.connections += 1;
     }
 
     /// Another number each time that something has happened to a connection.

@@ -57,11 +57,12 @@ impl Snapshot<'_> {
     }
 }
 
-/// Those that are about everything sort before those about one connection.
+/// Those that are about everything sort before those about one connection, or one vehicle.
 fn key(subject: &Subject) -> String {
-    match (subject.generation(), subject.connection()) {
-        (Some(generation), _) => format!("all/{}/{generation}", subject.code()),
-        (None, Some(connection)) => format!("one/{connection}/{}", subject.code()),
-        (None, None) => subject.code().to_owned(),
+    match (subject.generation(), subject.connection(), subject.vehicle()) {
+        (Some(generation), ..) => format!("all/{}/{generation}", subject.code()),
+        (None, Some(connection), _) => format!("one/{connection}/{}", subject.code()),
+        (None, None, Some(row)) => format!("one/{row}/{}", subject.code()),
+        (None, None, None) => subject.code().to_owned(),
     }
 }

@@ -153,6 +153,7 @@ impl Change for ForgetVehicle {
             vehicle.taken_back_at = self.served_by.map(|_| self.at);
             tables.put(row, &vehicle)?;
         }
+        tables.log.memo.connection_changed();
         Ok(true)
     }
 }

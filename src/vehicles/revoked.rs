@@ -44,7 +44,7 @@ pub(super) async fn look(
     let (id, served) = (connection.id, connection.clone());
     let served = shared.store.read(move |snapshot| snapshot.vehicles_of(&served)).await?;
     if served.iter().any(|vehicle| listed.contains(vehicle)) {
-        tracing::warn!(connection.id = %id, "an owner has taken back the access to one of several cars");
+        tracing::info!(connection.id = %id, "an owner has taken back the access to one of several cars");
         // While Smartcar was asked, its owner may have connected it again: then it is not taken back.
         let (user, car, at) = (vehicle.user.clone(), vehicle.facts.id.clone(), shared.world.now());
         let served_by = Some((id, connection.connected_at));

@@ -17,6 +17,7 @@ pub(crate) mod http;
 mod install;
 mod keys;
 mod kill;
+mod lacking;
 mod leaving;
 mod load;
 mod mistakes;

@@ -18,8 +18,8 @@ pub(super) async fn notices(config: &Config) -> Vec<Line> {
     let Ok(status) = Client::Socket(config.socket.clone()).get(&["status"], &[]).await else { return Vec::new() };
     let line = |notice: &Value| {
         let text = |field: &str| notice[field].as_str().unwrap_or_default().to_owned();
-        let whose = notice["connection"].as_str().map(|id| format!(" (connection {id})")).unwrap_or_default();
-        Line::warn(CHECK, text("what") + &whose, text("remedy"))
+        let of = |what: &str| notice[what].as_str().map(|id| format!(" ({what} {id})")).unwrap_or_default();
+        Line::warn(CHECK, text("what") + &of("connection") + &of("vehicle"), text("remedy"))
     };
     let lines: Vec<Line> = status["notices"].as_array().into_iter().flatten().map(line).collect();
     let mut lines = if lines.is_empty() { vec![Line::ok(CHECK, "the running server has given none")] } else { lines };

@@ -14,6 +14,8 @@ pub struct NoticeView {
     pub code: &'static str,
     /// The connection that it is about; null if it is about all.
     pub connection: Option<ConnectionId>,
+    /// The car that it is about, if it is about one alone.
+    pub vehicle: Option<VehicleId>,
     /// The generation that it is about, if it is about a whole one.
     pub generation: Option<Generation>,
     /// What happened, in one sentence.
@@ -31,7 +33,7 @@ pub struct NoticeView {
 }
 
 impl NoticeView {
-    /// As told to people. `vehicle` is one of those that the connection serves which it is about.
+    /// As told to people. `vehicle` is the one that it is about, or one of those that the connection serves which it is about.
     pub(in super::super) fn of(notice: Notice, vehicle: Option<&VehicleId>, dashboard_url: &str, now: Timestamp) -> NoticeView {
         let Notice { subject, since, reason, ends_at, days } = notice;
         let link =
@@ -57,6 +59,10 @@ impl NoticeView {
             Subject::V2Ended => (
                 sunset::what(Cars::ByV2),
                 &*format!("{}; Carport asks v2.0 again every hour, should it be a mistake", sunset::way_out(Cars::ByV2, true)),
+            ),
+            Subject::TakenBack(_) => (
+                format!("an owner has taken the access to one of several cars back at Smartcar (found on {})", since.plain()),
+                &*format!("send the owner the link of `carport connect --vehicle {}`", vehicle.map_or("ID", VehicleId::as_str)),
             ),
             Subject::CertificateEnding => (
                 format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),
@@ -84,6 +90,7 @@ impl NoticeView {
         NoticeView {
             code: subject.code(),
             connection: subject.connection(),
+            vehicle: vehicle.filter(|_| subject.vehicle().is_some()).cloned(),
             generation: subject.generation(),
             what,
             remedy: remedy.to_owned(),

@@ -390,6 +390,7 @@ fn notices() -> Vec<NoticeView> {
     let one = |code, connection, days: Option<u8>, what: &str, remedy: &str| NoticeView {
         code,
         connection,
+        vehicle: None,
         generation: None,
         what: what.to_owned(),
         remedy: remedy.to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use carport::model::Timestamp;
 use carport::simulator::{Fault, FaultKind, Faults, Settings};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -363,7 +364,7 @@ async fn a_refused_account_is_left_alone_until_one_of_its_cars_tells_something()
         refresh(&gateway, &car).await;
         assert_eq!((reads(&gateway, &car), status().await), (asked + 1, json!("needs_reconnect")));
         // A delivery of what the car said before shows nothing.
-        let tell = async |event: &str, value: i64, at: carport::model::Timestamp| {
+        let tell = async |event: &str, value: i64, at: Timestamp| {
             let told = signal("odometer-traveleddistance", value, at.as_millis());
             gateway.deliver(&state(event, &car, &[told])).await;
             pass(Duration::from_secs(60)).await;
@@ -528,6 +529,53 @@ async fn one_car_of_several_may_be_taken_back() {
     assert_eq!(authority(&show(&gateway, &gone).await).0, "green");
     assert_eq!(gateway.ask("DELETE", &format!("/api/v1/vehicles/{gone}")).bearer(&gateway.admin).send().await.status, 204);
     assert_eq!(authority(&show(&gateway, &gone).await), ("grey".to_owned(), "This car is not connected.".to_owned()));
+    gateway.finish().await;
+}
+
+/// One of several cars: a notice names it until it is connected again, or is nobody's matter any more.
+#[tokio::test(start_paused = true)]
+async fn a_car_that_was_taken_back_is_a_notice_until_it_is_back() {
+    let keys = [("budget.calls_per_vehicle_month", "unlimited"), ("webhooks.subscribe", "off")];
+    let mut gateway = TestGateway::with(330, &keys, Settings { seed: 330, ..Settings::default() }).await;
+    gateway.start();
+    gateway.connect("owner", ADA).await;
+    let [gone, kept] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
+    let metrics = gateway.create_token(&json!({ "name": "measures", "scope": "metrics" })).await;
+    pass(Duration::from_secs(630)).await;
+    let notices = async |gateway: &TestGateway| {
+        pass(Duration::from_secs(1)).await;
+        gateway.told("/api/v1/status").await["notices"].as_array().unwrap().clone()
+    };
+    let take_back = async |gateway: &TestGateway| {
+        untick(gateway, &gone, &kept);
+        assert!(refresh(gateway, &gone).await >= 400);
+        gateway.net.leave_alone();
+    };
+    assert_eq!(notices(&gateway).await, Vec::<Value>::new());
+    take_back(&gateway).await;
+    let told = notices(&gateway).await;
+    assert!(told.len() == 1 && told[0]["code"] == "taken_back" && told[0]["vehicle"] == gone.as_str(), "{told:?}");
+    let found_at = told[0]["since"].as_str().and_then(Timestamp::parse).unwrap();
+    assert!(gateway.now().since(found_at) <= Duration::from_secs(2), "{told:?}");
+    assert!(told[0]["what"].as_str().unwrap().contains(&found_at.plain()), "{told:?}");
+    assert!(told[0]["remedy"].as_str().unwrap().contains(&format!("`carport connect --vehicle {gone}`")), "{told:?}");
+    // It is given once, also over a restart, and whoever only measures is told of no car.
+    gateway.reopen().await;
+    gateway.start();
+    pass(HOUR).await;
+    assert_eq!(notices(&gateway).await, told);
+    let nameless = gateway.get("/api/v1/status").bearer(&metrics).send().await.text();
+    assert!(nameless.contains("taken_back") && !nameless.contains(&gone), "{nameless}");
+    gateway.connect("owner", ADA).await;
+    assert_eq!(notices(&gateway).await, Vec::<Value>::new(), "connected again");
+    for query in ["", "?history=erase"] {
+        take_back(&gateway).await;
+        assert_eq!(notices(&gateway).await[0]["code"], "taken_back", "{query}");
+        let path = format!("/api/v1/vehicles/{gone}{query}");
+        assert_eq!(gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await.status, 204);
+        assert_eq!(notices(&gateway).await, Vec::<Value>::new(), "{query}");
+        gateway.connect("owner", ADA).await;
+    }
     gateway.finish().await;
 }
 

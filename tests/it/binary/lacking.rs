@@ -1,0 +1,53 @@
+//! What a car lacks is said with the one thing to do: the owner's consent.
+
+use http::Method;
+use serde_json::json;
+
+use super::commands::house;
+use super::http::{Line, Say};
+use super::process::{Home, Server, until};
+use super::smartcar::{V3_CLIENT, V3_SECRET};
+
+async fn refresh(server: &Server, token: &str, car: &str) -> u16 {
+    let path = format!("/api/v1/vehicles/{car}/refresh");
+    server.send(Say::json(&path, &json!({})).token(token)).await.status
+}
+
+/// The lines of `check` about something, with what they begin with.
+async fn checked(home: &Home, check: &str) -> Vec<String> {
+    let said = home.done(&["check", "--offline"]).await;
+    let is_it = |line: &&str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(1) == Some(check);
+    said.lines().filter(is_it).map(str::to_owned).collect()
+}
+
+/// Smartcar ends the connection to one of two cars, as when its owner unticks it.
+#[tokio::test]
+async fn one_car_of_several_that_was_taken_back_is_named() {
+    let (home, smartcar, server) = house().await;
+    let token = home.token().await;
+    home.done(&["migrate"]).await;
+    let car = home.json(&["vehicles", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+    let at_smartcar = async |say: Say| Line::open(smartcar.address).await.unwrap().send(say).await.unwrap();
+    let credentials = format!("grant_type=client_credentials&client_id={V3_CLIENT}&client_secret={V3_SECRET}");
+    let access = at_smartcar(Say::form("/oauth2/token", &credentials)).await.json()["access_token"].as_str().unwrap().to_owned();
+    let listed = at_smartcar(Say::get("/v3/connections").token(&access)).await.json();
+    let is_its = |one: &&serde_json::Value| one.to_string().contains(&car);
+    let connection = listed["data"].as_array().unwrap().iter().find(is_its).unwrap()["id"].as_str().unwrap();
+    let end = Say::get(&format!("/v3/connections/{connection}")).method(Method::DELETE).token(&access);
+    let ended = at_smartcar(end).await;
+    assert!(ended.status < 300, "{}", ended.text());
+    assert!(refresh(&server, &token, &car).await >= 400);
+    let line = until("the notice", async || {
+        let lines = checked(&home, "notices").await;
+        lines.into_iter().find(|line| line.starts_with("warn "))
+    });
+    let line = line.await;
+    for part in [
+        "taken the access to one of several cars back",
+        &format!("(vehicle {car})"),
+        &format!("`carport connect --vehicle {car}`"),
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    server.stop().await;
+}
