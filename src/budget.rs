@@ -222,7 +222,7 @@ impl Budget {
     pub fn account(&self, snapshot: &Snapshot<'_>, row: u32, vehicle: VehicleId) -> Result<Plan, StoreError> {
         let now = self.world.now();
         let (since, until) = month(now, self.settings.reset_day);
-        let account = VehicleBudget::of(vehicle, snapshot.ledger(row, since)?, &self.settings, now);
+        let account = VehicleBudget::of(vehicle, snapshot.ledger(row, since)?, &self.settings, (now, until));
         Ok(Plan { account, reserve: self.settings.reserve, since, until, pool: self.pool(snapshot, now)? })
     }
 
@@ -266,7 +266,7 @@ impl Budget {
                 // What a former owner's car has cost counts for the one who has it.
                 if reach.covers(&vehicle) && !snapshot.is_former(row, &vehicle)? {
                     let ledger = snapshot.ledger(row, since)?;
-                    items.push(VehicleBudget::of(vehicle.facts.id, ledger, &settings, now));
+                    items.push(VehicleBudget::of(vehicle.facts.id, ledger, &settings, (now, until)));
                 }
             }
             Ok(BudgetView {
@@ -387,6 +387,11 @@ pub struct VehicleBudget {
     pub limit: Option<u32>,
     /// How many are left, with the reserve.
     pub remaining: Option<u32>,
+    /// After how many calls Smartcar itself has refused further ones of this month (430); null: it has not.
+    pub refused_after: Option<u32>,
+    /// Why no more calls are made about it this month, or only those that may use the reserve, and what can be done; null
+    /// while there are some for whoever asks.
+    pub spent: Option<String>,
     /// Until when Smartcar wants to be left alone about it.
     pub rests_until: Option<Timestamp>,
     /// The last twenty calls, oldest first.
@@ -403,14 +408,24 @@ pub struct Called {
 }
 
 impl VehicleBudget {
-    fn of(vehicle: VehicleId, ledger: Ledger, settings: &Settings, now: Timestamp) -> VehicleBudget {
+    fn of(vehicle: VehicleId, ledger: Ledger, settings: &Settings, (now, until): (Timestamp, Timestamp)) -> VehicleBudget {
         let configured = settings.calls_per_vehicle_month;
-        let limit = configured.into_iter().chain(ledger.learnt(configured)).min();
+        let told = ledger.learnt(configured);
+        let limit = configured.into_iter().chain(told).min();
+        let remaining = limit.map(|limit| limit.saturating_sub(ledger.used));
+        let after = until.since(now);
+        let refused = match remaining {
+            Some(0) => Some(Refused::MonthIsOver { told, until, after }),
+            Some(left) if left <= settings.reserve => Some(Refused::Reserved { until, after }),
+            _ => None,
+        };
         VehicleBudget {
             vehicle,
             used: ledger.used,
-            remaining: limit.map(|limit| limit.saturating_sub(ledger.used)),
+            remaining,
             limit,
+            refused_after: told,
+            spent: refused.as_ref().map(Refused::to_string),
             rests_until: ledger.rest(now),
             reasons: ledger.reasons,
             last: ledger.last.into_iter().map(|(at, reason)| Called { at, reason }).collect(),

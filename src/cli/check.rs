@@ -21,6 +21,7 @@ use crate::operate::status::checks;
 use crate::store::{Inspected, Part, StoreError};
 use crate::world::World;
 
+mod budget;
 mod certificate;
 mod notices;
 
@@ -69,6 +70,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     };
     // While others were asked, the server may have learnt something.
     lines.extend(notices::notices(&config).await);
+    lines.extend(budget::budget(&config).await);
     lines.extend(outward);
     if !flags.offline {
         lines.extend(webhook_untried(&config, &lines));

@@ -89,7 +89,11 @@ pub(super) async fn vehicles(client: &Client, command: Vehicles, place: &Place) 
         }
         Vehicles::Show(show) => {
             let vehicle = car::car(client, &show.car, &[]).await?;
-            if show.json { say_json(&vehicle) } else { say(&vehicle_card(&vehicle, now)) }
+            if show.json {
+                return say_json(&vehicle);
+            }
+            let budget = client.get(&["budget"], &[]).await?;
+            say(&vehicle_card(&vehicle, &calls(&budget, &vehicle), now))
         }
         Vehicles::Subscribe(show) => {
             let id = car::id_of(client, &show.car).await?;
@@ -261,7 +265,16 @@ fn light(vehicle: &Value, light: &str, part: &str) -> String {
     text(&vehicle["lights"][light][part])
 }
 
-fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
+/// What was called about a car this month, or why nothing more is, and what can be done.
+fn calls(budget: &Value, vehicle: &Value) -> String {
+    let account = budget["items"].as_array().into_iter().flatten().find(|account| account["vehicle"] == vehicle["id"]);
+    let Some(account) = account.filter(|_| vehicle["former"] != true) else { return String::new() };
+    let of = account["limit"].as_u64().map(|limit| format!(" of {limit}")).unwrap_or_default();
+    let spent = account["spent"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{}{of} this month{spent}", account["used"])
+}
+
+fn vehicle_card(vehicle: &Value, calls: &str, now: Timestamp) -> String {
     let lit = |name: &str| format!("{}: {}", light(vehicle, name, "color"), light(vehicle, name, "text"));
     let error = |error: &Value| {
         let sentence = [field(error, "message"), field(error, "description")].into_iter().find(|text| !text.is_empty());
@@ -279,6 +292,7 @@ fn vehicle_card(vehicle: &Value, now: Timestamp) -> String {
         ("Data", lit("data_flow")),
         ("Authority", lit("authority")),
         ("Read", reading(vehicle, now)),
+        ("Calls", calls.to_owned()),
         ("Missing", [text(&vehicle["missing"]["what"]), text(&vehicle["missing"]["remedy"])].join(" ").trim().to_owned()),
         ("Errors", errors.iter().map(error).collect::<Vec<_>>().join("; ")),
     ]);

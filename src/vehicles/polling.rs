@@ -245,6 +245,8 @@ mod tests {
             reasons: std::collections::BTreeMap::new(),
             limit: remaining.map(|_| LIMIT),
             remaining,
+            refused_after: None,
+            spent: None,
             rests_until: None,
             last: Vec::new(),
         }

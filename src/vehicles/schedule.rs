@@ -76,12 +76,8 @@ pub(super) fn of(
     let is_charging = charges(charging_at(latest), read_at);
     let wait_at = |at: Timestamp| pause(every, is_charging, account, *reserve, until.since(at));
     let Some(wait) = wait_at(now) else {
-        let why = if account.remaining == Some(0) {
-            "The calls of this month for this car are spent"
-        } else {
-            "What is left of this month's calls is kept for commands and for reading what was missed (budget.reserve)"
-        };
-        let text = format!("{why}: Carport reads this car again in {}, on {}.", in_words(until.since(now)), until.plain());
+        let why = account.spent.as_deref().unwrap_or_default();
+        let text = format!("Carport does not read this car by itself: {why}.");
         return Ok(PollingView { state: "budget", text, next_at: Some(*until), every_seconds: None });
     };
     // Nothing of it depends on the time of the look: a car that is due says since when, until it is read.

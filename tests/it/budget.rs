@@ -49,6 +49,8 @@ async fn calls_stop_before_the_limit_and_the_reserve_stays() {
     assert_eq!((&told["used"], &told["remaining"], &told["limit"]), (&json!(5), &json!(3), &json!(8)));
     assert_eq!(told["reasons"], json!({ "request": 5 }));
     assert_eq!(told["last"].as_array().unwrap().len(), 5);
+    let spent = told["spent"].as_str().unwrap();
+    assert!(spent.contains("(budget.reserve)") && spent.contains(" days, on ") && told["refused_after"].is_null(), "{told}");
 
     // A power cut takes nothing of the ledger back, and the other car has a budget of its own.
     gateway.lose_power(Duration::from_secs(60)).await;
@@ -193,10 +195,14 @@ async fn another_number_voids_what_smartcar_has_said() {
     gateway.connect("ada", ADA).await;
     spent(&gateway, 2).await;
     assert_eq!(reads(&gateway, &car), before + 1);
-    assert_eq!(of(&gateway, &car).await["limit"], 2);
+    let told = of(&gateway, &car).await;
+    assert_eq!((&told["limit"], &told["refused_after"]), (&json!(2), &json!(2)));
+    assert!(told["spent"].as_str().unwrap().contains("write another number than before"), "{told}");
     for (number, limit) in [("18", json!(18)), ("17", json!(17))] {
         calls(&mut gateway, number).await;
         assert_eq!((refresh(&gateway, &car).await.status, &of(&gateway, &car).await["limit"]), (200, &limit));
+        let told = of(&gateway, &car).await;
+        assert_eq!((&told["refused_after"], &told["spent"]), (&Value::Null, &Value::Null), "{told}");
     }
     // Carport's own limit is another sentence.
     calls(&mut gateway, "4").await;

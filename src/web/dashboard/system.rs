@@ -355,6 +355,8 @@ mod tests {
                 reasons: std::collections::BTreeMap::new(),
                 limit: Some(100),
                 remaining: Some(100 - used),
+                refused_after: None,
+                spent: None,
                 rests_until: None,
                 last: Vec::new(),
             };

@@ -28,7 +28,7 @@ async fn a_healthy_house_is_well_with_and_without_its_server() {
         }
         assert_eq!(said.contains("the running server takes changes"), is_running, "{said}");
         let checked = home.json(&["check", "--offline"]).await;
-        let of_server = if is_running { &["notices"][..] } else { &[] };
+        let of_server = if is_running { &["notices", "budget"][..] } else { &[] };
         assert_eq!(checks(&checked), [&["configuration", "permissions", "master key", "store", "sandbox"], of_server].concat());
         assert_eq!(checked["items"][3]["remedy"], Value::Null);
         for secret in [key.trim(), V3_SECRET, MANAGEMENT, &vin] {

@@ -1,4 +1,4 @@
-//! What a car lacks is said with the one thing to do: the owner's consent.
+//! What a car lacks is said with the one thing to do: calls, and the owner's consent.
 
 use http::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::commands::house;
 use super::http::{Line, Say};
 use super::process::{Home, Server, until};
-use super::smartcar::{V3_CLIENT, V3_SECRET};
+use super::smartcar::{Smartcar, V3_CLIENT, V3_SECRET};
 
 async fn refresh(server: &Server, token: &str, car: &str) -> u16 {
     let path = format!("/api/v1/vehicles/{car}/refresh");
@@ -18,6 +18,47 @@ async fn checked(home: &Home, check: &str) -> Vec<String> {
     let said = home.done(&["check", "--offline"]).await;
     let is_it = |line: &&str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(1) == Some(check);
     said.lines().filter(is_it).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn cars_whose_calls_are_spent_are_counted_and_named() {
+    let (home, smartcar, server) = house().await;
+    let token = home.token().await;
+    let cars = home.json(&["connections", "list"]).await["items"][0]["vehicles"].clone();
+    let [told, other] = [0, 1].map(|place: usize| cars[place].as_str().unwrap());
+    let lines = checked(&home, "budget").await;
+    assert!(lines.len() == 1 && lines[0].starts_with("ok "), "{lines:?}");
+    // Smartcar itself says that the month is over.
+    smartcar.tell("faults", &json!({ "faults": ["trouble=BILLING.VEHICLE_REQUEST_LIMIT"] })).await;
+    assert_eq!(refresh(&server, &token, told).await, 429);
+    smartcar.tell("faults", &json!({ "faults": [] })).await;
+    let lines = checked(&home, "budget").await;
+    assert!(lines.len() == 1 && lines[0].starts_with("warn "), "{lines:?}");
+    for part in ["(430) for 1 car (", told, ", until ", "write another number than before into budget.calls_per_vehicle_month"] {
+        assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+    let shown = home.done(&["vehicles", "show", told]).await;
+    let calls = shown.lines().find(|line| line.starts_with("Calls")).unwrap();
+    assert!(calls.contains("as Smartcar itself has said") && calls.contains("write another number than before"), "{shown}");
+    let shown = home.done(&["vehicles", "show", other]).await;
+    let calls = shown.lines().find(|line| line.starts_with("Calls")).unwrap();
+    assert!(calls.ends_with(" of 100 this month"), "{shown}");
+
+    // Another number, which is soon spent.
+    server.stop().await;
+    let few = "[budget]\ncalls_per_vehicle_month = 3\nreserve = 1\n";
+    home.write("config.toml", &(Smartcar::settings(smartcar.address) + few));
+    let server = Server::start(&home).await;
+    for car in [told, other] {
+        while refresh(&server, &token, car).await == 200 {}
+    }
+    let lines = checked(&home, "budget").await;
+    assert!(lines.len() == 1 && lines[0].starts_with("warn "), "{lines:?}");
+    for part in ["only the reserve (budget.reserve) is left", "2 cars (", told, other, "a higher budget.calls_per_vehicle_month"]
+    {
+        assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+    server.stop().await;
 }
 
 /// Smartcar ends the connection to one of two cars, as when its owner unticks it.

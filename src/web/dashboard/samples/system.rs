@@ -21,6 +21,8 @@ pub(in crate::web::dashboard) fn budget() -> BudgetView {
         reasons: [(Reason::Picture, 1), (Reason::Request, used - 1)].into(),
         limit: Some(100),
         remaining: Some(100 - used),
+        refused_after: None,
+        spent: None,
         rests_until: None,
         last: vec![Called { at: ago(60), reason: Reason::Request }],
     });

@@ -1,0 +1,65 @@
+//! Cars about which no more calls are made this month: how many, which, until when, and the way out.
+
+use serde_json::Value;
+
+use super::super::client::{Client, Reached, reach};
+use super::super::print::{field, plain};
+use super::Line;
+use crate::config::Config;
+
+const CHECK: &str = "budget";
+
+/// A line for each reason; nothing without a server.
+pub(super) async fn budget(config: &Config) -> Vec<Line> {
+    if !matches!(reach(&config.socket).await, Reached::Server) {
+        return Vec::new();
+    }
+    // Whether it answers at all is told by the line of the store.
+    let Ok(budget) = Client::Socket(config.socket.clone()).get(&["budget"], &[]).await else { return Vec::new() };
+    let until = plain(&budget, "until");
+    let spent: Vec<&Value> = budget["items"].as_array().into_iter().flatten().filter(|car| car["spent"].is_string()).collect();
+    let is_over = |car: &Value| car["remaining"] == 0;
+    let lines = [
+        line(
+            &spent,
+            &|car| is_over(car) && car["refused_after"].is_u64(),
+            &|cars| format!("Smartcar itself refuses further calls of this month (430) for {cars}, until {until}"),
+            "if your plan allows more by now, write another number than before into budget.calls_per_vehicle_month and restart \
+             Carport; else wait until then",
+        ),
+        line(
+            &spent,
+            &|car| is_over(car) && car["refused_after"].is_null(),
+            &|cars| format!("the calls of this month are spent for {cars}, until {until}"),
+            "if your plan allows more, write a higher budget.calls_per_vehicle_month and restart Carport; else wait until then",
+        ),
+        line(
+            &spent,
+            &|car| !is_over(car),
+            &|cars| format!("only the reserve (budget.reserve) is left of this month's calls for {cars}, until {until}"),
+            "if your plan allows more, write a higher budget.calls_per_vehicle_month and restart Carport; else wait until then",
+        ),
+    ];
+    let lines: Vec<Line> = lines.into_iter().flatten().collect();
+    if lines.is_empty() { vec![Line::ok(CHECK, "calls are left for every car")] } else { lines }
+}
+
+/// Of the cars that are meant, if there are any.
+fn line(
+    spent: &[&Value],
+    is_meant: &dyn Fn(&Value) -> bool,
+    what: &dyn Fn(&str) -> String,
+    remedy: &'static str,
+) -> Option<Line> {
+    let ids: Vec<String> = spent.iter().filter(|car| is_meant(car)).map(|car| field(car, "vehicle")).collect();
+    (!ids.is_empty()).then(|| Line::warn(CHECK, what(&named(&ids)), remedy))
+}
+
+/// `1 car (ID)`, `5 cars (ID, ID, ID and 2 more)`
+fn named(ids: &[String]) -> String {
+    const NAMED: usize = 3;
+    let cars = if ids.len() == 1 { "car" } else { "cars" };
+    let more = ids.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {cars} ({}{more})", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
+}
