@@ -15,6 +15,16 @@ pub(super) async fn car(client: &Client, named: &str, query: &[(&str, &str)]) ->
     }
 }
 
+/// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.
+pub(super) fn name_of(vehicle: &Value) -> String {
+    let nickname = field(vehicle, "nickname");
+    if !nickname.is_empty() {
+        return nickname;
+    }
+    let parts = ["year", "make", "model"].map(|part| field(vehicle, part));
+    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
 /// The id of a car.
 pub(super) async fn id_of(client: &Client, named: &str) -> Result<String, Failure> {
     match client.get(&["vehicles", named], &[]).await {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::{Connections, Disconnect, Users, Vehicles};
+use super::car::name_of;
 use super::client::Client;
 use super::print::{age, align, card, confirm, field, say, say_json, shorten, table, text};
 use super::{Exit, Failure, Place, arriving, car, signals};
@@ -230,16 +231,6 @@ fn cars_of(user: &Value) -> String {
     }
 }
 
-/// `2023 VOLKSWAGEN ID.4`, or the owner's name for it.
-fn name_of(vehicle: &Value) -> String {
-    let nickname = field(vehicle, "nickname");
-    if !nickname.is_empty() {
-        return nickname;
-    }
-    let parts = ["year", "make", "model"].map(|part| field(vehicle, part));
-    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
-}
-
 /// When Carport reads a car by itself, or why it does not, in a word.
 fn read_next(vehicle: &Value, now: Timestamp) -> String {
     let polling = &vehicle["polling"];
@@ -300,6 +291,10 @@ fn vehicle_card(vehicle: &Value, calls: &str, now: Timestamp) -> String {
     if !rows.is_empty() {
         shown.push_str("\n\n");
         shown.push_str(&align(rows));
+    }
+    if let Some(hint) = signals::lacking(vehicle) {
+        shown.push_str("\n\n");
+        shown.push_str(&hint);
     }
     shown
 }

@@ -1,14 +1,15 @@
 //! What the cars tell: the latest values, and everything that is kept of the past.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::args::{Export, Signals};
-use super::car::{by_name, car};
+use super::car::{by_name, car, name_of};
 use super::client::Client;
-use super::print::{age, align, field, say, say_json, shorten, text};
+use super::print::{age, align, field, printable, say, say_json, shorten, text};
 use super::{Exit, Failure};
 use crate::model::Timestamp;
 use crate::model::catalogue::{CATALOGUE, Known};
@@ -32,11 +33,43 @@ pub(super) async fn signals(client: &Client, flags: Signals) -> Result<(), Failu
         let rows = if flags.missing { missing(vehicle, now) } else { rows(vehicle, now) };
         let none = if flags.missing { "Nothing is known to be missing." } else { "No values yet." };
         let rows = if rows.is_empty() { none.to_owned() } else { align(rows) };
-        let former = if vehicle["former"] == true { format!(" (formerly of {})", field(vehicle, "user")) } else { String::new() };
-        if vehicles.len() > 1 { format!("{} {}{former}\n{rows}", field(vehicle, "id"), field(vehicle, "nickname")) } else { rows }
+        let head = (vehicles.len() > 1).then(|| heading(vehicle));
+        let hint = if flags.missing { way_to_ask(vehicle) } else { lacking(vehicle) };
+        [head, Some(rows), hint].into_iter().flatten().collect::<Vec<_>>().join("\n")
     });
     let tables: Vec<String> = tables.collect();
     if tables.is_empty() { say("No cars yet. Connect one: carport connect") } else { say(&tables.join("\n\n")) }
+}
+
+/// `2023 VOLKSWAGEN ID.4 (ID)`
+fn heading(vehicle: &Value) -> String {
+    let (name, id) = (name_of(vehicle), field(vehicle, "id"));
+    let former = if vehicle["former"] == true { format!(", formerly of {}", field(vehicle, "user")) } else { String::new() };
+    printable(&if name.is_empty() { format!("{id}{former}") } else { format!("{name} ({id}){former}") })
+}
+
+/// What of a car cannot be had.
+fn lacks(vehicle: &Value) -> impl Iterator<Item = &Value> {
+    vehicle["capabilities"].as_array().into_iter().flatten().filter(|known| known["state"] != "seen")
+}
+
+/// That there are signals which a table of values does not tell of, and where they are told.
+pub(super) fn lacking(vehicle: &Value) -> Option<String> {
+    let of = |id: String| format!("`carport signals {id} --missing` says which, and why.");
+    match lacks(vehicle).count() {
+        0 => None,
+        1 => Some(format!("1 signal cannot be had: {}", of(field(vehicle, "id")))),
+        several => Some(format!("{several} signals cannot be had: {}", of(field(vehicle, "id")))),
+    }
+}
+
+/// How its owner is asked for what they have not allowed.
+fn way_to_ask(vehicle: &Value) -> Option<String> {
+    let permissions: BTreeSet<&str> = lacks(vehicle).filter_map(|known| known["permission"].as_str()).collect();
+    let permissions: Vec<&str> = permissions.into_iter().collect();
+    let id = field(vehicle, "id");
+    let ask = format!("To ask for what is not allowed: carport connect --vehicle {id} --add-scope {}", permissions.join(","));
+    Some(ask).filter(|_| !permissions.is_empty() && vehicle["former"] != true)
 }
 
 /// `carport signals --known`
@@ -65,18 +98,21 @@ pub(super) fn rows(vehicle: &Value, now: Timestamp) -> Vec<Vec<String>> {
             updated => updated,
         };
         let status = Some(field(signal, "status")).filter(|status| status != "SUCCESS").unwrap_or_default();
-        vec![code.clone(), shorten(&value(signal)), updated, status]
+        let wrong = match lacks(vehicle).find(|known| known["code"] == code.as_str()) {
+            Some(known) if !status.is_empty() => field(known, "reason"),
+            _ => status,
+        };
+        vec![code.clone(), shorten(&value(signal)), updated, wrong]
     };
     signals.map(row).collect()
 }
 
 fn missing(vehicle: &Value, now: Timestamp) -> Vec<Vec<String>> {
-    let known = vehicle["capabilities"].as_array().into_iter().flatten().filter(|known| known["state"] != "seen");
     let row = |known: &Value| {
         let state = field(known, "state").replace('_', " ");
         vec![field(known, "code"), state, age(known, "at", now), field(known, "reason")]
     };
-    known.map(row).collect()
+    lacks(vehicle).map(row).collect()
 }
 
 /// A value in a few words: `54 %`, `closed, locked`, else its JSON.

@@ -53,7 +53,7 @@ pub(super) async fn carry_out(
     let outcome = match result {
         Some(Ok(Told::Done)) => CommandOutcome::Success,
         Some(Ok(Told::Pending)) => CommandOutcome::Unknown(words::ended_early()),
-        Some(Err(error)) => words::outcome(&error, permit.sent(), limit.as_ref()),
+        Some(Err(error)) => words::outcome(&error, (&order.car, order.command.permission()), permit.sent(), limit.as_ref()),
         None if permit.sent() == 0 => CommandOutcome::Failed(words::not_sent()),
         None => CommandOutcome::Unknown(words::cut_off()),
     };

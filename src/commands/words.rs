@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use crate::budget::Refused;
 use crate::model::command::{CommandFailure, CommandOutcome};
-use crate::model::{in_seconds, in_words};
+use crate::model::{VehicleId, in_seconds, in_words};
 use crate::smartcar::{Failure, SmartcarError, in_two};
 use crate::tokens::{CallError, TokenError};
 
-/// What really happened, as far as an error tells. `sent` is how many requests went out, and `limit` what the ledger says of a
-/// limit of Smartcar's that they met.
-pub(super) fn outcome(error: &CallError, sent: u32, limit: Option<&Refused>) -> CommandOutcome {
+/// What really happened, as far as an error tells, to a car of which something was asked that needs a permission. `sent` is how
+/// many requests went out, and `limit` what the ledger says of a limit of Smartcar's that they met.
+pub(super) fn outcome(
+    error: &CallError,
+    (car, permission): (&VehicleId, &str),
+    sent: u32,
+    limit: Option<&Refused>,
+) -> CommandOutcome {
     let error = match error {
         CallError::Smartcar(error @ SmartcarError::Ended { .. }) => {
             return failed(format!("The command was not carried out: {}.", in_two(&error.to_string()).0), None);
@@ -48,7 +53,11 @@ pub(super) fn outcome(error: &CallError, sent: u32, limit: Option<&Refused>) -> 
         SmartcarError::Reconnect { url, .. } => (None, url.clone()),
         _ => (None, None),
     };
-    let (what, remedy, usual) = meaning(kind.as_deref(), code.as_deref(), error);
+    let (what, mut remedy, usual) = meaning(kind.as_deref(), code.as_deref(), error);
+    let ask = format!("ask for {permission} (`carport connect --vehicle {car} --add-scope {permission}`)");
+    if kind.as_deref() == Some("PERMISSION") {
+        remedy = &ask;
+    }
     // Until then nothing is sent again.
     let after = limit.map(Refused::after).or(after).or(usual);
     let sentence = match (limit, remedy, after) {
@@ -90,7 +99,7 @@ fn meaning(kind: Option<&str>, code: Option<&str>, error: &SmartcarError) -> (St
         ("CONNECTED_SERVICES_ACCOUNT", "PERMISSION") => said("The owner's account at the manufacturer may not do this", "use the main driver's account, and connect again", None),
         ("CONNECTED_SERVICES_ACCOUNT", "VEHICLE_MISSING" | "NO_VEHICLES") => said("The car is no longer in the owner's account at the manufacturer", "add it there, and connect again", None),
         ("CONNECTED_SERVICES_ACCOUNT", _) => said("The owner's account at the manufacturer has a problem", "the owner opens the manufacturer's app and follows it", None),
-        ("PERMISSION", _) => said("The owner has not granted this", "ask for it (`carport connect --vehicle ID --add-scope PERMISSION`)", None),
+        ("PERMISSION", _) => said("The owner has not granted this", "", None),
         ("COMPATIBILITY", _) => said("This car, or Smartcar for this car, cannot do this", "nothing helps but another car", None),
         ("RATE_LIMIT", "VEHICLE") | ("UPSTREAM", "RATE_LIMIT") => said("This car was asked too often", "", Some(30 * MINUTE)),
         ("RATE_LIMIT", _) => said("Smartcar was asked too often", "", Some(MINUTE)),
@@ -154,7 +163,7 @@ mod tests {
     }
 
     fn told(error: SmartcarError) -> (&'static str, CommandFailure) {
-        let outcome = outcome(&error.into(), 1, None);
+        let outcome = outcome(&error.into(), (&VehicleId::new("v1"), "control_security"), 1, None);
         let word = outcome.as_str();
         (word, outcome.failure().cloned().unwrap())
     }
@@ -172,6 +181,9 @@ mod tests {
         let (_, failure) = told(SmartcarError::Reconnect { what: key, url: url.clone() });
         assert_eq!(failure.sentence, "The car wants a virtual key: the owner adds it in the manufacturer's app.");
         assert_eq!(failure.resolution_url, url);
+        let (_, failure) = told(SmartcarError::NotPossible { what: what(403, Some("PERMISSION"), None, false) });
+        let asked = "ask for control_security (`carport connect --vehicle v1 --add-scope control_security`).";
+        assert_eq!(failure.sentence, format!("The owner has not granted this: {asked}"));
     }
 
     #[test]
@@ -187,6 +199,7 @@ mod tests {
         }
         let (word, _) = told(SmartcarError::Later { after: None, what: what(500, Some("SERVER"), Some("INTERNAL"), true) });
         assert_eq!(word, "failed");
-        assert!(matches!(outcome(&TokenError::Gone.into(), 0, None), CommandOutcome::Failed(_)));
+        let unsent = outcome(&TokenError::Gone.into(), (&VehicleId::new("v1"), "control_charge"), 0, None);
+        assert!(matches!(unsent, CommandOutcome::Failed(_)));
     }
 }

@@ -61,6 +61,11 @@ pub fn is_refusal(failure: &SignalFailure) -> bool {
     lacking(failure.kind.as_deref(), failure.code.as_deref()) == Some(Ability::NoPermission)
 }
 
+/// The permission that opens a signal which its owner has not allowed, if it is known by which.
+pub fn opened_by(code: &str, failure: &SignalFailure) -> Option<&'static str> {
+    if failure.kind.as_deref() == Some("PERMISSION") { mapping::permission(code) } else { None }
+}
+
 /// What an error of Smartcar's says of what can be had at all; `None` if it may pass.
 fn lacking(kind: Option<&str>, code: Option<&str>) -> Option<Ability> {
     match (kind?, code) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Shared;
 use super::connections::Hindrance;
 use super::schedule::{self, PollingView};
-use crate::model::capability::{Ability, Lack, in_words, is_refusal, told_otherwise};
+use crate::model::capability::{Ability, Lack, in_words, is_refusal, opened_by, told_otherwise};
 use crate::model::catalogue::known;
 use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::normal::{Normal, Units};
@@ -78,6 +78,8 @@ pub struct CapabilityView {
     pub at: Option<Timestamp>,
     /// Why it cannot be had, in a sentence.
     pub reason: Option<String>,
+    /// The permission that opens it, if its owner has not allowed it and it is known by which.
+    pub permission: Option<&'static str>,
     /// The same in Smartcar's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<SignalFailure>,
@@ -248,12 +250,17 @@ fn capabilities(vehicle: &Vehicle, latest: &[Latest]) -> Vec<CapabilityView> {
     }
     known
         .into_iter()
-        .map(|(code, (at, lack))| CapabilityView {
-            code: code.to_owned(),
-            state: lack.as_ref().map_or(Ability::Seen, Lack::ability),
-            at: lack.as_ref().map(|lack| lack.since).or(at),
-            reason: lack.as_ref().map(|lack| in_words(&lack.failure)),
-            error: lack.map(|lack| lack.failure),
+        .map(|(code, (at, lack))| {
+            let permission = lack.as_ref().and_then(|lack| opened_by(code, &lack.failure));
+            let named = permission.map(|permission| format!(" ({permission})")).unwrap_or_default();
+            CapabilityView {
+                code: code.to_owned(),
+                state: lack.as_ref().map_or(Ability::Seen, Lack::ability),
+                at: lack.as_ref().map(|lack| lack.since).or(at),
+                reason: lack.as_ref().map(|lack| in_words(&lack.failure) + &named),
+                permission,
+                error: lack.map(|lack| lack.failure),
+            }
         })
         .collect()
 }

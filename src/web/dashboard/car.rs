@@ -1,6 +1,6 @@
 //! The page of a car.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 
@@ -39,6 +39,8 @@ struct View<'a> {
     alerts: Vec<Alert>,
     groups: Vec<Group>,
     lacks: Vec<Lacking>,
+    /// What would open some of them: permissions, and the same in words.
+    asks: Vec<(&'static str, String)>,
     location: Option<Location>,
     last_event: Option<When>,
     next_read: Option<When>,
@@ -137,6 +139,7 @@ impl CarPage<'_> {
             link: Link::of(vehicle, self.connection),
             alerts: alerts::of(vehicle, now),
             groups: groups.into_iter().map(|((_, name), signals)| Group { name, signals }).collect(),
+            asks: asks(vehicle, &lacks),
             lacks: lacks.into_iter().map(lacking).collect(),
             location: vehicle.signals.get(LOCATION).map(|signal| location(signal, now)),
             last_event: vehicle.last_event_at.map(|at| When::ago(now, at)),
@@ -151,6 +154,13 @@ impl CarPage<'_> {
             mistake: self.mistake,
         })
     }
+}
+
+/// What the owner of a car that is connected can be asked for.
+fn asks(vehicle: &VehicleView, lacks: &[&CapabilityView]) -> Vec<(&'static str, String)> {
+    let is_connected = vehicle.connection.is_some() && !vehicle.former;
+    let permissions: BTreeSet<&str> = lacks.iter().filter_map(|known| known.permission).filter(|_| is_connected).collect();
+    permissions.into_iter().map(|permission| (permission, format::words(permission).to_lowercase())).collect()
 }
 
 fn lacking(known: &CapabilityView) -> Lacking {

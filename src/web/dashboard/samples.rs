@@ -96,10 +96,11 @@ fn lacks() -> Vec<CapabilityView> {
         state,
         at: Some(ago(3 * DAY)),
         reason: Some(reason.to_owned()),
+        permission: Some("read_diagnostics").filter(|_| state == Ability::NoPermission),
         error: None,
     };
     vec![
-        lack("diagnostics-dtccount", Ability::NoPermission, "The owner has not allowed this"),
+        lack("diagnostics-dtclist", Ability::NoPermission, "The owner has not allowed this (read_diagnostics)"),
         lack("location-isathome", Ability::NotCapable, "This car does not report this"),
     ]
 }

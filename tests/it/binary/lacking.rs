@@ -1,4 +1,4 @@
-//! What a car lacks is said with the one thing to do: calls, and the owner's consent.
+//! What a car lacks is said with the one thing to do: calls, permissions, and the owner's consent.
 
 use http::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::commands::house;
 use super::http::{Line, Say};
 use super::process::{Home, Server, until};
-use super::smartcar::{Smartcar, V3_CLIENT, V3_SECRET};
+use super::smartcar::{Smartcar, V3_CLIENT, V3_SECRET, walk};
 
 async fn refresh(server: &Server, token: &str, car: &str) -> u16 {
     let path = format!("/api/v1/vehicles/{car}/refresh");
@@ -90,5 +90,32 @@ async fn one_car_of_several_that_was_taken_back_is_named() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_said_with_the_way_to_ask_for_it() {
+    let home = Home::new();
+    let smartcar = Smartcar::start(&home).await;
+    home.write("config.toml", &Smartcar::settings(smartcar.address));
+    let server = Server::start(&home).await;
+    let link = home.done(&["connect", "--user", "ada", "--create", "--scope", "read_vehicle_info,read_odometer"]).await;
+    assert_eq!(walk(&link, "ada@example.com").await.status, 200);
+    let cars = home.json(&["vehicles", "list"]).await["items"].clone();
+    let cars = cars.as_array().unwrap();
+    let signals = home.done(&["signals"]).await;
+    let missing = home.done(&["signals", "--missing"]).await;
+    for car in cars {
+        let id = car["id"].as_str().unwrap();
+        let head = format!("{} {} {} ({id})", car["year"], car["make"].as_str().unwrap(), car["model"].as_str().unwrap());
+        assert!(signals.lines().any(|line| line == head) && missing.lines().any(|line| line == head), "{head}: {signals}");
+        let hint = format!("signals cannot be had: `carport signals {id} --missing` says which, and why.");
+        assert!(signals.contains(&hint), "{signals}");
+        assert!(home.done(&["vehicles", "show", id]).await.ends_with(&hint));
+        let ask = format!("To ask for what is not allowed: carport connect --vehicle {id} --add-scope read_battery,read_charge,");
+        assert!(missing.contains(&ask), "{missing}");
+    }
+    let battery = missing.lines().find(|line| line.starts_with("tractionbattery-stateofcharge ")).unwrap();
+    assert!(battery.contains("no permission") && battery.ends_with("The owner has not allowed this (read_battery)"), "{missing}");
     server.stop().await;
 }

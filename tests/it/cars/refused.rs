@@ -117,6 +117,11 @@ async fn a_refusal_is_over_when_the_owner_has_connected_again() {
         };
         let no = (Some(json!("no_permission")), json!("ERROR"));
         assert_eq!((states().await, by_v3().await), ([no.clone(), no], [true, true]), "{account}");
+        let shown = show(&gateway, &car).await;
+        let mut refused = shown["capabilities"].as_array().unwrap().iter().filter(|known| known["state"] == "no_permission");
+        let known = refused.find(|known| known["code"] == listed).unwrap();
+        let reason = "The owner has not allowed this (read_charge)";
+        assert_eq!((&known["permission"], &known["reason"]), (&json!("read_charge"), &json!(reason)), "{known}");
 
         pass(HOUR).await;
         let more = json!({ "user": "owner", "vehicle_id": car, "add_scope": ["read_charge", "read_climate"] });

@@ -187,6 +187,11 @@ async fn what_was_not_granted_is_asked_for_by_a_button() {
     let button = "name=\"add_scope\" value=\"control_navigation\"";
     let page = person.look(&format!("/vehicles/{car}")).await;
     assert!(page.contains("Not granted by the owner: control navigation.") && page.contains(button), "{page}");
+    // So it is with what may not be read.
+    let command = format!("carport connect --vehicle {car} --add-scope read_battery,read_charge,");
+    for part in ["The owner has not allowed this (read_battery)", "name=\"add_scope\" value=\"read_battery\"", &command] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     let fields = [("command", "navigation/set-destination"), ("latitude", "52.5"), ("longitude", "13.4"), ("sure", "true")];
     let refused = person.send(&format!("/vehicles/{car}/commands"), &fields).await;
     assert!(refused.status == 403 && refused.text().contains(button), "{}", refused.text());
