@@ -143,7 +143,7 @@ pub fn known(code: &str) -> Option<&'static Known> {
 }
 
 /// Up to three codes that what is none was probably meant to be, the nearest first: a misspelt one, a name such as
-/// `Odometer.TraveledDistance`, or a part.
+/// `Odometer.TraveledDistance`, or a part, misspelt or not.
 pub fn alike(text: &str) -> Vec<&'static str> {
     let word = text.to_ascii_lowercase().replace(['.', '_', ' '], "-");
     let like = |is_like: &dyn Fn(&str, usize) -> bool| {
@@ -154,7 +154,11 @@ pub fn alike(text: &str) -> Vec<&'static str> {
     };
     let parts = || word.split('-').filter(|part| part.len() >= LONG_ENOUGH);
     let near = like(&|code, wrong| wrong <= word.len() / 4 || word.len() >= LONG_ENOUGH && code.contains(&word));
-    if near.is_empty() { like(&|code, _| parts().any(|part| code.contains(part))) } else { near }
+    let held = || like(&|code, _| parts().any(|part| code.contains(part)));
+    let is_misspelt = |part: &str, own: &str| wrong_letters(part, own) <= part.len() / 4;
+    let misspelt = || like(&|code, _| parts().any(|part| code.split('-').any(|own| is_misspelt(part, own))));
+    let found = if near.is_empty() { held() } else { near };
+    if found.is_empty() { misspelt() } else { found }
 }
 
 /// Fewer letters say nothing.

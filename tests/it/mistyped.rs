@@ -107,6 +107,7 @@ async fn a_signal_is_one_that_is_listed_or_was_told() {
     let of = |rest: &str| format!("vehicles/{car}/{rest}");
     for (code, meant) in [
         ("odometer-traveledistance", "(odometer-traveleddistance, perhaps?)"),
+        ("odometr", "(odometer-traveleddistance, perhaps?)"),
         ("Odometer.TraveledDistance", "(odometer-traveleddistance, perhaps?)"),
         ("tractionbattery-stateofcharg", "tractionbattery-stateofcharge"),
         ("bogus", "there is no signal `bogus`: `carport signals` shows"),
