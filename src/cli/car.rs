@@ -33,12 +33,16 @@ pub(super) async fn id_of(client: &Client, named: &str) -> Result<String, Failur
     }
 }
 
-/// The id of the one car of this name.
+/// The id of the one car of this name. Capitals count where they tell cars apart.
 pub(super) async fn by_name(client: &Client, name: &str) -> Result<String, Failure> {
     let cars = client.list(&["vehicles"], &[]).await?;
     let cars = cars["items"].as_array().into_iter().flatten().filter(|car| car["former"] != true);
     let named: Vec<(String, String)> = cars.map(|car| (field(car, "nickname"), field(car, "id"))).collect();
-    let ids: Vec<String> = named.iter().filter(|(own, _)| own == name).map(|(_, id)| id.clone()).collect();
+    let of = |is_it: &dyn Fn(&str) -> bool| -> Vec<String> {
+        named.iter().filter(|(own, _)| is_it(own)).map(|(_, id)| id.clone()).collect()
+    };
+    let exact = of(&|own| own == name);
+    let ids = if exact.is_empty() { of(&|own| own.to_lowercase() == name.to_lowercase()) } else { exact };
     match &*ids {
         [id] => Ok(id.clone()),
         [] => {

@@ -63,7 +63,15 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         let by_id: Vec<&str> = words.iter().map(|word| if *word == "Herbie" { car.as_str() } else { word }).collect();
         assert_eq!(home.done(words).await.lines().count(), home.done(&by_id).await.lines().count(), "{words:?}");
     }
+    assert_eq!(home.json(&["vehicles", "show", "herbie"]).await["id"], car.as_str());
     let other = home.json(&["vehicles", "list"]).await["items"][1]["id"].as_str().unwrap().to_owned();
+    // Capitals count where they tell cars apart.
+    home.done(&["vehicles", "rename", &other, "HERBIE"]).await;
+    for (name, id) in [("Herbie", &car), ("HERBIE", &other)] {
+        assert_eq!(home.json(&["vehicles", "show", name]).await["id"], id.as_str());
+    }
+    let ran = home.run(&["vehicles", "show", "herbie"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("there are 2 cars of this name"), "{ran:?}");
     home.done(&["vehicles", "rename", &other, "Herbie"]).await;
     for words in [&["signals", "Herbie"][..], &["vehicles", "rename", "Herbie"], &["export", "--vehicle", "Herbie"]] {
         let ran = home.run(words).await;
