@@ -42,20 +42,22 @@ pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> 
 
 /// `carport connections import`
 pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure> {
-    let (mut taken, mut failed) = (0, 0);
+    let (mut taken, mut known, mut failed) = (0, 0, 0);
     for (number, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
         if line.trim().is_empty() {
             continue;
         }
         match import_line(client, &flags, &line).await {
-            Ok(told) if flags.json => {
-                taken += 1;
-                say_json(&told)?;
-            }
             Ok(told) => {
-                taken += 1;
-                say(&format!("Line {}: {} for {}", number + 1, cars(&told), field(&told, "user")))?;
+                let is_known = told["known"] == true;
+                *(if is_known { &mut known } else { &mut taken }) += 1;
+                if flags.json {
+                    say_json(&told)?;
+                    continue;
+                }
+                let already = if is_known { ": connected already, and nothing is new but its tokens" } else { "" };
+                say(&format!("Line {}: {} for {}{already}", number + 1, cars(&told), field(&told, "user")))?;
             }
             // SECURITY: never the line itself, for it is a token.
             Err(failure) => {
@@ -64,7 +66,8 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
             }
         }
     }
-    announce(&format!("{taken} taken, {failed} not.\n"));
+    let already = if known > 0 { format!("{known} connected already, ") } else { String::new() };
+    announce(&format!("{taken} taken, {already}{failed} not.\n"));
     if failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
 }
 

@@ -50,6 +50,8 @@ pub struct Imported {
     pub connection: ConnectionId,
     /// The owner.
     pub user: AppUserId,
+    /// Whether the same account was connected already, so that nothing is new but its tokens.
+    pub known: bool,
     /// Its cars; empty while Smartcar does not tell them, and then they are asked for again.
     pub vehicles: Vec<LinkedVehicle>,
     /// Whether cars of the owner's have come from v3 to v2.0 by it.
@@ -121,6 +123,12 @@ impl Connect {
             if shared.tokens.has_ended_by_now().await {
                 return Err(ConnectError::Ended);
             }
+            let before = shared.store.read(|snapshot| {
+                let active = snapshot.connections(None, usize::MAX)?.into_iter();
+                let active = active.filter(|connection| connection.status == ConnectionStatus::Active);
+                Ok(active.map(|connection| connection.id).collect::<Vec<_>>())
+            });
+            let before = before.await?;
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.
             let granted = Granted { refresh: granted.refresh.or(Some(token)), ..granted };
@@ -129,11 +137,14 @@ impl Connect {
             // What is refused makes no user; and what Smartcar gave comes first.
             shared.user(&user, true).await?;
             Ok(match learn(&shared, connection).await {
-                Ok(Linked { connection, vehicles, left_v3, .. }) => Imported { connection, user, vehicles, left_v3 },
+                Ok(Linked { connection, vehicles, left_v3, .. }) => {
+                    let known = before.contains(&connection);
+                    Imported { connection, user, known, vehicles, left_v3 }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the cars of an imported token are asked for again");
                     shared.half_done.notify_one();
-                    Imported { connection, user, vehicles: Vec::new(), left_v3: false }
+                    Imported { connection, user, known: false, vehicles: Vec::new(), left_v3: false }
                 }
             })
         })

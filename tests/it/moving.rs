@@ -354,6 +354,7 @@ async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
     // Cut off in between, and run again: the same connection.
     let again = import(&gateway, &token).await;
     assert_eq!((again.status, &again.json()["connection"]), (201, &json!(id)), "{}", again.text());
+    assert_eq!((&imported["known"], &again.json()["known"]), (&json!(false), &json!(true)));
     pass(Duration::from_secs(120)).await;
     is_problem(&import(&gateway, &token).await, 409, "refused");
     is_problem(&import(&gateway, "never").await, 409, "refused");
