@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -118,10 +118,13 @@ pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failu
 pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Result<(), Failure> {
     let connections = client.list(&["connections"], &[]).await?;
     let vehicles = client.list(&["vehicles"], &[]).await?;
-    let (connections, cars, vehicles) = (items(&connections), items(&vehicles), ids(&vehicles));
+    let (connections, cars) = (items(&connections), items(&vehicles));
     let open: Vec<&Value> = connections.iter().filter(|connection| connection["status"] != "disconnected").collect();
+    let connected: BTreeSet<String> =
+        cars.iter().filter(|car| car["connection"].is_string()).map(|car| field(car, "id")).collect();
     let fate = if flags.erase { "and erase all history, deliveries and users" } else { "(the history stays here)" };
-    let question = format!("Disconnect {} connections with {} cars at Smartcar {fate}?", open.len(), vehicles.len());
+    let (links, with) = (count(open.len(), "connection"), count(connected.len(), "car"));
+    let question = format!("Disconnect {links} with {with} at Smartcar {fate}?");
     confirm(place, flags.yes, &question)?;
     if let Some(directory) = &flags.export {
         // Nothing is ended, and above all nothing erased, unless it is whole and on the disk.
@@ -147,9 +150,12 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
         ended.push(end(client, &flags, &format!("Vehicle {id} of {}", field(car, "user")), &["vehicles", &id]).await?);
     }
     if flags.erase {
-        // Those that have no connection any more.
-        for (route, what) in [("vehicles", "Vehicle"), ("users", "User")] {
-            for id in ids(&client.list(&[route], &[]).await?) {
+        // Those that have no connection any more, and then connections that have no user any more.
+        for (route, what) in [("vehicles", "Vehicle"), ("users", "User"), ("connections", "Connection")] {
+            let mut left = items(&client.list(&[route], &[]).await?);
+            // What could not be ended was tried above.
+            left.retain(|one| route != "connections" || one["status"] == "disconnected");
+            for id in ids(&left) {
                 ended.push(end(client, &flags, &format!("{what} {id}"), &[route, &id]).await?);
             }
         }
@@ -234,7 +240,15 @@ async fn end(client: &Client, flags: &Leave, what: &str, path: &[&str]) -> Resul
 async fn write_past(client: &Client, directory: &Path) -> Result<(PathBuf, Option<String>), Failure> {
     let part = directory.join("history.jsonl.part");
     let trouble = |error: io::Error| Failure::new(Exit::Failed, format!("{} cannot be written ({error})", part.display()));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(trouble)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above = directory.parent().unwrap_or(directory).display();
+            let sentence = format!("there is no directory {above} to make {} in: make it, or name another", directory.display());
+            return Err(Failure::new(Exit::Failed, sentence));
+        }
+        Err(error) if error.kind() != ErrorKind::AlreadyExists || !directory.is_dir() => return Err(trouble(error)),
+        _ => {}
+    }
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(trouble)?;
     let mut writer = BufWriter::new(file);
     let mut ending = Ending::default();
@@ -265,8 +279,13 @@ fn items(list: &Value) -> Vec<Value> {
 }
 
 /// The ids of a list. A car that has changed hands is there more than once, and goes at once.
-fn ids(list: &Value) -> BTreeSet<String> {
-    items(list).iter().map(|item| field(item, "id")).collect()
+fn ids(list: &[Value]) -> BTreeSet<String> {
+    list.iter().map(|item| field(item, "id")).collect()
+}
+
+/// `1 car`, `2 cars`
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// The cars of an answer by their names.

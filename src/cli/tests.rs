@@ -414,6 +414,7 @@ async fn leaving_looks_at_everything_and_erases_on_request() {
             GET /api/v1/vehicles
             GET /api/v1/vehicles
             GET /api/v1/users
+            GET /api/v1/connections
             POST /api/v1/connections/adopt {"dry_run":true,"user":"owner"}"#]],
     )
     .await;

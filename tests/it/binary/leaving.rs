@@ -19,6 +19,8 @@ async fn who_leaves_takes_the_past_along_and_leaves_nothing_behind() {
         (told == 3).then_some(())
     })
     .await;
+    // A user who was removed before has left a connection that is over.
+    home.done(&["users", "remove", "grace", "--yes"]).await;
     server.stop().await;
     let past = home.done(&["export"]).await;
     assert!(past.lines().count() > 40, "{} changes", past.lines().count());
@@ -34,6 +36,12 @@ async fn who_leaves_takes_the_past_along_and_leaves_nothing_behind() {
     assert_eq!((kept("history.jsonl").unwrap(), mode(&home.path("past/history.jsonl"))), (past.clone(), 0o600));
     assert_eq!(home.json(&["vehicles", "list"]).await["items"].as_array().unwrap().len(), 3);
     assert_eq!(home.done(&["export"]).await, past);
+    // What is connected is counted, and no directory is made above the one that was named.
+    let asked = home.run(&["leave", "--erase"]).await;
+    assert!(asked.complaint().contains("Disconnect 1 connection with 2 cars at Smartcar and erase"), "{asked:?}");
+    let nowhere = home.run(&["leave", "--export", "no/where", "--erase", "--yes"]).await;
+    assert!(nowhere.code == Some(1) && nowhere.stderr.contains("there is no directory no to make no/where in"), "{nowhere:?}");
+    assert!(!home.path("no").exists());
 
     // An export that was cut off is begun anew; what is whole stays.
     std::fs::write(home.path("past/history.jsonl.part"), "{\"half").unwrap();
