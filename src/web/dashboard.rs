@@ -44,6 +44,7 @@ mod deliveries;
 mod format;
 mod gauge;
 mod links;
+mod mistake;
 mod names;
 mod numbers;
 mod orders;
@@ -61,7 +62,7 @@ mod system;
 mod tests;
 mod told;
 
-pub(crate) use self::car::Mistake;
+pub(crate) use self::mistake::Mistake;
 pub(crate) use self::numbers::Language;
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
@@ -300,6 +301,8 @@ pub(crate) struct SystemPage<'a> {
     pub(crate) own_session: Option<&'a str>,
     /// The master key.
     pub(crate) key: &'a KeyView,
+    /// A token that was not made.
+    pub(crate) mistake: Option<Mistake<'a>>,
 }
 
 /// The answer to `POST /system/tokens`: the secret, once.

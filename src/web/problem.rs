@@ -177,6 +177,11 @@ impl Problem {
         self
     }
 
+    /// The same in other words.
+    pub(super) fn saying(self, sentence: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { sentence: sentence.into(), ..self }
+    }
+
     pub(super) fn code(&self) -> &'static str {
         self.code
     }

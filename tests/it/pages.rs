@@ -78,19 +78,6 @@ async fn tokens_and_devices_are_added_and_ended_on_the_page() {
     assert_eq!(person.press(&revoke, &[("sure", "true")]).await, "/system#tokens");
     assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.status, 401);
 
-    for (fields, wrong) in [
-        (vec![("name", ""), ("scope", "read")], "a token needs a name"),
-        (vec![("name", "x")], "Choose what the token may do"),
-        (vec![("name", "x"), ("scope", "read"), ("days", "0")], "1 to 3650 days"),
-        (vec![("name", "x"), ("scope", "read"), ("days", "soon")], "1 to 3650 days"),
-        (vec![("name", "x"), ("scope", "connect")], "must be bound to a user"),
-        (vec![("name", "x"), ("scope", "read"), ("user", "nobody")], "there is no user of that id"),
-    ] {
-        let answer = person.send("/system/tokens", &fields).await;
-        let text = answer.text().to_lowercase();
-        assert!(answer.status == 400 && text.contains(&wrong.to_lowercase()), "{fields:?}: {} {text}", answer.status);
-    }
-
     // The other device opens the link, and can be signed out from here.
     let device = person.send("/system/devices", &[]).await.text();
     let link = value_of(&device, "link");

@@ -251,6 +251,14 @@ async fn the_form_does_the_same() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(OTHER) && !text.contains(MANAGEMENT), "a secret is shown again: {text}");
+    // The box is marked, and each secret is asked for again, as it is not sent back.
+    let marked = "aria-invalid=\"true\" aria-describedby=\"smartcar.v3.client_secret-help smartcar.v3.client_secret-wrong\"";
+    assert!(text.contains(marked) && text.matches("aria-invalid").count() == 1, "{text}");
+    assert_eq!(text.matches("Type it again: secrets are never sent back to a page.").count(), 2, "{text}");
+    let swapped =
+        [("smartcar.application_id", V3), ("smartcar.v3.client_id", APPLICATION), ("smartcar.v3.client_secret", V3_SECRET)];
+    let swapped = person.send("/setup", &swapped).await.text();
+    assert!(swapped.contains("id=\"smartcar.application_id-wrong\">Application ID begins with client_"), "{swapped}");
     assert!(all(&gateway).await.iter().all(|item| item["made"] == false));
 
     assert_eq!(person.press("/setup", &typed(V3_SECRET)).await, "/setup?saved=true#settings");

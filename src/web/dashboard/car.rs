@@ -11,7 +11,7 @@ use super::gauge::{self, Gauge};
 use super::numbers::Numbers;
 use super::orders::Offer;
 use super::signals::{self, Latest, Shown};
-use super::{CarPage, Shell, finish, names, past};
+use super::{CarPage, Mistake, Shell, finish, names, past};
 use crate::model::Timestamp;
 use crate::model::capability::{Ability, in_words};
 use crate::model::reading::Source;
@@ -53,25 +53,18 @@ struct View<'a> {
 impl View<'_> {
     /// What was typed into a field of a form that was not taken.
     fn typed(&self, field: &str) -> Option<&str> {
-        let mut typed = self.mistake.iter().flat_map(|mistake| mistake.typed);
-        typed.find(|(own, _)| *own == field).map(|(_, text)| text.as_str())
+        self.mistake.as_ref()?.typed(field)
+    }
+
+    /// What is wrong with it.
+    fn wrong(&self, field: &str) -> Option<&str> {
+        self.mistake.as_ref()?.wrong(field)
     }
 
     /// Whether a form was not taken that is folded away.
     fn is_open(&self, place: &str) -> bool {
         self.mistake.is_some_and(|mistake| mistake.place == place)
     }
-}
-
-/// A form of the page that was not taken: it is shown again with what was typed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mistake<'a> {
-    /// Where on the page the form is.
-    pub(crate) place: &'static str,
-    /// Why it was not taken.
-    pub(crate) sentence: &'a str,
-    /// What was typed, by field.
-    pub(crate) typed: &'a [(&'static str, String)],
 }
 
 /// A signal that cannot be had.

@@ -74,8 +74,17 @@ pub(crate) struct Refused<'a> {
     pub(crate) points: Vec<String>,
     /// What was typed, but secrets, by key.
     pub(crate) typed: &'a BTreeMap<&'a str, String>,
+    /// The keys of the secrets that were typed: they are not kept, and have to be typed again.
+    pub(crate) secrets: &'a [&'static str],
     /// It was to be saved all the same.
     pub(crate) force: bool,
+}
+
+impl Refused<'_> {
+    /// What is said of one setting, by the names that stand beside the boxes.
+    fn about(&self, key: &str) -> Option<String> {
+        self.points.iter().find(|point| subject(point) == Some(key)).map(|point| labelled(point))
+    }
 }
 
 /// Settings that belong together, as Smartcar's dashboard has them.
@@ -91,6 +100,10 @@ struct Field<'a> {
     help: &'static str,
     /// What stands in the box.
     value: &'a str,
+    /// What is wrong with it.
+    wrong: Option<String>,
+    /// A secret that was typed is not there any more.
+    is_lost: bool,
     /// What there is to choose from; anything if nothing.
     choices: &'static [(&'static str, &'static str)],
 }
@@ -226,7 +239,9 @@ impl<'a> SetupPage<'a> {
             let typed = self.refused.as_ref().and_then(|refused| refused.typed.get(key)).map(String::as_str);
             let made = setting.value.as_deref().filter(|_| setting.made);
             let choices = CHOICES.iter().find(|(of, _)| of == key).map_or(&[][..], |(_, choices)| *choices);
-            Some(Field { setting, label, help, value: typed.or(made).unwrap_or_default(), choices })
+            let wrong = self.refused.as_ref().and_then(|refused| refused.about(key));
+            let is_lost = self.refused.as_ref().is_some_and(|refused| refused.secrets.contains(key));
+            Some(Field { setting, label, help, value: typed.or(made).unwrap_or_default(), wrong, is_lost, choices })
         };
         known.iter().filter_map(field).collect()
     }
@@ -239,6 +254,21 @@ fn labelled(point: &str) -> String {
     known.sort_by_key(|(key, ..)| Reverse(key.len()));
     format::sentence(&known.into_iter().fold(point.to_owned(), |said, (key, label, _)| said.replace(key, label)))
 }
+
+/// The key of the box that is named first; where one begins as another does, the longer one.
+fn subject(point: &str) -> Option<&'static str> {
+    let keys = GROUPS.iter().flat_map(|(_, known)| *known).map(|(key, ..)| (*key, *key));
+    let named = keys.chain(TRIED.iter().copied());
+    let places = named.filter_map(|(name, key)| Some((point.find(name)?, Reverse(name.len()), key)));
+    places.min().map(|(.., key)| key)
+}
+
+/// What Smartcar refuses is told without a key: the box to look at first.
+const TRIED: &[(&str, &str)] = &[
+    ("the v3 client id and secret", "smartcar.v3.client_secret"),
+    ("the v2 client id and secret", "smartcar.v2.client_secret"),
+    ("the application management token", "smartcar.application_management_token"),
+];
 
 /// Without these the form is what people came for.
 const CREDENTIALS: &[&str] = &["credentials", "application_id", "management_token", "refused"];

@@ -8,7 +8,7 @@ use super::format::{self, Rich, When};
 use super::links::qr;
 use super::numbers::Numbers;
 use super::told::Told;
-use super::{DevicePage, Shell, SystemPage, TokenPage, finish, names};
+use super::{DevicePage, Mistake, Shell, SystemPage, TokenPage, finish, names};
 use crate::budget::{BudgetView, VehicleBudget};
 use crate::model::Timestamp;
 use crate::model::budget::Reason;
@@ -30,7 +30,29 @@ struct View<'a> {
     tokens: Vec<Token<'a>>,
     sessions: Vec<Browser>,
     vehicles: Vec<(&'a str, String)>,
+    mistake: Option<Mistake<'a>>,
 }
+
+impl View<'_> {
+    /// What was typed into a box of a token that was not made.
+    fn typed(&self, field: &str) -> &str {
+        self.mistake.as_ref().and_then(|mistake| mistake.typed(field)).unwrap_or_default()
+    }
+
+    /// What is wrong with it.
+    fn wrong(&self, field: &str) -> Option<&str> {
+        self.mistake.as_ref()?.wrong(field)
+    }
+}
+
+/// What a token may do, and what that means.
+const SCOPES: &[(&str, &str)] = &[
+    ("read", "see everything"),
+    ("control", "read, fresh values and commands"),
+    ("admin", "everything"),
+    ("metrics", "only figures about Carport"),
+    ("connect", "only connect cars of one owner"),
+];
 
 /// What is called how, its value, and more about it.
 type Facts = Vec<(&'static str, String, String)>;
@@ -120,6 +142,7 @@ impl SystemPage<'_> {
             tokens: tokens.collect(),
             sessions: sessions.collect(),
             vehicles: cars.collect(),
+            mistake: self.mistake,
         })
     }
 }

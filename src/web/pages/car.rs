@@ -28,7 +28,12 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 
 /// The page once more, for a form of which something is wrong: it says what, and keeps what was typed.
 async fn again(call: &Call<'_>, place: &'static str, problem: Problem, typed: &[(&'static str, String)]) -> Answer {
-    let mistake = Mistake { place, sentence: problem.sentence(), typed };
+    again_marking(call, place, problem, (&[], typed)).await
+}
+
+/// The same with what is wrong with each box.
+async fn again_marking(call: &Call<'_>, place: &'static str, problem: Problem, (wrong, typed): (&Boxes, &Boxes)) -> Answer {
+    let mistake = Mistake { place, sentence: problem.sentence(), wrong, typed };
     let Ok(page) = draw(call, PastSpan::Week, None, Some(mistake)).await else { return Err(problem) };
     problem.log(call.request_id());
     let mut response = answer::html(problem.status(), page);
@@ -75,7 +80,11 @@ pub(in crate::web) async fn rename(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     let nickname = match api::vehicles::checked_nickname(typed.clone()) {
         Ok(nickname) => nickname,
-        Err(problem) => return again(call, "settings", problem, &[("nickname", typed.unwrap_or_default())]).await,
+        Err(problem) => {
+            let wrong = ("nickname", "A name has 1 to 100 characters, and no control characters.".to_owned());
+            let typed = ("nickname", typed.unwrap_or_default());
+            return again_marking(call, "settings", problem.saying(wrong.1.clone()), (&[wrong], &[typed])).await;
+        }
     };
     call.services.rooms.vehicles.rename(call.reach()?, &id, nickname).await?;
     back_saying(&id, Done::SAVED)
@@ -98,7 +107,11 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let command = match Command::of_v3(&name, &json!({ "data": { "attributes": attributes } })) {
         Ok(command) => command,
         Err(error) if error.status == 404 => return Err(Problem::bad_request("Carport knows no such command.")),
-        Err(error) => return again(call, "orders", Problem::bad_request(error.description.into_string()), &typed).await,
+        Err(_) => {
+            let wrong = wrong(&name, &fields);
+            let all: Vec<&str> = wrong.iter().map(|(_, sentence)| sentence.as_str()).collect();
+            return again_marking(call, "orders", Problem::bad_request(all.join(" ")), (&wrong, &typed)).await;
+        }
     };
     let shell = call.shell(Tab::Cars);
     if !sure {
@@ -209,6 +222,27 @@ fn clock(call: &Call<'_>) -> Clock {
     let told = call.head.headers.get(CLOCK).and_then(|told| told.to_str().ok());
     told.and_then(Clock::read).unwrap_or(Clock::UTC)
 }
+
+/// What is wrong with each box of a command, by the names that stand beside them.
+fn wrong(name: &str, fields: &Boxes) -> Vec<(&'static str, String)> {
+    let of = |(field, text): &(&'static str, String)| {
+        // Nothing is wrong with the others meanwhile.
+        let attributes = fields.iter().map(|(own, _)| ((*own).to_owned(), if own == field { number(text) } else { json!(0) }));
+        let attributes: Value = attributes.collect();
+        let error = Command::of_v3(name, &json!({ "data": { "attributes": attributes } })).err()?;
+        let label = match *field {
+            "percent" => "The charge limit",
+            "latitude" => "Latitude",
+            "longitude" => "Longitude",
+            other => other,
+        };
+        Some((*field, error.description.replacen(field, label, 1)))
+    };
+    fields.iter().filter_map(of).collect()
+}
+
+/// Boxes of a form, with a text each.
+type Boxes = [(&'static str, String)];
 
 /// A number of a form, as JSON has it: whole if it is.
 fn number(text: &str) -> Value {

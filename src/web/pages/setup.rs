@@ -33,6 +33,7 @@ pub(in crate::web) async fn check(call: &Call<'_>) -> Answer {
 pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
     let (mut changes, mut typed): (Vec<Change>, BTreeMap<&str, String>) = Default::default();
+    let mut secrets = Vec::new();
     for setting in call.services.rooms.making.show() {
         let forget = form.flag(&format!("forget.{}", setting.key))?;
         let Some(text) = form.given(setting.key) else { continue };
@@ -47,6 +48,8 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
         }
         if !setting.secret {
             typed.insert(setting.key, text);
+        } else if !text.is_empty() {
+            secrets.push(setting.key);
         }
     }
     let force = form.flag("force")?;
@@ -60,7 +63,7 @@ pub(in crate::web) async fn make(call: &Call<'_>) -> Answer {
             answer::see_other("/setup?saved=true#settings")
         }
         Err(error) => {
-            let refused = Refused { points: error.points(), typed: &typed, force };
+            let refused = Refused { points: error.points(), typed: &typed, secrets: &secrets, force };
             draw(call, Problem::from(error).status(), false, Some(refused)).await
         }
     }

@@ -7,18 +7,22 @@ use url::Url;
 
 use super::super::answer::{self, Answer};
 use super::super::client::{self, Client};
-use super::super::dashboard::{DevicePage, SystemPage, Tab, TokenPage};
+use super::super::dashboard::{DevicePage, Mistake, SystemPage, Tab, TokenPage};
 use super::super::problem::Problem;
 use super::super::{Call, Settings};
 use super::{self as pages, names};
 use crate::model::{AppUserId, VehicleId};
-use crate::operate::access::{Scope, TokenRequest};
+use crate::operate::access::{AccessError, Scope, TokenRequest};
 use crate::operate::audit::Actor;
 use crate::vehicles::VehiclesError;
 
 /// `GET /system`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
+    draw(call, StatusCode::OK, None).await
+}
+
+async fn draw(call: &Call<'_>, code: StatusCode, mistake: Option<Mistake<'_>>) -> Answer {
     let services = call.services;
     let status = services.rooms.status.show().await;
     let budget = services.rooms.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
@@ -38,8 +42,9 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         sessions: &sessions,
         own_session,
         key: &key,
+        mistake,
     };
-    Ok(answer::html(StatusCode::OK, page.render()))
+    Ok(answer::html(code, page.render()))
 }
 
 /// `POST /system/devices`: a sign-in link for another device, as a QR code.
@@ -57,27 +62,64 @@ pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
     Ok(answer::html(StatusCode::OK, page.render()))
 }
 
-/// `POST /system/tokens`: makes a token, which is shown once.
+/// `POST /system/tokens`: makes a token, which is shown once. What is wrong stands beside each box, which keeps what was typed.
 pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
-    let (name, scope, days) = (form.take("name"), form.take("scope"), form.take("days"));
-    let (user, vehicle) = (form.take("user"), form.take("vehicle"));
+    let typed = BOXES.map(|name| (name, form.take(name).unwrap_or_default()));
     form.finish()?;
-    let days: Option<u64> = days.map(|days| days.parse()).transpose().unwrap_or(Some(0));
-    if days.is_some_and(|days| !(1..=3650).contains(&days)) {
-        return Err(Problem::bad_request("A token may last for 1 to 3650 days, or without an end if nothing is given."));
+    let [name, scope, vehicle, user, days] = typed.each_ref().map(|(_, text)| text.trim());
+    let mut wrong: Vec<(&'static str, String)> = Vec::new();
+    let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let known = scope_of(scope);
+    if !(1..=100).contains(&name.chars().count()) {
+        refuse("name", "A token needs a name of 1 to 100 characters.");
     }
+    match known {
+        None => refuse("scope", "Choose what the token may do."),
+        Some(Scope::Connect) if user.is_empty() => refuse("user", "A token that connects cars must be bound to an owner."),
+        Some(Scope::Admin | Scope::Metrics) if !user.is_empty() || !vehicle.is_empty() => {
+            refuse("scope", "A token that may do this cannot be bound to a car or an owner: take another, or leave both out.");
+        }
+        Some(_) if !user.is_empty() && !vehicle.is_empty() => refuse("user", "One car or one owner, not both."),
+        Some(_) => {}
+    }
+    if !user.is_empty() {
+        match call.services.rooms.vehicles.user(call.reach()?, &AppUserId::new(user)).await {
+            Err(VehiclesError::UnknownUser) => refuse("user", "There is no owner of this id: the page Connections lists them."),
+            other => drop(other?),
+        }
+    }
+    let until: Option<u64> = given(days).map(|days| days.parse().unwrap_or_default());
+    if until.is_some_and(|days| !(1..=3650).contains(&days)) {
+        refuse("days", "A token may last for 1 to 3650 days, or without an end if nothing is given.");
+    }
+    let (Some(scope), true) = (known, wrong.is_empty()) else { return again(call, &wrong, &typed).await };
     let request = TokenRequest {
-        name: name.unwrap_or_default().trim().to_owned(),
-        scope: scope.as_deref().and_then(scope_of).ok_or_else(|| Problem::bad_request("Choose what the token may do."))?,
-        user: user.map(AppUserId::new),
-        vehicle: vehicle.map(VehicleId::new),
-        expires_in: days.map(|days| Duration::from_secs(days * 86_400)),
+        name: name.to_owned(),
+        scope,
+        user: given(user).map(AppUserId::new),
+        vehicle: given(vehicle).map(VehicleId::new),
+        expires_in: until.map(|days| Duration::from_secs(days * 86_400)),
     };
-    let (token, secret) = call.services.rooms.access.create_token(request).await?;
+    let (token, secret) = match call.services.rooms.access.create_token(request).await {
+        Ok(made) => made,
+        // It has gone since the page was drawn.
+        Err(AccessError::BadRequest(why)) => return again(call, &[("vehicle", why.to_owned())], &typed).await,
+        Err(other) => return Err(other.into()),
+    };
     call.noting.add(&*token.id);
     let page = TokenPage { shell: call.shell(Tab::System), token: &token, secret: secret.expose() };
     Ok(answer::html(StatusCode::CREATED, page.render()))
+}
+
+/// The page once more, for a token that was not made.
+async fn again(call: &Call<'_>, wrong: &[(&'static str, String)], typed: &[(&'static str, String)]) -> Answer {
+    let sentence = match wrong {
+        [(_, only)] => only.clone(),
+        several => format!("{} boxes are to be mended.", several.len()),
+    };
+    draw(call, StatusCode::BAD_REQUEST, Some(Mistake { place: "make", sentence: &sentence, wrong, typed })).await
 }
 
 /// `POST /system/tokens/{id}`: revokes it; field `sure`.
@@ -139,6 +181,9 @@ pub(super) fn is_only_here(url: &str) -> bool {
         None => true,
     }
 }
+
+/// The boxes of the form for a token.
+const BOXES: [&str; 5] = ["name", "scope", "vehicle", "user", "days"];
 
 const LINK_TIME: Duration = Duration::from_secs(15 * 60);
 

@@ -157,7 +157,8 @@ async fn a_command_is_meant_given_and_told_as_it_ended() {
     }
     // What was typed stays in its box, beside what is wrong with it.
     let wrong = person.send(&commands, &[("command", "charge/set-limit"), ("percent", "30")]).await.text();
-    assert!(wrong.contains("role=\"alert\"") && wrong.contains("required value=\"30\""), "{wrong}");
+    assert!(wrong.contains("role=\"alert\"") && wrong.contains("required value=\"30\" aria-invalid=\"true\""), "{wrong}");
+    assert!(wrong.contains("id=\"percent-wrong\">The charge limit must be a whole number from 50 to 100.<"), "{wrong}");
 
     // The car has its reasons.
     gateway.simulator.set_trouble(&car, Some("VEHICLE_STATE.ASLEEP")).unwrap();
@@ -236,7 +237,8 @@ async fn fresh_values_are_asked_for_and_a_car_goes_when_that_is_meant() {
     let long = format!("<i>Errands{}", "x".repeat(100));
     let wrong = person.send(&format!("/vehicles/{car}"), &[("nickname", &long)]).await;
     let kept = format!("value=\"{}\"", long.replace('<', "&#60;").replace('>', "&#62;"));
-    assert!(wrong.status == 400 && wrong.text().contains("1 to 100 characters"), "{}", wrong.text());
+    assert!(wrong.status == 400 && wrong.text().contains("A name has 1 to 100 characters"), "{}", wrong.text());
+    assert!(wrong.text().contains("aria-invalid=\"true\" aria-describedby=\"nickname-wrong\""), "{}", wrong.text());
     assert!(wrong.text().contains(&kept) && wrong.text().contains("<h1>Errands</h1>"), "{}", wrong.text());
     // What nobody did is not said.
     let page = person.look(&format!("/vehicles/{car}?done=everything")).await;
@@ -264,8 +266,13 @@ async fn a_destination_that_is_wrong_stays_in_its_boxes() {
     let wrong = person.send(&format!("/vehicles/{car}/commands"), &fields).await;
     assert_eq!(wrong.status, 400);
     let page = wrong.text();
-    assert!(page.contains("latitude must be a number from -90 to 90"), "{page}");
+    assert!(page.contains("id=\"latitude-wrong\">Latitude must be a number from -90 to 90.<"), "{page}");
+    assert!(!page.contains("longitude-wrong"), "{page}");
     assert!(page.contains("value=\"152,5\"") && page.contains("value=\"13.4\""), "{page}");
     assert!(page.contains("<details open>\n<summary>Send a destination"), "{page}");
+    // All that is wrong is said at once.
+    let both = [("command", "navigation/set-destination"), ("latitude", "north"), ("longitude", "181")];
+    let page = person.send(&format!("/vehicles/{car}/commands"), &both).await.text();
+    assert!(page.contains("latitude-wrong") && page.contains("Longitude must be a number from -180 to 180."), "{page}");
     gateway.finish().await;
 }

@@ -183,6 +183,7 @@ fn system(garage: &Garage, status: &StatusView) -> String {
         sessions: &garage.sessions,
         own_session: Some("0199c7f2-8a21"),
         key: &garage.key,
+        mistake: None,
     };
     page.render()
 }
