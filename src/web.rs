@@ -40,6 +40,7 @@ mod dispatch;
 mod events;
 mod exchange;
 mod face;
+mod flash;
 mod forward_auth;
 mod framing;
 mod guard;

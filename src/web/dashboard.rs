@@ -9,13 +9,13 @@
 //! | | |
 //! |---|---|
 //! | `GET /`, `?page=` | [`CarsPage`] |
-//! | `GET /vehicles/{id}`, `?past=day` (week, month, year), `?done=saved` (units, fresh) | [`CarPage`] |
+//! | `GET /vehicles/{id}`, `?past=day` (week, month, year), `?done=` and the word of a [`Done`], as on the others | [`CarPage`] |
 //! | `POST /vehicles/{id}` | field `nickname` (empty takes it away); then back to the car. What is wrong there and in the next ones is told on [`CarPage`] |
-//! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: [`ConfirmPage`]; with `sure` it is given, then to it |
+//! | `POST /vehicles/{id}/commands` | fields `command` and what goes with it: leads to [`ConfirmPage`]; with `sure` it is given, then to it |
 //! | `GET /vehicles/{id}/commands/{command}` | [`CommandPage`] |
 //! | `POST /vehicles/{id}/refresh`, `/disconnect` | then back to the car, or to all |
 //! | `POST /units` | fields `distance`, `pressure`, `temperature`, and `car` to go back to; kept in a cookie |
-//! | `POST /connect` | makes an invite, answers with [`InvitePage`]; optional fields: `vehicle` re-authenticates, with `add_scope` asks for a permission |
+//! | `POST /connect` | makes an invite, leads to [`InvitePage`]; optional fields: `vehicle` re-authenticates, with `add_scope` asks for a permission |
 //! | `GET /connect/{invite}/done` | [`DonePage`] |
 //! | `GET /webhooks`, `?before={seq}` and [`Filters`] | [`WebhooksPage`] |
 //! | `GET /webhooks/{seq}` | [`DeliveryPage`] |
@@ -23,8 +23,9 @@
 //! | `GET /connections`, `?page=` | [`ConnectionsPage`] |
 //! | `POST /connections/{id}/refresh`, `/disconnect` | then back to the connections |
 //! | `GET /system` | [`SystemPage`] |
-//! | `POST /system/devices` | makes a sign-in link, answers with [`DevicePage`] |
-//! | `POST /system/tokens` | makes a token, answers with [`TokenPage`] |
+//! | `POST /system/devices` | makes a sign-in link, leads to [`DevicePage`] |
+//! | `POST /system/tokens` | makes a token, leads to [`TokenPage`]; what is wrong is told on [`SystemPage`] |
+//! | `GET /answers/{id}` | the page to which a form has led (`web::flash`) |
 //! | `POST /system/tokens/{id}`, `/system/sessions/{id}` | field `sure`: ends it; then back to the system |
 //! | `GET /setup` | [`SetupPage`] |
 //! | `POST /setup/check`, `POST /setup` | tries everything; makes settings, a field for each key; then back to it |
@@ -259,8 +260,6 @@ pub(crate) struct DeliveryPage<'a> {
     pub(crate) taste: Taste,
     /// Its car, if it is known.
     pub(crate) vehicle: Option<&'a VehicleView>,
-    /// It has just been turned into vehicle data again.
-    pub(crate) replayed: bool,
 }
 
 /// `GET /connections`: whose word we have, and for how long.

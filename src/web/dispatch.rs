@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::problem::Problem;
 use super::router::Route;
-use super::{Call, api, compat, connect, events, exchange, ops, pages, session};
+use super::{Call, api, compat, connect, events, exchange, flash, ops, pages, session};
 
 /// Answers a request whose caller may.
 #[expect(clippy::too_many_lines, reason = "one for each route")]
@@ -47,6 +47,7 @@ pub(super) async fn to_handler(route: Route, call: &Call<'_>) -> Answer {
         Route::TokenMake => pages::system::make_token(call).await,
         Route::TokenEnd => pages::system::end_token(call).await,
         Route::SessionEnd => pages::system::end_session(call).await,
+        Route::FormAnswer => flash::show(call),
         Route::Events => events::stream(call).await,
         Route::EventsTicket => events::give_ticket(call),
         Route::Status => api::status(call).await,

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use self::within::Within;
 use super::answer::{self, Answer};
 use super::dashboard::{AuditPage, CarsPage, InvitePage, Part, Shell, Tab, WebhookAddressPage};
+use super::flash::{self, Looks};
 use super::problem::Problem;
 use super::{Call, Services, exchange};
 use crate::connect::InviteRequest;
@@ -98,7 +99,7 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
     };
     let invite = call.services.rooms.connect.invite(request).await?;
     let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite, only_here: system::is_only_here(&invite.url) };
-    Ok(answer::html(StatusCode::OK, page.render()))
+    flash::answer(call, Looks::Any, page.render())
 }
 
 /// A browser opened the webhook's address.

@@ -74,6 +74,7 @@ routes! {
     POST   "/setup"                                 SettingsMake,
     GET    "/audit"                                 AuditPage,
     POST   "/connect"                               ConnectPage,
+    GET    "/answers/{id}"                          FormAnswer,
     POST   "/logout"                                Logout,
     // For programs.
     GET    "/metrics"                               Metrics,

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::events::Events;
 use super::face::Face;
+use super::flash::Flashes;
 use super::forward_auth::ForwardAuth;
 use super::guard::Guard;
 use super::problem::Problem;
@@ -50,6 +51,7 @@ pub struct Services {
     pub(super) face: Face,
     pub(super) forward_auth: Option<Arc<ForwardAuth>>,
     pub(super) events: Arc<Events>,
+    pub(super) flashes: Arc<Flashes>,
     /// When streams are to end, so that they keep no connection from ending.
     pub(super) stop: CancellationToken,
 }
@@ -91,9 +93,9 @@ impl Services {
         let settings = latest.get();
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
-        let (face, events, stop) = (Face::Whole, Arc::default(), CancellationToken::new());
+        let (face, events, flashes, stop) = (Face::Whole, Arc::default(), Arc::default(), CancellationToken::new());
         let rooms = Arc::new(rooms);
-        Services { rooms, settings, world, metrics, latest, guard, face, forward_auth, events, stop }
+        Services { rooms, settings, world, metrics, latest, guard, face, forward_auth, events, flashes, stop }
     }
 
     /// The same by the settings as they are now.

@@ -215,6 +215,60 @@ await step('a car does what it is told, after a second question', async () => {
   await simulator.tell('trouble', { vehicleId: car, trouble: null });
 });
 
+await step('going back after a command sends nothing again', async () => {
+  await page.goto(`${origin}/vehicles/${car}`);
+  await press('Lock');
+  await press('Yes, lock');
+  await page.getByText('Done.', { exact: true }).waitFor();
+  const done = page.url();
+  const given = () => page.evaluate(async () => {
+    const { items } = await (await fetch('/api/v1/audit?limit=500')).json();
+    return items.filter(one => one.action === 'POST /vehicles/{id}/commands').length;
+  });
+  const before = await given();
+  await page.goBack();
+  same(await heading(), 'Lock?', 'heading');
+  await page.reload();
+  same(await heading(), 'Lock?', 'heading');
+  await page.goBack();
+  same(page.url(), `${origin}/vehicles/${car}`, 'where it began');
+  await page.goForward();
+  await page.goForward();
+  same(page.url(), done, 'where it ended');
+  same(await given(), before, 'commands');
+});
+
+await step('a new token is shown once, whoever reloads or comes back', async () => {
+  await page.goto(`${origin}/system`);
+  await page.getByText('Make a token', { exact: true }).click();
+  await page.getByLabel('What it is for').fill('A reload');
+  await press('Make it');
+  same(await heading(), 'API token', 'heading');
+  const token = await page.getByLabel('Token', { exact: true }).inputValue();
+  same(page.url().includes(token), false, 'the token in the address');
+  await page.reload();
+  same(await heading(), 'No longer here', 'heading');
+  same((await page.content()).includes(token), false, 'the token once more');
+  await picture(page, 'token-gone');
+  await follow('To the system');
+  same(await page.locator('#tokens li').filter({ hasText: 'A reload' }).count(), 1, 'tokens');
+  forgive(/the server responded with a status of 410/);
+});
+
+await step('a token that is not made is marked at the box, and what was typed stays', async () => {
+  await page.getByText('Make a token', { exact: true }).click();
+  await page.getByLabel('What it is for').fill('Another');
+  await page.getByLabel('Only one owner').fill('nobody');
+  await press('Make it');
+  await page.getByRole('alert').getByText('No token was made.').waitFor();
+  const box = page.getByLabel('Only one owner');
+  same(await box.getAttribute('aria-invalid'), 'true', 'the mark');
+  has(await page.locator(`#${await box.getAttribute('aria-describedby')}`).innerText(), 'There is no owner of this id');
+  same(await page.getByLabel('What it is for').inputValue(), 'Another', 'what was typed');
+  await picture(page, 'token-refused');
+  forgive(/the server responded with a status of 400/);
+});
+
 await step('a delivery is replayed', async () => {
   await page.goto(`${origin}/webhooks`);
   await page.locator('ol.rows li').first().getByRole('link').click();

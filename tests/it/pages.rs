@@ -7,6 +7,7 @@ use crate::api::sign_in;
 use crate::gateway::{DAY, TestGateway, events, pass};
 use crate::simulator::rig::{ADA, Answer};
 
+mod answers;
 mod car;
 mod errors;
 
@@ -47,6 +48,13 @@ impl<'g> Person<'g> {
         assert_eq!(answer.status, 303, "{path}: {}", answer.text());
         answer.header("location").unwrap().to_owned()
     }
+
+    /// Presses a button that leads to a page of its own; returns it.
+    pub(crate) async fn answer_to(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let place = self.press(path, fields).await;
+        assert!(place.starts_with("/answers/"), "{place}");
+        self.look(&place).await
+    }
 }
 
 /// What stands in a field of a page.
@@ -62,9 +70,9 @@ async fn tokens_and_devices_are_added_and_ended_on_the_page() {
     let car = gateway.vehicles_of(ADA).remove(0);
     let person = Person::of(&gateway).await;
 
-    let made = person.send("/system/tokens", &[("name", " Shed "), ("scope", "read"), ("vehicle", &car), ("days", "7")]).await;
-    assert_eq!(made.status, 201);
-    let token = value_of(&made.text(), "token");
+    let made =
+        person.answer_to("/system/tokens", &[("name", " Shed "), ("scope", "read"), ("vehicle", &car), ("days", "7")]).await;
+    let token = value_of(&made, "token");
     gateway.keep_secret(&token);
     assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.json()["items"].as_array().unwrap().len(), 1);
     let page = person.look("/system").await;
@@ -75,11 +83,12 @@ async fn tokens_and_devices_are_added_and_ended_on_the_page() {
     let unsure = person.send(&revoke, &[]).await;
     assert!(unsure.status == 400 && unsure.text().contains("you are sure"), "{}", unsure.text());
     assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.status, 200);
-    assert_eq!(person.press(&revoke, &[("sure", "true")]).await, "/system#tokens");
+    assert_eq!(person.press(&revoke, &[("sure", "true")]).await, "/system?done=revoked");
+    assert!(person.look("/system?done=revoked").await.contains("<strong>Revoked.</strong>"));
     assert_eq!(gateway.get("/api/v1/vehicles").bearer(&token).send().await.status, 401);
 
     // The other device opens the link, and can be signed out from here.
-    let device = person.send("/system/devices", &[]).await.text();
+    let device = person.answer_to("/system/devices", &[]).await;
     let link = value_of(&device, "link");
     assert!(device.contains("<svg role=\"img\"") && link.starts_with("https://gateway.example/login?t="), "{link}");
     let secret = link.split_once("?t=").unwrap().1;
@@ -158,7 +167,8 @@ async fn a_connection_is_renewed_and_ended_by_who_is_sure() {
     let connection = gateway.connect("ada", ADA).await;
     let person = Person::of(&gateway).await;
     let status = async || -> Value { gateway.told(&format!("/api/v1/connections/{connection}")).await["status"].clone() };
-    assert_eq!(person.press(&format!("/connections/{connection}/refresh"), &[]).await, "/connections");
+    let back = person.press(&format!("/connections/{connection}/refresh"), &[]).await;
+    assert!(back == "/connections?done=renewed" && person.look(&back).await.contains("<strong>Renewed.</strong>"), "{back}");
     let end = format!("/connections/{connection}/disconnect");
     let unsure = person.send(&end, &[]).await;
     assert!(unsure.status == 400 && unsure.text().contains("Tick the box"), "{}", unsure.text());
@@ -171,7 +181,7 @@ async fn a_connection_is_renewed_and_ended_by_who_is_sure() {
     pass(DAY).await;
     let owners = person.look("/connections").await;
     assert!(owners.contains("Open invites") && !owners.contains("ends "), "{owners}");
-    person.press(&end, &[("sure", "true")]).await;
+    assert_eq!(person.press(&end, &[("sure", "true")]).await, "/connections?done=ended");
     assert_eq!(status().await, "disconnected");
     assert!(person.look("/connections").await.contains("Disconnected"));
     gateway.finish().await;

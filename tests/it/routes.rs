@@ -160,6 +160,7 @@ const ROUTES: &[(Expected, &[&str])] = &[
             "POST /system/tokens/{id}",
             "POST /system/sessions/{id}",
             "GET /audit",
+            "GET /answers/{id}",
             "GET /metrics",
             "GET /api/v1/status",
             "POST /setup/check",

@@ -49,6 +49,13 @@ function dress(part) {
 dress(document);
 setInterval(count, 20000);
 
+// What was done is said once.
+const address = new URL(location.href);
+if (address.searchParams.has('done')) {
+  address.searchParams.delete('done');
+  history.replaceState(null, '', address);
+}
+
 // A link to a folded part opens it.
 const part = location.hash.length > 1 && by(location.hash.slice(1))?.closest('details');
 if (part) part.open = true;

@@ -75,7 +75,6 @@ struct OneView<'a> {
     misunderstood: Option<String>,
     nothing: &'static str,
     triggers: String,
-    replayed: bool,
     result: (&'static str, &'static str),
     received: When,
     date: When,
@@ -220,7 +219,6 @@ impl DeliveryPage<'_> {
             triggers: told
                 .map(|told| told.triggers.iter().map(|code| signals::name(code, None)).collect::<Vec<_>>().join(", "))
                 .unwrap_or_default(),
-            replayed: self.replayed,
             vehicle: vehicle.map(|(name, id)| (name, path_part(id))),
             payload: delivery.payload.as_ref().map(|payload| masked(&format::indented(payload.as_str()))),
             result: result(delivery.result),

@@ -47,9 +47,31 @@ impl Done {
         sentence: "Below is what Smartcar has of this car now, with the age of each value.",
     };
 
+    /// A car or a connection was disconnected.
+    pub(crate) const ENDED: Done =
+        Done { word: "ended", headline: "Disconnected.", sentence: "Nothing is read any more until the owner connects again." };
+    /// Tokens of a connection were renewed.
+    pub(crate) const RENEWED: Done =
+        Done { word: "renewed", headline: "Renewed.", sentence: "Smartcar has given new tokens for this connection." };
+    /// A delivery was turned into vehicle data again.
+    pub(crate) const REPLAYED: Done = Done {
+        word: "replayed",
+        headline: "Replayed.",
+        sentence: "It has been turned into vehicle data again. What is newer stays.",
+    };
+    /// An API token was revoked.
+    pub(crate) const REVOKED: Done =
+        Done { word: "revoked", headline: "Revoked.", sentence: "What used this token is refused from now on." };
+    /// A browser was signed out.
+    pub(crate) const SIGNED_OUT: Done =
+        Done { word: "signed-out", headline: "Signed out.", sentence: "That browser has to sign in again." };
+
+    const ALL: [Done; 8] =
+        [Done::SAVED, Done::UNITS, Done::FRESH, Done::ENDED, Done::RENEWED, Done::REPLAYED, Done::REVOKED, Done::SIGNED_OUT];
+
     /// By the word in the address.
     pub(crate) fn parse(word: &str) -> Option<Done> {
-        [Done::SAVED, Done::UNITS, Done::FRESH].into_iter().find(|done| done.word == word)
+        Done::ALL.into_iter().find(|done| done.word == word)
     }
 }
 

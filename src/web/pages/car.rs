@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::answer::{self, Answer};
 use super::super::cookies::UNITS;
 use super::super::dashboard::{CarPage, Clock, CommandPage, ConfirmPage, Done, Mistake, Past, PastSpan, Sent, Shell, Tab, drawn};
+use super::super::flash::{self, Looks};
 use super::super::problem::Problem;
 use super::super::{Call, api};
 use super::connections::Ending;
@@ -116,7 +117,7 @@ pub(in crate::web) async fn command(call: &Call<'_>) -> Answer {
     let shell = call.shell(Tab::Cars);
     if !sure {
         let page = ConfirmPage { shell, vehicle: &vehicle, command: &name, fields: &fields };
-        return Ok(answer::html(StatusCode::OK, page.render()));
+        return flash::answer(call, Looks::Any, page.render());
     }
     call.noting.add(name.as_str());
     call.noting.begin().await?;
@@ -175,7 +176,7 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
         return again(call, "end", super::connections::not_ended(&error), &ticked).await;
     }
     match how.0 {
-        History::Keep => back(&id),
+        History::Keep => back_saying(&id, Done::ENDED),
         History::Erase => answer::see_other("/"),
     }
 }
@@ -255,10 +256,6 @@ fn number(text: &str) -> Value {
 
 fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
     call.named(0).map(VehicleId::new)
-}
-
-fn back(id: &VehicleId) -> Answer {
-    answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
 }
 
 fn back_saying(id: &VehicleId, done: Done) -> Answer {

@@ -1,23 +1,23 @@
 //! The page of connections, and what is done from it.
 
 use super::super::answer::{self, Answer};
-use super::super::dashboard::{ConnectionsPage, Part, Tab};
+use super::super::dashboard::{ConnectionsPage, Done, Part, Shell, Tab};
 use super::super::problem::Problem;
 use super::super::{Call, api};
 use super::{all_connections, first_page, names, status};
 use crate::vehicles::{History, VehiclesError};
 
-/// `GET /connections?page=`
+/// `GET /connections?page=`, after something was done from it `?done=`
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let page = query.take("page");
+    let (page, done) = (query.take("page"), query.take("done").and_then(|word| Done::parse(&word)));
     query.finish()?;
     let connections = all_connections(call).await?;
     let names = names(call).await?;
     let users = call.services.rooms.vehicles.users(call.reach()?, first_page()).await?.items;
     let status = status(call, &connections).await?;
     let page = ConnectionsPage {
-        shell: call.shell(Tab::Connections),
+        shell: Shell { done, ..call.shell(Tab::Connections) },
         connections: &connections,
         part: Part::of(page.as_deref(), connections.len()),
         names: &names,
@@ -33,7 +33,7 @@ pub(in crate::web) async fn renew(call: &Call<'_>) -> Answer {
     call.pressed()?;
     let id = api::connections::within_reach(call).await?;
     call.services.rooms.vehicles.refresh_connection(id).await?;
-    answer::see_other("/connections")
+    back_saying(Done::RENEWED)
 }
 
 /// `POST /connections/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
@@ -43,7 +43,11 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
     call.noting.erases(how.0);
     let ended = call.services.rooms.vehicles.disconnect_connection(id, how, &call.noting.cars()).await;
     call.noting.removed(ended).map_err(|error| not_ended(&error))?;
-    answer::see_other("/connections")
+    back_saying(Done::ENDED)
+}
+
+fn back_saying(done: Done) -> Answer {
+    answer::see_other(&format!("/connections?done={}", done.word))
 }
 
 /// The form of somebody who wants to disconnect.

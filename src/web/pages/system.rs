@@ -7,7 +7,8 @@ use url::Url;
 
 use super::super::answer::{self, Answer};
 use super::super::client::{self, Client};
-use super::super::dashboard::{DevicePage, Mistake, SystemPage, Tab, TokenPage};
+use super::super::dashboard::{DevicePage, Done, Mistake, Shell, SystemPage, Tab, TokenPage};
+use super::super::flash::{self, Looks};
 use super::super::problem::Problem;
 use super::super::{Call, Settings};
 use super::{self as pages, names};
@@ -16,13 +17,15 @@ use crate::operate::access::{AccessError, Scope, TokenRequest};
 use crate::operate::audit::Actor;
 use crate::vehicles::VehiclesError;
 
-/// `GET /system`
+/// `GET /system`, after something was done from it `?done=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
-    call.no_query()?;
-    draw(call, StatusCode::OK, None).await
+    let mut query = call.query()?;
+    let done = query.take("done").and_then(|word| Done::parse(&word));
+    query.finish()?;
+    draw(call, StatusCode::OK, done, None).await
 }
 
-async fn draw(call: &Call<'_>, code: StatusCode, mistake: Option<Mistake<'_>>) -> Answer {
+async fn draw(call: &Call<'_>, code: StatusCode, done: Option<Done>, mistake: Option<Mistake<'_>>) -> Answer {
     let services = call.services;
     let status = services.rooms.status.show().await;
     let budget = services.rooms.budget.show(call.reach()?).await.map_err(VehiclesError::from)?;
@@ -34,7 +37,7 @@ async fn draw(call: &Call<'_>, code: StatusCode, mistake: Option<Mistake<'_>>) -
         _ => None,
     };
     let page = SystemPage {
-        shell: call.shell(Tab::System),
+        shell: Shell { done, ..call.shell(Tab::System) },
         status: &status,
         budget: &budget,
         names: &names,
@@ -59,7 +62,7 @@ pub(in crate::web) async fn add_device(call: &Call<'_>) -> Answer {
         expires_at: call.services.world.now().after(LINK_TIME),
         only_here: is_only_here(&origin),
     };
-    Ok(answer::html(StatusCode::OK, page.render()))
+    flash::answer(call, Looks::Any, page.render())
 }
 
 /// `POST /system/tokens`: makes a token, which is shown once. What is wrong stands beside each box, which keeps what was typed.
@@ -110,7 +113,7 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
     };
     call.noting.add(&*token.id);
     let page = TokenPage { shell: call.shell(Tab::System), token: &token, secret: secret.expose() };
-    Ok(answer::html(StatusCode::CREATED, page.render()))
+    flash::answer(call, Looks::One, page.render())
 }
 
 /// The page once more, for a token that was not made.
@@ -119,21 +122,25 @@ async fn again(call: &Call<'_>, wrong: &[(&'static str, String)], typed: &[(&'st
         [(_, only)] => only.clone(),
         several => format!("{} boxes are to be mended.", several.len()),
     };
-    draw(call, StatusCode::BAD_REQUEST, Some(Mistake { place: "make", sentence: &sentence, wrong, typed })).await
+    draw(call, StatusCode::BAD_REQUEST, None, Some(Mistake { place: "make", sentence: &sentence, wrong, typed })).await
 }
 
 /// `POST /system/tokens/{id}`: revokes it; field `sure`.
 pub(in crate::web) async fn end_token(call: &Call<'_>) -> Answer {
     sure(call, "Revoke")?;
     call.services.rooms.access.revoke_token(call.named(0)?).await?;
-    answer::see_other("/system#tokens")
+    back_saying(Done::REVOKED)
 }
 
 /// `POST /system/sessions/{id}`: signs it out; field `sure`.
 pub(in crate::web) async fn end_session(call: &Call<'_>) -> Answer {
     sure(call, "Sign out")?;
     call.services.rooms.access.revoke_session(call.named(0)?).await?;
-    answer::see_other("/system#sessions")
+    back_saying(Done::SIGNED_OUT)
+}
+
+fn back_saying(done: Done) -> Answer {
+    answer::see_other(&format!("/system?done={}", done.word))
 }
 
 /// The form of somebody who wants to end something, and is sure.

@@ -1,7 +1,7 @@
 //! The pages of the webhook log.
 
 use super::super::answer::{self, Answer};
-use super::super::dashboard::{DeliveryPage, Filters, Tab, WebhooksPage};
+use super::super::dashboard::{DeliveryPage, Done, Filters, Shell, Tab, WebhooksPage};
 use super::super::{Call, api};
 use super::names;
 use crate::model::reach::Reach;
@@ -55,10 +55,10 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     Ok(answer::html(http::StatusCode::OK, page.render()))
 }
 
-/// `GET /webhooks/{seq}`, after a replay `?replayed=true`
+/// `GET /webhooks/{seq}`, after a replay `?done=replayed`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let replayed = query.flag("replayed")?;
+    let done = query.take("done").and_then(|word| Done::parse(&word));
     query.finish()?;
     let seq = api::webhooks::seq(call)?;
     let delivery = call.services.rooms.deliveries.show(call.reach()?, seq).await?;
@@ -72,12 +72,11 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         None => None,
     };
     let page = DeliveryPage {
-        shell: call.shell(Tab::Webhooks),
+        shell: Shell { done, ..call.shell(Tab::Webhooks) },
         delivery: &delivery,
         made: made.as_ref(),
         taste: super::car::taste(call),
         vehicle: vehicle.as_ref(),
-        replayed,
     };
     Ok(answer::html(http::StatusCode::OK, page.render()))
 }
@@ -89,7 +88,7 @@ pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
     // What is out of reach does not exist.
     call.services.rooms.deliveries.show(call.reach()?, seq).await?;
     call.services.rooms.deliveries.replay(seq).await?;
-    answer::see_other(&format!("/webhooks/{seq}?replayed=true"))
+    answer::see_other(&format!("/webhooks/{seq}?done={}", Done::REPLAYED.word))
 }
 
 /// How far back a page looks for what was asked: further back it is asked again.

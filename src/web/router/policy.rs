@@ -179,7 +179,7 @@ impl Route {
             Route::Setup | Route::Settings => Policy { bound: Bound::Refused, ..api(None, Scope::Read) },
             Route::CommandPage => page(None, Scope::Control),
             Route::CarCommand | Route::CarRefresh => page(form, Scope::Control),
-            Route::AuditPage | Route::SystemPage => page(None, Scope::Admin),
+            Route::AuditPage | Route::FormAnswer | Route::SystemPage => page(None, Scope::Admin),
             Route::Logout | Route::UnitsChange => page(form, Scope::Read),
             Route::CarRename
             | Route::CarEnd

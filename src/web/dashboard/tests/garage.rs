@@ -230,7 +230,6 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 made: Some(&garage.made),
                 taste: Taste::of(Units::Metric),
                 vehicle: vehicles.first(),
-                replayed: true,
             }
             .render(),
         ),
@@ -242,7 +241,6 @@ fn of_the_log(garage: &Garage, url: &str) -> [(&'static str, String); 4] {
                 made: Some(&Err(NotUnderstood::Malformed)),
                 taste: Taste::of(Units::Metric),
                 vehicle: None,
-                replayed: false,
             }
             .render(),
         ),
