@@ -34,6 +34,34 @@ async function copy(button) {
   } catch { /* it is selected: the keyboard still copies it */ }
 }
 
+// A chart says what was told when, under a pointer and by the arrow keys. Without this, browsers show it by themselves.
+function tell(chart) {
+  const points = [...chart.querySelectorAll('.points path')];
+  if (!points.length) return;
+  const told = points.map(point => point.textContent), said = document.createElement('output');
+  for (const point of points) point.replaceChildren();
+  chart.parentNode.append(said);
+  let at = points.length;
+  const show = number => {
+    points[at]?.classList.remove('on');
+    at = Math.max(0, Math.min(number, points.length));
+    points[at]?.classList.add('on');
+    said.textContent = told[at] ?? '';
+  };
+  const nearest = x => points.map(point => Math.abs(point.getBoundingClientRect().x - x)).reduce((best, off, number, all) => off < all[best] ? number : best, 0);
+  const hide = () => show(points.length);
+  chart.tabIndex = 0;
+  chart.addEventListener('keydown', event => {
+    const to = { ArrowLeft: at - 1, ArrowRight: Math.min(at + 1, points.length - 1), Home: 0, End: points.length - 1, Escape: points.length }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    show(to);
+  });
+  chart.addEventListener('pointermove', event => show(nearest(event.clientX)));
+  chart.addEventListener('pointerleave', hide);
+  chart.addEventListener('blur', hide);
+}
+
 // What a page gets that was just drawn, and a part that was drawn anew.
 function dress(part) {
   for (const time of part.querySelectorAll('time')) {
@@ -41,6 +69,7 @@ function dress(part) {
     if ('date' in time.dataset) time.textContent = local;
     time.title = local;
   }
+  part.querySelectorAll('.chart > svg').forEach(tell);
   for (const button of part.querySelectorAll('button[data-copy]')) {
     button.hidden = false;
     button.addEventListener('click', () => copy(button));
@@ -98,7 +127,7 @@ async function renew() {
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
     for (const old of parts()) {
       const drawn = fresh.getElementById(old.id);
-      if (!drawn || old.querySelector('input:focus, select:focus')) continue;
+      if (!drawn || old.querySelector('input:focus, select:focus, svg:focus')) continue;
       const open = [...old.querySelectorAll('details')].map(one => one.open);
       drawn.querySelectorAll('details').forEach((one, number) => { one.open ||= open[number]; });
       const focus = [...old.querySelectorAll('a, button, summary')].indexOf(document.activeElement);

@@ -22,8 +22,10 @@ pub(super) struct Chart {
     pub(super) rows: Vec<(i64, String)>,
     /// Below the chart: from the left, which time it is.
     pub(super) columns: Vec<(i64, String)>,
-    /// The lines, with the class of each and what it shows.
+    /// The lines, with the class of each and what it shows; none if there is too little to draw.
     pub(super) lines: Vec<Drawn>,
+    /// From the left, what was told when.
+    pub(super) points: Vec<(i64, String)>,
     /// Between the least and the most of each step.
     pub(super) band: String,
 }
@@ -89,6 +91,19 @@ const TOP: i64 = 34;
 /// Where the least is.
 const BOTTOM: i64 = 214;
 
+/// A line is drawn if it takes so much of the width.
+const NARROWEST: i64 = 40;
+/// So many points of a chart can be pointed at.
+const POINTS: usize = 32;
+
+impl Chart {
+    /// One that is said, and not drawn.
+    fn of_words(title: &'static str, latest: String, words: String) -> Chart {
+        let (rows, columns, lines, points) = Default::default();
+        Chart { title, latest, words, left: 0, rows, columns, lines, points, band: String::new() }
+    }
+}
+
 impl Figure<'_> {
     /// Draws it; `None` if there is nothing to draw.
     pub(super) fn draw(mut self, span: PastSpan, clock: Clock, numbers: &Numbers) -> Option<Chart> {
@@ -111,6 +126,9 @@ impl Figure<'_> {
             [line] if self.style != Style::Bars => newest(line),
             _ => String::new(),
         };
+        if let Some(words) = self.too_little((least, most), clock, say) {
+            return Some(Chart::of_words(self.title, latest, words));
+        }
         let words = match self.style {
             Style::Bars => format!("{}: up to {} {}", self.title, say(most), span.each()),
             _ if say(least) == say(most) => format!("{}: {} all the time", self.title, say(most)),
@@ -130,7 +148,54 @@ impl Figure<'_> {
             [line] if matches!(self.style, Style::Level | Style::FromZero) => band(line, &scale, &time),
             _ => String::new(),
         };
-        Some(Chart { title: self.title, latest, words, left: time.left, rows, columns, lines: drawn.collect(), band })
+        let points = self.points(&time, span, clock, say);
+        Some(Chart { title: self.title, latest, words, left: time.left, rows, columns, lines: drawn.collect(), points, band })
+    }
+
+    /// What is said in place of a grid in which nothing could be seen.
+    fn too_little(&self, (least, most): (f64, f64), clock: Clock, say: impl Fn(f64) -> String) -> Option<String> {
+        if self.style == Style::Bars {
+            return (most <= 0.0).then(|| "Nothing yet in this time.".to_owned());
+        }
+        let times = || self.lines.iter().flat_map(|line| &line.values).map(|(at, _)| *at);
+        let (begin, end) = (times().min()?, times().max()?);
+        let is_new = Time { left: 0, since: self.since, until: self.until }.x(begin) > WIDTH - NARROWEST;
+        match (begin == end, begin == self.since) {
+            (true, true) => Some("Nothing new in this time.".to_owned()),
+            (true, false) => Some(format!("Nothing else yet since {}.", clock.moment(begin))),
+            (false, _) if is_new => Some(format!(
+                "Told since {} only: from {} to {}. A chart follows with time.",
+                clock.moment(begin),
+                say(least),
+                say(most)
+            )),
+            (false, _) => None,
+        }
+    }
+
+    /// What was told when, for whoever points at it: as many as a page has room for, the newest among them.
+    fn points(&self, time: &Time, span: PastSpan, clock: Clock, say: impl Fn(f64) -> String) -> Vec<(i64, String)> {
+        let mut times: Vec<Timestamp> = self.lines.iter().flat_map(|line| &line.values).map(|(at, _)| *at).collect();
+        times.sort_unstable();
+        times.dedup();
+        let each = times.len().div_ceil(POINTS).max(1);
+        let mut chosen: Vec<Timestamp> = times.iter().rev().step_by(each).copied().collect();
+        chosen.reverse();
+        let held =
+            |line: &Line, at: Timestamp| line.values.iter().rev().find(|(told, _)| *told <= at).map(|(_, [last, ..])| say(*last));
+        let point = |at: Timestamp| {
+            if self.style == Style::Bars {
+                let middle = time.x(at).midpoint(time.x(clock.end_of_part(span, at)));
+                let told = self.lines.iter().find_map(|line| held(line, at)).unwrap_or_default();
+                return (middle, format!("{}: {told}", clock.name_of_part(span, at)));
+            }
+            let told = self.lines.iter().filter_map(|line| {
+                let name = line.name.as_deref().map(|name| format!("{name} ")).unwrap_or_default();
+                Some(format!("{name}{}", held(line, at)?))
+            });
+            (time.x(at), format!("{}: {}", clock.name_of_moment(span, at), told.collect::<Vec<_>>().join(", ")))
+        };
+        chosen.into_iter().map(point).collect()
     }
 
     /// `end` is where the part of the range ends that begins somewhere.
@@ -300,7 +365,47 @@ mod tests {
         assert_eq!(chart.columns.iter().map(|(_, text)| &**text).collect::<Vec<_>>(), ["00:00", "06:00", "12:00", "18:00"]);
         let chart = draw(Style::Steps, &[(0, 0.0), (6, 11.0), (12, 0.0)]).unwrap();
         assert_eq!(chart.lines[0].path, "M40 214h150v-132h150v132h300");
-        assert!(draw(Style::Level, &[(3, 250.0)]).unwrap().lines[0].path.starts_with("M126 34"));
+        assert!(draw(Style::Level, &[(3, 250.0), (9, 80.0)]).unwrap().lines[0].path.starts_with("M126 34"));
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_said() {
+        let words = |style, values: &[(i64, f64)]| {
+            let chart = draw(style, values).unwrap();
+            assert!(chart.lines.is_empty() && chart.rows.is_empty() && chart.points.is_empty(), "{chart:?}");
+            chart.words.replace('\u{202f}', " ")
+        };
+        assert_eq!(words(Style::Level, &[(0, 80.0)]), "Nothing new in this time.");
+        assert_eq!(words(Style::Steps, &[(9, 0.0)]), "Nothing else yet since Fri 4 Oct 2024, 09:00.");
+        let hour = "Told since Fri 4 Oct 2024, 23:00 only: from 79 % to 80 %. A chart follows with time.";
+        assert_eq!(words(Style::Level, &[(23, 80.0), (24, 79.0)]), hour);
+        assert_eq!(words(Style::Bars, &[(0, 0.0)]), "Nothing yet in this time.");
+        assert!(!draw(Style::Level, &[(20, 80.0), (24, 79.0)]).unwrap().lines.is_empty());
+    }
+
+    #[test]
+    fn each_point_says_what_was_told_when() {
+        let told =
+            |chart: Chart| chart.points.into_iter().map(|(x, text)| (x, text.replace('\u{202f}', " "))).collect::<Vec<_>>();
+        let chart = draw(Style::Level, &[(0, 80.0), (12, 50.0)]).unwrap();
+        assert_eq!(told(chart), [(53, "00:00: 80 %".to_owned()), (346, "12:00: 50 %".to_owned())]);
+        let at = |hours: i64| Timestamp::from_millis(20_000 * DAY + hours * 3_600_000);
+        let line = |name: &str, hours: &[i64]| Line {
+            name: Some(name.to_owned()),
+            values: hours.iter().map(|hour| (at(*hour), [2.4; 3])).collect(),
+        };
+        let lines = vec![line("front left", &[0, 12]), line("front right", &[6])];
+        let tires = Figure { lines, unit: "bar", ..figure(Style::Between, &[]) };
+        let told = told(tires.draw(PastSpan::Day, Clock::UTC, &Numbers::of(Language::default())).unwrap());
+        let texts: Vec<&str> = told.iter().map(|(_, text)| text.as_str()).collect();
+        let both = "front left 2.4 bar, front right 2.4 bar";
+        assert_eq!(texts, ["00:00: front left 2.4 bar", &format!("06:00: {both}"), &format!("12:00: {both}")]);
+        // A page has room for so many; the newest is one of them.
+        let minute = |minute: u16| Timestamp::from_millis(at(0).as_millis() + i64::from(minute) * 60_000);
+        let values = (0..1_440).map(|number| (minute(number), [f64::from(number) / 20.0; 3])).collect();
+        let figure = Figure { lines: vec![Line { name: None, values }], ..figure(Style::Level, &[]) };
+        let many = figure.draw(PastSpan::Day, Clock::UTC, &Numbers::of(Language::default())).unwrap().points;
+        assert!((POINTS / 2..=POINTS).contains(&many.len()) && many.last().unwrap().1.starts_with("23:59"), "{many:?}");
     }
 
     #[test]

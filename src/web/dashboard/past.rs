@@ -17,6 +17,8 @@ use crate::vehicles::{ChargeView, TripView};
 pub(super) struct Shown {
     /// Which parts of the past there are, and which this is.
     pub(super) choices: Vec<(&'static str, bool)>,
+    /// What they cover.
+    pub(super) covers: &'static str,
     /// The charts.
     pub(super) charts: Vec<Chart>,
     /// The newest charging sessions,
@@ -29,6 +31,8 @@ pub(super) struct Shown {
     pub(super) charged: Option<String>,
     /// All distances in a sentence.
     pub(super) driven: Option<String>,
+    /// On which day the first of them began: distances are those of whole days.
+    pub(super) from: Option<String>,
     /// The distance of each day, or of each month of a year, newest first.
     pub(super) distances: Vec<(String, String)>,
     /// From when, as the API reads it.
@@ -63,6 +67,7 @@ impl Past<'_> {
         };
         Shown {
             choices: PastSpan::ALL.iter().map(|span| (span.word(), *span == self.span)).collect(),
+            covers: self.span.covers(),
             charts,
             charges: charges.by_ref().take(NEWEST).collect(),
             earlier: charges.by_ref().take(EARLIER).collect(),
@@ -70,6 +75,7 @@ impl Past<'_> {
             distances: bars.iter().rev().map(distance).collect(),
             charged: self.charged(numbers),
             driven: self.driven(numbers),
+            from: self.days.first().map(|day| self.clock.day(self.begin_of(day))),
             since: self.since.to_string(),
         }
     }

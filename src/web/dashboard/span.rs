@@ -51,6 +51,16 @@ impl PastSpan {
         }
     }
 
+    /// What it covers.
+    pub(super) fn covers(self) -> &'static str {
+        match self {
+            PastSpan::Day => "the last 24 hours",
+            PastSpan::Week => "the last 7 days",
+            PastSpan::Month => "the last 30 days",
+            PastSpan::Year => "the last 365 days",
+        }
+    }
+
     /// What a bar tells of.
     pub(super) fn each(self) -> &'static str {
         if self == PastSpan::Year { "in a month" } else { "in a day" }
@@ -106,6 +116,32 @@ impl Clock {
             return format!("{} {year}", name_of(month));
         }
         format!("{} {day} {}", self.weekday(begin), name_of(month))
+    }
+
+    /// A moment, as short as it is clear within a range.
+    pub(super) fn name_of_moment(self, span: PastSpan, at: Timestamp) -> String {
+        let [_, month, day] = self.date(at);
+        match span {
+            PastSpan::Day => self.time(at),
+            PastSpan::Week => format!("{} {}", self.weekday(at), self.time(at)),
+            PastSpan::Month | PastSpan::Year => format!("{day} {}, {}", name_of(month), self.time(at)),
+        }
+    }
+
+    /// A moment in full: `Thu 9 Oct 2025, 08:53`.
+    pub(super) fn moment(self, at: Timestamp) -> String {
+        format!("{}, {}", self.day(at), self.time(at))
+    }
+
+    /// A day in full: `Thu 9 Oct 2025`.
+    pub(super) fn day(self, at: Timestamp) -> String {
+        let [year, month, day] = self.date(at);
+        format!("{} {day} {} {year}", self.weekday(at), name_of(month))
+    }
+
+    fn time(self, at: Timestamp) -> String {
+        let minutes = self.local(at).rem_euclid(DAY) / 60_000;
+        format!("{:02}:{:02}", minutes / 60, minutes % 60)
     }
 
     fn weekday(self, at: Timestamp) -> &'static str {
@@ -210,6 +246,14 @@ mod tests {
         for wrong in ["", "x", "841", "-841", "1e2", "60.5"] {
             assert_eq!(Clock::read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn moments_are_named_as_short_as_it_is_clear() {
+        let (at, clock) = (Timestamp::parse("2025-10-08T23:05:59Z").unwrap(), Clock::read("120").unwrap());
+        let names = PastSpan::ALL.map(|span| clock.name_of_moment(span, at));
+        assert_eq!(names, ["01:05", "Thu 01:05", "9 Oct, 01:05", "9 Oct, 01:05"]);
+        assert_eq!(clock.moment(at), "Thu 9 Oct 2025, 01:05");
     }
 
     #[test]
