@@ -48,7 +48,7 @@ pub(super) async fn say(config: &Config, app: &App, place: &Place) {
         if let Some(tunnel) = tunnel(config, place) {
             line(&mut screen, &format!("This machine is reached by SSH, so open a tunnel on your own first:\n  {tunnel}"));
         }
-        line(&mut screen, "Later: carport login");
+        line(&mut screen, &format!("Later: carport login --data-dir {}", config.data_dir.display()));
     }
     announce(&screen);
 }

@@ -196,6 +196,10 @@ pub(crate) struct InvitePage<'a> {
     pub(crate) shell: Shell<'a>,
     /// The invite.
     pub(crate) invite: &'a Invite,
+    /// The car that is connected once more,
+    pub(crate) again: Option<&'a VehicleView>,
+    /// for this permission.
+    pub(crate) added: Option<&'a str>,
     /// It leads to this machine only.
     pub(crate) only_here: bool,
 }
@@ -339,6 +343,8 @@ pub(crate) struct SetupPage<'a> {
     pub(crate) list: &'a [Finding],
     /// When what is not known here was tried last.
     pub(crate) checked_at: Option<Timestamp>,
+    /// The public URL is one of plain http: no real car can be connected with it.
+    pub(crate) for_trying: bool,
     /// What is configured.
     pub(crate) settings: &'a probes::Settings,
     /// What of it can be made here.

@@ -77,12 +77,16 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
     let mut form = call.own_form()?;
     let (vehicle, added) = (form.take("vehicle").map(VehicleId::new), form.take("add_scope"));
     form.finish()?;
-    let user = match &vehicle {
-        Some(id) => call.services.rooms.vehicles.show(call.reach()?, id).await?.user,
+    let again = match &vehicle {
+        Some(id) => Some(call.services.rooms.vehicles.show(call.reach()?, id).await?),
+        None => None,
+    };
+    let user = match &again {
+        Some(vehicle) => vehicle.user.clone(),
         None => exchange::bound(call.reach()?, None)?.unwrap_or_else(|| AppUserId::new(OWNER)),
     };
     call.noting.add(user.as_str());
-    let scope = match added {
+    let scope = match added.clone() {
         Some(added) => Some(call.services.rooms.connect.with_added(vehicle.as_ref(), vec![added]).await?),
         None => None,
     };
@@ -98,7 +102,13 @@ pub(super) async fn connect(call: &Call<'_>) -> Answer {
         redirect_uri: None,
     };
     let invite = call.services.rooms.connect.invite(request).await?;
-    let page = InvitePage { shell: call.shell(Tab::Cars), invite: &invite, only_here: system::is_only_here(&invite.url) };
+    let page = InvitePage {
+        shell: call.shell(Tab::Cars),
+        invite: &invite,
+        again: again.as_ref(),
+        added: added.as_deref(),
+        only_here: system::is_only_here(&invite.url),
+    };
     flash::answer(call, Looks::Any, page.render())
 }
 

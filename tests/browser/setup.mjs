@@ -110,7 +110,7 @@ await step('a car is connected elsewhere, subscribed by itself, and tells how it
 });
 
 await step('the whole list is green, on the page that was never reloaded', async () => {
-  await page.getByText('Everything is in place.').waitFor();
+  await page.getByText('Everything is in place for trying it out.').waitFor();
   same((await open_()).length, 0, 'open points');
   same(await page.evaluate(() => window.isSamePage), true, 'the same page');
   await picture(page, 'set-up-green');

@@ -36,8 +36,10 @@ struct Owner<'a> {
     vehicles: Vec<(String, String)>,
     /// How many cars there were that are the owner's no more.
     former: usize,
-    /// Until when each open invite may be used.
+    /// Until when the open invites may be used that last longest,
     invites: Vec<When>,
+    /// and how many there are besides.
+    more: usize,
 }
 
 struct Card<'a> {
@@ -51,12 +53,18 @@ struct Card<'a> {
     next: Option<When>,
     missing: Vec<String>,
     granted: Vec<String>,
+    has_ended: bool,
 }
 
 #[derive(Template)]
 #[template(path = "invite.html")]
 struct InviteView<'a> {
     shell: Shell<'a>,
+    title: String,
+    /// The car that is connected once more,
+    again: Option<String>,
+    /// for this permission.
+    added: Option<String>,
     invite: &'a Invite,
     url: &'a str,
     until: When,
@@ -97,6 +105,7 @@ impl<'a> ConnectionsPage<'a> {
             next: connection.next_refresh.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) }),
             missing: connection.missing_scope.iter().map(|scope| permission(scope)).collect(),
             granted: connection.scope.iter().map(|scope| permission(scope)).collect(),
+            has_ended: connection.status == "disconnected",
         });
         let next_due = self.status.next_due_at.map(|at| if at > now { When::ahead(now, at) } else { When::due(at) });
         let stopped = self.status.stopped.as_deref().map(|said| in_two(said).0);
@@ -118,12 +127,18 @@ impl<'a> ConnectionsPage<'a> {
         if self.users.len() < 2 && self.users.iter().all(|owner| owner.invites.is_empty()) {
             return Vec::new();
         }
+        let longest = |owner: &UserView| {
+            let mut ends: Vec<_> = owner.invites.iter().map(|invite| invite.expires_at).collect();
+            ends.sort_unstable_by(|one, other| other.cmp(one));
+            ends.into_iter().take(INVITES).map(|at| When::ahead(self.shell.now, at)).collect()
+        };
         let owner = |owner: &'a UserView| Owner {
             id: owner.user.id.as_str(),
             name: owner.user.name.as_deref(),
             vehicles: self.links(&owner.vehicles),
             former: owner.former_vehicles.len(),
-            invites: owner.invites.iter().map(|invite| When::ahead(self.shell.now, invite.expires_at)).collect(),
+            invites: longest(owner),
+            more: owner.invites.len().saturating_sub(INVITES),
         };
         self.users.iter().map(owner).collect()
     }
@@ -137,8 +152,16 @@ impl<'a> ConnectionsPage<'a> {
 impl InvitePage<'_> {
     /// The page as HTML.
     pub(crate) fn render(&self) -> String {
+        let (again, added) = (self.again.map(names::name), self.added.map(permission));
         finish(&InviteView {
             shell: self.shell,
+            title: match (&again, &added) {
+                (Some(car), None) => format!("Reconnect {car}"),
+                (Some(car), Some(permission)) => format!("Ask for {permission} of {car}"),
+                (None, _) => "Connect a car".to_owned(),
+            },
+            again,
+            added,
             invite: self.invite,
             url: page_link(&self.invite.url).unwrap_or("/"),
             until: When::ahead(self.shell.now, self.invite.expires_at),
@@ -159,6 +182,9 @@ impl DonePage<'_> {
         finish(&DoneView { shell: self.shell, ending: self.ending, again, key })
     }
 }
+
+/// So many open invites are told of by themselves: they end unused after a day.
+const INVITES: usize = 3;
 
 /// `read_battery` as `read battery`.
 fn permission(scope: &str) -> String {

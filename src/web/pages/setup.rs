@@ -83,6 +83,7 @@ async fn draw(call: &Call<'_>, code: StatusCode, saved: bool, refused: Option<Re
         status: &status,
         list: &list,
         checked_at,
+        for_trying: call.services.settings.public_url.scheme() == "http",
         settings: &settings,
         makeable: &call.services.rooms.making.show(),
         vehicles: &vehicles,

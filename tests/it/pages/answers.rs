@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use carport::simulator::Settings;
+use serde_json::json;
 
 use super::{Person, value_of};
 use crate::gateway::{TestGateway, pass};
@@ -88,5 +89,17 @@ async fn a_token_that_is_not_made_says_at_each_box_what_is_wrong() {
     assert_eq!(value_of(&page, "token-name"), "The &#60;shed&#62;");
     assert_eq!((value_of(&page, "token-user"), value_of(&page, "token-days")), ("nobody".to_owned(), "30".to_owned()));
     assert!(page.contains("<option value=\"control\" selected>"), "{page}");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invites_that_nobody_used_are_counted() {
+    let gateway = TestGateway::with(154, &[], Settings { seed: 154, ..Settings::default() }).await;
+    let person = Person::of(&gateway).await;
+    for _ in 0..9 {
+        gateway.invite(&json!({ "user": "grace", "create": true })).await;
+    }
+    let page = person.look("/connections").await;
+    assert!(page.matches("ends <time").count() == 3 && page.contains("and 6 more"), "{page}");
     gateway.finish().await;
 }

@@ -198,6 +198,7 @@ async fn what_was_not_granted_is_asked_for_by_a_button() {
     assert!(refused.status == 403 && refused.text().contains(button), "{}", refused.text());
     assert!(!refused.text().contains(">Reconnect<"), "{}", refused.text());
     let invite = person.answer_to("/connect", &[("vehicle", &car), ("add_scope", "control_navigation")]).await;
+    assert!(invite.contains("<h1>Ask for control navigation of "), "{invite}");
     let (_, link) = invite.split_once("https://gateway.example/connect/").unwrap_or_else(|| panic!("{invite}"));
     let trip = gateway.begin(&format!("/connect/{}", link.split_once('"').unwrap().0)).await;
     let asked: Vec<_> = trip.authorize.query_pairs().filter(|(name, _)| name == "scope").map(|(_, scope)| scope).collect();

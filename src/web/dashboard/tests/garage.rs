@@ -257,7 +257,19 @@ fn setup(garage: &Garage, status: &StatusView, redirect_uri: &str, webhook_url: 
     let settings = probes::Settings { redirect_uri: redirect_uri.to_owned(), webhook_url: webhook_url.to_owned(), ..settings };
     let (shell, settings, list, makeable) = (shell(Tab::Setup), &settings, &list, &samples::makeable());
     let vehicles = &garage.vehicles;
-    SetupPage { shell, status, list, checked_at: Some(NOW), settings, makeable, vehicles, saved: false, refused: None }.render()
+    SetupPage {
+        shell,
+        status,
+        list,
+        checked_at: Some(NOW),
+        for_trying: false,
+        settings,
+        makeable,
+        vehicles,
+        saved: false,
+        refused: None,
+    }
+    .render()
 }
 
 /// Being sure of a command, and all that can come of it.
@@ -287,6 +299,21 @@ fn commands(garage: &Garage) -> Vec<(String, String)> {
         ("command-refused", CommandPage { shell, vehicle, sent: refused }.render()),
     ];
     all.map(|(name, page)| (name.to_owned(), page)).to_vec()
+}
+
+/// Invites for a new car, for one again and for a permission of it.
+fn invites(garage: &Garage) -> [(String, String); 4] {
+    let (vehicle, text) = (garage.vehicles.first(), Some(garage.text));
+    let page = |name: &str, again, added, only_here| {
+        let page = InvitePage { shell: shell(Tab::Cars), invite: &garage.invite, again, added, only_here };
+        (name.to_owned(), page.render())
+    };
+    [
+        page("invite", None, None, false),
+        page("invite-here", None, None, true),
+        page("invite-again", vehicle, None, false),
+        page("invite-asks", vehicle, text, false),
+    ]
 }
 
 fn error(shell: Shell<'_>, text: &str) -> String {
@@ -342,7 +369,6 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
             }
             .render(),
         ),
-        ("invite", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite, only_here: false }.render()),
         ("system", system(garage, status)),
         ("system-todo", system(garage, todo)),
         ("token", TokenPage { shell: shell(Tab::System), token: &garage.tokens[0], secret: text }.render()),
@@ -363,7 +389,6 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
         ),
         ("setup", setup(garage, status, back, url)),
         ("setup-todo", setup(garage, todo, back, url)),
-        ("invite-here", InvitePage { shell: shell(Tab::Cars), invite: &garage.invite, only_here: true }.render()),
         ("audit", AuditPage { entries: &garage.audit, older: Some(7), later_part: true, ..no_audit }.render()),
         ("audit-empty", no_audit.render()),
         ("login", LoginPage { shell: outside(), link: Some(text) }.render()),
@@ -384,6 +409,7 @@ pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
         pages.push((format!("car-{}", number + 1), page.render()));
     }
     pages.extend(commands(garage));
+    pages.extend(invites(garage));
     for (name, ending) in &garage.endings {
         let page = DonePage { shell: outside(), ending, again: "/connect/0199c7f2" };
         pages.push((format!("done-{name}"), page.render()));
