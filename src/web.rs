@@ -145,7 +145,8 @@ where
                 let client = Client::of(peer, &headers, &services.settings);
                 let is_host_ours =
                     client::host(&headers, &uri).is_ok_and(|host| client::check_host(&host, &services.settings).is_ok());
-                let reader = Reader::of(services, client, headers, is_host_ours).await;
+                let asked = (headers, uri.path().to_owned());
+                let reader = Reader::of(services, client, asked, is_host_ours).await;
                 problem.respond_to(&reader, services, &request_id)
             }
             None => problem.respond(&request_id),

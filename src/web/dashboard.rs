@@ -68,7 +68,7 @@ pub(crate) use self::numbers::Language;
 pub(crate) use self::part::Part;
 pub(crate) use self::past::drawn;
 pub(crate) use self::setup::Refused;
-pub(crate) use self::shell::{Done, Shell, Tab};
+pub(crate) use self::shell::{Done, Shell, Tab, Way};
 pub(crate) use self::span::{Clock, PastSpan};
 
 use crate::budget::BudgetView;
@@ -399,8 +399,8 @@ pub(crate) struct SignInPage<'a> {
 pub(crate) struct ErrorPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
-    /// Whether the start is there to be led to.
-    pub(crate) has_start: bool,
+    /// Where it goes on, the best way first.
+    pub(crate) ways: &'a [Way],
     /// The HTTP status.
     pub(crate) status: u16,
     /// A few words.

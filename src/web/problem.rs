@@ -11,12 +11,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
-use super::Services;
 use super::allowance::Allowance;
 use super::answer;
-use super::dashboard::ErrorPage;
 use super::router::Bucket;
-use super::viewer::Reader;
 use crate::budget::Refused;
 use crate::connect::ConnectError;
 use crate::ingest::IngestError;
@@ -25,6 +22,7 @@ use crate::model::in_seconds;
 
 mod commands;
 mod operate;
+mod page;
 mod settings;
 mod vehicles;
 
@@ -199,22 +197,6 @@ impl Problem {
         // Text and numbers always serialise.
         let details = serde_json::to_vec(&details).unwrap_or_default();
         let mut response = answer::bytes(self.status, "application/problem+json", details);
-        self.show(response.headers_mut());
-        response
-    }
-
-    /// The answer to a person: a page.
-    pub(super) fn respond_to(self, reader: &Reader, services: &Services, request_id: &str) -> Response<Body> {
-        self.log(request_id);
-        let page = ErrorPage {
-            shell: reader.shell(services),
-            has_start: reader.has_start(),
-            status: self.status.as_u16(),
-            title: self.title(),
-            sentence: &self.sentence,
-            request_id,
-        };
-        let mut response = answer::html(self.status, page.render());
         self.show(response.headers_mut());
         response
     }

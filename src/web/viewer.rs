@@ -45,17 +45,24 @@ pub(super) struct Reader {
     client: Client,
     identity: Option<Identity>,
     form_token: Option<String>,
+    /// Which page they asked for.
+    path: String,
     has_start: bool,
 }
 
 impl Reader {
     /// By what came with the request. SECURITY: under a `Host` that is not ours (`is_host_ours`) nobody is known. A token is
     /// not tried again, so that a failure counts once.
-    pub(super) async fn of(services: &Services, client: Client, headers: HeaderMap, is_host_ours: bool) -> Reader {
+    pub(super) async fn of(
+        services: &Services,
+        client: Client,
+        (headers, path): (HeaderMap, String),
+        is_host_ours: bool,
+    ) -> Reader {
         let identity =
             if is_host_ours { session::of_browser(services, client, &headers).await.unwrap_or_default() } else { None };
         let form_token = identity.as_ref().and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
-        Reader { headers, client, identity, form_token, has_start: is_host_ours && services.face.knows_sessions() }
+        Reader { headers, client, identity, form_token, path, has_start: is_host_ours && services.face.knows_sessions() }
     }
 
     /// What is around the page.
@@ -64,6 +71,11 @@ impl Reader {
         let viewer =
             Viewer { identity: self.identity.as_ref(), form_token: self.form_token.as_deref(), client: *client, headers };
         viewer.shell(services, Tab::Elsewhere)
+    }
+
+    /// The path that was asked for.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Whether the page of the cars, or the sign-in in front of it, is there to be led to.

@@ -75,6 +75,22 @@ impl Done {
     }
 }
 
+/// A link that leads on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The address.
+    pub(crate) href: String,
+    /// What is there.
+    pub(crate) text: &'static str,
+}
+
+impl Way {
+    /// To a page of ours.
+    pub(crate) fn to(href: impl Into<String>, text: &'static str) -> Way {
+        Way { href: href.into(), text }
+    }
+}
+
 /// The places of the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tab {

@@ -156,8 +156,11 @@ pub(in crate::web) async fn refresh(call: &Call<'_>) -> Answer {
     let id = id(call)?;
     call.services.rooms.vehicles.show(call.reach()?, &id).await?;
     call.pressed()?;
-    call.services.rooms.vehicles.sync(call.reach()?, &id).await?;
-    back_saying(&id, Done::FRESH)
+    match call.services.rooms.vehicles.sync(call.reach()?, &id).await {
+        Ok(_) => back_saying(&id, Done::FRESH),
+        // The page has what mends most of it, such as a button to connect it again.
+        Err(error) => again(call, "", on_its_page(Problem::from(error)), &[]).await,
+    }
 }
 
 /// `POST /vehicles/{id}/disconnect`: fields `history` (keep or erase), `sure` and `force`.
@@ -222,6 +225,16 @@ pub(super) fn to_taste(call: &Call<'_>, mut vehicle: VehicleView) -> VehicleView
 fn clock(call: &Call<'_>) -> Clock {
     let told = call.head.headers.get(CLOCK).and_then(|told| told.to_str().ok());
     told.and_then(Clock::read).unwrap_or(Clock::UTC)
+}
+
+/// A problem in the words of the page of the car, which has the button that mends it.
+fn on_its_page(problem: Problem) -> Problem {
+    match problem.code() {
+        "not_connected" | "reconnect_required" => problem.saying(
+            "Carport may not read this car any more, so nothing was asked. Press Reconnect: its owner signs in once more.",
+        ),
+        _ => problem,
+    }
 }
 
 /// What is wrong with each box of a command, by the names that stand beside them.

@@ -2,11 +2,12 @@
 
 use super::super::answer::{self, Answer};
 use super::super::dashboard::{DeliveryPage, Done, Filters, Shell, Tab, WebhooksPage};
+use super::super::problem::Problem;
 use super::super::{Call, api};
 use super::names;
 use crate::model::reach::Reach;
 use crate::model::{Seq, VehicleId};
-use crate::operate::deliveries::DeliveryQuery;
+use crate::operate::deliveries::{DeliveriesError, DeliveryQuery};
 use crate::vehicles::VehiclesError;
 
 /// `GET /webhooks?vehicle=&type=&result=&find=&before=`
@@ -61,7 +62,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let done = query.take("done").and_then(|word| Done::parse(&word));
     query.finish()?;
     let seq = api::webhooks::seq(call)?;
-    let delivery = call.services.rooms.deliveries.show(call.reach()?, seq).await?;
+    let delivery = call.services.rooms.deliveries.show(call.reach()?, seq).await.map_err(absent)?;
     let made = call.services.rooms.deliveries.made_of(call.reach()?, seq).await?;
     let vehicle = match &delivery.vehicle {
         Some(id) => match call.services.rooms.vehicles.show(call.reach()?, id).await {
@@ -86,9 +87,19 @@ pub(in crate::web) async fn replay(call: &Call<'_>) -> Answer {
     call.pressed()?;
     let seq = api::webhooks::seq(call)?;
     // What is out of reach does not exist.
-    call.services.rooms.deliveries.show(call.reach()?, seq).await?;
+    call.services.rooms.deliveries.show(call.reach()?, seq).await.map_err(absent)?;
     call.services.rooms.deliveries.replay(seq).await?;
     answer::see_other(&format!("/webhooks/{seq}?done={}", Done::REPLAYED.word))
+}
+
+/// In the words of the page: who came by an old link or a number of their own is told why there is nothing.
+fn absent(error: DeliveriesError) -> Problem {
+    let is_absent = matches!(error, DeliveriesError::NotFound);
+    let problem = Problem::from(error);
+    if !is_absent {
+        return problem;
+    }
+    problem.saying("This delivery is not in the log. It was dropped to make room for newer ones, or there never was one.")
 }
 
 /// How far back a page looks for what was asked: further back it is asked again.

@@ -93,6 +93,53 @@ async fn a_token_that_is_not_made_says_at_each_box_what_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_car_that_was_taken_back_is_told_on_its_page_with_what_mends_it() {
+    let gateway = TestGateway::with(152, &[], Settings { seed: 152, ..Settings::default() }).await;
+    let connection = gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    let person = Person::of(&gateway).await;
+    person.press(&format!("/connections/{connection}/disconnect"), &[("sure", "true")]).await;
+    let answer = person.send(&format!("/vehicles/{car}/refresh"), &[]).await;
+    let page = answer.text();
+    assert_eq!(answer.status, 409, "{page}");
+    assert!(page.contains("Press Reconnect: its owner signs in once more.") && page.contains(">Reconnect</button>"), "{page}");
+    assert!(!page.contains("carport connect") && !page.contains("Back to the form"), "{page}");
+    let again = person.answer_to("/connect", &[("vehicle", &car)]).await;
+    assert!(again.contains("<h1>Reconnect ") && again.contains("signs in once more"), "{again}");
+    // The card of what has ended says so, and not what it lacks.
+    let page = person.look("/connections").await;
+    assert!(page.contains("Former connection") && !page.contains("Refresh token ends"), "{page}");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connects_without_credentials_is_led_to_the_set_up() {
+    let none = ["smartcar.application_id", "smartcar.v2.client_id", "smartcar.v2.client_secret"].map(|key| (key, ""));
+    let gateway = TestGateway::with(155, &none, Settings { seed: 155, ..Settings::default() }).await;
+    let person = Person::of(&gateway).await;
+    let answer = person.send("/connect", &[]).await;
+    let page = answer.text();
+    assert_eq!(answer.status, 503, "{page}");
+    assert!(page.contains("<h1>Not set up yet</h1>") && page.contains("class=\"button\" href=\"/setup\">Open set-up<"), "{page}");
+    assert!(page.contains("href=\"/\">To the cars<") && !page.contains("Service Unavailable"), "{page}");
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_not_there_leads_back_to_the_log() {
+    let gateway = TestGateway::with(153, &[], Settings { seed: 153, ..Settings::default() }).await;
+    let person = Person::of(&gateway).await;
+    for path in ["/webhooks/4711", "/webhooks/none"] {
+        let answer = gateway.get(path).header("cookie", person.cookie()).header("accept", "text/html").send().await;
+        let page = answer.text();
+        assert_eq!(answer.status, 404, "{page}");
+        assert!(page.contains("<h1>Nothing is here</h1>") && page.contains("class=\"button\" href=\"/webhooks\""), "{page}");
+        assert_eq!(page.contains("This delivery is not in the log."), path.ends_with("4711"), "{page}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn invites_that_nobody_used_are_counted() {
     let gateway = TestGateway::with(154, &[], Settings { seed: 154, ..Settings::default() }).await;
     let person = Person::of(&gateway).await;
