@@ -63,6 +63,10 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
             Err(failure) => {
                 failed += 1;
                 announce(&format!("Line {}: not taken: {failure}\n", number + 1));
+                if failure.exit == Exit::TryAgain {
+                    announce("The lines behind it were not tried: run it again with them later.\n");
+                    break;
+                }
             }
         }
     }

@@ -215,7 +215,7 @@ pub(super) async fn link(
     connection.connected_at = at;
     connection.status = ConnectionStatus::Active;
     connection.last_error = None;
-    let left_v3 = connection.generation == Generation::V2 && are_by_v3(shared, &connection.user, &vehicles).await?;
+    let left_v3 = connection.generation == Generation::V2 && are_by_v3(shared, &connection.user, &vehicles).await;
     loop {
         let change = LinkVehicles::new(connection.clone(), vehicles.clone(), at);
         match shared.store.commit(change).await? {
@@ -246,8 +246,9 @@ pub(super) async fn link(
     Ok(Linked { left_v3, ..Linked::new(connection.id, connection.user, vehicles) })
 }
 
-/// Whether some of these vehicles are connected by v3, for the same owner.
-async fn are_by_v3(shared: &Shared, user: &AppUserId, vehicles: &[VehicleFacts]) -> Result<bool, StoreError> {
+/// Whether some of these vehicles are connected by v3, for the same owner. Only to be told: damage must not keep them from
+/// being linked anew.
+async fn are_by_v3(shared: &Shared, user: &AppUserId, vehicles: &[VehicleFacts]) -> bool {
     let (user, ids) = (user.clone(), vehicles.iter().map(|facts| facts.id.clone()).collect::<Vec<_>>());
     let found = shared.store.read(move |snapshot| {
         for id in &ids {
@@ -260,7 +261,7 @@ async fn are_by_v3(shared: &Shared, user: &AppUserId, vehicles: &[VehicleFacts])
         }
         Ok(false)
     });
-    found.await
+    found.await.unwrap_or(false)
 }
 
 /// A trip of the same owner whose tokens died before anybody knew what they open: this one has replaced it, and

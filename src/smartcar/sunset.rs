@@ -39,7 +39,7 @@ pub fn what(cars: Cars) -> String {
 pub fn way_out(cars: Cars, has_v3: bool) -> String {
     let first = if has_v3 { "" } else { CREDENTIALS };
     match cars {
-        Cars::ByV2 => format!("{first}{MIGRATE} (`carport migrate --dry-run` says what); then {ADOPT}"),
+        Cars::ByV2 => format!("{first}{MIGRATE} (`carport migrate --dry-run` says what); then {ADOPT}; at last {LEAVE}"),
         Cars::ByV3 => format!("{first}{LEAVE}"),
         Cars::None => format!("{first}{ADOPT} (there is nothing to migrate); then {LEAVE}"),
     }
