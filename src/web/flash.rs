@@ -1,8 +1,8 @@
 //! What a form answers with, under an address of its own: post, redirect, get. Whoever goes back or reloads there sends
 //! no form a second time.
 //!
-//! The pages are kept in memory, few of them and for a short while, each for the session that sent the form. Their
-//! addresses are no secret, and nothing that is one stands in them.
+//! The pages are kept in memory, few of them, each for the session that sent the form; one whose time is over goes when the
+//! next is kept or asked for. Their addresses are no secret, and nothing that is one stands in them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,15 +49,25 @@ impl Flashes {
         kept.push_back(flash);
     }
 
+    fn look(&self, id: &str, session: &str, now: Timestamp) -> Option<Secret> {
+        self.find(id, session, now, |flash| (flash.page.clone(), true))
+    }
+
     fn take(&self, id: &str, session: &str, now: Timestamp) -> Option<Secret> {
+        self.find(id, session, now, |flash| (flash.page.clone(), flash.looks == Looks::Any))
+    }
+
+    /// What `see` makes of a page, which stays if it says so.
+    fn find(&self, id: &str, session: &str, now: Timestamp, see: impl Fn(&Flash) -> (Secret, bool)) -> Option<Secret> {
         let mut kept = self.lock();
         kept.retain(|flash| flash.until > now);
         let is_it = |flash: &Flash| flash.id == id && flash.session.expose().as_bytes().ct_eq(session.as_bytes()).into();
         let place = kept.iter().position(is_it)?;
-        match kept.get(place)?.looks {
-            Looks::One => kept.remove(place).map(|flash| flash.page),
-            Looks::Any => kept.get(place).map(|flash| flash.page.clone()),
+        let (page, stays) = see(kept.get(place)?);
+        if !stays {
+            kept.remove(place);
         }
+        Some(page)
     }
 
     /// Pages are kept and taken whole, so a panic of another leaves nothing half done.
@@ -80,18 +90,17 @@ pub(super) fn answer(call: &Call<'_>, looks: Looks, page: String) -> Answer {
 /// `GET /answers/{id}`
 pub(super) fn show(call: &Call<'_>) -> Answer {
     call.no_query()?;
-    // Whoever only asks whether it is there must not use it up.
-    if call.head.method == Method::HEAD {
-        return Ok(answer::empty(StatusCode::OK));
-    }
     let session = call.form_token.as_deref().ok_or_else(Problem::not_found)?;
-    let page = call.services.flashes.take(call.named(0)?, session, call.services.world.now());
+    let (flashes, id, now) = (&call.services.flashes, call.named(0)?, call.services.world.now());
+    // Whoever only asks whether it is there must not use it up.
+    let page = if call.head.method == Method::HEAD { flashes.look(id, session, now) } else { flashes.take(id, session, now) };
     page.map(|page| answer::html(StatusCode::OK, page.expose().to_owned())).ok_or_else(gone)
 }
 
 fn gone() -> Problem {
-    let sentence = "This was the answer to a button, and answers are shown for a quarter of an hour; a new token is shown once, \
-                    and never again. Press the button again if you still need it: a token that nobody has copied can be revoked.";
+    let sentence = "This was the answer to a button, and is not kept any more: for a quarter of an hour at most, for the browser \
+                    that asked, and not over a restart of Carport. If it was a new token, which is shown once, revoke it on the \
+                    page System and make another.";
     Problem::new(StatusCode::GONE, "gone", sentence)
 }
 

@@ -57,8 +57,9 @@ function tell(chart) {
     event.preventDefault();
     show(to);
   });
-  chart.addEventListener('pointermove', event => show(nearest(event.clientX)));
-  chart.addEventListener('pointerleave', hide);
+  for (const kind of ['pointerdown', 'pointermove']) chart.addEventListener(kind, event => show(nearest(event.clientX)));
+  // A finger leaves as soon as it has touched.
+  chart.addEventListener('pointerleave', event => event.pointerType === 'touch' || hide());
   chart.addEventListener('blur', hide);
 }
 
@@ -96,8 +97,10 @@ for (const button of document.querySelectorAll('button[data-wait]')) {
     setTimeout(() => { button.disabled = true; });
   });
 }
+// A page that a refused form was answered with has no address of its own: asked for again, it would be sent again.
+const own = by('main').dataset.page;
 // Whoever comes back finds it as it was.
-addEventListener('pageshow', event => event.persisted && location.reload());
+addEventListener('pageshow', event => event.persisted && (own ? location.replace(own) : location.reload()));
 
 // A page that is kept open says when it can no longer be renewed.
 const offline = by('offline'), lost = by('lost');
@@ -119,7 +122,7 @@ async function renew() {
   isAsking = true;
   try {
     const headers = { accept: 'text/html', 'x-clock': clock };
-    const answer = await fetch(location.href, { headers, signal: AbortSignal.timeout(15000) });
+    const answer = await fetch(own ?? location.href, { headers, signal: AbortSignal.timeout(15000) });
     if (answer.redirected || answer.status === 401) return location.reload();
     // A proxy speaks for a Carport that does not.
     if (answer.status >= 502) throw new Error(answer.status);
@@ -154,10 +157,10 @@ function follow() {
   calm();
   if (document.hidden) return;
   events = new EventSource('/api/v1/events');
-  const own = by('main').dataset.vehicle;
+  const car = by('main').dataset.vehicle;
   events.addEventListener('delivery', event => {
     const { vehicle } = JSON.parse(event.data);
-    if (!own || !vehicle || vehicle === own) soon();
+    if (!car || !vehicle || vehicle === car) soon();
   });
   events.addEventListener('missed', soon);
   events.onopen = () => {

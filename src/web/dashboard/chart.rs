@@ -122,12 +122,17 @@ impl Figure<'_> {
         let decimals = usize::from(self.style == Style::Steps || matches!(self.unit, "bar" | "kWh"));
         let say = |value: f64| numbers.amount(value, decimals, self.unit);
         let newest = |line: &Line| line.values.last().map(|(_, [last, ..])| say(*last)).unwrap_or_default();
+        let name = |line: &Line| line.name.as_deref().map(format::capital).unwrap_or_default();
         let latest = match &*self.lines {
             [line] if self.style != Style::Bars => newest(line),
             _ => String::new(),
         };
         if let Some(words) = self.too_little((least, most), clock, say) {
-            return Some(Chart::of_words(self.title, latest, words));
+            let of_several: String = match &*self.lines {
+                [_] => String::new(),
+                several => several.iter().map(|line| format!("{} {}. ", name(line), newest(line))).collect::<Vec<_>>().concat(),
+            };
+            return Some(Chart::of_words(self.title, latest, of_several + &words));
         }
         let words = match self.style {
             Style::Bars => format!("{}: up to {} {}", self.title, say(most), span.each()),
@@ -140,7 +145,7 @@ impl Figure<'_> {
         let columns = clock.ticks(span, self.since, self.until);
         let columns = columns.into_iter().map(|(at, text)| (time.x(at), text)).filter(|(x, _)| *x <= WIDTH - 40).collect();
         let drawn = self.lines.iter().map(|line| Drawn {
-            name: line.name.as_deref().map(format::capital).unwrap_or_default(),
+            name: name(line),
             latest: newest(line),
             path: self.path(line, &scale, &time, |at| clock.end_of_part(span, at)),
         });

@@ -436,16 +436,10 @@ pub(super) fn audit() -> Vec<AuditView> {
 pub(super) fn endings() -> [(&'static str, Ending); 3] {
     let linked = LinkedVehicle { id: VehicleId::new("x"), name: "2021 TESLA Model 3".into() };
     let key = Some("https://www.tesla.com/_ak/smartcar.com".into());
+    let sentence = "You chose not to let Carport read the car. Nothing was connected.".into();
     [
         ("connected", Ending::Connected { vehicles: vec![linked], virtual_key_url: key }),
-        (
-            "failed",
-            Ending::Failed {
-                code: "access_denied".into(),
-                sentence: "You chose not to let Carport read the car. Nothing was connected.".into(),
-                is_final: false,
-            },
-        ),
+        ("failed", Ending::Failed { code: "access_denied".into(), sentence, is_final: false }),
         ("not-yet", Ending::NotYet),
     ]
 }

@@ -51,8 +51,7 @@ impl Done {
     pub(crate) const ENDED: Done =
         Done { word: "ended", headline: "Disconnected.", sentence: "Nothing is read any more until the owner connects again." };
     /// Tokens of a connection were renewed.
-    pub(crate) const RENEWED: Done =
-        Done { word: "renewed", headline: "Renewed.", sentence: "Smartcar has given new tokens for this connection." };
+    pub(crate) const RENEWED: Done = Done { word: "renewed", headline: "Renewed.", sentence: "Smartcar has given new access." };
     /// A delivery was turned into vehicle data again.
     pub(crate) const REPLAYED: Done = Done {
         word: "replayed",
@@ -66,12 +65,9 @@ impl Done {
     pub(crate) const SIGNED_OUT: Done =
         Done { word: "signed-out", headline: "Signed out.", sentence: "That browser has to sign in again." };
 
-    const ALL: [Done; 8] =
-        [Done::SAVED, Done::UNITS, Done::FRESH, Done::ENDED, Done::RENEWED, Done::REPLAYED, Done::REVOKED, Done::SIGNED_OUT];
-
-    /// By the word in the address.
-    pub(crate) fn parse(word: &str) -> Option<Done> {
-        Done::ALL.into_iter().find(|done| done.word == word)
+    /// By the word in the address: one of those that a page may say, for anybody can make an address.
+    pub(crate) fn parse(word: &str, of_page: &[Done]) -> Option<Done> {
+        of_page.iter().find(|done| done.word == word).copied()
     }
 }
 

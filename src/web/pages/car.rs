@@ -22,7 +22,7 @@ use crate::vehicles::{History, HistoryQuery, VehicleView, VehiclesError};
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let span = query.take("past").and_then(|word| PastSpan::parse(&word)).unwrap_or(PastSpan::Week);
-    let done = query.take("done").and_then(|word| Done::parse(&word));
+    let done = query.take("done").and_then(|word| Done::parse(&word, &[Done::SAVED, Done::UNITS, Done::FRESH]));
     query.finish()?;
     Ok(answer::html(StatusCode::OK, draw(call, span, done, None).await?))
 }
@@ -179,7 +179,8 @@ pub(in crate::web) async fn end(call: &Call<'_>) -> Answer {
         return again(call, "end", super::connections::not_ended(&error), &ticked).await;
     }
     match how.0 {
-        History::Keep => back_saying(&id, Done::ENDED),
+        // Which it says itself.
+        History::Keep => back(&id),
         History::Erase => answer::see_other("/"),
     }
 }
@@ -230,7 +231,7 @@ fn clock(call: &Call<'_>) -> Clock {
 /// A problem in the words of the page of the car, which has the button that mends it.
 fn on_its_page(problem: Problem) -> Problem {
     match problem.code() {
-        "not_connected" | "reconnect_required" => problem.saying(
+        "not_connected" => problem.saying(
             "Carport may not read this car any more, so nothing was asked. Press Reconnect: its owner signs in once more.",
         ),
         _ => problem,
@@ -269,6 +270,10 @@ fn number(text: &str) -> Value {
 
 fn id(call: &Call<'_>) -> Result<VehicleId, Problem> {
     call.named(0).map(VehicleId::new)
+}
+
+fn back(id: &VehicleId) -> Answer {
+    answer::see_other(&format!("/vehicles/{}", answer::path_part(id.as_str())))
 }
 
 fn back_saying(id: &VehicleId, done: Done) -> Answer {

@@ -10,7 +10,8 @@ use crate::vehicles::{History, VehiclesError};
 /// `GET /connections?page=`, after something was done from it `?done=`
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (page, done) = (query.take("page"), query.take("done").and_then(|word| Done::parse(&word)));
+    let (page, done) =
+        (query.take("page"), query.take("done").and_then(|word| Done::parse(&word, &[Done::ENDED, Done::RENEWED])));
     query.finish()?;
     let connections = all_connections(call).await?;
     let names = names(call).await?;

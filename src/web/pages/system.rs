@@ -20,7 +20,7 @@ use crate::vehicles::VehiclesError;
 /// `GET /system`, after something was done from it `?done=`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let done = query.take("done").and_then(|word| Done::parse(&word));
+    let done = query.take("done").and_then(|word| Done::parse(&word, &[Done::REVOKED, Done::SIGNED_OUT]));
     query.finish()?;
     draw(call, StatusCode::OK, done, None).await
 }
@@ -107,8 +107,11 @@ pub(in crate::web) async fn make_token(call: &Call<'_>) -> Answer {
     };
     let (token, secret) = match call.services.rooms.access.create_token(request).await {
         Ok(made) => made,
-        // It has gone since the page was drawn.
-        Err(AccessError::BadRequest(why)) => return again(call, &[("vehicle", why.to_owned())], &typed).await,
+        // It has gone since the page was drawn, or was typed.
+        Err(AccessError::BadRequest(_)) => {
+            let (name, what) = if vehicle.is_empty() { ("user", "owner") } else { ("vehicle", "car") };
+            return again(call, &[(name, format!("There is no {what} of this id any more."))], &typed).await;
+        }
         Err(other) => return Err(other.into()),
     };
     call.noting.add(&*token.id);

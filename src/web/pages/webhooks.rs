@@ -59,7 +59,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
 /// `GET /webhooks/{seq}`, after a replay `?done=replayed`
 pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let done = query.take("done").and_then(|word| Done::parse(&word));
+    let done = query.take("done").and_then(|word| Done::parse(&word, &[Done::REPLAYED]));
     query.finish()?;
     let seq = api::webhooks::seq(call)?;
     let delivery = call.services.rooms.deliveries.show(call.reach()?, seq).await.map_err(absent)?;

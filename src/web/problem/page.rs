@@ -35,7 +35,7 @@ impl Problem {
             "forbidden" => "Not for you to do",
             "https_required" => "Please come by https",
             "wrong_host" => "Not under this name",
-            "not_configured" => "Not set up yet",
+            "not_configured" => "The set-up needs a change",
             "slow_down" | "too_many" => "Too many requests",
             "over_budget" => "No call to Smartcar is left for it",
             "not_connected" | "reconnect_required" => "The car is not connected",
@@ -71,7 +71,7 @@ impl Problem {
         Some(match (parts.next()?, parts.next(), parts.next()) {
             ("webhooks", ..) => Way::to("/webhooks", "All webhooks"),
             ("connections", ..) => Way::to("/connections", "All connections"),
-            ("system" | "audit" | "answers", ..) => Way::to("/system", "To the system"),
+            ("system" | "audit", ..) => Way::to("/system", "To the system"),
             ("setup", ..) => Way::to("/setup", "To the set-up"),
             ("vehicles", Some(id), Some(_)) if self.code != "not_found" => Way::to(format!("/vehicles/{id}"), "Back to the car"),
             _ => return None,

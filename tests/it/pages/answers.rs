@@ -30,11 +30,9 @@ async fn a_reload_makes_no_second_token_and_shows_the_first_no_more() {
     assert!(token.starts_with("carport_") && !place.contains(&token), "{place}");
     let again = get(&place, person.cookie()).send().await;
     assert_eq!(again.status, 410);
-    assert!(
-        again.text().contains("No longer here") && again.text().contains("href=\"/system\">To the system<"),
-        "{}",
-        again.text()
-    );
+    let head = gateway.ask("HEAD", &place).header("cookie", person.cookie()).send().await;
+    assert_eq!(head.status, 410, "nor is it there for who asks for the head");
+    assert!(again.text().contains("No longer here") && again.text().contains("revoke it on the page System"), "{}", again.text());
     assert!(!again.text().contains(&token));
     assert_eq!(count().await, made);
     // A program has no history to go back in.
@@ -120,7 +118,10 @@ async fn who_connects_without_credentials_is_led_to_the_set_up() {
     let answer = person.send("/connect", &[]).await;
     let page = answer.text();
     assert_eq!(answer.status, 503, "{page}");
-    assert!(page.contains("<h1>Not set up yet</h1>") && page.contains("class=\"button\" href=\"/setup\">Open set-up<"), "{page}");
+    assert!(
+        page.contains("<h1>The set-up needs a change</h1>") && page.contains("class=\"button\" href=\"/setup\">Open set-up<"),
+        "{page}"
+    );
     assert!(page.contains("href=\"/\">To the cars<") && !page.contains("Service Unavailable"), "{page}");
     gateway.finish().await;
 }
