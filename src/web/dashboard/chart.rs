@@ -104,6 +104,10 @@ impl Chart {
     }
 }
 
+fn so_far(least: &str, most: &str) -> String {
+    format!("So far from {least} to {most}. A chart follows with time.")
+}
+
 impl Figure<'_> {
     /// Draws it; `None` if there is nothing to draw.
     pub(super) fn draw(mut self, span: PastSpan, clock: Clock, numbers: &Numbers) -> Option<Chart> {
@@ -127,7 +131,7 @@ impl Figure<'_> {
             [line] if self.style != Style::Bars => newest(line),
             _ => String::new(),
         };
-        if let Some(words) = self.too_little((least, most), clock, say) {
+        if let Some(words) = self.too_little((least, most), say) {
             let of_several: String = match &*self.lines {
                 [_] => String::new(),
                 several => several.iter().map(|line| format!("{} {}. ", name(line), newest(line))).collect::<Vec<_>>().concat(),
@@ -158,22 +162,19 @@ impl Figure<'_> {
     }
 
     /// What is said in place of a grid in which nothing could be seen.
-    fn too_little(&self, (least, most): (f64, f64), clock: Clock, say: impl Fn(f64) -> String) -> Option<String> {
+    fn too_little(&self, (least, most): (f64, f64), say: impl Fn(f64) -> String) -> Option<String> {
         if self.style == Style::Bars {
             return (most <= 0.0).then(|| "Nothing yet in this time.".to_owned());
         }
         let times = || self.lines.iter().flat_map(|line| &line.values).map(|(at, _)| *at);
         let (begin, end) = (times().min()?, times().max()?);
         let is_new = Time { left: 0, since: self.since, until: self.until }.x(begin) > WIDTH - NARROWEST;
+        // What a part of the time held is kept as its least and its most, not when each was told.
         match (begin == end, begin == self.since) {
             (true, true) => Some("Nothing new in this time.".to_owned()),
-            (true, false) => Some(format!("Nothing else yet since {}.", clock.moment(begin))),
-            (false, _) if is_new => Some(format!(
-                "Told since {} only: from {} to {}. A chart follows with time.",
-                clock.moment(begin),
-                say(least),
-                say(most)
-            )),
+            (true, false) if say(least) == say(most) => Some("Nothing else yet.".to_owned()),
+            (true, false) => Some(so_far(&say(least), &say(most))),
+            (false, _) if is_new => Some(so_far(&say(least), &say(most))),
             (false, _) => None,
         }
     }
@@ -381,8 +382,8 @@ mod tests {
             chart.words.replace('\u{202f}', " ")
         };
         assert_eq!(words(Style::Level, &[(0, 80.0)]), "Nothing new in this time.");
-        assert_eq!(words(Style::Steps, &[(9, 0.0)]), "Nothing else yet since Fri 4 Oct 2024, 09:00.");
-        let hour = "Told since Fri 4 Oct 2024, 23:00 only: from 79 % to 80 %. A chart follows with time.";
+        assert_eq!(words(Style::Steps, &[(9, 0.0)]), "Nothing else yet.");
+        let hour = "So far from 79 % to 80 %. A chart follows with time.";
         assert_eq!(words(Style::Level, &[(23, 80.0), (24, 79.0)]), hour);
         assert_eq!(words(Style::Bars, &[(0, 0.0)]), "Nothing yet in this time.");
         assert!(!draw(Style::Level, &[(20, 80.0), (24, 79.0)]).unwrap().lines.is_empty());

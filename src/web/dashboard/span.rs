@@ -128,11 +128,6 @@ impl Clock {
         }
     }
 
-    /// A moment in full: `Thu 9 Oct 2025, 08:53`.
-    pub(super) fn moment(self, at: Timestamp) -> String {
-        format!("{}, {}", self.day(at), self.time(at))
-    }
-
     /// A day in full: `Thu 9 Oct 2025`.
     pub(super) fn day(self, at: Timestamp) -> String {
         let [year, month, day] = self.date(at);
@@ -253,7 +248,6 @@ mod tests {
         let (at, clock) = (Timestamp::parse("2025-10-08T23:05:59Z").unwrap(), Clock::read("120").unwrap());
         let names = PastSpan::ALL.map(|span| clock.name_of_moment(span, at));
         assert_eq!(names, ["01:05", "Thu 01:05", "9 Oct, 01:05", "9 Oct, 01:05"]);
-        assert_eq!(clock.moment(at), "Thu 9 Oct 2025, 01:05");
     }
 
     #[test]

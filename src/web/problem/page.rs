@@ -71,7 +71,7 @@ impl Problem {
         Some(match (parts.next()?, parts.next(), parts.next()) {
             ("webhooks", ..) => Way::to("/webhooks", "All webhooks"),
             ("connections", ..) => Way::to("/connections", "All connections"),
-            ("system" | "audit", ..) => Way::to("/system", "To the system"),
+            ("system" | "audit" | "answers", ..) => Way::to("/system", "To the system"),
             ("setup", ..) => Way::to("/setup", "To the set-up"),
             ("vehicles", Some(id), Some(_)) if self.code != "not_found" => Way::to(format!("/vehicles/{id}"), "Back to the car"),
             _ => return None,
