@@ -13,7 +13,7 @@ use carport::model::budget::{Permit, Reason};
 use carport::model::command::Command;
 use carport::model::mapping::open_to;
 use carport::model::{Secret, SmartcarUserId, VehicleId};
-use carport::smartcar::{Beyond, ConnectionFilter, Credentials, Settings, Smartcar, SmartcarError};
+use carport::smartcar::{Beyond, ConnectionFilter, Credentials, Settings, Smartcar, SmartcarError, TOKEN};
 use carport::world::{Transport, TransportError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -69,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
     let permit = Permit::granted(1, Reason::Request, false);
     check(ask().application_token().now_or_never());
     check(ask().exchange(&access, "https://cars.example/back").now_or_never());
-    check(ask().refresh(&access).now_or_never());
+    check(ask().refresh(&access, TOKEN).now_or_never());
     check(ask().user(&access).now_or_never());
     check(ask().vehicles(&access).now_or_never());
     check(ask().vehicle(&access, &vehicle).now_or_never());
