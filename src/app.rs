@@ -412,17 +412,14 @@ impl App {
         while edge.join_next().await.is_some() {}
         loops_stop.cancel();
         while loops.join_next().await.is_some() {}
-        custody.tasks().close();
-        custody.tasks().wait().await;
+        custody.stop().await;
         store.close().await;
         if early { Err(AppError::Stopped) } else { Ok(()) }
     }
 
     /// Waits for what Smartcar may still answer, commits what is queued and closes the store, when nothing was run.
     pub async fn close(&self) {
-        self.tokens.stopping();
-        self.tokens.tasks().close();
-        self.tokens.tasks().wait().await;
+        self.tokens.stop().await;
         self.store.close().await;
     }
 }

@@ -28,7 +28,7 @@ mod v2;
 mod v3;
 
 pub use authorize::{Authorize, is_known_permission, nearest_permission};
-pub use call::{PATIENCE, TOKEN};
+pub use call::{PATIENCE, TOKEN, UNSAID};
 pub use commands::{HandedOn, Told};
 pub use error::{Failure, SmartcarError, in_two};
 pub use grant::{Granted, REFRESH};

@@ -282,6 +282,13 @@ impl Tokens {
         self.shared.closing.cancel();
     }
 
+    /// Stops, and waits for what Smartcar may still answer to reach the disk.
+    pub async fn stop(&self) {
+        self.stopping();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
     /// Where tasks run whose answer must reach the disk before the store is closed.
     pub fn tasks(&self) -> &TaskTracker {
         &self.shared.tasks

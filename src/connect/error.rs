@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::budget::Refused;
-use crate::smartcar::{SmartcarError, sunset};
+use crate::smartcar::{SmartcarError, UNSAID, sunset};
 use crate::store::StoreError;
 use crate::tokens::{CallError, TokenError};
 
@@ -102,9 +102,6 @@ impl From<SmartcarError> for ConnectError {
         }
     }
 }
-
-/// How long a limit lasts of which Smartcar does not say it.
-const UNSAID: Duration = Duration::from_secs(60);
 
 impl From<CallError> for ConnectError {
     fn from(error: CallError) -> ConnectError {

@@ -21,6 +21,9 @@ pub const TOKEN: Duration = Duration::from_secs(20);
 /// endpoint may as well, when nothing that is sent later brings what its answer would.
 pub const PATIENCE: Duration = Duration::from_secs(310);
 
+/// How long a limit lasts of which Smartcar does not say it.
+pub const UNSAID: Duration = Duration::from_secs(60);
+
 /// How long any other call may take.
 pub(super) const OTHER: Duration = Duration::from_secs(30);
 

@@ -6,21 +6,18 @@ use tokio::time::Instant;
 
 use super::gate::{Pass, Shut, Why, generation};
 use super::offer::offer;
-use super::rotation::{self, Spent};
+use super::rotation::{self, Held, Spent};
 use super::{Access, Shared, TokenError, due, locked};
 use crate::model::ConnectionId;
 use crate::model::connection::ConnectionStatus;
 use crate::model::token::{Renewal, TokenSet};
-use crate::smartcar::{Failure, Granted, SmartcarError};
+use crate::smartcar::{Failure, Granted, SmartcarError, UNSAID};
 use crate::store::Snapshot;
 use crate::store::rotation::{PostponeRefresh, RefuseTokens, Refused};
 use crate::store::tokens::{RotateTokens, Rotated, SealedTokens};
 
 /// How long a generation rests after its credentials were refused.
 const REST: Duration = Duration::from_secs(300);
-
-/// How long to wait when Smartcar limits us and does not say for how long.
-const THROTTLED: Duration = Duration::from_secs(60);
 
 /// How long to wait at most before looking whether Smartcar answers again.
 const PROBE: Duration = Duration::from_secs(60);
@@ -102,12 +99,13 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
     if !is_urgent && !rotation::begin(shared, connection, version).await? {
         return superseded(shared, connection).await;
     }
-    let (mut spent, mut before) = (rotation::spend(shared, &mut pass, connection, version, token, pending).await, set.clone());
+    let held = Held { pass: &mut pass, version };
+    let (mut spent, mut before) = (rotation::spend(shared, Some(held), token, pending).await, set.clone());
     if let Spent::Rejected(_) = spent
         && let Some(previous) = rotation::previous(shared, connection, tokens).await
         && let Renewal::Refresh { token, .. } = &previous.renewal
     {
-        let of_previous = rotation::spend(shared, &mut pass, connection, version, token, None).await;
+        let of_previous = rotation::spend(shared, Some(Held { pass: &mut pass, version }), token, None).await;
         if let Spent::Granted(_) = of_previous {
             tracing::warn!(connection.id = %connection, "the newest tokens were refused; those before them were not");
         }
@@ -115,7 +113,6 @@ async fn rotate(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens
     }
     match spent {
         Spent::Granted(granted) => keep(shared, connection, tokens, &before, granted).await,
-        Spent::Superseded => superseded(shared, connection).await,
         Spent::Rejected(error) => refuse(shared, connection, version, &error.to_string()).await,
         Spent::Failed { error, is_ambiguous, silent_at } => {
             drop(pass);
@@ -201,7 +198,7 @@ fn failed(shared: &Shared, connection: ConnectionId, error: &SmartcarError) -> T
     match error {
         SmartcarError::Later { after, what: failure } => {
             // Smartcar's "at once" is no leave to hammer, and its limits last longer than a second.
-            let least = if failure.status == Some(429) && after.is_none() { THROTTLED } else { Duration::ZERO };
+            let least = if failure.status == Some(429) && after.is_none() { UNSAID } else { Duration::ZERO };
             let after = shared.note_trouble(connection, &what, after.unwrap_or(least));
             TokenError::Later { after, what }
         }
@@ -228,7 +225,7 @@ pub(super) fn told(shared: &Shared, pass: &Pass<'_>, outcome: Result<(), &Smartc
     let what = error.to_string();
     match error {
         SmartcarError::Later { after, what: failure } if failure.status == Some(429) => {
-            pass.shut(Why::Throttled, &what, after.unwrap_or(THROTTLED));
+            pass.shut(Why::Throttled, &what, after.unwrap_or(UNSAID));
         }
         SmartcarError::Later { what: failure, .. } if failure.status.is_none_or(|status| !(300..500).contains(&status)) => {
             let wait = |tries: u32| due::backoff(tries.saturating_add(2), shared.world.entropy.as_ref()).min(PROBE);

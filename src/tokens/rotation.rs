@@ -33,9 +33,7 @@ const PAUSES: [u64; 5] = [1, 2, 4, 8, 16];
 pub(super) enum Spent {
     /// Its successor.
     Granted(Granted),
-    /// Somebody has replaced it meanwhile.
-    Superseded,
-    /// Smartcar refused it, and again when asked once more.
+    /// Smartcar refused it, and again when asked once more, or somebody has replaced it meanwhile.
     Rejected(SmartcarError),
     /// No answer that decides.
     Failed {
@@ -65,16 +63,31 @@ pub(super) async fn begin(shared: &Shared, connection: ConnectionId, version: u6
     })
 }
 
+/// A connection's token: others may replace it, and all of them queue to ask.
+pub(super) struct Held<'a, 'g> {
+    pub(super) pass: &'a mut Pass<'g>,
+    pub(super) version: u64,
+}
+
+impl Held<'_, '_> {
+    /// Whether the tokens that were sent are still those that are stored.
+    async fn is_current(&self, shared: &Shared) -> bool {
+        let connection = self.pass.connection();
+        let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await;
+        // A store that cannot be read has not been changed by anybody.
+        stored.map_or(true, |tokens| tokens.is_some_and(|tokens| tokens.version == self.version))
+    }
+
+    /// Waits for minutes from now on.
+    fn stand_aside(&mut self, shared: &Shared) {
+        self.pass.stand_aside();
+        shared.wake.notify_one();
+    }
+}
+
 /// Sends the token until an answer decides, for as long as Smartcar honours one that was spent. `before`: an earlier
 /// request may have spent it.
-pub(super) async fn spend(
-    shared: &Shared,
-    pass: &mut Pass<'_>,
-    connection: ConnectionId,
-    version: u64,
-    token: &Secret,
-    before: Option<Intent>,
-) -> Spent {
+pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token: &Secret, before: Option<Intent>) -> Spent {
     let (began, began_at) = (Instant::now(), shared.world.now());
     let sent_before = before.filter(|intent| is_open(*intent, began_at)).map(|intent| began_at.since(intent.started_at));
     let sent_before = sent_before.unwrap_or_default();
@@ -83,20 +96,27 @@ pub(super) async fn spend(
     loop {
         let sent_at = Instant::now();
         let patience = if is_last { PATIENCE } else { patience(sent_before + began.elapsed()) };
-        if patience > TOKEN {
-            pass.stand_aside();
+        if patience > TOKEN
+            && let Some(held) = &mut held
+        {
+            held.stand_aside(shared);
         }
         let outcome = answer(shared, token, patience).await;
-        told(shared, pass, outcome.as_ref().map(|_| ()));
+        if let Some(held) = &held {
+            told(shared, held.pass, outcome.as_ref().map(|_| ()));
+        }
         let error = match outcome {
             Ok(granted) => return Spent::Granted(granted),
             Err(error) => error,
         };
         let asked_to_wait = match &error {
-            SmartcarError::Rejected { .. } if was_rejected => return Spent::Rejected(error),
             SmartcarError::Rejected { .. } => {
-                if !is_current(shared, connection, version).await {
-                    return Spent::Superseded;
+                let is_current = match &held {
+                    Some(held) => held.is_current(shared).await,
+                    None => true,
+                };
+                if was_rejected || !is_current {
+                    return Spent::Rejected(error);
                 }
                 was_rejected = true;
                 continue;
@@ -124,7 +144,9 @@ pub(super) async fn spend(
         if began.elapsed() + pause > WINDOW {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
-        shared.note_delay(connection, error.to_string());
+        if let Some(held) = &held {
+            shared.note_delay(held.pass.connection(), error.to_string());
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // One more before Carport stops; the next start goes on.
@@ -147,19 +169,9 @@ fn patience(sent_for: Duration) -> Duration {
 impl Tokens {
     /// The next pair for a refresh token that is no connection's yet.
     pub async fn renew_foreign(&self, token: &Secret) -> Result<Granted, SmartcarError> {
-        let shared = &self.shared;
-        let (began, mut pause) = (Instant::now(), Duration::from_secs(5));
-        loop {
-            let patience = patience(began.elapsed());
-            match answer(shared, token, patience).await {
-                Err(SmartcarError::Later { what, .. })
-                    if what.may_have_acted && patience == TOKEN && !shared.closing.is_cancelled() =>
-                {
-                    tokio::time::sleep(pause.min(WINDOW.saturating_sub(began.elapsed()))).await;
-                    pause *= 2;
-                }
-                outcome => return outcome,
-            }
+        match spend(&self.shared, None, token, None).await {
+            Spent::Granted(granted) => Ok(granted),
+            Spent::Rejected(error) | Spent::Failed { error, .. } => Err(error),
         }
     }
 }
@@ -176,22 +188,19 @@ async fn answer(shared: &Shared, token: &Secret, patience: Duration) -> Result<G
     }
 }
 
-/// The set before, which is still honoured if the present one has never reached Smartcar's books.
+/// The set before, which is still honoured if the present one has never reached Smartcar's books; none if `tokens` are
+/// not the present one.
 pub(super) async fn previous(shared: &Shared, connection: ConnectionId, tokens: &SealedTokens) -> Option<TokenSet> {
     if shared.world.now().since(tokens.issued_at) >= KEPT {
         return None;
     }
     let current = tokens.clone();
-    let read = move |snapshot: &Snapshot<'_>| snapshot.previous(connection, &current);
+    let read = move |snapshot: &Snapshot<'_>| match snapshot.tokens(connection)? {
+        Some(tokens) if tokens.version == current.version => snapshot.previous(connection, &current),
+        _ => Ok(None),
+    };
     let previous = shared.store.read(read).await.ok().flatten()?;
     shared.open(connection, &previous).ok()
-}
-
-/// Whether the tokens that were sent are still those that are stored.
-async fn is_current(shared: &Shared, connection: ConnectionId, version: u64) -> bool {
-    let stored = shared.store.read(move |snapshot| snapshot.tokens(connection)).await;
-    // A store that cannot be read has not been changed by anybody.
-    stored.map_or(true, |tokens| tokens.is_some_and(|tokens| tokens.version == version))
 }
 
 /// Anything up to `most` seconds.

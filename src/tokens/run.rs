@@ -90,6 +90,10 @@ async fn look(
     running: &mut Running,
 ) -> Result<Duration, StoreError> {
     let shared = &tokens.shared;
+    // What began now could outlast what stops Carport.
+    if shared.closing.is_cancelled() {
+        return Ok(LONGEST);
+    }
     let now = shared.world.now();
     let (unsettled, clock_is_right) = {
         let mut clock = locked(&shared.clock);

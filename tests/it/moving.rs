@@ -1,13 +1,17 @@
 //! Arriving and leaving: subscribing what is connected, taking over what Smartcar has already, and what comes after the end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use carport::model::AppUserId;
 use carport::simulator::{Fault, FaultKind, Faults, Settings, WebhookSettings};
 use carport::store::users::RemoveUser;
 use carport::world::TransportError;
-use http::{Request, header};
+use http::{Request, Response, header};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::gateway::events::{signal, state};
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
@@ -330,6 +334,70 @@ async fn an_import_outlasts_answers_that_are_lost_or_late() {
         assert_eq!(connections["items"][0]["status"], "active", "{connections}");
         gateway.finish().await;
     }
+}
+
+/// What follows a silence is no reason to give up the token, be it refused on the way or by Smartcar.
+#[tokio::test(start_paused = true)]
+async fn an_import_goes_on_after_silence_whatever_comes_then() {
+    for (number, status) in [(537, None), (538, Some(429)), (539, Some(503)), (540, Some(400))] {
+        let mut gateway = TestGateway::new(number).await;
+        let token = foreign_token(&gateway).await;
+        let mut requests = 0;
+        gateway.net.change(move |request, _| {
+            requests += usize::from(request.uri().path() == "/oauth/token");
+            match (requests, status) {
+                (1, _) => Some(Err(TransportError::Lost("the story loses it".to_owned()))),
+                (2..=4, None) => Some(Err(TransportError::Unreachable("the story has no route".to_owned()))),
+                // Smartcar says this of a token that it is just replacing, too.
+                (2, Some(400)) => Some(Ok(refusal(400))),
+                (2..=4, Some(status @ (429 | 503))) => Some(Ok(refusal(status))),
+                _ => None,
+            }
+        });
+        let body = json!({ "refresh_token": token, "user": "ada" });
+        let answer = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 201, "{status:?}: {}", answer.text());
+        gateway.net.leave_alone();
+        gateway.start();
+        pass(4 * HOUR).await;
+        assert_eq!(gateway.simulator.counters().refreshes_refused, 0, "{status:?}");
+        gateway.finish().await;
+    }
+}
+
+fn refusal(status: u16) -> Response<Bytes> {
+    Response::builder().status(status).body(Bytes::from_static(br#"{"error":"invalid_grant"}"#)).unwrap()
+}
+
+/// Nothing on disk goes on with it after the stop.
+#[tokio::test(start_paused = true)]
+async fn an_import_asks_once_more_before_carport_stops() {
+    let gateway = TestGateway::new(541).await;
+    let token = foreign_token(&gateway).await;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (hears, began) = (stopping.clone(), Instant::now());
+    gateway.net.change(move |request, _| {
+        let is_lost = request.uri().path() == "/oauth/token" && !hears.load(Ordering::Relaxed);
+        is_lost.then(|| Err(TransportError::Lost("the story loses it".to_owned())))
+    });
+    let body = json!({ "refresh_token": token, "user": "ada" });
+    let before = gateway.net.count("POST /oauth/token");
+    let stop = async {
+        // From the sixth on it would rest until the end of the minute.
+        while gateway.net.count("POST /oauth/token") < before + 6 {
+            pass(Duration::from_millis(100)).await;
+        }
+        stopping.store(true, Ordering::Relaxed);
+        gateway.app().tokens().stopping();
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(gateway.net.count("POST /oauth/token"), before + 7);
+    };
+    let import = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send();
+    let (answer, ()) = tokio::join!(import, stop);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
+    gateway.net.leave_alone();
+    gateway.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
