@@ -49,8 +49,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// How long an answer may take: longer than Smartcar's slowest, to the last request with a refresh token that is imported.
-const PATIENCE: Duration = Duration::from_secs(400);
+/// How long an answer may take: longer than an import whose token and cars Smartcar tells as late as can be.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Connects by the common flags. Only commands that `may_create` make a data directory, and only where a configuration
 /// was found: a directory that was mistyped must not become a gateway of its own.

@@ -2,6 +2,7 @@
 //! No owner has to log in again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -230,7 +231,14 @@ impl Shared {
                 let sentence = "Smartcar does not accept this refresh token: it is dead, or was taken in before".to_owned();
                 Err(ConnectError::Refused { code: "invalid_grant".to_owned(), sentence })
             }
+            // Soon, for Smartcar honours it for a minute.
+            Err(error) if error.failure().may_have_acted => {
+                Err(ConnectError::Later { what: format!("{error}; {UNCLEAR}"), after: Duration::from_secs(1) })
+            }
             result => Ok(result?),
         }
     }
 }
+
+/// What the owner of an import that failed should know of its token.
+const UNCLEAR: &str = "whether the token was replaced is not known, and if it is refused then, its owner must connect again";

@@ -54,12 +54,9 @@ pub enum ConnectError {
     #[error("{0}")]
     NotConfigured(String),
     /// No call may be made now.
-    #[error("{0}")]
-    OverBudget(Refused),
-    /// Smartcar wants no call now.
     #[error("{what}")]
     Limited {
-        /// What it said.
+        /// Why.
         what: String,
         /// When to try again.
         after: Duration,
@@ -111,7 +108,7 @@ impl From<CallError> for ConnectError {
             CallError::Token(TokenError::Store(_)) | CallError::Budget(Refused::Store(_)) => ConnectError::Store,
             CallError::Token(TokenError::Later { what, after }) => ConnectError::Later { what, after },
             CallError::Token(other) => ConnectError::Upstream(other.to_string()),
-            CallError::Budget(refused) => ConnectError::OverBudget(refused),
+            CallError::Budget(refused) => ConnectError::Limited { what: refused.to_string(), after: refused.after() },
         }
     }
 }
@@ -128,8 +125,8 @@ impl ConnectError {
 
     /// Whether Smartcar may well do it when it is asked again.
     pub(super) fn passes(&self) -> bool {
-        use ConnectError::{Later, Limited, OverBudget, Upstream};
-        matches!(self, OverBudget(_) | Limited { .. } | Later { .. } | Upstream(_))
+        use ConnectError::{Later, Limited, Upstream};
+        matches!(self, Limited { .. } | Later { .. } | Upstream(_))
     }
 
     /// The contract's or Smartcar's word for it.
@@ -146,7 +143,7 @@ impl ConnectError {
             ConnectError::Refused { code, .. } => code,
             ConnectError::Unconfirmed => "unconfirmed",
             ConnectError::NotConfigured(_) | ConnectError::Ended => "not_configured",
-            ConnectError::OverBudget(_) | ConnectError::Limited { .. } => "over_budget",
+            ConnectError::Limited { .. } => "over_budget",
             ConnectError::Later { .. } | ConnectError::Upstream(_) => "upstream",
             ConnectError::Store => "busy",
         }

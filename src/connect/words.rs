@@ -22,7 +22,7 @@ fn for_owner(error: &ConnectError) -> String {
              them. Nothing is wrong with your car, and you need not try again."
                 .to_owned()
         }
-        ConnectError::OverBudget(_) | ConnectError::Limited { .. } => "Smartcar is asked too often at the moment. Please try again later.".to_owned(),
+        ConnectError::Limited { .. } => "Smartcar is asked too often at the moment. Please try again later.".to_owned(),
         ConnectError::Later { .. } | ConnectError::Upstream(_) => "Smartcar did not answer as expected. Please try again in a few minutes.".to_owned(),
         ConnectError::Store => "Carport cannot save anything at the moment. Please try again in a few minutes.".to_owned(),
         ConnectError::Unconfirmed => {

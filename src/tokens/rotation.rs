@@ -3,6 +3,7 @@
 //! Smartcar honours a refresh token for a minute after its first use. So the intent is on disk before the first
 //! request, and whatever becomes of its answer, the same token is sent again within that minute.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -96,12 +97,16 @@ pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token
     loop {
         let sent_at = Instant::now();
         let patience = if is_last { PATIENCE } else { patience(sent_before + began.elapsed()) };
-        if patience > TOKEN
-            && let Some(held) = &mut held
-        {
-            held.stand_aside(shared);
-        }
-        let outcome = answer(shared, token, patience).await;
+        let mut asked = pin!(answer(shared, token, patience));
+        let outcome = tokio::select! {
+            outcome = &mut asked => outcome,
+            () = tokio::time::sleep(TOKEN), if patience > TOKEN => {
+                if let Some(held) = &mut held {
+                    held.stand_aside(shared);
+                }
+                asked.await
+            }
+        };
         if let Some(held) = &held {
             told(shared, held.pass, outcome.as_ref().map(|_| ()));
         }
@@ -134,23 +139,23 @@ pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token
         if !is_ambiguous || is_last {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
-        let pause = if let Some(most) = pauses.next() {
-            jittered(shared, most)
-        } else {
-            is_last = true;
-            LAST.saturating_sub(began.elapsed())
+        let rest = LAST.saturating_sub(began.elapsed());
+        let pause = match pauses.next().map(|most| jittered(shared, most).max(asked_to_wait)) {
+            Some(pause) if pause < rest => pause,
+            // However long Smartcar asks us to wait: after its minute the pair is lost.
+            _ if rest > Duration::ZERO => {
+                is_last = true;
+                rest
+            }
+            _ => return Spent::Failed { error, is_ambiguous, silent_at },
         };
-        let pause = pause.max(asked_to_wait);
-        if began.elapsed() + pause > WINDOW {
-            return Spent::Failed { error, is_ambiguous, silent_at };
-        }
         if let Some(held) = &held {
             shared.note_delay(held.pass.connection(), error.to_string());
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // One more before Carport stops; the next start goes on.
-            () = shared.closing.cancelled(), if asked_to_wait.is_zero() => is_last = true,
+            // One more before Carport stops: the next start may be too late for it.
+            () = shared.closing.cancelled() => is_last = true,
         }
         // The machine has slept meanwhile, with its timers or without: that would be no repetition any more, but a new
         // beginning.
@@ -167,11 +172,18 @@ fn patience(sent_for: Duration) -> Duration {
 }
 
 impl Tokens {
-    /// The next pair for a refresh token that is no connection's yet.
+    /// The next pair for a refresh token that is no connection's yet. An error tells whether any of the requests may have
+    /// spent it.
     pub async fn renew_foreign(&self, token: &Secret) -> Result<Granted, SmartcarError> {
         match spend(&self.shared, None, token, None).await {
             Spent::Granted(granted) => Ok(granted),
-            Spent::Rejected(error) | Spent::Failed { error, .. } => Err(error),
+            Spent::Rejected(error) => Err(error),
+            Spent::Failed { mut error, is_ambiguous, .. } => {
+                if let SmartcarError::Later { what, .. } = &mut error {
+                    what.may_have_acted |= is_ambiguous;
+                }
+                Err(error)
+            }
         }
     }
 }

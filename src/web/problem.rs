@@ -280,7 +280,6 @@ impl From<ConnectError> for Problem {
             ConnectError::Refused { .. } => problem(StatusCode::CONFLICT, "refused"),
             ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
             ConnectError::NotConfigured(_) | ConnectError::Ended => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
-            ConnectError::OverBudget(refused) => over_budget(refused),
             ConnectError::Limited { after, .. } => later(StatusCode::TOO_MANY_REQUESTS, "over_budget", &error, *after),
             ConnectError::Later { after, .. } => later(StatusCode::BAD_GATEWAY, "upstream", &error, *after),
             ConnectError::Upstream(cause) => Problem::upstream(cause.as_str()),

@@ -349,8 +349,10 @@ async fn an_import_goes_on_after_silence_whatever_comes_then() {
                 (1, _) => Some(Err(TransportError::Lost("the story loses it".to_owned()))),
                 (2..=4, None) => Some(Err(TransportError::Unreachable("the story has no route".to_owned()))),
                 // Smartcar says this of a token that it is just replacing, too.
-                (2, Some(400)) => Some(Ok(refusal(400))),
-                (2..=4, Some(status @ (429 | 503))) => Some(Ok(refusal(status))),
+                (2, Some(400)) => Some(Ok(refusal(400, None))),
+                (2..=4, Some(429)) => Some(Ok(refusal(429, None))),
+                // Longer than Smartcar honours it.
+                (2, Some(503)) => Some(Ok(refusal(503, Some("90")))),
                 _ => None,
             }
         });
@@ -365,8 +367,9 @@ async fn an_import_goes_on_after_silence_whatever_comes_then() {
     }
 }
 
-fn refusal(status: u16) -> Response<Bytes> {
-    Response::builder().status(status).body(Bytes::from_static(br#"{"error":"invalid_grant"}"#)).unwrap()
+fn refusal(status: u16, retry_after: Option<&str>) -> Response<Bytes> {
+    let answer = retry_after.into_iter().fold(Response::builder(), |answer, after| answer.header("retry-after", after));
+    answer.status(status).body(Bytes::from_static(br#"{"error":"invalid_grant"}"#)).unwrap()
 }
 
 /// Nothing on disk goes on with it after the stop.

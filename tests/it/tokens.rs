@@ -544,6 +544,33 @@ async fn silence_about_the_pair_before_ends_nothing() {
     gateway.finish().await;
 }
 
+/// Smartcar honours for a minute what it may have replaced: a wait that is longer than that ends before it.
+#[tokio::test(start_paused = true)]
+async fn no_wait_that_smartcar_asks_for_costs_a_pair() {
+    for status in [429, 503] {
+        let (gateway, connection) = with_ada_alone(75).await;
+        pass(2 * HOUR).await;
+        let mut requests = 0;
+        gateway.net.change(move |request, _| {
+            requests += usize::from(request.uri().path() == "/oauth/token");
+            let wait = || Response::builder().status(status).header("retry-after", "900").body(Bytes::new()).unwrap();
+            match requests {
+                1 => Some(Err(carport::world::TransportError::Lost("the story loses it".to_owned()))),
+                2 => Some(Ok(wait())),
+                _ => None,
+            }
+        });
+        let before = gateway.net.count(REFRESH);
+        // Whoever asked does not wait for the last of them.
+        assert!(gateway.app().tokens().renew(connection, None).await.is_err(), "{status}");
+        pass(MINUTE).await;
+        assert_eq!(gateway.net.count(REFRESH), before + 3, "{status}");
+        assert_eq!(view(&gateway, connection).await["status"], "active", "{status}");
+        proves_itself(&gateway).await;
+        gateway.finish().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn four_weeks_of_bad_days() {
     let faults = [
