@@ -113,7 +113,7 @@ where
     let is_for_people = route.map_or_else(|| !head.uri.path().starts_with("/api/"), Route::is_for_people);
     let is_for_a_person = prefers_html && is_for_people;
     // The head goes on to its handler.
-    let asked = is_for_a_person.then(|| (head.headers.clone(), head.uri.clone()));
+    let asked = is_for_a_person.then(|| (head.headers.clone(), head.uri.clone(), session::is_unsafe(&head.method)));
     let readers = route.and_then(|route| cors::Readers::of(route, &head.headers, &services.settings));
 
     let answer = async {
@@ -141,11 +141,11 @@ where
         // A browser that is not signed in is shown how to, when it came for a page.
         Err(problem) if problem.code() == "unauthorized" && is_for_a_person => session::show_the_way(),
         Err(problem) => match asked {
-            Some((headers, uri)) => {
+            Some((headers, uri, is_form)) => {
                 let client = Client::of(peer, &headers, &services.settings);
                 let is_host_ours =
                     client::host(&headers, &uri).is_ok_and(|host| client::check_host(&host, &services.settings).is_ok());
-                let asked = (headers, uri.path().to_owned());
+                let asked = (headers, uri.path().to_owned(), is_form);
                 let reader = Reader::of(services, client, asked, is_host_ours).await;
                 problem.respond_to(&reader, services, &request_id)
             }

@@ -399,6 +399,8 @@ pub(crate) struct SignInPage<'a> {
 pub(crate) struct ErrorPage<'a> {
     /// What is around.
     pub(crate) shell: Shell<'a>,
+    /// Where whoever comes back to it is led, if asking for it again would send a form again.
+    pub(crate) own: Option<&'a str>,
     /// Where it goes on, the best way first.
     pub(crate) ways: &'a [Way],
     /// The HTTP status.

@@ -47,6 +47,8 @@ pub(super) struct Reader {
     form_token: Option<String>,
     /// Which page they asked for.
     path: String,
+    /// Whether they sent a form to it.
+    is_form: bool,
     has_start: bool,
 }
 
@@ -56,13 +58,14 @@ impl Reader {
     pub(super) async fn of(
         services: &Services,
         client: Client,
-        (headers, path): (HeaderMap, String),
+        (headers, path, is_form): (HeaderMap, String, bool),
         is_host_ours: bool,
     ) -> Reader {
         let identity =
             if is_host_ours { session::of_browser(services, client, &headers).await.unwrap_or_default() } else { None };
         let form_token = identity.as_ref().and_then(|identity| identity.cookie.as_deref()).map(session::form_token);
-        Reader { headers, client, identity, form_token, path, has_start: is_host_ours && services.face.knows_sessions() }
+        let has_start = is_host_ours && services.face.knows_sessions();
+        Reader { headers, client, identity, form_token, path, is_form, has_start }
     }
 
     /// What is around the page.
@@ -76,6 +79,11 @@ impl Reader {
     /// The path that was asked for.
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether they sent a form, which would be sent again if the same were asked for once more.
+    pub(super) fn has_sent_a_form(&self) -> bool {
+        self.is_form
     }
 
     /// Whether the page of the cars, or the sign-in in front of it, is there to be led to.

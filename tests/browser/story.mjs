@@ -269,6 +269,32 @@ await step('a token that is not made is marked at the box, and what was typed st
   forgive(/the server responded with a status of 400/);
 });
 
+await step('who comes back to the answer to a refused form sends nothing again', async () => {
+  const sent = [];
+  const note = request => { if (request.method() !== 'GET') sent.push(`${request.method()} ${request.url()}`); };
+  page.on('request', note);
+  // As a browser does that has kept the page whole.
+  const comeBack = () => page.evaluate(() => {
+    setTimeout(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
+  });
+  same(page.url(), `${origin}/system/tokens`, 'the address of the form');
+  await comeBack();
+  await page.waitForURL(`${origin}/system`);
+  await page.evaluate(() => {
+    const form = document.querySelector('form.signout');
+    form.action = '/units';
+    form.insertAdjacentHTML('beforeend', '<input type="hidden" name="distance" value="feet">');
+    form.submit();
+  });
+  await page.getByRole('heading', { name: 'That does not fit' }).waitFor();
+  same(sent.splice(0).join(), `POST ${origin}/units`, 'what was sent');
+  await comeBack();
+  await page.waitForURL(`${origin}/`);
+  same(sent.join(), '', 'sent again');
+  page.off('request', note);
+  forgive(/the server responded with a status of 400/);
+});
+
 await step('a delivery is replayed', async () => {
   await page.goto(`${origin}/webhooks`);
   await page.locator('ol.rows li').first().getByRole('link').click();

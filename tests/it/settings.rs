@@ -247,7 +247,7 @@ async fn the_form_does_the_same() {
     let refused = person.send("/setup", &typed(OTHER)).await;
     let text = refused.text();
     assert_eq!(refused.status, 422);
-    for part in ["Not saved.", "Smartcar refuses the v3 client id and secret", V3, APPLICATION] {
+    for part in ["Not saved.", "data-page=\"/setup\"", "Smartcar refuses the v3 client id and secret", V3, APPLICATION] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(OTHER) && !text.contains(MANAGEMENT), "a secret is shown again: {text}");

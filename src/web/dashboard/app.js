@@ -99,8 +99,9 @@ for (const button of document.querySelectorAll('button[data-wait]')) {
 }
 // A page that a refused form was answered with has no address of its own: asked for again, it would be sent again.
 const own = by('main').dataset.page;
-// Whoever comes back finds it as it was.
-addEventListener('pageshow', event => event.persisted && (own ? location.replace(own) : location.reload()));
+const anew = () => own ? location.replace(own) : location.reload();
+// Whoever comes back finds it as it is now.
+addEventListener('pageshow', event => event.persisted && anew());
 
 // A page that is kept open says when it can no longer be renewed.
 const offline = by('offline'), lost = by('lost');
@@ -123,7 +124,7 @@ async function renew() {
   try {
     const headers = { accept: 'text/html', 'x-clock': clock };
     const answer = await fetch(own ?? location.href, { headers, signal: AbortSignal.timeout(15000) });
-    if (answer.redirected || answer.status === 401) return location.reload();
+    if (answer.redirected || answer.status === 401) return anew();
     // A proxy speaks for a Carport that does not.
     if (answer.status >= 502) throw new Error(answer.status);
     if (!answer.ok) return;

@@ -18,7 +18,8 @@ impl Problem {
             (false, false) => Vec::new(),
         };
         let (status, title) = (self.status.as_u16(), self.headline());
-        let page = ErrorPage { shell, ways: &ways, status, title, sentence: &self.sentence, request_id };
+        let own = ways.first().filter(|_| reader.has_sent_a_form()).map(|way| &*way.href);
+        let page = ErrorPage { shell, own, ways: &ways, status, title, sentence: &self.sentence, request_id };
         let mut response = answer::html(self.status, page.render());
         self.show(response.headers_mut());
         response

@@ -73,6 +73,7 @@ async fn a_token_that_is_not_made_says_at_each_box_what_is_wrong() {
         let answer = person.send("/system/tokens", &fields).await;
         let page = answer.text();
         assert_eq!(answer.status, 400, "{fields:?}: {page}");
+        assert!(page.contains("data-page=\"/system\""), "asked for again, it would be sent again: {page}");
         assert!(page.contains("No token was made.") && page.contains("<details id=\"make\" open>"), "{page}");
         assert_eq!(page.matches("aria-invalid=\"true\"").count(), wrong.len(), "{fields:?}");
         for id in wrong {

@@ -15,17 +15,19 @@ async fn who_is_signed_in_finds_the_way_back_from_an_error() {
     let get = |path: &str| gateway.get(path).header("cookie", &person.cookie).header("accept", "text/html");
     let wrong_method = gateway.ask("DELETE", "/system").header("cookie", &person.cookie).header("accept", "text/html");
     let forged = gateway.ask("POST", "/units").header("cookie", &person.cookie).header("accept", "text/html");
-    for (status, answer) in [
-        (404, get("/nowhere").send().await),
-        (404, get("/vehicles/nobody").send().await),
-        (400, person.send("/units", &[("distance", "feet")]).await),
-        (400, get("/system?what=this").send().await),
-        (405, wrong_method.send().await),
-        (403, forged.header("sec-fetch-site", "cross-site").form(&[("csrf", &person.csrf)]).send().await),
+    for (status, sends_a_form, answer) in [
+        (404, false, get("/nowhere").send().await),
+        (404, false, get("/vehicles/nobody").send().await),
+        (400, true, person.send("/units", &[("distance", "feet")]).await),
+        (400, false, get("/system?what=this").send().await),
+        (405, false, wrong_method.send().await),
+        (403, true, forged.header("sec-fetch-site", "cross-site").form(&[("csrf", &person.csrf)]).send().await),
     ] {
         let page = answer.text();
         assert_eq!(answer.status, status, "{page}");
         assert!(page.contains(NAVIGATION) && page.contains(TO_THE_CARS), "{status}: {page}");
+        // Only of a form it matters where whoever comes back is led: it would be sent again.
+        assert_eq!(page.contains("data-page=\"/\""), sends_a_form, "{status}: {page}");
         // Signing out works from here, too.
         assert!(page.contains(&format!("name=\"csrf\" value=\"{}\"", person.csrf)), "{status}: {page}");
     }

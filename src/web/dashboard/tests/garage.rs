@@ -318,7 +318,7 @@ fn invites(garage: &Garage) -> [(String, String); 4] {
 
 fn error(shell: Shell<'_>, text: &str) -> String {
     let ways = [Way::to("/setup", "Open set-up"), Way::to("/", "To the cars")];
-    ErrorPage { shell, ways: &ways, status: 404, title: text, sentence: text, request_id: text }.render()
+    ErrorPage { shell, own: None, ways: &ways, status: 404, title: text, sentence: text, request_id: text }.render()
 }
 
 pub(super) fn pages(garage: &Garage) -> Vec<(String, String)> {
