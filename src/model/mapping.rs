@@ -76,17 +76,25 @@ pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     ENDPOINTS.iter().find(|endpoint| &endpoint.path[1..] == path)
 }
 
-/// The permission that a signal needs by itself, if the table knows it: that of its group, whichever endpoint of v2.0 shows
-/// it too.
+/// The permission that a signal needs by itself, if it is known: that of its group, whichever endpoint of v2.0 shows it too.
 pub fn permission(code: &str) -> Option<&'static str> {
-    if code.starts_with("charge-") {
-        return Some("read_charge");
-    }
-    ENDPOINTS
-        .iter()
-        .find(|endpoint| endpoint.signals.iter().any(|signal| signal.code == code))
-        .map(|endpoint| endpoint.permission)
+    let of_group = || GROUPS.iter().find(|(group, _)| code.starts_with(group)).map(|(_, permission)| *permission);
+    let shown_by = |endpoint: &&Endpoint| endpoint.signals.iter().any(|signal| signal.code == code);
+    of_group().or_else(|| ENDPOINTS.iter().find(shown_by).map(|endpoint| endpoint.permission))
 }
+
+/// What opens a group whose signals are not all in the table, by what Smartcar's reference says that each permission is for
+/// (api-reference/permissions). Of groups that it does not speak of, the permission is not known.
+const GROUPS: &[(&str, &str)] = &[
+    ("charge-chargerecords", "read_charge_records"),
+    ("charge-", "read_charge"),
+    ("climate-", "read_thermometer"),
+    ("closure-", "read_security"),
+    ("diagnostics-", "read_diagnostics"),
+    ("hvac-", "read_climate"),
+    ("motion-", "read_speedometer"),
+    ("tractionbattery-", "read_battery"),
+];
 
 /// The endpoints that these permissions open; all of them if the permissions are not known. Of those that hold the
 /// same signals only one.

@@ -193,6 +193,26 @@ fn null_and_nonsense_give_nothing() {
 }
 
 #[test]
+fn a_permission_is_named_where_smartcar_says_what_it_opens() {
+    for (code, opened_by) in [
+        ("odometer-traveleddistance", Some("read_odometer")),
+        ("charge-ischargingportflapopen", Some("read_charge")),
+        ("charge-chargerecords", Some("read_charge_records")),
+        ("climate-externaltemperature", Some("read_thermometer")),
+        ("closure-tailgate", Some("read_security")),
+        ("diagnostics-dtccount", Some("read_diagnostics")),
+        ("hvac-issteeringheateractive", Some("read_climate")),
+        ("motion-currentspeed", Some("read_speedometer")),
+        ("tractionbattery-isheateractive", Some("read_battery")),
+        ("vehicleidentification-vin", Some("read_vin")),
+        ("vehicleidentification-trim", None),
+        ("transmission-gearstate", None),
+    ] {
+        assert_eq!(permission(code), opened_by, "{code}");
+    }
+}
+
+#[test]
 fn without_known_permissions_everything_is_read_once() {
     let paths = open_to(None);
     assert!(paths.contains(&"/battery/capacity") && !paths.contains(&"/battery/nominal_capacity"));
