@@ -23,6 +23,12 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
     }
 
+    /// Reads a time as people write it: a moment of RFC 3339, a day (UTC), or how long before `now` it was, such as `30d`.
+    pub fn written(text: &str, now: Timestamp) -> Option<Timestamp> {
+        let day = || Timestamp::parse(&format!("{text}T00:00:00Z"));
+        Timestamp::parse(text).or_else(day).or_else(|| span(text).map(|span| now.before(span)))
+    }
+
     /// Reads a date of HTTP (RFC 9110), such as `Thu, 09 Oct 2025 08:53:20 GMT`.
     pub fn of_http(text: &str) -> Option<Timestamp> {
         let time = jiff::fmt::rfc2822::parse(text).ok()?;
@@ -128,6 +134,22 @@ mod tests {
         assert_eq!(time.to_string(), "2025-10-09T08:53:20.007Z");
         assert_eq!(time.plain(), "2025-10-09 08:53:20 UTC");
         assert_eq!(Timestamp::parse("2025-10-09T10:53:20.007+02:00"), Some(time));
+    }
+
+    #[test]
+    fn people_write_a_moment_a_day_or_how_long_ago() {
+        let now = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        for (text, read) in [
+            ("2026-01-31T12:00:00+01:00", "2026-01-31T11:00:00.000Z"),
+            ("2026-01-31", "2026-01-31T00:00:00.000Z"),
+            ("30d", "2026-10-23T12:00:00.000Z"),
+            ("90m", "2026-11-22T10:30:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::written(text, now).map(|time| time.to_string()).as_deref(), Some(read), "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01", "2026-01", "2026-01-31T12:00:00", "-30d", "30", "1y"] {
+            assert_eq!(Timestamp::written(text, now), None, "{text}");
+        }
     }
 
     #[test]

@@ -119,14 +119,19 @@ impl Fields {
     }
 
     /// Takes a time.
-    pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
-        let wrong = || Problem::bad_request(format!("`{name}` must be a time of RFC 3339, such as 2026-01-31T12:00:00Z."));
-        self.take(name).map(|text| Timestamp::parse(&text).ok_or_else(wrong)).transpose()
+    fn time(&mut self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        let wrong = || {
+            Problem::bad_request(format!(
+                "`{name}` must be a day (UTC) such as 2026-01-31, a time of RFC 3339 such as 2026-01-31T12:00:00Z, or how long ago it \
+                 was, such as 30d or 12h."
+            ))
+        };
+        self.take(name).map(|text| Timestamp::written(&text, now).ok_or_else(wrong)).transpose()
     }
 
     /// Takes `since` and `until`. A period that ends before it begins would be an empty answer.
-    pub(super) fn period(&mut self) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
-        match (self.time("since")?, self.time("until")?) {
+    pub(super) fn period(&mut self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+        match (self.time("since", now)?, self.time("until", now)?) {
             (Some(since), Some(until)) if since > until => Err(Problem::bad_request(format!(
                 "`since` ({since}) is later than `until` ({until}), so there is nothing between them: the other way round, perhaps?"
             ))),
@@ -287,7 +292,7 @@ mod tests {
     fn fields_are_strict() {
         let mut fields = Fields::parse(b"limit=7&since=2026-01-31T12%3A00%3A00Z&empty=").unwrap();
         assert_eq!(fields.limit(), Ok(7));
-        assert_eq!(fields.time("since").unwrap().unwrap().to_string(), "2026-01-31T12:00:00.000Z");
+        assert_eq!(fields.period(Timestamp::default()), Ok((Timestamp::parse("2026-01-31T12:00:00Z"), None)));
         assert_eq!(fields.take("empty"), None);
         fields.finish().unwrap();
         assert!(Fields::parse(b"a=1&a=2").is_err());

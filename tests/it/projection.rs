@@ -1,8 +1,10 @@
 //! From the log to vehicle data: each event counts once, in whatever order and through whatever crash.
 
-use carport::model::Json;
+use std::time::Duration;
+
 use carport::model::event::{Grammar, NotUnderstood, Projection, project};
 use carport::model::reading::{Outcome, SignalReport};
+use carport::model::{Json, Timestamp};
 use carport::simulator::Settings;
 use serde_json::{Value, json};
 
@@ -29,7 +31,7 @@ async fn latest(gateway: &TestGateway, vehicle: &str, code: &str) -> Value {
 async fn history(gateway: &TestGateway, vehicle: &str, code: &str) -> Vec<(i64, i64)> {
     let told = gateway.told(&format!("/api/v1/vehicles/{vehicle}/history?signal={code}&limit=500")).await;
     let row = |item: &Value| {
-        let at = carport::model::Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
+        let at = Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
         (item["body"]["value"].as_i64().unwrap(), at)
     };
     told["items"].as_array().unwrap().iter().map(row).collect()
@@ -86,7 +88,7 @@ async fn a_long_day_is_kept_whole_in_any_order() {
         assert_eq!(history(&gateway, &vehicle, code).await, all, "{code}");
     }
     let path = format!("/api/v1/vehicles/{vehicle}/history?signal=a-mixed&limit=500");
-    let time = |at| carport::model::Timestamp::from_millis(at).to_string();
+    let time = |at| Timestamp::from_millis(at).to_string();
     for (since, until) in [(0, 400), (1, 399), (63, 65), (100, 300), (390, 400)] {
         let range = format!("&since={}&until={}", time(at(since)), time(at(until)));
         let told = gateway.told(&format!("{path}{range}")).await;
@@ -173,6 +175,32 @@ async fn history_is_paged_without_loss_or_repetition() {
         .filter(|item| item["signal"] == "b-b" && item["at"].as_str().unwrap().starts_with("2025-10-10"));
     assert_eq!(some["items"], json!(inside.collect::<Vec<_>>()));
     assert!(!some["items"].as_array().unwrap().is_empty());
+    // A period is written as on the command line.
+    let named = gateway.told(&format!("{path}?signal=b-b&since=2025-10-10&until=2025-10-11")).await;
+    assert_eq!(named["items"], some["items"], "by days");
+    let now = gateway.now();
+    let days = now.since(Timestamp::parse("2025-10-10T00:00:00Z").unwrap()).as_secs() / 86_400;
+    let at = |days: u64| now.before(Duration::from_secs(days * 86_400));
+    let period = format!("since={}&until={}", at(days + 1), at(days));
+    let some = gateway.told(&format!("{path}?signal=b-b&{period}")).await;
+    assert!(!some["items"].as_array().unwrap().is_empty(), "{period}");
+    for (unit, of_day) in [("d", 1), ("h", 24), ("m", 24 * 60), ("s", 86_400)] {
+        let ago = format!("since={}{unit}&until={}{unit}", (days + 1) * of_day, days * of_day);
+        assert_eq!(gateway.told(&format!("{path}?signal=b-b&{ago}")).await["items"], some["items"], "{ago}");
+    }
+    for list in ["history", "charges", "trips"] {
+        let answer = async |query: &str| {
+            let path = format!("/api/v1/vehicles/{vehicle}/{list}?{query}");
+            gateway.get(&path).bearer(&gateway.admin).send().await
+        };
+        assert_eq!(answer("since=30d&until=2025-12-01").await.status, 200, "{list}");
+        for (name, text) in [("since", "30"), ("since", "-1d"), ("until", "2025-10"), ("until", "2025-10-10T12:00:00")] {
+            let refused = answer(&format!("{name}={text}")).await;
+            is_problem(&refused, 400, "bad_request");
+            let told = format!("`{name}` must be a day (UTC) such as 2026-01-31, a time of RFC 3339 such as");
+            assert!(refused.text().contains(&told) && refused.text().contains("30d or 12h"), "{}", refused.text());
+        }
+    }
 
     let table = gateway.get(&format!("{path}?format=csv&limit=2")).bearer(&gateway.admin).send().await;
     assert_eq!(table.header("content-type"), Some("text/csv; charset=utf-8"));

@@ -1,6 +1,6 @@
 use clap::{Args, ValueEnum};
 
-use crate::model::{Timestamp, span};
+use crate::model::Timestamp;
 use crate::world::{Clock, SystemClock};
 
 /// Flags of `signals`.
@@ -85,7 +85,5 @@ impl Units {
 
 /// A moment, a day (UTC), or how long ago.
 fn time(text: &str) -> Result<Timestamp, String> {
-    let day = || Timestamp::parse(&format!("{text}T00:00:00Z"));
-    let ago = || span(text).map(|span| SystemClock.now().before(span));
-    Timestamp::parse(text).or_else(day).or_else(ago).ok_or_else(|| "write 2026-01-31, 2026-01-31T12:00:00Z or 30d".to_owned())
+    Timestamp::written(text, SystemClock.now()).ok_or_else(|| "write 2026-01-31, 2026-01-31T12:00:00Z or 30d".to_owned())
 }

@@ -31,7 +31,7 @@ pub(in crate::web) async fn whole(call: &Call<'_>) -> Answer {
     let as_csv = query.one_of("format", &["csv", "jsonl"])? == Some("csv");
     let form = if as_csv { Form::Sheets } else { Form::Lines };
     let vehicle = query.take("vehicle").map(VehicleId::new);
-    let wanted = history::range(&mut query)?;
+    let wanted = history::range(call, &mut query)?;
     query.finish()?;
     let export = call.services.rooms.vehicles.export(call.reach()?, vehicle.as_ref(), wanted).await?;
     Ok(answer(export, form))

@@ -21,7 +21,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     if every.is_none() && zone.is_some() {
         return Err(Problem::bad_request("`offset` says where hours and days begin: it goes with `every`."));
     }
-    let wanted = range(&mut query)?;
+    let wanted = range(call, &mut query)?;
     let is_whole = as_csv && every.is_none() && !query.has("limit") && !query.has("cursor");
     let page = query.page()?;
     query.finish()?;
@@ -51,7 +51,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
 /// `GET vehicles/{id}/charges?since=&until=&limit=&cursor=`
 pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let (since, until) = query.period()?;
+    let (since, until) = query.period(call.services.world.now())?;
     let wanted = HistoryQuery { since, until, ..HistoryQuery::default() };
     let page = query.page()?;
     query.finish()?;
@@ -61,7 +61,7 @@ pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
 /// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
 pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
-    let ((since, until), units) = (query.period()?, query.units()?);
+    let ((since, until), units) = (query.period(call.services.world.now())?, query.units()?);
     let offset = offset(&mut query)?.unwrap_or(0);
     let page = query.page()?;
     query.finish()?;
@@ -70,8 +70,8 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
 }
 
 /// Which part of a history, and how it is shown.
-pub(super) fn range(query: &mut Fields) -> Result<HistoryQuery, Problem> {
-    let (signal, (since, until)) = (query.take("signal"), query.period()?);
+pub(super) fn range(call: &Call<'_>, query: &mut Fields) -> Result<HistoryQuery, Problem> {
+    let (signal, (since, until)) = (query.take("signal"), query.period(call.services.world.now())?);
     Ok(HistoryQuery { signal, since, until, units: query.units()? })
 }
 
