@@ -3,22 +3,21 @@
 //! A permit is on disk before the call, so that a crash can only make us call less than we may. What an answer
 //! teaches of limits (429, 430, `Retry-After`) is kept too. Token calls need no permit.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::model::budget::{
-    APPLICATION, Ledger, Lesson, POOL, POOL_BUT_ONE, POOL_HALF, POOL_PER_MINUTE, POOL_SHARE, Permit, Pool, Reason, month,
-};
+use crate::model::budget::{APPLICATION, Lesson, POOL_SHARE, Permit, Pool, Reason, Spent, month};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
 use crate::store::budget::{NoteCalls, TakeCall, Taken};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::world::World;
+
+mod view;
+
+pub use view::{ApplicationBudget, BudgetView, Called, Plan, VehicleBudget};
 
 /// What the plan allows.
 #[derive(Clone, Debug)]
@@ -76,10 +75,10 @@ pub enum Refused {
         after: Duration,
     },
     /// Smartcar wants to be left alone, or would soon.
-    #[error("{}: try again in {}", held(*.told), in_words(*.after))]
+    #[error("{}: try again in {}", .why.words(), in_words(*.after))]
     ApplicationRests {
-        /// Whether it has said so itself.
-        told: bool,
+        /// Why.
+        why: Held,
         /// How long.
         after: Duration,
     },
@@ -107,15 +106,40 @@ fn remedy(told: Option<u32>) -> &'static str {
     }
 }
 
-fn held(told: bool) -> &'static str {
-    if told {
-        "Smartcar has refused the calls of the whole application (429), and lets them come back by 2 a minute"
-    } else {
-        "Carport has made as many calls as Smartcar allows the whole application"
+/// Why the whole application waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Smartcar has refused its calls, and few have come back since.
+    Refused,
+    /// As many calls were made as Smartcar allows.
+    Spent,
+    /// The few that are left are left to others.
+    LeftToOthers,
+}
+
+impl Held {
+    fn words(self) -> &'static str {
+        match self {
+            Held::Refused => {
+                "Smartcar has refused the calls of the whole application (429), and lets them come back by 2 a minute"
+            }
+            Held::Spent => "Carport has made as many calls as Smartcar allows the whole application",
+            Held::LeftToOthers => {
+                "of the calls that Smartcar allows the whole application, tokens of scope `read` leave the last 30 to others"
+            }
+        }
     }
 }
 
 impl Refused {
+    fn month(spent: Spent, until: Timestamp, now: Timestamp) -> Refused {
+        let after = until.since(now);
+        match spent {
+            Spent::Whole { told } => Refused::MonthIsOver { told, until, after },
+            Spent::ButKept => Refused::Reserved { until, after },
+        }
+    }
+
     /// How long to wait.
     pub fn after(&self) -> Duration {
         match self {
@@ -172,11 +196,17 @@ impl Budget {
         }
         match taken? {
             Taken::Granted { car, rested } => Ok(Permit::granted(vehicle, reason, rested).about(car)),
-            Taken::MonthIsOver { told } => Err(Refused::MonthIsOver { told, until, after: until.since(at) }),
-            Taken::Reserved => Err(Refused::Reserved { until, after: until.since(at) }),
+            Taken::Spent(spent) => Err(Refused::month(spent, until, at)),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
-            Taken::ApplicationRests { until, told } => Err(Refused::ApplicationRests { told, after: until.since(at) }),
+            Taken::ApplicationRests { until, told } => {
+                let why = match leaves {
+                    _ if told => Held::Refused,
+                    0 => Held::Spent,
+                    _ => Held::LeftToOthers,
+                };
+                Err(Refused::ApplicationRests { why, after: until.since(at) })
+            }
         }
     }
 
@@ -202,7 +232,7 @@ impl Budget {
         let (budget, at) = (self.clone(), self.world.now());
         let pool = self.store.read(move |snapshot| budget.pool(snapshot, at)).await?;
         match pool.rest(at) {
-            Some(_) => Err(Refused::ApplicationRests { told: true, after: pool.opens_at(0).since(at) }),
+            Some(_) => Err(Refused::ApplicationRests { why: Held::Refused, after: pool.opens_at(0).since(at) }),
             None => Ok(()),
         }
     }
@@ -244,11 +274,13 @@ impl Budget {
         let refused = match lesson {
             Lesson::MonthIsOver if row != APPLICATION => {
                 let told = ledger.learnt(self.settings.calls_per_vehicle_month);
-                Refused::MonthIsOver { told, until, after: until.since(at) }
+                Refused::month(Spent::Whole { told }, until, at)
             }
             Lesson::Good | Lesson::MonthIsOver => return None,
             Lesson::VehicleRests { .. } => Refused::VehicleRests { after: ledger.rests_until.since(at) },
-            Lesson::ApplicationRests { .. } => Refused::ApplicationRests { told: true, after: pool.opens_at(0).since(at) },
+            Lesson::ApplicationRests { .. } => {
+                Refused::ApplicationRests { why: Held::Refused, after: pool.opens_at(0).since(at) }
+            }
         };
         Some(refused).filter(|refused| !refused.after().is_zero())
     }
@@ -305,130 +337,5 @@ fn limit(error: &SmartcarError) -> Option<Lesson> {
         (Some("UPSTREAM"), Some("RATE_LIMIT"), _) => Some(Lesson::VehicleRests { seconds: after.or(Some(1800)) }),
         (Some("RATE_LIMIT"), _, _) | (_, _, Some(429)) => Some(Lesson::ApplicationRests { seconds: after }),
         _ => None,
-    }
-}
-
-/// What was called, and what is left.
-#[derive(Clone, Debug, Serialize)]
-pub struct BudgetView {
-    /// When the month of the plan began.
-    pub since: Timestamp,
-    /// When the next one begins.
-    pub until: Timestamp,
-    /// Calls for each vehicle and month; null: as many as one likes.
-    pub calls_per_vehicle_month: Option<u32>,
-    /// How many of them are kept for commands and for reading what was missed.
-    pub reserve: u32,
-    /// The bucket of the whole application; null for who may see only a part.
-    pub application: Option<ApplicationBudget>,
-    /// The vehicles, oldest first.
-    pub items: Vec<VehicleBudget>,
-    /// Always null: they come all at once.
-    pub next: Option<String>,
-}
-
-/// The bucket of the whole application.
-#[derive(Clone, Debug, Serialize)]
-pub struct ApplicationBudget {
-    /// How many calls it holds.
-    pub holds: u64,
-    /// How many come back each minute.
-    pub per_minute: u64,
-    /// How many could be made now.
-    pub left: u64,
-    /// Until when Smartcar wants to be left alone.
-    pub rests_until: Option<Timestamp>,
-    /// When Smartcar refused all calls (429), as long as the bucket fills anew because of it.
-    pub refused_at: Option<Timestamp>,
-}
-
-impl ApplicationBudget {
-    fn of(pool: &Pool) -> ApplicationBudget {
-        ApplicationBudget {
-            holds: POOL,
-            per_minute: POOL_PER_MINUTE,
-            left: pool.level / 1000,
-            rests_until: pool.rest(pool.at),
-            refused_at: pool.felt_refusal(POOL_BUT_ONE),
-        }
-    }
-
-    /// How many of them scheduled reads may make now.
-    pub fn left_for_polls(&self) -> u64 {
-        if self.rests_until.is_some() { 0 } else { self.left.saturating_sub(POOL_HALF.into()) }
-    }
-}
-
-/// The calls about one vehicle, and what is spread.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The calls.
-    pub account: VehicleBudget,
-    /// How many of them are kept for commands and for reading what was missed.
-    pub reserve: u32,
-    /// When the month of the plan began.
-    pub since: Timestamp,
-    /// When the next one begins.
-    pub until: Timestamp,
-    /// The application's bucket as it is now.
-    pub pool: Pool,
-}
-
-/// The calls about one vehicle.
-#[derive(Clone, Debug, Serialize)]
-pub struct VehicleBudget {
-    /// Smartcar's id.
-    pub vehicle: VehicleId,
-    /// How many were made this month.
-    pub used: u32,
-    /// How many for each reason.
-    pub reasons: BTreeMap<Reason, u32>,
-    /// How many may be made in all; null: as many as one likes.
-    pub limit: Option<u32>,
-    /// How many are left, with the reserve.
-    pub remaining: Option<u32>,
-    /// After how many calls Smartcar itself has refused further ones of this month (430); null: it has not.
-    pub refused_after: Option<u32>,
-    /// Why no more calls are made about it this month, or only those that may use the reserve, and what can be done; null
-    /// while there are some for whoever asks.
-    pub spent: Option<String>,
-    /// Until when Smartcar wants to be left alone about it.
-    pub rests_until: Option<Timestamp>,
-    /// The last twenty calls, oldest first.
-    pub last: Vec<Called>,
-}
-
-/// A call that was made.
-#[derive(Clone, Debug, Serialize)]
-pub struct Called {
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub reason: Reason,
-}
-
-impl VehicleBudget {
-    fn of(vehicle: VehicleId, ledger: Ledger, settings: &Settings, (now, until): (Timestamp, Timestamp)) -> VehicleBudget {
-        let configured = settings.calls_per_vehicle_month;
-        let told = ledger.learnt(configured);
-        let limit = configured.into_iter().chain(told).min();
-        let remaining = limit.map(|limit| limit.saturating_sub(ledger.used));
-        let after = until.since(now);
-        let refused = match remaining {
-            Some(0) => Some(Refused::MonthIsOver { told, until, after }),
-            Some(left) if left <= settings.reserve => Some(Refused::Reserved { until, after }),
-            _ => None,
-        };
-        VehicleBudget {
-            vehicle,
-            used: ledger.used,
-            remaining,
-            limit,
-            refused_after: told,
-            spent: refused.as_ref().map(Refused::to_string),
-            rests_until: ledger.rest(now),
-            reasons: ledger.reasons,
-            last: ledger.last.into_iter().map(|(at, reason)| Called { at, reason }).collect(),
-        }
     }
 }

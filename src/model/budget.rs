@@ -139,6 +139,25 @@ impl Ledger {
         self.limit.filter(|_| holds)
     }
 
+    /// How many calls may be made in all under the configured number; `None`: as many as one likes.
+    pub fn allowed(&self, configured: Option<u32>) -> Option<u32> {
+        configured.into_iter().chain(self.learnt(configured)).min()
+    }
+
+    /// How many of them are left.
+    pub fn left(&self, configured: Option<u32>) -> Option<u32> {
+        self.allowed(configured).map(|allowed| allowed.saturating_sub(self.used))
+    }
+
+    /// Why none is left to somebody who leaves `kept` calls to others, if that is so.
+    pub fn spent(&self, configured: Option<u32>, kept: u32) -> Option<Spent> {
+        match self.left(configured)? {
+            0 => Some(Spent::Whole { told: self.learnt(configured) }),
+            left if left <= kept => Some(Spent::ButKept),
+            _ => None,
+        }
+    }
+
     /// The same in the month that began at `since`: the next one, or one that overlaps because `budget.reset_day` has changed
     /// or the clock went back. A call counts in every month that it may have been made in.
     #[must_use]
@@ -225,6 +244,18 @@ impl Ledger {
     }
 }
 
+/// Why no call of a vehicle's month is left to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// All are made.
+    Whole {
+        /// After how many calls Smartcar has said so itself, if it has.
+        told: Option<u32>,
+    },
+    /// What is left is kept in reserve.
+    ButKept,
+}
+
 /// How many of its last calls a vehicle remembers.
 const LAST: usize = 20;
 
@@ -309,6 +340,25 @@ mod tests {
         // A clock that is far off does no harm.
         month(Timestamp::from_millis(i64::MAX), 1);
         month(Timestamp::from_millis(i64::MIN), 1);
+    }
+
+    #[test]
+    fn what_is_spent_is_spent_for_whoever_asks() {
+        let of = |used, limit| Ledger { used, limit, learnt_under: Configured::Calls(10), ..Ledger::default() };
+        let whole = |told| Some(Spent::Whole { told });
+        for (used, limit, configured, kept, spent) in [
+            (7, None, Some(10), 2, None),
+            (8, None, Some(10), 2, Some(Spent::ButKept)),
+            (8, None, Some(10), 0, None),
+            (10, None, Some(10), 2, whole(None)),
+            // What Smartcar has said holds under the number of then.
+            (8, Some(8), Some(10), 0, whole(Some(8))),
+            (8, Some(8), Some(11), 0, None),
+            (8, Some(8), None, 0, None),
+            (8, None, None, 2, None),
+        ] {
+            assert_eq!(of(used, limit).spent(configured, kept), spent, "{used} {limit:?} {configured:?} {kept}");
+        }
     }
 
     #[test]

@@ -128,13 +128,13 @@ pub struct BudgetStatus {
     pub used: u64,
     /// How many vehicles have none left but the reserve.
     pub spent: u64,
-    /// How many calls the application could make now.
+    /// How many calls the application's bucket holds now.
     pub application_left: u64,
 }
 
 impl BudgetStatus {
     fn of(view: &BudgetView) -> BudgetStatus {
-        let is_spent = |vehicle: &&VehicleBudget| vehicle.remaining.is_some_and(|remaining| remaining <= view.reserve);
+        let is_spent = |vehicle: &&VehicleBudget| vehicle.spent.is_some();
         BudgetStatus {
             calls_per_vehicle_month: view.calls_per_vehicle_month,
             until: view.until,

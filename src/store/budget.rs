@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Key;
 use super::tables::{ALL, Kind, Record, Typed};
 use super::{Change, Rows, Snapshot, StoreError, Tables};
-use crate::model::budget::{APPLICATION, Configured, LONGEST_REST, Ledger, Lesson, Pool, Reason};
+use crate::model::budget::{APPLICATION, Configured, LONGEST_REST, Ledger, Lesson, POOL_BUT_ONE, Pool, Reason, Spent};
 use crate::model::vehicle::Vehicle;
 use crate::model::{Timestamp, VehicleId};
 
@@ -58,13 +58,8 @@ pub enum Taken {
         /// Somebody wanted to be left alone before: a good answer is news.
         rested: bool,
     },
-    /// The month's calls are spent.
-    MonthIsOver {
-        /// After how many calls Smartcar has said so itself, if it has.
-        told: Option<u32>,
-    },
-    /// What is left of them is kept in reserve.
-    Reserved,
+    /// None of the month's calls is left to it.
+    Spent(Spent),
     /// What this reason may have of them is spent.
     ShareIsSpent,
     /// The vehicle is to be left alone.
@@ -73,7 +68,7 @@ pub enum Taken {
     ApplicationRests {
         /// Until then.
         until: Timestamp,
-        /// Smartcar has said so itself.
+        /// Smartcar has refused calls, and the bucket fills anew since.
         told: bool,
     },
 }
@@ -93,17 +88,16 @@ impl Change for TakeCall {
             ledger.learnt_under = self.limit.into();
         }
         ledger.limit = ledger.learnt(self.limit);
-        let left = self.limit.into_iter().chain(ledger.limit).min().map(|limit| limit.saturating_sub(ledger.used));
         let kept = if self.reason.uses_reserve() { 0 } else { self.reserve };
-        let refusal = match left {
+        let refusal = match ledger.spent(self.limit, kept) {
             _ if self.vehicle == APPLICATION => None,
-            Some(0) => Some(Taken::MonthIsOver { told: ledger.limit }),
-            Some(left) if left <= kept => Some(Taken::Reserved),
-            _ if self.share.is_some_and(|share| of_reason(&ledger, self.reason) >= share) => Some(Taken::ShareIsSpent),
-            _ => ledger.rest(self.at).map(Taken::VehicleRests),
+            Some(spent) => Some(Taken::Spent(spent)),
+            None if self.share.is_some_and(|share| of_reason(&ledger, self.reason) >= share) => Some(Taken::ShareIsSpent),
+            None => ledger.rest(self.at).map(Taken::VehicleRests),
         };
         let refusal = refusal.or_else(|| {
-            let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal(self.leaves).is_some());
+            // As long as it fills anew, it is Smartcar's refusal that has left so few, whoever has made them since.
+            let (until, told) = (pool.opens_at(self.leaves), pool.felt_refusal(POOL_BUT_ONE).is_some());
             (until > self.at).then_some(Taken::ApplicationRests { until, told })
         });
         if let Some(refusal) = refusal {

@@ -111,6 +111,44 @@ async fn a_bound_token_sees_its_own_part() {
     gateway.finish().await;
 }
 
+/// Few calls are left because Smartcar has refused some, or because they were made: nobody is told the one for the other.
+#[tokio::test(start_paused = true)]
+async fn who_finds_the_bucket_empty_is_told_who_has_emptied_it() {
+    let (gateway, car) = with_budget(410, &[("budget.calls_per_vehicle_month", "unlimited")]).await;
+    gateway.net.change(|request, _| {
+        let body = json!({ "type": "RATE_LIMIT", "code": "SMARTCAR_API", "statusCode": 429, "resolution": null });
+        let answer = http::Response::builder().status(429).header("retry-after", "90").body(body.to_string().into()).unwrap();
+        request.uri().path().ends_with("/batch").then_some(Ok(answer))
+    });
+    is_problem(&refresh(&gateway, &car).await, 429, "over_budget");
+    gateway.net.leave_alone();
+    let refused = async || {
+        let answer = refresh(&gateway, &car).await;
+        is_problem(&answer, 429, "over_budget");
+        assert!(answer.text().contains("Smartcar has refused the calls of the whole application (429)"), "{}", answer.text());
+        let application = gateway.told("/api/v1/budget").await["application"].clone();
+        assert!(application["refused_at"].is_string(), "{application}");
+        application
+    };
+    assert!(refused().await["rests_until"].is_string());
+    // Three have come back by then, and are soon made.
+    pass(Duration::from_secs(90)).await;
+    for _ in 0..3 {
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+    }
+    let application = refused().await;
+    assert_eq!((&application["left"], &application["rests_until"]), (&json!(0), &Value::Null), "{application}");
+    // Once it was full again, it is Carport that has made them.
+    pass(2 * HOUR).await;
+    for _ in 0..120 {
+        assert_eq!(refresh(&gateway, &car).await.status, 200);
+    }
+    let spent = refresh(&gateway, &car).await;
+    assert!(spent.text().contains("Carport has made as many calls as Smartcar allows"), "{}", spent.text());
+    assert_eq!(gateway.told("/api/v1/budget").await["application"]["refused_at"], Value::Null);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_smartcar_says_of_its_limits_is_heard() {
     let (mut gateway, car) = with_budget(403, &[]).await;

@@ -192,6 +192,7 @@ async fn what_is_everybodys_is_asked_for_once_and_leaves_calls_to_cars() {
     let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
     is_error(refused, 429, "RATE_LIMIT", Some("SMARTCAR_API"));
     assert!(refused.header("retry-after").is_some());
+    assert!(refused.text().contains("tokens of scope `read` leave the last 30 to others"), "{}", refused.text());
     assert!(gateway.net.count("GET /v2.0/compatibility?") < 90);
     let left = gateway.told("/api/v1/budget").await["application"]["left"].as_u64().unwrap();
     assert!((29..=31).contains(&left), "{left}");
