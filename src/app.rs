@@ -167,7 +167,7 @@ impl App {
         for mistake in left_out {
             tracing::warn!("a setting made on the set-up page does not fit what is configured now, and is left out: {mistake}");
         }
-        let budget = Budget::new(settings::budget(config), store.clone(), world.clone());
+        let budget = Budget::new(settings::budget(config), store.clone(), world.clone(), metrics.clone());
         let (observer, ledger) = (metrics.clone(), budget.clone());
         let smartcar = Smartcar::new(world.transport.clone(), settings::smartcar(config))
             .rereading(settings::client_secrets(config))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::metrics::Metrics;
 use crate::model::budget::{APPLICATION, Lesson, POOL_SHARE, Permit, Pool, Reason, Spent, month};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
@@ -159,14 +160,15 @@ pub struct Budget {
     settings: Arc<Settings>,
     store: Store,
     world: World,
+    metrics: Arc<Metrics>,
     /// Requests that count for the application only and are not in the store yet.
     aside: Arc<AtomicU32>,
 }
 
 impl Budget {
     /// The ledger in `store`.
-    pub fn new(settings: Settings, store: Store, world: World) -> Budget {
-        Budget { settings: Arc::new(settings), store, world, aside: Arc::default() }
+    pub fn new(settings: Settings, store: Store, world: World, metrics: Arc<Metrics>) -> Budget {
+        Budget { settings: Arc::new(settings), store, world, metrics, aside: Arc::default() }
     }
 
     /// A request went out to `endpoint`, with a permit or without.
@@ -195,7 +197,10 @@ impl Budget {
             self.aside.fetch_add(aside, Ordering::Relaxed);
         }
         match taken? {
-            Taken::Granted { car, rested } => Ok(Permit::granted(vehicle, reason, rested).about(car)),
+            Taken::Granted { car, rested } => {
+                self.metrics.calls(reason.as_str(), 1);
+                Ok(Permit::granted(vehicle, reason, rested).about(car))
+            }
             Taken::Spent(spent) => Err(Refused::month(spent, until, at)),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
@@ -214,6 +219,7 @@ impl Budget {
     /// never settled has cost one call.
     pub async fn settle(&self, permit: &Permit, error: Option<&SmartcarError>) {
         let (sent, lesson) = (permit.sent(), lesson(permit, error));
+        self.metrics.calls(permit.reason.as_str(), sent.saturating_sub(1));
         if sent != 1 || lesson.is_some() {
             self.note(permit, sent, lesson).await;
         }
@@ -283,6 +289,18 @@ impl Budget {
             }
         };
         Some(refused).filter(|refused| !refused.after().is_zero())
+    }
+
+    /// The application's bucket as it is now, and when the next month of the plan begins.
+    pub async fn application(&self) -> Result<(ApplicationBudget, Timestamp), StoreError> {
+        let (budget, now) = (self.clone(), self.world.now());
+        let bucket = self.store.read(move |snapshot| Ok(ApplicationBudget::of(&budget.pool(snapshot, now)?))).await?;
+        Ok((bucket, month(now, self.settings.reset_day).1))
+    }
+
+    /// How many calls of a vehicle's month are kept for commands and for reading what was missed.
+    pub fn reserve(&self) -> u32 {
+        self.settings.reserve
     }
 
     /// What was called, and what is left, of the vehicles within reach.

@@ -22,6 +22,7 @@ pub struct Metrics {
     commits: Histogram,
     refreshes: Family<2>,
     smartcar_requests: Family<2>,
+    calls: Family<1>,
     rate_limited: Family<1>,
     http_requests: Family<2>,
     http_connections: AtomicU64,
@@ -48,6 +49,19 @@ pub struct Gauges {
     pub notices: u64,
     /// How many calls of the plan are left for vehicles, by id.
     pub budgets: Vec<(String, u32)>,
+    /// What calls all vehicles share; `None` if the ledger cannot be read.
+    pub shared: Option<SharedCalls>,
+}
+
+/// What calls to Smartcar all vehicles share.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedCalls {
+    /// How many the bucket of the whole application holds.
+    pub bucket: u64,
+    /// How many of each vehicle's month are kept in reserve.
+    pub reserve: u32,
+    /// Seconds until the month of the plan begins anew.
+    pub resets_in: u64,
 }
 
 /// When a token of a connection dies.
@@ -77,6 +91,7 @@ impl Metrics {
             commits: Histogram::new(SECONDS, Unit::Seconds),
             refreshes: Family::default(),
             smartcar_requests: Family::default(),
+            calls: Family::default(),
             rate_limited: Family::default(),
             http_requests: Family::default(),
             http_connections: AtomicU64::new(0),
@@ -112,6 +127,11 @@ impl Metrics {
     pub fn smartcar_request(&self, endpoint: &'static str, status: u16) {
         let status = if status == 0 { "none".into() } else { status.to_string().into() };
         self.smartcar_requests.add([endpoint.into(), status]);
+    }
+
+    /// So many calls were made that count against the plan, for this reason.
+    pub fn calls(&self, reason: &'static str, calls: u32) {
+        self.calls.count([reason.into()], calls.into());
     }
 
     /// A request was refused because its bucket was empty.
@@ -171,6 +191,12 @@ impl Metrics {
         for (vehicle, left) in &gauges.budgets {
             out.sample("carport_budget_remaining", &[("vehicle", vehicle.as_str())], left);
         }
+        if let Some(SharedCalls { bucket, reserve, resets_in }) = gauges.shared {
+            out.gauge("carport_budget_bucket", "Calls that the bucket of the whole application holds.", bucket);
+            out.gauge("carport_budget_reserve", "Calls of a vehicle's month that are kept in reserve.", reserve.into());
+            out.gauge("carport_budget_resets_seconds", "Until the month of the plan begins anew.", resets_in);
+        }
+        out.family("carport_smartcar_calls_total", "Calls that count against the plan, by reason.", ["reason"], &self.calls);
         let requests = ["endpoint", "status"];
         out.family("carport_smartcar_requests_total", "Requests to Smartcar, by answer.", requests, &self.smartcar_requests);
 
@@ -204,8 +230,15 @@ impl<const N: usize> Default for Family<N> {
 
 impl<const N: usize> Family<N> {
     fn add(&self, labels: [Cow<'static, str>; N]) {
+        self.count(labels, 1);
+    }
+
+    fn count(&self, labels: [Cow<'static, str>; N], times: u64) {
+        if times == 0 {
+            return;
+        }
         // A counter is never half written: after a panic elsewhere it is still good.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(labels).or_default() += 1;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(labels).or_default() += times;
     }
 }
 
@@ -329,11 +362,15 @@ mod tests {
         metrics.refreshed(Generation::V2, true);
         metrics.smartcar_request("token", 0);
         metrics.smartcar_request("token", 200);
+        metrics.calls("poll", 1);
+        metrics.calls("poll", 2);
+        metrics.calls("gap", 0);
         let open = metrics.connection();
         let gauges = Gauges {
             webhook_log_entries: 7,
             by_status: [("active", 2), ("needs_reconnect", 1), ("disconnected", 0)],
             notices: 1,
+            shared: Some(SharedCalls { bucket: 119, reserve: 20, resets_in: 86_400 }),
             connections: vec![ConnectionGauge { connection: "a\"b\\c\nd".to_owned(), kind: "access", seconds: -5 }],
             ..Gauges::default()
         };
@@ -358,10 +395,15 @@ mod tests {
             "carport_connection_expires_seconds{connection=\"a\\\"b\\\\c\\nd\",kind=\"access\"} -5",
             "carport_connections{status=\"needs_reconnect\"} 1",
             "carport_notices 1",
+            "carport_budget_bucket 119",
+            "carport_budget_reserve 20",
+            "carport_budget_resets_seconds 86400",
+            "carport_smartcar_calls_total{reason=\"poll\"} 3",
             "carport_http_connections 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
+        assert!(!text.contains("reason=\"gap\""), "{text}");
         assert!(metrics.write(&Gauges::default()).contains("carport_http_connections 0\n"));
     }
 

@@ -35,6 +35,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Picture => "picture",
+            Reason::Gap => "gap",
+            Reason::Request => "request",
+            Reason::Compat => "compat",
+            Reason::Reader => "reader",
+            Reason::Command => "command",
+            Reason::Poll => "poll",
+        }
+    }
+
     /// Whether it may use what is kept in reserve.
     pub fn uses_reserve(self) -> bool {
         matches!(self, Reason::Gap | Reason::Command)

@@ -12,7 +12,7 @@ use self::unheard::Unheard;
 use super::notices::NoticeView;
 use crate::budget::{Budget, BudgetView, VehicleBudget};
 use crate::ingest::{Ingest, LastVerify};
-use crate::metrics::{ConnectionGauge, Gauges, Metrics};
+use crate::metrics::Metrics;
 use crate::model::event::EventKind;
 use crate::model::gap::Gap;
 use crate::model::notice::{Notice, Subject};
@@ -29,6 +29,7 @@ use crate::world::World;
 
 mod checklist;
 mod doubt;
+mod figures;
 mod missing;
 mod nameless;
 mod proxies;
@@ -313,44 +314,6 @@ impl Status {
             ));
         }
         Readiness { ready: reasons.is_empty(), reasons }
-    }
-
-    /// All metrics as Prometheus text 0.0.4.
-    pub async fn metrics(&self) -> String {
-        let shared = &self.shared;
-        let facts = shared.facts_or_none().await;
-        let now = shared.world.now();
-        let seconds = |at: Timestamp| (at.as_millis() - now.as_millis()) / 1000;
-        let mut connections = Vec::new();
-        for (connection, tokens) in &facts.tokens {
-            let connection =
-                if *connection == ConnectionId::APPLICATION { "application".to_owned() } else { connection.to_string() };
-            let gauge = |kind, at| ConnectionGauge { connection: connection.clone(), kind, seconds: seconds(at) };
-            connections.push(gauge("access", tokens.access_expires_at));
-            connections.extend(tokens.refresh_expires_at.map(|at| gauge("refresh", at)));
-        }
-        let mut budgets = Vec::new();
-        if shared.settings.get().vehicle_metrics
-            && let Ok(view) = shared.budget.show(&Reach::All).await
-        {
-            let left = |vehicle: VehicleBudget| Some((vehicle.vehicle.to_string(), vehicle.remaining?));
-            budgets.extend(view.items.into_iter().filter_map(left));
-        }
-        shared.metrics.write(&Gauges {
-            budgets,
-            webhook_log_entries: facts.log.entries,
-            webhook_log_bytes: facts.log.bytes,
-            projector_lag: facts.log.newest.0.saturating_sub(facts.projector.0),
-            store_bytes: shared.store.bytes(),
-            store_written: shared.store.written(),
-            connections,
-            by_status: [
-                ("active", facts.active),
-                ("needs_reconnect", facts.needs_reconnect),
-                ("disconnected", facts.disconnected),
-            ],
-            notices: facts.notices.len() as u64,
-        })
     }
 }
 

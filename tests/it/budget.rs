@@ -108,6 +108,15 @@ async fn a_bound_token_sees_its_own_part() {
     assert_eq!(refresh(&gateway, &car).await.status, 200);
     let metrics = gateway.get("/metrics").bearer(&gateway.admin).send().await.text();
     assert!(metrics.contains(&format!("carport_budget_remaining{{vehicle=\"{car}\"}} 99")), "{metrics}");
+    let left = gateway.told("/api/v1/budget").await["application"]["left"].clone();
+    for line in [
+        "carport_smartcar_calls_total{reason=\"request\"} 1".to_owned(),
+        format!("carport_budget_bucket {left}"),
+        "carport_budget_reserve 20".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("\ncarport_budget_resets_seconds "), "{metrics}");
     gateway.finish().await;
 }
 
