@@ -197,10 +197,7 @@ impl Budget {
             self.aside.fetch_add(aside, Ordering::Relaxed);
         }
         match taken? {
-            Taken::Granted { car, rested } => {
-                self.metrics.calls(reason.as_str(), 1);
-                Ok(Permit::granted(vehicle, reason, rested).about(car))
-            }
+            Taken::Granted { car, rested } => Ok(Permit::granted(vehicle, reason, rested).about(car)),
             Taken::Spent(spent) => Err(Refused::month(spent, until, at)),
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
@@ -219,7 +216,7 @@ impl Budget {
     /// never settled has cost one call.
     pub async fn settle(&self, permit: &Permit, error: Option<&SmartcarError>) {
         let (sent, lesson) = (permit.sent(), lesson(permit, error));
-        self.metrics.calls(permit.reason.as_str(), sent.saturating_sub(1));
+        self.metrics.calls(permit.reason.as_str(), sent);
         if sent != 1 || lesson.is_some() {
             self.note(permit, sent, lesson).await;
         }
