@@ -63,8 +63,9 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
             Err(failure) => {
                 failed += 1;
                 announce(&format!("Line {}: not taken: {failure}\n", number + 1));
-                if failure.exit == Exit::TryAgain {
-                    announce("The lines behind it were not tried: run it again with them later.\n");
+                // Each further line would spend a token, and nobody may answer what it became.
+                if matches!(failure.exit, Exit::TryAgain | Exit::Unreachable) {
+                    announce("Nothing behind it was tried: run it again later, with this line and those behind it.\n");
                     break;
                 }
             }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod acme;
+mod arriving;
 mod canaries;
 mod check;
 mod commands;

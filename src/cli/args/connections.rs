@@ -38,7 +38,8 @@ pub enum Connections {
     ///
     /// A line is {"refresh_token":"...","user":"anna"}, and perhaps "mode":"simulated". Each token is renewed at
     /// once, and so is worth nothing any more elsewhere; the new one is on disk before the next line is read. A line that
-    /// fails is told, and the rest goes on. Safe to run again: what was taken before is refused, and stays connected.
+    /// fails is told, and the rest goes on, unless Smartcar does not answer. Safe to run again: what was taken before is
+    /// connected already, which the answer says within a minute; later its token is refused, and it stays connected.
     Import(Import),
 }
 
