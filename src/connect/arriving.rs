@@ -12,7 +12,7 @@ use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::token::Generation;
 use crate::model::user::User;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
-use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId};
+use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, Granted, Smartcar, SmartcarConnection, SmartcarError};
 use crate::tokens::CallError;
 
@@ -51,7 +51,7 @@ pub struct Imported {
     pub connection: ConnectionId,
     /// The owner.
     pub user: AppUserId,
-    /// Whether the same account was connected already, so that nothing is new but its tokens.
+    /// Whether nothing is new but its tokens: the same account was connected already, with the same cars.
     pub known: bool,
     /// Its cars; empty while Smartcar does not tell them, and then they are asked for again.
     pub vehicles: Vec<LinkedVehicle>,
@@ -119,17 +119,12 @@ impl Connect {
         }
         let shared = self.shared.clone();
         self.to_the_end(async move {
-            shared.may_be_user(&user, true).await?;
+            let was_user = shared.may_be_user(&user, true).await?;
             // A token that is renewed is dead where it came from, and here it would serve nothing.
             if shared.tokens.has_ended_by_now().await {
                 return Err(ConnectError::Ended);
             }
-            let before = shared.store.read(|snapshot| {
-                let active = snapshot.connections(None, usize::MAX)?.into_iter();
-                let active = active.filter(|connection| connection.status == ConnectionStatus::Active);
-                Ok(active.map(|connection| connection.id).collect::<Vec<_>>())
-            });
-            let before = before.await?;
+            let before = shared.served(user.clone()).await?;
             let granted = shared.renewed(&token).await?;
             // An answer without a refresh token leaves the old one.
             let granted = Granted { refresh: granted.refresh.or(Some(token)), ..granted };
@@ -139,7 +134,8 @@ impl Connect {
             shared.user(&user, true).await?;
             Ok(match learn(&shared, connection).await {
                 Ok(Linked { connection, vehicles, left_v3, .. }) => {
-                    let known = before.contains(&connection);
+                    let is_new = |served: &Vec<VehicleId>| vehicles.iter().any(|vehicle| !served.contains(&vehicle.id));
+                    let known = was_user && before.get(&connection).is_some_and(|served| !is_new(served));
                     Imported { connection, user, known, vehicles, left_v3 }
                 }
                 Err(error) => {
@@ -154,6 +150,16 @@ impl Connect {
 }
 
 impl Shared {
+    /// The cars that each active connection of a user serves.
+    async fn served(&self, user: AppUserId) -> Result<BTreeMap<ConnectionId, Vec<VehicleId>>, ConnectError> {
+        let served = self.store.read(move |snapshot| {
+            let mut active = snapshot.connections(None, usize::MAX)?;
+            active.retain(|connection| connection.user == user && connection.status == ConnectionStatus::Active);
+            active.into_iter().map(|connection| Ok((connection.id, snapshot.vehicles_of(&connection)?))).collect()
+        });
+        Ok(served.await?)
+    }
+
     /// What of an account's cars is to be linked to its connection, and whether each is new; nothing if none is. And
     /// how many are known.
     async fn lacking(

@@ -403,6 +403,27 @@ async fn an_import_asks_once_more_before_carport_stops() {
     gateway.finish().await;
 }
 
+/// A car that comes along is news, though its account was connected before.
+#[tokio::test(start_paused = true)]
+async fn an_import_is_known_if_nothing_but_its_tokens_is_new() {
+    let gateway = TestGateway::new(542).await;
+    let cars = gateway.vehicles_of(ADA);
+    let import = async || {
+        let body = json!({ "refresh_token": foreign_token(&gateway).await, "user": "ada" });
+        let answer = gateway.post("/api/v1/connections/import", &body).bearer(&gateway.admin).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let imported = answer.json();
+        assert_eq!(imported["vehicles"].as_array().unwrap().len(), cars.len(), "{imported}");
+        imported["known"].clone()
+    };
+    assert_eq!((import().await, import().await), (json!(false), json!(true)));
+    assert_eq!(end(&gateway, &format!("/api/v1/vehicles/{}", cars[0])).await, 204);
+    assert_eq!((import().await, import().await), (json!(false), json!(true)), "a car is back");
+    assert_eq!(end(&gateway, &format!("/api/v1/vehicles/{}?history=erase", cars[1])).await, 204);
+    assert_eq!((import().await, import().await), (json!(false), json!(true)), "a car is new");
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn refresh_tokens_are_taken_in_and_renewed_at_once() {
     let mut gateway = TestGateway::new(529).await;
