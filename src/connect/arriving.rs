@@ -14,6 +14,7 @@ use crate::model::user::User;
 use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, VehicleId};
 use crate::smartcar::{ConnectionFilter, Granted, Smartcar, SmartcarConnection, SmartcarError};
+use crate::store::StoreError;
 use crate::tokens::CallError;
 
 /// What became of one Smartcar user's cars.
@@ -173,7 +174,14 @@ impl Shared {
             let (mut lacking, mut known) = (Vec::new(), 0);
             for listed in listed {
                 let Some(id) = listed.vehicle.clone() else { continue };
-                let vehicle = snapshot.vehicle(&id)?.map(|(_, vehicle)| vehicle);
+                let vehicle = match snapshot.vehicle(&id) {
+                    // SECURITY: nobody can read whose it is, and a list does not say so. A repair, or its owner, mends it.
+                    Err(StoreError::Damaged { .. }) => {
+                        known += 1;
+                        continue;
+                    }
+                    vehicle => vehicle?.map(|(_, vehicle)| vehicle),
+                };
                 let connection = vehicle.as_ref().and_then(|vehicle| vehicle.connection);
                 let connection = connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
                 let facts = VehicleFacts {

@@ -14,8 +14,8 @@ use crate::model::vehicle::VehicleFacts;
 use crate::model::{AppUserId, ConnectionId, Secret, SmartcarUserId, Timestamp, VehicleId};
 use crate::smartcar::ConnectionFilter;
 use crate::smartcar::sunset::Cars;
-use crate::store::StoreError;
 use crate::store::connections::{EndConnection, LinkVehicles, Linking, MarkConnection};
+use crate::store::{Snapshot, StoreError};
 use crate::tokens::{CallError, vehicles_of};
 
 /// How long a browser waits for the vehicles of a connection that is safe already.
@@ -325,9 +325,13 @@ async fn complete_import(shared: &Shared, connection: &Connection) -> Result<Lin
 }
 
 async fn belongs_to_another(shared: &Shared, id: &VehicleId, user: &AppUserId) -> Result<bool, ConnectError> {
-    let id = id.clone();
-    let vehicle = shared.store.read(move |snapshot| snapshot.vehicle(&id)).await?;
-    Ok(vehicle.is_some_and(|(_, vehicle)| vehicle.user != *user))
+    let (id, user) = (id.clone(), user.clone());
+    let look = move |snapshot: &Snapshot<'_>| match snapshot.vehicle(&id) {
+        // Whose a damaged row is, is known by its user's list.
+        Err(StoreError::Damaged { .. }) => Ok(!snapshot.is_damaged_of(&id, &user)?),
+        vehicle => Ok(vehicle?.is_some_and(|(_, vehicle)| vehicle.user != user)),
+    };
+    Ok(shared.store.read(look).await?)
 }
 
 /// Everything that was granted for any of the vehicles.

@@ -208,7 +208,7 @@ async fn a_disconnect_whose_answer_was_lost_is_simply_done_again() {
 }
 
 /// An owner goes through Connect for somebody else's application: Smartcar knows, Carport does not.
-async fn connected_elsewhere(gateway: &TestGateway, user: &str, account: &str) -> String {
+pub(crate) async fn connected_elsewhere(gateway: &TestGateway, user: &str, account: &str) -> String {
     let invite = gateway.invite(&json!({ "user": user, "create": true })).await;
     let trip = gateway.begin(&invite).await;
     gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();

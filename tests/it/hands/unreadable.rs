@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::accounts::{connection, from_account_to_account};
 use super::{PLACE, T, delete, ends, from_ada_to_grace, logged, of, places, shown, tell};
 use crate::gateway::{DAY, HOUR, TestGateway, connection_id, events, is_problem, pass};
+use crate::moving::connected_elsewhere;
 use crate::simulator::rig::{ADA, GRACE};
 
 /// Turns a bit in each row of a table whose key begins so.
@@ -320,6 +321,34 @@ async fn a_connection_that_cannot_be_read_hides_no_car() {
     assert_eq!(places(&gateway, &car).await, of(&[("ada", 1), ("grace", 2), ("grace", 3)]));
     assert_eq!(delete(&gateway, &path).await, 204);
     gateway.finish().await;
+}
+
+/// A row of one car is damaged: it keeps neither the other cars from being taken over, nor its owner from connecting again.
+#[tokio::test(start_paused = true)]
+async fn what_is_sound_is_linked_beside_a_damaged_car() {
+    for (seed, user, account, others) in [(775, "ada", ADA, GRACE), (776, "grace", GRACE, ADA)] {
+        let mut gateway = TestGateway::new(seed).await;
+        gateway.connect(user, account).await;
+        let (cars, elsewhere) = (gateway.vehicles_of(account), gateway.vehicles_of(others));
+        let row = row_of(&gateway, &cars[0], user).await;
+        damage(&mut gateway, "vehicles-1", &row.to_be_bytes()).await;
+        connected_elsewhere(&gateway, "eve", others).await;
+        let adopt = gateway.post("/api/v1/connections/adopt", &serde_json::json!({})).bearer(&gateway.admin).send().await;
+        assert_eq!(adopt.status, 200, "{account}: {}", adopt.text());
+        let adopted = adopt.json();
+        let items = adopted["items"].as_array().unwrap();
+        assert_eq!((items.len(), &items[0]["result"]), (1, &Value::from("adopted")), "{account}: {adopted}");
+        assert_eq!(items[0]["vehicles"].as_array().unwrap().len(), elsewhere.len(), "{account}: {adopted}");
+        assert_eq!(adopted["known"], cars.len(), "nobody can read whose the damaged one is: {adopted}");
+
+        let again = gateway.connect(user, account).await;
+        let serves = connection(&gateway, &again).await["vehicles"].as_array().unwrap().len();
+        assert_eq!(serves, cars.len(), "{account}");
+        for car in cars.iter().chain(&elsewhere) {
+            assert!(gateway.told(&format!("/api/v1/vehicles/{car}")).await["connection"].is_string(), "{account}");
+        }
+        gateway.finish().await;
+    }
 }
 
 /// The index no longer leads to any user: their rows do, so that nothing of theirs is hidden, and all of it can be changed.
