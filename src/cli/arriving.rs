@@ -149,7 +149,10 @@ pub(super) async fn leave(client: &Client, flags: Leave, place: &Place) -> Resul
     }
     // A connection that is damaged in the store is on no list, but its cars are.
     let is_listed = |id: &str| connections.iter().any(|connection| connection["id"] == id);
-    let stranded = cars.iter().filter(|car| car["connection"].as_str().is_some_and(|id| !is_listed(id)));
+    // One that its owner took back is on none either, and would be waited for.
+    let is_taken_back = |car: &Value| car["lights"]["authority"]["color"] == "red";
+    let is_stranded = |car: &Value| car["connection"].as_str().map_or_else(|| is_taken_back(car), |id| !is_listed(id));
+    let stranded = cars.iter().filter(|car| is_stranded(car));
     for car in stranded.filter(|_| !flags.erase) {
         let id = field(car, "id");
         ended.push(end(client, &flags, &format!("Vehicle {id} of {}", field(car, "user")), &["vehicles", &id]).await?);

@@ -103,14 +103,19 @@ impl Notices {
             if !before.as_ref().is_some_and(is_same) && shared.store.commit(GiveNotice { notice: notice.clone() }).await? {
                 let NoticeView { code, what, .. } = NoticeView::of(notice.clone(), None, "", now);
                 let connection = notice.subject.connection().map(tracing::field::display);
-                tracing::warn!(notice = code, connection.id = connection, "{what}");
+                tracing::warn!(notice = code, connection.id = connection, vehicle.row = notice.subject.vehicle(), "{what}");
             }
         }
         for (subject, before) in given {
             let may_go_on = subject.generation().is_some_and(|generation| survey.of(generation).may_go_on(&before));
             if !may_go_on && shared.store.commit(EndNotice { subject }).await? {
                 let connection = subject.connection().map(tracing::field::display);
-                tracing::info!(notice = subject.code(), connection.id = connection, "it is over");
+                tracing::info!(
+                    notice = subject.code(),
+                    connection.id = connection,
+                    vehicle.row = subject.vehicle(),
+                    "it is over"
+                );
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::connections::Hindrance;
 use super::schedule::{self, PollingView};
 use crate::model::capability::{Ability, Lack, in_words, is_refusal, opened_by, told_otherwise};
 use crate::model::catalogue::known;
-use crate::model::connection::{Connection, ConnectionStatus};
+use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::normal::{Normal, Units};
 use crate::model::reading::{Reading, SignalFailure, Source};
 use crate::model::subscription::Hurdle;
@@ -335,6 +335,10 @@ fn data_flow(
     const DAY: Duration = Duration::from_secs(86_400);
     if vehicle.connection.is_none() || connection.is_some_and(|connection| connection.status == ConnectionStatus::Disconnected) {
         return light("grey", "Nothing comes in any more: this car is not connected.");
+    }
+    let status = connection.map(|connection| &connection.status);
+    if matches!(status, Some(ConnectionStatus::NeedsReconnect { cause: Cause::Access, .. })) {
+        return light("grey", "Nothing comes in any more: its owner has taken the access back.");
     }
     let newest = latest.iter().filter_map(|latest| latest.reading.as_ref()).map(|reading| reading.at).max();
     let Some(newest) = newest.max(vehicle.last_event_at) else {

@@ -62,7 +62,10 @@ impl NoticeView {
             ),
             Subject::TakenBack(_) => (
                 format!("an owner has taken the access to one of several cars back at Smartcar (found on {})", since.plain()),
-                &*format!("send the owner the link of `carport connect --vehicle {}`", vehicle.map_or("ID", VehicleId::as_str)),
+                &*format!(
+                    "send the owner the link of `carport connect --vehicle {0}`; if the car is not to come back, `carport vehicles disconnect {0}` ends this",
+                    vehicle.map_or("ID", VehicleId::as_str)
+                ),
             ),
             Subject::CertificateEnding => (
                 format!("the certificate that Carport shows {}{because}", ends(ends_at, now)),

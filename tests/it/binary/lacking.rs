@@ -87,9 +87,19 @@ async fn one_car_of_several_that_was_taken_back_is_named() {
         "taken the access to one of several cars back",
         &format!("(vehicle {car})"),
         &format!("`carport connect --vehicle {car}`"),
+        &format!("`carport vehicles disconnect {car}`"),
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
+    // Whoever leaves waits for it no more.
+    let said = home.done(&["leave", "--yes"]).await;
+    assert!(said.contains(&format!("Vehicle {car} of ada: done")), "{said}");
+    until("the end of the notice", async || {
+        let lines = checked(&home, "notices").await;
+        lines.iter().all(|line| line.starts_with("ok ")).then_some(())
+    })
+    .await;
+    assert!(!home.done(&["leave", "--yes"]).await.contains(&car), "once");
     server.stop().await;
 }
 

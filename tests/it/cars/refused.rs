@@ -223,6 +223,9 @@ async fn a_car_that_smartcar_lists_again_is_read_on_request() {
         pass(HOUR).await;
         lose_sight(&gateway);
         assert_eq!((refresh(&gateway, &car).await, status().await), (409, json!("needs_reconnect")));
+        let light = show(&gateway, &car).await["lights"]["data_flow"].clone();
+        let text = light["text"].as_str().unwrap();
+        assert!(light["color"] == "grey" && text.ends_with("its owner has taken the access back."), "{account}: {light}");
         let before = reads(&gateway, &car);
         assert_eq!((refresh(&gateway, &car).await, reads(&gateway, &car)), (409, before), "{account}");
         gateway.net.leave_alone();
@@ -523,6 +526,7 @@ async fn one_car_of_several_may_be_taken_back() {
     };
     let (color, text) = authority(&shown);
     assert_eq!((&shown["connection"], &*color), (&Value::Null, "red"), "{shown}");
+    assert_eq!(shown["lights"]["data_flow"]["color"], "grey", "{shown}");
     assert!(text.contains("taken the access to this car back") && text.contains(&found_at), "{text}");
     assert!(text.contains(&format!("`carport connect --vehicle {gone}`")), "{text}");
     assert!(shown["signals"]["odometer-traveleddistance"]["body"].is_object(), "its history stays: {shown}");
@@ -563,7 +567,12 @@ async fn a_car_that_was_taken_back_is_a_notice_until_it_is_back() {
     let found_at = told[0]["since"].as_str().and_then(Timestamp::parse).unwrap();
     assert!(gateway.now().since(found_at) <= Duration::from_secs(2), "{told:?}");
     assert!(told[0]["what"].as_str().unwrap().contains(&found_at.plain()), "{told:?}");
-    assert!(told[0]["remedy"].as_str().unwrap().contains(&format!("`carport connect --vehicle {gone}`")), "{told:?}");
+    for way in ["connect --vehicle", "vehicles disconnect"] {
+        assert!(told[0]["remedy"].as_str().unwrap().contains(&format!("`carport {way} {gone}`")), "{told:?}");
+    }
+    let logged = gateway.logged();
+    let line = logged.lines().find(|line| line.contains("taken_back")).unwrap();
+    assert!(line.contains("vehicle.row=") && !line.contains(&gone), "{line}");
     // It is given once, also over a restart, and whoever only measures is told of no car.
     gateway.reopen().await;
     gateway.start();
