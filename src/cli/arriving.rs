@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
-use super::print::{announce, confirm, field, say, say_json};
+use super::print::{announce, confirm, count, field, say, say_json};
 use super::signals::Ending;
 use super::{Exit, Failure, Place};
 
@@ -204,7 +204,7 @@ async fn say_forgotten(client: &Client, cars: &[Value]) -> Result<(), Failure> {
         }
         // Without v3 nothing lists them.
         Err(failure) => {
-            let had = if without > 0 { format!("{without} cars had no connection here. ") } else { String::new() };
+            let had = if without > 0 { format!("{} had no connection here. ", count(without, "car")) } else { String::new() };
             say(&format!(
                 "{had}Whatever was forgotten (`carport connections forget`) may still be connected at Smartcar: look in its \
                  dashboard, Connections. It could not be looked up: {failure}"
@@ -289,11 +289,6 @@ fn items(list: &Value) -> Vec<Value> {
 /// The ids of a list. A car that has changed hands is there more than once, and goes at once.
 fn ids(list: &[Value]) -> BTreeSet<String> {
     list.iter().map(|item| field(item, "id")).collect()
-}
-
-/// `1 car`, `2 cars`
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// The cars of an answer by their names.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::{Check, Common};
 use super::client::{Client, Reached, reach};
 use super::made::with_made;
-use super::print::{align, field, say, say_json};
+use super::print::{align, count, field, say, say_json};
 use super::wiring;
 use super::{Exit, Failure, Place, sandbox};
 use crate::app;
@@ -222,7 +222,7 @@ async fn store_of_server(check: &'static str, config: &Config) -> Line {
 
 fn store_that_opens(check: &'static str, inspected: Inspected) -> Line {
     let Inspected { rows, changes, findings, .. } = inspected;
-    let text = format!("{rows} rows, all whole; {changes} changes in the journal");
+    let text = format!("{}, all whole; {} in the journal", count(rows, "row"), count(changes, "change"));
     if findings.is_empty() {
         return Line::ok(check, text);
     }

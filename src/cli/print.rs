@@ -1,5 +1,6 @@
 //! Output for people: aligned tables, ages, and questions.
 
+use std::fmt::Display;
 use std::io::{self, BufRead, ErrorKind, Write};
 
 use anyhow::Context;
@@ -139,6 +140,12 @@ pub(super) fn confirm(place: &Place, yes: bool, question: &str) -> Result<(), Fa
         "y" | "yes" => Ok(()),
         _ => Err(Failure::new(Exit::Failed, "nothing was done")),
     }
+}
+
+/// `1 car`, `2 cars`
+pub(super) fn count(number: impl Display, what: &str) -> String {
+    let number = number.to_string();
+    if number == "1" { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// Asks on standard error and reads a line.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::{Export, Signals};
 use super::car::{by_name, car, name_of};
 use super::client::Client;
-use super::print::{age, align, field, printable, say, say_json, shorten, text};
+use super::print::{age, align, count, field, printable, say, say_json, shorten, text};
 use super::{Exit, Failure};
 use crate::model::Timestamp;
 use crate::model::catalogue::{CATALOGUE, Known};
@@ -58,8 +58,7 @@ pub(super) fn lacking(vehicle: &Value) -> Option<String> {
     let of = |id: String| format!("`carport signals {id} --missing` says which, and why.");
     match lacks(vehicle).count() {
         0 => None,
-        1 => Some(format!("1 signal cannot be had: {}", of(field(vehicle, "id")))),
-        several => Some(format!("{several} signals cannot be had: {}", of(field(vehicle, "id")))),
+        lacks => Some(format!("{} cannot be had: {}", count(lacks, "signal"), of(field(vehicle, "id")))),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Cars about which no more calls are made this month: how many, which, until when, and the way out.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::super::client::{Client, Reached, reach};
-use super::super::print::{field, plain};
+use super::super::print::{count, field, plain};
 use super::Line;
 use crate::config::Config;
 
@@ -15,9 +17,18 @@ pub(super) async fn budget(config: &Config) -> Vec<Line> {
         return Vec::new();
     }
     // Whether it answers at all is told by the line of the store.
-    let Ok(budget) = Client::Socket(config.socket.clone()).get(&["budget"], &[]).await else { return Vec::new() };
+    let client = Client::Socket(config.socket.clone());
+    let Ok(budget) = client.get(&["budget"], &[]).await else { return Vec::new() };
+    let Ok(cars) = client.list(&["vehicles"], &[]).await else { return Vec::new() };
     let until = plain(&budget, "until");
-    let spent: Vec<&Value> = budget["items"].as_array().into_iter().flatten().filter(|car| car["spent"].is_string()).collect();
+    // Of one that is not connected nothing is called.
+    let cars = cars["items"].as_array().into_iter().flatten();
+    let connected: BTreeSet<String> = cars.filter(|car| car["connection"].is_string()).map(|car| field(car, "id")).collect();
+    if connected.is_empty() {
+        return vec![Line::ok(CHECK, "no car is connected")];
+    }
+    let items = budget["items"].as_array().into_iter().flatten();
+    let spent: Vec<&Value> = items.filter(|car| car["spent"].is_string() && connected.contains(&field(car, "vehicle"))).collect();
     let is_over = |car: &Value| car["remaining"] == 0;
     let lines = [
         line(
@@ -41,7 +52,7 @@ pub(super) async fn budget(config: &Config) -> Vec<Line> {
         ),
     ];
     let lines: Vec<Line> = lines.into_iter().flatten().collect();
-    if lines.is_empty() { vec![Line::ok(CHECK, "calls are left for every car")] } else { lines }
+    if lines.is_empty() { vec![Line::ok(CHECK, "calls are left for every car that is connected")] } else { lines }
 }
 
 /// Of the cars that are meant, if there are any.
@@ -58,8 +69,7 @@ fn line(
 /// `1 car (ID)`, `5 cars (ID, ID, ID and 2 more)`
 fn named(ids: &[String]) -> String {
     const NAMED: usize = 3;
-    let cars = if ids.len() == 1 { "car" } else { "cars" };
     let more = ids.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{} {cars} ({}{more})", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
+    format!("{} ({}{more})", count(ids.len(), "car"), ids[..ids.len().min(NAMED)].join(", "))
 }

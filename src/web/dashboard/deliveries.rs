@@ -230,11 +230,18 @@ impl DeliveryPage<'_> {
 }
 
 fn made_of(car: &VehicleProjection, name: String, taste: Taste, numbers: &Numbers, now: Timestamp) -> MadeOf {
+    let signals = match car.reports.len() {
+        1 => "one signal".to_owned(),
+        several => format!("{several} signals"),
+    };
+    let errors = match car.errors.len() {
+        1 => "one error".to_owned(),
+        several => format!("{several} errors"),
+    };
     let count = match (car.reports.len(), car.errors.len()) {
-        (1, 0) => "one signal".to_owned(),
-        (signals, 0) => format!("{signals} signals"),
-        (0, 1) => "one error".to_owned(),
-        (signals, errors) => format!("{signals} signals, {errors} errors"),
+        (_, 0) => signals,
+        (0, _) => errors,
+        _ => format!("{signals}, {errors}"),
     };
     let error = |change: &ErrorChange| {
         let ids = [Some(change.error.kind.as_str()), change.error.code.as_deref()];

@@ -58,6 +58,14 @@ async fn cars_whose_calls_are_spent_are_counted_and_named() {
     {
         assert!(lines[0].contains(part), "{part}: {lines:?}");
     }
+
+    // Of a car that is not connected nothing is asked.
+    home.done(&["vehicles", "disconnect", told, "--yes"]).await;
+    let lines = checked(&home, "budget").await;
+    assert!(lines.len() == 1 && lines[0].contains("for 1 car (") && !lines[0].contains(told), "{lines:?}");
+    home.done(&["vehicles", "disconnect", other, "--yes"]).await;
+    let lines = checked(&home, "budget").await;
+    assert!(lines.len() == 1 && lines[0].starts_with("ok ") && lines[0].ends_with("no car is connected"), "{lines:?}");
     server.stop().await;
 }
 
