@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::args::{Connect, Json, Password, Sessions, Token};
+use super::car::id_of;
 use super::client::Client;
 use super::print::{age, confirm, field, say, say_json, shorten, table};
 use super::{Exit, Failure, Place, hidden, qr};
@@ -135,6 +136,10 @@ pub(super) async fn token(client: &Client, command: Token, place: &Place) -> Res
     match command {
         Token::Create { name, scope, user, vehicle, expires, json } => {
             let scope = scope.to_possible_value().map(|value| value.get_name().to_owned());
+            let vehicle = match vehicle {
+                Some(named) => Some(id_of(client, &named).await?),
+                None => None,
+            };
             let mut body = json!({ "name": name, "scope": scope });
             let expires = expires.map(|expires| expires.as_secs());
             for (name, value) in [("user", json!(user)), ("vehicle", json!(vehicle)), ("expires_in", json!(expires))] {
@@ -179,7 +184,10 @@ pub(super) async fn token(client: &Client, command: Token, place: &Place) -> Res
             ))
         }
         Token::Revoke(token) => {
-            confirm(place, token.yes, &format!("End token {} for good?", token.id))?;
+            // Nobody is asked about one that is not there: that is refused below.
+            if !token.yes && ids_of(&client.list(&["tokens"], &[]).await?).contains(&token.id) {
+                confirm(place, token.yes, &format!("End token {} for good?", token.id))?;
+            }
             client.delete(&["tokens", &token.id], &[]).await?;
             if token.json { say_json(&json!({})) } else { say("Revoked.") }
         }

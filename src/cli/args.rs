@@ -317,8 +317,8 @@ pub enum Token {
         /// Only for what belongs to this user
         #[arg(long, value_name = "ID", conflicts_with = "vehicle")]
         user: Option<String>,
-        /// Only for this vehicle
-        #[arg(long, value_name = "ID")]
+        /// Only for this car, by its id or its name
+        #[arg(long, value_name = "CAR")]
         vehicle: Option<String>,
         /// For how long, such as 90d [default: until it is revoked]
         #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -64,6 +64,10 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
         assert_eq!(home.done(words).await.lines().count(), home.done(&by_id).await.lines().count(), "{words:?}");
     }
     assert_eq!(home.json(&["vehicles", "show", "herbie"]).await["id"], car.as_str());
+    let token = home.json(&["token", "create", "--name", "his", "--scope", "read", "--vehicle", "herbie"]).await;
+    assert_eq!(token["vehicle"], car.as_str(), "{token}");
+    let asked = home.run(&["token", "revoke", token["id"].as_str().unwrap()]).await;
+    assert!(asked.code == Some(2) && asked.stderr.contains("for good?"), "{asked:?}");
     let other = home.json(&["vehicles", "list"]).await["items"][1]["id"].as_str().unwrap().to_owned();
     // Capitals count where they tell cars apart.
     home.done(&["vehicles", "rename", &other, "HERBIE"]).await;

@@ -181,7 +181,10 @@ async fn a_command_that_goes_astray_says_what_it_wants() {
         (&["connect", "--user", "x"], "--create"),
         (&["connect", "--vehicle", "v", "--user", "owner"], "`carport vehicles list` has the ids"),
         (&["token", "create", "--name", "x", "--scope", "admin", "--user", "u"], "leave user and vehicle out"),
+        (&["token", "create", "--name", "x", "--scope", "read", "--vehicle", "NAME"], "there is no car of this id or name"),
         (&["token", "revoke", "NAME", "--yes"], "`carport token list` has the ids"),
+        // Nobody is asked whether to end what is not there.
+        (&["token", "revoke", "NAME"], "`carport token list` has the ids"),
         (&["sessions", "revoke"], "carport sessions revoke --all"),
         (&["sessions", "revoke", "x", "--yes"], "`carport sessions list` has the ids"),
         (&["webhooks", "show", "99999"], "the log has dropped it"),
