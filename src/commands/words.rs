@@ -17,8 +17,9 @@ pub(super) fn outcome(
     limit: Option<&Refused>,
 ) -> CommandOutcome {
     let error = match error {
-        CallError::Smartcar(error @ SmartcarError::Ended { .. }) => {
-            return failed(format!("The command was not carried out: {}.", in_two(&error.to_string()).0), None);
+        CallError::Smartcar(error @ SmartcarError::Ended { what }) => {
+            let sentence = format!("The command was not carried out: {}.", in_two(&error.to_string()).0);
+            return CommandOutcome::Failed(CommandFailure { code: word(what), sentence, ..CommandFailure::default() });
         }
         CallError::Smartcar(error) => error,
         // Without a token nothing was sent. A token that was refused has moved no car.
@@ -35,11 +36,7 @@ pub(super) fn outcome(
         return failed(format!("The command was not sent: {error}."), None);
     }
     let Failure { kind, code, status, may_have_acted, .. } = error.failure();
-    let code_text = match (kind, code) {
-        (Some(kind), Some(code)) => Some(format!("{kind}:{code}")),
-        (Some(word), None) | (None, Some(word)) => Some(word.to_string()),
-        (None, None) => None,
-    };
+    let code_text = word(error.failure());
     // Smartcar's own words are believed; silence, and words that did not come from it, say nothing of the car.
     let is_silence = kind.is_none() && *may_have_acted
         || *status == Some(504)
@@ -69,6 +66,15 @@ pub(super) fn outcome(
     };
     let retry_after = after.map(in_seconds);
     CommandOutcome::Failed(CommandFailure { code: code_text, sentence, retry_after, resolution_url, status: *status })
+}
+
+/// `TYPE:CODE`, as far as Smartcar has said it.
+fn word(what: &Failure) -> Option<String> {
+    match (&what.kind, &what.code) {
+        (Some(kind), Some(code)) => Some(format!("{kind}:{code}")),
+        (Some(word), None) | (None, Some(word)) => Some(word.to_string()),
+        (None, None) => None,
+    }
 }
 
 /// What an error is, what the owner can do, and when trying again usually makes sense.

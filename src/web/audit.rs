@@ -1,8 +1,8 @@
 //! What of the requests goes into the audit log: all that may change something, whatever way it ends. It is there before
 //! anything changes.
 //!
-//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Of commands
-//! also what was refused because of the car: its owner wants to know who tried.
+//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Commands that were
+//! refused are noted all the same: the owner of a car wants to know who tried.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -141,13 +141,14 @@ impl UnderWay {
         if !matches!(route.policy().auth, Auth::Open | Auth::Signature) && route != Route::CarCommand {
             noting.begin().await?;
         }
-        Ok(UnderWay { noting, is_command: matches!(route, Route::CommandRun | Route::CarCommand) })
+        let by_smartcars_api = matches!(route, Route::V2Command | Route::V2CommandPart | Route::V3Command);
+        let is_command = by_smartcars_api || matches!(route, Route::CommandRun | Route::CarCommand);
+        Ok(UnderWay { noting, is_command })
     }
 
     /// Ends with the status of the answer.
     pub(super) async fn end(self, status: StatusCode) {
-        let because_of_the_car = [StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
-        let is_told = !status.is_client_error() || (self.is_command && because_of_the_car.contains(&status));
+        let is_told = !status.is_client_error() || self.is_command;
         let Some(Entry { ring, done, number: Some(number), has_happened }) = self.noting.locked().take() else { return };
         let done = has_happened.unwrap_or(is_told).then(|| Done { status: Some(status.as_u16()), ..done });
         self.noting.held.audit.end(ring, number, done).await;

@@ -51,6 +51,22 @@ fn asked(gateway: &TestGateway) -> usize {
     ["GET", "POST", "DELETE"].into_iter().map(|method| gateway.net.count(&format!("{method} /v2.0/"))).sum()
 }
 
+/// The command that finds it out has Smartcar's word for it, in the audit log too.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_finds_the_end_says_so() {
+    let keys = [("smartcar.scope", "read_vehicle_info,control_security")];
+    let gateway = TestGateway::with(1030, &keys, Settings { seed: 1030, ..Settings::default() }).await;
+    gateway.connect("ada", ADA).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.simulator.turn("v2=ended").unwrap();
+    let told = lock(&gateway, &car).await.json();
+    let word = "RESOURCE_NOT_FOUND:VERSION";
+    assert_eq!((&told["status"], &told["error"]["code"]), (&json!("failed"), &json!(word)), "{told}");
+    let noted = gateway.told("/api/v1/audit?limit=1").await["items"][0]["ids"].clone();
+    assert!(noted.as_array().unwrap().contains(&json!(word)), "{noted}");
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_of_v2_is_told_once_and_leads_to_v3() {
     for (seed, knob) in [(1001, "v2=ended"), (1002, "v2=gone")] {

@@ -16,6 +16,12 @@ use crate::model::perhaps;
 
 /// `POST vehicles/{id}/commands/{group}/{action}`
 pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
+    let view = give(call).await.inspect_err(|problem| call.noting.add(problem.code()))?;
+    call.noting.command(&view);
+    answered(&view)
+}
+
+async fn give(call: &Call<'_>) -> Result<CommandView, Problem> {
     call.no_query()?;
     let (reach, id) = (call.reach()?, id(call)?);
     let name = format!("{}/{}", call.named(1)?, call.named(2)?);
@@ -29,13 +35,7 @@ pub(in crate::web) async fn run(call: &Call<'_>) -> Answer {
     let command = Command::of_v3(&name, &json!({ "data": { "attributes": given } }));
     let command = command.map_err(|error| Problem::bad_request(error.description.into_string()))?;
     let by = (call.caller()?.actor.clone(), call.client.address());
-    let view = call.services.rooms.commands.give(reach, &id, command, by, PATIENCE).await.map_err(|error| {
-        let problem = Problem::from(error);
-        call.noting.add(problem.code());
-        problem
-    })?;
-    call.noting.command(&view);
-    answered(&view)
+    Ok(call.services.rooms.commands.give(reach, &id, command, by, PATIENCE).await?)
 }
 
 /// `GET vehicles/{id}/commands/{command}`
