@@ -43,6 +43,8 @@ pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> 
 /// `carport connections import`
 pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure> {
     let (mut taken, mut known, mut failed) = (0, 0, 0);
+    // Who reads JSON reads nothing else.
+    let tell = |text: &str| if flags.json { eprint!("{text}") } else { announce(text) };
     for (number, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
         if line.trim().is_empty() {
@@ -62,17 +64,17 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
             // SECURITY: never the line itself, for it is a token.
             Err(failure) => {
                 failed += 1;
-                announce(&format!("Line {}: not taken: {failure}\n", number + 1));
+                tell(&format!("Line {}: not taken: {failure}\n", number + 1));
                 // Each further line would spend a token, and nobody may answer what it became.
                 if matches!(failure.exit, Exit::TryAgain | Exit::Unreachable) {
-                    announce("Nothing behind it was tried: run it again later, with this line and those behind it.\n");
+                    tell("Nothing behind it was tried: run it again later, with this line and those behind it.\n");
                     break;
                 }
             }
         }
     }
     let already = if known > 0 { format!("{known} connected already, ") } else { String::new() };
-    announce(&format!("{taken} taken, {already}{failed} not.\n"));
+    tell(&format!("{taken} taken, {already}{failed} not.\n"));
     if failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
 }
 

@@ -7,7 +7,7 @@ use super::former::{erase_row, is_lost, marks_of, newest_of};
 use super::tables::{ALL, Kind, Record, Typed, VEHICLES_BY_USER, VEHICLES_TO_READ, VEHICLES_TO_REVISIT, under};
 use super::users::rows_after;
 use super::{Change, Rows, Snapshot, StoreError, Tables, users};
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, ConnectionStatus};
 use crate::model::vehicle::{Vehicle, VehicleFacts};
 use crate::model::{AppUserId, ConnectionId, Timestamp, VehicleId};
 
@@ -353,6 +353,23 @@ impl Snapshot<'_> {
     /// All vehicles of a user, with their rows: also those that are another user's by now.
     pub fn vehicles_of_user(&self, user: &AppUserId) -> Result<Vec<(u32, Vehicle)>, StoreError> {
         of_user(self, user)
+    }
+
+    /// When the owner was found to have taken the access to a vehicle back; `None` if it is nobody's matter any more, for
+    /// nothing of theirs is connected.
+    pub fn taken_back(&self, row: u32, vehicle: &Vehicle) -> Result<Option<Timestamp>, StoreError> {
+        let Some(at) = vehicle.taken_back_at.filter(|_| vehicle.connection.is_none()) else { return Ok(None) };
+        // What a former owner took back is another's by now.
+        if self.is_former(row, vehicle)? {
+            return Ok(None);
+        }
+        for (_, other) in self.vehicles_of_user(&vehicle.user)? {
+            let connection = other.connection.map_or(Ok(None), |id| self.sound_connection(id))?;
+            if connection.is_some_and(|connection| connection.status != ConnectionStatus::Disconnected) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// Rows of vehicles that were linked after events about them had come in.

@@ -45,10 +45,9 @@ pub struct VehicleView {
     pub user: AppUserId,
     /// The connection; null after it was disconnected.
     pub connection: Option<ConnectionId>,
-    /// Whether the row of its connection is damaged, or was lost in a repair: the owner must connect again. For pages, as the
-    /// lights say it.
+    /// Why the owner must connect it again, if it has no connection that says so. For pages, as the lights say it.
     #[serde(skip)]
-    pub connection_is_lost: bool,
+    pub broken: Option<&'static str>,
     /// Whether this is what a former owner had of the car: it is another user's by now, or nobody's.
     pub former: bool,
     /// The latest of each signal, by code.
@@ -188,15 +187,21 @@ pub(super) fn vehicle(
     let latest: Vec<Latest> = latest.filter_map(|latest| as_of_now(latest, connection.as_ref())).collect();
     let missing = missing(snapshot, row, &vehicle, connection.as_ref())?;
     let former = snapshot.is_former(row, &vehicle)?;
+    let taken_back = snapshot.taken_back(row, &vehicle)?;
     let lights = if former {
         Lights { data_flow: light("grey", FORMER.0), authority: light("grey", FORMER.1) }
     } else {
         let data_flow = data_flow(&vehicle, (connection.as_ref(), missing.as_ref()), &latest, now, shared);
-        Lights { data_flow, authority: authority(&vehicle, connection.as_ref(), shared) }
+        Lights { data_flow, authority: authority(&vehicle, connection.as_ref(), taken_back, shared) }
     };
     // Nobody reads for a former owner.
     let connection_is_lost = !former && vehicle.connection.is_some() && connection.is_none();
     let serving = if connection_is_lost { Err(LOST) } else { Ok(connection.as_ref().filter(|_| !former)) };
+    let broken = match taken_back {
+        _ if connection_is_lost => Some("Its connection is damaged in the store."),
+        Some(_) => Some("Its owner has taken the access to it back at Smartcar."),
+        None => None,
+    };
     let polling = schedule::of(shared, snapshot, (row, &vehicle), serving, &latest, now)?;
     let capabilities = capabilities(&vehicle, &latest);
     let units = shared.settings.get().units;
@@ -212,7 +217,7 @@ pub(super) fn vehicle(
         mode: facts.mode,
         user,
         connection,
-        connection_is_lost,
+        broken,
         former,
         signals: latest.into_iter().map(|latest| (latest.code.clone(), signal(latest, units))).collect(),
         last_event_at,
@@ -357,7 +362,7 @@ fn data_flow(
     }
 }
 
-fn taken_back(id: &VehicleId, at: Timestamp) -> String {
+fn gone(id: &VehicleId, at: Timestamp) -> String {
     format!(
         "The owner has taken the access to this car back at Smartcar (found on {}): send them the link of \
          `carport connect --vehicle {id}`.",
@@ -365,11 +370,11 @@ fn taken_back(id: &VehicleId, at: Timestamp) -> String {
     )
 }
 
-fn authority(vehicle: &Vehicle, connection: Option<&Connection>, shared: &Shared) -> Light {
+fn authority(vehicle: &Vehicle, connection: Option<&Connection>, taken_back: Option<Timestamp>, shared: &Shared) -> Light {
     let Some(connection) = connection else {
-        return match (vehicle.connection, vehicle.taken_back_at) {
+        return match (vehicle.connection, taken_back) {
             (Some(_), _) => light("red", LOST),
-            (None, Some(at)) => light("red", taken_back(&vehicle.facts.id, at)),
+            (None, Some(at)) => light("red", gone(&vehicle.facts.id, at)),
             (None, None) => light("grey", "This car is not connected."),
         };
     };

@@ -14,11 +14,7 @@ impl Shared {
                 let last = vehicles.last().filter(|_| vehicles.len() == SLICE).map(|(row, _)| *row);
                 let mut found = Vec::new();
                 for (row, vehicle) in vehicles {
-                    // What a former owner took back is another's by now.
-                    let since = vehicle.taken_back_at.filter(|_| vehicle.connection.is_none());
-                    if let Some(since) = since
-                        && !snapshot.is_former(row, &vehicle)?
-                    {
+                    if let Some(since) = snapshot.taken_back(row, &vehicle)? {
                         found.push(Notice { subject: Subject::TakenBack(row), since, reason: None, ends_at: None, days: None });
                     }
                 }

@@ -28,9 +28,12 @@ impl<'a> Link<'a> {
                 reason: in_two(connection.reason.as_deref().unwrap_or("Smartcar no longer accepts what the owner agreed to")).0,
             },
             Some(connection) if connection.status == "disconnected" => Link::Gone,
-            None if vehicle.connection_is_lost => Link::Broken { reason: "Its connection is damaged in the store." },
-            None if vehicle.connection.is_none() && !vehicle.former => Link::Gone,
-            _ => Link::Fine,
+            Some(_) => Link::Fine,
+            None => match vehicle.broken {
+                Some(reason) => Link::Broken { reason },
+                None if vehicle.connection.is_none() && !vehicle.former => Link::Gone,
+                None => Link::Fine,
+            },
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::events::{signal, state, trouble};
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::pages::Person;
 use crate::simulator::rig::{ADA, GRACE};
 
 async fn show(gateway: &TestGateway, car: &str) -> Value {
@@ -547,7 +548,7 @@ async fn a_car_that_was_taken_back_is_a_notice_until_it_is_back() {
     let keys = [("budget.calls_per_vehicle_month", "unlimited"), ("webhooks.subscribe", "off")];
     let mut gateway = TestGateway::with(330, &keys, Settings { seed: 330, ..Settings::default() }).await;
     gateway.start();
-    gateway.connect("owner", ADA).await;
+    let connection = gateway.connect("owner", ADA).await;
     let [gone, kept] = <[String; 2]>::try_from(gateway.vehicles_of(ADA)).unwrap();
     let metrics = gateway.create_token(&json!({ "name": "measures", "scope": "metrics" })).await;
     pass(Duration::from_secs(630)).await;
@@ -590,6 +591,26 @@ async fn a_car_that_was_taken_back_is_a_notice_until_it_is_back() {
         assert_eq!(notices(&gateway).await, Vec::<Value>::new(), "{query}");
         gateway.connect("owner", ADA).await;
     }
+    // The pages say it.
+    take_back(&gateway).await;
+    let person = Person::of(&gateway).await;
+    for page in ["/".to_owned(), format!("/vehicles/{gone}")] {
+        let page = person.look(&page).await;
+        assert!(
+            page.contains("Its owner has taken the access to it back at Smartcar.") && page.contains(">Reconnect<"),
+            "{page}"
+        );
+    }
+    assert_eq!(notices(&gateway).await.len(), 1);
+    let system = person.look("/system").await;
+    assert!(system.contains("vehicles disconnect"), "{system}");
+    // Where nothing of the owner's is connected any more, nobody waits for it.
+    assert_eq!(
+        gateway.ask("DELETE", &format!("/api/v1/connections/{connection}")).bearer(&gateway.admin).send().await.status,
+        204
+    );
+    assert_eq!(notices(&gateway).await, Vec::<Value>::new());
+    assert_eq!(show(&gateway, &gone).await["lights"]["authority"]["color"], "grey");
     gateway.finish().await;
 }
 

@@ -92,7 +92,7 @@ async fn a_token_that_is_not_made_says_at_each_box_what_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_car_that_was_taken_back_is_told_on_its_page_with_what_mends_it() {
+async fn a_car_that_was_disconnected_is_told_on_its_page_with_what_mends_it() {
     let gateway = TestGateway::with(152, &[], Settings { seed: 152, ..Settings::default() }).await;
     let connection = gateway.connect("ada", ADA).await;
     let car = gateway.vehicles_of(ADA).remove(0);
