@@ -110,7 +110,7 @@ impl Gate {
         let mut pass = Pass { gate: self, connection, is_probe: false, is_aside: false, place };
         let mut doors = locked(&self.doors);
         if let Some(shut) = doors.entry(generation).or_default().shut.as_mut() {
-            let excused = is_urgent && shut.why == Why::Down;
+            let excused = is_urgent && shut.why != Why::Refused;
             if !excused && (shut.probing || shut.until > Instant::now()) {
                 let mut shut = shut.clone();
                 shut.until = shut.until.max(Instant::now() + Duration::from_secs(1));

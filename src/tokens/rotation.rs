@@ -91,6 +91,8 @@ impl Held<'_, '_> {
 pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token: &Secret, before: Option<Intent>) -> Spent {
     let (began, began_at) = (Instant::now(), shared.world.now());
     let sent_before = before.filter(|intent| is_open(*intent, began_at)).map(|intent| began_at.since(intent.started_at));
+    // Until when a pair may be lost: that of an earlier request, and of one of these.
+    let mut minutes = [sent_before.and_then(|before| LAST.checked_sub(before)).map(|left| began + left), None];
     let sent_before = sent_before.unwrap_or_default();
     let mut pauses = PAUSES.into_iter();
     let (mut is_ambiguous, mut silent_at, mut was_rejected, mut is_last) = (before.is_some(), None, false, false);
@@ -128,6 +130,9 @@ pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token
             }
             SmartcarError::Later { after, what } => {
                 is_ambiguous |= what.may_have_acted;
+                if what.may_have_acted {
+                    minutes[1].get_or_insert(sent_at + LAST);
+                }
                 // A bad day of Smartcar's is no silence: it has answered.
                 if what.may_have_acted && what.status.is_none_or(|status| status < 500) {
                     silent_at = Some(sent_at);
@@ -139,14 +144,18 @@ pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token
         if !is_ambiguous || is_last {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
-        let rest = LAST.saturating_sub(began.elapsed());
-        let pause = match pauses.next().map(|most| jittered(shared, most).max(asked_to_wait)) {
-            Some(pause) if pause < rest => pause,
+        let now = Instant::now();
+        let mut ahead = minutes.into_iter().flatten().filter(|end| *end > now);
+        let next = ahead.clone().min();
+        let pause = pauses.next().map(|most| jittered(shared, most).max(asked_to_wait));
+        let pause = match (pause, next) {
+            (Some(pause), Some(end)) if now + pause < end => pause,
             // However long Smartcar asks us to wait: after its minute the pair is lost.
-            _ if rest > Duration::ZERO => {
-                is_last = true;
-                rest
+            (_, Some(end)) => {
+                is_last = ahead.all(|other| other <= end);
+                end - now
             }
+            (Some(pause), None) if began.elapsed() + pause <= WINDOW => pause,
             _ => return Spent::Failed { error, is_ambiguous, silent_at },
         };
         if let Some(held) = &held {
@@ -154,12 +163,15 @@ pub(super) async fn spend(shared: &Shared, mut held: Option<Held<'_, '_>>, token
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // One more before Carport stops: the next start may be too late for it.
-            () = shared.closing.cancelled() => is_last = true,
+            // One more before Carport stops, for the next start may be too late; but what does not press waits for that.
+            () = shared.closing.cancelled() => match next {
+                None if !asked_to_wait.is_zero() => return Spent::Failed { error, is_ambiguous, silent_at },
+                _ => is_last = true,
+            },
         }
         // The machine has slept meanwhile, with its timers or without: that would be no repetition any more, but a new
         // beginning.
-        if began.elapsed() > WINDOW || shared.world.now().since(began_at) > 2 * WINDOW {
+        if began.elapsed() > 2 * WINDOW || shared.world.now().since(began_at) > 2 * WINDOW {
             return Spent::Failed { error, is_ambiguous, silent_at };
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use carport::simulator::{Fault as Trouble, FaultKind, Faults};
+use http::Response;
 
 use super::{proves_itself, view, with_ada_alone};
 use crate::gateway::{Cut, Fault, HOUR, is_long, pass};
@@ -90,6 +92,31 @@ async fn story(seed: u64, moment: Moment, answer: FaultKind, outage: Duration) -
     assert_eq!(gateway.app().tokens().remembered(), 0);
     gateway.finish().await;
     Outcome { lost, was_spent }
+}
+
+/// The minute is that of the request before the crash: a rest that is longer than what is left of it ends before it.
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_no_wait_that_smartcar_asks_for_costs_a_pair() {
+    let (mut gateway, connection) = with_ada_alone(90).await;
+    pass(2 * HOUR).await;
+    gateway.net.cut_at(Cut::After(1));
+    gateway.start_refreshing();
+    while !gateway.net.was_cut() {
+        pass(Duration::from_millis(50)).await;
+    }
+    gateway.lose_power(Duration::from_secs(30)).await;
+    let mut requests = 0;
+    gateway.net.change(move |request, _| {
+        requests += usize::from(request.uri().path() == "/oauth/token");
+        let wait = || Response::builder().status(429).header("retry-after", "40").body(Bytes::new()).unwrap();
+        (requests == 1).then(|| Ok(wait()))
+    });
+    gateway.start_refreshing();
+    pass(HOUR).await;
+    assert_eq!(gateway.simulator.counters().refreshes_refused, 0);
+    assert_eq!(view(&gateway, connection).await["status"], "active");
+    proves_itself(&gateway).await;
+    gateway.finish().await;
 }
 
 /// Every moment with every answer, each with a hundred seeds; in short, every moment with one of the answers.
