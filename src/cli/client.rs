@@ -178,8 +178,8 @@ impl Client {
                 (head, body.map_err(anyhow::Error::from).boxed_unsync())
             }
             Client::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.with_context(|| gone(socket))?;
-                let (head, body) = send(stream, request).await.with_context(|| gone(socket))?.into_parts();
+                let stream = UnixStream::connect(socket).await.map_err(|error| gone(socket, error))?;
+                let (head, body) = send(stream, request).await.map_err(|error| gone(socket, error))?.into_parts();
                 (head, body.map_err(anyhow::Error::from).boxed_unsync())
             }
         };
@@ -202,10 +202,10 @@ impl Client {
                 Response::from_parts(head, body.collect().await.context("the answer was cut off")?.to_bytes())
             }
             Client::Socket(socket) => {
-                let gone = || gone(socket);
-                let stream = UnixStream::connect(socket).await.with_context(gone)?;
-                let answer = tokio::time::timeout(PATIENCE, exchange(stream, request));
-                answer.await.map_err(|_| Failure::new(Exit::TryAgain, "the server does not answer"))?.with_context(gone)?
+                let stream = UnixStream::connect(socket).await.map_err(|error| gone(socket, error))?;
+                let answer = tokio::time::timeout(PATIENCE, exchange(stream, request)).await;
+                let answer = answer.map_err(|_| Failure::new(Exit::TryAgain, "the server does not answer"))?;
+                answer.map_err(|error| gone(socket, error))?
             }
         };
         read(&answer)
@@ -257,8 +257,9 @@ where
     sender.send_request(request.map(Full::new)).await
 }
 
-fn gone(socket: &Path) -> String {
-    format!("the server at {} went away; start it again, and what was under way goes on", socket.display())
+fn gone(socket: &Path, error: impl Into<anyhow::Error>) -> Failure {
+    let server = format!("the server at {} went away; start it again, and what was under way goes on", socket.display());
+    Failure::new(Exit::TryAgain, format!("{server}: {:#}", error.into()))
 }
 
 /// The answer's JSON, or its problem as one line.

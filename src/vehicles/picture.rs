@@ -170,7 +170,7 @@ async fn ask(
                 }
             }
             // What may be called is asked before each further request: an answer must not spend what is kept for others.
-            let leave = || -> BoxFuture<'_, Option<Permit>> { Box::pin(async { shared.budget.permit(row, reason).await.ok() }) };
+            let leave = || -> BoxFuture<'_, Option<Permit>> { Box::pin(async { shared.budget.further(row, reason).await.ok() }) };
             let beyond = Beyond { leave: &leave, absent: &shared.absent };
             let call =
                 |smartcar: Smartcar, access: Secret| async move { smartcar.signals(&access, user, car, permit, beyond).await };

@@ -1,8 +1,8 @@
 //! What of the requests goes into the audit log: all that may change something, whatever way it ends. It is there before
 //! anything changes.
 //!
-//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Commands that were
-//! refused are noted all the same: the owner of a car wants to know who tried.
+//! Not what a client was refused (status 4xx: nothing has changed), deliveries, or reads, fresh ones too. Of commands
+//! also what was refused because of the car or its calls: its owner wants to know who tried.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -129,6 +129,9 @@ impl Noting {
     }
 }
 
+/// How commands are refused because of the car, its owner's permissions or the calls about it, here and by Smartcar's own API.
+const BECAUSE_OF_THE_CAR: [u16; 4] = [403, 409, 429, 430];
+
 /// A request between its beginning and its end.
 pub(super) struct UnderWay {
     noting: Noting,
@@ -148,7 +151,7 @@ impl UnderWay {
 
     /// Ends with the status of the answer.
     pub(super) async fn end(self, status: StatusCode) {
-        let is_told = !status.is_client_error() || self.is_command;
+        let is_told = !status.is_client_error() || (self.is_command && BECAUSE_OF_THE_CAR.contains(&status.as_u16()));
         let Some(Entry { ring, done, number: Some(number), has_happened }) = self.noting.locked().take() else { return };
         let done = has_happened.unwrap_or(is_told).then(|| Done { status: Some(status.as_u16()), ..done });
         self.noting.held.audit.end(ring, number, done).await;

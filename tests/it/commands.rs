@@ -120,22 +120,17 @@ async fn the_car_does_it_or_says_why_not() {
 async fn what_cannot_be_is_told_before_a_call_is_spent() {
     let (gateway, car) = with_car(502, ADA, &[]).await;
     refused(&gateway, &give(&gateway, &car, "charge-port/open").await, 409, "not_possible").await;
-    refused(&gateway, &give(&gateway, &car, "climate/start").await, 404, "not_found").await;
-    for command in ["charge/set-limit", "charge/start"] {
-        refused(&gateway, &give_with(&gateway, &car, command, &json!({ "percent": 30 })).await, 400, "bad_request").await;
-    }
-    refused(&gateway, &give(&gateway, "nobodys", "charge/start").await, 404, "not_found").await;
     let before = noted(&gateway).await;
+    is_problem(&give(&gateway, &car, "climate/start").await, 404, "not_found");
+    for command in ["charge/set-limit", "charge/start"] {
+        is_problem(&give_with(&gateway, &car, command, &json!({ "percent": 30 })).await, 400, "bad_request");
+    }
+    is_problem(&give(&gateway, "nobodys", "charge/start").await, 404, "not_found");
+    // What nobody could have done says nothing of the car.
+    assert_eq!(noted(&gateway).await, before);
     let reader = gateway.create_token(&json!({ "name": "reader", "scope": "read" })).await;
     let path = format!("/api/v1/vehicles/{car}/commands/charge/start");
     is_problem(&gateway.post(&path, &json!({})).bearer(&reader).send().await, 403, "forbidden");
-    is_problem(&gateway.post(&path, &json!({})).send().await, 401, "unauthorized");
-    let list = gateway.told("/api/v1/audit?limit=2").await["items"].clone();
-    assert_eq!(
-        (&list[0]["action"], &list[1]["ids"][0]),
-        (&json!("POST /api/v1/tokens"), &json!("nobodys")),
-        "{before:?}: {list}"
-    );
     assert_eq!((sent(&gateway, &car), used(&gateway, &car).await), (0, 0));
     gateway.finish().await;
 

@@ -336,7 +336,7 @@ mod tests {
              proofs    what a proof takes one from that fails, or can be guessed: WebhookFailures {failures}, Login {login}, Tokens {login}\n\
              body      the longest in bytes: Form {LONGEST_FORM}, Delivery {delivery}; -: it is not read\n\
              audit     where it is noted, and how many are kept: Administration {administration}, Use {used}. What a client was refused\n\
-             \x20         (4xx) is not, but for commands of callers who may give some; refused tokens, links and passwords are\n\
+             \x20         (4xx) is not, but for commands with 403, 409, 429 and 430; refused tokens, links and passwords are\n\
              \x20         counted on every route, by address\n\n",
             api = a_minute(limits.api, 1),
             callback = a_minute(limits.callback, 1),

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use serde_json::json;
+use tokio::net::UnixListener;
 
 use super::commands::house;
 use super::process::{Home, Program, Ran};
@@ -30,5 +31,15 @@ async fn an_import_stops_where_nobody_answers() {
     let end = "Nothing behind it was tried: run it again later, with this line and those behind it.\n0 taken, 1 not.\n";
     assert!(ran.stdout.starts_with("Line 1: not taken: ") && ran.stdout.ends_with(end), "{ran:?}");
     assert!(!ran.stdout.contains("Line 2"), "{ran:?}");
+    // Nor is one tried after another where Carport has gone.
     server.stop().await;
+    let sham = UnixListener::bind(home.data().join("carport.sock")).unwrap();
+    let hangs_up = tokio::spawn(async move {
+        loop {
+            drop(sham.accept().await.unwrap());
+        }
+    });
+    let ran = import(&home, &lines).await;
+    assert!(ran.stdout.contains("went away") && ran.stdout.ends_with(end), "{ran:?}");
+    hangs_up.abort();
 }
