@@ -48,7 +48,7 @@ pub use error::VehiclesError;
 pub use names::VehicleName;
 pub use past::{Export, HistoryQuery, RollupView, Whose};
 pub use schedule::PollingView;
-pub use series::Past;
+pub use series::{Past, PastError};
 pub use view::{CapabilityView, HistoryView, Light, Lights, SignalView, VehicleView};
 
 /// What happens to the data of a vehicle that goes.
@@ -262,11 +262,17 @@ impl Shared {
     /// Whether somebody asks for a signal that Smartcar lists, or that a car has told all the same: a mistyped one must not
     /// look like one of which nothing is known.
     async fn check_signal(&self, code: Option<&str>) -> Result<(), VehiclesError> {
-        let Some(code) = code.filter(|code| known(code).is_none()) else { return Ok(()) };
-        let asked = code.to_owned();
-        let is_told = self.store.read(move |snapshot| snapshot.knows_signal(&asked)).await?;
-        if is_told { Ok(()) } else { Err(VehiclesError::UnknownSignal(code.to_owned())) }
+        let Some(code) = code.filter(|code| known(code).is_none()).map(str::to_owned) else { return Ok(()) };
+        let unknown = self.store.read(move |snapshot| unknown(snapshot, Some(&code))).await?;
+        unknown.map_or(Ok(()), Err)
     }
+}
+
+/// What is wrong with asking for a signal, if anything is.
+fn unknown(snapshot: &Snapshot<'_>, code: Option<&str>) -> Result<Option<VehiclesError>, StoreError> {
+    let Some(code) = code.filter(|code| known(code).is_none()) else { return Ok(None) };
+    let is_told = snapshot.knows_signal(code)?;
+    Ok((!is_told).then(|| VehiclesError::UnknownSignal(code.to_owned())))
 }
 
 /// In a task of its own: a client that goes away must not waste a call that is paid for, nor what came of it, nor leave

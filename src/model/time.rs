@@ -35,6 +35,20 @@ impl Timestamp {
         Some(Timestamp(time.timestamp().as_millisecond()))
     }
 
+    /// Year, month and day, UTC.
+    pub fn date(self) -> [i64; 3] {
+        let time = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        let date = jiff::tz::Offset::UTC.to_datetime(time);
+        [date.year().into(), date.month().into(), date.day().into()]
+    }
+
+    /// Where a day begins, UTC; `None` if there is no such day.
+    pub fn of_date([year, month, day]: [i64; 3]) -> Option<Timestamp> {
+        let date = jiff::civil::Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
+        let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
+        Some(Timestamp(midnight.as_millisecond()))
+    }
+
     /// The day since 1970, UTC; 0 for anything earlier.
     pub fn day(self) -> u32 {
         u32::try_from(self.0.div_euclid(86_400_000)).unwrap_or(0)

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::series::Series;
-use super::{HistoryQuery, Past, Shared, VehiclesError};
+use super::series::PastError;
+use super::{HistoryQuery, Past};
 use crate::model::Timestamp;
 use crate::model::gist::Gist;
 use crate::model::rollup::Span;
+use crate::store::StoreError;
 use crate::store::moments::Moment;
 
 /// How a number went, in metric units.
@@ -37,43 +38,36 @@ impl Point {
     }
 }
 
-impl Past {
+impl Past<'_> {
     /// How signals went within a range, each in at most so many steps, and one point more for what held before. Of what
     /// is no longer kept change by change, the roll-ups tell.
-    pub async fn courses(
+    pub fn courses(
         &self,
         codes: &[&'static str],
         range: (Timestamp, Timestamp),
         steps: u16,
-    ) -> Result<Vec<(&'static str, Vec<Course>)>, VehiclesError> {
-        let mut found = Vec::new();
-        for code in codes {
-            found.push((*code, self.course(code, range, steps).await?));
-        }
-        Ok(found)
+    ) -> Result<Vec<(&'static str, Vec<Course>)>, PastError> {
+        codes.iter().map(|code| Ok((*code, self.course(code, range, steps)?))).collect()
     }
 
-    async fn course(&self, code: &str, (since, until): (Timestamp, Timestamp), steps: u16) -> Result<Vec<Course>, VehiclesError> {
+    fn course(&self, code: &str, (since, until): (Timestamp, Timestamp), steps: u16) -> Result<Vec<Course>, StoreError> {
         let step = (until.as_millis() - since.as_millis()).div_euclid(i64::from(steps.max(1))).max(1);
         let mut gathering = Gathering { since, step, courses: BTreeMap::new() };
         let span = if step < Span::Day.millis() { Span::Hour } else { Span::Day };
-        let (row, signal) = (self.row, code.to_owned());
-        let rolled = self
-            .shared
-            .store
-            .read(move |snapshot| snapshot.rollups(row, &signal, span, (span.begin(since), until), MOST))
-            .await?;
-        for rollup in rolled {
+        for rollup in self.snapshot.rollups(self.row, code, span, (span.begin(since), until), MOST)? {
             let (at, last) = rollup.last;
             gathering.add(None, Point { at, last, min: rollup.min, max: rollup.max });
         }
         let query = HistoryQuery { since: Some(since), until: Some(until), ..HistoryQuery::default() };
-        gathering.hear(&self.shared, self.series_and_before(code, &query).await?).await?;
-        let mut courses: Vec<Course> = gathering.courses.into_values().collect();
-        for course in &mut courses {
-            course.points.sort_by_key(|point| point.at);
+        let mut series = self.series_and_before(code, &query)?;
+        while let Some(Moment { at, gist }) = series.next(self)? {
+            match gist {
+                Gist::Number(value) => gathering.add(None, Point::of(at, value)),
+                Gist::Parts(parts) => parts.iter().for_each(|(place, value)| gathering.add(Some(place), Point::of(at, *value))),
+                Gist::Yes(_) | Gist::Word(_) | Gist::Nothing => {}
+            }
         }
-        Ok(courses)
+        Ok(gathering.courses())
     }
 }
 
@@ -81,33 +75,38 @@ impl Past {
 struct Gathering {
     since: Timestamp,
     step: i64,
-    courses: BTreeMap<Option<&'static str>, Course>,
+    courses: BTreeMap<Option<&'static str>, Gathered>,
+}
+
+/// A course, and where the step of its last point ends.
+#[derive(Default)]
+struct Gathered {
+    points: Vec<Point>,
+    end: Timestamp,
 }
 
 impl Gathering {
-    async fn hear(&mut self, shared: &Shared, mut series: Series) -> Result<(), VehiclesError> {
-        while series.fill(shared).await? {
-            while let Some(Moment { at, gist }) = series.next() {
-                match gist {
-                    Gist::Number(value) => self.add(None, Point::of(at, value)),
-                    Gist::Parts(parts) => parts.iter().for_each(|(place, value)| self.add(Some(place), Point::of(at, *value))),
-                    Gist::Yes(_) | Gist::Word(_) | Gist::Nothing => {}
-                }
-            }
-        }
-        Ok(())
+    fn courses(self) -> Vec<Course> {
+        let course = |(place, Gathered { mut points, .. }): (_, Gathered)| {
+            points.sort_by_key(|point| point.at);
+            Course { place, points }
+        };
+        self.courses.into_iter().map(course).collect()
     }
 
     fn add(&mut self, place: Option<&'static str>, point: Point) {
         // What held at the beginning began before it.
         let point = Point { at: point.at.max(self.since), ..point };
-        let place_of = |at: Timestamp| (at.as_millis() - self.since.as_millis()).div_euclid(self.step);
-        let course = self.courses.entry(place).or_insert_with(|| Course { place, points: Vec::new() });
-        match course.points.last_mut() {
-            Some(last) if place_of(last.at) == place_of(point.at) && last.at > self.since => {
+        let Gathered { points, end } = self.courses.entry(place).or_default();
+        match points.last_mut() {
+            Some(last) if last.at <= point.at && point.at < *end && last.at > self.since => {
                 *last = Point { min: last.min.min(point.min), max: last.max.max(point.max), ..point };
             }
-            _ => course.points.push(point),
+            _ => {
+                let steps = (point.at.as_millis() - self.since.as_millis()).div_euclid(self.step) + 1;
+                *end = Timestamp::from_millis(self.since.as_millis() + steps * self.step);
+                points.push(point);
+            }
         }
     }
 }

@@ -1,19 +1,23 @@
 //! What follows from signals: when a car charged, and how far it went each day.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::past::time_cursor;
-use super::series::Series;
-use super::{HistoryQuery, Past, VehiclesError};
+use super::series::{PastError, Series};
+use super::{HistoryQuery, Past};
 use crate::model::Timestamp;
+use crate::model::catalogue::Quantity;
 use crate::model::charging::{End, EnergyFrom, Session, Sessions, Told};
 use crate::model::driving::{Day, Days};
 use crate::model::gist::Gist;
-use crate::model::normal::{Units, in_units};
+use crate::model::normal::{Units, shown};
 use crate::model::reach::{Page, PageRequest};
 use crate::model::rollup::Span;
+use crate::store::StoreError;
 use crate::store::moments::Moment;
 
 /// A charging session, as shown.
@@ -91,40 +95,33 @@ fn yes(gist: &Gist) -> Option<bool> {
     if let Gist::Yes(yes) = gist { Some(*yes) } else { None }
 }
 
-impl Past {
+impl Past<'_> {
     /// Charging sessions that began within the range, oldest first.
-    pub async fn charges(&self, query: HistoryQuery, page: PageRequest) -> Result<Page<ChargeView>, VehiclesError> {
+    pub fn charges(&self, query: HistoryQuery, page: PageRequest) -> Result<Page<ChargeView>, PastError> {
         let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
-        let row = self.row;
-        let is_plain = self.shared.store.read(move |snapshot| Ok(snapshot.latest_of(row, TELLS[0].0)?.is_some())).await?;
-        let tells = TELLS.iter().skip(usize::from(!is_plain)).chain((!is_plain).then_some(&STATUS));
-        let mut series: Vec<(Series, Reads)> = Vec::new();
+        let lacks_word = self.snapshot.latest_of(self.row, TELLS[0].0)?.is_none();
+        let tells = TELLS.iter().skip(usize::from(lacks_word)).chain(lacks_word.then_some(&STATUS));
         let wanted = HistoryQuery { since: Some(since), ..query };
-        for (code, reads) in tells {
-            series.push((self.series_and_before(code, &wanted).await?, *reads));
-        }
+        let begun = tells.map(|(code, reads)| Ok((self.series_and_before(code, &wanted)?, *reads)));
+        let mut series: Vec<(Series, Reads)> = begun.collect::<Result<_, StoreError>>()?;
         let mut sessions = Sessions::default();
         let mut found = Vec::new();
+        let mut turns: BinaryHeap<Reverse<(Timestamp, usize)>> =
+            series.iter().enumerate().filter_map(|(place, (series, _))| Some(Reverse((series.next_at()?, place)))).collect();
         while found.len() <= page.limit {
-            let mut next: Option<(Timestamp, usize)> = None;
-            for (place, (series, _)) in series.iter_mut().enumerate() {
-                if series.is_unread() {
-                    series.fill(&self.shared).await?;
-                }
-                let at = series.next_at().map(|at| (at, place));
-                next = next.into_iter().chain(at).min();
-            }
-            let Some((series, reads)) = next.and_then(|(_, place)| series.get_mut(place)) else {
+            let Some(Reverse((_, place))) = turns.pop() else {
                 found.extend(sessions.finish());
                 found.retain(|session: &Session| session.started_at >= since);
                 break;
             };
-            if let Some(Moment { at, gist }) = series.next()
+            let Some((series, reads)) = series.get_mut(place) else { continue };
+            if let Some(Moment { at, gist }) = series.next(self)?
                 && let Some(told) = reads(&gist)
             {
                 sessions.hear(at, told);
                 found.extend(sessions.drain().into_iter().filter(|session| session.started_at >= since));
             }
+            turns.extend(series.next_at().map(|at| Reverse((at, place))));
         }
         let next = found.get(page.limit).map(|session| session.started_at.as_millis().to_string());
         found.truncate(page.limit);
@@ -132,12 +129,7 @@ impl Past {
     }
 
     /// How far a vehicle went on each day of the range, oldest first. Days begin so many minutes before those of UTC.
-    pub async fn trips(
-        &self,
-        query: HistoryQuery,
-        offset_minutes: i64,
-        page: PageRequest,
-    ) -> Result<Page<TripView>, VehiclesError> {
+    pub fn trips(&self, query: HistoryQuery, offset_minutes: i64, page: PageRequest) -> Result<Page<TripView>, PastError> {
         let since = page.cursor.as_deref().map(time_cursor).transpose()?.or(query.since).unwrap_or_default();
         let units = query.units.unwrap_or(self.shared.settings.get().units);
         // Whole days.
@@ -147,15 +139,12 @@ impl Past {
         } else {
             Span::Day.begin(since.after(offset)).before(offset)
         };
-        let mut series = self.series_and_before(ODOMETER, &HistoryQuery { since: Some(since), ..query }).await?;
+        let mut series = self.series_and_before(ODOMETER, &HistoryQuery { since: Some(since), ..query })?;
         let mut days = Days::new(offset_minutes);
         let mut found: Vec<Day> = Vec::new();
         let is_wanted = |day: &Day| day.last_at >= since;
         while found.len() <= page.limit {
-            if series.is_unread() {
-                series.fill(&self.shared).await?;
-            }
-            let Some(Moment { at, gist }) = series.next() else {
+            let Some(Moment { at, gist }) = series.next(self)? else {
                 found.extend(days.finish().into_iter().filter(is_wanted));
                 break;
             };
@@ -193,11 +182,11 @@ fn charge(session: Session) -> ChargeView {
 }
 
 fn trip(day: Day, units: Units) -> TripView {
-    let length = |km| in_units(ODOMETER, km, units).0;
+    let length = |km| (shown(Quantity::Distance, km, units).0 * 1000.0).round() / 1000.0;
     TripView {
         date: day.date,
         distance: length(day.distance),
-        unit: in_units(ODOMETER, 0.0, units).1.unwrap_or("km"),
+        unit: shown(Quantity::Distance, 0.0, units).1,
         start_odometer: length(day.start),
         end_odometer: length(day.end),
         first_at: day.first_at,

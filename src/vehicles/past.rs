@@ -1,12 +1,13 @@
-//! The past of vehicles: changes of signals, and what is left of old ones. Whatever is long is read in parts, each of
-//! which looks into the store for a moment: a reader that stalls holds up nobody.
+//! The past of vehicles: changes of signals, and what is left of old ones. What is sent as it is read is read in parts,
+//! each of which looks into the store for a moment: a reader that stalls holds up nobody.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HistoryView, Past, Shared, Vehicles, VehiclesError, is_within, view};
+use super::series::PastError;
+use super::{HistoryView, Past, Shared, Vehicles, VehiclesError, is_within, unknown, view};
 use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest, Reach};
 use crate::model::rollup::{self, Grid, Rollup, Span};
@@ -121,35 +122,31 @@ impl Vehicles {
     }
 }
 
-impl Past {
+impl Past<'_> {
     /// The numbers of a signal by hour or by day of a zone, oldest first: of changes that are kept, and what is left of
     /// others.
-    pub async fn rollups(&self, grid: Grid, query: HistoryQuery, page: PageRequest) -> Result<Page<RollupView>, VehiclesError> {
-        let vehicle = self.row;
-        self.shared.check_signal(query.signal.as_deref()).await?;
+    pub fn rollups(&self, grid: Grid, query: HistoryQuery, page: PageRequest) -> Result<Page<RollupView>, PastError> {
+        if let Some(unknown) = unknown(self.snapshot, query.signal.as_deref())? {
+            return Err(unknown.into());
+        }
         let signal = query
             .signal
             .clone()
             .ok_or(VehiclesError::BadRequest("say which signal: the numbers of several have nothing in common"))?;
         let after = page.cursor.as_deref().map(time_cursor).transpose()?;
-        let range = self.shared.range(vehicle, &query, PART);
+        let range = self.shared.range(self.row, &query, PART);
         let (since, until) = (range.since.max(after.unwrap_or_default()), range.until);
-        let code = signal.clone();
-        let (from, most) = (grid.begin(since), page.limit + 1);
-        let mut found =
-            self.shared.store.read(move |snapshot| rolled(snapshot, (vehicle, &code), grid, (from, until), most)).await?;
+        let mut found = rolled(self.snapshot, (self.row, &signal), grid, (grid.begin(since), until), page.limit + 1)?;
         let since_then = HistoryQuery { since: Some(since), until: Some(until), ..query.clone() };
-        let mut series = self.series(&signal, &since_then).await?;
+        let mut series = self.series(&signal, &since_then)?;
         // A span is whole when one after it has begun.
         let is_whole = |found: &[Rollup], at| found.get(page.limit).is_some_and(|beyond| beyond.at < grid.begin(at));
-        'read: while series.fill(&self.shared).await? {
-            while let Some(Moment { at, gist }) = series.next() {
-                if let Some(value) = gist.number() {
-                    rollup::merge(&mut found, [grid.of(at, value)]);
-                }
-                if is_whole(&found, at) {
-                    break 'read;
-                }
+        while let Some(Moment { at, gist }) = series.next(self)? {
+            if let Some(value) = gist.number() {
+                rollup::merge(&mut found, [grid.of(at, value)]);
+            }
+            if is_whole(&found, at) {
+                break;
             }
         }
         let next = found.get(page.limit).map(|beyond| beyond.at.as_millis().to_string());

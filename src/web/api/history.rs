@@ -28,7 +28,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     let (vehicles, reach, id) = (&call.services.rooms.vehicles, call.reach()?, id(call)?);
     if let Some(every) = every {
         let grid = Grid::new(every, zone.unwrap_or(0));
-        let page = vehicles.past(reach, &id).await?.rollups(grid, wanted, page).await?;
+        let page = vehicles.past(reach, &id, move |past| past.rollups(grid, wanted, page)).await?;
         if !as_csv {
             return answer::ok(&page);
         }
@@ -55,7 +55,8 @@ pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
     let wanted = HistoryQuery { since, until, ..HistoryQuery::default() };
     let page = query.page()?;
     query.finish()?;
-    answer::ok(&call.services.rooms.vehicles.past(call.reach()?, &id(call)?).await?.charges(wanted, page).await?)
+    let vehicles = &call.services.rooms.vehicles;
+    answer::ok(&vehicles.past(call.reach()?, &id(call)?, move |past| past.charges(wanted, page)).await?)
 }
 
 /// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
@@ -66,7 +67,8 @@ pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let page = query.page()?;
     query.finish()?;
     let wanted = HistoryQuery { signal: None, since, until, units };
-    answer::ok(&call.services.rooms.vehicles.past(call.reach()?, &id(call)?).await?.trips(wanted, offset, page).await?)
+    let vehicles = &call.services.rooms.vehicles;
+    answer::ok(&vehicles.past(call.reach()?, &id(call)?, move |past| past.trips(wanted, offset, page)).await?)
 }
 
 /// Which part of a history, and how it is shown.

@@ -198,14 +198,11 @@ impl Clock {
 
     /// Year, month and day.
     fn date(self, at: Timestamp) -> [i64; 3] {
-        let text = Timestamp::from_millis(self.local(at)).to_string();
-        let mut numbers = text.split(['-', 'T']).map(|part| part.parse().unwrap_or(1));
-        [(); 3].map(|()| numbers.next().unwrap_or(1))
+        Timestamp::from_millis(self.local(at)).date()
     }
 
     fn first_of(self, year: i64, month: i64) -> Timestamp {
-        let first = Timestamp::parse(&format!("{year:04}-{month:02}-01T00:00:00Z")).unwrap_or_default();
-        self.global(first.as_millis())
+        self.global(Timestamp::of_date([year, month, 1]).unwrap_or_default().as_millis())
     }
 }
 

@@ -59,10 +59,12 @@ async fn draw(call: &Call<'_>, span: PastSpan, done: Option<Done>, mistake: Opti
     let codes: Vec<&'static str> = drawn().filter(|code| vehicle.signals.contains_key(*code)).collect();
     let first = |limit| PageRequest { cursor: None, limit };
     let wanted = HistoryQuery { since: Some(since), until: Some(until), units: Some(taste.distance), ..HistoryQuery::default() };
-    let past = vehicles.past(reach, &id).await?;
-    let courses = past.courses(&codes, (since, until), span.steps()).await?;
-    let charges = past.charges(wanted.clone(), first(1_000)).await?.items;
-    let days = past.trips(wanted, clock.minutes(), first(400)).await?.items;
+    let looked = vehicles.past(reach, &id, move |past| {
+        let courses = past.courses(&codes, (since, until), span.steps())?;
+        let charges = past.charges(wanted.clone(), first(1_000))?.items;
+        Ok((courses, charges, past.trips(wanted, clock.minutes(), first(400))?.items))
+    });
+    let (courses, charges, days) = looked.await?;
     let page = CarPage {
         shell: Shell { done, ..call.shell(Tab::Cars) },
         vehicle: &vehicle,
