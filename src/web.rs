@@ -49,6 +49,7 @@ mod ops;
 mod pages;
 mod peer;
 mod problem;
+mod request_id;
 mod router;
 pub mod server;
 mod services;
@@ -100,9 +101,8 @@ where
     let began = Instant::now();
     let changed = services.if_changed();
     let services = changed.as_ref().unwrap_or(services);
-    let request_id = services.world.uuid().to_string();
-    let (mut head, body) = request.into_parts();
-    head.extensions.insert(call::RequestId(request_id.clone()));
+    let request_id = services.request_id();
+    let (head, body) = request.into_parts();
     // Handed down from future to future, each of which would keep room for all of it.
     let head = Box::new(head);
     let is_head = head.method == Method::HEAD;
@@ -125,7 +125,7 @@ where
         }
         match found {
             _ if services.face.is_way() => face::way(&services.face, &head, &services.settings),
-            Ok(found) => serve(services, client, found, head, body).await,
+            Ok(found) => serve(services, client, found, (head, &request_id), body).await,
             Err(lost) => astray(services, client, &head, body, lost).await,
         }
     };
@@ -193,7 +193,13 @@ fn finish(
 }
 
 /// A request whose route is known: how often, who, how much, and then its handler.
-async fn serve<B>(services: &Services, client: Client, found: router::Found, head: Box<Parts>, body: B) -> Answer
+async fn serve<B>(
+    services: &Services,
+    client: Client,
+    found: router::Found,
+    (head, request_id): (Box<Parts>, &str),
+    body: B,
+) -> Answer
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -205,7 +211,7 @@ where
     }
     let allowance = policy.bucket.map(|bucket| services.take(bucket, client)).transpose()?.flatten();
     // Large, and a connection that only delivers need not have room for it.
-    let answer = Box::pin(respond(services, client, found, head, body, cap)).await;
+    let answer = Box::pin(respond(services, client, found, (head, request_id), body, cap)).await;
     match policy.bucket {
         Some(bucket) => services.settle(bucket, client, allowance, answer),
         None => answer,
@@ -217,7 +223,7 @@ async fn respond<B>(
     services: &Services,
     client: Client,
     found: router::Found,
-    head: Box<Parts>,
+    (head, request_id): (Box<Parts>, &str),
     body: B,
     cap: Option<usize>,
 ) -> Answer
@@ -256,7 +262,20 @@ where
     let done = Done { actor, address: client.address(), action: route.name(), ids: named.clone(), status: None };
     let noting = Noting::of(route, &services.rooms.audit, done);
     let (left, noted) = (OnceLock::new(), noting.clone());
-    let call = Call { services, client, cookie_kind, route, named, head: &head, body, identity, form_token, noting: noted, left };
+    let call = Call {
+        services,
+        client,
+        cookie_kind,
+        route,
+        named,
+        head: &head,
+        request_id,
+        body,
+        identity,
+        form_token,
+        noting: noted,
+        left,
+    };
     if let Some(cookie) = by_cookie {
         call.check_form_token(cookie)?;
     }

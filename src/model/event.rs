@@ -174,7 +174,7 @@ fn envelope<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, NotUn
     if !text.trim_ascii_start().starts_with('{') {
         return Err(NotUnderstood::NotAnObject);
     }
-    if lenient::depth(text) > lenient::DEEPEST {
+    if lenient::is_too_deep(text) {
         return Err(NotUnderstood::TooDeep);
     }
     serde_json::from_str::<Distinct<T>>(text).map(|Distinct(read)| read).map_err(|_| NotUnderstood::Malformed)

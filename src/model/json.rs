@@ -26,7 +26,7 @@ impl Json {
     /// is what is nested deeper than any event: not every reader of ours could follow.
     pub fn received(bytes: &[u8]) -> Json {
         match serde_json::from_slice::<&RawValue>(bytes) {
-            Ok(raw) if lenient::depth(raw.get()) <= lenient::DEEPEST => Json(raw.get().to_owned()),
+            Ok(raw) if !lenient::is_too_deep(raw.get()) => Json(raw.get().to_owned()),
             _ => Json::of(&serde_json::Value::String(String::from_utf8_lossy(bytes).into_owned())),
         }
     }

@@ -108,8 +108,15 @@ pub fn time_of(text: &str) -> Option<Timestamp> {
     (1..=LAST_MILLIS).contains(&millis).then(|| Timestamp::from_millis(millis))
 }
 
+/// Whether a JSON text is nested deeper than [`DEEPEST`].
+pub fn is_too_deep(text: &str) -> bool {
+    // Of most deliveries a glance tells: who opens so little goes no deeper.
+    let openings = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    openings > DEEPEST && depth(text) > DEEPEST
+}
+
 /// How deep maps and lists are nested in a JSON text. For a text that is no JSON it is some number.
-pub fn depth(text: &str) -> usize {
+fn depth(text: &str) -> usize {
     let bytes = text.as_bytes();
     let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
     while let Some(byte) = bytes.get(at) {
@@ -152,7 +159,7 @@ pub fn documents<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<Vec<T>> {
 
 fn outside<'a, T: Deserialize<'a>>(opening: char, bytes: &'a [u8]) -> Option<T> {
     let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
-    if depth(text) > DEEPEST || !text.starts_with(opening) {
+    if is_too_deep(text) || !text.starts_with(opening) {
         return None;
     }
     serde_json::from_str(text).ok()
@@ -184,7 +191,7 @@ fn utc(text: &str) -> Option<Timestamp> {
 
 /// The deepest nesting that is read. Real documents have about eight levels; every level of ours costs
 /// stack, so nothing deeper may come near the functions above.
-pub const DEEPEST: usize = 64;
+const DEEPEST: usize = 64;
 
 /// Numbers below this are seconds; in milliseconds it is a day of 1973.
 const FIRST_MILLIS: i64 = 100_000_000_000;

@@ -21,8 +21,7 @@ pub(super) type Answer = Result<Response<Body>, Problem>;
 
 /// Any bytes.
 pub(super) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).map_err(never).boxed_unsync());
-    *response.status_mut() = status;
+    let mut response = bare(status, Full::new(body.into()).map_err(never).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
@@ -54,7 +53,7 @@ pub(super) fn stream(
     content_type: &'static str,
     parts: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static,
 ) -> Response<Body> {
-    let mut response = Response::new(StreamBody::new(parts.map(|part| part.map(Frame::data))).boxed_unsync());
+    let mut response = bare(StatusCode::OK, StreamBody::new(parts.map(|part| part.map(Frame::data))).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
@@ -74,10 +73,19 @@ pub(super) fn done() -> Response<Body> {
 
 /// A status alone.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(nothing());
+    bare(status, nothing())
+}
+
+/// With room for what every answer bears.
+fn bare(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
+    response.headers_mut().reserve(USUAL);
     response
 }
+
+/// How many headers an answer has at most, usually.
+const USUAL: usize = 12;
 
 /// "Look there, with GET."
 pub(super) fn see_other(location: &str) -> Answer {

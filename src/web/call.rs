@@ -32,6 +32,8 @@ pub(super) struct Call<'a> {
     /// What the path named, decoded.
     pub(super) named: Vec<String>,
     pub(super) head: &'a Parts,
+    /// By which the log knows this request.
+    pub(super) request_id: &'a str,
     pub(super) body: Bytes,
     pub(super) identity: Option<&'a Identity>,
     /// For the forms of this caller's pages.
@@ -42,19 +44,10 @@ pub(super) struct Call<'a> {
     pub(super) left: OnceLock<Allowance>,
 }
 
-/// The id of a request.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
-
 impl<'a> Call<'a> {
     /// What the path named in its `index`-th place.
     pub(super) fn named(&self, index: usize) -> Result<&str, Problem> {
         self.named.get(index).map(String::as_str).ok_or_else(Problem::not_found)
-    }
-
-    /// By which the log knows this request.
-    pub(super) fn request_id(&self) -> &'a str {
-        self.head.extensions.get::<RequestId>().map_or("", |id| id.0.as_str())
     }
 
     /// Who calls.

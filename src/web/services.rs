@@ -14,6 +14,7 @@ use super::flash::Flashes;
 use super::forward_auth::ForwardAuth;
 use super::guard::Guard;
 use super::problem::Problem;
+use super::request_id::RequestIds;
 use super::router::{Bucket, Route};
 use super::settings::Settings;
 use super::tell;
@@ -48,6 +49,7 @@ pub struct Services {
     /// The settings as they are now.
     pub(super) latest: Current<Settings>,
     pub(super) guard: Arc<Guard>,
+    pub(super) request_ids: Arc<RequestIds>,
     pub(super) face: Face,
     pub(super) forward_auth: Option<Arc<ForwardAuth>>,
     pub(super) events: Arc<Events>,
@@ -88,14 +90,20 @@ pub struct Rooms {
 }
 
 impl Services {
+    /// What the next request is called.
+    pub(super) fn request_id(&self) -> String {
+        self.request_ids.next(self.world.now()).to_string()
+    }
+
     /// Puts the edge together.
     pub fn new(latest: Current<Settings>, world: World, metrics: Arc<Metrics>, rooms: Rooms) -> Services {
         let settings = latest.get();
         let guard = Arc::new(Guard::new(&settings.limits, &*world.entropy));
         let forward_auth = settings.forward_header.clone().map(|header| Arc::new(ForwardAuth::new(header, world.random_key())));
+        let request_ids = Arc::new(RequestIds::new(&*world.entropy));
         let (face, events, flashes, stop) = (Face::Whole, Arc::default(), Arc::default(), CancellationToken::new());
         let rooms = Arc::new(rooms);
-        Services { rooms, settings, world, metrics, latest, guard, face, forward_auth, events, flashes, stop }
+        Services { rooms, settings, world, metrics, latest, guard, request_ids, face, forward_auth, events, flashes, stop }
     }
 
     /// The same by the settings as they are now.

@@ -65,7 +65,7 @@ pub(in crate::web) async fn batch(call: &Call<'_>) -> Answer {
                 if let Some(wait) = error.retry_after {
                     headers["retry-after"] = json!(in_seconds(wait).to_string());
                 }
-                json!({ "path": path, "code": error.status, "body": error.v2(call.request_id()), "headers": headers })
+                json!({ "path": path, "code": error.status, "body": error.v2(call.request_id), "headers": headers })
             }
         }
     };

@@ -36,7 +36,7 @@ async fn again(call: &Call<'_>, place: &'static str, problem: Problem, typed: &[
 async fn again_marking(call: &Call<'_>, place: &'static str, problem: Problem, (wrong, typed): (&Boxes, &Boxes)) -> Answer {
     let mistake = Mistake { place, sentence: problem.sentence(), wrong, typed };
     let Ok(page) = draw(call, PastSpan::Week, None, Some(mistake)).await else { return Err(problem) };
-    problem.log(call.request_id());
+    problem.log(call.request_id);
     let mut response = answer::html(problem.status(), page);
     problem.show(response.headers_mut());
     Ok(response)

@@ -60,7 +60,7 @@ fn refusal(services: &Services, peer: Peer, status: StatusCode, date: &str) -> B
         StatusCode::URI_TOO_LONG => ("address_too_long", "The address of the request is too long."),
         _ => ("bad_request", "This cannot be read as a request."),
     };
-    let request_id = services.world.uuid().to_string();
+    let request_id = services.request_id();
     let response = Problem::new(status, code, sentence).closing().respond(&request_id);
     let (mut head, body) = finish(services, peer, None, response, &request_id).into_parts();
     // A problem is there as a whole: nothing is waited for.
