@@ -9,7 +9,9 @@ use super::{Connect, ConnectError, Shared};
 use crate::model::VehicleId;
 use crate::model::connection::{Cause, Connection, ConnectionStatus};
 use crate::model::journey::Terms;
+use crate::model::vehicle::VehicleFacts;
 use crate::smartcar::Scope;
+use crate::store::{Snapshot, StoreError};
 
 /// Which way an owner goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +29,10 @@ impl Connect {
     /// The permissions to ask for when some are to be added: those that are configured, those that the owner of `vehicle` has
     /// granted already, and these, each once.
     pub async fn with_added(&self, vehicle: Option<&VehicleId>, added: Vec<String>) -> Result<Vec<String>, ConnectError> {
-        let mut scope = match &self.shared.smartcar.settings().scope {
-            Scope::List(configured) => configured.clone(),
-            Scope::Dashboard => Vec::new(),
-        };
-        if let Some(id) = vehicle.cloned() {
-            let granted = self.shared.store.read(move |snapshot| {
-                let Some((_, vehicle)) = snapshot.vehicle(&id)? else { return Ok(Vec::new()) };
-                let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
-                let granted = connection.map(|connection| connection.scope).filter(|scope| !scope.is_empty());
-                Ok(granted.or(vehicle.facts.permissions).unwrap_or_default())
-            });
-            add(&mut scope, granted.await?);
+        let mut scope = self.shared.configured().unwrap_or_default();
+        if let Some(id) = vehicle {
+            let known = self.shared.known(id).await?;
+            add(&mut scope, known.map(|(facts, connection)| granted(&facts, connection.as_ref())).unwrap_or_default());
         }
         if scope.is_empty() {
             return Err(ConnectError::BadRequest(
@@ -60,26 +54,51 @@ fn add(scope: &mut Vec<String>, added: Vec<String>) {
     }
 }
 
+/// What the owner of a vehicle has granted, by its connection or, without one, for the vehicle itself.
+fn granted(facts: &VehicleFacts, connection: Option<&Connection>) -> Vec<String> {
+    let scope = connection.map(|connection| connection.scope.clone()).filter(|scope| !scope.is_empty());
+    scope.or_else(|| facts.permissions.clone()).unwrap_or_default()
+}
+
 fn plain(permission: &str) -> &str {
     permission.strip_prefix("required:").unwrap_or(permission)
 }
 
 impl Shared {
-    /// The way by these terms; for a vehicle that goes all the way, what is known of it is filled in.
-    pub(super) async fn way(&self, mut terms: Terms) -> Result<(Terms, Way), ConnectError> {
-        let configured = self.smartcar.settings().single_select;
-        let Some(id) = terms.vehicle.clone() else { return Ok((terms, Way::Connect { single_select: configured })) };
-        let found = self.store.read(move |snapshot| {
+    /// The permissions that are asked for, unless that is left to Smartcar's dashboard.
+    fn configured(&self) -> Option<Vec<String>> {
+        match &self.smartcar.settings().scope {
+            Scope::List(configured) => Some(configured.clone()),
+            Scope::Dashboard => None,
+        }
+    }
+
+    /// What is known of a vehicle, and its connection.
+    async fn known(&self, id: &VehicleId) -> Result<Option<(VehicleFacts, Option<Connection>)>, StoreError> {
+        let id = id.clone();
+        let look = move |snapshot: &Snapshot<'_>| {
             let Some((_, vehicle)) = snapshot.vehicle(&id)? else { return Ok(None) };
             let connection = vehicle.connection.map_or(Ok(None), |id| snapshot.sound_connection(id))?;
             Ok(Some((vehicle.facts, connection)))
-        });
-        let (facts, connection) = found.await?.ok_or(ConnectError::UnknownVehicle)?;
+        };
+        self.store.read(look).await
+    }
+
+    /// The way by these terms; for a vehicle that goes all the way, what is known of it is filled in.
+    pub(super) async fn way(&self, mut terms: Terms) -> Result<(Terms, Way), ConnectError> {
+        let configured = self.smartcar.settings().single_select;
+        let Some(id) = &terms.vehicle else { return Ok((terms, Way::Connect { single_select: configured })) };
+        let (facts, connection) = self.known(id).await?.ok_or(ConnectError::UnknownVehicle)?;
         if !is_dead(connection.as_ref()) && !asks_for_more(&terms) {
             return Ok((terms, Way::SignIn));
         }
         // Without a word Smartcar takes live.
         let is_told = |mode: &String| mode != "live" || self.settings.get().mode.is_some();
+        if let (None, Some(mut scope)) = (&terms.scope, self.configured()) {
+            // A new trip replaces what was granted: who is not asked for all of it loses the rest.
+            add(&mut scope, granted(&facts, connection.as_ref()));
+            terms.scope = Some(scope);
+        }
         let single_select = connection.as_ref().map_or(configured, |connection| connection.single_select);
         let mode = connection.and_then(|connection| connection.mode).or(facts.mode).filter(is_told);
         terms.mode = terms.mode.or(mode);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::gateway::events::{signal, state, trouble};
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
 use crate::pages::Person;
-use crate::simulator::rig::{ADA, GRACE};
+use crate::simulator::rig::{ADA, GRACE, parameter};
 
 async fn show(gateway: &TestGateway, car: &str) -> Value {
     gateway.told(&format!("/api/v1/vehicles/{car}")).await
@@ -148,6 +148,10 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
         gateway.start();
         let connection = gateway.connect("owner", account).await;
         let car = gateway.vehicles_of(account).remove(0);
+        let more = json!({ "user": "owner", "vehicle_id": car, "add_scope": ["read_climate"] });
+        let trip = gateway.begin(&gateway.invite(&more).await).await;
+        let location = gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
+        gateway.back(&trip, &location).await;
         pass(3 * HOUR).await;
         assert_eq!(show(&gateway, &car).await["lights"]["authority"]["color"], "green");
         gateway.simulator.take_back(account);
@@ -175,6 +179,11 @@ async fn an_owner_who_takes_the_access_back_is_believed() {
         let invite = gateway.invite(&json!({ "user": "owner", "vehicle_id": car })).await;
         let trip = gateway.begin(&invite).await;
         assert_eq!(trip.authorize.path(), "/oauth/authorize", "{account}");
+        // What had been granted beside the configured permissions is asked for again, each once.
+        let asked = parameter(&trip.authorize, "scope").unwrap();
+        for permission in ["read_odometer", "read_climate"] {
+            assert_eq!(asked.split(' ').filter(|asked| *asked == permission).count(), 1, "{account}: {asked}");
+        }
         let location = gateway.simulator.consent(trip.authorize.as_str(), account).await.unwrap();
         gateway.back(&trip, &location).await;
         pass(Duration::from_secs(1)).await;
