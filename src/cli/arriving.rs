@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
+use std::io::{self, BufRead, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
-use super::print::{announce, confirm, count, field, say, say_json};
+use super::print::{announce, confirm, count, field, patiently, say, say_json};
 use super::signals::Ending;
 use super::{Exit, Failure, Place};
 
@@ -45,21 +45,21 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
     let (mut taken, mut known, mut failed) = (0, 0, 0);
     // Who reads JSON reads nothing else.
     let tell = |text: &str| if flags.json { eprint!("{text}") } else { announce(text) };
+    let mut watched = io::stderr().is_terminal().then(io::stderr);
     for (number, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
         if line.trim().is_empty() {
             continue;
         }
-        match import_line(client, &flags, &line).await {
+        let what = format!("Line {}: waiting for Smartcar to renew the token and to tell its cars", number + 1);
+        match patiently(&what, &mut watched, import_line(client, &flags, &line)).await {
             Ok(told) => {
-                let is_known = told["known"] == true;
-                *(if is_known { &mut known } else { &mut taken }) += 1;
+                *(if told["known"] == true { &mut known } else { &mut taken }) += 1;
                 if flags.json {
                     say_json(&told)?;
-                    continue;
+                } else {
+                    say(&format!("Line {}: {}", number + 1, imported(&told)))?;
                 }
-                let already = if is_known { ": connected already, and nothing is new but its tokens" } else { "" };
-                say(&format!("Line {}: {} for {}{already}", number + 1, cars(&told), field(&told, "user")))?;
             }
             // SECURITY: never the line itself, for it is a token.
             Err(failure) => {
@@ -76,6 +76,18 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
     let already = if known > 0 { format!("{known} connected already, ") } else { String::new() };
     tell(&format!("{taken} taken, {already}{failed} not.\n"));
     if failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
+}
+
+/// What came of a token.
+fn imported(told: &Value) -> String {
+    let mut said = format!("{} for {}", cars(told), field(told, "user"));
+    if told["known"] == true {
+        said.push_str(": connected already, and nothing is new but its tokens");
+    }
+    if told["left_v3"] == true {
+        said.push_str("; cars that were connected by v3 are connected by v2.0 now: `carport migrate` moves them back");
+    }
+    said
 }
 
 async fn import_line(client: &Client, flags: &Import, line: &str) -> Result<Value, Failure> {
@@ -293,13 +305,41 @@ fn ids(list: &[Value]) -> BTreeSet<String> {
     list.iter().map(|item| field(item, "id")).collect()
 }
 
-/// The cars of an answer by their names.
+/// The cars of an answer by their names; how many, where Smartcar has told no more than that they are there.
 fn cars(told: &Value) -> String {
-    let vehicles = told["vehicles"].as_array().map_or(&[][..], Vec::as_slice);
-    let names: Vec<String> = vehicles.iter().map(|vehicle| field(vehicle, "name")).collect();
-    if names.is_empty() { "its cars will follow".to_owned() } else { names.join(", ") }
+    let names: Vec<String> = items(&told["vehicles"]).iter().map(|vehicle| field(vehicle, "name")).collect();
+    let (nameless, mut parts): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| name == "a car");
+    match nameless.len() {
+        0 => {}
+        1 => parts.extend(nameless),
+        several => parts.push(count(several, "car")),
+    }
+    if parts.is_empty() { "its cars will follow".to_owned() } else { parts.join(", ") }
 }
 
 const REMAINS: &str = "\
 What remains is in Smartcar's dashboard, and only you can delete it there: the webhook, the redirect URIs, and the application
 with its credentials. Here: the data directory with the master key; delete it when you need nothing of it any more.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_a_token() {
+        let told = |names: &[&str]| {
+            let vehicles: Vec<Value> = names.iter().map(|name| json!({ "id": "1", "name": name })).collect();
+            json!({ "user": "ada", "vehicles": vehicles, "known": false })
+        };
+        for (names, said) in [
+            (&[][..], "its cars will follow for ada"),
+            (&["a car"], "a car for ada"),
+            (&["a car", "2021 KIA EV6", "a car"], "2021 KIA EV6, 2 cars for ada"),
+        ] {
+            assert_eq!(imported(&told(names)), said);
+        }
+        let mut back = told(&["2021 KIA EV6"]);
+        back["left_v3"] = true.into();
+        assert!(imported(&back).contains("`carport migrate`"), "{}", imported(&back));
+    }
+}

@@ -2,9 +2,12 @@
 
 use std::fmt::Display;
 use std::io::{self, BufRead, ErrorKind, Write};
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
+use tokio::time::{Instant, timeout};
 
 use super::{Exit, Failure, Place};
 use crate::model::Timestamp;
@@ -142,6 +145,27 @@ pub(super) fn confirm(place: &Place, yes: bool, question: &str) -> Result<(), Fa
     }
 }
 
+/// Waits for what may take long, and shows on a terminal what is waited for and how long already.
+pub(super) async fn patiently<T>(what: &str, terminal: &mut Option<impl Write>, work: impl Future<Output = T>) -> T {
+    let (mut work, began, mut is_shown) = (pin!(work), Instant::now(), false);
+    // Nobody waits for what is shown.
+    let mut show =
+        |text: &str| terminal.as_mut().map(|terminal| write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush()));
+    loop {
+        if let Ok(done) = timeout(LOOK, &mut work).await {
+            if is_shown {
+                show("");
+            }
+            return done;
+        }
+        show(&format!("{what}, {} s so far", began.elapsed().as_secs()));
+        is_shown = true;
+    }
+}
+
+/// How often it is shown how long somebody waits.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// `1 car`, `2 cars`
 pub(super) fn count(number: impl Display, what: &str) -> String {
     let number = number.to_string();
@@ -165,6 +189,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_sees_for_what_and_how_long() {
+        for (lasts, shown) in [(900, ""), (2_500, "\r\x1b[Kthe train, 1 s so far\r\x1b[Kthe train, 2 s so far\r\x1b[K")] {
+            let (mut terminal, work) = (Some(Vec::new()), tokio::time::sleep(Duration::from_millis(lasts)));
+            patiently("the train", &mut terminal, work).await;
+            assert_eq!(String::from_utf8(terminal.unwrap()).unwrap(), shown);
+        }
+    }
 
     #[test]
     fn columns_stand_below_each_other() {

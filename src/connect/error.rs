@@ -94,7 +94,7 @@ impl From<SmartcarError> for ConnectError {
             SmartcarError::Later { after, .. } if matches!(error.failure().status, Some(429 | 430)) => {
                 ConnectError::Limited { what: error.to_string(), after: after.unwrap_or(UNSAID) }
             }
-            SmartcarError::Later { after: Some(after), .. } => ConnectError::Later { what: error.to_string(), after },
+            SmartcarError::Later { after, .. } => ConnectError::Later { what: error.to_string(), after: after.unwrap_or(UNSAID) },
             other => ConnectError::Upstream(other.to_string()),
         }
     }

@@ -29,7 +29,7 @@ async fn an_import_stops_where_nobody_answers() {
     let ran = import(&home, &lines).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let end = "Nothing behind it was tried: run it again later, with this line and those behind it.\n0 taken, 1 not.\n";
-    assert!(ran.stdout.starts_with("Line 1: not taken: ") && ran.stdout.ends_with(end), "{ran:?}");
+    assert!(ran.stdout.starts_with("Line 1: not taken: Smartcar cannot be reached") && ran.stdout.ends_with(end), "{ran:?}");
     assert!(!ran.stdout.contains("Line 2"), "{ran:?}");
     // Nor is one tried after another where Carport has gone.
     server.stop().await;
