@@ -23,6 +23,7 @@ use crate::world::World;
 
 mod budget;
 mod certificate;
+mod connections;
 mod notices;
 
 fn cells(line: &Line) -> Vec<String> {
@@ -33,6 +34,14 @@ fn cells(line: &Line) -> Vec<String> {
     };
     let text = line.remedy.as_ref().map_or_else(|| line.text.clone(), |remedy| format!("{}: {remedy}", line.text));
     vec![result.to_owned(), line.check.to_owned(), text]
+}
+
+/// `1 car (ID)`, `5 cars (ID, ID, ID and 2 more)`
+fn named(ids: &[String], what: &str) -> String {
+    const NAMED: usize = 3;
+    let more = ids.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} ({}{more})", count(ids.len(), what), ids[..ids.len().min(NAMED)].join(", "))
 }
 
 /// Runs the command.
@@ -70,6 +79,7 @@ async fn examine(flags: Check, common: &Common, place: &Place) -> Vec<Line> {
     };
     // While others were asked, the server may have learnt something.
     lines.extend(notices::notices(&config).await);
+    lines.extend(connections::connections(&config).await);
     lines.extend(budget::budget(&config).await);
     lines.extend(outward);
     if !flags.offline {

@@ -302,8 +302,7 @@ fn vehicle_card(vehicle: &Value, calls: &str, now: Timestamp) -> String {
 /// What is wrong with a connection, in a few words; `show` has all of it.
 fn problem(connection: &Value) -> String {
     let said = [field(connection, "reason"), field(connection, "last_error")].into_iter().find(|said| !said.is_empty());
-    let none = (connection["serves_none"] == true).then(|| SERVES_NONE.to_owned());
-    let said = said.or(none).unwrap_or_default();
+    let said = said.or_else(|| lacks_cars(connection).map(str::to_owned)).unwrap_or_default();
     shorten(in_two(&said).0)
 }
 
@@ -327,7 +326,18 @@ fn hindered(connection: &Value) -> Option<String> {
     said.map(|said| format!("does not work: {said}"))
 }
 
-const SERVES_NONE: &str = "serves no car any more: `disconnect` ends it";
+/// Why a connection that works has no cars.
+fn lacks_cars(connection: &Value) -> Option<&'static str> {
+    if awaits_cars(connection) {
+        return Some("its cars are not told yet: Smartcar is asked again");
+    }
+    (connection["serves_none"] == true).then_some("serves no car any more: `disconnect` ends it")
+}
+
+/// Whether Smartcar has not told yet whose it is, nor its cars.
+pub(super) fn awaits_cars(connection: &Value) -> bool {
+    connection["status"] == "active" && connection["smartcar_user_id"].is_null()
+}
 
 fn forgotten_words(forgotten: &Value) -> String {
     let cars = match forgotten["vehicles"].as_array().map_or(0, Vec::len) {
@@ -343,6 +353,8 @@ fn forgotten_words(forgotten: &Value) -> String {
     };
     format!("Forgotten here. {cars}\nSmartcar was not asked: to end it there too, remove the car in Smartcar's dashboard.")
 }
+
+const UNTOLD: &str = "not told yet: Smartcar is asked again by itself, every few minutes; the log says what it answers";
 
 fn connection_card(connection: &Value, now: Timestamp) -> String {
     card(&[
@@ -360,13 +372,23 @@ fn connection_card(connection: &Value, now: Timestamp) -> String {
         ("Last refresh", age(connection, "last_refresh", now)),
         ("Next refresh", age(connection, "next_refresh", now)),
         ("Last error", field(connection, "last_error")),
-        ("Cars", field(connection, "vehicles")),
+        ("Cars", if awaits_cars(connection) { UNTOLD.to_owned() } else { field(connection, "vehicles") }),
     ])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_whose_cars_are_not_told_yet_says_so() {
+        let told = |user: Value| {
+            let connection = json!({ "status": "active", "smartcar_user_id": user, "vehicles": [] });
+            (problem(&connection), connection_card(&connection, Timestamp::from_millis(0)).contains("not told yet"))
+        };
+        assert_eq!(told(Value::Null), ("its cars are not told yet: Smartcar is asked again".to_owned(), true));
+        assert_eq!(told("u".into()), (String::new(), false));
+    }
 
     #[test]
     fn a_read_that_is_due_comes_within_a_minute() {

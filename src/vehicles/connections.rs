@@ -21,7 +21,7 @@ pub struct ConnectionView {
     pub id: ConnectionId,
     /// The owner.
     pub user: AppUserId,
-    /// Smartcar's id of the account; null while it is not known yet.
+    /// Smartcar's id of the account; null while Smartcar has not told it and the vehicles yet.
     pub smartcar_user_id: Option<SmartcarUserId>,
     /// `v2` or `v3`.
     pub generation: Generation,
@@ -50,6 +50,13 @@ pub struct ConnectionView {
     /// Whether it is complete, active, and serves no vehicle (any more) for certain. Its account may still open some at
     /// Smartcar.
     pub serves_none: bool,
+}
+
+impl ConnectionView {
+    /// Whether Smartcar has not told its vehicles yet. It is asked again, every few minutes.
+    pub fn awaits_vehicles(&self) -> bool {
+        self.status == ConnectionStatus::Active.as_str() && self.smartcar_user_id.is_none()
+    }
 }
 
 /// What became of a connection that was forgotten here.

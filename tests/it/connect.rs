@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::gateway::{CALLBACK, DAY, Fault, HOUR, TestGateway, Trip, is_problem, pass};
+use crate::pages::Person;
 use crate::simulator::rig::{ADA, Answer, GRACE, parameter};
 
 const APP: &str = "myapp://exchange";
@@ -377,6 +378,10 @@ async fn a_connection_that_was_left_half_done_is_completed() {
         }
         gateway.start();
         pass(HOUR / 2).await;
+        let page = Person::of(&gateway).await.look("/connections").await;
+        for part in ["Waits for its cars", "Smartcar has not told its cars yet"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
         gateway.net.leave_alone();
         pass(HOUR / 2).await;
         assert_eq!(cars(&gateway, "ada").await, sorted(gateway.vehicles_of(ADA)));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::client::{Client, Reached, reach};
-use super::super::print::{count, field, plain};
-use super::Line;
+use super::super::print::{field, plain};
+use super::{Line, named};
 use crate::config::Config;
 
 const CHECK: &str = "budget";
@@ -63,13 +63,5 @@ fn line(
     remedy: &'static str,
 ) -> Option<Line> {
     let ids: Vec<String> = spent.iter().filter(|car| is_meant(car)).map(|car| field(car, "vehicle")).collect();
-    (!ids.is_empty()).then(|| Line::warn(CHECK, what(&named(&ids)), remedy))
-}
-
-/// `1 car (ID)`, `5 cars (ID, ID, ID and 2 more)`
-fn named(ids: &[String]) -> String {
-    const NAMED: usize = 3;
-    let more = ids.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{} ({}{more})", count(ids.len(), "car"), ids[..ids.len().min(NAMED)].join(", "))
+    (!ids.is_empty()).then(|| Line::warn(CHECK, what(&named(&ids, "car")), remedy))
 }

@@ -89,6 +89,7 @@ impl<'a> ConnectionsPage<'a> {
             connection,
             state: match connection.status {
                 "active" if connection.serves_none => ("grey", "No car"),
+                "active" if connection.awaits_vehicles() => ("yellow", "Waits for its cars"),
                 "active" => ("green", "Active"),
                 "needs_reconnect" => ("red", "Needs its owner"),
                 "disconnected" => ("grey", "Disconnected"),

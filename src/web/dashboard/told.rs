@@ -26,6 +26,7 @@ impl Told {
                 let said = reason.as_deref().unwrap_or("Smartcar no longer accepts what the owner agreed to");
                 ("red", said, "Press Reconnect: it makes a link on which the owner signs in. Everything that is here stays.")
             }
+            (_, _, None) if connection.awaits_vehicles() => ("yellow", "Smartcar has not told its cars yet", SOON),
             ("disconnected", ..) => ("grey", "it was disconnected here", "Connect the car again when you want it back."),
             (_, _, None) if connection.serves_none => ("grey", "it serves no car any more", REST),
             (_, _, None) => return None,
@@ -50,5 +51,7 @@ impl Told {
         told.collect()
     }
 }
+
+const SOON: &str = "Nothing to do yet: Carport asks again by itself, every few minutes.";
 
 const REST: &str = "Disconnect also ends what its account still opens at Smartcar, and takes no car from anybody else.";
