@@ -98,6 +98,8 @@ struct Shared {
     linked: Arc<Notify>,
     /// There may be new cars to subscribe.
     unsubscribed: Notify,
+    /// The webhook may be there now.
+    verified: Notify,
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
     /// Rows of vehicles that the schedule passes over until then.
@@ -129,6 +131,7 @@ impl Vehicles {
                 world,
                 linked,
                 unsubscribed: Notify::new(),
+                verified: Notify::new(),
                 webhook: Mutex::default(),
                 resting: Mutex::default(),
                 absent: Mutex::default(),
@@ -141,6 +144,7 @@ impl Vehicles {
     pub fn replace_settings(&self, settings: Settings) {
         self.shared.settings.replace(settings);
         *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.webhook_was_verified();
     }
 
     /// What values are shown in, unless somebody asks for others.

@@ -34,6 +34,11 @@ impl Vehicles {
         let webhook = self.shared.webhook().await?;
         Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
     }
+
+    /// Smartcar has asked whether the webhook is ours: cars that wait for it are subscribed soon.
+    pub fn webhook_was_verified(&self) {
+        self.shared.verified.notify_one();
+    }
 }
 
 /// Subscribes what is connected until `shutdown`: at the start, when cars are linked, and what failed after a while.
@@ -53,15 +58,26 @@ pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = shared.unsubscribed.notified() => {}
+            () = shared.verified.notified() => waiting.values_mut().for_each(Waiting::begin_anew),
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// A vehicle that could not be subscribed: how often, and when to try again.
+/// A vehicle that could not be subscribed: how often, when that was last, and when to try again.
 struct Waiting {
     tries: u32,
+    tried_at: Instant,
     until: Instant,
+}
+
+impl Waiting {
+    /// What it waited for may be there: no longer than after the first failure.
+    fn begin_anew(&mut self) {
+        // Anybody can ask that of us, and Smartcar needs our answer first.
+        let soon = (self.tried_at + SHORTEST).max(Instant::now() + ANSWERED);
+        *self = Waiting { tries: 0, until: self.until.min(soon), ..*self };
+    }
 }
 
 type Connected = (u32, Vehicle, Connection);
@@ -99,7 +115,8 @@ async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> 
                 let tries = waiting.get(&row).map_or(0, |waiting| waiting.tries).saturating_add(1);
                 let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST).max(least);
                 tracing::warn!(%error, tries, again_in_s = wait.as_secs(), "a car cannot be subscribed to the webhook yet");
-                waiting.insert(row, Waiting { tries, until: Instant::now() + wait });
+                let tried_at = Instant::now();
+                waiting.insert(row, Waiting { tries, tried_at, until: tried_at + wait });
             }
         }
     }
@@ -200,6 +217,9 @@ const UNKNOWN: &str = "the webhook is not known: no delivery has come in yet, an
 /// The first wait after a failure; each further one is twice as long, up to the longest.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// How long Smartcar may take to believe that a webhook is verified.
+const ANSWERED: Duration = Duration::from_secs(5);
 
 /// How many of the newest deliveries may tell the webhook's id.
 const LOOKED_AT: u64 = 64;

@@ -51,7 +51,10 @@ where
         Ok(Accepted::New(seq)) => Ok(Receipt::Recorded { status: "accepted", seq: seq.0 }),
         Ok(Accepted::Duplicate(seq)) => Ok(Receipt::Recorded { status: "duplicate", seq: seq.0 }),
         Ok(Accepted::Erased) => Ok(Receipt::Erased { status: "erased" }),
-        Ok(Accepted::Challenge(challenge)) => Ok(Receipt::Challenge { challenge }),
+        Ok(Accepted::Challenge(challenge)) => {
+            services.rooms.vehicles.webhook_was_verified();
+            Ok(Receipt::Challenge { challenge })
+        }
         Err(error) => {
             // Only what failed its proof takes from the bucket: a valid delivery is never refused for the
             // many forged ones that came from the same address.
