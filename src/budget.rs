@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::metrics::Metrics;
-use crate::model::budget::{APPLICATION, Lesson, POOL_SHARE, Permit, Pool, Reason, Spent, month};
+use crate::model::budget::{APPLICATION, Lesson, POOL_BUT_ONE, POOL_LAST, Permit, Pool, Reason, Spent, month};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
@@ -191,7 +191,7 @@ impl Budget {
         let Settings { calls_per_vehicle_month: limit, reserve, .. } = *self.settings;
         let aside = self.aside.swap(0, Ordering::Relaxed);
         let half = || limit.map(|limit| limit.saturating_sub(reserve).div_ceil(2));
-        let (share, leaves) = if reason.leaves_a_share() { (half(), POOL_SHARE) } else { (None, 0) };
+        let (share, leaves) = (if reason.leaves_a_share() { half() } else { None }, reason.leaves());
         let taken = self.store.commit(TakeCall { vehicle, reason, at, since, limit, reserve, aside, share, leaves }).await;
         if taken.is_err() {
             self.aside.fetch_add(aside, Ordering::Relaxed);
@@ -202,10 +202,10 @@ impl Budget {
             Taken::ShareIsSpent => Err(Refused::ShareIsSpent { until, after: until.since(at) }),
             Taken::VehicleRests(until) => Err(Refused::VehicleRests { after: until.since(at) }),
             Taken::ApplicationRests { until, told } => {
-                let why = match leaves {
-                    _ if told => Held::Refused,
-                    0 => Held::Spent,
-                    _ => Held::LeftToOthers,
+                let why = match told {
+                    true => Held::Refused,
+                    false if reason.leaves_a_share() => Held::LeftToOthers,
+                    false => Held::Spent,
                 };
                 Err(Refused::ApplicationRests { why, after: until.since(at) })
             }
@@ -237,12 +237,14 @@ impl Budget {
         }
     }
 
-    /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone.
+    /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone; and until all that it has
+    /// refused has come back, its last call is left to those who were told when to try again.
     pub async fn may_ask(&self) -> Result<(), Refused> {
         let (budget, at) = (self.clone(), self.world.now());
         let pool = self.store.read(move |snapshot| budget.pool(snapshot, at)).await?;
-        match pool.rest(at) {
-            Some(_) => Err(Refused::ApplicationRests { why: Held::Refused, after: pool.opens_at(0).since(at) }),
+        let was_refused = pool.rest(at).is_some() || pool.felt_refusal(POOL_BUT_ONE).is_some();
+        match pool.closed_until(POOL_LAST, at).filter(|_| was_refused) {
+            Some(until) => Err(Refused::ApplicationRests { why: Held::Refused, after: until.since(at) }),
             None => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use super::{Timestamp, VehicleId};
 
 mod pool;
 
-pub use pool::{POOL, POOL_BUT_ONE, POOL_HALF, POOL_PER_MINUTE, POOL_SHARE, Pool};
+pub use pool::{POOL, POOL_BUT_ONE, POOL_HALF, POOL_LAST, POOL_PER_MINUTE, POOL_SHARE, Pool};
 
 /// Why a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +57,15 @@ impl Reason {
     /// asking.
     pub fn leaves_a_share(self) -> bool {
         self == Reason::Reader
+    }
+
+    /// How many calls of the application's bucket it leaves to others.
+    pub fn leaves(self) -> u32 {
+        match self {
+            Reason::Reader => POOL_SHARE,
+            Reason::Picture | Reason::Gap | Reason::Poll => POOL_LAST,
+            Reason::Request | Reason::Compat | Reason::Command => 0,
+        }
     }
 }
 

@@ -27,6 +27,10 @@ async fn of(gateway: &TestGateway, car: &str) -> Value {
     all.find(|vehicle| vehicle["vehicle"] == car).unwrap().clone()
 }
 
+async fn show(gateway: &TestGateway, car: &str) -> Value {
+    gateway.told(&format!("/api/v1/vehicles/{car}")).await
+}
+
 fn wait(answer: &Answer) -> u64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
@@ -342,6 +346,31 @@ async fn a_limit_that_an_uncounted_call_meets_is_heard() {
     is_problem(&refused, 429, "over_budget");
     assert_eq!((wait(&refused), sent()), (90, before));
     assert_eq!(gateway.ask("DELETE", &path).bearer(&gateway.admin).send().await.status, 204);
+    gateway.finish().await;
+}
+
+/// What Carport asks by itself does not take the call that somebody was told to come back for.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_when_told_finds_a_call() {
+    let (mut gateway, car) = with_budget(411, &[("webhooks.subscribe", "off")]).await;
+    gateway.connect("grace", GRACE).await;
+    gateway.net.change(|request, _| {
+        let is_read = ["/batch", "/signals"].iter().any(|read| request.uri().path().ends_with(read));
+        is_read.then(|| Ok(http::Response::builder().status(429).header("retry-after", "60").body("".into()).unwrap()))
+    });
+    gateway.start();
+    pass(Duration::from_secs(5)).await;
+    let refused = refresh(&gateway, &car).await;
+    is_problem(&refused, 429, "over_budget");
+    gateway.net.leave_alone();
+    // The first pictures of three cars come back as soon.
+    pass(Duration::from_secs(wait(&refused) + 1)).await;
+    let answer = refresh(&gateway, &car).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    pass(HOUR).await;
+    for car in gateway.vehicles_of(ADA).iter().chain(&gateway.vehicles_of(GRACE)) {
+        assert!(show(&gateway, car).await["signals"].as_object().is_some_and(|signals| !signals.is_empty()), "{car}");
+    }
     gateway.finish().await;
 }
 

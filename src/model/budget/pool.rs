@@ -31,6 +31,8 @@ pub const POOL_PER_MINUTE: u64 = 2;
 const MILLIS: u64 = 60 / POOL_PER_MINUTE;
 /// How many of them are left to others by a reason that leaves a share.
 pub const POOL_SHARE: u32 = 30;
+/// How many of them are left to others by whatever nobody waits for: who is told when the bucket opens finds it open.
+pub const POOL_LAST: u32 = 1;
 /// How many of them scheduled reads leave to others: to commands, and to whoever asks.
 pub const POOL_HALF: u32 = 60;
 /// Who leaves so many calls to others waits until it is full.
