@@ -67,6 +67,8 @@ async fn it_is_off_unless_wanted_and_leaves_cars_to_their_webhooks() {
     assert_eq!(polled(&gateway, &told).await, polls);
     let show = gateway.told(&format!("/api/v1/vehicles/{untold}")).await;
     assert_eq!(show["signals"]["odometer-traveleddistance"]["source"], "read", "{show}");
+    let light = &show["lights"]["data_flow"];
+    assert_eq!((&light["color"], light["text"].as_str().unwrap().contains("no delivery")), (&json!("green"), true), "{light}");
 
     // Nobody asks about cars whose owner has to connect again, until one of them tells something by itself.
     gateway.simulator.set_trouble(&untold, Some("CONNECTED_SERVICES_ACCOUNT.AUTHENTICATION_FAILED")).unwrap();
