@@ -7,6 +7,7 @@ use carport::simulator::{Settings, WebhookSettings};
 use serde_json::{Value, json};
 
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::pages::Person;
 use crate::simulator::rig::{ADA, Answer, GRACE};
 
 /// A gateway with Ada's two cars, and the first of them.
@@ -78,6 +79,8 @@ async fn the_applications_bucket_holds_all_calls() {
     let other = gateway.vehicles_of(ADA).remove(1);
     let left = async || gateway.told("/api/v1/budget").await["application"]["left"].as_u64().unwrap();
     let before = left().await;
+    let page = Person::of(&gateway).await.look("/system").await;
+    assert!(page.contains(&format!("{before} of the 120 calls are left")), "{page}");
     // Connecting has asked Smartcar too.
     assert!((100..120).contains(&before), "{before}");
     for number in 0..before {
@@ -362,6 +365,8 @@ async fn who_comes_back_when_told_finds_a_call() {
     pass(Duration::from_secs(5)).await;
     let refused = refresh(&gateway, &car).await;
     is_problem(&refused, 429, "over_budget");
+    let page = Person::of(&gateway).await.look("/system").await;
+    assert!(page.contains(&format!("Smartcar asks to be left alone for {} s.", wait(&refused))), "{page}");
     gateway.net.leave_alone();
     // The first pictures of three cars come back as soon.
     pass(Duration::from_secs(wait(&refused) + 1)).await;

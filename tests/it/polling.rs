@@ -347,7 +347,7 @@ async fn a_car_that_waits_for_calls_of_the_application_says_so() {
     let application = gateway.told("/api/v1/budget").await["application"].clone();
     assert!(application["refused_at"].is_string() && application["left"] == 0, "{application}");
     let page = gateway.get("/system").bearer(&gateway.admin).send().await.text();
-    assert!(page.contains("the 120 of the whole application fill up anew"), "{page}");
+    assert!(page.contains("0 of the 120 calls are left") && page.contains("it refused all of them (429)"), "{page}");
 
     pass(half.saturating_sub(MINUTE)).await;
     assert_eq!((polled(&gateway, &car).await, &polling().await["state"]), (reads, &json!("budget")));

@@ -9,9 +9,9 @@ use super::links::qr;
 use super::numbers::Numbers;
 use super::told::Told;
 use super::{DevicePage, Mistake, Shell, SystemPage, TokenPage, finish, names};
-use crate::budget::{BudgetView, VehicleBudget};
-use crate::model::Timestamp;
+use crate::budget::{ApplicationBudget, BudgetView, VehicleBudget};
 use crate::model::budget::Reason;
+use crate::model::{Timestamp, in_words};
 use crate::operate::access::{SessionView, TokenView};
 use crate::operate::rotation::{KeyView, State};
 use crate::operate::status::StatusView;
@@ -239,20 +239,21 @@ fn plan(budget: &BudgetView, numbers: &Numbers, now: Timestamp) -> String {
         }
         None => "As many calls as wanted".to_owned(),
     };
-    let application = budget.application.as_ref();
-    let rests = application
-        .and_then(|application| application.rests_until)
-        .map(|until| format!(" Smartcar asks to be left alone for {}.", format::duration(until.since(now))));
-    let refused = application.and_then(|application| application.refused_at.map(|at| (application, at))).map(|(application, at)| {
-        format!(
-            " Smartcar refused all calls (429) {} ago: the {} of the whole application fill up anew since, by {} a minute; {} are there.",
-            format::duration(now.since(at)),
-            application.holds,
-            application.per_minute,
-            application.left
-        )
-    });
-    format!("{each}; counted anew in {until}.{}{}", rests.unwrap_or_default(), refused.unwrap_or_default())
+    let shared = budget.application.as_ref().map(|application| bucket(application, now)).unwrap_or_default();
+    format!("{each}; counted anew in {until}.{shared}")
+}
+
+/// What is left to all cars together, in sentences.
+fn bucket(application: &ApplicationBudget, now: Timestamp) -> String {
+    let ApplicationBudget { holds, per_minute, left, rests_until, refused_at } = application;
+    let rests = rests_until.map(|until| format!(" Smartcar asks to be left alone for {}.", in_words(until.since(now))));
+    let why = refused_at.map(|at| format!(": it refused all of them (429) {} ago", format::duration(now.since(at))));
+    format!(
+        " {left} of the {holds} calls are left that Smartcar allows the whole application at once, and {per_minute} come back each \
+         minute{}.{}",
+        why.unwrap_or_default(),
+        rests.unwrap_or_default()
+    )
 }
 
 fn of_car(calls: &VehicleBudget, budget: &BudgetView, names: &[VehicleName], numbers: &Numbers, now: Timestamp) -> Calls {
