@@ -120,16 +120,24 @@ pub(super) async fn migrate(client: &Client, flags: Migrate) -> Result<(), Failu
             };
             say(&format!("{} of {}: {done}", cars(item), field(item, "user")))?;
         }
-        let count = |name: &str| told[name].as_u64().unwrap_or(0);
         say(&match (moved.len(), flags.undo) {
             (0, true) => "Nothing can go back: no connection of v3 has tokens of v2.0.".to_owned(),
             (0, false) => "Nothing to move: no connection of v2.0 serves a car.".to_owned(),
-            _ => format!("{} on v2.0 now; {} on v3 can go back (`carport migrate --undo`).", count("on_v2"), count("can_return")),
+            _ => on_both(&told),
         })?;
     }
     match failed {
         0 => Ok(()),
         failed => Err(Failure::new(Exit::Failed, format!("{failed} of {} cannot be moved; the rest is done", moved.len()))),
+    }
+}
+
+/// How many connections are where now. To where none can go back nobody is sent.
+fn on_both(told: &Value) -> String {
+    let on_v2 = format!("{} on v2.0 now", told["on_v2"]);
+    match told["can_return"].as_u64() {
+        None | Some(0) => format!("{on_v2}."),
+        Some(can_return) => format!("{on_v2}; {can_return} on v3 can go back (`carport migrate --undo`)."),
     }
 }
 
@@ -324,6 +332,13 @@ with its credentials. Here: the data directory with the master key; delete it wh
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_sent_back_to_what_has_ended() {
+        assert_eq!(on_both(&json!({ "on_v2": 2, "can_return": 0 })), "2 on v2.0 now.");
+        let back = "0 on v2.0 now; 3 on v3 can go back (`carport migrate --undo`).";
+        assert_eq!(on_both(&json!({ "on_v2": 0, "can_return": 3 })), back);
+    }
 
     #[test]
     fn what_came_of_a_token() {

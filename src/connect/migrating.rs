@@ -52,7 +52,7 @@ pub struct Migration {
     pub items: Vec<Moved>,
     /// How many connections of v2.0 there are now that serve cars.
     pub on_v2: usize,
-    /// How many of v3 can go back.
+    /// How many of v3 can go back; none to an API that has ended.
     pub can_return: usize,
 }
 
@@ -67,7 +67,7 @@ impl Connect {
         self.to_the_end(async move {
             let items = if what.undo { shared.go_back(what).await? } else { shared.move_on(what.dry_run).await? };
             let on_v2 = shared.store.read(on_v2).await?.len();
-            let can_return = shared.store.read(from_v2).await?.len();
+            let can_return = if shared.tokens.ended().is_some() { 0 } else { shared.store.read(from_v2).await?.len() };
             Ok(Migration { dry_run: what.dry_run, items, on_v2, can_return })
         })
         .await
