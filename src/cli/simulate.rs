@@ -20,7 +20,8 @@ use crate::simulator::{Application, Counters, FaultSyntax, Faults, Generation, K
 pub(super) async fn simulate(flags: &Simulate) -> Result<(), Failure> {
     if flags.fault.iter().any(|fault| fault == "help") {
         let rows = Faults::ALL.iter().map(|(fault, does)| vec![(*fault).to_owned(), (*does).to_owned()]);
-        return say(&format!("--fault {}\n\n{}", Faults::SYNTAX, align(rows.collect())));
+        let troubles = Faults::troubles().join("\n  ");
+        return say(&format!("--fault {}\n\n{}\n\ntrouble=\n  {troubles}", Faults::SYNTAX, align(rows.collect())));
     }
     if flags.knob.iter().any(|knob| knob == "help") {
         return say(&knobs());

@@ -154,7 +154,7 @@ impl Faults {
         ("garble[=STATUS]", "the answer is an HTML error page with status 200, or another"),
         ("cut", "the answer breaks off in the middle"),
         ("hang", "no answer ever comes; nothing has happened"),
-        ("trouble=TYPE.CODE", "one of the documented errors, such as BILLING.VEHICLE_LIMIT"),
+        ("trouble=TYPE.CODE", "one of the documented errors below; a TYPE alone is one without a code"),
         ("slow-command[=SECONDS]", "a v3 command answers 202 at once and its outcome after 180 seconds"),
         ("any", "one of all of the above, by chance; best with a probability"),
         ("throttle[=SECONDS]", "429, with so many seconds in Retry-After, or without it"),
@@ -170,6 +170,11 @@ impl Faults {
         ("test-event", "a webhook event is a test, about a vehicle that nobody knows"),
         ("empty-store", "v3 has no signals of a car before a webhook is verified and subscribed to"),
     ];
+
+    /// What `trouble=` can be of.
+    pub fn troubles() -> Vec<String> {
+        Trouble::names()
+    }
 
     /// Puts faults together.
     pub fn new(faults: impl IntoIterator<Item = Fault>) -> Faults {
@@ -352,6 +357,9 @@ mod tests {
             let faults = Faults::read([fault.as_str()]).unwrap_or_else(|_| panic!("{fault}"));
             let written = faults.in_force();
             assert_eq!(Faults::read(written.iter().map(String::as_str)), Ok(faults), "{written:?}");
+        }
+        for name in Faults::troubles() {
+            assert_eq!(read(&format!("trouble={name}")).unwrap().to_string(), format!("trouble={name}"));
         }
         assert_eq!(read("throttle=30@0.1*3").unwrap().to_string(), "throttle=30@0.1*3");
         let any = Faults::read(["any@0.5*2"]).unwrap();

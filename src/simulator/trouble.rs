@@ -126,6 +126,16 @@ impl Trouble {
         }
     }
 
+    /// All of them by their names, `TYPE` or `TYPE.CODE`.
+    pub(super) fn names() -> Vec<String> {
+        let of = |kind: &str, code: &str| format!("{kind}.{code}");
+        let all = KNOWN.iter().flat_map(|(kind, _, _, codes)| match codes {
+            [] => vec![(*kind).to_owned()],
+            codes => codes.iter().map(|code| of(kind, code)).collect(),
+        });
+        all.collect()
+    }
+
     /// The trouble of this name, `TYPE` or `TYPE.CODE` in any case, as Smartcar documents it.
     pub(super) fn named(name: &str) -> Option<Trouble> {
         let (kind, code) = name.split_once('.').map_or((name, None), |(kind, code)| (kind, Some(code)));

@@ -242,6 +242,9 @@ async fn what_is_local_needs_no_server() {
         let line = faults.lines().find(|line| line.split_whitespace().next() == Some(fault));
         assert!(line.is_some_and(|line| line.split_whitespace().count() > 1), "{fault}: {faults}");
     }
+    for trouble in ["VEHICLE_STATE.ASLEEP", "BILLING.VEHICLE_LIMIT", "PERMISSION"] {
+        assert!(faults.lines().any(|line| line.trim() == trouble), "{trouble}: {faults}");
+    }
     assert!(!home.data().exists());
 }
 
