@@ -113,11 +113,15 @@ pub(super) async fn sessions(client: &Client, command: Sessions, place: &Place) 
             ))
         }
         Sessions::Revoke { id, yes, json, .. } => {
-            let question = id.as_ref().map_or("Sign all browsers out?".to_owned(), |id| format!("Sign browser {id} out?"));
-            confirm(place, yes, &question)?;
-            let ids = match id {
-                Some(id) => vec![id],
-                None => ids_of(&client.list(&["sessions"], &[]).await?),
+            let ids = if let Some(id) = id {
+                // Nobody is asked about one that is not there: that is refused below.
+                if !yes && ids_of(&client.list(&["sessions"], &[]).await?).contains(&id) {
+                    confirm(place, yes, &format!("Sign browser {id} out?"))?;
+                }
+                vec![id]
+            } else {
+                confirm(place, yes, "Sign all browsers out?")?;
+                ids_of(&client.list(&["sessions"], &[]).await?)
             };
             for id in &ids {
                 client.delete(&["sessions", id], &[]).await?;

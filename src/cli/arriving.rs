@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
-use super::print::{announce, confirm, count, field, patiently, say, say_json};
+use super::print::{announce, confirm, count, field, mention, patiently, say, say_json};
 use super::signals::Ending;
 use super::{Exit, Failure, Place};
 
@@ -44,7 +44,7 @@ pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> 
 pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure> {
     let (mut taken, mut known, mut failed) = (0, 0, 0);
     // Who reads JSON reads nothing else.
-    let tell = |text: &str| if flags.json { eprint!("{text}") } else { announce(text) };
+    let tell = |text: &str| if flags.json { mention(text) } else { announce(text) };
     let mut watched = io::stderr().is_terminal().then(io::stderr);
     for (number, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;

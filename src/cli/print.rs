@@ -30,6 +30,11 @@ pub(super) fn announce(text: &str) {
     }
 }
 
+/// Says on standard error what need not be read.
+pub(super) fn mention(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Prints JSON, indented.
 pub(super) fn say_json(value: &Value) -> Result<(), Failure> {
     say(&format!("{value:#}"))

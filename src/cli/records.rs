@@ -207,13 +207,22 @@ async fn end(
     done: &str,
     place: &Place,
 ) -> Result<(), Failure> {
-    confirm(place, flags.which.yes, question)?;
+    // Nobody is asked about what is not there: that is refused below. An erasure also takes what is left of it.
+    let erases = query.contains(&("history", "erase"));
+    if !flags.which.yes && (erases || !is_gone(client, &[what, &flags.which.id]).await) {
+        confirm(place, flags.which.yes, question)?;
+    }
     let mut query = query.to_vec();
     if flags.force {
         query.push(("force", "true"));
     }
     client.delete(&[what, &flags.which.id], &query).await?;
     if flags.which.json { say_json(&json!({})) } else { say(done) }
+}
+
+/// Whether there is nothing of that id.
+async fn is_gone(client: &Client, path: &[&str]) -> bool {
+    client.get(path, &[]).await.is_err_and(|failure| failure.is("not_found"))
 }
 
 /// Whose a car is, or was.

@@ -222,7 +222,7 @@ async fn what_cannot_be_undone_wants_a_yes() {
         ],
     )
     .await;
-    check("sessions revoke s1", expect!["Usage: Sign browser s1 out? Nobody is here to answer: say --yes"]).await;
+    check("sessions revoke --all", expect!["Usage: Sign all browsers out? Nobody is here to answer: say --yes"]).await;
     check("webhooks tail", expect!["Failed: no server runs here, so no webhook comes in: start carport serve"]).await;
 }
 

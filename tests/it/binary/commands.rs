@@ -119,6 +119,22 @@ async fn reading_commands_say_the_same_with_and_without_a_server() {
     drop(smartcar);
 }
 
+/// But about what is, and about an erasure, which also takes what is left of something that has gone.
+#[tokio::test]
+async fn nobody_is_asked_about_what_is_not_there() {
+    let (home, smartcar, server) = house().await;
+    for words in [["sessions", "revoke"], ["users", "remove"], ["vehicles", "disconnect"], ["connections", "disconnect"]] {
+        let ran = home.run(&[words[0], words[1], "none"]).await;
+        assert!(ran.code == Some(1) && ran.stderr.contains("(not_found)"), "{words:?}: {ran:?}");
+    }
+    for words in [&["users", "remove", "ada"][..], &["users", "remove", "none", "--erase"]] {
+        let ran = home.run(words).await;
+        assert!(ran.code == Some(2) && ran.stderr.contains("say --yes"), "{words:?}: {ran:?}");
+    }
+    server.stop().await;
+    drop(smartcar);
+}
+
 #[tokio::test]
 async fn changing_commands_work_with_and_without_a_server() {
     let (home, smartcar, server) = house().await;
