@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod charging;
 pub mod command;
 pub mod connection;
+mod count;
 mod current;
 pub mod driving;
 pub mod event;
@@ -43,6 +44,7 @@ pub mod vehicle;
 pub mod wire;
 
 pub use blob::Blob;
+pub use count::count;
 pub use current::Current;
 pub use json::Json;
 pub use nearest::{nearest, perhaps, wrong_letters};

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::args::{Adopt, Import, Leave, Migrate};
 use super::client::Client;
-use super::print::{announce, confirm, count, field, mention, patiently, say, say_json};
+use super::print::{announce, confirm, field, mention, patiently, say, say_json};
 use super::signals::Ending;
 use super::{Exit, Failure, Place};
+use crate::model::count;
 
 /// `carport connections adopt`
 pub(super) async fn adopt(client: &Client, flags: Adopt) -> Result<(), Failure> {

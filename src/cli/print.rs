@@ -1,6 +1,5 @@
 //! Output for people: aligned tables, ages, and questions.
 
-use std::fmt::Display;
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::pin::pin;
 use std::time::Duration;
@@ -170,12 +169,6 @@ pub(super) async fn patiently<T>(what: &str, terminal: &mut Option<impl Write>, 
 
 /// How often it is shown how long somebody waits.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// `1 car`, `2 cars`
-pub(super) fn count(number: impl Display, what: &str) -> String {
-    let number = number.to_string();
-    if number == "1" { format!("1 {what}") } else { format!("{number} {what}s") }
-}
 
 /// Asks on standard error and reads a line.
 pub(super) fn ask(question: &str) -> Result<String, Failure> {

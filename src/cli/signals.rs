@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::args::{Export, Signals};
 use super::car::{by_name, car, name_of};
 use super::client::Client;
-use super::print::{age, align, count, field, printable, say, say_json, shorten, text};
+use super::print::{age, align, field, printable, say, say_json, shorten, text};
 use super::{Exit, Failure};
-use crate::model::Timestamp;
 use crate::model::catalogue::{CATALOGUE, Known};
 use crate::model::normal::{Units, in_units};
+use crate::model::{Timestamp, count};
 use crate::world::{Clock, SystemClock};
 
 /// `carport signals`

@@ -1,6 +1,7 @@
 //! What the server knows by itself of its set-up: what is done, and what is open with the one thing to do.
 
 use super::{Missing, StatusView};
+use crate::model::count;
 use crate::operate::probes::{Finding, Outcome, V2};
 
 /// Which point of the list tells of what is missing, and how bad that is.
@@ -41,10 +42,7 @@ impl StatusView {
         };
         let mut list: Vec<Finding> = self.missing.iter().map(open).collect();
         let is_open = |check: &str| list.iter().any(|finding| finding.check == check);
-        let cars = match self.refresh.active {
-            1 => "one active connection".to_owned(),
-            several => format!("{several} active connections"),
-        };
+        let cars = count(self.refresh.active, "active connection");
         let done = [
             ("credentials of Smartcar", true, "there are some, and an Application ID".to_owned()),
             ("VERIFY", self.webhooks.last_verify.is_some(), "Smartcar has verified the webhook's address".to_owned()),

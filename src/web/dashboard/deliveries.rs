@@ -12,7 +12,7 @@ use crate::model::gap::GapCause;
 use crate::model::normal::Normal;
 use crate::model::reading::{Outcome, SignalReport};
 use crate::model::taste::Taste;
-use crate::model::{Seq, Timestamp, VehicleId};
+use crate::model::{Seq, Timestamp, VehicleId, count};
 use crate::operate::deliveries::DeliveryView;
 use crate::operate::status::WebhookStatus;
 use crate::vehicles::VehicleName;
@@ -230,14 +230,7 @@ impl DeliveryPage<'_> {
 }
 
 fn made_of(car: &VehicleProjection, name: String, taste: Taste, numbers: &Numbers, now: Timestamp) -> MadeOf {
-    let signals = match car.reports.len() {
-        1 => "one signal".to_owned(),
-        several => format!("{several} signals"),
-    };
-    let errors = match car.errors.len() {
-        1 => "one error".to_owned(),
-        several => format!("{several} errors"),
-    };
+    let (signals, errors) = (count(car.reports.len(), "signal"), count(car.errors.len(), "error"));
     let count = match (car.reports.len(), car.errors.len()) {
         (_, 0) => signals,
         (0, _) => errors,

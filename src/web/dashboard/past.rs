@@ -8,8 +8,8 @@ use super::chart::{Chart, Figure, Line, Style};
 use super::format::{self, When};
 use super::numbers::Numbers;
 use super::span::PastSpan;
-use crate::model::Timestamp;
 use crate::model::catalogue::Quantity;
+use crate::model::{Timestamp, count};
 use crate::vehicles::{ChargeView, TripView};
 
 /// All that is shown of the past.
@@ -130,11 +130,7 @@ impl Past<'_> {
     fn driven(&self, numbers: &Numbers) -> Option<String> {
         let all: f64 = self.days.iter().map(|day| day.distance).sum();
         let unit = self.days.first()?.unit;
-        let days = match self.days.len() {
-            1 => "one day".to_owned(),
-            several => format!("{several} days"),
-        };
-        Some(format!("{} on {days}", numbers.amount(all, 0, unit)))
+        Some(format!("{} on {}", numbers.amount(all, 0, unit), count(self.days.len(), "day")))
     }
 
     fn charged(&self, numbers: &Numbers) -> Option<String> {
