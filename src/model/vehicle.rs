@@ -66,6 +66,9 @@ pub struct Vehicle {
     /// When it was found that its owner has taken the access to it back at Smartcar, and to no other car of the account.
     #[serde(default)]
     pub taken_back_at: Option<Timestamp>,
+    /// Of which connection it was then; an earlier Carport did not keep it.
+    #[serde(default)]
+    pub taken_back_from: Option<ConnectionId>,
     /// What the log holds of times between the end of a connection and the next: after the first, up to the second.
     #[serde(default)]
     pub absences: Vec<(Seq, Seq)>,
@@ -104,7 +107,7 @@ impl Vehicle {
 
     /// It is about to be connected (again) while the newest entry of the log is `newest`.
     pub fn resume(&mut self, newest: Seq) {
-        self.taken_back_at = None;
+        (self.taken_back_at, self.taken_back_from) = (None, None);
         if self.connection.is_none()
             && let Some(ended_after) = self.ended_after.filter(|ended| *ended < newest)
         {

@@ -150,7 +150,7 @@ impl Change for ForgetVehicle {
             }
         } else {
             vehicle.end(tables.log.head.newest, self.at);
-            vehicle.taken_back_at = self.served_by.map(|_| self.at);
+            (vehicle.taken_back_from, vehicle.taken_back_at) = self.served_by.map(|(from, _)| (from, self.at)).unzip();
             tables.put(row, &vehicle)?;
         }
         tables.log.memo.connection_changed();
@@ -250,6 +250,7 @@ fn unheard_of(id: &VehicleId, user: &AppUserId, at: Timestamp) -> Vehicle {
         last_event_at: None,
         errors: Vec::new(),
         taken_back_at: None,
+        taken_back_from: None,
         absences: Vec::new(),
         resolved: Vec::new(),
     }
@@ -356,7 +357,7 @@ impl Snapshot<'_> {
     }
 
     /// When the owner was found to have taken the access to a vehicle back; `None` if it is nobody's matter any more, for
-    /// nothing of theirs is connected.
+    /// nothing else of the account is connected.
     pub fn taken_back(&self, row: u32, vehicle: &Vehicle) -> Result<Option<Timestamp>, StoreError> {
         let Some(at) = vehicle.taken_back_at.filter(|_| vehicle.connection.is_none()) else { return Ok(None) };
         // What a former owner took back is another's by now.
@@ -364,7 +365,8 @@ impl Snapshot<'_> {
             return Ok(None);
         }
         for (_, other) in self.vehicles_of_user(&vehicle.user)? {
-            let connection = other.connection.map_or(Ok(None), |id| self.sound_connection(id))?;
+            let of_account = other.connection.filter(|id| vehicle.taken_back_from.is_none_or(|from| from == *id));
+            let connection = of_account.map_or(Ok(None), |id| self.sound_connection(id))?;
             if connection.is_some_and(|connection| connection.status != ConnectionStatus::Disconnected) {
                 return Ok(Some(at));
             }

@@ -613,7 +613,9 @@ async fn a_car_that_was_taken_back_is_a_notice_until_it_is_back() {
     assert_eq!(notices(&gateway).await.len(), 1);
     let system = person.look("/system").await;
     assert!(system.contains("vehicles disconnect"), "{system}");
-    // Where nothing of the owner's is connected any more, nobody waits for it.
+    // Where nothing of the account is connected any more, nobody waits for it, whatever else the owner has.
+    gateway.connect("owner", GRACE).await;
+    assert_eq!(notices(&gateway).await.len(), 1);
     assert_eq!(
         gateway.ask("DELETE", &format!("/api/v1/connections/{connection}")).bearer(&gateway.admin).send().await.status,
         204

@@ -585,6 +585,7 @@ impl Model {
                 last_event_at: None,
                 errors: Vec::new(),
                 taken_back_at: None,
+                taken_back_from: None,
                 absences: Vec::new(),
                 resolved: Vec::new(),
             }
@@ -677,7 +678,7 @@ impl Played for ForgetVehicle {
         }
         if let Some(vehicle) = model.vehicle(&self.id).filter(|_| !self.erase) {
             vehicle.end(newest, self.at);
-            vehicle.taken_back_at = self.served_by.map(|_| self.at);
+            (vehicle.taken_back_from, vehicle.taken_back_at) = self.served_by.map(|(from, _)| (from, self.at)).unzip();
             return true;
         }
         let row = model.vehicle_rows.remove(&self.id).unwrap();
