@@ -2,6 +2,7 @@
 
 use http::header::{CONTENT_DISPOSITION, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
 
 use super::super::answer::{self, Answer};
 use super::super::input::Fields;
@@ -9,6 +10,7 @@ use super::super::problem::Problem;
 use super::super::{Body, Call};
 use super::vehicles::id;
 use super::{export, sheet};
+use crate::model::reach::{Page, PageRequest};
 use crate::model::rollup::{Grid, Span};
 use crate::vehicles::HistoryQuery;
 
@@ -34,7 +36,7 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
         }
         let mut table = sheet::ROLLUPS.to_owned();
         page.items.iter().for_each(|row| sheet::rollup(&mut table, row));
-        return Ok(part_of_a_table(table, page.next));
+        return Ok(part_of_a_table(HISTORY, table, page.next));
     }
     if is_whole {
         return export::of_one(call, &id, wanted).await;
@@ -45,30 +47,47 @@ pub(in crate::web) async fn show(call: &Call<'_>) -> Answer {
     }
     let mut table = sheet::CHANGES.to_owned();
     page.items.iter().for_each(|row| sheet::change(&mut table, None, row));
-    Ok(part_of_a_table(table, page.next))
+    Ok(part_of_a_table(HISTORY, table, page.next))
 }
 
-/// `GET vehicles/{id}/charges?since=&until=&limit=&cursor=`
+/// `GET vehicles/{id}/charges?since=&until=&limit=&cursor=&format=json|csv`
 pub(in crate::web) async fn charges(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let (since, until) = query.period(call.services.world.now())?;
     let wanted = HistoryQuery { since, until, ..HistoryQuery::default() };
-    let page = query.page()?;
+    let (as_csv, page) = part(&mut query)?;
     query.finish()?;
     let vehicles = &call.services.rooms.vehicles;
-    answer::ok(&vehicles.past(call.reach()?, &id(call)?, move |past| past.charges(wanted, page)).await?)
+    let page = vehicles.past(call.reach()?, &id(call)?, move |past| past.charges(wanted, page)).await?;
+    if as_csv { Ok(derived("charges.csv", sheet::CHARGES, page)) } else { answer::ok(&page) }
 }
 
-/// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=`
+/// `GET vehicles/{id}/trips?since=&until=&limit=&cursor=&offset=&units=&format=json|csv`
 pub(in crate::web) async fn trips(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let ((since, until), units) = (query.period(call.services.world.now())?, query.units()?);
     let offset = offset(&mut query)?.unwrap_or(0);
-    let page = query.page()?;
+    let (as_csv, page) = part(&mut query)?;
     query.finish()?;
     let wanted = HistoryQuery { signal: None, since, until, units };
     let vehicles = &call.services.rooms.vehicles;
-    answer::ok(&vehicles.past(call.reach()?, &id(call)?, move |past| past.trips(wanted, offset, page)).await?)
+    let page = vehicles.past(call.reach()?, &id(call)?, move |past| past.trips(wanted, offset, page)).await?;
+    if as_csv { Ok(derived("trips.csv", sheet::TRIPS, page)) } else { answer::ok(&page) }
+}
+
+/// Whether what follows from signals is wanted as a table, and which part of it: of a table all, unless somebody asks for less.
+fn part(query: &mut Fields) -> Result<(bool, PageRequest), Problem> {
+    let as_csv = query.one_of("format", &["json", "csv"])? == Some("csv");
+    let is_whole = as_csv && !query.has("limit") && !query.has("cursor");
+    let page = query.page()?;
+    Ok((as_csv, if is_whole { PageRequest { limit: WHOLE, ..page } } else { page }))
+}
+
+/// A table of what follows from signals.
+fn derived<T: Serialize>(name: &'static str, head: &str, page: Page<T>) -> Response<Body> {
+    let mut table = head.to_owned();
+    page.items.iter().for_each(|row| sheet::derived(&mut table, head, row));
+    part_of_a_table(name, table, page.next)
 }
 
 /// Which part of a history, and how it is shown.
@@ -101,15 +120,20 @@ fn minutes(text: &str) -> Option<i64> {
     Some(sign * (number(hours, 14)? * 60 + number(minutes, 59)?))
 }
 
-fn part_of_a_table(table: String, next: Option<String>) -> Response<Body> {
+fn part_of_a_table(name: &str, table: String, next: Option<String>) -> Response<Body> {
     let mut response = answer::text(StatusCode::OK, "text/csv; charset=utf-8", table);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"history.csv\""));
-    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-        headers.insert(NEXT_CURSOR, next);
-    }
+    let saved_as = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")).ok();
+    let next = next.and_then(|next| HeaderValue::try_from(next).ok());
+    headers
+        .extend([(CONTENT_DISPOSITION, saved_as), (NEXT_CURSOR, next)].into_iter().filter_map(|(of, value)| Some((of, value?))));
     response
 }
+
+const HISTORY: &str = "history.csv";
+
+/// How many lines a whole table has at most: more than a car charges in many years.
+const WHOLE: usize = 10_000;
 
 /// Where the next part of a table begins: a table has no room for it.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::Timestamp;
@@ -16,14 +17,17 @@ pub(super) const EXPORT: &str = "vehicle,signal,at,value,unit,oem_updated_at,ret
 /// The head of roll-ups.
 pub(super) const ROLLUPS: &str = "signal,at,count,min,max,mean,first,last,unit\r\n";
 
+/// The head of charging sessions: the fields of one.
+pub(super) const CHARGES: &str =
+    "started_at,start_seen,ended_at,state,ended_before,last_seen_at,duration_s,start_level,end_level,energy,energy_from\r\n";
+
+/// The head of days of driving: the fields of one.
+pub(super) const TRIPS: &str = "date,distance,unit,start_odometer,end_odometer,first_at,last_at,unsure_distance,unsure_since\r\n";
+
 /// A line of changes; of an export, between the vehicle and its user.
 pub(super) fn change(out: &mut String, whose: Option<&Whose>, row: &HistoryView) {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let value = match &row.value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let value = text(&row.value);
     let cells = [
         &row.signal,
         &row.at.to_string(),
@@ -44,6 +48,22 @@ pub(super) fn rollup(out: &mut String, row: &RollupView) {
     let (at, count) = (row.at.to_string(), row.count.to_string());
     let [min, max, mean, first, last] = &numbers;
     line(out, [&row.signal, &at, &count, min, max, mean, first, last, row.unit.unwrap_or_default()].into_iter());
+}
+
+/// A line of what follows from signals: the fields that the head names.
+pub(super) fn derived(out: &mut String, head: &str, row: &impl Serialize) {
+    let row = serde_json::to_value(row).unwrap_or_default();
+    let cells: Vec<String> = head.trim_end().split(',').map(|name| text(&row[name])).collect();
+    line(out, cells.iter().map(String::as_str));
+}
+
+/// A value as it stands in a cell.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The last line of a table of this head that is not whole: a sentence, and as many cells as in any other.

@@ -61,6 +61,16 @@ async fn sessions_say_what_was_seen_of_them() {
             }),
         ]
     );
+    // As a table, whole or a part, with the same fields.
+    let table = gateway.get(&format!("{path}?format=csv")).bearer(&gateway.admin).send().await;
+    assert_eq!((table.status, table.header("content-type")), (200, Some("text/csv; charset=utf-8")), "{}", table.text());
+    let (head, lines) = table.text().split_once("\r\n").map(|(head, lines)| (head.to_owned(), lines.to_owned())).unwrap();
+    let mut fields: Vec<&str> = head.split(',').collect();
+    assert_eq!(lines.lines().next(), Some(&*format!("{0},true,{1},ended,,{1},3600,40.0,60.0,11.0,told", at(10), at(70))));
+    fields.sort_unstable();
+    assert_eq!((lines.lines().count(), fields), (3, sessions[0].as_object().unwrap().keys().map(String::as_str).collect()));
+    let part = gateway.get(&format!("{path}?format=csv&limit=2")).bearer(&gateway.admin).send().await;
+    assert_eq!((part.text().lines().count(), part.header("x-next-cursor").is_some()), (3, true), "{}", part.text());
     // By range: those that began in it.
     let within = gateway.told(&format!("{path}?since={}&until={}", at(100), at(1250))).await;
     assert_eq!(within["items"].as_array().unwrap().len(), 1);
@@ -113,6 +123,10 @@ async fn each_day_has_its_distance() {
         (&days[0]["start_odometer"], &days[0]["end_odometer"], &days[0]["unit"]),
         (&json!(1000.0), &json!(1050.0), &json!("km"))
     );
+    let table = gateway.get(&format!("{path}?format=csv")).bearer(&gateway.admin).send().await.text();
+    let mut fields: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    fields.sort_unstable();
+    assert_eq!((table.lines().count(), fields), (1 + 3, days[0].as_object().unwrap().keys().map(String::as_str).collect()));
     // From some hour of a day on, that day is whole all the same.
     let later = all(&gateway, &format!("{path}?limit=5&since={}", time(T + DAY + 2 * HOUR))).await;
     assert_eq!(later, days[1..]);
