@@ -1,5 +1,6 @@
 //! The webhook log, for people.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub struct DeliveryView {
     /// The event's type, as Smartcar says it.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `accepted`, `unknown_vehicle`, `unknown_type`, `test` or `not_understood`.
+    /// `accepted`, `unknown_vehicle`, `not_connected`, `unknown_type`, `test` or `not_understood`.
     pub result: &'static str,
     /// Smartcar's id of the vehicle.
     pub vehicle: Option<VehicleId>,
@@ -125,20 +126,20 @@ impl Deliveries {
         // Only closing it could fail.
         let _turn = self.page.acquire().await;
         let page = self.store.read(move |snapshot| {
-            let rows = rows_within(snapshot, &reach)?;
+            let (rows, results) = (rows_within(snapshot, &reach)?, Results::new(snapshot));
             let vehicle = query.vehicle.as_ref().map(|id| snapshot.vehicle_row(id)).transpose()?;
             let wanted = |seq: Seq, header: &Header| {
                 rows.have(seq, header)
                     && vehicle.is_none_or(|row| row.is_some() && header.vehicle == row)
                     && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
-                    && query.result.as_ref().is_none_or(|result| header.result.as_str() == result)
+                    && query.result.as_ref().is_none_or(|result| results.of(seq, header).as_str() == result)
             };
             let (entries, more) = match &query.id {
                 Some(id) => search(snapshot, id, query.before, query.limit, wanted)?,
                 None => snapshot.log_before(query.before, query.limit, query.looks.unwrap_or(usize::MAX), wanted)?,
             };
             let next = more.map(|seq| seq.to_string());
-            Ok(Page { items: entries.iter().map(|entry| view(entry, false)).collect(), next })
+            Ok(Page { items: entries.iter().map(|entry| results.view(entry, false)).collect(), next })
         });
         Ok(page.await?)
     }
@@ -183,10 +184,10 @@ impl Deliveries {
             // What the ring has dropped by now, or what never was in this store, such as one that was put back.
             let is_missed = extent.entries > 0 && after.next() < extent.oldest || after > extent.newest;
             let after = if after > extent.newest { followed } else { after };
-            let rows = rows_within(snapshot, &reach)?;
+            let (rows, results) = (rows_within(snapshot, &reach)?, Results::new(snapshot));
             let part = snapshot.log_after(after, PART, |seq, header| rows.have(seq, header))?;
             let entries = part.entries.into_iter().filter(|filed| filed.seq <= followed).filter_map(Filed::unpack);
-            let items = entries.map(|entry| view(&entry, false)).collect();
+            let items = entries.map(|entry| results.view(&entry, false)).collect();
             Ok(News { items, is_missed, up_to: part.up_to.min(followed).max(after) })
         });
         Ok(news.await?)
@@ -199,24 +200,20 @@ impl Deliveries {
 
     /// One entry, with its payload.
     pub async fn show(&self, reach: &Reach, seq: Seq) -> Result<DeliveryView, DeliveriesError> {
-        let entry = self.entry(reach, seq).await?;
-        Ok(view(&entry, *reach == Reach::All || !tells_of_several(&entry)))
+        let reach = reach.clone();
+        let shown = self.store.read(move |snapshot| {
+            let entry = entry(snapshot, &reach, seq)?;
+            let with_payload = |entry: &Entry| reach == Reach::All || !tells_of_several(entry);
+            Ok(entry.map(|entry| Results::new(snapshot).view(&entry, with_payload(&entry))))
+        });
+        shown.await?.ok_or(DeliveriesError::NotFound)
     }
 
     /// What an entry tells, as vehicle data is made of it; `None` if that is more than the caller may see.
     pub async fn made_of(&self, reach: &Reach, seq: Seq) -> Result<Option<Result<Projection, NotUnderstood>>, DeliveriesError> {
-        let entry = self.entry(reach, seq).await?;
+        let of = reach.clone();
+        let entry = self.store.read(move |snapshot| entry(snapshot, &of, seq)).await?.ok_or(DeliveriesError::NotFound)?;
         Ok((*reach == Reach::All || !tells_of_several(&entry)).then(|| project(&entry.body.0)))
-    }
-
-    /// One entry, if it is within reach.
-    async fn entry(&self, reach: &Reach, seq: Seq) -> Result<Entry, DeliveriesError> {
-        let reach = reach.clone();
-        let entry = self.store.read(move |snapshot| {
-            let rows = rows_within(snapshot, &reach)?;
-            Ok(snapshot.log_entry(seq)?.filter(|entry| rows.have(seq, &entry.header)))
-        });
-        entry.await?.ok_or(DeliveriesError::NotFound)
     }
 
     /// Turns an entry into vehicle data again.
@@ -255,6 +252,56 @@ fn rows_within(snapshot: &Snapshot<'_>, reach: &Reach) -> Result<Rows, StoreErro
     Ok(Rows(Some(rows)))
 }
 
+/// One entry, if it is within reach.
+fn entry(snapshot: &Snapshot<'_>, reach: &Reach, seq: Seq) -> Result<Option<Entry>, StoreError> {
+    let rows = rows_within(snapshot, reach)?;
+    Ok(snapshot.log_entry(seq)?.filter(|entry| rows.have(seq, &entry.header)))
+}
+
+/// What became of entries: what the log says, but of what came in about a car that was not connected, nothing was made. Each
+/// car is read once.
+struct Results<'s> {
+    snapshot: &'s Snapshot<'s>,
+    vehicles: RefCell<BTreeMap<u32, Option<Vehicle>>>,
+}
+
+impl<'s> Results<'s> {
+    fn new(snapshot: &'s Snapshot<'s>) -> Results<'s> {
+        Results { snapshot, vehicles: RefCell::default() }
+    }
+
+    fn of(&self, seq: Seq, header: &Header) -> DeliveryResult {
+        match (header.result, header.vehicle) {
+            (DeliveryResult::Accepted, Some(row)) if !self.takes(row, seq) => DeliveryResult::NotConnected,
+            (result, _) => result,
+        }
+    }
+
+    fn takes(&self, row: u32, seq: Seq) -> bool {
+        let mut vehicles = self.vehicles.borrow_mut();
+        let vehicle = vehicles.entry(row).or_insert_with(|| self.snapshot.sound_vehicle_at(row).ok().flatten());
+        // An earlier Carport did not keep when a car was disconnected.
+        let is_known = |vehicle: &Vehicle| vehicle.connection.is_some() || vehicle.ended_after.is_some();
+        vehicle.as_ref().is_none_or(|vehicle| vehicle.takes(seq) || !is_known(vehicle))
+    }
+
+    fn view(&self, entry: &Entry, with_payload: bool) -> DeliveryView {
+        let event = Event::parse(&entry.body.0).ok();
+        let of = |pick: fn(&Event) -> Option<String>| event.as_ref().and_then(pick);
+        DeliveryView {
+            seq: entry.seq,
+            received_at: entry.header.received_at,
+            kind: entry.header.kind.clone(),
+            result: self.of(entry.seq, &entry.header).as_str(),
+            vehicle: event.as_ref().and_then(|event| event.vehicle.clone()),
+            event_id: of(|event| event.id.as_ref().map(|id| id.as_str().to_owned())),
+            delivery_id: of(|event| event.delivery_id.clone()),
+            bytes: entry.body.0.len(),
+            payload: with_payload.then(|| Json::received(&entry.body.0)),
+        }
+    }
+}
+
 /// The entries with this id of event or delivery, newest first. The ids are sealed, so that all are opened.
 fn search(
     snapshot: &Snapshot<'_>,
@@ -284,8 +331,8 @@ fn search(
 }
 
 fn bears(entry: &Entry, id: &str) -> bool {
-    let shown = view(entry, false);
-    [shown.event_id, shown.delivery_id].into_iter().flatten().any(|own| own == id)
+    let Ok(event) = Event::parse(&entry.body.0) else { return false };
+    event.id.is_some_and(|own| own.as_str() == id) || event.delivery_id.is_some_and(|own| own == id)
 }
 
 const SEARCHED_AT_ONCE: usize = 200;
@@ -293,20 +340,4 @@ const SEARCHED_AT_ONCE: usize = 200;
 /// Whether an entry tells of several vehicles (only v2.0 does): then its payload is nobody's alone.
 fn tells_of_several(entry: &Entry) -> bool {
     project(&entry.body.0).is_ok_and(|projection| projection.vehicles.len() > 1)
-}
-
-fn view(entry: &Entry, with_payload: bool) -> DeliveryView {
-    let event = Event::parse(&entry.body.0).ok();
-    let of = |pick: fn(&Event) -> Option<String>| event.as_ref().and_then(pick);
-    DeliveryView {
-        seq: entry.seq,
-        received_at: entry.header.received_at,
-        kind: entry.header.kind.clone(),
-        result: entry.header.result.as_str(),
-        vehicle: event.as_ref().and_then(|event| event.vehicle.clone()),
-        event_id: of(|event| event.id.as_ref().map(|id| id.as_str().to_owned())),
-        delivery_id: of(|event| event.delivery_id.clone()),
-        bytes: entry.body.0.len(),
-        payload: with_payload.then(|| Json::received(&entry.body.0)),
-    }
 }

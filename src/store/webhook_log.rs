@@ -30,13 +30,17 @@ pub enum DeliveryResult {
     Test,
     /// Properly signed, but not readable.
     NotUnderstood,
+    /// Understood, of a vehicle that was not connected (any more) when it came in: nothing is made of it. The log itself does
+    /// not say so, for it follows from the vehicle.
+    NotConnected,
 }
 
 impl DeliveryResult {
     /// All of the contract's words.
-    pub const WORDS: [&str; 5] = [
+    pub const WORDS: [&str; 6] = [
         DeliveryResult::Accepted.as_str(),
         DeliveryResult::UnknownVehicle.as_str(),
+        DeliveryResult::NotConnected.as_str(),
         DeliveryResult::UnknownType.as_str(),
         DeliveryResult::Test.as_str(),
         DeliveryResult::NotUnderstood.as_str(),
@@ -50,6 +54,7 @@ impl DeliveryResult {
             DeliveryResult::UnknownType => "unknown_type",
             DeliveryResult::Test => "test",
             DeliveryResult::NotUnderstood => "not_understood",
+            DeliveryResult::NotConnected => "not_connected",
         }
     }
 }

@@ -46,7 +46,7 @@ async fn filters_of_lists_are_words_and_ids_that_there_are() {
         (
             "webhooks?result=acepted",
             400,
-            &["accepted, unknown_vehicle, unknown_type, test or not_understood", "(accepted, perhaps?)"],
+            &["accepted, unknown_vehicle, not_connected, unknown_type, test or not_understood", "(accepted, perhaps?)"],
         ),
         ("webhooks?type=vehicle_stat", 400, &["VEHICLE_STATE, perhaps?"]),
         ("webhooks?type=weather", 400, &["VEHICLE_STATE, VEHICLE_ERROR, VERIFY, scheduled, eventBased are known"]),

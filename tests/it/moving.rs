@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::gateway::events::{signal, state};
 use crate::gateway::{DAY, HOUR, TestGateway, is_problem, pass};
+use crate::pages::Person;
 use crate::simulator::rig::{ADA, BACK, GRACE, basic, encode, parameter};
 
 const WEBHOOK: &str = "https://gateway.example/api/webhooks/smartcar";
@@ -172,13 +173,23 @@ async fn what_comes_after_the_end_is_not_data() {
         let replay = gateway.post(&format!("/api/v1/webhooks/{late}/replay"), &json!({})).bearer(&gateway.admin).send().await;
         assert!(replay.status < 300, "{}", replay.text());
         assert_eq!(odometer(&gateway, &car).await, 2, "{how}");
+        let result = async |seq: u64| gateway.told(&format!("/api/v1/webhooks/{seq}")).await["result"].clone();
+        let found = async |result: &str| {
+            let told = gateway.told(&format!("/api/v1/webhooks?result={result}")).await;
+            told["items"].as_array().unwrap().iter().map(|entry| entry["seq"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((result(late - 1).await, result(late).await), (json!("accepted"), json!("not_connected")), "{how}");
+        assert_eq!(found("not_connected").await, [late], "{how}");
+        let page = Person::of(&gateway).await.look(&format!("/webhooks/{late}")).await;
+        assert!(page.contains("Nothing: the car was not connected here when it came in."), "{how}: {page}");
 
         // Connected again, it goes on.
         gateway.connect("ada", ADA).await;
         pass(HOUR).await;
-        tell(&gateway, &car, 4).await;
+        let again = tell(&gateway, &car, 4).await;
         gateway.catch_up().await;
         assert_eq!(odometer(&gateway, &car).await, 4, "{how}");
+        assert_eq!((result(late).await, result(again).await), (json!("not_connected"), json!("accepted")), "{how}");
         gateway.finish().await;
     }
 }

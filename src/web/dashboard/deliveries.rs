@@ -204,7 +204,7 @@ impl DeliveryPage<'_> {
             Some(vehicle) if vehicle.id == *id => names::name(vehicle),
             _ => names::short(id.as_str()),
         };
-        let cars = told.iter().flat_map(|told| &told.vehicles);
+        let cars = told.iter().filter(|_| delivery.result != NOT_CONNECTED).flat_map(|told| &told.vehicles);
         let made = cars.map(|car| made_of(car, name(&car.id), self.taste, numbers, now));
         finish(&OneView {
             shell: self.shell,
@@ -214,6 +214,7 @@ impl DeliveryPage<'_> {
             nothing: match delivery.kind.as_str() {
                 kind if is_verify(kind) => "It was answered with the HMAC of its challenge. It tells nothing of a car.",
                 _ if self.made.is_none() => "That is not shown to you: it tells of other cars, too.",
+                _ if delivery.result == NOT_CONNECTED => "Nothing: the car was not connected here when it came in.",
                 _ => "Nothing: it tells nothing of a car.",
             },
             triggers: told
@@ -302,7 +303,8 @@ fn is_verify(kind: &str) -> bool {
 
 const SECRETS: [&str; 4] = ["token", "secret", "challenge", "authorization"];
 const KINDS: [&str; 3] = ["VEHICLE_STATE", "VEHICLE_ERROR", "VERIFY"];
-const RESULTS: [&str; 5] = ["accepted", "unknown_vehicle", "unknown_type", "test", "not_understood"];
+const RESULTS: [&str; 6] = ["accepted", "unknown_vehicle", NOT_CONNECTED, "unknown_type", "test", "not_understood"];
+const NOT_CONNECTED: &str = "not_connected";
 
 /// The type of an event in words; one that we do not know stays as it is.
 fn kind(kind: &str) -> String {
@@ -321,6 +323,7 @@ fn result(result: &str) -> (&'static str, &'static str) {
     match result {
         "accepted" => ("green", "accepted"),
         "unknown_vehicle" => ("yellow", "unknown car"),
+        NOT_CONNECTED => ("grey", "car not connected"),
         "unknown_type" => ("yellow", "unknown type"),
         "test" => ("grey", "test"),
         "not_understood" => ("red", "not understood"),
