@@ -1,5 +1,7 @@
 //! What a car lacks is said with the one thing to do: calls, permissions, and the owner's consent.
 
+use std::net::TcpListener;
+
 use http::Method;
 use serde_json::json;
 
@@ -108,6 +110,29 @@ async fn one_car_of_several_that_was_taken_back_is_named() {
     })
     .await;
     assert!(!home.done(&["leave", "--yes"]).await.contains(&car), "once");
+    server.stop().await;
+}
+
+/// A connection that was made while Smartcar was half down looks as it is.
+#[tokio::test]
+async fn cars_that_are_not_told_yet_are_said_to_be() {
+    let home = Home::new();
+    let smartcar = Smartcar::start(&home).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = Smartcar::settings(smartcar.address);
+    let api = |address| format!("\napi = \"http://{address}\"");
+    home.write("config.toml", &settings.replace(&api(smartcar.address), &api(nobody)));
+    let server = Server::start(&home).await;
+    let link = home.done(&["connect", "--user", "ada", "--create"]).await;
+    assert_eq!(walk(&link, "ada@example.com").await.status, 200);
+    let id = home.json(&["connections", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+    let lines = checked(&home, "connections").await;
+    assert!(lines.len() == 1 && lines[0].starts_with("warn ") && lines[0].contains(&format!("1 connection ({id})")), "{lines:?}");
+    for (words, said) in [(&["list"][..], "its cars are not told yet"), (&["show", &id], "not told yet: Smartcar is asked again")]
+    {
+        let told = home.done(&[&["connections"], words].concat()).await;
+        assert!(told.contains(said), "{words:?}: {told}");
+    }
     server.stop().await;
 }
 
