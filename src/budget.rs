@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::metrics::Metrics;
-use crate::model::budget::{APPLICATION, Lesson, POOL_BUT_ONE, POOL_LAST, Permit, Pool, Reason, Spent, month};
+use crate::model::budget::{APPLICATION, Lesson, Permit, Pool, Reason, Spent, month};
 use crate::model::reach::Reach;
 use crate::model::{Timestamp, VehicleId, in_words};
 use crate::smartcar::{SmartcarError, needs_permit};
@@ -237,14 +237,12 @@ impl Budget {
         }
     }
 
-    /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone; and until all that it has
-    /// refused has come back, its last call is left to those who were told when to try again.
+    /// Refuses what needs no permit, while Smartcar wants the whole application to be left alone.
     pub async fn may_ask(&self) -> Result<(), Refused> {
         let (budget, at) = (self.clone(), self.world.now());
         let pool = self.store.read(move |snapshot| budget.pool(snapshot, at)).await?;
-        let was_refused = pool.rest(at).is_some() || pool.felt_refusal(POOL_BUT_ONE).is_some();
-        match pool.closed_until(POOL_LAST, at).filter(|_| was_refused) {
-            Some(until) => Err(Refused::ApplicationRests { why: Held::Refused, after: until.since(at) }),
+        match pool.rest(at) {
+            Some(_) => Err(Refused::ApplicationRests { why: Held::Refused, after: pool.opens_at(0).since(at) }),
             None => Ok(()),
         }
     }
