@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
@@ -99,7 +100,9 @@ struct Shared {
     /// There may be new cars to subscribe.
     unsubscribed: Notify,
     /// The webhook may be there now.
-    verified: Notify,
+    webhook_may_work: Notify,
+    /// When the webhook was said to be verified, as far as that was heard.
+    verified_at: Mutex<Option<Instant>>,
     /// Smartcar's id of the webhook, once it was learnt.
     webhook: Mutex<Option<String>>,
     /// Rows of vehicles that the schedule passes over until then.
@@ -131,7 +134,8 @@ impl Vehicles {
                 world,
                 linked,
                 unsubscribed: Notify::new(),
-                verified: Notify::new(),
+                webhook_may_work: Notify::new(),
+                verified_at: Mutex::default(),
                 webhook: Mutex::default(),
                 resting: Mutex::default(),
                 absent: Mutex::default(),
@@ -144,7 +148,7 @@ impl Vehicles {
     pub fn replace_settings(&self, settings: Settings) {
         self.shared.settings.replace(settings);
         *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.webhook_was_verified();
+        self.shared.webhook_may_work.notify_one();
     }
 
     /// What values are shown in, unless somebody asks for others.

@@ -35,9 +35,14 @@ impl Vehicles {
         Ok(self.shared.subscribe(row, &vehicle, &connection, webhook).await?)
     }
 
-    /// Smartcar has asked whether the webhook is ours: cars that wait for it are subscribed soon.
+    /// Smartcar, or somebody who says so, has asked whether the webhook is ours: cars that wait for it are subscribed soon.
     pub fn webhook_was_verified(&self) {
-        self.shared.verified.notify_one();
+        let mut heard_at = self.shared.verified_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // Anybody can ask that of us: it must not make many calls.
+        if heard_at.is_none_or(|at| at.elapsed() >= SELDOM) {
+            *heard_at = Some(Instant::now());
+            self.shared.webhook_may_work.notify_one();
+        }
     }
 }
 
@@ -58,24 +63,24 @@ pub(super) async fn run(shared: &Shared, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = shared.unsubscribed.notified() => {}
-            () = shared.verified.notified() => waiting.values_mut().for_each(Waiting::begin_anew),
+            () = shared.webhook_may_work.notified() => waiting.values_mut().for_each(Waiting::begin_anew),
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// A vehicle that could not be subscribed: how often, when that was last, and when to try again.
+/// A vehicle that could not be subscribed: how often, and when to try again, at the soonest and unless something happens.
 struct Waiting {
     tries: u32,
-    tried_at: Instant,
+    soonest: Instant,
     until: Instant,
 }
 
 impl Waiting {
     /// What it waited for may be there: no longer than after the first failure.
     fn begin_anew(&mut self) {
-        // Anybody can ask that of us, and Smartcar needs our answer first.
-        let soon = (self.tried_at + SHORTEST).max(Instant::now() + ANSWERED);
+        // Smartcar needs our answer first.
+        let soon = self.soonest.max(Instant::now() + ANSWERED);
         *self = Waiting { tries: 0, until: self.until.min(soon), ..*self };
     }
 }
@@ -115,8 +120,8 @@ async fn subscribe_all(shared: &Shared, waiting: &mut HashMap<u32, Waiting>) -> 
                 let tries = waiting.get(&row).map_or(0, |waiting| waiting.tries).saturating_add(1);
                 let wait = (SHORTEST * (1 << tries.saturating_sub(1).min(9))).min(LONGEST).max(least);
                 tracing::warn!(%error, tries, again_in_s = wait.as_secs(), "a car cannot be subscribed to the webhook yet");
-                let tried_at = Instant::now();
-                waiting.insert(row, Waiting { tries, tried_at, until: tried_at + wait });
+                let (now, soonest) = (Instant::now(), SHORTEST.max(least));
+                waiting.insert(row, Waiting { tries, soonest: now + soonest, until: now + wait });
             }
         }
     }
@@ -217,6 +222,9 @@ const UNKNOWN: &str = "the webhook is not known: no delivery has come in yet, an
 /// The first wait after a failure; each further one is twice as long, up to the longest.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// How often the webhook may be said to be verified until that is heard once more.
+const SELDOM: Duration = Duration::from_secs(15 * 60);
 
 /// How long Smartcar may take to believe that a webhook is verified.
 const ANSWERED: Duration = Duration::from_secs(5);
