@@ -52,7 +52,7 @@ pub(super) async fn import(client: &Client, flags: Import) -> Result<(), Failure
         if line.trim().is_empty() {
             continue;
         }
-        let what = format!("Line {}: waiting for Smartcar to renew the token and to tell its cars", number + 1);
+        let what = format!("Line {}: waiting for Smartcar", number + 1);
         match patiently(&what, &mut watched, import_line(client, &flags, &line)).await {
             Ok(told) => {
                 *(if told["known"] == true { &mut known } else { &mut taken }) += 1;

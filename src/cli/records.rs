@@ -345,7 +345,7 @@ fn lacks_cars(connection: &Value) -> Option<&'static str> {
 
 /// Whether Smartcar has not told yet whose it is, nor its cars.
 pub(super) fn awaits_cars(connection: &Value) -> bool {
-    connection["status"] == "active" && connection["smartcar_user_id"].is_null()
+    ["smartcar_user_id", "last_error"].iter().all(|field| connection[field].is_null()) && connection["status"] == "active"
 }
 
 fn forgotten_words(forgotten: &Value) -> String {

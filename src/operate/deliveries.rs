@@ -271,15 +271,22 @@ impl<'s> Results<'s> {
     }
 
     fn of(&self, seq: Seq, header: &Header) -> DeliveryResult {
+        // Such an event may tell of several cars, of which the header names the first.
+        let is_of_one = header.kind != EventKind::Scheduled.as_str();
         match (header.result, header.vehicle) {
-            (DeliveryResult::Accepted, Some(row)) if !self.takes(row, seq) => DeliveryResult::NotConnected,
+            (DeliveryResult::Accepted, Some(row)) if is_of_one && !self.takes(row, seq) => DeliveryResult::NotConnected,
             (result, _) => result,
         }
     }
 
     fn takes(&self, row: u32, seq: Seq) -> bool {
         let mut vehicles = self.vehicles.borrow_mut();
-        let vehicle = vehicles.entry(row).or_insert_with(|| self.snapshot.sound_vehicle_at(row).ok().flatten());
+        let vehicle = vehicles.entry(row).or_insert_with(|| {
+            let read = self.snapshot.sound_vehicle_at(row);
+            read.inspect_err(|error| tracing::warn!(%error, "what became of a delivery cannot be told for certain"))
+                .ok()
+                .flatten()
+        });
         // An earlier Carport did not keep when a car was disconnected.
         let is_known = |vehicle: &Vehicle| vehicle.connection.is_some() || vehicle.ended_after.is_some();
         vehicle.as_ref().is_none_or(|vehicle| vehicle.takes(seq) || !is_known(vehicle))

@@ -53,9 +53,9 @@ pub struct ConnectionView {
 }
 
 impl ConnectionView {
-    /// Whether Smartcar has not told its vehicles yet. It is asked again, every few minutes.
+    /// Whether Smartcar has not told its vehicles yet, and nothing is known against it. It is asked again, every few minutes.
     pub fn awaits_vehicles(&self) -> bool {
-        self.status == ConnectionStatus::Active.as_str() && self.smartcar_user_id.is_none()
+        self.status == ConnectionStatus::Active.as_str() && self.smartcar_user_id.is_none() && self.last_error.is_none()
     }
 }
 

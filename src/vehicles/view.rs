@@ -355,7 +355,7 @@ fn data_flow(
             Some(hurdle) if shared.settings.get().polls_every.is_none() => {
                 light("yellow", format!("It was read; nothing comes in by itself yet. {}", hurdle.what))
             }
-            Some(_) => light("green", "Carport reads this car by itself; no delivery has come in about it yet."),
+            Some(_) => light("green", "It was read; no delivery has come in about it yet."),
             None if vehicle.last_event_at.is_none() => light("yellow", "It was read; nothing comes in by itself yet."),
             None => light("green", "Data come in."),
         },

@@ -281,7 +281,9 @@ impl From<ConnectError> for Problem {
             ConnectError::Unconfirmed => problem(StatusCode::FORBIDDEN, "unconfirmed"),
             ConnectError::NotConfigured(_) | ConnectError::Ended => problem(StatusCode::SERVICE_UNAVAILABLE, "not_configured"),
             ConnectError::Limited { after, .. } => later(StatusCode::TOO_MANY_REQUESTS, "over_budget", &error, *after),
-            ConnectError::Later { after, .. } => later(StatusCode::BAD_GATEWAY, "upstream", &error, *after),
+            ConnectError::Later { what, after } => {
+                Problem { cause: Some(what.as_str().into()), ..later(StatusCode::BAD_GATEWAY, "upstream", &error, *after) }
+            }
             ConnectError::Upstream(cause) => Problem::upstream(cause.as_str()),
             ConnectError::Store => Problem::busy(error.to_string()),
         }
