@@ -1,6 +1,6 @@
 //! Webhook intake beside reference programs and beside what a user would write instead, as one table.
 //!
-//! `cargo bench --bench intake` measures everything in an hour or two. Words after `--` choose rows by their names
+//! `cargo bench --bench intake` measures everything in half an hour. Words after `--` choose rows by their names
 //! (see `rows.rs`); `quick` measures shorter and once, which tells little. Every program is a process of its own, and
 //! the load comes from this one. Rates are judged only as ratios, in interleaved rounds, so that the table means the
 //! same on another machine. It ends with exit code 1 if something is not as it must be. A row whose programs cannot be
