@@ -108,7 +108,7 @@ pub fn time_of(text: &str) -> Option<Timestamp> {
     (1..=LAST_MILLIS).contains(&millis).then(|| Timestamp::from_millis(millis))
 }
 
-/// Whether a JSON text is nested deeper than [`DEEPEST`].
+/// Whether a JSON text is nested deeper than any event of Smartcar's is.
 pub fn is_too_deep(text: &str) -> bool {
     // Of most deliveries a glance tells: who opens so little goes no deeper.
     let openings = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
