@@ -36,6 +36,11 @@ fn cells(line: &Line) -> Vec<String> {
     vec![result.to_owned(), line.check.to_owned(), text]
 }
 
+/// The server that runs here, if one does. Whether it answers is told by the line of the store.
+async fn server(config: &Config) -> Option<Client> {
+    matches!(reach(&config.socket).await, Reached::Server).then(|| Client::Socket(config.socket.clone()))
+}
+
 /// `1 car (ID)`, `5 cars (ID, ID, ID and 2 more)`
 fn named(ids: &[String], what: &str) -> String {
     const NAMED: usize = 3;
@@ -293,9 +298,9 @@ async fn outward(config: &Config) -> Vec<Line> {
             return lines;
         }
     };
-    let status = match reach(&config.socket).await {
-        Reached::Server => Client::Socket(config.socket.clone()).get(&["status"], &[]).await.ok(),
-        _ => None,
+    let status = match server(config).await {
+        Some(client) => client.get(&["status"], &[]).await.ok(),
+        None => None,
     };
     let at = |status: &Value| status["webhooks"]["last_delivery_at"].as_str().and_then(Timestamp::parse);
     let served = status.as_ref().map(at);
@@ -380,11 +385,8 @@ const OUTWARD: &[&str] = &[
 /// Where this shell has no credentials: the server may have some from its own environment.
 async fn credentials_of_server(check: &'static str, config: &Config) -> Line {
     let none = Line::warn(check, "none for Smartcar", "carport init asks for them");
-    if !matches!(reach(&config.socket).await, Reached::Server) {
-        return none;
-    }
-    // What it says of its store is another check's.
-    let Ok(status) = Client::Socket(config.socket.clone()).get(&["status"], &[]).await else { return none };
+    let Some(client) = server(config).await else { return none };
+    let Ok(status) = client.get(&["status"], &[]).await else { return none };
     let missing = |code: &str| status["missing"].as_array().into_iter().flatten().find(|missing| missing["code"] == code);
     if missing("credentials").is_some() {
         return none;

@@ -4,20 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::client::{Client, Reached, reach};
 use super::super::print::{field, plain};
-use super::{Line, named};
+use super::{Line, named, server};
 use crate::config::Config;
 
 const CHECK: &str = "budget";
 
 /// A line for each reason; nothing without a server.
 pub(super) async fn budget(config: &Config) -> Vec<Line> {
-    if !matches!(reach(&config.socket).await, Reached::Server) {
-        return Vec::new();
-    }
-    // Whether it answers at all is told by the line of the store.
-    let client = Client::Socket(config.socket.clone());
+    let Some(client) = server(config).await else { return Vec::new() };
     let Ok(budget) = client.get(&["budget"], &[]).await else { return Vec::new() };
     let Ok(cars) = client.list(&["vehicles"], &[]).await else { return Vec::new() };
     let until = plain(&budget, "until");

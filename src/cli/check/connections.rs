@@ -2,19 +2,14 @@
 
 use serde_json::Value;
 
-use super::super::client::{Client, Reached, reach};
 use super::super::print::field;
 use super::super::records::awaits_cars;
-use super::{Line, named};
+use super::{Line, named, server};
 use crate::config::Config;
 
 /// A line if there are any; nothing without a server.
 pub(super) async fn connections(config: &Config) -> Option<Line> {
-    if !matches!(reach(&config.socket).await, Reached::Server) {
-        return None;
-    }
-    // Whether it answers at all is told by the line of the store.
-    let listed = Client::Socket(config.socket.clone()).list(&["connections"], &[]).await.ok()?;
+    let listed = server(config).await?.list(&["connections"], &[]).await.ok()?;
     let waiting = listed["items"].as_array().into_iter().flatten().filter(|connection| awaits_cars(connection));
     let ids: Vec<String> = waiting.map(|connection: &Value| field(connection, "id")).collect();
     (!ids.is_empty()).then(|| {

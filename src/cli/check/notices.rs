@@ -2,20 +2,16 @@
 
 use serde_json::Value;
 
-use super::super::client::{Client, Reached, reach};
 use super::super::print::field;
-use super::Line;
+use super::{Line, server};
 use crate::config::Config;
 
 const CHECK: &str = "notices";
 
 /// A line for each notice that stands; nothing without a server.
 pub(super) async fn notices(config: &Config) -> Vec<Line> {
-    if !matches!(reach(&config.socket).await, Reached::Server) {
-        return Vec::new();
-    }
-    // Whether it answers at all is told by the line of the store.
-    let Ok(status) = Client::Socket(config.socket.clone()).get(&["status"], &[]).await else { return Vec::new() };
+    let Some(client) = server(config).await else { return Vec::new() };
+    let Ok(status) = client.get(&["status"], &[]).await else { return Vec::new() };
     let line = |notice: &Value| {
         let text = |field: &str| notice[field].as_str().unwrap_or_default().to_owned();
         let of = |what: &str| notice[what].as_str().map(|id| format!(" ({what} {id})")).unwrap_or_default();
