@@ -47,7 +47,7 @@ pub struct OneSignal {
 }
 
 impl LooseMoments {
-    /// Those of a signal, oldest first: each later than all of the signal's blocks, unless these have taken it up since.
+    /// Those of a signal, oldest first: each later than all of the signal's blocks.
     pub fn of<'a>(&'a self, signal: &'a OneSignal) -> impl Iterator<Item = Moment> + 'a {
         self.told(signal).map(|told| told.of(&signal.code))
     }

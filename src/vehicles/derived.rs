@@ -10,11 +10,10 @@ use super::past::time_cursor;
 use super::series::{PastError, Series};
 use super::{HistoryQuery, Past};
 use crate::model::Timestamp;
-use crate::model::catalogue::Quantity;
 use crate::model::charging::{End, EnergyFrom, Session, Sessions, Told};
 use crate::model::driving::{Day, Days};
 use crate::model::gist::Gist;
-use crate::model::normal::{Units, shown};
+use crate::model::normal::{Units, in_units};
 use crate::model::reach::{Page, PageRequest};
 use crate::model::rollup::Span;
 use crate::store::StoreError;
@@ -182,11 +181,11 @@ fn charge(session: Session) -> ChargeView {
 }
 
 fn trip(day: Day, units: Units) -> TripView {
-    let length = |km| (shown(Quantity::Distance, km, units).0 * 1000.0).round() / 1000.0;
+    let length = |km| in_units(ODOMETER, km, units).0;
     TripView {
         date: day.date,
         distance: length(day.distance),
-        unit: shown(Quantity::Distance, 0.0, units).1,
+        unit: in_units(ODOMETER, 0.0, units).1.unwrap_or("km"),
         start_odometer: length(day.start),
         end_odometer: length(day.end),
         first_at: day.first_at,
