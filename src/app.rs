@@ -181,7 +181,7 @@ impl App {
         let tokens =
             Tokens::new(settings::tokens(config), store.clone(), vault, smartcar.clone(), world.clone(), metrics.clone());
         let ingest = Ingest::new(settings::ingest(config), store.clone(), world.clone(), metrics.clone()).await;
-        let projector = Projector::new(store.clone(), grammar);
+        let projector = Projector::new(store.clone(), settings::ring(config), grammar);
         let connect = Connect::new(
             settings::connect(config),
             store.clone(),

@@ -4,7 +4,9 @@
 //! entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
 //! after its first events came in, by a Carport that understands more, and on request.
 
-use std::collections::btree_map::{self, BTreeMap};
+mod precedence;
+mod told;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +14,19 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::event::{EventKind, Grammar, Projection, VehicleProjection};
-use crate::model::reading::Source;
-use crate::model::vehicle::{Resolved, Vehicle, VehicleError};
-use crate::model::{Seq, Timestamp};
+use self::precedence::Precedence;
+use self::told::{Linked, Said};
+use crate::model::Seq;
+use crate::model::event::{EventKind, Grammar};
 use crate::store::tellings::{ApplyReadings, NoteGrammar, Telling};
-use crate::store::webhook_log::{DeliveryResult, Entry, Filed, Header, LogPart};
+use crate::store::webhook_log::{Filed, Header, LogPart, Ring};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// The follower of the log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Projector {
     store: Store,
+    ring: Ring,
     grammar: Grammar,
     wake: Arc<Notify>,
     place: watch::Sender<Seq>,
@@ -36,6 +39,10 @@ const PART: usize = 64;
 /// told of it.
 const SLICE: usize = 192;
 
+/// What is told of how many vehicles is held back for the next slice: deliveries that are on their way at once overtake
+/// each other by about as many.
+const HELD: usize = 64;
+
 /// How many bytes of bodies, about, at most.
 const SLICE_BYTES: usize = 1 << 20;
 
@@ -46,17 +53,18 @@ const GATHER: Duration = Duration::from_millis(50);
 const TURN: usize = 16;
 
 impl Projector {
-    /// A follower of the log in `store`, which it reads by `grammar`.
-    pub fn new(store: Store, grammar: Grammar) -> Projector {
-        Projector { store, grammar, wake: Arc::new(Notify::new()), place: watch::Sender::default() }
+    /// A follower of the log in `store`, a ring of this size, which it reads by `grammar`.
+    pub fn new(store: Store, ring: Ring, grammar: Grammar) -> Projector {
+        Projector { store, ring, grammar, wake: Arc::new(Notify::new()), place: watch::Sender::default() }
     }
 
-    /// Follows the log until `shutdown`.
+    /// Follows the log until `shutdown`, and lets deliveries go first.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut grew = self.store.grew();
+        let mut precedence = Precedence::new(self.store.clone(), self.ring.patience());
         loop {
             grew.mark_unchanged();
-            if let Err(error) = self.catch_up().await {
+            if let Err(error) = self.read_on(Some(&mut precedence)).await {
                 tracing::warn!(%error, "the projector waits for the store");
                 tokio::select! {
                     () = shutdown.cancelled() => return,
@@ -79,23 +87,32 @@ impl Projector {
 
     /// Reads the log to what is its end now, and again by a grammar that is new and for vehicles that are.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        let end = *self.store.grew().borrow();
-        let (mut cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
+        self.read_on(None).await
+    }
+
+    async fn read_on(&self, mut precedence: Option<&mut Precedence>) -> Result<(), StoreError> {
+        let (cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
         let mut again = (grammar < self.grammar.version).then(Seq::default);
         if grammar > self.grammar.version || again.is_some() && cursor == Seq::default() {
             // What comes now is read by this one: a newer one that comes back must know. Or nothing was read by another.
             self.note_grammar().await?;
             again = None;
         }
+        let mut bookmark = Bookmark { cursor, read: cursor, held: Vec::new() };
         loop {
-            // What comes in has precedence.
-            while cursor < end
-                && let Some(further) = self.follow(cursor).await?
-            {
-                cursor = further;
-                self.place.send_replace(cursor);
+            // What is new comes before what was read.
+            let end = *self.store.grew().borrow();
+            while bookmark.read < end {
+                if let Some(precedence) = &mut precedence {
+                    precedence.give_way().await;
+                }
+                self.follow(&mut bookmark, end).await?;
+                self.place.send_replace(bookmark.cursor);
             }
-            self.place.send_replace(cursor);
+            self.place.send_replace(bookmark.cursor);
+            if let Some(precedence) = &mut precedence {
+                precedence.caught_up();
+            }
             let Some(place) = again else { break };
             again = self.read_again(place).await?;
         }
@@ -118,24 +135,33 @@ impl Projector {
     /// Turns one entry into data again; `false` if it is not in the log.
     pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
         let Some(entry) = self.store.read(move |snapshot| snapshot.log_entry(seq)).await? else { return Ok(false) };
-        let tellings = self.tellings(self.told(&entry), None).await?;
+        let tellings = self.tellings(Said::by(self.grammar, &entry), None).await?;
         self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
         Ok(true)
     }
 
-    /// One slice; `None` at the end of the log.
-    async fn follow(&self, cursor: Seq) -> Result<Option<Seq>, StoreError> {
-        let (tellings, up_to) = self.slice(cursor, None).await?;
-        if up_to == cursor {
-            return Ok(None);
+    /// One slice. Up to `end`, the last of it are held back, for the next may hold what was told before them.
+    async fn follow(&self, bookmark: &mut Bookmark, end: Seq) -> Result<(), StoreError> {
+        let (said, up_to) = self.slice(bookmark.read, None).await?;
+        let is_last = up_to == bookmark.read || up_to >= end;
+        bookmark.held.extend(said);
+        bookmark.held.sort_by_key(|said| said.told_at);
+        let ready = if is_last { bookmark.held.len() } else { bookmark.held.len().saturating_sub(HELD) };
+        let tellings = self.tellings(bookmark.held.drain(..ready).collect(), None).await?;
+        bookmark.read = if is_last { up_to.max(end) } else { up_to };
+        // What has been applied beyond it is so again if it must be read again, and that changes nothing.
+        let cursor = bookmark.held.iter().map(|said| said.seq.0).min().map_or(up_to, |held| Seq(held.saturating_sub(1)));
+        if cursor > bookmark.cursor || !tellings.is_empty() {
+            bookmark.cursor = cursor;
+            self.store.commit(ApplyReadings { tellings, cursor: Some(cursor), revisited: None }).await?;
         }
-        self.store.commit(ApplyReadings { tellings, cursor: Some(up_to), revisited: None }).await?;
-        Ok(Some(up_to))
+        Ok(())
     }
 
     /// One slice of the log again; `None` at its end.
     async fn read_again(&self, from: Seq) -> Result<Option<Seq>, StoreError> {
-        let (mut tellings, up_to) = self.slice(from, None).await?;
+        let (said, up_to) = self.slice(from, None).await?;
+        let mut tellings = self.tellings(said, None).await?;
         // What is told of a vehicle itself has no time: it may be known better since.
         for telling in &mut tellings {
             (telling.facts, telling.errors, telling.resolved) = (None, Vec::new(), Vec::new());
@@ -157,7 +183,8 @@ impl Projector {
     async fn revisit(&self, vehicle: u32) -> Result<(), StoreError> {
         let mut cursor = Seq::default();
         loop {
-            let (tellings, up_to) = self.slice(cursor, Some(vehicle)).await?;
+            let (said, up_to) = self.slice(cursor, Some(vehicle)).await?;
+            let tellings = self.tellings(said, Some(vehicle)).await?;
             let revisited = (up_to == cursor).then_some(vehicle);
             self.store.commit(ApplyReadings { tellings, cursor: None, revisited }).await?;
             if revisited.is_some() {
@@ -167,8 +194,9 @@ impl Projector {
         }
     }
 
-    /// What the entries after `after` tell (of one vehicle, or of all), and how far was read.
-    async fn slice(&self, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Telling>, Seq), StoreError> {
+    /// What the entries after `after` tell (of one vehicle, or of all), in the order in which it was told, and how far was
+    /// read.
+    async fn slice(&self, after: Seq, vehicle: Option<u32>) -> Result<(Vec<Said>, Seq), StoreError> {
         let (mut all, mut up_to) = (Vec::new(), after);
         let (mut entries, mut bytes) = (0, 0);
         while entries < SLICE && bytes < SLICE_BYTES {
@@ -180,7 +208,7 @@ impl Projector {
             // Not while a snapshot lasts: what is committed meanwhile could use no page again.
             for entry in part.entries.into_iter().filter_map(Filed::unpack) {
                 bytes += entry.body.0.len();
-                all.extend(self.told(&entry));
+                all.extend(Said::by(self.grammar, &entry));
                 entries += 1;
                 // Often enough for the deliveries that wait, and no more: under a burst each turn is a long one.
                 if entries % TURN == 0 {
@@ -188,9 +216,9 @@ impl Projector {
                 }
             }
         }
-        // In the order in which it was told, be it that deliveries overtook each other: what is late costs the most.
+        // Deliveries overtake each other, and what is late costs the most.
         all.sort_by_key(|said| said.told_at);
-        Ok((self.tellings(all, vehicle).await?, up_to))
+        Ok((all, up_to))
     }
 
     async fn part(&self, after: Seq, vehicle: Option<u32>) -> Result<LogPart, StoreError> {
@@ -218,7 +246,7 @@ impl Projector {
             return Ok(Vec::new());
         }
         let of_linked = move |snapshot: &Snapshot<'_>| {
-            let (mut tellings, mut linked) = (Vec::with_capacity(told.len()), Linked { snapshot, known: BTreeMap::new() });
+            let (mut tellings, mut linked) = (Vec::with_capacity(told.len()), Linked::new(snapshot));
             for told in told {
                 let Some(row) = linked.row_of(&told)?.filter(|row| vehicle.is_none_or(|vehicle| vehicle == *row)) else {
                     continue;
@@ -231,86 +259,14 @@ impl Projector {
         };
         self.store.read(of_linked).await
     }
-
-    /// A pure function of the entry.
-    fn told(&self, entry: &Entry) -> Vec<Said> {
-        if entry.header.result == DeliveryResult::Test {
-            return Vec::new();
-        }
-        let Projection { vehicles, delivered_at, sequence, .. } = (self.grammar.project)(&entry.body.0).unwrap_or_default();
-        let at = entry.header.received_at;
-        // A retry has a new `deliveredAt` but keeps its `sequence`, which is a time where it is sent at all.
-        let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
-        let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
-        let filed_under = entry.header.vehicle;
-        let seq = entry.seq;
-        vehicles.into_iter().map(|vehicle| Said { vehicle, seq, filed_under, at, told_at }).collect()
-    }
 }
 
-/// The vehicles of rows, each read once.
-struct Linked<'s> {
-    snapshot: &'s Snapshot<'s>,
-    known: BTreeMap<u32, Option<Vehicle>>,
-}
-
-impl Linked<'_> {
-    fn at(&mut self, row: u32) -> Result<Option<&Vehicle>, StoreError> {
-        Ok(match self.known.entry(row) {
-            btree_map::Entry::Occupied(known) => known.into_mut().as_ref(),
-            btree_map::Entry::Vacant(place) => place.insert(self.snapshot.sound_vehicle_at(row)?).as_ref(),
-        })
-    }
-
-    /// SECURITY: what came in while somebody had the car is theirs, whoever has it when it is read.
-    fn row_of(&mut self, told: &Said) -> Result<Option<u32>, StoreError> {
-        if let Some(row) = told.filed_under
-            && self.at(row)?.is_some_and(|vehicle| vehicle.facts.id == told.vehicle.id)
-        {
-            return Ok(Some(row));
-        }
-        self.snapshot.vehicle_row(&told.vehicle.id)
-    }
-}
-
-/// What one entry tells of one vehicle.
-struct Said {
-    vehicle: VehicleProjection,
-    /// The place of the entry.
-    seq: Seq,
-    /// The row that the vehicle had when the entry was made; the first one's, if it tells of several.
-    filed_under: Option<u32>,
-    at: Timestamp,
-    told_at: Timestamp,
-}
-
-impl Said {
-    /// SECURITY: a car that has changed hands has another row since. What was told before belongs to whoever had it then,
-    /// be it that it was told together with another car.
-    fn is_about(&self, row: u32, vehicle: &Vehicle) -> bool {
-        if !vehicle.takes(self.seq) {
-            // The owner has taken the car away; Smartcar may not have heard of it yet.
-            return false;
-        }
-        self.filed_under == Some(row) || !vehicle.had_by_others || self.at > vehicle.linked_at
-    }
-
-    fn telling(self, vehicle: u32) -> Telling {
-        let Said { vehicle: VehicleProjection { reports, facts, errors, .. }, at, told_at, .. } = self;
-        let (resolved, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|change| change.resolved);
-        Telling {
-            vehicle,
-            reports,
-            source: Source::Webhook,
-            at,
-            told_at,
-            facts: Some(facts),
-            errors: errors.into_iter().map(|change| VehicleError { since: told_at, ..change.error }).collect(),
-            resolved: resolved.into_iter().map(|change| ended(change.error, told_at)).collect(),
-        }
-    }
-}
-
-fn ended(error: VehicleError, at: Timestamp) -> Resolved {
-    Resolved { kind: error.kind, code: error.code, at }
+/// Where the reading of the log stands.
+struct Bookmark {
+    /// All up to here has become vehicle data.
+    cursor: Seq,
+    /// Up to here it was read.
+    read: Seq,
+    /// What was read and is held back, in the order in which it was told.
+    held: Vec<Said>,
 }

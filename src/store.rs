@@ -62,6 +62,7 @@ mod recovery;
 mod rescue;
 mod reseal;
 pub mod retention;
+mod ring;
 mod roll;
 mod rollups;
 mod room;

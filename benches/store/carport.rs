@@ -51,6 +51,11 @@ impl Carport {
         Ok(end)
     }
 
+    /// How much its log holds. Ids go when their events go, as in the reference.
+    pub(crate) fn ring(&self) -> Ring {
+        Ring { events: self.ring, bytes: u64::MAX, dedupe_for: Duration::from_secs(3600) }
+    }
+
     /// Keeps one event.
     pub(crate) async fn record(&self, event: &Event) -> anyhow::Result<Recorded> {
         let change = RecordDelivery {
@@ -61,8 +66,7 @@ impl Carport {
             is_about_others: false,
             body: Packed::of(&event.body),
             received_at: event.received_at,
-            // Ids go when their events go, as in the reference.
-            ring: Ring { events: self.ring, bytes: u64::MAX, dedupe_for: Duration::from_secs(3600) },
+            ring: self.ring(),
         };
         Ok(self.store.commit(change).await?)
     }

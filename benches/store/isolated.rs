@@ -24,7 +24,7 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
     paused.block_on(async {
         let disk = Disk::new(directory);
         let carport = Carport::open(&disk, ring, true)?;
-        let projector = Projector::new(carport.store.clone(), Grammar::CURRENT);
+        let projector = Projector::new(carport.store.clone(), carport.ring(), Grammar::CURRENT);
         carport.checkpoint().await?;
 
         let (mut until_answered, mut in_all) = (Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ pub(crate) fn run(directory: &Path, events: u64, ring: u64, vehicles: u64) -> an
 
 async fn fill(directory: &Path, ring: u64, made: Events) -> anyhow::Result<()> {
     let carport = Carport::open(&Disk::new(directory), ring, false)?;
-    let projector = Projector::new(carport.store.clone(), Grammar::CURRENT);
+    let projector = Projector::new(carport.store.clone(), carport.ring(), Grammar::CURRENT);
     carport.link(made.vehicles).await?;
     for first in (0..ring).step_by(256) {
         let some: Vec<_> = (first..ring.min(first + 256)).map(|number| made.event(number)).collect();

@@ -66,11 +66,12 @@ pub(super) fn rotation(config: &Config, key: &MasterKey) -> operate::rotation::S
 }
 
 pub(super) fn ingest(config: &Config) -> ingest::Settings {
+    ingest::Settings { management_tokens: config.smartcar.management_tokens.clone(), ring: ring(config) }
+}
+
+pub(super) fn ring(config: &Config) -> Ring {
     let config::Webhooks { keep_events, keep_bytes, dedupe_for, .. } = config.webhooks;
-    ingest::Settings {
-        management_tokens: config.smartcar.management_tokens.clone(),
-        ring: Ring { events: keep_events, bytes: keep_bytes, dedupe_for },
-    }
+    Ring { events: keep_events, bytes: keep_bytes, dedupe_for }
 }
 
 pub(super) fn connect(config: &Config) -> connect::Settings {

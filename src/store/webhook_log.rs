@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::log_head::{HEAD, Head, is_erased, put_erased, split};
 use super::memo::{is_linked, row_of};
 use super::packing::Packed;
+pub use super::ring::Ring;
 use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
 use super::tellings::projector_cursor;
 use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
@@ -93,27 +94,6 @@ impl Header {
         Some(Header { received_at, kind, result, vehicle, bytes })
     }
 }
-
-/// How much the ring holds.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Ring {
-    /// At most so many entries.
-    pub events: u64,
-    /// At most so many bytes of bodies.
-    pub bytes: u64,
-    /// How long event ids are remembered at least.
-    pub dedupe_for: Duration,
-}
-
-impl Ring {
-    /// With so many entries unread, new ones should wait: about half of what it holds.
-    pub fn pressure(&self) -> u64 {
-        (self.events.min(self.bytes / USUAL) / 2).max(1)
-    }
-}
-
-/// What a body has in bytes, usually.
-const USUAL: u64 = 4096;
 
 /// Appends a delivery.
 #[derive(Debug, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use carport::model::reading::{Outcome, SignalReport};
 use carport::model::{Json, Timestamp};
 use carport::simulator::Settings;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::gateway::{DAY, HOUR, TestGateway, events, is_problem, pass};
 use crate::simulator::rig::ADA;
@@ -518,5 +519,95 @@ async fn cars_that_live_are_followed() {
         assert_eq!(view["lights"]["data_flow"]["color"], "green");
         assert!(view["signals"].as_object().unwrap().len() > 5, "{view}");
     }
+    gateway.finish().await;
+}
+
+/// Delivers 1,500 a second for so long; returns the most that was unread, and when more had been read than the first few.
+async fn pour(gateway: &TestGateway, vehicle: &str, time: Duration) -> (u64, Option<Duration>) {
+    let place = gateway.app().projector().place();
+    let (start, began) = (*place.borrow(), Instant::now());
+    let (mut most, mut first) = (0, None);
+    for number in 0.. {
+        if began.elapsed() >= time {
+            break;
+        }
+        if number % 15 == 0 {
+            pass(Duration::from_millis(10)).await;
+        }
+        let event = events::state(&format!("pour-{number}"), vehicle, &[events::signal(ODOMETER, number, T + number)]);
+        gateway.deliver(&event).await;
+        most = most.max(gateway.app().store().unread());
+        if first.is_none() && place.borrow().0 > start.0 + 100 {
+            first = Some(began.elapsed());
+        }
+    }
+    (most, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_go_first_but_not_for_long() {
+    let (mut gateway, vehicle) = with_ada(57).await;
+    gateway.start_projecting();
+    pass(HOUR).await;
+    let (most, first) = pour(&gateway, &vehicle, Duration::from_millis(2_500)).await;
+    let first = first.expect("nothing was read while deliveries poured in");
+    assert!(first >= Duration::from_secs(2) && first < Duration::from_millis(2_200), "{first:?}");
+    assert!(most > 2_500, "{most}");
+    // As soon as no more come, the rest is read.
+    pass(Duration::from_millis(100)).await;
+    assert_eq!(gateway.app().store().unread(), 0);
+    gateway.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_ring_never_fills_with_what_is_unread() {
+    let mut gateway = TestGateway::with(58, &[("webhooks.keep_events", "200")], Settings::default()).await;
+    gateway.connect("ada", ADA).await;
+    let vehicle = gateway.vehicles_of(ADA).remove(0);
+    gateway.start_projecting();
+    pass(HOUR).await;
+    let (most, first) = pour(&gateway, &vehicle, Duration::from_millis(500)).await;
+    assert!((100..=150).contains(&most), "{most}");
+    assert!(first.is_some_and(|first| first < Duration::from_millis(300)), "{first:?}");
+    gateway.finish().await;
+}
+
+/// Deliveries overtake each other where one slice ends and the next begins, and the power goes there.
+#[tokio::test(start_paused = true)]
+async fn what_overtook_others_counts_once_through_a_crash() {
+    let (mut gateway, vehicle) = with_ada(55).await;
+    let at = |number: i64| T + number * 1000;
+    for place in 0..600_i64 {
+        // Within each forty in another order: 17 and 40 have no common divisor.
+        let number = place / 40 * 40 + place * 17 % 40;
+        let mut event = events::state(&format!("e-{number}"), &vehicle, &[events::signal(ODOMETER, number, at(number))]);
+        event["meta"]["deliveredAt"] = json!(at(number) + 2000);
+        gateway.deliver(&event).await;
+    }
+    // After the first slice, after the second, and so on: what a slice made may be lost with the crash.
+    for slices in 1.. {
+        let mut place = gateway.app().projector().place();
+        let some = async {
+            for _ in 0..slices {
+                place.changed().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = some => gateway.crash().await,
+            () = gateway.catch_up() => {
+                assert!(slices > 3, "{slices}");
+                break;
+            }
+        }
+    }
+    let all: Vec<(i64, i64)> = (0..600).map(|number| (number, at(number))).collect();
+    let mut known = history(&gateway, &vehicle, ODOMETER).await;
+    let since = Timestamp::from_millis(at(500)).to_string();
+    let told = gateway.told(&format!("/api/v1/vehicles/{vehicle}/history?signal={ODOMETER}&since={since}&limit=500")).await;
+    known.extend(told["items"].as_array().unwrap().iter().map(|item| {
+        let at = Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
+        (item["body"]["value"].as_i64().unwrap(), at)
+    }));
+    assert_eq!(known, all);
     gateway.finish().await;
 }
