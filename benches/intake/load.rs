@@ -23,6 +23,9 @@ use crate::steady;
 /// The most that one measurement sends, warming included.
 const MOST: usize = 50_000;
 
+/// In how many bursts half of the events come.
+const BURSTS: usize = 4;
+
 /// Where programs come from, and what they are sent.
 pub(crate) struct Rig {
     pub(crate) others: Others,
@@ -41,18 +44,26 @@ impl Rig {
         Ok(Rig { others: Others::default(), linked, token, signed: OnceCell::new(), shorter })
     }
 
-    /// Events a second over so many connections, and processor seconds for 1,000 of them, with all that is left to do
-    /// after their answers.
+    /// Events a second over so many connections: half of all in bursts with rest between them, the others at once; and
+    /// processor seconds for 1,000 of them, with all that is left to do after their answers.
     pub(crate) fn burst(&self, program: Program, connections: usize, events: usize) -> anyhow::Result<Figures> {
         runtime()?.block_on(async {
-            let (server, lines) = self.warm(program, connections).await?;
-            let (first, events) = (program.warmth(), events / self.shorter);
-            let before = server.cpu()?;
-            let sent = send(lines, self.signed(), first..first + events, Expected::Taken).await?;
-            server.settle().await?;
+            let (server, mut lines) = self.warm(program, connections).await?;
+            let (mut first, events) = (program.warmth(), events / self.shorter);
+            let (before, mut busy, mut rates) = (server.cpu()?, 0, [0.0; 2]);
+            for (rate, bursts) in rates.iter_mut().zip([BURSTS, 1]) {
+                let (count, mut took) = (events / 2 / bursts, Duration::ZERO);
+                for _ in 0..bursts {
+                    let sent = send(lines, self.signed(), first..first + count, Expected::Taken).await?;
+                    (first, took, busy) = (first + count, took + sent.took, busy + sent.busy);
+                    server.settle().await?;
+                    lines = opened(program, server.address, connections).await?;
+                }
+                *rate = float(count * bursts) / took.as_secs_f64();
+            }
             let cpu = (server.cpu()? - before) * 1000.0 / float(events);
-            let (rate, busy) = (float(events) / sent.took.as_secs_f64(), float(sent.busy) / float(events));
-            Ok(figures([("rate", rate), ("cpu", cpu), ("busy", busy)]))
+            let [rate, sustained] = rates;
+            Ok(figures([("rate", rate), ("sustained", sustained), ("cpu", cpu), ("busy", float(busy) / float(events))]))
         })
     }
 
