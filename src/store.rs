@@ -56,6 +56,7 @@ mod migrations;
 pub mod moments;
 mod news;
 pub mod notices;
+mod opened;
 mod packing;
 mod places;
 mod recovery;

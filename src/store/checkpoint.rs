@@ -53,6 +53,7 @@ pub(super) fn commit(
     tables.put_value(META, CENSUS, &Vec::<u64>::new())?;
     let census: Vec<u64> = tables::all().map(|table| tables.len(table)).collect::<Result<_, _>>()?;
     tables.put_value(META, CENSUS, &census)?;
+    drop(tables);
     transaction.commit().map_err(|error| disk(&error))?;
     log.keep();
     Ok(())

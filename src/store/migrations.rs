@@ -42,6 +42,7 @@ pub(super) fn create(site: &Site<'_>) -> Result<(), StoreError> {
         into.put_raw(META, FORMAT_ROW, &to_cbor(&FORMAT))?;
         into.put_raw(META, KEY, site.vault.key_id().as_bytes())?;
         into.put_raw(META, INDEX_KEY.key, &sealed)?;
+        drop(into);
         checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation: 1, is_clean: true, findings: Vec::new() })
     })?;
     drop(tables);
@@ -65,6 +66,7 @@ pub(super) fn migrate(old: &redb::Database, site: &Site<'_>, findings: &mut Find
         if damaged > 0 {
             findings.add(format!("{damaged} rows were damaged and are left behind in the file of the old format"));
         }
+        drop(into);
         let checkpoint = Checkpoint { generation: 1, is_clean: true, findings: findings.list() };
         checkpoint::commit(transaction, &places, &mut log, checkpoint)?;
         Ok(damaged)
@@ -89,6 +91,7 @@ pub(super) fn bring_up(database: &redb::Database, places: &Places, checkpoint: &
     let mut tables = Tables::new(&transaction, places, &mut log);
     bring_up_rows(&mut tables)?;
     log_head::load_event_ids(&mut tables)?;
+    drop(tables);
     checkpoint::commit(transaction, places, &mut log, checkpoint.clone())?;
     tracing::info!(from, to = FORMAT, "the store was brought to a newer format");
     Ok(())

@@ -113,6 +113,7 @@ pub(super) fn rescue(site: &Site<'_>, journal: &Journal, why: &str, findings: &m
             found.blocks
         ));
     }
+    drop(into);
     checkpoint::commit(transaction, &places, &mut log, Checkpoint { generation, is_clean: false, findings: findings.list() })?;
     drop(new);
     if let Some(name) = site.files.replace_tables(why).map_err(|error| disk(&error))? {

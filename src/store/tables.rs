@@ -39,6 +39,7 @@ use super::StoreError;
 use super::database::disk;
 use super::key::Key;
 use super::log_head::Log;
+use super::opened::Opened;
 use super::packing::{pack, unpack};
 pub(super) use super::places::{Kind, Places};
 pub(super) use super::roll::{LARGE, SMALL, all};
@@ -247,14 +248,14 @@ impl Rows for Snapshot<'_> {
 /// The tables within a transaction.
 #[expect(missing_debug_implementations, reason = "redb's transaction has none")]
 pub struct Tables<'a> {
-    transaction: &'a WriteTransaction,
+    opened: Opened<'a>,
     places: &'a Places,
     pub(super) log: &'a mut Log,
 }
 
 impl<'a> Tables<'a> {
     pub(super) fn new(transaction: &'a WriteTransaction, places: &'a Places, log: &'a mut Log) -> Tables<'a> {
-        Tables { transaction, places, log }
+        Tables { opened: Opened::new(transaction), places, log }
     }
 
     pub(super) fn put<R: Record>(&mut self, key: impl Key, record: &R) -> Result<(), StoreError> {
@@ -333,15 +334,13 @@ impl<'a> Tables<'a> {
     }
 
     pub(super) fn put_raw(&mut self, name: &'static str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let mut table = self.transaction.open_table(definition(name)).map_err(|error| disk(&error))?;
-        table.insert(key, value).map_err(|error| disk(&error))?;
+        self.opened.get_mut(name)?.insert(key, value).map_err(|error| disk(&error))?;
         self.log.memo.follow(name, key, true);
         Ok(())
     }
 
     pub(super) fn remove_raw(&mut self, name: &'static str, key: &[u8]) -> Result<(), StoreError> {
-        let mut table = self.transaction.open_table(definition(name)).map_err(|error| disk(&error))?;
-        table.remove(key).map_err(|error| disk(&error))?;
+        self.opened.get_mut(name)?.remove(key).map_err(|error| disk(&error))?;
         self.log.memo.follow(name, key, false);
         Ok(())
     }
@@ -355,13 +354,12 @@ impl<'a> Tables<'a> {
         last: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        let mut table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
+        let table = self.opened.get_mut(table)?;
         table.retain_in::<&[u8], _>(first..=last, |key, value| !visit(key, value)).map_err(|error| disk(&error))
     }
 
     pub(super) fn len(&self, table: &'static str) -> Result<u64, StoreError> {
-        let table = self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?;
-        table.len().map_err(|error| disk(&error))
+        self.opened.get(table)?.len().map_err(|error| disk(&error))
     }
 }
 
@@ -371,7 +369,7 @@ impl Rows for Tables<'_> {
     }
 
     fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, key)
+        get(self.opened.get(table)?, key)
     }
 
     fn walk(
@@ -381,7 +379,7 @@ impl Rows for Tables<'_> {
         backwards: bool,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        walk(&self.transaction.open_table(definition(table)).map_err(|error| disk(&error))?, &range, backwards, visit)
+        walk(self.opened.get(table)?, &range, backwards, visit)
     }
 }
 
@@ -414,7 +412,7 @@ pub(super) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     ciborium::from_reader(bytes).ok()
 }
 
-type Bytes = &'static [u8];
+pub(super) type Bytes = &'static [u8];
 
 fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(table.get(key).map_err(|error| disk(&error))?.map(|value| value.value().to_vec()))
