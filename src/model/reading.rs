@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::unnamed::unnamed;
 use super::{Json, Timestamp};
 
 /// One signal, as one answer or one delivery reported it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignalReport {
     /// Smartcar's code, such as `tractionbattery-stateofcharge`: what identifies the signal.
     pub code: String,
@@ -20,6 +21,15 @@ pub struct SignalReport {
     /// When Smartcar fetched it.
     pub retrieved_at: Option<Timestamp>,
 }
+
+unnamed!(SignalReport {
+    code: String,
+    group: Option<String>,
+    name: Option<String>,
+    outcome: Outcome,
+    oem_updated_at: Option<Timestamp>,
+    retrieved_at: Option<Timestamp>,
+});
 
 /// The two ways a report can go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +53,7 @@ pub struct SignalFailure {
 }
 
 /// One row of vehicle data: a value of a signal at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The value as received.
     pub body: Json,
@@ -56,6 +66,14 @@ pub struct Reading {
     /// How it came here.
     pub source: Source,
 }
+
+unnamed!(Reading {
+    body: Json,
+    at: Timestamp,
+    oem_updated_at: Option<Timestamp>,
+    retrieved_at: Option<Timestamp>,
+    source: Source,
+});
 
 /// How a reading came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,5 +92,37 @@ impl Source {
             Source::Webhook => "webhook",
             Source::Read => "read",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cbor(value: &impl Serialize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[derive(Serialize)]
+    struct Named<'a> {
+        body: &'a Json,
+        at: Timestamp,
+        oem_updated_at: Option<Timestamp>,
+        retrieved_at: Option<Timestamp>,
+        source: Source,
+    }
+
+    #[test]
+    fn what_was_written_with_names_is_read() {
+        let at = Timestamp::from_millis(1_760_000_000_000);
+        let body = Json::received(br#"{"value":64}"#);
+        let reading = Reading { body: body.clone(), at, oem_updated_at: Some(at), retrieved_at: None, source: Source::Read };
+        let named = Named { body: &body, at, oem_updated_at: Some(at), retrieved_at: None, source: Source::Read };
+        for written in [cbor(&named), cbor(&reading)] {
+            assert_eq!(ciborium::from_reader::<Reading, _>(&written[..]).unwrap(), reading);
+        }
+        assert!(cbor(&reading).len() + 40 < cbor(&named).len());
     }
 }

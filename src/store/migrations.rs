@@ -19,8 +19,8 @@ mod from_1;
 mod from_2;
 mod from_3;
 
-/// The format that this Carport writes.
-const FORMAT: u32 = 4;
+/// The format that this Carport writes. It reads 4 as it is, which wrote readings with the names of their fields.
+const FORMAT: u32 = 5;
 
 /// The last format that had no journal: a store of it is made anew. Later ones are brought up where they are.
 const WITHOUT_JOURNAL: u32 = 1;
