@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::lenient;
@@ -18,7 +19,7 @@ impl Json {
     }
 
     /// Prints a value.
-    pub fn of(value: &serde_json::Value) -> Json {
+    pub fn of(value: &Value) -> Json {
         Json(value.to_string())
     }
 
@@ -27,7 +28,7 @@ impl Json {
     pub fn received(bytes: &[u8]) -> Json {
         match serde_json::from_slice::<&RawValue>(bytes) {
             Ok(raw) if !lenient::is_too_deep(raw.get()) => Json(raw.get().to_owned()),
-            _ => Json::of(&serde_json::Value::String(String::from_utf8_lossy(bytes).into_owned())),
+            _ => Json::of(&Value::String(String::from_utf8_lossy(bytes).into_owned())),
         }
     }
 
@@ -37,14 +38,27 @@ impl Json {
     }
 
     /// The value; `null` if the text is not JSON, which cannot happen to what was received as JSON.
-    pub fn value(&self) -> serde_json::Value {
-        serde_json::from_str(&self.0).unwrap_or(serde_json::Value::Null)
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or(Value::Null)
     }
 
     /// Whether both say the same, whatever the order of keys and the white space.
     pub fn same_as(&self, other: &Json) -> bool {
-        self.0 == other.0 || self.value() == other.value()
+        self.0 == other.0 || !differ_in_a_number(&self.0, &other.0) && self.value() == other.value()
     }
+}
+
+/// Whether the first difference of two texts is that of two numbers, or of true and false, in the same place: so most
+/// readings differ, and need not be read for it.
+fn differ_in_a_number(one: &str, other: &str) -> bool {
+    let alike = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    let bare = |text: &str| {
+        let begin = text.as_bytes()[..alike].iter().rposition(|byte| *byte == b':')? + 1;
+        let rest = &text[begin..];
+        let length = rest.find([',', '}']).filter(|length| begin + length >= alike)?;
+        serde_json::from_str::<Value>(&rest[..length]).ok().filter(|value| value.is_number() || value.is_boolean())
+    };
+    matches!((bare(one), bare(other)), (Some(one), Some(other)) if one != other)
 }
 
 /// A body may be a location: its text stays out of logs.
@@ -54,9 +68,15 @@ impl fmt::Debug for Json {
     }
 }
 
+impl From<&RawValue> for Json {
+    fn from(raw: &RawValue) -> Json {
+        Json(raw.get().to_owned())
+    }
+}
+
 impl From<Box<RawValue>> for Json {
     fn from(raw: Box<RawValue>) -> Json {
-        Json(raw.get().to_owned())
+        Json(Box::<str>::from(raw).into())
     }
 }
 
@@ -77,6 +97,57 @@ impl<'de> Deserialize<'de> for Json {
             Box::<RawValue>::deserialize(deserializer).map(Json::from)
         } else {
             String::deserialize(deserializer).map(Json)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::lenient::tests::any_json;
+
+    fn same(one: &str, other: &str) -> bool {
+        Json(one.to_owned()).same_as(&Json(other.to_owned()))
+    }
+
+    #[test]
+    fn what_says_the_same_is_the_same() {
+        for (one, other) in [
+            (r#"{"value":1.5,"unit":"km"}"#, r#"{"unit":"km","value":1.50}"#),
+            (r#"{"value":1.5}"#, r#"{"value":15e-1}"#),
+            (r#"{"a":[1,2],"b":1}"#, r#"{"a": [1, 2], "b": 1 }"#),
+            (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#),
+        ] {
+            assert!(same(one, other) && same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            (r#"{"value":1,"unit":"km"}"#, r#"{"value":12,"unit":"km"}"#),
+            (r#"{"value":true}"#, r#"{"value":false}"#),
+            (r#"{"value":1}"#, r#"{"value":null}"#),
+            (r#"{"at":"10:20"}"#, r#"{"at":"10:30"}"#),
+            (r#"{"a":[1,2]}"#, r#"{"a":[1,3]}"#),
+            ("{\"\u{e8}\":1}", "{\"\u{e9}\":1}"),
+            ("", r#"{"value":1}"#),
+        ] {
+            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_glance_tells_what_reading_tells(one in any_json(), other in any_json()) {
+            let [one, other] = [Json(one), Json(other)];
+            prop_assert_eq!(one.same_as(&other), one.value() == other.value());
+        }
+
+        #[test]
+        fn a_glance_tells_what_reading_tells_of_one_number(before in ".{0,3}", one: f64, other in -3..3_i32, after in "[,}: a-c]{0,3}") {
+            let text = |number: String| Json(serde_json::json!({ "a": before, "b": 0, "c": after }).to_string().replace(":0", &format!(":{number}")));
+            let [one, other, third] = [one.to_string(), other.to_string(), format!("{other}.0")].map(text);
+            prop_assert_eq!(one.same_as(&other), one.value() == other.value());
+            prop_assert_eq!(third.same_as(&other), third.value() == other.value());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! would take what the other refuses.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -36,7 +36,7 @@ impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for DistinctVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Distinct<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(DistinctKeys { map, seen: HashSet::new() })).map(Distinct)
+        T::deserialize(MapAccessDeserializer::new(DistinctKeys { map, seen: BTreeSet::new() })).map(Distinct)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Distinct<T>, A::Error> {
@@ -72,7 +72,7 @@ impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for DistinctVisitor<T> {
 /// A map that fails where a key stands for the second time.
 struct DistinctKeys<'de, A> {
     map: A,
-    seen: HashSet<Cow<'de, str>>,
+    seen: BTreeSet<Cow<'de, str>>,
 }
 
 #[derive(Deserialize)]

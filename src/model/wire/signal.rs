@@ -36,8 +36,7 @@ impl SignalWire {
             self = self.over(*inner);
         }
         let SignalWire { id, code, group, name, body, status, meta, .. } = self;
-        let made = code_of(group.as_deref(), name.as_deref());
-        let code = code.or(made).or(id)?;
+        let code = code.or_else(|| code_of(group.as_deref(), name.as_deref())).or(id)?;
         let (oem_updated_at, retrieved_at) = (meta.oem_updated_at, meta.retrieved_at.or(meta.fetched_at));
         Some(SignalReport { code, group, name, outcome: status.outcome(body), oem_updated_at, retrieved_at })
     }
@@ -92,7 +91,7 @@ pub fn code_of(group: Option<&str>, name: Option<&str>) -> Option<String> {
 fn body_of(value: &RawValue) -> Option<Json> {
     match value.get() {
         "null" => None,
-        text if text.starts_with('{') => Some(Json::from(value.to_owned())),
+        text if text.starts_with('{') => Some(Json::from(value)),
         text => serde_json::from_str(&format!("{{\"value\":{text}}}")).ok(),
     }
 }
