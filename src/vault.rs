@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -211,12 +211,14 @@ impl Vault {
     }
 
     fn seal_under(&self, cipher: &Cipher, row: Row<'_>, plain: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE];
-        nonce[..16].copy_from_slice(&self.shared.run);
-        nonce[16..].copy_from_slice(&self.shared.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        let payload = Payload { msg: plain, aad: &associated(cipher.id, row) };
-        let sealed = cipher.cipher.encrypt(&XNonce::from(nonce), payload).expect("only a value of 256 GiB cannot be sealed");
-        [&nonce[..], &sealed].concat()
+        let mut out = Vec::with_capacity(plain.len() + Vault::OVERHEAD);
+        out.extend_from_slice(&self.shared.run);
+        out.extend_from_slice(&self.shared.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let nonce = XNonce::try_from(&out[..NONCE]).expect("16 bytes and 8 are 24");
+        out.extend_from_slice(plain);
+        let tag = cipher.cipher.encrypt_inout_detached(&nonce, &associated(cipher.id, row), (&mut out[NONCE..]).into());
+        out.extend_from_slice(&tag.expect("only a value of 256 GiB cannot be sealed"));
+        out
     }
 
     fn keys(&self) -> RwLockReadGuard<'_, Keys> {
