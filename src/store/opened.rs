@@ -1,6 +1,7 @@
 //! The tables that a transaction has opened, each once: to open one takes as long as a look into it.
 
 use std::cell::OnceCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use redb::{Table, WriteTransaction};
 
@@ -50,6 +51,22 @@ impl<'a> Opened<'a> {
                 Some(one) => place = &mut one.next,
                 None => unreachable!("it was opened above"),
             }
+        }
+    }
+}
+
+/// redb panics where a file is damaged, and then where any other table is let go: two at once would end the process.
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        let mut panic = None;
+        let mut next = self.first.take();
+        while let Some(one) = next {
+            let One { table, next: mut place, .. } = *one;
+            next = place.take();
+            panic = catch_unwind(AssertUnwindSafe(|| drop(table))).err().or(panic);
+        }
+        if let Some(panic) = panic.filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
         }
     }
 }
