@@ -1,7 +1,7 @@
 //! Following the webhook log: turning events into vehicle data.
 //!
-//! Data and place move in one commit, so that each event counts exactly once, also across a crash. What an
-//! entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
+//! Data and place move in one commit, and what is applied a second time changes nothing, so that each event counts once,
+//! also across a crash. What an entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
 //! after its first events came in, by a Carport that understands more, and on request.
 
 mod precedence;
@@ -101,18 +101,7 @@ impl Projector {
         let mut bookmark = Bookmark { cursor, read: cursor, held: Vec::new() };
         loop {
             // What is new comes before what was read.
-            let end = *self.store.grew().borrow();
-            while bookmark.read < end {
-                if let Some(precedence) = &mut precedence {
-                    precedence.give_way().await;
-                }
-                self.follow(&mut bookmark, end).await?;
-                self.place.send_replace(bookmark.cursor);
-            }
-            self.place.send_replace(bookmark.cursor);
-            if let Some(precedence) = &mut precedence {
-                precedence.caught_up();
-            }
+            self.go_on(&mut bookmark, &mut precedence).await?;
             let Some(place) = again else { break };
             again = self.read_again(place).await?;
         }
@@ -136,26 +125,50 @@ impl Projector {
     pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
         let Some(entry) = self.store.read(move |snapshot| snapshot.log_entry(seq)).await? else { return Ok(false) };
         let tellings = self.tellings(Said::by(self.grammar, &entry), None).await?;
-        self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
+        self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited: None }).await?;
         Ok(true)
     }
 
-    /// One slice. Up to `end`, the last of it are held back, for the next may hold what was told before them.
-    async fn follow(&self, bookmark: &mut Bookmark, end: Seq) -> Result<(), StoreError> {
-        let (said, up_to) = self.slice(bookmark.read, None).await?;
-        let is_last = up_to == bookmark.read || up_to >= end;
-        bookmark.held.extend(said);
-        bookmark.held.sort_by_key(|said| said.told_at);
-        let ready = if is_last { bookmark.held.len() } else { bookmark.held.len().saturating_sub(HELD) };
-        let tellings = self.tellings(bookmark.held.drain(..ready).collect(), None).await?;
-        bookmark.read = if is_last { up_to.max(end) } else { up_to };
-        // What has been applied beyond it is so again if it must be read again, and that changes nothing.
-        let cursor = bookmark.held.iter().map(|said| said.seq.0).min().map_or(up_to, |held| Seq(held.saturating_sub(1)));
-        if cursor > bookmark.cursor || !tellings.is_empty() {
-            bookmark.cursor = cursor;
-            self.store.commit(ApplyReadings { tellings, cursor: Some(cursor), revisited: None }).await?;
+    /// To what is the end of the log once deliveries have gone first.
+    async fn go_on(&self, bookmark: &mut Bookmark, precedence: &mut Option<&mut Precedence>) -> Result<(), StoreError> {
+        if let Some(precedence) = precedence {
+            precedence.give_way().await;
         }
+        let end = *self.store.grew().borrow();
+        let mut is_more = bookmark.read < end;
+        while is_more {
+            is_more = self.follow(bookmark, end).await?;
+            self.place.send_replace(bookmark.cursor);
+            if is_more && let Some(precedence) = precedence {
+                precedence.give_way().await;
+            }
+        }
+        self.place.send_replace(bookmark.cursor);
         Ok(())
+    }
+
+    /// One slice, and what was held back of the one before. Up to `end`, the youngest of it are held back in turn, for the
+    /// next may hold what was told before them. `false` at the end.
+    async fn follow(&self, bookmark: &mut Bookmark, end: Seq) -> Result<bool, StoreError> {
+        let (mut said, up_to) = self.slice(bookmark.read, None).await?;
+        let is_more = up_to > bookmark.read && up_to < end;
+        let held = if is_more { said.split_off(said.len().saturating_sub(HELD)) } else { Vec::new() };
+        let mut ready = std::mem::replace(&mut bookmark.held, held);
+        ready.append(&mut said);
+        ready.sort_by_key(|said| said.told_at);
+        let tellings = self.tellings(ready, None).await?;
+        // What has been applied beyond it is so again if it must be read again.
+        let held = bookmark.held.iter().map(|said| said.seq.0).min();
+        let cursor = held.map_or(up_to, |held| Seq(held.saturating_sub(1)));
+        let after = std::mem::replace(&mut bookmark.cursor, cursor);
+        bookmark.read = up_to;
+        let change = ApplyReadings { tellings, cursor: Some(cursor), after: Some(after), revisited: None };
+        if (cursor > after || !change.tellings.is_empty()) && !self.store.commit(change).await? {
+            return Err(StoreError::Unavailable(
+                "it was opened anew, and what was read of its log must be read again".to_owned(),
+            ));
+        }
+        Ok(is_more)
     }
 
     /// One slice of the log again; `None` at its end.
@@ -171,7 +184,7 @@ impl Projector {
             self.note_grammar().await?;
             return Ok(None);
         }
-        self.store.commit(ApplyReadings { tellings, cursor: None, revisited: None }).await?;
+        self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited: None }).await?;
         Ok(Some(up_to))
     }
 
@@ -186,7 +199,7 @@ impl Projector {
             let (said, up_to) = self.slice(cursor, Some(vehicle)).await?;
             let tellings = self.tellings(said, Some(vehicle)).await?;
             let revisited = (up_to == cursor).then_some(vehicle);
-            self.store.commit(ApplyReadings { tellings, cursor: None, revisited }).await?;
+            self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited }).await?;
             if revisited.is_some() {
                 return Ok(());
             }

@@ -73,7 +73,7 @@ impl Carport {
 
     /// Says that the log was read so far, without readings: the reference reads nothing either.
     async fn follow(&self, cursor: Seq) -> anyhow::Result<()> {
-        self.store.commit(ApplyReadings { tellings: Vec::new(), cursor: Some(cursor), revisited: None }).await?;
+        self.store.commit(ApplyReadings { tellings: Vec::new(), cursor: Some(cursor), after: None, revisited: None }).await?;
         Ok(())
     }
 

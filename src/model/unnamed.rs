@@ -1,7 +1,8 @@
 //! Rows of which there are many, written without the names of their fields. Those with names, as they were written
 //! before, are read too.
 
-/// Writes a struct as a list of its fields, and reads it from that or from a map.
+/// Writes a struct as a list of its fields, and reads it from that or from a map. It gets no more fields: another list
+/// would have to be told from this one.
 macro_rules! unnamed {
     ($name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         impl serde::Serialize for $name {

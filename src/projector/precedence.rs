@@ -13,6 +13,9 @@ const POURING: u32 = 1_000;
 /// Fewer than so many tell nothing of how often they come.
 const FEW: u64 = 16;
 
+/// With fewer unread, it has caught up.
+const CAUGHT_UP: u64 = 256;
+
 /// How long it is waited until the log is looked at again. A checkpoint, in which none can come, is shorter.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -38,19 +41,17 @@ impl Precedence {
     }
 
     /// Returns when deliveries no longer pour in, or as much has waited as may, or for as long as it may: then it no
-    /// longer waits, until it has [caught up](Precedence::caught_up).
+    /// longer waits, until hardly anything is unread.
     pub(super) async fn give_way(&mut self) {
+        if self.store.unread() < CAUGHT_UP {
+            self.since = None;
+        }
         while self.is_pouring() && self.store.unread() < self.room {
             if self.since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                 return;
             }
             sleep(LOOK).await;
         }
-    }
-
-    /// Nothing waits any more.
-    pub(super) fn caught_up(&mut self) {
-        self.since = None;
     }
 
     fn is_pouring(&mut self) -> bool {

@@ -100,21 +100,31 @@ impl Telling {
     }
 }
 
-/// Turns tellings into vehicle data and moves the follower's cursor in the same commit: exactly once.
+/// Turns tellings into vehicle data and moves the follower's cursor in the same commit. What is applied a second time
+/// changes nothing. `false` if the cursor is not where it was thought to be: then nothing is applied.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ApplyReadings {
-    /// What was told, in the order of the log.
+    /// What was told, in the order in which it was.
     pub tellings: Vec<Telling>,
     /// The projector's new place; `None` for a read or a replay.
     pub cursor: Option<Seq>,
+    /// The place from which it was moved. A store that was opened anew may be at an earlier one, for what is derived is
+    /// journalled later.
+    #[serde(default)]
+    pub after: Option<Seq>,
     /// A vehicle for which the log was looked through.
     pub revisited: Option<u32>,
 }
 
 impl Change for ApplyReadings {
-    type Outcome = ();
+    type Outcome = bool;
 
-    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
+        if let Some(after) = self.after
+            && after != projector_cursor(tables)?
+        {
+            return Ok(false);
+        }
         // Each vehicle is read and written once, however often it is told of.
         let mut cars = BTreeMap::new();
         for telling in &self.tellings {
@@ -133,13 +143,11 @@ impl Change for ApplyReadings {
         if let Some(row) = self.revisited {
             tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
         }
-        match self.cursor {
-            Some(cursor) => {
-                tables.log.read = cursor;
-                tables.put_value(CURSORS, PROJECTOR, &cursor)
-            }
-            None => Ok(()),
+        if let Some(cursor) = self.cursor {
+            tables.log.read = cursor;
+            tables.put_value(CURSORS, PROJECTOR, &cursor)?;
         }
+        Ok(true)
     }
 
     fn is_derived(&self) -> bool {

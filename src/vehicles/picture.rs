@@ -88,8 +88,9 @@ async fn keep(
     }
     let (errors, resolved) = (Vec::new(), Vec::new());
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at, facts: None, errors, resolved };
-    let change = ApplyReadings { tellings: vec![telling], cursor: None, revisited: None };
-    Ok(shared.store.commit(change).await.map_err(TokenError::from)?)
+    let change = ApplyReadings { tellings: vec![telling], cursor: None, after: None, revisited: None };
+    shared.store.commit(change).await.map_err(TokenError::from)?;
+    Ok(())
 }
 
 /// What the error of a whole read says of each signal that was asked for; nothing if it may pass.

@@ -203,3 +203,35 @@ async fn a_failed_read_heals_without_a_write() {
     assert!(failed > 2, "no read reached the disk");
     gateway.finish().await;
 }
+
+/// What the projector makes is journalled later: a store that is opened anew meanwhile may have forgotten it.
+#[tokio::test(start_paused = true)]
+async fn what_a_reopening_forgot_is_made_again() {
+    let gateway = TestGateway::new(790).await;
+    gateway.connect("ada", ADA).await;
+    let vehicle = gateway.vehicles_of(ADA).remove(0);
+    for number in 0..500 {
+        gateway.deliver(&event(number, &vehicle)).await;
+    }
+    gateway.app().store().checkpoint().await.unwrap();
+    let projector = gateway.app().projector();
+    let mut place = projector.place();
+    let mut reading = Box::pin(projector.catch_up());
+    tokio::select! {
+        _ = &mut reading => panic!("it was one slice"),
+        some = place.wait_for(|place| place.0 > 0) => drop(some.unwrap()),
+    }
+    gateway.disk.break_at(Fault::Write(1));
+    let refused = gateway.delivery(event(500, &vehicle).to_string()).send().await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(gateway.disk.mend(), 1);
+    gateway.app().store().tend().await;
+    reading.await.unwrap_err();
+    gateway.catch_up().await;
+    let path = format!("/api/v1/vehicles/{vehicle}/history?signal={ODOMETER}&limit=500");
+    let history = gateway.told(&path).await;
+    let values: Vec<i64> =
+        history["items"].as_array().unwrap().iter().map(|row| row["body"]["value"].as_i64().unwrap()).collect();
+    assert_eq!(values, (0..500).collect::<Vec<_>>());
+    gateway.finish().await;
+}

@@ -399,7 +399,7 @@ impl Step {
         };
         let tellings =
             (0..=self.how % 2).map(|n| Telling { source, ..self.telling(at, row(self.who.wrapping_add(n))) }).collect();
-        Box::new(ApplyReadings { tellings, cursor, revisited })
+        Box::new(ApplyReadings { tellings, cursor, after: None, revisited })
     }
 
     fn telling(self, at: Timestamp, vehicle: u32) -> Telling {

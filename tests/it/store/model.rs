@@ -821,10 +821,14 @@ pub(crate) fn about(subject: &Subject) -> String {
 // === Readings ===
 
 impl Played for ApplyReadings {
-    fn play(&self, model: &mut Model) {
+    fn play(&self, model: &mut Model) -> bool {
+        if self.after.is_some_and(|after| after != model.cursor) {
+            return false;
+        }
         self.tellings.iter().for_each(|telling| model.tell(telling));
         self.revisited.map(|row| model.to_revisit.remove(&row));
         model.cursor = self.cursor.unwrap_or(model.cursor);
+        true
     }
 
     fn tells(&self, model: &Model) -> Vec<(String, String)> {

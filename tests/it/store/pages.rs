@@ -155,8 +155,13 @@ fn tell(store: &Store, number: u64) {
         errors: Vec::new(),
         resolved: Vec::new(),
     };
-    now(store.commit(ApplyReadings { tellings: vec![telling], cursor: Some(carport::model::Seq(number)), revisited: None }))
-        .unwrap();
+    now(store.commit(ApplyReadings {
+        tellings: vec![telling],
+        cursor: Some(carport::model::Seq(number)),
+        after: None,
+        revisited: None,
+    }))
+    .unwrap();
 }
 
 /// How many events and how many readings there are.
