@@ -1,10 +1,12 @@
 //! How signals went, with no more of each reading than charts and sums need.
 
+use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::gists::Gists;
 use super::packing::unpack;
@@ -23,11 +25,45 @@ pub struct Moment {
     pub gist: Gist,
 }
 
-/// Of a reading as it is stored, what a moment is made of.
-#[derive(Clone, Debug, Deserialize)]
+/// Of a reading as it is stored, with the names of its fields or without, what a moment is made of.
+#[derive(Clone, Debug)]
 struct Told {
     body: Json,
     at: Timestamp,
+}
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Told, D::Error> {
+        deserializer.deserialize_any(TellsWhenAndWhat)
+    }
+}
+
+struct TellsWhenAndWhat;
+
+impl<'de> Visitor<'de> for TellsWhenAndWhat {
+    type Value = Told;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reading")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Told, A::Error> {
+        let (Some(body), Some(at)) = (list.next_element()?, list.next_element()?) else {
+            return Err(A::Error::custom("a reading has more fields"));
+        };
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Told { body, at })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Told, A::Error> {
+        #[derive(Deserialize)]
+        struct Named {
+            body: Json,
+            at: Timestamp,
+        }
+        let Named { body, at } = Named::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Told { body, at })
+    }
 }
 
 /// What a vehicle told last of all its signals and is not in blocks yet: to be read once, however many signals are looked
