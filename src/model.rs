@@ -39,7 +39,7 @@ pub mod subscription;
 pub mod taste;
 mod time;
 pub mod token;
-mod unnamed;
+pub(crate) mod unnamed;
 pub mod user;
 pub mod vehicle;
 pub mod wire;

@@ -125,4 +125,41 @@ mod tests {
         }
         assert!(cbor(&reading).len() + 40 < cbor(&named).len());
     }
+
+    #[derive(Serialize)]
+    struct NamedReport<'a> {
+        code: &'a str,
+        group: Option<&'a str>,
+        name: Option<&'a str>,
+        outcome: &'a Outcome,
+        oem_updated_at: Option<Timestamp>,
+        retrieved_at: Option<Timestamp>,
+    }
+
+    #[test]
+    fn a_report_that_was_written_with_names_is_read() {
+        let at = Timestamp::from_millis(1_760_000_000_000);
+        let failure = SignalFailure { status: "ERROR".to_owned(), kind: None, code: Some("UPSTREAM".to_owned()) };
+        for outcome in [Outcome::Value(Json::received(br#"{"value":64}"#)), Outcome::Failed(failure)] {
+            let named = NamedReport {
+                code: "tractionbattery-stateofcharge",
+                group: Some("TractionBattery"),
+                name: None,
+                outcome: &outcome,
+                oem_updated_at: None,
+                retrieved_at: Some(at),
+            };
+            let report = SignalReport {
+                code: named.code.to_owned(),
+                group: named.group.map(str::to_owned),
+                name: None,
+                outcome: outcome.clone(),
+                oem_updated_at: None,
+                retrieved_at: Some(at),
+            };
+            for written in [cbor(&named), cbor(&report)] {
+                assert_eq!(ciborium::from_reader::<SignalReport, _>(&written[..]).unwrap(), report);
+            }
+        }
+    }
 }

@@ -1,16 +1,23 @@
 //! Rows of which there are many, written without the names of their fields. Those with names, as they were written
 //! before, are read too.
 
-/// Writes a struct as a list of its fields, and reads it from that or from a map. It gets no more fields: another list
-/// would have to be told from this one.
+/// Writes a struct as a list of its fields, and reads it from that or from a map.
 macro_rules! unnamed {
     ($name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                ($(&self.$field,)+).serialize(serializer)
+                serde::Serialize::serialize(&($(&self.$field,)+), serializer)
             }
         }
 
+        $crate::model::unnamed::read_unnamed!($name { $($field: $kind),+ });
+    };
+}
+
+/// Reads a struct from a list that begins with its fields, or from a map that has them: of what was written, the rest is
+/// passed over.
+macro_rules! read_unnamed {
+    ($name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
                 #[derive(serde::Deserialize)]
@@ -27,12 +34,14 @@ macro_rules! unnamed {
                         f.write_str(stringify!($name))
                     }
 
-                    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, list: A) -> Result<Fields, A::Error> {
-                        Fields::deserialize(serde::de::value::SeqAccessDeserializer::new(list))
+                    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Fields, A::Error> {
+                        let fields = serde::Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(&mut list))?;
+                        while list.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                        Ok(fields)
                     }
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Fields, A::Error> {
-                        Fields::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                        serde::Deserialize::deserialize(serde::de::value::MapAccessDeserializer::new(map))
                     }
                 }
 
@@ -43,4 +52,5 @@ macro_rules! unnamed {
     };
 }
 
+pub(crate) use read_unnamed;
 pub(super) use unnamed;

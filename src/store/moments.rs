@@ -1,12 +1,9 @@
 //! How signals went, with no more of each reading than charts and sums need.
 
-use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 
 use super::gists::Gists;
 use super::packing::unpack;
@@ -14,6 +11,7 @@ use super::tables::{Kind, Record, Rows, Typed, from_cbor, under};
 use super::vehicle_data::{Block, LOOSE, all_blocks, block_key, blocks_within};
 use super::{Snapshot, StoreError};
 use crate::model::gist::Gist;
+use crate::model::unnamed::read_unnamed;
 use crate::model::{Json, Timestamp};
 
 /// What a signal said, and when.
@@ -25,46 +23,14 @@ pub struct Moment {
     pub gist: Gist,
 }
 
-/// Of a reading as it is stored, with the names of its fields or without, what a moment is made of.
+/// Of a reading as it is stored, what a moment is made of: its first two fields.
 #[derive(Clone, Debug)]
 struct Told {
     body: Json,
     at: Timestamp,
 }
 
-impl<'de> Deserialize<'de> for Told {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Told, D::Error> {
-        deserializer.deserialize_any(TellsWhenAndWhat)
-    }
-}
-
-struct TellsWhenAndWhat;
-
-impl<'de> Visitor<'de> for TellsWhenAndWhat {
-    type Value = Told;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a reading")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Told, A::Error> {
-        let (Some(body), Some(at)) = (list.next_element()?, list.next_element()?) else {
-            return Err(A::Error::custom("a reading has more fields"));
-        };
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Told { body, at })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Told, A::Error> {
-        #[derive(Deserialize)]
-        struct Named {
-            body: Json,
-            at: Timestamp,
-        }
-        let Named { body, at } = Named::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Told { body, at })
-    }
-}
+read_unnamed!(Told { body: Json, at: Timestamp });
 
 /// What a vehicle told last of all its signals and is not in blocks yet: to be read once, however many signals are looked
 /// at.
@@ -175,5 +141,41 @@ impl Snapshot<'_> {
             tracing::error!(table, "a row is damaged and was passed over");
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reading::{Reading, Source};
+    use crate::store::tables::to_cbor;
+
+    /// A reading as it was written when its fields had names.
+    #[derive(serde::Serialize)]
+    struct Named<'a> {
+        body: &'a Json,
+        at: Timestamp,
+        oem_updated_at: Option<Timestamp>,
+        retrieved_at: Option<Timestamp>,
+        source: Source,
+    }
+
+    #[test]
+    fn moments_are_read_of_readings_with_names_and_without() {
+        let at = Timestamp::from_millis(1_760_000_000_000);
+        let body = Json::received(br#"{"value":64}"#);
+        let reading = Reading { body: body.clone(), at, oem_updated_at: None, retrieved_at: Some(at), source: Source::Webhook };
+        let named = Named { body: &body, at, oem_updated_at: None, retrieved_at: Some(at), source: Source::Webhook };
+        // Two of each, for the second is misread where the first is not read to its end.
+        for written in [to_cbor(&[(7, &named), (8, &named)]), to_cbor(&[(7, &reading), (8, &reading)])] {
+            let told: Vec<(u32, Told)> = from_cbor(&written).unwrap();
+            let rows: Vec<_> = told.iter().map(|(row, told)| (*row, told.at, told.body.clone())).collect();
+            assert_eq!(rows, [(7, at, body.clone()), (8, at, body.clone())]);
+        }
+    }
+
+    #[test]
+    fn a_reading_that_ends_too_early_has_no_moment() {
+        assert!(from_cbor::<Told>(&to_cbor(&("{}",))).is_none());
     }
 }
