@@ -347,10 +347,11 @@ impl Shared {
     }
 
     async fn record(&self, change: RecordDelivery) -> Result<Taken, IngestError> {
-        let pressure = change.ring.pressure();
-        if self.store.unread() >= pressure {
+        let ring = change.ring;
+        if ring.is_pressed(self.store.backlog()) {
             // Under a burst that lasts, the disk is faster than the projector, and its ring must not fill.
-            let _ = Box::pin(tokio::time::timeout(PATIENCE, self.store.unread_below(pressure))).await;
+            let eased = self.store.backlog_is(|backlog| !ring.is_pressed(backlog));
+            let _ = Box::pin(tokio::time::timeout(PATIENCE, eased)).await;
         }
         match self.store.commit(change).await {
             Ok(Recorded::New(seq, result)) => Ok((Accepted::New(seq), result.as_str())),

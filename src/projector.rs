@@ -1,8 +1,8 @@
 //! Following the webhook log: turning events into vehicle data.
 //!
-//! Data and place move in one commit, and what is applied a second time changes nothing, so that each event counts once,
-//! also across a crash. What an entry says is a pure function of its bytes, so the log can be read again: for a vehicle that was linked
-//! after its first events came in, by a Carport that understands more, and on request.
+//! Data and place move in one commit, so that each event counts once, also across a crash. What an entry says is a pure
+//! function of its bytes, so the log can be read again: for a vehicle that was linked after its first events came in, by a
+//! Carport that understands more, and on request.
 
 mod precedence;
 mod told;
@@ -18,6 +18,7 @@ use self::precedence::Precedence;
 use self::told::{Linked, Said};
 use crate::model::Seq;
 use crate::model::event::{EventKind, Grammar};
+use crate::store::bookmark::Bookmark;
 use crate::store::tellings::{ApplyReadings, NoteGrammar, Telling};
 use crate::store::webhook_log::{Filed, Header, LogPart, Ring};
 use crate::store::{Snapshot, Store, StoreError};
@@ -39,9 +40,12 @@ const PART: usize = 64;
 /// told of it.
 const SLICE: usize = 192;
 
-/// What is told of how many vehicles is held back for the next slice: deliveries that are on their way at once overtake
-/// each other by about as many.
-const HELD: usize = 64;
+/// What is told of how many vehicles is held back: deliveries that are on their way at once overtake each other by about
+/// as many.
+const HELD: usize = 192;
+
+/// What came in so many entries ago is held back no longer: the ring keeps all that came after it.
+const REACH: u64 = 512;
 
 /// How many bytes of bodies, about, at most.
 const SLICE_BYTES: usize = 1 << 20;
@@ -61,10 +65,14 @@ impl Projector {
     /// Follows the log until `shutdown`, and lets deliveries go first.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut grew = self.store.grew();
-        let mut precedence = Precedence::new(self.store.clone(), self.ring.patience());
+        let mut precedence = Precedence::new(self.store.clone(), self.ring);
         loop {
             grew.mark_unchanged();
-            if let Err(error) = self.read_on(Some(&mut precedence)).await {
+            let read = tokio::select! {
+                () = shutdown.cancelled() => return,
+                read = self.read_on(Some(&mut precedence)) => read,
+            };
+            if let Err(error) = read {
                 tracing::warn!(%error, "the projector waits for the store");
                 tokio::select! {
                     () = shutdown.cancelled() => return,
@@ -80,7 +88,7 @@ impl Projector {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(caught_up_at + GATHER) => {}
-                () = self.store.unread_reaches(SLICE as u64) => {}
+                () = self.store.backlog_is(|backlog| backlog.unread >= SLICE as u64) => {}
             }
         }
     }
@@ -91,17 +99,17 @@ impl Projector {
     }
 
     async fn read_on(&self, mut precedence: Option<&mut Precedence>) -> Result<(), StoreError> {
-        let (cursor, grammar) = self.store.read(|snapshot| Ok((snapshot.projector_cursor()?, snapshot.grammar()?))).await?;
+        let (place, grammar) = self.store.read(|snapshot| Ok((snapshot.bookmark()?, snapshot.grammar()?))).await?;
         let mut again = (grammar < self.grammar.version).then(Seq::default);
-        if grammar > self.grammar.version || again.is_some() && cursor == Seq::default() {
+        if grammar > self.grammar.version || again.is_some() && place == Bookmark::default() {
             // What comes now is read by this one: a newer one that comes back must know. Or nothing was read by another.
             self.note_grammar().await?;
             again = None;
         }
-        let mut bookmark = Bookmark { cursor, read: cursor, held: Vec::new() };
+        let mut course = self.take_up(place).await?;
         loop {
             // What is new comes before what was read.
-            self.go_on(&mut bookmark, &mut precedence).await?;
+            self.go_on(&mut course, &mut precedence).await?;
             let Some(place) = again else { break };
             again = self.read_again(place).await?;
         }
@@ -125,45 +133,62 @@ impl Projector {
     pub async fn replay(&self, seq: Seq) -> Result<bool, StoreError> {
         let Some(entry) = self.store.read(move |snapshot| snapshot.log_entry(seq)).await? else { return Ok(false) };
         let tellings = self.tellings(Said::by(self.grammar, &entry), None).await?;
-        self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited: None }).await?;
+        self.store.commit(ApplyReadings::of(tellings)).await?;
         Ok(true)
     }
 
+    /// Goes on where an earlier reading stood, with what it held back.
+    async fn take_up(&self, place: Bookmark) -> Result<Course, StoreError> {
+        let (mut held, mut up_to) = (Vec::new(), place.cursor());
+        while place.held.last().is_some_and(|last| up_to < *last) {
+            let wanted = place.held.clone();
+            let is_held = move |seq, _: &Header| wanted.binary_search(&seq).is_ok();
+            let part = self.store.read(move |snapshot| snapshot.log_after(up_to, PART, is_held)).await?;
+            if part.up_to == up_to {
+                break;
+            }
+            up_to = part.up_to;
+            held.extend(part.entries.into_iter().filter_map(Filed::unpack).flat_map(|entry| Said::by(self.grammar, &entry)));
+        }
+        Ok(Course { place, held })
+    }
+
     /// To what is the end of the log once deliveries have gone first.
-    async fn go_on(&self, bookmark: &mut Bookmark, precedence: &mut Option<&mut Precedence>) -> Result<(), StoreError> {
+    async fn go_on(&self, course: &mut Course, precedence: &mut Option<&mut Precedence>) -> Result<(), StoreError> {
         if let Some(precedence) = precedence {
             precedence.give_way().await;
         }
         let end = *self.store.grew().borrow();
-        let mut is_more = bookmark.read < end;
+        let mut is_more = course.place.cursor() < end;
         while is_more {
-            is_more = self.follow(bookmark, end).await?;
-            self.place.send_replace(bookmark.cursor);
+            is_more = self.follow(course, end).await?;
+            self.place.send_replace(course.place.cursor());
             if is_more && let Some(precedence) = precedence {
                 precedence.give_way().await;
             }
         }
-        self.place.send_replace(bookmark.cursor);
+        self.place.send_replace(course.place.cursor());
         Ok(())
     }
 
-    /// One slice, and what was held back of the one before. Up to `end`, the youngest of it are held back in turn, for the
-    /// next may hold what was told before them. `false` at the end.
-    async fn follow(&self, bookmark: &mut Bookmark, end: Seq) -> Result<bool, StoreError> {
-        let (mut said, up_to) = self.slice(bookmark.read, None).await?;
-        let is_more = up_to > bookmark.read && up_to < end;
-        let held = if is_more { said.split_off(said.len().saturating_sub(HELD)) } else { Vec::new() };
-        let mut ready = std::mem::replace(&mut bookmark.held, held);
-        ready.append(&mut said);
+    /// One slice, and what was held back before. Up to `end`, the youngest of both are held back, for the next slice may
+    /// hold what was told before them. `false` at the end.
+    async fn follow(&self, course: &mut Course, end: Seq) -> Result<bool, StoreError> {
+        let (said, up_to) = self.slice(course.place.read, None).await?;
+        let is_more = up_to > course.place.read && up_to < end;
+        let mut ready = std::mem::take(&mut course.held);
+        ready.extend(said);
         ready.sort_by_key(|said| said.told_at);
+        if is_more {
+            course.held = youngest(&mut ready, up_to);
+        }
+        let mut held: Vec<Seq> = course.held.iter().map(|said| said.seq).collect();
+        held.sort_unstable();
+        held.dedup();
         let tellings = self.tellings(ready, None).await?;
-        // What has been applied beyond it is so again if it must be read again.
-        let held = bookmark.held.iter().map(|said| said.seq.0).min();
-        let cursor = held.map_or(up_to, |held| Seq(held.saturating_sub(1)));
-        let after = std::mem::replace(&mut bookmark.cursor, cursor);
-        bookmark.read = up_to;
-        let change = ApplyReadings { tellings, cursor: Some(cursor), after: Some(after), revisited: None };
-        if (cursor > after || !change.tellings.is_empty()) && !self.store.commit(change).await? {
+        let to = Bookmark { read: up_to, held };
+        let from = std::mem::replace(&mut course.place, to.clone());
+        if from != to && !self.store.commit(ApplyReadings::of(tellings).moving(from, to)).await? {
             return Err(StoreError::Unavailable(
                 "it was opened anew, and what was read of its log must be read again".to_owned(),
             ));
@@ -184,7 +209,7 @@ impl Projector {
             self.note_grammar().await?;
             return Ok(None);
         }
-        self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited: None }).await?;
+        self.store.commit(ApplyReadings::of(tellings)).await?;
         Ok(Some(up_to))
     }
 
@@ -198,11 +223,12 @@ impl Projector {
         loop {
             let (said, up_to) = self.slice(cursor, Some(vehicle)).await?;
             let tellings = self.tellings(said, Some(vehicle)).await?;
-            let revisited = (up_to == cursor).then_some(vehicle);
-            self.store.commit(ApplyReadings { tellings, cursor: None, after: None, revisited }).await?;
-            if revisited.is_some() {
+            let change = ApplyReadings::of(tellings);
+            if up_to == cursor {
+                self.store.commit(change.revisiting(vehicle)).await?;
                 return Ok(());
             }
+            self.store.commit(change).await?;
             cursor = up_to;
         }
     }
@@ -274,12 +300,26 @@ impl Projector {
     }
 }
 
-/// Where the reading of the log stands.
-struct Bookmark {
-    /// All up to here has become vehicle data.
-    cursor: Seq,
-    /// Up to here it was read.
-    read: Seq,
-    /// What was read and is held back, in the order in which it was told.
+/// A reading of the log.
+struct Course {
+    place: Bookmark,
+    /// What it holds back, in the order in which it was told.
     held: Vec<Said>,
+}
+
+/// Takes the last [`HELD`] of what was told, and with them all of an entry that tells of several vehicles, but for what
+/// came in long before `up_to`.
+fn youngest(said: &mut Vec<Said>, up_to: Seq) -> Vec<Said> {
+    let mut bytes = 0;
+    let is_small = |said: &&Said| {
+        bytes += said.bytes;
+        bytes <= SLICE_BYTES
+    };
+    let mut first = said.len() - said.iter().rev().take(HELD).take_while(is_small).count();
+    while first > 0 && first < said.len() && said[first - 1].seq == said[first].seq {
+        first -= 1;
+    }
+    let (held, old) = said.split_off(first).into_iter().partition(|said| said.seq.0 + REACH > up_to.0);
+    said.extend::<Vec<Said>>(old);
+    held
 }

@@ -28,6 +28,7 @@ pub mod access;
 pub mod attempts;
 pub mod audit;
 mod blocks;
+pub mod bookmark;
 pub mod budget;
 pub mod certificates;
 mod changes;
@@ -94,6 +95,7 @@ pub use memo::Known;
 use news::News;
 use recovery::Site;
 use reseal::{Place, Turn};
+use ring::Backlog;
 use room::Room;
 use tables::Rows;
 use writer::Writer;
@@ -196,7 +198,7 @@ struct Shared {
     database: Arc<Database>,
     writer: Writer,
     grew: watch::Receiver<Seq>,
-    unread: watch::Receiver<u64>,
+    backlog: watch::Receiver<Backlog>,
     connections: watch::Receiver<u64>,
     is_verified: AtomicBool,
     room: Room,
@@ -247,10 +249,10 @@ impl Store {
         let (database, log) = Database::open(files, &settings, vault, world)?;
         let database = Arc::new(database);
         let news = News::new();
-        let (grew, unread, connections) = (news.grew.subscribe(), news.unread.subscribe(), news.connections.subscribe());
+        let (grew, backlog, connections) = (news.grew.subscribe(), news.backlog.subscribe(), news.connections.subscribe());
         let writer = Writer::start(database.clone(), log, news, metrics, settings.inline)?;
         let (is_verified, room) = (AtomicBool::new(false), Room::new(settings.min_free));
-        let shared = Shared { database, writer, grew, unread, connections, is_verified, room };
+        let shared = Shared { database, writer, grew, backlog, connections, is_verified, room };
         shared.room.look(shared.database.files());
         Ok(Store { shared: Arc::new(shared) })
     }
@@ -289,21 +291,15 @@ impl Store {
         self.shared.connections.clone()
     }
 
-    /// How many places of the log are still to be followed.
-    pub fn unread(&self) -> u64 {
-        *self.shared.unread.borrow()
+    /// What of the log is still to be followed.
+    pub fn backlog(&self) -> Backlog {
+        *self.shared.backlog.borrow()
     }
 
-    /// Returns when there are fewer than so many.
-    pub async fn unread_below(&self, places: u64) {
+    /// Returns when that is as it should be.
+    pub async fn backlog_is(&self, right: impl Fn(Backlog) -> bool) {
         // An error means that the writer has gone, and with it whatever there was to wait for.
-        let _ = self.shared.unread.clone().wait_for(|unread| *unread < places).await;
-    }
-
-    /// Returns when there are so many.
-    pub async fn unread_reaches(&self, places: u64) {
-        // As above.
-        let _ = self.shared.unread.clone().wait_for(|unread| *unread >= places).await;
+        let _ = self.shared.backlog.clone().wait_for(|backlog| right(*backlog)).await;
     }
 
     /// Whether the store takes changes.

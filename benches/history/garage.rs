@@ -133,7 +133,7 @@ impl Garage {
                         errors: Vec::new(),
                         resolved: Vec::new(),
                     };
-                    changes.push(ApplyReadings { tellings: vec![telling], cursor: None, after: None, revisited: None });
+                    changes.push(ApplyReadings::of(vec![telling]));
                 }
             }
             try_join_all(changes.into_iter().map(|change| store.commit(change))).await?;

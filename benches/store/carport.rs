@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use carport::metrics::Metrics;
 use carport::model::{Seq, Timestamp};
+use carport::store::bookmark::Bookmark;
 use carport::store::tellings::ApplyReadings;
 use carport::store::webhook_log::{DeliveryResult, RecordDelivery, Recorded, Ring};
 use carport::store::{Packed, Settings, Store};
@@ -73,7 +74,8 @@ impl Carport {
 
     /// Says that the log was read so far, without readings: the reference reads nothing either.
     async fn follow(&self, cursor: Seq) -> anyhow::Result<()> {
-        self.store.commit(ApplyReadings { tellings: Vec::new(), cursor: Some(cursor), after: None, revisited: None }).await?;
+        let from = self.store.read(|snapshot| snapshot.bookmark()).await?;
+        self.store.commit(ApplyReadings::of(Vec::new()).moving(from, Bookmark::at(cursor))).await?;
         Ok(())
     }
 

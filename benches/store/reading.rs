@@ -112,7 +112,7 @@ fn told(row: u32, car: u64) -> ApplyReadings {
         errors: Vec::new(),
         resolved: Vec::new(),
     };
-    ApplyReadings { tellings: vec![telling], cursor: None, after: None, revisited: None }
+    ApplyReadings::of(vec![telling])
 }
 
 /// The row that the store makes of a report.

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::model::Seq;
 use crate::store::Store;
+use crate::store::webhook_log::Ring;
 
 /// More than so many deliveries in a second are a burst: they want all of a small machine.
 const POURING: u32 = 1_000;
@@ -16,7 +17,7 @@ const FEW: u64 = 16;
 /// With fewer unread, it has caught up.
 const CAUGHT_UP: u64 = 256;
 
-/// How long it is waited until the log is looked at again. A checkpoint, in which none can come, is shorter.
+/// How long it is waited until the log is looked at again.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long what was taken waits at most for a burst to end.
@@ -26,8 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Precedence {
     store: Store,
-    /// How many entries may wait.
-    room: u64,
+    ring: Ring,
     /// How far the log reached when it was last looked at, and when that was.
     seen: (Seq, Instant),
     /// Since when deliveries have gone first.
@@ -35,18 +35,18 @@ pub(super) struct Precedence {
 }
 
 impl Precedence {
-    pub(super) fn new(store: Store, room: u64) -> Precedence {
+    pub(super) fn new(store: Store, ring: Ring) -> Precedence {
         let seen = (*store.grew().borrow(), Instant::now());
-        Precedence { store, room, seen, since: None }
+        Precedence { store, ring, seen, since: None }
     }
 
     /// Returns when deliveries no longer pour in, or as much has waited as may, or for as long as it may: then it no
     /// longer waits, until hardly anything is unread.
     pub(super) async fn give_way(&mut self) {
-        if self.store.unread() < CAUGHT_UP {
+        if self.store.backlog().unread < CAUGHT_UP {
             self.since = None;
         }
-        while self.is_pouring() && self.store.unread() < self.room {
+        while self.is_pouring() && !self.ring.is_half_unread(self.store.backlog()) {
             if self.since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                 return;
             }

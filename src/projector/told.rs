@@ -44,6 +44,8 @@ pub(super) struct Said {
     vehicle: VehicleProjection,
     /// The place of the entry.
     pub(super) seq: Seq,
+    /// Length of its body.
+    pub(super) bytes: usize,
     /// The row that the vehicle had when the entry was made; the first one's, if it tells of several.
     filed_under: Option<u32>,
     at: Timestamp,
@@ -62,8 +64,8 @@ impl Said {
         let sequence = sequence.filter(|sequence| *sequence > 1_000_000_000_000).map(Timestamp::from_millis);
         let told_at = sequence.or(delivered_at).unwrap_or(at).min(at);
         let filed_under = entry.header.vehicle;
-        let seq = entry.seq;
-        vehicles.into_iter().map(|vehicle| Said { vehicle, seq, filed_under, at, told_at }).collect()
+        let (seq, bytes) = (entry.seq, entry.body.0.len());
+        vehicles.into_iter().map(|vehicle| Said { vehicle, seq, bytes, filed_under, at, told_at }).collect()
     }
 
     /// SECURITY: a car that has changed hands has another row since. What was told before belongs to whoever had it then,

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use super::bookmark::projector_cursor;
 use super::event_ids::Window;
 use super::memo::Memo;
+use super::ring::Backlog;
 use super::tables::{ALL, META, Typed, WEBHOOK_LOGS};
-use super::tellings::projector_cursor;
 use super::webhook_log::Header;
 use super::{Rows, StoreError, Tables};
 use crate::model::Seq;
@@ -70,9 +71,10 @@ impl Log {
         self.kept.newest
     }
 
-    /// How many places the projector has not read.
-    pub(super) fn unread(&self) -> u64 {
-        self.kept.newest.0.saturating_sub(self.kept_read.0)
+    /// What the projector has not read.
+    pub(super) fn backlog(&self) -> Backlog {
+        let unread = self.kept.newest.0.saturating_sub(self.kept_read.0);
+        Backlog { unread, entries: self.kept.entries, bytes: self.kept.bytes }
     }
 
     /// Length of all bodies.

@@ -15,22 +15,32 @@ pub struct Ring {
     pub dedupe_for: Duration,
 }
 
-impl Ring {
-    /// With so many entries unread, new ones should wait: about three quarters of what it holds.
-    pub fn pressure(&self) -> u64 {
-        (self.holds() * 3 / 4).max(1)
-    }
-
-    /// So many entries may be unread for as long as more come in: about half of what it holds.
-    pub fn patience(&self) -> u64 {
-        self.holds() / 2
-    }
-
-    /// How many entries it holds, about.
-    fn holds(&self) -> u64 {
-        self.events.min(self.bytes / USUAL)
-    }
+/// What of the log is still to become vehicle data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// So many places of it.
+    pub unread: u64,
+    /// How many entries the log has.
+    pub entries: u64,
+    /// Length of their bodies.
+    pub bytes: u64,
 }
 
-/// What a body has in bytes, usually.
-const USUAL: u64 = 4096;
+impl Ring {
+    /// Whether so much of it is unread that new entries should wait: three quarters of what it holds.
+    pub fn is_pressed(&self, backlog: Backlog) -> bool {
+        self.unread(backlog) >= 75
+    }
+
+    /// Whether no more of it should be unread, however many come in: half of what it holds.
+    pub fn is_half_unread(&self, backlog: Backlog) -> bool {
+        self.unread(backlog) >= 50
+    }
+
+    /// How much of it is unread, in hundredths: by count, or by bytes where bodies are long.
+    fn unread(&self, Backlog { unread, entries, bytes }: Backlog) -> u64 {
+        let unread_bytes = bytes / entries.max(1) * unread.min(entries);
+        let hundredths = |part: u64, whole: u64| part.saturating_mul(100) / whole.max(1);
+        hundredths(unread, self.events).max(hundredths(unread_bytes, self.bytes))
+    }
+}

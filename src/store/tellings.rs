@@ -5,12 +5,13 @@ use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
+use super::bookmark::{Bookmark, bookmark, put_bookmark};
 use super::connections::{was_refused, was_taken};
 use super::memo::row_of_signal;
 use super::tables::{CURSORS, Kind, Record, Typed, VEHICLES_TO_REVISIT};
 use super::vehicle_data::{Loose, fold, insert, last, put_loose};
 use super::vehicles::merge;
-use super::{Change, Rows, Snapshot, StoreError, Tables};
+use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::capability::Lack;
 use crate::model::reading::{Outcome, Reading, SignalFailure, SignalReport, Source};
 use crate::model::vehicle::{Resolved, Vehicle, VehicleError, VehicleFacts};
@@ -100,28 +101,45 @@ impl Telling {
     }
 }
 
-/// Turns tellings into vehicle data and moves the follower's cursor in the same commit. What is applied a second time
-/// changes nothing. `false` if the cursor is not where it was thought to be: then nothing is applied.
+/// Turns tellings into vehicle data and moves the projector in the same commit. `false` if it is not where it was thought
+/// to be: then nothing is applied.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ApplyReadings {
     /// What was told, in the order in which it was.
     pub tellings: Vec<Telling>,
-    /// The projector's new place; `None` for a read or a replay.
-    pub cursor: Option<Seq>,
-    /// The place from which it was moved. A store that was opened anew may be at an earlier one, for what is derived is
-    /// journalled later.
+    /// The projector's new place, as it was journalled before there were bookmarks.
+    cursor: Option<Seq>,
+    /// From where to where the projector moves. A store that was opened anew may be at an earlier place, for what is
+    /// derived is journalled later.
     #[serde(default)]
-    pub after: Option<Seq>,
+    pub moved: Option<(Bookmark, Bookmark)>,
     /// A vehicle for which the log was looked through.
     pub revisited: Option<u32>,
+}
+
+impl ApplyReadings {
+    /// Of a read or a replay.
+    pub fn of(tellings: Vec<Telling>) -> ApplyReadings {
+        ApplyReadings { tellings, cursor: None, moved: None, revisited: None }
+    }
+
+    /// Of the log, from one place to another.
+    pub fn moving(self, from: Bookmark, to: Bookmark) -> ApplyReadings {
+        ApplyReadings { moved: Some((from, to)), ..self }
+    }
+
+    /// Of the log, which has been looked through for a vehicle.
+    pub fn revisiting(self, vehicle: u32) -> ApplyReadings {
+        ApplyReadings { revisited: Some(vehicle), ..self }
+    }
 }
 
 impl Change for ApplyReadings {
     type Outcome = bool;
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
-        if let Some(after) = self.after
-            && after != projector_cursor(tables)?
+        if let Some((from, _)) = &self.moved
+            && *from != bookmark(tables)?
         {
             return Ok(false);
         }
@@ -143,16 +161,15 @@ impl Change for ApplyReadings {
         if let Some(row) = self.revisited {
             tables.remove_mark(VEHICLES_TO_REVISIT, row)?;
         }
-        if let Some(cursor) = self.cursor {
-            tables.log.read = cursor;
-            tables.put_value(CURSORS, PROJECTOR, &cursor)?;
+        if let Some(to) = self.moved.as_ref().map(|(_, to)| to.clone()).or(self.cursor.map(Bookmark::at)) {
+            put_bookmark(tables, &to)?;
         }
         Ok(true)
     }
 
     fn is_derived(&self) -> bool {
         // Of the log, which is read again from the cursor, or for a vehicle that is still to be revisited.
-        self.cursor.is_some() || self.revisited.is_some()
+        self.moved.is_some() || self.revisited.is_some()
     }
 }
 
@@ -171,15 +188,7 @@ impl Change for NoteGrammar {
     }
 }
 
-/// The projector's name among the followers.
-const PROJECTOR: &str = "projector";
-
 const GRAMMAR: &str = "grammar";
-
-/// The projector's place in the log.
-pub(super) fn projector_cursor(rows: &impl Rows) -> Result<Seq, StoreError> {
-    Ok(rows.value(CURSORS, PROJECTOR)?.unwrap_or_default())
-}
 
 /// A vehicle while it is told of.
 struct Car {
@@ -361,10 +370,5 @@ impl Snapshot<'_> {
     /// The version of the grammar by which all of the log has been read: the first, if none was noted.
     pub fn grammar(&self) -> Result<u32, StoreError> {
         Ok(self.value(CURSORS, GRAMMAR)?.unwrap_or(1))
-    }
-
-    /// The projector's place in the log.
-    pub fn projector_cursor(&self) -> Result<Seq, StoreError> {
-        projector_cursor(self)
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::bookmark::projector_cursor;
 use super::log_head::{HEAD, Head, is_erased, put_erased, split};
 use super::memo::{is_linked, row_of};
 use super::packing::Packed;
-pub use super::ring::Ring;
+pub use super::ring::{Backlog, Ring};
 use super::tables::{ALL, Kind, META, Typed, WEBHOOK_LOGS, from_cbor, to_cbor};
-use super::tellings::projector_cursor;
 use super::{Change, Known, Rows, Snapshot, StoreError, Tables};
 use crate::model::{Blob, Seq, Timestamp, VehicleId};
 

@@ -88,7 +88,7 @@ async fn keep(
     }
     let (errors, resolved) = (Vec::new(), Vec::new());
     let telling = Telling { vehicle: row, reports, source: Source::Read, at, told_at, facts: None, errors, resolved };
-    let change = ApplyReadings { tellings: vec![telling], cursor: None, after: None, revisited: None };
+    let change = ApplyReadings::of(vec![telling]);
     shared.store.commit(change).await.map_err(TokenError::from)?;
     Ok(())
 }

@@ -31,6 +31,22 @@ async fn latest(gateway: &TestGateway, vehicle: &str, code: &str) -> Value {
 /// Value and time of every change of a signal.
 async fn history(gateway: &TestGateway, vehicle: &str, code: &str) -> Vec<(i64, i64)> {
     let told = gateway.told(&format!("/api/v1/vehicles/{vehicle}/history?signal={code}&limit=500")).await;
+    rows(&told)
+}
+
+/// The same of all pages.
+async fn whole_history(gateway: &TestGateway, vehicle: &str, code: &str) -> Vec<(i64, i64)> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/vehicles/{vehicle}/history?signal={code}&limit=500{cursor}");
+        let told = gateway.told(&path).await;
+        all.extend(rows(&told));
+        let Some(next) = told["next"].as_str() else { return all };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+fn rows(told: &Value) -> Vec<(i64, i64)> {
     let row = |item: &Value| {
         let at = Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
         (item["body"]["value"].as_i64().unwrap(), at)
@@ -523,7 +539,7 @@ async fn cars_that_live_are_followed() {
 }
 
 /// Delivers 1,500 a second for so long; returns the most that was unread, and when more had been read than the first few.
-async fn pour(gateway: &TestGateway, vehicle: &str, time: Duration) -> (u64, Option<Duration>) {
+async fn pour(gateway: &TestGateway, vehicle: &str, time: Duration, padding: usize) -> (u64, Option<Duration>) {
     let place = gateway.app().projector().place();
     let (start, began) = (*place.borrow(), Instant::now());
     let (mut most, mut first) = (0, None);
@@ -534,9 +550,10 @@ async fn pour(gateway: &TestGateway, vehicle: &str, time: Duration) -> (u64, Opt
         if number % 15 == 0 {
             pass(Duration::from_millis(10)).await;
         }
-        let event = events::state(&format!("pour-{number}"), vehicle, &[events::signal(ODOMETER, number, T + number)]);
+        let mut event = events::state(&format!("pour-{number}"), vehicle, &[events::signal(ODOMETER, number, T + number)]);
+        event["padding"] = json!("x".repeat(padding));
         gateway.deliver(&event).await;
-        most = most.max(gateway.app().store().unread());
+        most = most.max(gateway.app().store().backlog().unread);
         if first.is_none() && place.borrow().0 > start.0 + 100 {
             first = Some(began.elapsed());
         }
@@ -549,28 +566,31 @@ async fn deliveries_go_first_but_not_for_long() {
     let (mut gateway, vehicle) = with_ada(57).await;
     gateway.start_projecting();
     pass(HOUR).await;
-    let (most, first) = pour(&gateway, &vehicle, Duration::from_secs(5)).await;
+    let (most, first) = pour(&gateway, &vehicle, Duration::from_secs(5), 0).await;
     let first = first.expect("nothing was read while deliveries poured in");
     assert!(first >= Duration::from_secs(2) && first < Duration::from_millis(2_200), "{first:?}");
     // No more than comes in two seconds and a moment.
     assert!(most > 2_500 && most < 3_400, "{most}");
     // As soon as no more come, the rest is read.
     pass(Duration::from_millis(100)).await;
-    assert_eq!(gateway.app().store().unread(), 0);
+    assert_eq!(gateway.app().store().backlog().unread, 0);
     gateway.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_small_ring_never_fills_with_what_is_unread() {
-    let mut gateway = TestGateway::with(58, &[("webhooks.keep_events", "200")], Settings::default()).await;
-    gateway.connect("ada", ADA).await;
-    let vehicle = gateway.vehicles_of(ADA).remove(0);
-    gateway.start_projecting();
-    pass(HOUR).await;
-    let (most, first) = pour(&gateway, &vehicle, Duration::from_millis(500)).await;
-    assert!((100..=150).contains(&most), "{most}");
-    assert!(first.is_some_and(|first| first < Duration::from_millis(300)), "{first:?}");
-    gateway.finish().await;
+    // By count, and by bytes: 200 bodies of 16 KiB, about.
+    for (setting, padding) in [(("webhooks.keep_events", "200"), 0), (("webhooks.keep_bytes", "3276800"), 16_000)] {
+        let mut gateway = TestGateway::with(58, &[setting], Settings::default()).await;
+        gateway.connect("ada", ADA).await;
+        let vehicle = gateway.vehicles_of(ADA).remove(0);
+        gateway.start_projecting();
+        pass(HOUR).await;
+        let (most, first) = pour(&gateway, &vehicle, Duration::from_millis(500), padding).await;
+        assert!((90..=150).contains(&most), "{setting:?}: {most}");
+        assert!(first.is_some_and(|first| first < Duration::from_millis(300)), "{setting:?}: {first:?}");
+        gateway.finish().await;
+    }
 }
 
 /// Deliveries overtake each other where one slice ends and the next begins, and the power goes there.
@@ -580,10 +600,12 @@ async fn what_overtook_others_counts_once_through_a_crash() {
     // Else all of the log is read for a car that is new.
     gateway.catch_up().await;
     let at = |number: i64| T + number * 1000;
-    for place in 0..600_i64 {
+    for place in 0..1200_i64 {
         // Within each forty in another order: 17 and 40 have no common divisor.
         let number = place / 40 * 40 + place * 17 % 40;
-        let mut event = events::state(&format!("e-{number}"), &vehicle, &[events::signal(ODOMETER, number, at(number))]);
+        // Every two tell of one moment of the other signal: of that holds what was told last.
+        let signals = [events::signal(ODOMETER, number, at(number)), events::signal("a-pair", number, at(number / 2 * 2))];
+        let mut event = events::state(&format!("e-{number}"), &vehicle, &signals);
         event["meta"]["deliveredAt"] = json!(at(number) + 2000);
         gateway.deliver(&event).await;
     }
@@ -601,14 +623,9 @@ async fn what_overtook_others_counts_once_through_a_crash() {
     }
     assert!(cursors.len() > 3 && cursors.is_sorted(), "{cursors:?}");
     gateway.catch_up().await;
-    let all: Vec<(i64, i64)> = (0..600).map(|number| (number, at(number))).collect();
-    let mut known = history(&gateway, &vehicle, ODOMETER).await;
-    let since = Timestamp::from_millis(at(500)).to_string();
-    let told = gateway.told(&format!("/api/v1/vehicles/{vehicle}/history?signal={ODOMETER}&since={since}&limit=500")).await;
-    known.extend(told["items"].as_array().unwrap().iter().map(|item| {
-        let at = Timestamp::parse(item["at"].as_str().unwrap()).unwrap().as_millis();
-        (item["body"]["value"].as_i64().unwrap(), at)
-    }));
-    assert_eq!(known, all);
+    let all: Vec<(i64, i64)> = (0..1200).map(|number| (number, at(number))).collect();
+    assert_eq!(whole_history(&gateway, &vehicle, ODOMETER).await, all);
+    let last: Vec<(i64, i64)> = (0..600).map(|pair| (2 * pair + 1, at(2 * pair))).collect();
+    assert_eq!(whole_history(&gateway, &vehicle, "a-pair").await, last);
     gateway.finish().await;
 }

@@ -101,7 +101,7 @@ async fn fill(store: &Store) -> VehicleId {
             errors: Vec::new(),
             resolved: Vec::new(),
         };
-        store.commit(ApplyReadings { tellings: vec![telling], cursor: None, after: None, revisited: None }).await.unwrap();
+        store.commit(ApplyReadings::of(vec![telling])).await.unwrap();
     }
     vehicle
 }

@@ -19,6 +19,7 @@ use carport::store::access::{
 };
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::{EndAudit, NoteAudit};
+use carport::store::bookmark::Bookmark;
 use carport::store::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use carport::store::former::{EraseFormer, EraseUnreadable};
 use carport::store::gaps::{NoteAlive, NoteGap};
@@ -392,14 +393,22 @@ impl Step {
     /// As the projector does it, or a read, or for a vehicle that is revisited.
     fn projection(self, at: Timestamp, model: &Model) -> Box<dyn Deed> {
         let row = |n: u8| model.vehicles.keys().nth(usize::from(n) % model.vehicles.len().max(1)).copied().unwrap_or(1);
-        let (source, cursor, revisited) = match self.what % 8 {
-            0 | 1 => (Source::Read, None, None),
-            2 => (Source::Webhook, None, Some(row(self.who))),
-            n => (Source::Webhook, Some(Seq(model.cursor.0.max(model.newest.0.saturating_sub(u64::from(n % 2))))), None),
-        };
+        let source = if self.what % 8 < 2 { Source::Read } else { Source::Webhook };
         let tellings =
             (0..=self.how % 2).map(|n| Telling { source, ..self.telling(at, row(self.who.wrapping_add(n))) }).collect();
-        Box::new(ApplyReadings { tellings, cursor, after: None, revisited })
+        let change = ApplyReadings::of(tellings);
+        Box::new(match self.what % 8 {
+            0 | 1 => change,
+            2 => change.revisiting(row(self.who)),
+            n => {
+                let known = &model.bookmark;
+                // Sometimes it is elsewhere than it thinks.
+                let from = if self.who.is_multiple_of(8) { Bookmark::at(known.read.next()) } else { known.clone() };
+                let read = Seq(known.read.0.max(model.newest.0.saturating_sub(u64::from(n % 2))));
+                let held = (known.cursor().0 + 1..=read.0).filter(|seq| seq % 3 == u64::from(self.how % 4)).map(Seq).collect();
+                change.moving(from, Bookmark { read, held })
+            }
+        })
     }
 
     fn telling(self, at: Timestamp, vehicle: u32) -> Telling {

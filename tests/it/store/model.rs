@@ -22,6 +22,7 @@ use carport::store::access::{
 };
 use carport::store::attempts::{EndTrip, OpenAttempt, PutInvite, TakeAttempt};
 use carport::store::audit::{EndAudit, NoteAudit};
+use carport::store::bookmark::Bookmark;
 use carport::store::connections::{
     AdoptConnection, EndConnection, HandOver, HandedOver, LinkVehicles, Linking, MarkConnection, NoteGoodRead,
 };
@@ -61,7 +62,7 @@ pub(crate) struct Model {
     pub(crate) signal_rows: BTreeMap<String, u32>,
     pub(crate) latest: BTreeMap<(u32, String), Latest>,
     pub(crate) readings: BTreeMap<(u32, String), BTreeMap<Timestamp, Reading>>,
-    pub(crate) cursor: Seq,
+    pub(crate) bookmark: Bookmark,
     pub(crate) log: BTreeMap<Seq, (Header, String)>,
     pub(crate) newest: Seq,
     pub(crate) oldest: Seq,
@@ -733,7 +734,7 @@ impl Played for RecordDelivery {
         let vehicle = self.vehicle.as_ref().map(|id| model.vehicle_row(id));
         // Seqs begin with 1.
         model.oldest = model.oldest.max(Seq(1));
-        while !model.has_room(self) && model.oldest <= model.cursor {
+        while !model.has_room(self) && model.oldest <= model.bookmark.cursor() {
             model.log.remove(&model.oldest);
             model.oldest = model.oldest.next();
         }
@@ -822,12 +823,14 @@ pub(crate) fn about(subject: &Subject) -> String {
 
 impl Played for ApplyReadings {
     fn play(&self, model: &mut Model) -> bool {
-        if self.after.is_some_and(|after| after != model.cursor) {
+        if self.moved.as_ref().is_some_and(|(from, _)| *from != model.bookmark) {
             return false;
         }
         self.tellings.iter().for_each(|telling| model.tell(telling));
         self.revisited.map(|row| model.to_revisit.remove(&row));
-        model.cursor = self.cursor.unwrap_or(model.cursor);
+        if let Some((_, to)) = &self.moved {
+            model.bookmark = to.clone();
+        }
         true
     }
 

@@ -8,6 +8,7 @@ use carport::model::token::Generation;
 use carport::model::user::User;
 use carport::model::vehicle::VehicleFacts;
 use carport::model::{Blob, ConnectionId, Json, SmartcarUserId, Timestamp};
+use carport::store::bookmark::Bookmark;
 use carport::store::connections::{AdoptConnection, LinkVehicles};
 use carport::store::tellings::{ApplyReadings, Telling};
 use carport::store::tokens::SealedTokens;
@@ -155,13 +156,9 @@ fn tell(store: &Store, number: u64) {
         errors: Vec::new(),
         resolved: Vec::new(),
     };
-    now(store.commit(ApplyReadings {
-        tellings: vec![telling],
-        cursor: Some(carport::model::Seq(number)),
-        after: None,
-        revisited: None,
-    }))
-    .unwrap();
+    let from = now(store.read(|snapshot| snapshot.bookmark())).unwrap();
+    let change = ApplyReadings::of(vec![telling]).moving(from, Bookmark::at(carport::model::Seq(number)));
+    assert!(now(store.commit(change)).unwrap());
 }
 
 /// How many events and how many readings there are.

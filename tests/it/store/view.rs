@@ -7,6 +7,7 @@ use carport::model::reading::Reading;
 use carport::model::token::Generation;
 use carport::model::vehicle::Vehicle;
 use carport::model::{Seq, Timestamp, VehicleId};
+use carport::store::bookmark::Bookmark;
 use carport::store::rotation::KEPT;
 use carport::store::vehicle_data::HistoryRange;
 use carport::store::webhook_log::{Filed, Header};
@@ -144,7 +145,7 @@ impl View {
         }
         let extent = store.log_extent()?;
         self.put("sum of the log", &(extent.newest, extent.entries, extent.bytes));
-        self.put_if("cursor", store.projector_cursor().map(|cursor| (cursor > Seq(0)).then_some(cursor)))
+        self.put_if("bookmark", store.bookmark().map(|place| (place != Bookmark::default()).then_some(place)))
     }
 
     fn put_entry(&mut self, cars: &[(VehicleId, u32)], seq: Seq, header: &Header, body: &str) {
@@ -227,8 +228,8 @@ impl View {
         for (subject, notice) in &model.notices {
             view.put(format!("notice {subject}"), notice);
         }
-        if model.cursor > Seq(0) {
-            view.put("cursor", &model.cursor);
+        if model.bookmark != Bookmark::default() {
+            view.put("bookmark", &model.bookmark);
         }
         for (hash, invite) in &model.invites {
             view.put(format!("invite {}", hash[0]), invite);
