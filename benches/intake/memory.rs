@@ -18,7 +18,7 @@ const SOME: usize = 5_000;
 pub(crate) fn measure(server: &Process, entries: usize) -> anyhow::Result<Figures> {
     runtime()?.block_on(async {
         server.settle().await?;
-        let idle = server.status("VmRSS:")?;
+        let (idle, program) = (server.status("VmRSS:")?, server.status("RssFile:")?);
         let mut lines = open(server.address, 16).await?;
         for first in (0..entries).step_by(SOME) {
             let requests = Requests::signed(first..entries.min(first + SOME));
@@ -34,7 +34,6 @@ pub(crate) fn measure(server: &Process, entries: usize) -> anyhow::Result<Figure
             *resident = server.status("VmRSS:")?;
             drop(sent);
         }
-        let program = server.status("RssFile:")?;
         Ok(figures([("idle", idle), ("64", after[0]), ("256", after[1]), ("program", program)]))
     })
 }

@@ -165,7 +165,7 @@ fn memory(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         unit: Unit::MebiBytes,
         measured: resident.of(name),
         note: format!(
-            "at most {}; of the program's file {}",
+            "at most {}; at rest {} of the program's file",
             Unit::MebiBytes.write(resident.largest(name)),
             Unit::MebiBytes.write(resident.of("program"))
         ),

@@ -49,7 +49,7 @@ impl Json {
 }
 
 /// Whether the first difference of two texts is that of two numbers, or of true and false, in the same place: so most
-/// readings differ, and need not be read for it.
+/// readings differ, and need not be read for it. Where a key stands twice, the one that does not count may differ.
 fn differ_in_a_number(one: &str, other: &str) -> bool {
     let alike = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
     let bare = |text: &str| {
@@ -137,7 +137,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_glance_tells_what_reading_tells(one in any_json(), other in any_json()) {
+        fn a_glance_tells_what_reading_tells(one in any_json(), place: prop::sample::Index, digit in "[0-9]") {
+            // One digit of it is another, most often one of a number.
+            let digits: Vec<usize> = one.match_indices(|c: char| c.is_ascii_digit()).map(|(at, _)| at).collect();
+            prop_assume!(!digits.is_empty());
+            let at = *place.get(&digits);
+            let mut other = one.clone();
+            other.replace_range(at..=at, &digit);
             let [one, other] = [Json(one), Json(other)];
             prop_assert_eq!(one.same_as(&other), one.value() == other.value());
         }

@@ -123,7 +123,8 @@ mod tests {
         for written in [cbor(&named), cbor(&reading)] {
             assert_eq!(ciborium::from_reader::<Reading, _>(&written[..]).unwrap(), reading);
         }
-        assert!(cbor(&reading).len() + 40 < cbor(&named).len());
+        // What is stored is told apart by nothing but its order.
+        assert_eq!(cbor(&reading), cbor(&(&body, at, Some(at), None::<Timestamp>, Source::Read)));
     }
 
     #[derive(Serialize)]
@@ -157,6 +158,8 @@ mod tests {
                 oem_updated_at: None,
                 retrieved_at: Some(at),
             };
+            let (code, group) = (named.code, named.group);
+            assert_eq!(cbor(&report), cbor(&(code, group, None::<&str>, &outcome, None::<Timestamp>, Some(at))));
             for written in [cbor(&named), cbor(&report)] {
                 assert_eq!(ciborium::from_reader::<SignalReport, _>(&written[..]).unwrap(), report);
             }
