@@ -107,6 +107,7 @@ struct Shared {
     last_verify: Mutex<Option<LastVerify>>,
     verify_noted_at: Mutex<Option<Timestamp>>,
     astray: Mutex<Option<Astray>>,
+    warned_at: Mutex<Option<Timestamp>>,
     deaf: Deaf,
 }
 
@@ -143,12 +144,23 @@ impl Ingest {
         let noted = store.read(|snapshot| snapshot.last_verify()).await.ok().flatten();
         let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
         let verify_noted_at = Mutex::new(noted.map(|(at, _)| at));
-        let (refused, astray) = (Mutex::default(), Mutex::default());
+        let (refused, astray, warned_at) = (Mutex::default(), Mutex::default(), Mutex::default());
         let deaf = Deaf::default();
         let Settings { management_tokens, ring } = settings;
         let management_tokens = RwLock::new(management_tokens.into());
-        let shared =
-            Shared { management_tokens, ring, store, world, metrics, refused, last_verify, verify_noted_at, astray, deaf };
+        let shared = Shared {
+            management_tokens,
+            ring,
+            store,
+            world,
+            metrics,
+            refused,
+            last_verify,
+            verify_noted_at,
+            astray,
+            warned_at,
+            deaf,
+        };
         Ingest { shared: Arc::new(shared) }
     }
 
@@ -167,6 +179,9 @@ impl Ingest {
             }
             Err(error) => {
                 self.shared.note_refusal(error.code(), error.sentence(), bytes);
+                if matches!(error, IngestError::BadSignature) && !signatures.is_empty() {
+                    self.shared.warn_of_signature();
+                }
                 Err(error)
             }
         }
@@ -361,15 +376,28 @@ impl Shared {
         }
     }
 
-    /// Anybody can send an unsigned VERIFY, so notes of them cost at most one commit an hour.
+    /// Anybody can send an unsigned VERIFY, so notes of these cost at most one commit an hour.
     async fn note_verify(&self, signed: bool) {
         let at = self.world.now();
         *locked(&self.last_verify) = Some(LastVerify { at, signed });
         let is_due = |noted: &Option<Timestamp>| noted.is_none_or(|noted| at.since(noted) > Duration::from_secs(3600));
-        if is_due(&locked(&self.verify_noted_at)) {
+        if signed || is_due(&locked(&self.verify_noted_at)) {
             *locked(&self.verify_noted_at) = Some(at);
             // Only for the set-up page after a restart: the answer does not depend on it.
             let _ = self.store.commit(NoteVerify { at, signed }).await;
+        }
+    }
+
+    /// A wrong token looks like a forger, and anybody can be one, so the log says it seldom.
+    fn warn_of_signature(&self) {
+        let at = self.world.now();
+        let mut warned_at = locked(&self.warned_at);
+        if warned_at.is_none_or(|warned| at >= warned.after(WARNED)) {
+            *warned_at = Some(at);
+            tracing::warn!(
+                "a webhook bore a wrong signature: if Smartcar sent it, smartcar.application_management_token is not that of its \
+                 application; `carport check` tries it, and the page Webhooks lists what was refused"
+            );
         }
     }
 
@@ -381,6 +409,9 @@ impl Shared {
         refused.push_back(Refusal { at: self.world.now(), code, reason, bytes });
     }
 }
+
+/// How long the log is silent about further wrong signatures.
+const WARNED: Duration = Duration::from_secs(3600);
 
 /// How many refusals are remembered.
 const REFUSALS: usize = 100;
