@@ -1,21 +1,26 @@
 //! Taking a delivery in: prove it, parse it lightly, record it. A 200 means that it is on disk.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::model::event::{Event, EventKind, identity};
+use crate::model::gap::Unproven;
 use crate::model::{Secret, Seq, Timestamp};
 use crate::signature;
 use crate::store::webhook_log::{DeliveryResult, NoteVerify, RecordDelivery, Recorded, Ring};
 use crate::store::{Packed, Store};
 use crate::world::World;
+
+mod deaf;
+
+use deaf::Deaf;
 
 /// What became of an accepted delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,33 +116,6 @@ struct Shared {
     deaf: Deaf,
 }
 
-/// Proven deliveries that could not be taken, for as long as none could.
-#[derive(Debug, Default)]
-struct Deaf {
-    /// In milliseconds; 0 while deliveries are taken.
-    since: AtomicI64,
-    /// Times that are over.
-    over: Mutex<VecDeque<(Timestamp, Timestamp)>>,
-}
-
-impl Deaf {
-    fn refused(&self, at: Timestamp) {
-        let _ = self.since.compare_exchange(0, at.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn taken(&self, at: Timestamp) {
-        if self.since.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let since = self.since.swap(0, Ordering::Relaxed);
-        let mut over = locked(&self.over);
-        // Nobody may ask; a disk that stutters must not fill the memory.
-        if since != 0 && over.len() < REFUSALS {
-            over.push_back((Timestamp::from_millis(since), at));
-        }
-    }
-}
-
 impl Ingest {
     /// The way into `store`.
     pub async fn new(settings: Settings, store: Store, world: World, metrics: Arc<Metrics>) -> Ingest {
@@ -180,7 +158,9 @@ impl Ingest {
             Err(error) => {
                 self.shared.note_refusal(error.code(), error.sentence(), bytes);
                 if matches!(error, IngestError::BadSignature) && !signatures.is_empty() {
-                    self.shared.warn_of_signature();
+                    let shared = &self.shared;
+                    shared.deaf.unproven(Unproven { since: shared.world.now(), tokens: shared.fingerprint() });
+                    shared.warn_of_signature();
                 }
                 Err(error)
             }
@@ -221,15 +201,24 @@ impl Ingest {
         locked(&self.shared.astray).clone()
     }
 
-    /// A time that is over and in which no proven delivery could be taken: each is told once, the oldest first.
+    /// A time that is over and in which deliveries of Smartcar's were refused: each is told once, the oldest first.
     pub fn was_deaf(&self) -> Option<(Timestamp, Timestamp)> {
-        locked(&self.shared.deaf.over).pop_front()
+        self.shared.deaf.was()
     }
 
     /// Since when proven deliveries have been refused, if the last was.
     pub fn deaf_since(&self) -> Option<Timestamp> {
-        let since = self.shared.deaf.since.load(Ordering::Relaxed);
-        (since != 0).then(|| Timestamp::from_millis(since))
+        self.shared.deaf.since()
+    }
+
+    /// Since when signed deliveries could not be proven, if the last could not: anybody can send such.
+    pub fn unproven(&self) -> Option<Unproven> {
+        self.shared.deaf.has_unproven()
+    }
+
+    /// Goes on from what the run before knew of deliveries that could not be proven.
+    pub fn recall_unproven(&self, unproven: Unproven) {
+        self.shared.deaf.unproven(unproven);
     }
 
     /// Whether there is a management token.
@@ -276,6 +265,14 @@ impl Shared {
         self.management_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Which tokens these are.
+    fn fingerprint(&self) -> [u8; 32] {
+        let hash = Sha256::new();
+        let hash =
+            self.management_tokens().iter().fold(hash, |hash, token| hash.chain_update(token.expose()).chain_update(b"\n"));
+        hash.finalize().into()
+    }
+
     async fn accept(&self, body: Bytes, signatures: &[&[u8]]) -> Result<Taken, IngestError> {
         if self.management_tokens().is_empty() {
             return Err(IngestError::NotConfigured);
@@ -293,7 +290,7 @@ impl Shared {
         drop(body);
         let received_at = change.received_at;
         let taken = self.record(change).await.inspect_err(not_taken)?;
-        self.deaf.taken(received_at);
+        self.deaf.taken(received_at, || self.fingerprint());
         if let Some(answer) = challenge {
             self.note_verify(true).await;
             return Ok((Accepted::Challenge(answer), "verify"));

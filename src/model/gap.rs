@@ -23,8 +23,17 @@ pub struct Gap {
 pub enum GapCause {
     /// Carport did not run.
     Down,
-    /// Proven deliveries were refused, because the store could not take them.
+    /// Deliveries were refused: the store could not take them, or the management token that proves them was a wrong one.
     Refused,
     /// Nothing came in, though it did before.
     Silent,
+}
+
+/// Signed deliveries that could not be proven, and none since that could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproven {
+    /// When the first came in.
+    pub since: Timestamp,
+    /// A fingerprint of the management tokens that did not prove it.
+    pub tokens: [u8; 32],
 }

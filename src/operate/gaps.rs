@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ingest::Ingest;
 use crate::model::Timestamp;
 use crate::model::event::EventKind;
-use crate::model::gap::GapCause;
-use crate::store::gaps::{NoteAlive, NoteGap};
+use crate::model::gap::{GapCause, Unproven};
+use crate::store::gaps::{NoteAlive, NoteGap, NoteUnproven};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::world::World;
 
@@ -75,6 +75,9 @@ impl Gaps {
         let alive_at = signs.alive_at.map(|alive_at| alive_at.max(signs.newest_at.unwrap_or_default()));
         let before = *watch.before.get_or_insert(alive_at.unwrap_or(now));
         watch.looks += 1;
+        if let (1, Some(unproven)) = (watch.looks, signs.unproven) {
+            self.ingest.recall_unproven(unproven);
+        }
         // It did not run before this run, nor while the machine slept, or its clock had begun with the time of the stop.
         let (idle_since, most) = match (watch.noted_at, watch.looked_at) {
             (Some(_), Some(looked_at)) => (looked_at, EVERY + TRIED_FOR),
@@ -96,6 +99,10 @@ impl Gaps {
                 self.heal(watch, GapCause::Refused, since, until).await?;
             }
             watch.deaf.pop_front();
+        }
+        let unproven = self.ingest.unproven().filter(|unproven| now.since(unproven.since) > TRIED_FOR);
+        if unproven != signs.unproven {
+            self.store.commit(NoteUnproven { unproven }).await?;
         }
         if let Some(newest_at) = signs.newest_at
             && now.since(newest_at.max(signs.healed_until).max(watch.healed_until)) >= SILENCE
@@ -150,6 +157,8 @@ struct Signs {
     silent_since: Option<Timestamp>,
     /// When the last gap ended.
     healed_until: Timestamp,
+    /// Deliveries that could not be proven, and none since that could.
+    unproven: Option<Unproven>,
 }
 
 impl Signs {
@@ -162,6 +171,7 @@ impl Signs {
             newest_at: newest.first().map(|entry| entry.header.received_at),
             silent_since: silence.map(|gap| gap.since),
             healed_until: gaps.iter().map(|gap| gap.until).max().unwrap_or_default(),
+            unproven: snapshot.unproven()?,
         })
     }
 }

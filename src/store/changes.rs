@@ -13,7 +13,7 @@ use super::certificates::{KeepAccount, KeepCertificate, KeepFailures};
 use super::commands::{BeginCommand, EndCommand};
 use super::connections::{AdoptConnection, EndConnection, HandOver, LinkVehicles, MarkConnection, NoteGoodRead};
 use super::former::{EraseFormer, EraseUnreadable};
-use super::gaps::{NoteAlive, NoteGap};
+use super::gaps::{NoteAlive, NoteGap, NoteUnproven};
 use super::journal::Record;
 use super::made::KeepSettings;
 use super::notices::{EndNotice, GiveNotice};
@@ -59,7 +59,7 @@ changes! {
     RenameVehicle, NoteFacts, PictureTaken, ForgetVehicle, EraseFormer, EraseUnreadable,
     RecordDelivery, NoteVerify, ApplyReadings, NoteGrammar, TrimHistory,
     GiveNotice, EndNotice,
-    NoteAlive, NoteGap,
+    NoteAlive, NoteGap, NoteUnproven,
     TakeCall, NoteCalls,
     BeginCommand, EndCommand, NoteSubscription, SwitchGeneration, DropSpare, DropOrphaned,
     KeepCertificate, KeepAccount, KeepFailures, KeepSettings,

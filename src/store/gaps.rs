@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::tables::{ALL, META, Record, Typed, VEHICLES_TO_READ};
 use super::{Change, Snapshot, StoreError, Tables};
 use crate::model::Timestamp;
-use crate::model::gap::{Gap, GapCause};
+use crate::model::gap::{Gap, GapCause, Unproven};
 use crate::model::vehicle::Vehicle;
 
 const ALIVE: &str = "alive";
+const UNPROVEN: &str = "unproven";
 const GAPS: &str = "gaps";
 
 /// How many gaps are remembered.
@@ -26,6 +27,21 @@ impl Change for NoteAlive {
 
     fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         tables.put_value(META, ALIVE, &self.at)
+    }
+}
+
+/// Deliveries cannot be proven, or can again: what a later start goes on from.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoteUnproven {
+    /// What is so now.
+    pub unproven: Option<Unproven>,
+}
+
+impl Change for NoteUnproven {
+    type Outcome = ();
+
+    fn apply(&self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        tables.put_value(META, UNPROVEN, &self.unproven)
     }
 }
 
@@ -70,6 +86,11 @@ impl Snapshot<'_> {
     /// When Carport was alive for certain; `None` before its first run.
     pub fn alive_at(&self) -> Result<Option<Timestamp>, StoreError> {
         self.value(META, ALIVE)
+    }
+
+    /// What the last run noted of deliveries that could not be proven.
+    pub fn unproven(&self) -> Result<Option<Unproven>, StoreError> {
+        Ok(self.value::<Option<Unproven>>(META, UNPROVEN)?.flatten())
     }
 
     /// The last gaps, oldest first: at most twenty.

@@ -152,6 +152,51 @@ async fn refusals_that_last_are_a_gap() {
     gateway.finish().await;
 }
 
+/// The token of another application proves nothing. What was sent meanwhile is lost, and known to be once the right one is there;
+/// a forger alone makes no gap.
+#[tokio::test(start_paused = true)]
+async fn a_time_with_a_wrong_token_is_a_gap() {
+    const KEY: &str = "smartcar.application_management_token";
+    let (mut gateway, vehicles) = with_two_cars(312).await;
+    let before = reads(&gateway, &vehicles);
+    let missing = async |gateway: &TestGateway| {
+        let status = gateway.told("/api/v1/status").await;
+        status["missing"].as_array().unwrap().iter().any(|missing| missing["code"] == "wrong_signature")
+    };
+    let refused = async |gateway: &TestGateway, signature: Option<&str>| {
+        let event = events::state("2", &vehicles[0], &[]).to_string();
+        let delivery = gateway.delivery(event);
+        let delivery = match signature {
+            Some(signature) => delivery.without("sc-signature").header("sc-signature", signature),
+            None => delivery,
+        };
+        assert_eq!(delivery.send().await.status, 401);
+    };
+    refused(&gateway, Some(&"0".repeat(64))).await;
+    assert!(missing(&gateway).await);
+    pass(5 * MINUTE).await;
+    tell(&gateway, &vehicles, 3).await;
+    pass(2 * MINUTE).await;
+    assert!(!missing(&gateway).await);
+    assert_eq!((reads(&gateway, &vehicles), gaps(&gateway).await), (before.clone(), Vec::new()));
+
+    gateway.configure(KEY, "00000000-0000-4000-8000-000000000000");
+    restart_after(&mut gateway, Duration::from_secs(5)).await;
+    refused(&gateway, None).await;
+    pass(5 * MINUTE).await;
+    refused(&gateway, None).await;
+    let right = gateway.management_token();
+    gateway.configure(KEY, &right);
+    restart_after(&mut gateway, Duration::from_secs(5)).await;
+    assert!(missing(&gateway).await);
+    tell(&gateway, &vehicles, 4).await;
+    pass(2 * MINUTE).await;
+    assert!(!missing(&gateway).await);
+    assert_eq!(reads(&gateway, &vehicles), once_more(&before));
+    assert_eq!(gaps(&gateway).await, [("refused".to_owned(), 2)]);
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ring_that_stays_full_is_one_gap() {
     let mut gateway = TestGateway::with(311, &[("webhooks.keep_events", "4")], Settings::default()).await;

@@ -15,6 +15,8 @@ const POINTS: &[(&str, &str, Outcome)] = &[
     ("management_token", "VERIFY", Outcome::Fail),
     ("verify", "VERIFY", Outcome::Warn),
     ("wrong_path", "webhook path", Outcome::Fail),
+    // Anybody can send such.
+    ("wrong_signature", "webhook signature", Outcome::Warn),
     ("untrusted_proxy", "proxy", Outcome::Warn),
     ("silent_proxy", "proxy", Outcome::Warn),
     ("vehicle", "car", Outcome::Warn),

@@ -60,6 +60,14 @@ impl Shared {
                 format!("in Smartcar's dashboard set the webhook's URL to {}", settings.webhook_url),
             );
         }
+        if let Some(unproven) = self.ingest.unproven() {
+            add(
+                "wrong_signature",
+                &format!("webhooks with wrong signatures come in, the first {}, and none with a good one since", unproven.since.plain()),
+                "if they are Smartcar's, copy the application management token of its dashboard into smartcar.application_management_token"
+                    .to_owned(),
+            );
+        }
         // A simulator on this machine posts to http as well.
         let simulated = smartcar.origins.api.starts_with("http://");
         if !simulated && !settings.public_url.starts_with("https://") {

@@ -162,7 +162,7 @@ impl WebhooksPage<'_> {
             lasted: format::duration(gap.until.since(gap.since)),
             cause: match gap.cause {
                 GapCause::Down => "Carport did not run",
-                GapCause::Refused => "the store could not take deliveries",
+                GapCause::Refused => "deliveries were refused",
                 GapCause::Silent => "Smartcar delivered nothing",
             },
             vehicles: gap.vehicles,

@@ -19,6 +19,11 @@ const HERE: &[(&str, &str, Place)] = &[
     ("credentials", "Type them in below: Application ID, Client ID and Client secret.", Place::Settings),
     ("application_id", "Copy it from Smartcar's dashboard into the box below.", Place::Settings),
     ("management_token", "Copy it from Smartcar's dashboard into the box below.", Place::Settings),
+    (
+        "wrong_signature",
+        "If they are Smartcar's, copy the management token from its dashboard into the box below.",
+        Place::Settings,
+    ),
     ("refused", "Compare Client ID and Client secret with Smartcar's dashboard, and type them in again below.", Place::Settings),
     ("vehicle", "Press Connect a car: its owner signs in at Smartcar.", Place::Connect),
     (
