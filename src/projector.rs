@@ -109,7 +109,7 @@ impl Projector {
         let mut course = self.take_up(place).await?;
         loop {
             // What is new comes before what was read.
-            self.go_on(&mut course, &mut precedence).await?;
+            self.go_on(&mut course, precedence.as_deref_mut()).await?;
             let Some(place) = again else { break };
             again = self.read_again(place).await?;
         }
@@ -154,21 +154,21 @@ impl Projector {
     }
 
     /// To what is the end of the log once deliveries have gone first.
-    async fn go_on(&self, course: &mut Course, precedence: &mut Option<&mut Precedence>) -> Result<(), StoreError> {
-        if let Some(precedence) = precedence {
+    async fn go_on(&self, course: &mut Course, mut precedence: Option<&mut Precedence>) -> Result<(), StoreError> {
+        if let Some(precedence) = &mut precedence {
             precedence.give_way().await;
         }
         let end = *self.store.grew().borrow();
-        let mut is_more = course.place.cursor() < end;
-        while is_more {
-            is_more = self.follow(course, end).await?;
+        loop {
+            let is_more = course.place.cursor() < end && self.follow(course, end).await?;
             self.place.send_replace(course.place.cursor());
-            if is_more && let Some(precedence) = precedence {
+            if !is_more {
+                return Ok(());
+            }
+            if let Some(precedence) = &mut precedence {
                 precedence.give_way().await;
             }
         }
-        self.place.send_replace(course.place.cursor());
-        Ok(())
     }
 
     /// One slice, and what was held back before. Up to `end`, the youngest of both are held back, for the next slice may

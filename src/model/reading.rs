@@ -96,7 +96,7 @@ impl Source {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn cbor(value: &impl Serialize) -> Vec<u8> {
@@ -105,13 +105,14 @@ mod tests {
         bytes
     }
 
+    /// A reading as it was written when its fields had names.
     #[derive(Serialize)]
-    struct Named<'a> {
-        body: &'a Json,
-        at: Timestamp,
-        oem_updated_at: Option<Timestamp>,
-        retrieved_at: Option<Timestamp>,
-        source: Source,
+    pub(crate) struct Named<'a> {
+        pub(crate) body: &'a Json,
+        pub(crate) at: Timestamp,
+        pub(crate) oem_updated_at: Option<Timestamp>,
+        pub(crate) retrieved_at: Option<Timestamp>,
+        pub(crate) source: Source,
     }
 
     #[test]

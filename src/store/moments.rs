@@ -147,18 +147,9 @@ impl Snapshot<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reading::tests::Named;
     use crate::model::reading::{Reading, Source};
     use crate::store::tables::to_cbor;
-
-    /// A reading as it was written when its fields had names.
-    #[derive(serde::Serialize)]
-    struct Named<'a> {
-        body: &'a Json,
-        at: Timestamp,
-        oem_updated_at: Option<Timestamp>,
-        retrieved_at: Option<Timestamp>,
-        source: Source,
-    }
 
     #[test]
     fn moments_are_read_of_readings_with_names_and_without() {
