@@ -55,8 +55,21 @@ pub(super) async fn webhooks(client: &Client, command: Webhooks) -> Result<(), F
         Webhooks::Tail { filter, json } => tail(client, &filter, json).await,
         Webhooks::Replay { seq, json } => {
             let webhook = client.post(&["webhooks", &seq.to_string(), "replay"], Value::Null).await?;
-            if json { say_json(&webhook) } else { say("Replayed.") }
+            if json { say_json(&webhook) } else { say(replayed(&webhook)) }
         }
+    }
+}
+
+/// What came of reading an entry again.
+fn replayed(webhook: &Value) -> &'static str {
+    match webhook["result"].as_str().unwrap_or_default() {
+        "not_understood" | "unknown_type" => "Read again, and nothing was made of it: this version does not understand it.",
+        "not_connected" => "Read again, and nothing was made of it: its car was not connected here when it came in.",
+        "unknown_vehicle" => {
+            "Read again. Values are made of it if its car is connected here by now: `carport vehicles show` tells."
+        }
+        "test" => "Read again, and nothing was made of it: a test tells nothing of a car.",
+        _ => "Read again. What is known better since stays: the newest value of a signal counts.",
     }
 }
 

@@ -54,7 +54,7 @@ pub struct WebhookFilter {
     /// Only of this type, such as VEHICLE_STATE
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
-    /// Only with this result, such as accepted
+    /// Only with this result: accepted, unknown_vehicle, not_connected, unknown_type, test or not_understood
     #[arg(long)]
     pub result: Option<String>,
 }

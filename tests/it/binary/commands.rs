@@ -160,7 +160,8 @@ async fn changing_commands_work_with_and_without_a_server() {
         assert_eq!(home.run(&["users", "add", "lin"]).await.code, Some(1), "made twice");
         assert_eq!(home.json(&["users", "rename", "lin", "Linus"]).await["name"], "Linus");
         assert!(home.done(&["users", "remove", "lin", "--yes"]).await.starts_with("Removed. The history of its cars stays"));
-        assert_eq!(home.done(&["webhooks", "replay", "1"]).await, "Replayed.");
+        let replayed = home.done(&["webhooks", "replay", "1"]).await;
+        assert!(replayed.starts_with("Read again"), "{replayed}");
         let refreshed = home.json(&["connections", "refresh", &connection]).await;
         assert_eq!((&refreshed["status"], &refreshed["last_error"]), (&"active".into(), &Value::Null), "{refreshed}");
 
