@@ -28,9 +28,10 @@
 //! records are CBOR, packed before they are sealed. In clear stand the keys, format and key ids in `meta`, and what
 //! the seal of its row covers: event ids, and the header of a log entry. A row without a value is a sealed nothing.
 
+use std::fmt;
 use std::ops::{Bound, ControlFlow};
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -39,7 +40,7 @@ use super::StoreError;
 use super::database::disk;
 use super::key::Key;
 use super::log_head::Log;
-use super::opened::Opened;
+use super::opened::{Opened, OpenedToRead};
 use super::packing::{pack, unpack};
 pub(super) use super::places::{Kind, Places};
 pub(super) use super::roll::{LARGE, SMALL, all};
@@ -194,26 +195,27 @@ fn let_go<R: Record>(bytes: [Zeroizing<Vec<u8>>; 2]) {
 }
 
 /// The state at one moment. Never keep it across an await: it holds back the reuse of pages.
-#[derive(Debug)]
 pub struct Snapshot<'a> {
-    transaction: &'a ReadTransaction,
+    opened: OpenedToRead<'a>,
     places: &'a Places,
 }
 
 impl<'a> Snapshot<'a> {
     pub(super) fn new(transaction: &'a ReadTransaction, places: &'a Places) -> Snapshot<'a> {
-        Snapshot { transaction, places }
+        Snapshot { opened: OpenedToRead::new(transaction), places }
+    }
+}
+
+impl fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
     }
 }
 
 impl Snapshot<'_> {
     /// How many rows a table has, by its own count.
     pub(super) fn len(&self, table: &'static str) -> Result<u64, StoreError> {
-        match self.transaction.open_table(definition(table)) {
-            Ok(table) => table.len().map_err(|error| disk(&error)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(0),
-            Err(error) => Err(disk(&error)),
-        }
+        self.opened.get(table)?.map_or(Ok(0), |table| table.len().map_err(|error| disk(&error)))
     }
 }
 
@@ -223,11 +225,7 @@ impl Rows for Snapshot<'_> {
     }
 
     fn raw(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.transaction.open_table(definition(table)) {
-            Ok(table) => get(&table, key),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(disk(&error)),
-        }
+        self.opened.get(table)?.map_or(Ok(None), |table| get(table, key))
     }
 
     fn walk(
@@ -237,11 +235,7 @@ impl Rows for Snapshot<'_> {
         backwards: bool,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        match self.transaction.open_table(definition(table)) {
-            Ok(table) => walk(&table, &range, backwards, visit),
-            Err(TableError::TableDoesNotExist(_)) => Ok(()),
-            Err(error) => Err(disk(&error)),
-        }
+        self.opened.get(table)?.map_or(Ok(()), |table| walk(table, &range, backwards, visit))
     }
 }
 
