@@ -1,33 +1,35 @@
 //! A piece of JSON kept as it was received.
 
 use std::fmt;
+use std::sync::Arc;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::lenient;
 
-/// A JSON value as its text, so that what Smartcar sent comes out again to the letter.
+/// A JSON value as its text, so that what Smartcar sent comes out again to the letter. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Json(String);
+pub struct Json(Arc<str>);
 
 impl Json {
     /// The JSON `null`.
     pub fn null() -> Json {
-        Json("null".to_owned())
+        Json("null".into())
     }
 
     /// Prints a value.
     pub fn of(value: &Value) -> Json {
-        Json(value.to_string())
+        Json(value.to_string().into())
     }
 
     /// What was received: as it is if it is JSON, else as a JSON text with unreadable bytes replaced. So
     /// is what is nested deeper than any event: not every reader of ours could follow.
     pub fn received(bytes: &[u8]) -> Json {
         match serde_json::from_slice::<&RawValue>(bytes) {
-            Ok(raw) if !lenient::is_too_deep(raw.get()) => Json(raw.get().to_owned()),
+            Ok(raw) if !lenient::is_too_deep(raw.get()) => Json(raw.get().into()),
             _ => Json::of(&Value::String(String::from_utf8_lossy(bytes).into_owned())),
         }
     }
@@ -70,7 +72,7 @@ impl fmt::Debug for Json {
 
 impl From<&RawValue> for Json {
     fn from(raw: &RawValue) -> Json {
-        Json(raw.get().to_owned())
+        Json(raw.get().into())
     }
 }
 
@@ -83,8 +85,7 @@ impl From<Box<RawValue>> for Json {
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            let raw = RawValue::from_string(self.0.clone()).map_err(serde::ser::Error::custom)?;
-            raw.serialize(serializer)
+            serde_json::from_str::<&RawValue>(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
         } else {
             serializer.serialize_str(&self.0)
         }
@@ -96,8 +97,23 @@ impl<'de> Deserialize<'de> for Json {
         if deserializer.is_human_readable() {
             Box::<RawValue>::deserialize(deserializer).map(Json::from)
         } else {
-            String::deserialize(deserializer).map(Json)
+            deserializer.deserialize_str(Text)
         }
+    }
+}
+
+/// Takes a text over from where it was read, without a copy between.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value as text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json(text.into()))
     }
 }
 
@@ -109,7 +125,7 @@ mod tests {
     use crate::model::lenient::tests::any_json;
 
     fn same(one: &str, other: &str) -> bool {
-        Json(one.to_owned()).same_as(&Json(other.to_owned()))
+        Json(one.into()).same_as(&Json(other.into()))
     }
 
     #[test]
@@ -144,13 +160,13 @@ mod tests {
             let at = *place.get(&digits);
             let mut other = one.clone();
             other.replace_range(at..=at, &digit);
-            let [one, other] = [Json(one), Json(other)];
+            let [one, other] = [Json(one.into()), Json(other.into())];
             prop_assert_eq!(one.same_as(&other), one.value() == other.value());
         }
 
         #[test]
         fn a_glance_tells_what_reading_tells_of_one_number(before in ".{0,3}", one: f64, other in -3..3_i32, after in "[,}: a-c]{0,3}") {
-            let text = |number: String| Json(serde_json::json!({ "a": before, "b": 0, "c": after }).to_string().replace(":0", &format!(":{number}")));
+            let text = |number: String| Json(serde_json::json!({ "a": before, "b": 0, "c": after }).to_string().replace(":0", &format!(":{number}")).into());
             let [one, other, third] = [one.to_string(), other.to_string(), format!("{other}.0")].map(text);
             prop_assert_eq!(one.same_as(&other), one.value() == other.value());
             prop_assert_eq!(third.same_as(&other), third.value() == other.value());
