@@ -78,20 +78,22 @@ impl EventKind {
     }
 
     fn v4(name: &str) -> EventKind {
-        match name.to_ascii_uppercase().as_str() {
-            "VERIFY" => EventKind::Verify,
-            "VEHICLE_STATE" => EventKind::VehicleState,
-            "VEHICLE_ERROR" => EventKind::VehicleError,
-            _ => EventKind::unknown(name),
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is("VERIFY") => EventKind::Verify,
+            () if is("VEHICLE_STATE") => EventKind::VehicleState,
+            () if is("VEHICLE_ERROR") => EventKind::VehicleError,
+            () => EventKind::unknown(name),
         }
     }
 
     fn legacy(name: &str) -> EventKind {
-        match name.to_ascii_lowercase().as_str() {
-            "verify" => EventKind::Verify,
-            "schedule" | "scheduled" | "dynamic" => EventKind::Scheduled,
-            "eventbased" => EventKind::ChargeEvent,
-            _ => EventKind::unknown(name),
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is("verify") => EventKind::Verify,
+            () if is("schedule") || is("scheduled") || is("dynamic") => EventKind::Scheduled,
+            () if is("eventBased") => EventKind::ChargeEvent,
+            () => EventKind::unknown(name),
         }
     }
 

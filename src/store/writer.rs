@@ -27,7 +27,7 @@ use crate::model::Blob;
 const QUEUE: usize = 4096;
 
 /// How many changes one commit takes at most: all of them are in memory several times.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 
 /// A checkpoint is due when the journal has so many bytes, not counting the copy of the small tables four times,
 const CHECKPOINT_BYTES: u64 = 6 * 1024 * 1024;

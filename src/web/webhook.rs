@@ -44,7 +44,7 @@ where
         Err(problem) => return Err(unread(services, client, &head, problem)),
     };
     // The head is a part of hyper's buffer, which waits for the disk as long as anything of it does.
-    let signatures: Vec<Vec<u8>> = signatures(&head).into_iter().map(<[u8]>::to_vec).collect();
+    let signatures: Vec<Vec<u8>> = signatures(&head).map(<[u8]>::to_vec).collect();
     drop(head);
     let signatures: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
     match services.rooms.ingest.accept(body, &signatures).await {
@@ -90,15 +90,15 @@ where
     let cap = Route::Webhook.policy().body_cap.map_or(0, |cap| cap.bytes(&services.settings));
     let time = services.settings.limits.body_time;
     let body = input::body(&head.headers, body, cap, time).await;
-    if body.is_ok_and(|body| services.rooms.ingest.proves(&body, &signatures(head))) {
+    if body.is_ok_and(|body| services.rooms.ingest.proves(&body, &signatures(head).collect::<Vec<_>>())) {
         services.rooms.ingest.went_astray(head.uri.path());
     } else if services.take_for_proof(Route::Webhook, client).is_ok() {
         services.rooms.ingest.refuse("unknown_path", "an unproven post came to an address that is not the webhook's", 0);
     }
 }
 
-fn signatures(head: &Parts) -> Vec<&[u8]> {
-    head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes).collect()
+fn signatures(head: &Parts) -> impl Iterator<Item = &[u8]> {
+    head.headers.get_all(SC_SIGNATURE).iter().map(http::HeaderValue::as_bytes)
 }
 
 /// Receipts are the contract's, to the letter.
