@@ -159,7 +159,7 @@ impl Ingest {
                 self.shared.note_refusal(error.code(), error.sentence(), bytes);
                 if matches!(error, IngestError::BadSignature) && !signatures.is_empty() {
                     let shared = &self.shared;
-                    shared.deaf.unproven(Unproven { since: shared.world.now(), tokens: shared.fingerprint() });
+                    shared.deaf.unproven(|| Unproven { since: shared.world.now(), tokens: shared.fingerprint() });
                     shared.warn_of_signature();
                 }
                 Err(error)
@@ -181,6 +181,7 @@ impl Ingest {
     /// Puts other management tokens in the place of those there are.
     pub fn replace_management_tokens(&self, tokens: Vec<Secret>) {
         *self.shared.management_tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+        self.shared.deaf.tokens_changed();
     }
 
     /// Whether a body bears a valid signature.
@@ -211,14 +212,15 @@ impl Ingest {
         self.shared.deaf.since()
     }
 
-    /// Since when signed deliveries could not be proven, if the last could not: anybody can send such.
-    pub fn unproven(&self) -> Option<Unproven> {
-        self.shared.deaf.has_unproven()
+    /// Since when signed deliveries could not be proven, by the tokens that did not prove them; empty if the last could.
+    /// Anybody can send such.
+    pub fn unproven(&self) -> Vec<Unproven> {
+        self.shared.deaf.all_unproven()
     }
 
     /// Goes on from what the run before knew of deliveries that could not be proven.
-    pub fn recall_unproven(&self, unproven: Unproven) {
-        self.shared.deaf.unproven(unproven);
+    pub fn recall_unproven(&self, unproven: Vec<Unproven>) {
+        unproven.into_iter().for_each(|unproven| self.shared.deaf.recall(unproven));
     }
 
     /// Whether there is a management token.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::{REFUSALS, locked};
 use crate::model::Timestamp;
@@ -14,9 +14,11 @@ use crate::model::gap::Unproven;
 pub(super) struct Deaf {
     /// Since when proven ones have been, in milliseconds; 0 while they are taken.
     since: AtomicI64,
-    /// Since when none could be proven, in milliseconds; 0 if the last could. What is behind the lock tells more.
-    unproven_since: AtomicI64,
-    unproven: Mutex<Option<Unproven>>,
+    /// Whether there is anything in `unproven`, and whether it tells of the present tokens: for whoever has no time to look.
+    is_unproven: AtomicBool,
+    is_noted: AtomicBool,
+    /// Since when none could be proven, by the tokens that did not prove them.
+    unproven: Mutex<Vec<Unproven>>,
     /// Times that are over.
     over: Mutex<VecDeque<(Timestamp, Timestamp)>>,
 }
@@ -27,26 +29,43 @@ impl Deaf {
         let _ = self.since.compare_exchange(0, at.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// None of `tokens` proves a delivery: anybody can send such a one, so it counts only if other tokens prove the next.
-    pub(super) fn unproven(&self, unproven: Unproven) {
-        let mut known = locked(&self.unproven);
-        if known.is_none_or(|known| unproven.since < known.since) {
-            *known = Some(unproven);
-            self.unproven_since.store(unproven.since.as_millis(), Ordering::Relaxed);
+    /// The present tokens do not prove a delivery: anybody can send such a one, so it counts only if others prove the next.
+    pub(super) fn unproven(&self, unproven: impl FnOnce() -> Unproven) {
+        if !self.is_noted.load(Ordering::Relaxed) {
+            self.recall(unproven());
+            self.is_noted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A delivery that `tokens` prove was taken.
+    /// Some tokens did not prove a delivery.
+    pub(super) fn recall(&self, unproven: Unproven) {
+        let mut all = locked(&self.unproven);
+        if let Some(known) = all.iter_mut().find(|known| known.tokens == unproven.tokens) {
+            known.since = known.since.min(unproven.since);
+        } else if all.len() < MISTAKES {
+            all.push(unproven);
+        }
+        self.is_unproven.store(true, Ordering::Relaxed);
+    }
+
+    /// There are other tokens.
+    pub(super) fn tokens_changed(&self) {
+        self.is_noted.store(false, Ordering::Relaxed);
+    }
+
+    /// A delivery that these tokens prove was taken.
     pub(super) fn taken(&self, at: Timestamp, tokens: impl FnOnce() -> [u8; 32]) {
         if self.since.load(Ordering::Relaxed) != 0 {
             let since = self.since.swap(0, Ordering::Relaxed);
             self.is_over((since != 0).then(|| Timestamp::from_millis(since)), at);
         }
-        if self.unproven_since.load(Ordering::Relaxed) != 0 {
-            let mut known = locked(&self.unproven);
-            self.unproven_since.store(0, Ordering::Relaxed);
-            let unproven = known.take().filter(|unproven| unproven.tokens != tokens());
-            self.is_over(unproven.map(|unproven| unproven.since), at);
+        if self.is_unproven.load(Ordering::Relaxed) {
+            let mut all = locked(&self.unproven);
+            self.is_unproven.store(false, Ordering::Relaxed);
+            self.is_noted.store(false, Ordering::Relaxed);
+            let tokens = tokens();
+            let by_others = all.drain(..).filter(|unproven| unproven.tokens != tokens);
+            self.is_over(by_others.map(|unproven| unproven.since).min(), at);
         }
     }
 
@@ -71,8 +90,11 @@ impl Deaf {
         (since != 0).then(|| Timestamp::from_millis(since))
     }
 
-    /// Since when no delivery could be proven, if the last could not.
-    pub(super) fn has_unproven(&self) -> Option<Unproven> {
-        *locked(&self.unproven)
+    /// Since when no delivery could be proven, by the tokens that did not prove them; empty if the last could.
+    pub(super) fn all_unproven(&self) -> Vec<Unproven> {
+        locked(&self.unproven).clone()
     }
 }
+
+/// How many sets of tokens are remembered that did not prove a delivery: who mistypes does not do so for ever.
+const MISTAKES: usize = 8;

@@ -29,11 +29,11 @@ pub enum GapCause {
     Silent,
 }
 
-/// Signed deliveries that could not be proven, and none since that could.
+/// Signed deliveries that some tokens did not prove, and none since that could be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unproven {
     /// When the first came in.
     pub since: Timestamp,
-    /// A fingerprint of the management tokens that did not prove it.
+    /// A fingerprint of those management tokens.
     pub tokens: [u8; 32],
 }

@@ -75,8 +75,8 @@ impl Gaps {
         let alive_at = signs.alive_at.map(|alive_at| alive_at.max(signs.newest_at.unwrap_or_default()));
         let before = *watch.before.get_or_insert(alive_at.unwrap_or(now));
         watch.looks += 1;
-        if let (1, Some(unproven)) = (watch.looks, signs.unproven) {
-            self.ingest.recall_unproven(unproven);
+        if watch.looks == 1 {
+            self.ingest.recall_unproven(signs.unproven.clone());
         }
         // It did not run before this run, nor while the machine slept, or its clock had begun with the time of the stop.
         let (idle_since, most) = match (watch.noted_at, watch.looked_at) {
@@ -100,7 +100,8 @@ impl Gaps {
             }
             watch.deaf.pop_front();
         }
-        let unproven = self.ingest.unproven().filter(|unproven| now.since(unproven.since) > TRIED_FOR);
+        let mut unproven = self.ingest.unproven();
+        unproven.retain(|unproven| now.since(unproven.since) > TRIED_FOR);
         if unproven != signs.unproven {
             self.store.commit(NoteUnproven { unproven }).await?;
         }
@@ -158,7 +159,7 @@ struct Signs {
     /// When the last gap ended.
     healed_until: Timestamp,
     /// Deliveries that could not be proven, and none since that could.
-    unproven: Option<Unproven>,
+    unproven: Vec<Unproven>,
 }
 
 impl Signs {

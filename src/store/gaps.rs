@@ -33,8 +33,8 @@ impl Change for NoteAlive {
 /// Deliveries cannot be proven, or can again: what a later start goes on from.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NoteUnproven {
-    /// What is so now.
-    pub unproven: Option<Unproven>,
+    /// What is so now: since when, by the tokens that did not prove them.
+    pub unproven: Vec<Unproven>,
 }
 
 impl Change for NoteUnproven {
@@ -89,8 +89,8 @@ impl Snapshot<'_> {
     }
 
     /// What the last run noted of deliveries that could not be proven.
-    pub fn unproven(&self) -> Result<Option<Unproven>, StoreError> {
-        Ok(self.value::<Option<Unproven>>(META, UNPROVEN)?.flatten())
+    pub fn unproven(&self) -> Result<Vec<Unproven>, StoreError> {
+        Ok(self.value(META, UNPROVEN)?.unwrap_or_default())
     }
 
     /// The last gaps, oldest first: at most twenty.

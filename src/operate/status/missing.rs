@@ -60,10 +60,10 @@ impl Shared {
                 format!("in Smartcar's dashboard set the webhook's URL to {}", settings.webhook_url),
             );
         }
-        if let Some(unproven) = self.ingest.unproven() {
+        if let Some(since) = self.ingest.unproven().into_iter().map(|unproven| unproven.since).min() {
             add(
                 "wrong_signature",
-                &format!("webhooks with wrong signatures come in, the first {}, and none with a good one since", unproven.since.plain()),
+                &format!("webhooks with wrong signatures come in, the first {}, and none with a good one since", since.plain()),
                 "if they are Smartcar's, copy the application management token of its dashboard into smartcar.application_management_token"
                     .to_owned(),
             );
