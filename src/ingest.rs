@@ -220,7 +220,7 @@ impl Ingest {
 
     /// Goes on from what the run before knew of deliveries that could not be proven.
     pub fn recall_unproven(&self, unproven: Vec<Unproven>) {
-        unproven.into_iter().for_each(|unproven| self.shared.deaf.recall(unproven));
+        self.shared.deaf.recall(unproven);
     }
 
     /// Whether there is a management token.

@@ -32,20 +32,18 @@ impl Deaf {
     /// The present tokens do not prove a delivery: anybody can send such a one, so it counts only if others prove the next.
     pub(super) fn unproven(&self, unproven: impl FnOnce() -> Unproven) {
         if !self.is_noted.load(Ordering::Relaxed) {
-            self.recall(unproven());
+            let mut all = locked(&self.unproven);
+            note(&mut all, unproven());
+            self.is_unproven.store(true, Ordering::Relaxed);
             self.is_noted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Some tokens did not prove a delivery.
-    pub(super) fn recall(&self, unproven: Unproven) {
+    /// Goes on from what was known before.
+    pub(super) fn recall(&self, unproven: Vec<Unproven>) {
         let mut all = locked(&self.unproven);
-        if let Some(known) = all.iter_mut().find(|known| known.tokens == unproven.tokens) {
-            known.since = known.since.min(unproven.since);
-        } else if all.len() < MISTAKES {
-            all.push(unproven);
-        }
-        self.is_unproven.store(true, Ordering::Relaxed);
+        unproven.into_iter().for_each(|unproven| note(&mut all, unproven));
+        self.is_unproven.store(!all.is_empty(), Ordering::Relaxed);
     }
 
     /// There are other tokens.
@@ -93,6 +91,14 @@ impl Deaf {
     /// Since when no delivery could be proven, by the tokens that did not prove them; empty if the last could.
     pub(super) fn all_unproven(&self) -> Vec<Unproven> {
         locked(&self.unproven).clone()
+    }
+}
+
+fn note(all: &mut Vec<Unproven>, unproven: Unproven) {
+    if let Some(known) = all.iter_mut().find(|known| known.tokens == unproven.tokens) {
+        known.since = known.since.min(unproven.since);
+    } else if all.len() < MISTAKES {
+        all.push(unproven);
     }
 }
 
