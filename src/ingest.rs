@@ -1,6 +1,7 @@
 //! Taking a delivery in: prove it, parse it lightly, record it. A 200 means that it is on disk.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -112,7 +113,8 @@ struct Shared {
     last_verify: Mutex<Option<LastVerify>>,
     verify_noted_at: Mutex<Option<Timestamp>>,
     astray: Mutex<Option<Astray>>,
-    warned_at: Mutex<Option<Timestamp>>,
+    /// When the log told of a wrong signature last, in milliseconds; 0 if it never did.
+    warned_at: AtomicI64,
     deaf: Deaf,
 }
 
@@ -122,7 +124,7 @@ impl Ingest {
         let noted = store.read(|snapshot| snapshot.last_verify()).await.ok().flatten();
         let last_verify = Mutex::new(noted.map(|(at, signed)| LastVerify { at, signed }));
         let verify_noted_at = Mutex::new(noted.map(|(at, _)| at));
-        let (refused, astray, warned_at) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (refused, astray, warned_at) = (Mutex::default(), Mutex::default(), AtomicI64::default());
         let deaf = Deaf::default();
         let Settings { management_tokens, ring } = settings;
         let management_tokens = RwLock::new(management_tokens.into());
@@ -156,11 +158,11 @@ impl Ingest {
                 Ok(accepted)
             }
             Err(error) => {
-                self.shared.note_refusal(error.code(), error.sentence(), bytes);
+                let (shared, at) = (&self.shared, self.shared.world.now());
+                shared.note_refusal(at, error.code(), error.sentence(), bytes);
                 if matches!(error, IngestError::BadSignature) && !signatures.is_empty() {
-                    let shared = &self.shared;
-                    shared.deaf.unproven(|| Unproven { since: shared.world.now(), tokens: shared.fingerprint() });
-                    shared.warn_of_signature();
+                    shared.deaf.unproven(|| Unproven { since: at, tokens: shared.fingerprint() });
+                    shared.warn_of_signature(at);
                 }
                 Err(error)
             }
@@ -175,7 +177,7 @@ impl Ingest {
     /// Notes a refusal that was decided before the body was whole (`too_large`, `too_slow`).
     pub fn refuse(&self, code: &'static str, reason: &'static str, bytes: usize) {
         self.shared.metrics.delivery(code);
-        self.shared.note_refusal(code, reason, bytes);
+        self.shared.note_refusal(self.shared.world.now(), code, reason, bytes);
     }
 
     /// Puts other management tokens in the place of those there are.
@@ -388,11 +390,11 @@ impl Shared {
     }
 
     /// A wrong token looks like a forger, and anybody can be one, so the log says it seldom.
-    fn warn_of_signature(&self) {
-        let at = self.world.now();
-        let mut warned_at = locked(&self.warned_at);
-        if warned_at.is_none_or(|warned| at >= warned.after(WARNED)) {
-            *warned_at = Some(at);
+    fn warn_of_signature(&self, at: Timestamp) {
+        let warned_at = self.warned_at.load(Ordering::Relaxed);
+        let is_due = warned_at == 0 || at >= Timestamp::from_millis(warned_at).after(WARNED);
+        // Of many at once one does.
+        if is_due && self.warned_at.swap(at.as_millis(), Ordering::Relaxed) == warned_at {
             tracing::warn!(
                 "a webhook bore a wrong signature: if Smartcar sent it, smartcar.application_management_token is not that of its \
                  application; `carport check` tries it, and the page Webhooks lists what was refused"
@@ -400,12 +402,12 @@ impl Shared {
         }
     }
 
-    fn note_refusal(&self, code: &'static str, reason: &'static str, bytes: usize) {
+    fn note_refusal(&self, at: Timestamp, code: &'static str, reason: &'static str, bytes: usize) {
         let mut refused = locked(&self.refused);
         if refused.len() == REFUSALS {
             refused.pop_front();
         }
-        refused.push_back(Refusal { at: self.world.now(), code, reason, bytes });
+        refused.push_back(Refusal { at, code, reason, bytes });
     }
 }
 
