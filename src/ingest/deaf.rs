@@ -42,7 +42,9 @@ impl Deaf {
     /// Goes on from what was known before.
     pub(super) fn recall(&self, unproven: Vec<Unproven>) {
         let mut all = locked(&self.unproven);
-        unproven.into_iter().for_each(|unproven| note(&mut all, unproven));
+        for each in unproven {
+            note(&mut all, each);
+        }
         self.is_unproven.store(!all.is_empty(), Ordering::Relaxed);
     }
 
