@@ -119,7 +119,12 @@ impl Projector {
         Ok(())
     }
 
-    /// How far the log has become vehicle data, as that goes on; 0 before it has looked.
+    /// How far the log has become vehicle data; 0 before it has looked.
+    pub fn seen(&self) -> Seq {
+        *self.place.borrow()
+    }
+
+    /// The same, as it goes on.
     pub fn place(&self) -> watch::Receiver<Seq> {
         self.place.subscribe()
     }

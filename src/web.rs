@@ -261,7 +261,7 @@ where
     let actor = identity.map_or(Actor::Link, |identity| identity.caller.actor.clone());
     let done = Done { actor, address: client.address(), action: route.name(), ids: named.clone(), status: None };
     let noting = Noting::of(route, &services.rooms.audit, done);
-    let (left, noted) = (OnceLock::new(), noting.clone());
+    let (left, noted, seen) = (OnceLock::new(), noting.clone(), services.rooms.deliveries.seen());
     let call = Call {
         services,
         client,
@@ -274,6 +274,7 @@ where
         identity,
         form_token,
         noting: noted,
+        seen,
         left,
     };
     if let Some(cookie) = by_cookie {

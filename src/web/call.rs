@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::router::Route;
 use super::session::{self, Identity};
 use super::viewer::Viewer;
+use crate::model::Seq;
 use crate::model::reach::Reach;
 use crate::operate::access::Caller;
 
@@ -40,6 +41,8 @@ pub(super) struct Call<'a> {
     pub(super) form_token: Option<String>,
     /// What the audit log says of this request: what it makes or changes besides what its path names.
     pub(super) noting: Noting,
+    /// How far the log had become vehicle data when this came: what is shown may say more, never less.
+    pub(super) seen: Seq,
     /// What its proof has left of a limit.
     pub(super) left: OnceLock<Allowance>,
 }
@@ -124,7 +127,9 @@ impl<'a> Call<'a> {
     pub(super) fn shell(&self, active: Tab) -> Shell<'_> {
         let Call { services, client, identity, head, .. } = *self;
         let viewer = Viewer { identity, form_token: self.form_token.as_deref(), client, headers: &head.headers };
-        viewer.shell(services, active)
+        // How much comes in of other cars is nobody's business.
+        let seen = identity.filter(|identity| identity.caller.reach == Reach::All).map(|_| self.seen);
+        Shell { seen, ..viewer.shell(services, active) }
     }
 }
 

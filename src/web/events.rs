@@ -31,6 +31,7 @@ use super::router::Route;
 use super::session::Identity;
 use super::{Call, CutOff, Services};
 use crate::model::Seq;
+use crate::model::reach::Reach;
 use crate::operate::access::Caller;
 use crate::operate::audit::Refused;
 
@@ -111,14 +112,14 @@ fn hash(secret: &str) -> [u8; 32] {
 pub(super) async fn stream(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     query.take("ticket");
+    let after = query.take("after");
     query.finish()?;
     let deliveries = &call.services.rooms.deliveries;
-    let from = match call.head.headers.get(LAST_EVENT_ID) {
-        None => deliveries.newest().await?,
-        Some(id) => {
-            let id = id.to_str().ok().and_then(|id| id.parse().ok());
-            Seq(id.ok_or_else(|| Problem::bad_request("`Last-Event-ID` must be the id of an event of this stream."))?)
-        }
+    // Whoever comes back does so by the same address, with the newer place in the header.
+    let from = match (call.head.headers.get(LAST_EVENT_ID), after) {
+        (Some(id), _) => place("Last-Event-ID", id.to_str().unwrap_or_default())?,
+        (None, Some(id)) => place("after", &id)?,
+        (None, None) => deliveries.newest().await?,
     };
     let place = Place::take(&call.services.events, call.client)?;
     let now = Instant::now();
@@ -144,6 +145,11 @@ pub(super) async fn stream(call: &Call<'_>) -> Answer {
     Ok(response)
 }
 
+fn place(name: &str, id: &str) -> Result<Seq, Problem> {
+    let wrong = || Problem::bad_request(format!("`{name}` must be the id of an event of this stream."));
+    id.parse().map(Seq).map_err(|_| wrong())
+}
+
 /// One stream.
 struct Follower {
     services: Services,
@@ -160,8 +166,10 @@ impl Follower {
     /// The next words, once there are any; `None` at the end.
     async fn next(mut self) -> Option<(String, Follower)> {
         if !std::mem::replace(&mut self.has_begun, true) {
-            // At once, so that the client knows that it is heard; and how long it is to wait before it comes back.
-            return Some((format!("retry: {RETRY_MS}\n\n"), self));
+            // At once, so that the client knows that it is heard; how long it is to wait before it comes back, and from where
+            // on, should that be before the first event. How much comes in of other cars is nobody's business.
+            let from = if self.caller.reach == Reach::All { format!("id: {}\n", self.up_to) } else { String::new() };
+            return Some((format!("retry: {RETRY_MS}\n{from}\n"), self));
         }
         let stop = self.services.stop.clone();
         loop {

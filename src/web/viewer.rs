@@ -33,6 +33,7 @@ impl<'a> Viewer<'a> {
             now: services.world.now(),
             language: accepted.and_then(|value| value.to_str().ok()).map_or_else(Language::default, Language::of),
             active,
+            seen: None,
             done: None,
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::with_two_owners;
 use crate::gateway::{Ask, TestGateway, events as make, is_problem, pass};
+use crate::pages::Person;
 use crate::simulator::rig::{ADA, GRACE};
 
 const EVENTS: &str = "/api/v1/events";
@@ -24,6 +25,8 @@ struct Said {
 struct Stream {
     body: Body,
     text: String,
+    /// Where it began, if it says so.
+    from: Option<u64>,
 }
 
 impl Stream {
@@ -31,8 +34,10 @@ impl Stream {
         let answer = ask.open().await;
         assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
         assert_eq!(answer.headers()["cache-control"], "no-store");
-        let mut stream = Stream { body: answer.into_body(), text: String::new() };
-        assert_eq!(stream.block().await.unwrap(), "retry: 3000");
+        let mut stream = Stream { body: answer.into_body(), text: String::new(), from: None };
+        let first = stream.block().await.unwrap();
+        let from = first.strip_prefix("retry: 3000").unwrap();
+        stream.from = from.strip_prefix("\nid: ").map(|id| id.parse().unwrap());
         stream
     }
 
@@ -129,6 +134,34 @@ async fn whoever_comes_back_gets_what_came_in_since() {
     gateway.finish().await;
 }
 
+/// A browser that opens a page, and only then its stream, or loses that before the first event, misses nothing.
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_from_the_page_that_opened_it() {
+    let gateway = with_two_owners(139).await;
+    let car = gateway.vehicles_of(ADA).remove(0);
+    gateway.deliver(&about(&car, "e-before")).await;
+    gateway.catch_up().await;
+    let person = Person::of(&gateway).await;
+    let page = person.look(&format!("/vehicles/{car}")).await;
+    let (_, seen) = page.split_once("data-seen=\"").unwrap();
+    let seen = seen.split_once('"').unwrap().0;
+    let seq = gateway.deliver(&about(&car, "e-meanwhile")).await;
+    gateway.catch_up().await;
+    let after = |id: &str| gateway.get(&format!("{EVENTS}?after={id}")).bearer(&gateway.admin);
+    let mut stream = Stream::open(after(seen)).await;
+    assert_eq!(stream.from, seen.parse().ok());
+    assert_eq!(stream.next().await.unwrap().id, Some(seq), "what the page does not show");
+    // Back by the same address, from a newer place.
+    let again = after(seen).header("last-event-id", &seq.to_string());
+    assert_eq!(Stream::open(again).await.from, Some(seq));
+    // One that begins now says where that is.
+    assert_eq!(Stream::open(gateway.get(EVENTS).bearer(&gateway.admin)).await.from, Some(seq));
+    for id in ["x", "-1", "1.5", "99999999999999999999"] {
+        is_problem(&after(id).send().await, 400, "bad_request");
+    }
+    gateway.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_ring_has_dropped_is_said_to_be_missed() {
     let gateway = TestGateway::with(132, &[("webhooks.keep_events", "20")], carport::simulator::Settings::default()).await;
@@ -153,6 +186,7 @@ async fn a_bound_token_hears_of_its_own_cars_only() {
     for bound in [json!({ "user": "ada" }), json!({ "vehicle": ada })] {
         let token = reader(&gateway, bound.clone()).await;
         let mut stream = Stream::open(gateway.get(EVENTS).bearer(&token)).await;
+        assert_eq!(stream.from, None, "how much there is of others");
         let mark = bound.to_string();
         gateway.deliver(&about(&grace, &format!("hers {mark}"))).await;
         gateway.deliver(&make::state(&format!("nobodys {mark}"), "v-unknown", &[])).await;

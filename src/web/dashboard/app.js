@@ -148,7 +148,7 @@ async function renew() {
   }
 }
 
-let events, later, waiting, again;
+let events, later, waiting, again, seen = by('main').dataset.seen;
 const soon = () => { clearTimeout(later); later = setTimeout(renew, 300); };
 const calm = () => { clearTimeout(waiting); waiting = undefined; };
 
@@ -157,9 +157,11 @@ function follow() {
   clearTimeout(again);
   calm();
   if (document.hidden) return;
-  events = new EventSource('/api/v1/events');
+  // From where the page was made, or what came in before this is heard would be seen a minute later.
+  events = new EventSource(seen ? `/api/v1/events?after=${seen}` : '/api/v1/events');
   const car = by('main').dataset.vehicle;
   events.addEventListener('delivery', event => {
+    seen = event.lastEventId;
     const { vehicle } = JSON.parse(event.data);
     if (!car || !vehicle || vehicle === car) soon();
   });

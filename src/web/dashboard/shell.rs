@@ -1,7 +1,7 @@
 //! What is around every page: who looks at it, when, and in which language.
 
 use super::Language;
-use crate::model::Timestamp;
+use crate::model::{Seq, Timestamp};
 
 /// What is around a page.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Shell<'a> {
     pub(crate) language: Language,
     /// Where in the navigation this is.
     pub(crate) active: Tab,
+    /// From where on deliveries may tell what this page does not show.
+    pub(crate) seen: Option<Seq>,
     /// What was just done.
     pub(crate) done: Option<Done>,
 }
@@ -115,6 +117,7 @@ impl Shell<'_> {
             now,
             language: Language::default(),
             active: Tab::Elsewhere,
+            seen: None,
             done: None,
         }
     }

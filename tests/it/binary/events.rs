@@ -26,7 +26,7 @@ async fn a_stream_tells_at_once_and_ends_with_the_server() {
     let asked = format!("GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(asked.as_bytes()).await.unwrap();
     let mut text = String::new();
-    read_until(&mut stream, &mut text, "retry: 3000\n\n").await;
+    read_until(&mut stream, &mut text, "retry: 3000\nid: 0\n\n").await;
     let event = r#"{"eventId":"e-1","eventType":"VEHICLE_STATE","data":{"signals":[]}}"#;
     let delivered =
         server.send(Say::post("/api/webhooks/smartcar", event).header("sc-signature", &sign(MANAGEMENT, event))).await;
