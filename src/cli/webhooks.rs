@@ -8,14 +8,16 @@ use super::args::{WebhookFilter, Webhooks};
 use super::client::Client;
 use super::print::{age, align, card, field, moment, plain, printable, say, say_json, table};
 use super::{Exit, Failure};
+use crate::model::Timestamp;
 use crate::world::{Clock, SystemClock};
 
 /// `carport webhooks`
 pub(super) async fn webhooks(client: &Client, command: Webhooks) -> Result<(), Failure> {
     let now = SystemClock.now();
     match command {
-        Webhooks::List { filter, limit, before, json } => {
-            let webhooks = part(client, &filter, limit, before).await?;
+        Webhooks::List { filter, limit, before, since, until, json } => {
+            let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+            let webhooks = part(client, &filter, limit, before, [time(since), time(until)]).await?;
             if json {
                 return say_json(&webhooks);
             }
@@ -73,15 +75,26 @@ fn replayed(webhook: &Value) -> &'static str {
     }
 }
 
+const ANY_TIME: [Option<String>; 2] = [None, None];
+
 /// A part of the log, newest first.
-async fn part(client: &Client, filter: &WebhookFilter, limit: u16, before: Option<u64>) -> Result<Value, Failure> {
+async fn part(
+    client: &Client,
+    filter: &WebhookFilter,
+    limit: u16,
+    before: Option<u64>,
+    [since, until]: [Option<String>; 2],
+) -> Result<Value, Failure> {
     let (limit, before) = (limit.to_string(), before.map(|before| before.to_string()));
     let parts = [
         ("vehicle", filter.vehicle.as_deref()),
         ("type", filter.kind.as_deref()),
         ("result", filter.result.as_deref()),
+        ("id", filter.id.as_deref()),
         ("limit", Some(&limit)),
         ("before", before.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
     ];
     let query: Vec<_> = parts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     client.get(&["webhooks"], &query).await
@@ -92,7 +105,7 @@ async fn tail(client: &Client, filter: &WebhookFilter, json: bool) -> Result<(),
     if matches!(client, Client::InProcess(_)) {
         return Err(Failure::new(Exit::Failed, "no server runs here, so no webhook comes in: start carport serve"));
     }
-    let mut items = items(&part(client, filter, 10, None).await?);
+    let mut items = items(&part(client, filter, 10, None, ANY_TIME).await?);
     let mut newest = 0;
     loop {
         for item in items.iter().rev() {
@@ -112,7 +125,7 @@ async fn newer(client: &Client, filter: &WebhookFilter, newest: u64) -> Result<V
     let mut found = Vec::new();
     let mut before = None;
     loop {
-        let part = items(&part(client, filter, 100, before).await?);
+        let part = items(&part(client, filter, 100, before, ANY_TIME).await?);
         let full = part.len() == 100;
         before = part.last().map(seq);
         let fresh: Vec<Value> = part.into_iter().filter(|item| seq(item) > newest).collect();

@@ -86,6 +86,10 @@ pub struct DeliveryQuery {
     pub result: Option<String>,
     /// Only with this id of the event or of the delivery.
     pub id: Option<String>,
+    /// What came in from this time on.
+    pub since: Option<Timestamp>,
+    /// What came in before this time.
+    pub until: Option<Timestamp>,
     /// Only before this place.
     pub before: Option<Seq>,
     /// At most so many.
@@ -131,6 +135,8 @@ impl Deliveries {
             let wanted = |seq: Seq, header: &Header| {
                 rows.have(seq, header)
                     && vehicle.is_none_or(|row| row.is_some() && header.vehicle == row)
+                    && query.since.is_none_or(|since| header.received_at >= since)
+                    && query.until.is_none_or(|until| header.received_at < until)
                     && query.kind.as_ref().is_none_or(|kind| header.kind == *kind)
                     && query.result.as_ref().is_none_or(|result| results.of(seq, header).as_str() == result)
             };
@@ -191,6 +197,11 @@ impl Deliveries {
             Ok(News { items, is_missed, up_to: part.up_to.min(followed).max(after) })
         });
         Ok(news.await?)
+    }
+
+    /// Up to where the log has become vehicle data; 0 before that is known.
+    pub fn seen(&self) -> Seq {
+        self.projector.seen()
     }
 
     /// Grows when there is more.

@@ -298,6 +298,22 @@ async fn lists_have_pages() {
     let filters = gateway.told("/api/v1/webhooks?type=VEHICLE_STATE&result=accepted").await;
     assert_eq!(filters["items"].as_array().unwrap().len(), 3);
     assert_eq!(gateway.told("/api/v1/webhooks?type=VEHICLE_ERROR").await["items"], json!([]));
+    // By when they came in: from a time on, and before one.
+    pass(HOUR).await;
+    let late = gateway.deliver(&events::state("e-late", "v-1", &[])).await;
+    let now = gateway.now();
+    for (period, seqs) in [
+        ("since=30m".to_owned(), vec![late]),
+        ("until=30m".to_owned(), vec![3, 2, 1]),
+        ("since=2h".to_owned(), vec![late, 3, 2, 1]),
+        (format!("since={now}"), vec![late]),
+        (format!("until={now}"), vec![3, 2, 1]),
+        ("since=30m&type=VEHICLE_ERROR".to_owned(), vec![]),
+    ] {
+        let found = gateway.told(&format!("/api/v1/webhooks?{period}")).await["items"].clone();
+        let found: Vec<u64> = found.as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()).collect();
+        assert_eq!(found, seqs, "{period}");
+    }
     gateway.finish().await;
 }
 

@@ -63,6 +63,7 @@ async fn filters_of_lists_are_words_and_ids_that_there_are() {
         (&of_the_past(car, "charges"), 400, BACKWARDS),
         (&of_the_past(car, "trips"), 400, BACKWARDS),
         (&format!("export?{LATE_TO_EARLY}"), 400, BACKWARDS),
+        (&format!("webhooks?{LATE_TO_EARLY}"), 400, BACKWARDS),
         ("setup?fresh=yes", 400, &["true or false"]),
         ("tokens?user=ada", 400, &["`user` is not known here: nothing is asked for."]),
         ("users/nobody", 404, &["no user of this id", "carport users list"]),

@@ -84,6 +84,7 @@ impl Units {
 }
 
 /// A moment, a day (UTC), or how long ago.
-fn time(text: &str) -> Result<Timestamp, String> {
+/// A time on the command line.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::written(text, SystemClock.now()).ok_or_else(|| "write 2026-01-31, 2026-01-31T12:00:00Z or 30d".to_owned())
 }

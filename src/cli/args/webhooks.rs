@@ -1,5 +1,8 @@
 use clap::{Args, Subcommand};
 
+use super::signals::time;
+use crate::model::Timestamp;
+
 /// `webhooks`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Webhooks {
@@ -14,6 +17,12 @@ pub enum Webhooks {
         /// Only before this number
         #[arg(long, value_name = "SEQ")]
         before: Option<u64>,
+        /// What came in from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or 12h for so long ago
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Timestamp>,
+        /// What came in before this time
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        until: Option<Timestamp>,
         /// Print what the API answered
         #[arg(long)]
         json: bool,
@@ -57,4 +66,7 @@ pub struct WebhookFilter {
     /// Only with this result: accepted, unknown_vehicle, not_connected, unknown_type, test or not_understood
     #[arg(long)]
     pub result: Option<String>,
+    /// Only with this id of the event or of the delivery
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
 }

@@ -14,11 +14,14 @@ use crate::operate::deliveries::{DeliveryQuery, DeliveryResult};
 pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
     let mut query = call.query()?;
     let before = query.take("before").map(|text| text.parse().map(Seq)).transpose();
+    let (since, until) = query.period(call.services.world.now())?;
     let wanted = DeliveryQuery {
         vehicle: query.take("vehicle").map(VehicleId::new),
         kind: query.take("type"),
         result: query.one_of("result", &DeliveryResult::WORDS)?.map(str::to_owned),
         id: query.take("id"),
+        since,
+        until,
         before: before.map_err(|_| Problem::bad_request("`before` must be the number of an entry."))?,
         limit: query.limit()?,
         looks: None,

@@ -32,6 +32,7 @@ pub(in crate::web) async fn list(call: &Call<'_>) -> Answer {
         before,
         limit: 50,
         looks: Some(LOOKS),
+        ..DeliveryQuery::default()
     };
     let deliveries = call.services.rooms.deliveries.list(call.reach()?, wanted).await?;
     let names = names(call).await?;
