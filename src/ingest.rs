@@ -159,8 +159,10 @@ impl Ingest {
             }
             Err(error) => {
                 let (shared, at) = (&self.shared, self.shared.world.now());
-                shared.note_refusal(at, error.code(), error.sentence(), bytes);
-                if matches!(error, IngestError::BadSignature) && !signatures.is_empty() {
+                let is_unproven = matches!(error, IngestError::BadSignature);
+                let reason = if is_unproven { signature::flaw(signatures) } else { error.sentence() };
+                shared.note_refusal(at, error.code(), reason, bytes);
+                if is_unproven && !signatures.is_empty() {
                     shared.deaf.unproven(|| Unproven { since: at, tokens: shared.fingerprint() });
                     shared.warn_of_signature(at);
                 }

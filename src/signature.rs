@@ -18,6 +18,18 @@ pub fn verify(tokens: &[Secret], body: &[u8], signature: &[u8]) -> bool {
     tokens.iter().fold(false, |proven, token| mac(token, body).verify_slice(&given).is_ok() | proven)
 }
 
+/// What is wrong with the `SC-Signature` headers of a post that did not prove, for the operator.
+pub fn flaw(signatures: &[&[u8]]) -> &'static str {
+    match signatures {
+        [] => "it bears no signature (the header SC-Signature)",
+        [signature] if signature.len() != 64 || !signature.iter().all(u8::is_ascii_hexdigit) => {
+            "its SC-Signature is not 64 hexadecimal digits"
+        }
+        [_] => "its signature is of another management token, or the body was changed on its way",
+        _ => "it bears more than one SC-Signature",
+    }
+}
+
 /// The answer to a challenge, in 64 lower-case hex digits.
 pub fn answer(token: &Secret, challenge: &str) -> String {
     data_encoding::HEXLOWER.encode(&mac(token, challenge.as_bytes()).finalize().into_bytes())

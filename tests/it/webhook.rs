@@ -51,6 +51,10 @@ async fn signatures() {
     let gateway = unlimited(10).await;
     let body = state("e-1", "v-1").to_string();
     let good = sign_with(&gateway.management_token(), body.as_bytes());
+    let none = "it bears no signature (the header SC-Signature)";
+    let form = "its SC-Signature is not 64 hexadecimal digits";
+    let other = "its signature is of another management token, or the body was changed on its way";
+    let more = "it bears more than one SC-Signature";
     let refused: &[&[&str]] = &[
         &[],
         &[""],
@@ -80,6 +84,9 @@ async fn signatures() {
     let refusals = gateway.told("/api/v1/webhooks/refused").await["items"].as_array().unwrap().clone();
     assert_eq!(refusals.len(), refused.len());
     assert!(refusals.iter().all(|refusal| refusal["code"] == "bad_signature" && refusal["bytes"] == body.len()));
+    let reasons: Vec<_> = refusals.iter().rev().map(|refusal| refusal["reason"].as_str().unwrap()).collect();
+    let wanted = [&[none][..], &[form; 7], &[other; 4], &[more; 3], &[form]].concat();
+    assert_eq!(reasons, wanted);
     // The token may be wrong: the log says so, but not for each.
     let warned = || gateway.logged().matches("a webhook bore a wrong signature").count();
     assert_eq!(warned(), 1);
